@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from daemon_stage import FFMPEG, Daemon
 from imageio_ffmpeg import get_ffmpeg_exe
 from running import make_film
-from support.rtsp import RtspServer, open_rtsp_server
+from support.fake_rtsp_server import RtspServer, open_rtsp_server
 
 ROOMY = {"storage": {"warn_percent": 94.0, "block_percent": 95.0}}
 AS_USUAL = {"recording": {"rotation": "30m", "resume_sessions": True}}

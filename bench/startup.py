@@ -32,7 +32,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "pure"))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from daemon_stage import Daemon, small_camera
-from support.footage import WHO, footage
+from support.recordings import WHO, footage
 
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.segment import FTYP_SIZE, SegmentIndex

@@ -1,8 +1,8 @@
-"""Breaks camd's promises one by one, and sees whether a test notices.
+"""Deletes what camd's guarantees rest on, one by one, and checks that a test notices.
 
     python tests/mutations.py [--list] [--only WORD ...] [--jobs 1]
 
-`support/mutation_table.py` holds the deletions: each sync, each checksum, each entry of the
+`mutation/mutation_table.py` holds the deletions: each sync, each checksum, each entry of the
 ledger, each bound. Every deletion is made alone, in a copy of the tree, and only the tests that it
 names are run: one of them must fail. First they are run on the copy as it is, where none may fail.
 Ends with 1 when a deletion was not noticed.
@@ -24,8 +24,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import attrs
-from support.mutating import Mutation, mutated
-from support.mutation_table import MUTATIONS
+from mutation.mutating import Mutation, mutated
+from mutation.mutation_table import MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("camd", "tests", "examples", "systemd", "docs", "bench", "pyproject.toml", "README.md")

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-from support.camera_stage import ANN, CAMERA, Node, Stage, open_stage
+from support.camera_rig import CAMERA, REQUEST, CameraRig, Node, open_camera_rig
 
 from camd.api.camera_methods import ByDevice, CamerasApi
 from camd.camera.camera import Camera
@@ -54,9 +54,9 @@ def binding(*formats: PixelFormat) -> DeviceBinding:
     return DeviceBinding(CAMERA, Device(Path("/dev/video0"), 1, "Webcam", capabilities=found))
 
 
-async def ask(stage: Stage) -> dict[str, Any]:
+async def ask(rig: CameraRig) -> dict[str, Any]:
     """Call both methods as a client does; they agree."""
-    api = CamerasApi(OneCamera(stage.camera))  # type: ignore[arg-type]
+    api = CamerasApi(OneCamera(rig.camera))  # type: ignore[arg-type]
     caller = Caller(Principal("ann", Role.VIEWER, None, AuthMethod.API_KEY), "1")
     answer = await api.get_camera_capabilities(caller, ByDevice("camera0"))
     status = await api.get_camera_status(caller, ByDevice("camera0"))
@@ -66,8 +66,8 @@ async def ask(stage: Stage) -> dict[str, Any]:
 
 async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
     """Formats, sizes and rates, mode by mode, and the choice with its reason."""
-    async with open_stage(node=Node(), binding=binding(MJPEG, SENSOR, ODD)) as stage:
-        shown = await ask(stage)
+    async with open_camera_rig(node=Node(), binding=binding(MJPEG, SENSOR, ODD)) as rig:
+        shown = await ask(rig)
     assert shown["camera_id"] == "camera0"
     assert shown["formats"] == ["mjpeg", "yuyv422"]
     assert shown["unreadable_formats"] == ["pRAA"]
@@ -89,32 +89,32 @@ async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
 async def test_pictures_confirm_it() -> None:
     """Once the camera streams, what is said is known."""
     here = binding(MJPEG)
-    async with open_stage(node=Node(), binding=here) as stage:
-        await stage.camera.start_recording(ANN)
-        assert (await ask(stage))["validation_status"] == "confirmed"
-        await stage.camera.stop_recording()
+    async with open_camera_rig(node=Node(), binding=here) as rig:
+        await rig.camera.start_recording(REQUEST)
+        assert (await ask(rig))["validation_status"] == "confirmed"
+        await rig.camera.stop_recording()
 
 
 async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
     """Nothing is claimed of what is not there."""
     gone = DeviceBinding(CAMERA, None, problem=Problem("not_found", "", ""))
-    async with open_stage(node=Node(), binding=gone) as stage:
-        shown = await ask(stage)
+    async with open_camera_rig(node=Node(), binding=gone) as rig:
+        shown = await ask(rig)
         assert (shown["validation_status"], shown["formats"]) == ("disconnected", [])
         assert shown["chosen"] is None
-    async with open_stage(node=Node(), binding=binding(ODD), always_on=True) as stage:
-        await stage.until(CameraState.RESTING)
-        shown = await ask(stage)
+    async with open_camera_rig(node=Node(), binding=binding(ODD), always_on=True) as rig:
+        await rig.until(CameraState.RESTING)
+        shown = await ask(rig)
     assert (shown["validation_status"], shown["chosen"]) == ("error", None)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_other_sources_show_what_they_deliver(streaming: bool) -> None:
     """A synthetic picture has no driver to ask."""
-    async with open_stage(always_on=streaming) as stage:
+    async with open_camera_rig(always_on=streaming) as rig:
         if streaming:
-            await stage.until(CameraState.STREAMING)
-        shown = await ask(stage)
+            await rig.until(CameraState.STREAMING)
+        shown = await ask(rig)
     assert shown["validation_status"] == ("confirmed" if streaming else "none")
     assert shown["formats"] == (["h264"] if streaming else [])
     assert shown["resolutions"] == (["320x180"] if streaming else [])

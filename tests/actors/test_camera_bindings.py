@@ -7,15 +7,10 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.camera_house import KeptInMemory, open_house
-from support.camera_stage import (
-    ANN,
-    films,
-    hangs,
-    jump_clocks,
-)
-from support.camera_stage import find_program as stage_program
+from support.camera_rig import REQUEST, MemoryBindings, jump_clocks, open_cameras_rig
+from support.camera_rig import find_program as stage_program
 from support.devices import denied, entry, usb_camera
+from support.fake_ffmpeg import hangs, streams
 from trio.testing import MockClock
 
 from camd.api import result_fields
@@ -49,25 +44,25 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
 
 async def test_plugged_in_cameras_are_listed_and_announced(clock: MockClock) -> None:
     """Without configuration each camera has a number, its own name, its node and identity."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
         status = camera.status
         assert (status.device, status.name) == ("/dev/video0", A1.name)
         assert status.identity == "usb:0c45:6366:A1"
-        house.monitor.plug(A1, B2)
-        await house.until("camera1", CameraState.IDLE)
-        announced = [e.status.camera_id for e in house.heard if isinstance(e, CameraChanged)]
+        rig.monitor.plug(A1, B2)
+        await rig.until("camera1", CameraState.IDLE)
+        announced = [e.status.camera_id for e in rig.heard if isinstance(e, CameraChanged)]
         assert announced.count(CameraId("camera1")) >= 1
-        assert house.cameras.find("/dev/video2").camera_id == "camera1"
-        assert house.cameras.find(str(B2.links[0])).camera_id == "camera1"
+        assert rig.cameras.find("/dev/video2").camera_id == "camera1"
+        assert rig.cameras.find(str(B2.links[0])).camera_id == "camera1"
 
 
 async def test_an_unplugged_camera_is_known_over_restarts(clock: MockClock) -> None:
     """It is listed as absent, under its number and name, and its node finds no camera."""
-    async with open_house(A1, B2) as house:
-        house.monitor.plug(B2)
-        await house.until("camera0", CameraState.ABSENT)
-    async with open_house(B2, kept=house.kept) as later:
+    async with open_cameras_rig(A1, B2) as rig:
+        rig.monitor.plug(B2)
+        await rig.until("camera0", CameraState.ABSENT)
+    async with open_cameras_rig(B2, kept=rig.kept) as later:
         camera = await later.until("camera0", CameraState.ABSENT)
         assert (camera.status.name, camera.status.identity) == (A1.name, "usb:0c45:6366:A1")
         assert (await later.until("camera1", CameraState.IDLE)).device == "/dev/video2"
@@ -77,17 +72,17 @@ async def test_an_unplugged_camera_is_known_over_restarts(clock: MockClock) -> N
 
 async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockClock) -> None:
     """The session continues at once, in a new file, with the outage in the ledger."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        begun = await camera.start_recording(ANN)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        begun = await camera.start_recording(REQUEST)
         await trio.sleep(5.2)
-        house.monitor.plug()
-        await house.until("camera0", CameraState.ABSENT)
+        rig.monitor.plug()
+        await rig.until("camera0", CameraState.ABSENT)
         await trio.sleep(60)
         assert not camera.status.session.healthy  # type: ignore[union-attr]
         came = trio.current_time()
-        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
-        await house.until("camera0", CameraState.STREAMING)
+        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
+        await rig.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - came < 1
         await trio.sleep(3)
         ended = await camera.stop_recording()
@@ -96,140 +91,140 @@ async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockC
         (gap,) = ended.gaps
         assert gap.cause is Cause.CAMERA_LOST
         assert 59 < gap.duration_seconds < 62
-        assert house.cameras.studio.most_alive == 1
+        assert rig.cameras.launcher.most_alive == 1
 
 
 async def test_another_camera_at_its_port_does_not_record_as_the_old_one(clock: MockClock) -> None:
     """The old camera is swapped, and the new one has a number of its own."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        await camera.start_recording(ANN)
-        house.monitor.plug()
-        await house.until("camera0", CameraState.ABSENT)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        await camera.start_recording(REQUEST)
+        rig.monitor.plug()
+        await rig.until("camera0", CameraState.ABSENT)
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
-        house.monitor.plug(stranger)
+        rig.monitor.plug(stranger)
         await camera.published.wait_until(
             lambda s: s.problem is not None and s.problem.kind == "swapped"
         )
-        assert (await house.until("camera1", CameraState.IDLE)).device == "/dev/video0"
+        assert (await rig.until("camera1", CameraState.IDLE)).device == "/dev/video0"
         await trio.sleep(100)
         assert camera.status.state is CameraState.ABSENT
-        assert len(house.cameras.studio.children) == 1
+        assert len(rig.cameras.launcher.children) == 1
         with pytest.raises(Refusal) as caught:
-            await (await house.camera("camera0")).start_recording(ANN)
+            await (await rig.camera("camera0")).start_recording(REQUEST)
         assert caught.value.kind.code == -1006  # the session waits
 
 
 async def test_an_adopted_device_continues_the_session(clock: MockClock) -> None:
     """The number that the replacement had before is gone."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        begun = await camera.start_recording(ANN)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        begun = await camera.start_recording(REQUEST)
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
-        house.monitor.plug(stranger)
-        await house.until("camera1", CameraState.IDLE)
-        binding = await house.bindings.adopt(CameraId("camera0"), Path("/dev/video0"))
+        rig.monitor.plug(stranger)
+        await rig.until("camera1", CameraState.IDLE)
+        binding = await rig.bindings.adopt(CameraId("camera0"), Path("/dev/video0"))
         assert binding.device == stranger
-        await house.until("camera0", CameraState.STREAMING)
-        assert house.cameras.get(CameraId("camera1")) is None
+        await rig.until("camera0", CameraState.STREAMING)
+        assert rig.cameras.get(CameraId("camera1")) is None
         assert (await camera.stop_recording()).session_id == begun.session_id
-        assert [known.identity.serial for known in house.kept.known] == ["X9"]
+        assert [known.identity.serial for known in rig.kept.known] == ["X9"]
 
 
 async def test_the_device_of_a_recording_camera_is_not_adopted(clock: MockClock) -> None:
     """A camera id does not get another device while it records."""
-    async with open_house(A1, B2) as house:
-        await (await house.until("camera1", CameraState.IDLE)).start_recording(ANN)
+    async with open_cameras_rig(A1, B2) as rig:
+        await (await rig.until("camera1", CameraState.IDLE)).start_recording(REQUEST)
         for camera_id, node in (("camera0", "/dev/video2"), ("camera1", "/dev/video0")):
             with pytest.raises(Refusal) as caught:
-                await house.bindings.adopt(CameraId(camera_id), Path(node))
+                await rig.bindings.adopt(CameraId(camera_id), Path(node))
             assert caught.value.kind.code == -1006
 
 
 async def test_a_device_is_adopted_as_a_new_camera(clock: MockClock) -> None:
     """An id that no camera has makes a camera; a node without a camera is refused."""
-    async with open_house(A1) as house:
-        await house.until("camera0", CameraState.IDLE)
-        await house.bindings.adopt(CameraId("gate"), Path("/dev/video0"))
-        assert (await house.until("gate", CameraState.IDLE)).device == "/dev/video0"
+    async with open_cameras_rig(A1) as rig:
+        await rig.until("camera0", CameraState.IDLE)
+        await rig.bindings.adopt(CameraId("gate"), Path("/dev/video0"))
+        assert (await rig.until("gate", CameraState.IDLE)).device == "/dev/video0"
         with pytest.raises(Refusal) as caught:
-            await house.bindings.adopt(CameraId("gate"), Path("/dev/video8"))
+            await rig.bindings.adopt(CameraId("gate"), Path("/dev/video8"))
         assert caught.value.kind.code == -32006
 
 
 async def test_only_absent_cameras_can_be_forgotten(clock: MockClock) -> None:
     """The number of a forgotten camera is free again."""
-    async with open_house(A1, B2, entries=(entry("gate", serial="B2"),)) as house:
+    async with open_cameras_rig(A1, B2, entries=(entry("gate", serial="B2"),)) as rig:
         for camera_id in ("camera0", "gate"):
             with pytest.raises(Refusal):
-                await house.bindings.forget(await house.camera(camera_id))
-        house.monitor.plug(B2)
-        await house.bindings.forget(await house.until("camera0", CameraState.ABSENT))
-        assert house.cameras.get(CameraId("camera0")) is None
-        house.monitor.plug(B2, attrs.evolve(A1, plug_id=8))
-        await house.until("camera0", CameraState.IDLE)
+                await rig.bindings.forget(await rig.camera(camera_id))
+        rig.monitor.plug(B2)
+        await rig.bindings.forget(await rig.until("camera0", CameraState.ABSENT))
+        assert rig.cameras.get(CameraId("camera0")) is None
+        rig.monitor.plug(B2, attrs.evolve(A1, plug_id=8))
+        await rig.until("camera0", CameraState.IDLE)
 
 
 async def test_configured_and_other_cameras_are_listed_together(clock: MockClock) -> None:
     """An entry has its device by its selector; cameras with other sources have no binding."""
     gate = attrs.evolve(entry("gate", serial="B2"), name="Gate")
     hall = CameraConfig(CameraId("hall"), TestSource())
-    async with open_house(A1, B2, entries=(hall, gate)) as house:
-        assert [camera.camera_id for camera in house.cameras] == ["hall", "gate", "camera0"]
-        camera = await house.until("gate", CameraState.IDLE)
+    async with open_cameras_rig(A1, B2, entries=(hall, gate)) as rig:
+        assert [camera.camera_id for camera in rig.cameras] == ["hall", "gate", "camera0"]
+        camera = await rig.until("gate", CameraState.IDLE)
         assert (camera.status.device, camera.status.name) == ("/dev/video2", "Gate")
-        assert (await house.camera("hall")).binding is None
+        assert (await rig.camera("hall")).binding is None
 
 
 async def test_an_entry_that_is_added_takes_over_its_device(clock: MockClock) -> None:
     """A reload may give an id to a camera that had only a number."""
-    async with open_house(B2) as house:
-        await house.until("camera0", CameraState.IDLE)
-        await house.bindings.add(entry("gate", serial="B2"))
-        assert (await house.until("gate", CameraState.IDLE)).device == "/dev/video2"
-        assert house.cameras.get(CameraId("camera0")) is None
+    async with open_cameras_rig(B2) as rig:
+        await rig.until("camera0", CameraState.IDLE)
+        await rig.bindings.add(entry("gate", serial="B2"))
+        assert (await rig.until("gate", CameraState.IDLE)).device == "/dev/video2"
+        assert rig.cameras.get(CameraId("camera0")) is None
 
 
 async def test_the_device_is_free_before_another_camera_opens_it(clock: MockClock) -> None:
     """A process that is slow to end keeps its device; the new camera waits for it."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        house.cameras.studio.then(hangs(2.0, deaf=True))
-        house.cameras.studio.immortal = True
-        await camera.start_recording(ANN)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        rig.cameras.launcher.then(hangs(2.0, deaf=True))
+        rig.cameras.launcher.immortal = True
+        await camera.start_recording(REQUEST)
         await camera.stop_recording()
-        assert await house.bindings.add(entry("gate", serial="A1"))
-        gate = await house.camera("gate")
+        assert await rig.bindings.add(entry("gate", serial="A1"))
+        gate = await rig.camera("gate")
         with pytest.raises(Refusal) as caught, trio.fail_after(60):
-            await gate.start_recording(ANN)
+            await gate.start_recording(REQUEST)
         assert caught.value.data["cause"] == "busy"
-        assert house.cameras.studio.most_alive == 1
-        for child in house.cameras.studio.children:
+        assert rig.cameras.launcher.most_alive == 1
+        for child in rig.cameras.launcher.children:
             child._killed.cancel()
 
 
 async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClock) -> None:
     """Before a swap is detected, the old camera's next process must not record the new camera."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        house.cameras.studio.then(films(3.2))
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        rig.cameras.launcher.then(streams(3.2))
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
 
         async def look_again(node: Path) -> Device | None:
             return stranger
 
         camera._environment = attrs.evolve(camera._environment, look_again=look_again)
-        await camera.start_recording(ANN)
+        await camera.start_recording(REQUEST)
         await trio.sleep(30)
-        assert len(house.cameras.studio.children) == 1
-        house.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), stranger)
-        await house.until("camera0", CameraState.STREAMING)
+        assert len(rig.cameras.launcher.children) == 1
+        rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), stranger)
+        await rig.until("camera0", CameraState.STREAMING)
 
 
 async def test_unplugging_does_not_wait_for_a_plan(clock: MockClock) -> None:
     """A probe or a trial of encoders may take long; closing and unplugging do not."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
 
         async def find_program() -> FFmpegBinary:
             await trio.sleep(12)
@@ -238,66 +233,66 @@ async def test_unplugging_does_not_wait_for_a_plan(clock: MockClock) -> None:
         camera.planner.find_program = find_program
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_refused, camera)
-            await house.until("camera0", CameraState.STARTING)
+            await rig.until("camera0", CameraState.STARTING)
             before = trio.current_time()
-            house.monitor.plug()
-            await house.until("camera0", CameraState.ABSENT)
+            rig.monitor.plug()
+            await rig.until("camera0", CameraState.ABSENT)
             assert trio.current_time() - before < 1
 
 
 async def _refused(camera: Camera) -> None:
     with pytest.raises(Refusal):
-        await camera.start_recording(ANN)
+        await camera.start_recording(REQUEST)
 
 
 async def test_without_discovery_only_the_configuration_makes_cameras(clock: MockClock) -> None:
     """Adopting a device as a new camera is refused; an entry may have it."""
-    async with open_house(A1, entries=(entry("gate"),), auto=False) as house:
+    async with open_cameras_rig(A1, entries=(entry("gate"),), auto=False) as rig:
         with pytest.raises(Refusal) as caught:
-            await house.bindings.adopt(CameraId("yard"), Path("/dev/video0"))
+            await rig.bindings.adopt(CameraId("yard"), Path("/dev/video0"))
         assert caught.value.kind.code == -32602
-        assert (await house.bindings.adopt(CameraId("gate"), Path("/dev/video0"))).device == A1
-        assert [known.camera_id for known in house.kept.known] == ["gate"]
+        assert (await rig.bindings.adopt(CameraId("gate"), Path("/dev/video0"))).device == A1
+        assert [known.camera_id for known in rig.kept.known] == ["gate"]
 
 
 async def test_a_device_is_used_as_soon_as_it_can_be_opened(clock: MockClock) -> None:
     """A permission that was missing is given: a waiting session starts without delay."""
     denied = Problem("no_permission", "No", "Ask", Cause.NO_PERMISSION)
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        house.cameras.studio.then(films(3.2))
-        await camera.start_recording(ANN)
-        house.monitor.plug(attrs.evolve(A1, problem=denied, capabilities=None))
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        rig.cameras.launcher.then(streams(3.2))
+        await camera.start_recording(REQUEST)
+        rig.monitor.plug(attrs.evolve(A1, problem=denied, capabilities=None))
         await trio.sleep(100)
         assert camera.status.state is CameraState.RESTING
         given = trio.current_time()
-        house.monitor.plug(A1)
-        await house.until("camera0", CameraState.STREAMING)
+        rig.monitor.plug(A1)
+        await rig.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - given < 1
 
 
 async def test_a_disk_that_hangs_does_not_delay_bindings(clock: MockClock) -> None:
     """Cameras lose and get devices while the known cameras wait for the disk."""
-    async with open_house(A1) as house:
-        await (await house.until("camera0", CameraState.IDLE)).start_recording(ANN)
-        house.kept.seconds = 600
+    async with open_cameras_rig(A1) as rig:
+        await (await rig.until("camera0", CameraState.IDLE)).start_recording(REQUEST)
+        rig.kept.seconds = 600
         stranger = attrs.evolve(usb_camera(0, port="1", serial="X9"), plug_id=5)
         before = trio.current_time()
-        house.monitor.plug(stranger)
-        await house.until("camera0", CameraState.ABSENT)
-        house.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
-        await house.until("camera0", CameraState.STREAMING)
+        rig.monitor.plug(stranger)
+        await rig.until("camera0", CameraState.ABSENT)
+        rig.monitor.plug(stranger, attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9))
+        await rig.until("camera0", CameraState.STREAMING)
         assert trio.current_time() - before < 6
-        house.kept.seconds = 0
+        rig.kept.seconds = 0
         await trio.sleep(700)
-        assert [known.camera_id for known in house.kept.known] == ["camera0", "camera1"]
+        assert [known.camera_id for known in rig.kept.known] == ["camera0", "camera1"]
 
 
 async def test_known_cameras_are_saved_when_the_disk_has_room(clock: MockClock) -> None:
     """The numbers survive the next restart."""
-    kept = KeptInMemory(full=True)
-    async with open_house(A1, kept=kept) as house:
-        await house.until("camera0", CameraState.IDLE)
+    kept = MemoryBindings(full=True)
+    async with open_cameras_rig(A1, kept=kept) as rig:
+        await rig.until("camera0", CameraState.IDLE)
         assert kept.known == ()
         kept.full = False
         await trio.sleep(60)
@@ -306,9 +301,9 @@ async def test_known_cameras_are_saved_when_the_disk_has_room(clock: MockClock) 
 
 async def test_a_camera_that_was_forgotten_stays_forgotten(clock: MockClock) -> None:
     """Also when it was the only one, and nothing else has changed since the start."""
-    async with open_house(A1) as house:
-        await house.until("camera0", CameraState.IDLE)
-    async with open_house(kept=house.kept) as later:
+    async with open_cameras_rig(A1) as rig:
+        await rig.until("camera0", CameraState.IDLE)
+    async with open_cameras_rig(kept=rig.kept) as later:
         await later.bindings.forget(await later.until("camera0", CameraState.ABSENT))
         assert later.kept.known == ()
 
@@ -318,45 +313,45 @@ async def test_a_camera_that_was_forgotten_stays_forgotten(clock: MockClock) -> 
 )
 async def test_a_reload_ends_no_recording(clock: MockClock, config: CameraConfig) -> None:
     """An entry for a camera that records under its number is refused, and accepted later."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        begun = await camera.start_recording(ANN)
-        assert not await house.cameras.take_in(config)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        begun = await camera.start_recording(REQUEST)
+        assert not await rig.cameras.take_in(config)
         await trio.sleep(5)
         ended = await camera.stop_recording()
         assert (ended.session_id, ended.gaps) == (begun.session_id, ())
-        assert await house.cameras.take_in(config)
-        assert (await house.camera(config.id)).config == config
-        names = {camera.camera_id for camera in house.cameras}
+        assert await rig.cameras.take_in(config)
+        assert (await rig.camera(config.id)).config == config
+        names = {camera.camera_id for camera in rig.cameras}
         assert names == ({"camera0", "camera1"} if config is OTHER else {config.id})
 
 
 async def test_a_session_ends_when_its_camera_is_removed(clock: MockClock) -> None:
     """It has that reason, and is not continued under an id that another camera gets."""
-    async with open_house(A1) as house:
-        camera = await house.until("camera0", CameraState.IDLE)
-        await camera.start_recording(ANN)
-        house.cameras.remove(camera.camera_id)
+    async with open_cameras_rig(A1) as rig:
+        camera = await rig.until("camera0", CameraState.IDLE)
+        await camera.start_recording(REQUEST)
+        rig.cameras.remove(camera.camera_id)
         await camera.published.wait_until(lambda status: status.session is None)
-        last = house.storage.sessions[-1]
+        last = rig.storage.sessions[-1]
         assert (last.state, last.reason) == (SessionState.ENDED, "camera_removed")
 
 
 async def test_an_idle_camera_has_the_problem_of_its_next_start(clock: MockClock) -> None:
     """No permission, or a size that it does not have, is shown before a recording is started."""
     wish = attrs.evolve(entry("gate", serial="B2"), width=1920, height=1080)
-    async with open_house(denied(A1), B2, entries=(wish,)) as house:
+    async with open_cameras_rig(denied(A1), B2, entries=(wish,)) as rig:
         for camera_id, cause in (("camera0", "no_permission"), ("gate", "unsupported_format")):
-            camera = await house.until(camera_id, CameraState.IDLE)
+            camera = await rig.until(camera_id, CameraState.IDLE)
             assert camera.status.problem is not None
             assert camera.status.problem.kind == cause
             assert result_fields.camera(camera.status)["status"] == "ERROR"
         with pytest.raises(Refusal) as caught:
-            await (await house.camera("gate")).start_recording(ANN)
+            await (await rig.camera("gate")).start_recording(REQUEST)
         assert caught.value.kind.code == -32008
         assert caught.value.data["possible"]
-        house.monitor.plug(A1, B2)
-        await (await house.camera("camera0")).published.wait_until(lambda s: s.problem is None)
+        rig.monitor.plug(A1, B2)
+        await (await rig.camera("camera0")).published.wait_until(lambda s: s.problem is None)
 
 
 @attrs.define(eq=False)
@@ -375,13 +370,13 @@ async def test_controls_are_deleted_with_a_number_but_not_by_an_entry(
     clock: MockClock,
 ) -> None:
     """A camera that gets an entry keeps them; the next camera with a free number gets none."""
-    async with open_house(A1, B2) as house:
-        house.cameras._controls = store = RecordingControlStore()
-        await house.until("camera1", CameraState.IDLE)
-        assert await house.bindings.add(entry("camera0"))
-        await house.until("camera0", CameraState.IDLE)
+    async with open_cameras_rig(A1, B2) as rig:
+        rig.cameras._controls = store = RecordingControlStore()
+        await rig.until("camera1", CameraState.IDLE)
+        assert await rig.bindings.add(entry("camera0"))
+        await rig.until("camera0", CameraState.IDLE)
         assert store.forgotten == []
-        assert await house.bindings.add(entry("gate", serial="B2"))
-        await house.until("gate", CameraState.IDLE)
+        assert await rig.bindings.add(entry("gate", serial="B2"))
+        await rig.until("gate", CameraState.IDLE)
         await trio.testing.wait_all_tasks_blocked()
         assert store.forgotten == ["camera1"]

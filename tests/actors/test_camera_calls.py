@@ -7,20 +7,17 @@ from datetime import timedelta
 import attrs
 import pytest
 import trio
-from support.camera_stage import (
-    ANN,
-    BOB,
+from support.camera_rig import (
+    OTHER_REQUEST,
+    REQUEST,
     VOLUME_BYTES,
+    CameraRig,
     Node,
-    Stage,
     at,
-    films,
-    hangs,
     jump_clocks,
-    open_stage,
-    plays_once,
-    refuses,
+    open_camera_rig,
 )
+from support.fake_ffmpeg import hangs, plays_once, refuses, streams
 from trio.testing import MockClock
 
 from camd.capture.consumer import EndOfInput, LosslessQueue
@@ -74,28 +71,28 @@ async def test_a_queue_wakes_its_reader(clock: MockClock) -> None:
 
 async def test_start_is_answered_when_frames_are_on_disk(clock: MockClock) -> None:
     """A slow disk delays the answer, and what is answered is true."""
-    async with open_stage() as stage:
-        stage.storage.seconds = 0.25
-        session = await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        rig.storage.seconds = 0.25
+        session = await rig.camera.start_recording(REQUEST)
         assert trio.current_time() == 0.75  # half a second of film, one visit to the disk
         assert session.state is SessionState.RECORDING
         assert (session.owner, session.frames_written, session.healthy) == ("ann", 5, True)
         (segment,) = session.segments
         assert segment.filename == "camera0_2026-01-15_14-30-00.mp4"
-        assert len(stage.data(segment)) == segment.size_bytes
-        stage.storage.seconds = 0
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        assert len(rig.data(segment)) == segment.size_bytes
+        rig.storage.seconds = 0
+        session = await rig.camera.stop_recording()
+        rig.check(session)
 
 
 async def test_of_many_starts_at_the_same_instant_one_wins(clock: MockClock) -> None:
     """The others are told who has it; there is one session and one child."""
-    async with open_stage() as stage:
+    async with open_camera_rig() as rig:
         answers: list[Session | Refusal] = []
 
         async def start(number: int) -> None:
             try:
-                answer = await stage.camera.start_recording(RecordingRequest(f"user{number}"))
+                answer = await rig.camera.start_recording(RecordingRequest(f"user{number}"))
                 answers.append(answer)
             except Refusal as refusal:
                 answers.append(refusal)
@@ -110,18 +107,18 @@ async def test_of_many_starts_at_the_same_instant_one_wins(clock: MockClock) -> 
             assert refusal.kind.code == -1006
             assert refusal.data["session_id"] == session.session_id
             assert refusal.data["owner"] == session.owner
-        assert len(stage.studio.children) == 1
-        assert stage.news == ["STARTED"]
+        assert len(rig.launcher.children) == 1
+        assert rig.news == ["STARTED"]
 
 
 async def test_the_same_key_joins_the_running_session(clock: MockClock) -> None:
     """A client that asks again gets the session it has, while it starts and later."""
     wish = RecordingRequest("ann", key="k1")
-    async with open_stage() as stage:
+    async with open_camera_rig() as rig:
         sessions: list[Session] = []
 
         async def start() -> None:
-            sessions.append(await stage.camera.start_recording(wish))
+            sessions.append(await rig.camera.start_recording(wish))
 
         async with trio.open_nursery() as nursery:
             for _ in range(3):
@@ -130,21 +127,21 @@ async def test_the_same_key_joins_the_running_session(clock: MockClock) -> None:
         await start()
         assert len({session.session_id for session in sessions}) == 1
         assert sessions[-1].frames_written > sessions[0].frames_written
-        other = await refused(stage.camera.start_recording(attrs.evolve(wish, key="k2")))
+        other = await refused(rig.camera.start_recording(attrs.evolve(wish, key="k2")))
         assert other.kind.code == -1006
-        assert stage.news == ["STARTED"]
+        assert rig.news == ["STARTED"]
 
 
 async def test_a_source_that_is_missing_is_a_refusal(clock: MockClock) -> None:
     """−32006 says why; no session, no file and no child is left."""
-    async with open_stage(node=Node([False])) as stage:
-        refusal = await refused(stage.camera.start_recording(ANN))
+    async with open_camera_rig(node=Node([False])) as rig:
+        refusal = await refused(rig.camera.start_recording(REQUEST))
         assert refusal.kind.code == -32006
         assert (refusal.data["cause"], refusal.data["camera_id"]) == ("not_found", "camera0")
-        await stage.idle()
-        await stage.until(CameraState.IDLE)
-        assert (stage.studio.children, stage.disk.files, stage.news) == ([], {}, [])
-        assert stage.storage.status.promised_bytes == 0
+        await rig.idle()
+        await rig.until(CameraState.IDLE)
+        assert (rig.launcher.children, rig.disk.files, rig.news) == ([], {}, [])
+        assert rig.storage.status.promised_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -159,76 +156,76 @@ async def test_a_source_that_cannot_be_opened_is_a_refusal(
     clock: MockClock, words: str, cause: str
 ) -> None:
     """FFmpeg's last words become the cause, at once and not after retries."""
-    async with open_stage(refuses(words)) as stage:
-        refusal = await refused(stage.camera.start_recording(ANN))
+    async with open_camera_rig(refuses(words)) as rig:
+        refusal = await refused(rig.camera.start_recording(REQUEST))
         assert (refusal.kind.code, refusal.data["cause"]) == (-32006, cause)
         assert trio.current_time() < 1
-        await stage.until(CameraState.IDLE)
-        assert len(stage.studio.children) == 1
+        await rig.until(CameraState.IDLE)
+        assert len(rig.launcher.children) == 1
 
 
 async def test_a_source_that_delivers_nothing_is_a_refusal(clock: MockClock) -> None:
     """A camera that hangs from the start is given up after the time for starting."""
-    async with open_stage(hangs()) as stage:
-        refusal = await refused(stage.camera.start_recording(ANN))
+    async with open_camera_rig(hangs()) as rig:
+        refusal = await refused(rig.camera.start_recording(REQUEST))
         assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "stalled")
         assert trio.current_time() == 5
-        await stage.until(CameraState.IDLE)
+        await rig.until(CameraState.IDLE)
 
 
-def leave_room_for(stage: Stage, seconds: float) -> None:
+def leave_room_for(rig: CameraRig, seconds: float) -> None:
     """Let so much of this camera's recording fit below the block line."""
-    needed = stage.camera.planner.expected_bytes_per_second * seconds + SEAL_RESERVE_BYTES
+    needed = rig.camera.planner.expected_bytes_per_second * seconds + SEAL_RESERVE_BYTES
     available = VOLUME_BYTES // 10 + int(needed) + 1
-    stage.disk.volume = Usage(VOLUME_BYTES, available)
-    stage.guard.look()
+    rig.disk.volume = Usage(VOLUME_BYTES, available)
+    rig.guard.look()
 
 
 async def test_an_open_end_begins_where_a_minute_fits(clock: MockClock) -> None:
     """Nobody asked for a whole file: 13 minutes are enough to begin and for another file, and
     the answer says that they are all; a duration that does not fit is refused as -1008."""
-    async with open_stage(recording=RecordingConfig(rotation=timedelta(hours=1))) as stage:
-        leave_room_for(stage, 780)
-        refusal = await refused(stage.camera.start_recording(attrs.evolve(ANN, duration=HOUR)))
+    async with open_camera_rig(recording=RecordingConfig(rotation=timedelta(hours=1))) as rig:
+        leave_room_for(rig, 780)
+        refusal = await refused(rig.camera.start_recording(attrs.evolve(REQUEST, duration=HOUR)))
         assert (refusal.kind.code, refusal.data["fits_seconds"]) == (-1008, 780)
-        session = await stage.camera.start_recording(ANN)
+        session = await rig.camera.start_recording(REQUEST)
         assert session.fits_seconds == 780
         assert any("about 13 min" in warning for warning in session.warnings)
-        minute = stage.camera.planner.expected_bytes_per_second * 60
-        assert 0 < stage.guard.status.promised_bytes <= minute
-    async with open_stage() as stage:
-        leave_room_for(stage, 50)
-        refusal = await refused(stage.camera.start_recording(ANN))
+        minute = rig.camera.planner.expected_bytes_per_second * 60
+        assert 0 < rig.guard.status.promised_bytes <= minute
+    async with open_camera_rig() as rig:
+        leave_room_for(rig, 50)
+        refusal = await refused(rig.camera.start_recording(REQUEST))
         assert (refusal.kind.code, refusal.data["fits_seconds"]) == (-1010, 50)
 
 
 async def test_a_rotation_promises_another_minute_only(clock: MockClock) -> None:
     """What a session without an end is promised does not grow with the length of its files."""
-    async with open_stage(recording=RecordingConfig(rotation=timedelta(minutes=10))) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(recording=RecordingConfig(rotation=timedelta(minutes=10))) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(601)
-        session = stage.camera.status.session
+        session = rig.camera.status.session
         assert session is not None
         assert len(session.segments) == 2
         per_second = session.segments[0].size_bytes / session.segments[0].duration_seconds
-        assert 50 * per_second < stage.guard.status.promised_bytes <= 60 * per_second
+        assert 50 * per_second < rig.guard.status.promised_bytes <= 60 * per_second
 
 
 async def test_a_volume_without_room_is_a_refusal(clock: MockClock) -> None:
     """−1010 at the block line; the camera is not even opened."""
-    async with open_stage() as stage:
-        stage.fill(91)
-        refusal = await refused(stage.camera.start_recording(ANN))
+    async with open_camera_rig() as rig:
+        rig.fill(91)
+        refusal = await refused(rig.camera.start_recording(REQUEST))
         assert refusal.kind.code == -1010
-        await stage.idle()
-        assert stage.studio.children == []
+        await rig.idle()
+        assert rig.launcher.children == []
 
 
 async def test_a_nearly_full_volume_warns(clock: MockClock) -> None:
     """It records, and says that space is low."""
-    async with open_stage() as stage:
-        stage.fill(85)
-        session = await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        rig.fill(85)
+        session = await rig.camera.start_recording(REQUEST)
         assert session.warnings == ("Storage space is low: 85.0 % used",)
 
 
@@ -239,113 +236,113 @@ async def test_stop_takes_the_frames_in_flight_and_waits_for_the_seal(
     clock: MockClock,
 ) -> None:
     """What the camera saw until the stop is in the file (I8)."""
-    async with open_stage() as stage:
-        started = await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        started = await rig.camera.start_recording(REQUEST)
         await trio.sleep(2.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.session_id == started.session_id
         assert (session.state, session.reason) == (SessionState.ENDED, "stopped")
         assert (session.frames_written, session.durable, session.gaps) == (27, True, ())
         assert session.end == at(2.7)
-        stage.check(session)
-        await stage.until(CameraState.IDLE)
-        assert stage.news == ["STARTED", "STOPPED stopped"]
-        assert stage.states == ["IDLE", "STARTING", "STREAMING", "STOPPING", "IDLE"]
-        again = await refused(stage.camera.stop_recording())
+        rig.check(session)
+        await rig.until(CameraState.IDLE)
+        assert rig.news == ["STARTED", "STOPPED stopped"]
+        assert rig.states == ["IDLE", "STARTING", "STREAMING", "STOPPING", "IDLE"]
+        again = await refused(rig.camera.stop_recording())
         assert again.kind.code == -1020
 
 
 async def test_everybody_who_stops_gets_the_same_receipt(clock: MockClock) -> None:
     """However many ask, the session ends once."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         receipts: list[Session] = []
 
         async def stop() -> None:
-            receipts.append(await stage.camera.stop_recording())
+            receipts.append(await rig.camera.stop_recording())
 
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(stop)
         assert len(receipts) == 5
         assert len(set(receipts)) == 1
-        assert stage.news == ["STARTED", "STOPPED stopped"]
+        assert rig.news == ["STARTED", "STOPPED stopped"]
 
 
 async def test_stopping_what_has_not_begun(clock: MockClock) -> None:
     """Both who started and who stopped hear that there was nothing; the child ends."""
-    async with open_stage(hangs()) as stage:
+    async with open_camera_rig(hangs()) as rig:
         refusals: list[Refusal] = []
 
         async def start() -> None:
-            refusals.append(await refused(stage.camera.start_recording(ANN)))
+            refusals.append(await refused(rig.camera.start_recording(REQUEST)))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(start)
-            await stage.until(CameraState.STARTING)
-            refusals.append(await refused(stage.camera.stop_recording()))
-        await stage.until(CameraState.IDLE)
+            await rig.until(CameraState.STARTING)
+            refusals.append(await refused(rig.camera.stop_recording()))
+        await rig.until(CameraState.IDLE)
         assert [refusal.kind.code for refusal in refusals] == [-1003, -1003]
         assert {str(refusal.data["cause"]) for refusal in refusals} == {"stopped"}
-        assert stage.disk.files == {}
+        assert rig.disk.files == {}
 
 
 async def test_stopping_while_the_camera_rests(clock: MockClock) -> None:
     """There is nothing to wait for: the receipt comes at once, with the gap until now."""
-    async with open_stage(films(2.2), refuses("[error] x"), refuses("[error] x")) as stage:
-        await stage.camera.start_recording(ANN)
-        await stage.until(CameraState.RESTING)
+    async with open_camera_rig(streams(2.2), refuses("[error] x"), refuses("[error] x")) as rig:
+        await rig.camera.start_recording(REQUEST)
+        await rig.until(CameraState.RESTING)
         await trio.sleep(0.3)
         before = trio.current_time()
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert trio.current_time() == before
         (gap,) = session.gaps
         assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
         assert (gap.start, gap.end) == (at(2.0), at(2.5))
-        stage.check(session)
-        await stage.until(CameraState.IDLE)
+        rig.check(session)
+        await rig.until(CameraState.IDLE)
         await trio.sleep(60)
-        assert len(stage.studio.children) == 1
+        assert len(rig.launcher.children) == 1
 
 
 async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
     """Frames in flight are waited for four seconds; then the session ends with what there is."""
-    async with open_stage(hangs(2.0, deaf=True)) as stage:
-        stage.studio.immortal = True
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
+        rig.launcher.immortal = True
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(4.0)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert trio.current_time() == 8.0
         assert session.frames_written == 20
         (gap,) = session.gaps
         assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
-        stage.check(session)
-        await stage.camera.published.wait_until(lambda s: s.problem == HUNG)
-        for child in stage.studio.children:
+        rig.check(session)
+        await rig.camera.published.wait_until(lambda s: s.problem == HUNG)
+        for child in rig.launcher.children:
             child._killed.cancel()
-        await stage.until(CameraState.IDLE)
+        await rig.until(CameraState.IDLE)
 
 
 async def test_what_a_killed_child_still_held_is_told(clock: MockClock) -> None:
     """One that waits for its source cannot be ended otherwise, and its last pictures are lost."""
-    async with open_stage(hangs(2.0, deaf=True)) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(4.0)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert trio.current_time() == 7.0
         (gap,) = session.gaps
         assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
-        stage.check(session)
-        await stage.until(CameraState.IDLE)
-        assert stage.camera.status.problem is None
+        rig.check(session)
+        await rig.until(CameraState.IDLE)
+        assert rig.camera.status.problem is None
 
 
 async def test_a_second_session_uses_the_camera_again(clock: MockClock) -> None:
     """After a stop the next start works, even before the old child is quite gone."""
-    async with open_stage() as stage:
-        first = await stage.camera.start_recording(ANN)
-        await stage.camera.stop_recording()
-        second = await stage.camera.start_recording(BOB)
+    async with open_camera_rig() as rig:
+        first = await rig.camera.start_recording(REQUEST)
+        await rig.camera.stop_recording()
+        second = await rig.camera.start_recording(OTHER_REQUEST)
         assert second.session_id != first.session_id
         assert second.segments[0].filename != first.segments[0].filename
 
@@ -355,53 +352,53 @@ async def test_a_second_session_uses_the_camera_again(clock: MockClock) -> None:
 
 async def test_a_timed_session_ends_by_itself(clock: MockClock) -> None:
     """It holds what was asked for, within a fragment."""
-    async with open_stage() as stage:
+    async with open_camera_rig() as rig:
         wish = RecordingRequest("ann", duration=timedelta(seconds=3.2))
-        await stage.camera.start_recording(wish)
-        await stage.idle()
-        session = stage.storage.sessions[-1]
+        await rig.camera.start_recording(wish)
+        await rig.idle()
+        session = rig.storage.sessions[-1]
         assert (session.state, session.reason) == (SessionState.ENDED, "duration")
         assert 32 <= session.frames_written <= 37
-        stage.check(session)
-        assert stage.news == ["STARTED", "STOPPED duration"]
+        rig.check(session)
+        assert rig.news == ["STARTED", "STOPPED duration"]
 
 
 async def test_a_stopped_sessions_timer_does_not_end_the_next_one(clock: MockClock) -> None:
     """The clock of a session dies with it."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(RecordingRequest("ann", duration=timedelta(seconds=4)))
-        await stage.camera.stop_recording()
-        second = await stage.camera.start_recording(BOB)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(RecordingRequest("ann", duration=timedelta(seconds=4)))
+        await rig.camera.stop_recording()
+        second = await rig.camera.start_recording(OTHER_REQUEST)
         await trio.sleep(30)
-        session = stage.camera.status.session
+        session = rig.camera.status.session
         assert session is not None
         assert (session.session_id, session.state) == (second.session_id, SessionState.RECORDING)
 
 
 async def test_a_source_that_has_been_played_ends_its_session(clock: MockClock) -> None:
     """Nothing is missing: no gap, no second child."""
-    async with open_stage(plays_once(3.3), once=True) as stage:
-        await stage.camera.start_recording(ANN)
-        await stage.idle()
-        session = stage.storage.sessions[-1]
+    async with open_camera_rig(plays_once(3.3), once=True) as rig:
+        await rig.camera.start_recording(REQUEST)
+        await rig.idle()
+        session = rig.storage.sessions[-1]
         assert (session.frames_written, session.reason, session.gaps) == (33, "source_ended", ())
-        stage.check(session)
-        await stage.until(CameraState.IDLE)
-        assert len(stage.studio.children) == 1
+        rig.check(session)
+        await rig.until(CameraState.IDLE)
+        assert len(rig.launcher.children) == 1
 
 
 async def test_the_end_of_one_film_does_not_end_the_next_session(clock: MockClock) -> None:
     """A session that is being admitted when the film ends goes on with the next one."""
-    async with open_stage(plays_once(3.0), always_on=True, once=True) as stage:
+    async with open_camera_rig(plays_once(3.0), always_on=True, once=True) as rig:
         await trio.sleep_until(2.9)
-        stage.guard.seconds = 0.2
-        session = await stage.camera.start_recording(ANN)
+        rig.guard.seconds = 0.2
+        session = await rig.camera.start_recording(REQUEST)
         assert trio.current_time() == pytest.approx(3.1)
         await trio.sleep_until(5.2)
-        assert stage.camera.status.session is not None
-        assert stage.camera.status.session.session_id == session.session_id
-        assert stage.camera.status.session.state is SessionState.RECORDING
-        session = await stage.camera.stop_recording()
+        assert rig.camera.status.session is not None
+        assert rig.camera.status.session.session_id == session.session_id
+        assert rig.camera.status.session.state is SessionState.RECORDING
+        session = await rig.camera.stop_recording()
         assert [segment.frames for segment in session.segments] == [10, 25]
 
 
@@ -410,28 +407,28 @@ async def test_the_end_of_one_film_does_not_end_the_next_session(clock: MockCloc
 
 async def test_a_camera_that_is_always_on_keeps_its_child(clock: MockClock) -> None:
     """A session comes and goes; stop waits for the fragment in flight, and no longer."""
-    async with open_stage(always_on=True) as stage:
-        await stage.until(CameraState.STREAMING)
+    async with open_camera_rig(always_on=True) as rig:
+        await rig.until(CameraState.STREAMING)
         await trio.sleep_until(3.2)
-        session = await stage.camera.start_recording(ANN)
+        session = await rig.camera.start_recording(REQUEST)
         assert trio.current_time() == 3.2
         assert session.preroll_seconds == 1.2
         await trio.sleep_until(5.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert trio.current_time() == 5.5
         assert (session.start, session.end) == (at(2.0), at(5.5))
-        stage.check(session)
-        await stage.idle()
-        assert stage.camera.status.state is CameraState.STREAMING
-        assert [child.signals for child in stage.studio.children] == [[]]
+        rig.check(session)
+        await rig.idle()
+        assert rig.camera.status.state is CameraState.STREAMING
+        assert [child.signals for child in rig.launcher.children] == [[]]
 
 
 async def test_an_idle_camera_that_is_always_on_comes_back_by_itself(clock: MockClock) -> None:
     """Nobody has to ask for it."""
-    async with open_stage(films(2.0), always_on=True) as stage:
-        await stage.until(CameraState.RESTING)
-        await stage.until(CameraState.STREAMING)
-        assert len(stage.studio.children) == 2
+    async with open_camera_rig(streams(2.0), always_on=True) as rig:
+        await rig.until(CameraState.RESTING)
+        await rig.until(CameraState.STREAMING)
+        assert len(rig.launcher.children) == 2
 
 
 # --- rotation -----------------------------------------------------------------------------
@@ -440,46 +437,46 @@ async def test_an_idle_camera_that_is_always_on_comes_back_by_itself(clock: Mock
 async def test_rotation_loses_nothing(clock: MockClock) -> None:
     """The pictures of all segments, joined, are what the child delivered (I3)."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(20.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert len(session.segments) == 11
         assert [segment.number for segment in session.segments] == list(range(11))
         assert all(
             one.end == two.start
             for one, two in zip(session.segments, session.segments[1:], strict=False)
         )
-        stage.check(session)
-        (child,) = stage.studio.children
-        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.film.sent)
-        assert stage.pictures(session) == sent
-        assert stage.news == ["STARTED", *["ROTATED"] * 10, "STOPPED stopped"]
+        rig.check(session)
+        (child,) = rig.launcher.children
+        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
+        assert rig.pictures(session) == sent
+        assert rig.news == ["STARTED", *["ROTATED"] * 10, "STOPPED stopped"]
 
 
 async def test_rotation_by_size(clock: MockClock) -> None:
     """No file grows beyond what was asked for, its final index aside."""
     recording = RecordingConfig(max_file_size=6000)
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(20.2)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         assert len(session.segments) > 4
         assert all(segment.size_bytes < 6000 + 1500 for segment in session.segments)
 
 
 async def test_other_settings_reach_the_running_session(clock: MockClock) -> None:
     """A session that runs is cut by the new rotation from then on."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(5.2)
-        assert stage.news == ["STARTED"]
-        await stage.camera.reconfigure(RecordingConfig(rotation=timedelta(seconds=1)))
+        assert rig.news == ["STARTED"]
+        await rig.camera.reconfigure(RecordingConfig(rotation=timedelta(seconds=1)))
         await trio.sleep(5)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
-        assert stage.news[1:-1] == ["ROTATED"] * 5
+        session = await rig.camera.stop_recording()
+        rig.check(session)
+        assert rig.news[1:-1] == ["ROTATED"] * 5
 
 
 # --- news ---------------------------------------------------------------------------------
@@ -487,17 +484,17 @@ async def test_other_settings_reach_the_running_session(clock: MockClock) -> Non
 
 async def test_progress_is_told_every_five_seconds(clock: MockClock) -> None:
     """From the first frame on disk until the stop."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         began, told = trio.current_time(), []
 
         def listen(event: object) -> None:
             if isinstance(event, RecordingChanged) and event.news is RecordingEventKind.PROGRESS:
                 told.append((trio.current_time() - began, event.session.frames_written))
 
-        with stage.camera._events.subscribed(listen):
+        with rig.camera._events.subscribed(listen):
             await trio.sleep(17)
-            await stage.camera.stop_recording()
+            await rig.camera.stop_recording()
             await trio.sleep(30)
         assert [seconds for seconds, _ in told] == [5, 10, 15]
         assert [frames for _, frames in told] == sorted({frames for _, frames in told})
@@ -506,18 +503,18 @@ async def test_progress_is_told_every_five_seconds(clock: MockClock) -> None:
 async def test_news_comes_in_the_order_of_what_happened(clock: MockClock) -> None:
     """Clients that only listen can follow the whole story."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
-    async with open_stage(films(3.2), recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(3.2), recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(4)
-        await stage.camera.stop_recording()
-        assert stage.news == [
+        await rig.camera.stop_recording()
+        assert rig.news == [
             "STARTED",
             "ROTATED",
             "GAP encoder_exit",
             "ROTATED",
             "STOPPED stopped",
         ]
-        assert stage.states == [
+        assert rig.states == [
             *("IDLE", "STARTING", "STREAMING", "RESTING"),
             *("STARTING", "STREAMING", "STOPPING", "IDLE"),
         ]
@@ -525,13 +522,13 @@ async def test_news_comes_in_the_order_of_what_happened(clock: MockClock) -> Non
 
 async def test_closing_seals(clock: MockClock) -> None:
     """When the service stops, a session ends like any other: sealed, with what was in flight."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(2.2)
-        await stage.camera.close()
-        session = stage.storage.sessions[-1]
+        await rig.camera.close()
+        session = rig.storage.sessions[-1]
         assert (session.state, session.reason) == (SessionState.WAITING, "shutdown")
         assert session.frames_written == 27
-        stage.check(session)
-        for call in (stage.camera.start_recording(BOB), stage.camera.stop_recording()):
+        rig.check(session)
+        for call in (rig.camera.start_recording(OTHER_REQUEST), rig.camera.stop_recording()):
             assert (await refused(call)).kind.code == -1021

@@ -9,7 +9,8 @@ import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.camera_stage import ANN, Studio, films, find_program, jump_clocks, memory_storage
+from support.camera_rig import REQUEST, find_program, jump_clocks, memory_storage
+from support.fake_ffmpeg import FakeLauncher, streams
 from trio.testing import MockClock
 
 from camd.camera.camera import Camera
@@ -59,13 +60,13 @@ async def test_unknown_cameras_are_refused(clock: MockClock, name: str) -> None:
 
 async def test_cameras_close_at_the_same_time(clock: MockClock) -> None:
     """Shutting down takes as long as the slowest camera, not as all of them together."""
-    studio = Studio()
+    launcher = FakeLauncher()
     async with open_cameras(Config(), memory_storage(), Fanout[Event]()) as cameras:
-        await record_with(cameras, studio, 8)
+        await record_with(cameras, launcher, 8)
         await trio.sleep(1.2)
         before = trio.current_time()
     assert trio.current_time() - before < 1
-    assert studio.alive == 0
+    assert launcher.alive == 0
 
 
 SHORT = RecordingConfig(rotation=timedelta(seconds=60))
@@ -100,13 +101,13 @@ async def test_a_camera_that_begins_anew_after_a_bug_hinders_no_reload(
             assert gate._factory.recording.rotation == SHORT.rotation
 
 
-async def record_with(cameras: Cameras, studio: Studio, count: int) -> None:
+async def record_with(cameras: Cameras, launcher: FakeLauncher, count: int) -> None:
     """Add so many cameras and start recording with each."""
     async with trio.open_nursery() as nursery:
         for number in range(count):
-            studio.then(films())
+            launcher.then(streams())
             camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), TestSource()))
-            camera.planner.launch = studio.launch
+            camera.planner.launch = launcher.launch
             camera.planner.find_program = find_program
             camera.planner.abilities = UntriedEncoders()
-            nursery.start_soon(camera.start_recording, ANN)
+            nursery.start_soon(camera.start_recording, REQUEST)

@@ -12,20 +12,16 @@ import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.camera_stage import (
-    ANN,
-    BOB,
-    FakeChild,
+from support.camera_rig import (
+    OTHER_REQUEST,
+    REQUEST,
+    CameraRig,
     Node,
-    Stage,
     at,
-    films,
-    hangs,
     jump_clocks,
-    open_stage,
-    refuses,
-    says,
+    open_camera_rig,
 )
+from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, says, streams
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camd.capture.consumer import LosslessQueue
@@ -53,9 +49,9 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
     return autojump_clock
 
 
-def session_of(stage: Stage) -> Session:
+def session_of(rig: CameraRig) -> Session:
     """Return the session that runs."""
-    session = stage.camera.status.session
+    session = rig.camera.status.session
     assert session is not None
     return session
 
@@ -65,16 +61,16 @@ def session_of(stage: Stage) -> Session:
 
 async def test_a_session_outlives_its_child(clock: MockClock) -> None:
     """The same session goes on in another file; what is missing is in the ledger and receipt."""
-    async with open_stage(films(3.2, status=-9)) as stage:
-        started = await stage.camera.start_recording(ANN)
-        status = await stage.camera.published.wait_until(
+    async with open_camera_rig(streams(3.2, status=-9)) as rig:
+        started = await rig.camera.start_recording(REQUEST)
+        status = await rig.camera.published.wait_until(
             lambda status: status.session and status.session.state is SessionState.WAITING
         )
         assert trio.current_time() < 3.7
         assert status.state is CameraState.RESTING
         assert status.session.reason == "FFmpeg was ended by signal 9"
         await trio.sleep_until(6.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.session_id == started.session_id
         assert [segment.frames for segment in session.segments] == [30, 25]
         (gap,) = session.gaps
@@ -82,59 +78,59 @@ async def test_a_session_outlives_its_child(clock: MockClock) -> None:
         assert (gap.start, gap.end) == (at(3.0), at(3.7))
         assert session.segments[0].end == gap.start
         assert session.segments[1].start == gap.end
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_camera_that_hangs_is_started_again(clock: MockClock) -> None:
     """Silence is noticed, the child ended, and the hole ledgered as a stall."""
-    async with open_stage(hangs(2.0)) as stage:
-        await stage.camera.start_recording(ANN)
-        await stage.until(CameraState.RESTING)
+    async with open_camera_rig(hangs(2.0)) as rig:
+        await rig.camera.start_recording(REQUEST)
+        await rig.until(CameraState.RESTING)
         assert trio.current_time() == 5.0
-        assert stage.camera.status.problem is not None
-        assert stage.camera.status.problem.kind == "stalled"
-        await stage.until(CameraState.STREAMING)
+        assert rig.camera.status.problem is not None
+        assert rig.camera.status.problem.kind == "stalled"
+        await rig.until(CameraState.STREAMING)
         await trio.sleep_until(8.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(5.5))
         assert gap.frames == 35
-        stage.check(session)
-        assert len(stage.studio.children) == 2
+        rig.check(session)
+        assert len(rig.launcher.children) == 2
 
 
 async def test_a_camera_that_is_unplugged_comes_back(clock: MockClock) -> None:
     """It is absent, tried again and again, and the session goes on when it is there."""
     node = Node()
-    async with open_stage(films(2.2, status=0), node=node) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(2.2, status=0), node=node) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.1)
-        stage.studio.children[0].complain("[error] VIDIOC_DQBUF: No such device")
+        rig.launcher.children[0].write_error("[error] VIDIOC_DQBUF: No such device")
         node.there.append(False)
-        await stage.until(CameraState.ABSENT)
+        await rig.until(CameraState.ABSENT)
         await trio.sleep_until(20)
-        assert stage.camera.status.state is CameraState.ABSENT
-        assert len(stage.studio.children) == 1
+        assert rig.camera.status.state is CameraState.ABSENT
+        assert len(rig.launcher.children) == 1
         node.there.append(True)
-        await stage.until(CameraState.STREAMING)
+        await rig.until(CameraState.STREAMING)
         await trio.sleep(1.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.cause, gap.start) == (Cause.CAMERA_LOST, at(2.0))
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_failures_in_a_row_are_tried_ever_more_slowly(clock: MockClock) -> None:
     """The rests grow while nothing gets better, and start over after ten good seconds."""
     failing = [refuses("[error] Input/output error", after=0.0) for _ in range(5)]
-    async with open_stage(films(2.2), *failing, films(12.2), always_on=True) as stage:
+    async with open_camera_rig(streams(2.2), *failing, streams(12.2), always_on=True) as rig:
         births: list[float] = []
 
         def watch(event: object) -> None:
             if isinstance(event, CameraChanged) and event.status.state is CameraState.STARTING:
                 births.append(trio.current_time())
 
-        with stage.camera._events.subscribed(watch):
+        with rig.camera._events.subscribed(watch):
             await trio.sleep_until(50)
         pauses = [round(two - one, 3) for one, two in pairwise(births)]
         assert pauses == [2.7, 1.0, 2.0, 4.0, 8.0, 16.0, 12.7]
@@ -147,41 +143,41 @@ async def test_a_start_that_takes_long_does_not_keep_failures(
     monkeypatch.setattr(state, "SETTLED_SECONDS", 3.0)
     failing = [refuses("[error] Input/output error", after=0.0) for _ in range(3)]
 
-    async def late(child: FakeChild) -> int:
+    async def late(child: FakeFfmpeg) -> int:
         await trio.sleep(4.0)
-        return await films()(child)
+        return await streams()(child)
 
-    async with open_stage(*failing, late, always_on=True) as stage:
-        await stage.until(CameraState.STREAMING)
+    async with open_camera_rig(*failing, late, always_on=True) as rig:
+        await rig.until(CameraState.STREAMING)
         streaming = trio.current_time()
         await trio.sleep_until(streaming + 2.9)
-        assert stage.camera.capture.failures == 3
+        assert rig.camera.capture.failures == 3
         await trio.sleep_until(streaming + 3.1)
-        assert stage.camera.capture.failures == 0
+        assert rig.camera.capture.failures == 0
 
 
 async def test_garbage_is_not_recorded(clock: MockClock) -> None:
     """A child that writes something else is ended, and the caller told."""
-    async with open_stage(says(b"no such thing as a box" * 100)) as stage:
+    async with open_camera_rig(says(b"no such thing as a box" * 100)) as rig:
         with pytest.raises(Refusal) as caught:
-            await stage.camera.start_recording(ANN)
+            await rig.camera.start_recording(REQUEST)
         assert (caught.value.kind.code, caught.value.data["cause"]) == (-32006, "bad_stream")
-        await stage.until(CameraState.IDLE)
-        assert stage.disk.files == {}
+        await rig.until(CameraState.IDLE)
+        assert rig.disk.files == {}
 
 
 async def test_garbage_in_the_middle_ends_the_child_not_the_session(clock: MockClock) -> None:
     """What was good is sealed; the next child is recorded."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.2)
-        stage.studio.children[0].write(b"\0\0\0\1junk" * 10)
-        await stage.until(CameraState.RESTING)
+        rig.launcher.children[0].write(b"\0\0\0\1junk" * 10)
+        await rig.until(CameraState.RESTING)
         await trio.sleep_until(5.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert len(session.segments) == 2
         assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
-        stage.check(session)
+        rig.check(session)
 
 
 # --- the daemon ---------------------------------------------------------------------------
@@ -189,43 +185,43 @@ async def test_garbage_in_the_middle_ends_the_child_not_the_session(clock: MockC
 
 async def test_an_outage_is_in_the_ledger_once(clock: MockClock) -> None:
     """When a kill came between an entry and the next frame, the next entry begins behind it."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         entry = Gap(
             *(session.camera_id, session.session_id, session.segments[-1].end, at(6.0)),
             *(2.8, 28, False, Cause.DAEMON_DOWN, ""),
         )
-        await stage.storage.note_gaps([entry])
+        await rig.storage.note_gaps([entry])
         await trio.sleep_until(9.0)
         left = attrs.evolve(session, state=SessionState.WAITING, end=None, gaps=(entry,))
-        assert await stage.camera.resume(left)
+        assert await rig.camera.resume(left)
         await trio.sleep_until(12.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         first, second = session.segments
         assert [(gap.start, gap.end) for gap in session.gaps] == [
             (first.end, at(6.0)),
             (at(6.0), second.start),
         ]
         assert session.gaps[1].frames == round((second.start - at(6.0)).total_seconds() * 10)
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_session_that_goes_on_is_promised_what_is_left_of_its_time(
     clock: MockClock,
 ) -> None:
     """Room for the hours that are over is nobody's any more."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(attrs.evolve(ANN, duration=timedelta(seconds=100)))
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(attrs.evolve(REQUEST, duration=timedelta(seconds=100)))
         await trio.sleep_until(3.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         left = attrs.evolve(session, state=SessionState.WAITING, end=None)
         await trio.sleep_until(90.0)
-        assert await stage.camera.resume(left)
+        assert await rig.camera.resume(left)
         await wait_all_tasks_blocked()
-        rate = stage.camera.hub.bytes_per_second or stage.camera.planner.expected_bytes_per_second
-        promised = stage.storage.status.promised_bytes
+        rate = rig.camera.hub.bytes_per_second or rig.camera.planner.expected_bytes_per_second
+        promised = rig.storage.status.promised_bytes
         assert 9 * rate < promised < 11 * rate
 
 
@@ -233,28 +229,28 @@ async def test_an_outage_is_in_the_ledger_before_the_file_behind_it(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I4: a kill between the two must find the entry, or both missing, never the file alone."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         await trio.sleep_until(9.0)
         seen: list[tuple[str, int, int]] = []
-        create, note = type(stage.disk).create, type(stage.storage).note_gaps
+        create, note = type(rig.disk).create, type(rig.storage).note_gaps
 
         def watched_create(disk: Any, path: Any) -> Any:
-            seen.append(("file", len(disk.files), len(stage.storage.gaps)))
+            seen.append(("file", len(disk.files), len(rig.storage.gaps)))
             return create(disk, path)
 
         async def watched_note(storage: Any, gaps: Any) -> None:
-            seen.append(("gaps", len(stage.disk.files), len(storage.gaps)))
+            seen.append(("gaps", len(rig.disk.files), len(storage.gaps)))
             await note(storage, gaps)
 
-        monkeypatch.setattr(type(stage.disk), "create", watched_create)
-        monkeypatch.setattr(type(stage.storage), "note_gaps", watched_note)
+        monkeypatch.setattr(type(rig.disk), "create", watched_create)
+        monkeypatch.setattr(type(rig.storage), "note_gaps", watched_note)
         left = attrs.evolve(session, state=SessionState.WAITING, end=None)
-        assert await stage.camera.resume(left)
+        assert await rig.camera.resume(left)
         await trio.sleep_until(12.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert seen == [("gaps", 1, 0), ("file", 1, 1)]
         assert [gap.cause for gap in session.gaps] == [Cause.DAEMON_DOWN]
 
@@ -264,26 +260,26 @@ async def test_an_outage_is_in_the_ledger_before_the_file_behind_it(
 
 async def test_a_critical_volume_pauses_a_session(clock: MockClock) -> None:
     """Sealed at the critical line, resumed below the block line; the gap's frames are exact."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        stage.fill(96)
+        rig.fill(96)
         await trio.sleep_until(5.2)
-        paused = session_of(stage)
+        paused = session_of(rig)
         assert (paused.state, paused.reason) == (SessionState.WAITING, "storage: critical")
         assert [segment.state for segment in paused.segments] == [SegmentState.SEALED]
-        stage.fill(92)
+        rig.fill(92)
         await trio.sleep_until(7.2)
-        assert session_of(stage).state is SessionState.WAITING
-        stage.fill(50)
+        assert session_of(rig).state is SessionState.WAITING
+        rig.fill(50)
         await trio.sleep_until(9.2)
-        assert session_of(stage).state is SessionState.RECORDING
-        session = await stage.camera.stop_recording()
+        assert session_of(rig).state is SessionState.RECORDING
+        session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.cause, gap.exact, gap.frames) == (Cause.STORAGE_FULL, True, 40)
         assert (gap.start, gap.end) == (at(3.0), at(7.0))
-        stage.check(session)
-        assert stage.news == [
+        rig.check(session)
+        assert rig.news == [
             *("STARTED", "ERROR storage: critical", "GAP storage_full", "ROTATED"),
             "STOPPED stopped",
         ]
@@ -293,15 +289,15 @@ async def test_a_session_that_is_stopped_while_paused_says_what_is_missing(
     clock: MockClock,
 ) -> None:
     """The last entry of the ledger goes until the stop."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        stage.fill(96)
+        rig.fill(96)
         await trio.sleep_until(5.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.start, gap.end, gap.frames, gap.exact) == (at(3.0), at(5.2), 22, True)
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(
@@ -309,18 +305,18 @@ async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(
 ) -> None:
     """Memory stays bounded, the child is read all the same, and the frames are counted."""
     monkeypatch.setattr(LosslessQueue, "__init__", _small(LosslessQueue.__init__))
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        stage.storage.seconds = 10.0
+        rig.storage.seconds = 10.0
         await trio.sleep_until(40)
-        stage.storage.seconds = 0.0
+        rig.storage.seconds = 0.0
         await trio.sleep_until(52.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_SLOW}
         assert all(gap.exact for gap in session.gaps)
         assert sum(gap.frames for gap in session.gaps) > 200
-        stage.check(session)
+        rig.check(session)
 
 
 def _small(init: Any) -> Any:
@@ -336,14 +332,14 @@ async def test_a_disk_that_fails_before_the_first_frame_is_a_refusal(
     clock: MockClock, step: int, code: int, answer: int
 ) -> None:
     """Nobody is told that a recording has begun, and no empty file is left."""
-    async with open_stage() as stage:
-        stage.disk.fail(step, code=code)
+    async with open_camera_rig() as rig:
+        rig.disk.fail(step, code=code)
         with pytest.raises(Refusal) as caught:
-            await stage.camera.start_recording(ANN)
+            await rig.camera.start_recording(REQUEST)
         assert caught.value.kind.code == answer
-        await stage.idle()
-        assert (stage.disk.files, stage.disk.open_files) == ({}, 0)
-        assert (stage.news, stage.storage.status.promised_bytes) == ([], 0)
+        await rig.idle()
+        assert (rig.disk.files, rig.disk.open_files) == ({}, 0)
+        assert (rig.news, rig.storage.status.promised_bytes) == ([], 0)
 
 
 WRITES = range(24)
@@ -356,13 +352,13 @@ async def test_no_frame_is_unaccounted_for_when_the_disk_fails(
 ) -> None:
     """Whichever operation fails: the session goes on, and files and ledger make up the whole."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
-        stage.disk.fail(step, code=code)
+    async with open_camera_rig(recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
+        rig.disk.fail(step, code=code)
         await trio.sleep_until(9.2)
-        assert session_of(stage).state is SessionState.RECORDING
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        assert session_of(rig).state is SessionState.RECORDING
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         assert session.frames_captured == 92
         assert all(gap.exact for gap in session.gaps)
 
@@ -380,13 +376,13 @@ async def test_a_disk_that_goes_on_failing(
 ) -> None:
     """Seals that fail too leave files that play; nothing is claimed that is not so."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
-    async with open_stage(recording=recording) as stage:
-        stage.disk.fail(*steps, code=code)
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(recording=recording) as rig:
+        rig.disk.fail(*steps, code=code)
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(250.2)
-        assert session_of(stage).state is SessionState.RECORDING
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        assert session_of(rig).state is SessionState.RECORDING
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         assert session.frames_captured == 2502
 
 
@@ -395,32 +391,32 @@ async def test_an_error_of_the_disk_is_a_level_and_the_session_tries_by_itself(
 ) -> None:
     """Clients are told that the volume fails, with the reason; the session goes on after its own
     delay, though the level has not changed back."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        stage.disk.fail(0, code=errno.EIO)
+        rig.disk.fail(0, code=errno.EIO)
         await trio.sleep_until(6.2)
-        told = [event.status for event in stage.heard if isinstance(event, StorageChanged)]
+        told = [event.status for event in rig.heard if isinstance(event, StorageChanged)]
         assert [status.level for status in told] == [StorageLevel.FAILING]
         assert "Input/output error" in told[0].reason
-        assert session_of(stage).state is SessionState.RECORDING
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        assert session_of(rig).state is SessionState.RECORDING
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
 
 
 async def test_a_session_that_shall_not_wait_ends(clock: MockClock) -> None:
     """With on_storage_error = "end" a full disk ends the session; its caller can see why."""
-    async with open_stage(recording=RecordingConfig(on_storage_error="end")) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(recording=RecordingConfig(on_storage_error="end")) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        stage.fill(96)
-        await stage.idle()
-        session = stage.storage.sessions[-1]
+        rig.fill(96)
+        await rig.idle()
+        session = rig.storage.sessions[-1]
         assert (session.state, session.reason) == (SessionState.ENDED, "storage_full")
-        stage.check(session)
-        await stage.until(CameraState.IDLE)
-        assert stage.news[-1] == "STOPPED storage_full"
+        rig.check(session)
+        await rig.until(CameraState.IDLE)
+        assert rig.news[-1] == "STOPPED storage_full"
 
 
 # --- health -------------------------------------------------------------------------------
@@ -428,7 +424,7 @@ async def test_a_session_that_shall_not_wait_ends(clock: MockClock) -> None:
 
 async def test_recording_is_said_only_while_bytes_become_durable(clock: MockClock) -> None:
     """A camera that delivers nothing makes its session unhealthy, and healthy again (I7)."""
-    async with open_stage(films(3.2), *[refuses("[error] x")] * 4) as stage:
+    async with open_camera_rig(streams(3.2), *[refuses("[error] x")] * 4) as rig:
         told: list[tuple[float, bool]] = []
 
         def listen(event: object) -> None:
@@ -437,8 +433,8 @@ async def test_recording_is_said_only_while_bytes_become_durable(clock: MockCloc
                 if not told or told[-1][1] is not word[1]:
                     told.append(word)
 
-        with stage.camera._events.subscribed(listen):
-            await stage.camera.start_recording(ANN)
+        with rig.camera._events.subscribed(listen):
+            await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(30)
         assert [healthy for _, healthy in told] == [False, True, False, True]
         assert told[1][0] == 0.5
@@ -448,9 +444,9 @@ async def test_recording_is_said_only_while_bytes_become_durable(clock: MockCloc
 @pytest.mark.parametrize("durability", ["1s", "5s", "30s", "segment"])
 async def test_a_session_is_healthy_from_its_beginning(clock: MockClock, durability: str) -> None:
     """Nothing is wrong only because the first sync is not due yet."""
-    async with open_stage(durability=durability) as stage:
-        await stage.camera.start_recording(ANN)
-        stage.storage.seconds = 0.05
+    async with open_camera_rig(durability=durability) as rig:
+        await rig.camera.start_recording(REQUEST)
+        rig.storage.seconds = 0.05
         sick: list[float] = []
 
         def listen(event: object) -> None:
@@ -458,21 +454,21 @@ async def test_a_session_is_healthy_from_its_beginning(clock: MockClock, durabil
             if session is not None and not session.healthy:
                 sick.append(trio.current_time())
 
-        with stage.camera._events.subscribed(listen):
+        with rig.camera._events.subscribed(listen):
             await trio.sleep(70)
         assert sick == []
 
 
 async def test_a_disk_that_never_syncs_is_not_healthy(clock: MockClock) -> None:
     """Writing alone is not recording."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(5.2)
-        assert session_of(stage).healthy
-        stage.storage.seconds = 30
+        assert session_of(rig).healthy
+        rig.storage.seconds = 30
         await trio.sleep_until(15)
-        assert not session_of(stage).healthy
-        stage.storage.seconds = 0
+        assert not session_of(rig).healthy
+        rig.storage.seconds = 0
 
 
 # --- bugs ---------------------------------------------------------------------------------
@@ -482,45 +478,45 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller hears back, the file is sealed, and after a second the camera works again."""
-    async with open_stage() as stage, open_stage() as other:
-        await other.camera.start_recording(BOB)
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig, open_camera_rig() as other:
+        await other.camera.start_recording(OTHER_REQUEST)
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        feed = stage.camera.hub
+        feed = rig.camera.hub
         monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
         with capture_logs() as logs:
-            await stage.until(CameraState.FAULTED)
+            await rig.until(CameraState.FAULTED)
         assert "actor_crashed" in {entry["event"] for entry in logs}
         assert trio.current_time() == 3.5
-        problem = stage.camera.status.problem
+        problem = rig.camera.status.problem
         assert problem is not None
-        assert (problem.kind, stage.camera.status.restarts) == ("internal_error", 1)
-        assert stage.camera.status.session is None
-        assert (stage.studio.alive, stage.disk.open_files) == (0, 0)
-        (segment,) = stage.storage.segments.values()
+        assert (problem.kind, rig.camera.status.restarts) == ("internal_error", 1)
+        assert rig.camera.status.session is None
+        assert (rig.launcher.alive, rig.disk.open_files) == (0, 0)
+        (segment,) = rig.storage.segments.values()
         assert segment.state is SegmentState.SEALED
         assert segment.frames == 25
-        assert stage.storage.still_growing == []
-        assert stage.storage.status.promised_bytes == 0
-        noted = stage.storage.sessions[-1]
+        assert rig.storage.still_growing == []
+        assert rig.storage.status.promised_bytes == 0
+        noted = rig.storage.sessions[-1]
         assert (noted.state, noted.reason) == (SessionState.ENDED, "internal_error")
         assert noted.end == segment.end
         assert (noted.frames_captured, noted.frames_written) == (25, 25)
-        assert stage.news[-1] == "ERROR internal_error"
-        told = [event for event in stage.heard if isinstance(event, RecordingChanged)][-1]
+        assert rig.news[-1] == "ERROR internal_error"
+        told = [event for event in rig.heard if isinstance(event, RecordingChanged)][-1]
         assert attrs.evolve(told.session, elapsed_seconds=0) == attrs.evolve(
             noted, elapsed_seconds=0
         )
 
-        for ask in (stage.camera.stop_recording, partial(stage.camera.start_recording, ANN)):
+        for ask in (rig.camera.stop_recording, partial(rig.camera.start_recording, REQUEST)):
             with pytest.raises(Refusal) as refused:
                 await ask()
             assert refused.value.kind is RECORDING_FAILED
             assert refused.value.data["cause"] == "restarting"
         assert trio.current_time() == 3.5  # nobody waits for the next life
 
-        await stage.camera.published.wait_until(lambda s: s.state is not CameraState.FAULTED)
-        session = await stage.camera.start_recording(ANN)
+        await rig.camera.published.wait_until(lambda s: s.state is not CameraState.FAULTED)
+        session = await rig.camera.start_recording(REQUEST)
         assert trio.current_time() == 5.0  # a second's delay, and the first fragment
         assert session.state is SessionState.RECORDING
         assert session_of(other).gaps == ()
@@ -531,21 +527,21 @@ async def test_a_camera_that_is_closed_between_two_lives_has_no_further_one(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closing returns at once, and whoever asks afterwards is told that it stops."""
-    async with open_stage() as stage:
-        monkeypatch.setattr(type(stage.camera), "_handle", lambda self, ask: 1 / 0)
+    async with open_camera_rig() as rig:
+        monkeypatch.setattr(type(rig.camera), "_handle", lambda self, ask: 1 / 0)
         with capture_logs():
             with pytest.raises(Refusal):
-                await stage.camera.start_recording(ANN)
-            await stage.until(CameraState.FAULTED)
+                await rig.camera.start_recording(REQUEST)
+            await rig.until(CameraState.FAULTED)
         before = trio.current_time()
-        await stage.camera.close()
+        await rig.camera.close()
         assert trio.current_time() == before
         with pytest.raises(Refusal) as refused:
-            await stage.camera.start_recording(ANN)
+            await rig.camera.start_recording(REQUEST)
         assert refused.value.kind is SHUTTING_DOWN
         await trio.sleep(120)
-        assert stage.camera.status.restarts == 1
-        assert stage.camera.status.state is CameraState.FAULTED
+        assert rig.camera.status.restarts == 1
+        assert rig.camera.status.state is CameraState.FAULTED
 
 
 def _raise_in(culprit: object, original: Any) -> Any:
@@ -561,7 +557,7 @@ async def test_whoever_waits_hears_of_a_bug(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A start and a stop that are under way are refused, and may be tried again."""
-    async with open_stage(hangs()) as stage:
+    async with open_camera_rig(hangs()) as rig:
         heard: list[Refusal] = []
 
         async def hear(call: Any) -> None:
@@ -571,12 +567,12 @@ async def test_whoever_waits_hears_of_a_bug(
 
         with capture_logs():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(hear, stage.camera.start_recording(ANN))
-                await stage.until(CameraState.STARTING)
+                nursery.start_soon(hear, rig.camera.start_recording(REQUEST))
+                await rig.until(CameraState.STARTING)
                 await wait_all_tasks_blocked()
-                feed = stage.camera.hub
+                feed = rig.camera.hub
                 monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
-                stage.studio.children[0].write(stage.studio.children[0].film.next(5))
+                rig.launcher.children[0].write(rig.launcher.children[0].stream.next(5))
         assert [(each.kind.code, each.data["cause"]) for each in heard] == [(-1003, "restarting")]
         assert heard[0].data["retryable"] is True
 
@@ -585,16 +581,16 @@ async def test_whoever_waits_hears_of_a_bug(
 async def test_a_second_signal_still_seals(clock: MockClock, disk_seconds: float) -> None:
     """All that was captured is sealed when everything is cancelled; the session may go on."""
     with trio.CancelScope() as signals:
-        async with open_stage() as stage:
-            await stage.camera.start_recording(ANN)
+        async with open_camera_rig() as rig:
+            await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(3.2)
-            stage.storage.seconds = disk_seconds
+            rig.storage.seconds = disk_seconds
             await trio.sleep_until(4.1)
             signals.cancel()
             await trio.sleep(1)
-    session = stage.storage.sessions[-1]
+    session = rig.storage.sessions[-1]
     assert (session.state, session.reason) == (SessionState.WAITING, "interrupted")
     assert session.end is None
     assert session.frames_captured == 40
-    stage.check(session)
+    rig.check(session)
     assert trio.current_time() < 6

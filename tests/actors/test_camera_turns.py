@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import media_streams as build
 import trio
-from support.camera_stage import FakeChild, Studio
+from support import media_streams as build
+from support.fake_ffmpeg import FakeFfmpeg, FakeLauncher
 
 from camd.capture.process import TURN_BYTES, CaptureProcess, CaptureTimeouts
 from camd.model import Problem
@@ -39,14 +39,14 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
     small = build.fragment((1, 0, build.group(1, 1)))
     count = TURNS * TURN_BYTES // len(small)
 
-    async def part(child: FakeChild) -> int:
+    async def part(child: FakeFfmpeg) -> int:
         await trio.lowlevel.checkpoint()
         child.write(build.VIDEO_ONLY + small * count)
         return 0
 
-    studio, counter, seen, parsed = Studio(), Counter(), set(), set()
-    studio.then(part)
-    run = CaptureProcess(counter, CaptureTimeouts(60, 60), ignore, shrug, launch=studio.launch)
+    launcher, counter, seen, parsed = FakeLauncher(), Counter(), set(), set()
+    launcher.then(part)
+    run = CaptureProcess(counter, CaptureTimeouts(60, 60), ignore, shrug, launch=launcher.launch)
 
     async def look() -> None:
         while counter.fragments < count:

@@ -8,8 +8,7 @@ import attrs
 import pytest
 import structlog
 import trio
-from support.camera_house import House, open_house
-from support.camera_stage import ANN, jump_clocks
+from support.camera_rig import REQUEST, CamerasRig, jump_clocks, open_cameras_rig
 from support.devices import usb_camera
 from trio.testing import MockClock
 
@@ -23,14 +22,14 @@ A1 = usb_camera(0, serial="A1")
 class FakeSettings:
     """Settings that are set in no time, and say what they could not set."""
 
-    house: House
+    rig: CamerasRig
     complaints: tuple[str, ...] = ()
     applied: list[tuple[str, int]] = attrs.field(factory=list)  # node, and children until then
 
     async def apply(self, node: Path) -> tuple[str, ...]:
         """Remember when it was called."""
         await trio.lowlevel.checkpoint()
-        self.applied.append((str(node), len(self.house.cameras.studio.children)))
+        self.applied.append((str(node), len(self.rig.cameras.launcher.children)))
         return self.complaints
 
 
@@ -41,11 +40,11 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
     return autojump_clock
 
 
-async def recording(house: House, settings: FakeSettings) -> Camera:
+async def recording(rig: CamerasRig, settings: FakeSettings) -> Camera:
     """Record with the one camera, whose settings these are."""
-    camera = await house.until("camera0", CameraState.IDLE)
+    camera = await rig.until("camera0", CameraState.IDLE)
     camera.settings = settings  # type: ignore[assignment]
-    await camera.start_recording(ANN)
+    await camera.start_recording(REQUEST)
     await trio.sleep(1)
     return camera
 
@@ -54,24 +53,24 @@ async def test_controls_are_set_before_each_child_and_once_pictures_come(
     clock: MockClock,
 ) -> None:
     """A camera forgets its controls when it is unplugged; some take them only while streaming."""
-    async with open_house(A1) as house:
-        settings = FakeSettings(house)
-        await recording(house, settings)
+    async with open_cameras_rig(A1) as rig:
+        settings = FakeSettings(rig)
+        await recording(rig, settings)
         assert settings.applied == [("/dev/video0", 0), ("/dev/video0", 1)]
-        house.monitor.plug()
-        await house.until("camera0", CameraState.ABSENT)
-        house.monitor.plug(attrs.evolve(usb_camera(6, serial="A1"), plug_id=3))
-        await house.until("camera0", CameraState.STREAMING)
+        rig.monitor.plug()
+        await rig.until("camera0", CameraState.ABSENT)
+        rig.monitor.plug(attrs.evolve(usb_camera(6, serial="A1"), plug_id=3))
+        await rig.until("camera0", CameraState.STREAMING)
         await trio.sleep(1)
         assert settings.applied[2:] == [("/dev/video6", 1), ("/dev/video6", 2)]
 
 
 async def test_what_cannot_be_set_is_said_and_costs_no_footage(clock: MockClock) -> None:
     """The status warns of it, the log says it once; the recording goes on."""
-    async with open_house(A1) as house:
-        settings = FakeSettings(house, complaints=("focus_absolute is not there",))
+    async with open_cameras_rig(A1) as rig:
+        settings = FakeSettings(rig, complaints=("focus_absolute is not there",))
         with structlog.testing.capture_logs() as logs:
-            camera = await recording(house, settings)
+            camera = await recording(rig, settings)
         assert len(settings.applied) == 2
         assert [line["event"] for line in logs].count("controls_not_set") == 1
         assert "focus_absolute is not there" in camera.status.warnings

@@ -9,8 +9,7 @@ from fractions import Fraction
 import attrs
 import pytest
 import trio
-from media_streams import prft
-from support.camera_films import EPOCH, FPS, Film, filmed, read, shape
+from support.media_streams import EPOCH, FPS, FakeStream, fragments_of, prft, read, shape
 
 from camd.capture import hub as hub_module
 from camd.capture.consumer import (
@@ -49,10 +48,10 @@ def frames_of(items: list[QueueItem]) -> int:
     return sum(item.fragment.frames for item in items if isinstance(item, CapturedFragment))
 
 
-def hub_with(*counts: int, **film: int) -> StreamHub:
+def hub_with(*counts: int, **stream: int) -> StreamHub:
     """Make a hub that got fragments of so many frames."""
     hub = StreamHub()
-    init, fragments = filmed(*counts, **film)
+    init, fragments = fragments_of(*counts, **stream)
     hub.begin(init)
     for each in fragments:
         hub.deliver(each)
@@ -71,7 +70,7 @@ async def test_a_consumer_begins_with_the_last_key_frame() -> None:
 async def test_what_comes_goes_to_everybody_who_is_attached() -> None:
     """Each consumer gets the same items, from its arrival until it leaves."""
     hub, first, second = hub_with(5), LosslessQueue(), LosslessQueue()
-    _, (_, later, last) = filmed(5, 5, 5)
+    _, (_, later, last) = fragments_of(5, 5, 5)
     async with AsyncExitStack() as second_place:
         async with hub.attach(first):
             hub.deliver(later)
@@ -89,7 +88,7 @@ async def test_before_a_capture_delivers_there_is_nothing_to_begin_with() -> Non
     hub, queue = StreamHub(), LosslessQueue()
     async with hub.attach(queue):
         assert await received(queue) == []
-        init, (first, *_) = filmed(5)
+        init, (first, *_) = fragments_of(5)
         hub.begin(init)
         hub.deliver(first)
     assert shape(await received(queue)) == ["CaptureBegan", "K"]
@@ -102,7 +101,7 @@ async def test_nothing_of_a_capture_that_is_over_is_handed_on() -> None:
     assert hub.began_at is None
     async with hub.attach(queue):
         assert await received(queue) == []
-        init, (first, *_) = filmed(5)
+        init, (first, *_) = fragments_of(5)
         hub.begin(init)
         hub.deliver(first)
     began, captured = await received(queue)
@@ -113,10 +112,10 @@ async def test_nothing_of_a_capture_that_is_over_is_handed_on() -> None:
 
 def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
     """A source whose clock is an hour behind is told of; its frames were there when they came."""
-    film = Film()
+    stream = FakeStream()
     said = EPOCH - timedelta(hours=1)
-    data = film.head + b"".join(
-        prft(1, Fraction(int(said.timestamp()))) + film.next(5) for _ in range(3)
+    data = stream.head + b"".join(
+        prft(1, Fraction(int(said.timestamp()))) + stream.next(5) for _ in range(3)
     )
     init, fragments = read(data)
     hub = StreamHub(timeline=StreamTimeline())
@@ -134,7 +133,7 @@ def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
 def test_times_come_from_the_arrival() -> None:
     """The last frame of a fragment was there when the fragment was."""
     hub = StreamHub()
-    init, (fragment,) = filmed(5)
+    init, (fragment,) = fragments_of(5)
     hub.begin(init)
     captured = hub.deliver(fragment)
     spread: tuple[datetime, datetime] = (captured.start, captured.end)
@@ -147,9 +146,9 @@ async def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
 ) -> None:
     """Whoever is attached hears of it in order; what is held, is moved."""
     step = timedelta(hours=hours)
-    film = Film()
-    data = film.head + b"".join(
-        prft(1, Fraction(int((EPOCH + later).timestamp()))) + film.next(5)
+    stream = FakeStream()
+    data = stream.head + b"".join(
+        prft(1, Fraction(int((EPOCH + later).timestamp()))) + stream.next(5)
         for later in (timedelta(0), timedelta(seconds=1), timedelta(seconds=1) + step)
     )
     init, pieces = read(data)
@@ -184,7 +183,7 @@ async def test_what_is_held_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -
 def test_rates_are_measured() -> None:
     """Frames and bytes a second are what the fragments say, smoothed."""
     hub = hub_with(5, 5, 5, 5, frame_bytes=1000)
-    _, fragments = filmed(5, frame_bytes=1000)
+    _, fragments = fragments_of(5, frame_bytes=1000)
     assert hub.video == VideoFormat("avc1", 320, 180, float(FPS))
     assert hub.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
     assert hub.bytes_captured == 4 * fragments[0].size_bytes
@@ -196,7 +195,7 @@ def test_a_single_odd_fragment_moves_the_rates_a_little() -> None:
     hub = hub_with(5)
     before = hub.bytes_per_second
     assert before is not None
-    _, (_, heavy) = filmed(5, 5, frame_bytes=10_000)
+    _, (_, heavy) = fragments_of(5, 5, frame_bytes=10_000)
     hub.deliver(heavy)
     rate = heavy.size_bytes / heavy.duration_seconds
     assert hub.bytes_per_second == pytest.approx(before + 0.1 * (rate - before))
@@ -206,7 +205,7 @@ def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
     """The last fragment of a child is short, however many bytes are in it."""
     hub = hub_with(5)
     before = hub.bytes_per_second
-    _, (last,) = filmed(1)
+    _, (last,) = fragments_of(1)
     assert last.video is not None
     hub.deliver(attrs.evolve(last, video=attrs.evolve(last.video, duration=1)))
     assert hub.video is not None
@@ -217,7 +216,7 @@ def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
 def test_another_picture_is_measured_anew() -> None:
     """What a smaller picture needs is not told by what a larger one took."""
     hub = hub_with(5, frame_bytes=10_000)
-    init, fragments = filmed(5, frame_bytes=1000)
+    init, fragments = fragments_of(5, frame_bytes=1000)
     hub.begin(attrs.evolve(init, tracks=(attrs.evolve(init.video, width=160),)))
     hub.deliver(fragments[0])
     assert hub.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
@@ -229,7 +228,7 @@ async def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPat
     hub, queue = hub_with(*[5] * 7, group=1000), LosslessQueue()
     async with hub.attach(queue) as attachment:
         assert attachment.awaits_key_frame
-        init, (first, *_) = filmed(5)
+        init, (first, *_) = fragments_of(5)
         hub.begin(init)
         hub.deliver(first)
         assert not attachment.awaits_key_frame
@@ -239,7 +238,7 @@ async def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPat
 async def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames before its first key frame cannot be recorded and are not counted as lost."""
     monkeypatch.setattr(hub_module, "GOP_LIMIT_BYTES", 3000)
-    _, fragments = filmed(*[5] * 12, group=50)
+    _, fragments = fragments_of(*[5] * 12, group=50)
     hub, queue = hub_with(*[5] * 7, group=50), LosslessQueue()
     async with hub.attach(queue):
         for each in fragments[7:]:
@@ -249,7 +248,7 @@ async def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyP
 
 def test_a_group_without_an_end_costs_32_mebibytes() -> None:
     """A camera that never sends another key frame makes nobody keep more than the bound."""
-    hub, (init, fragments) = StreamHub(), filmed(*[5] * 12, group=1000)
+    hub, (init, fragments) = StreamHub(), fragments_of(*[5] * 12, group=1000)
     hub.begin(init)
     media = bytes(5 * 1024 * 1024)
     for each in fragments:
@@ -280,7 +279,7 @@ async def test_a_consumer_that_finishes_gets_the_fragment_in_flight() -> None:
     """It holds the frames until now; others go on, and need the capture."""
     hub, leaving, staying = hub_with(5), LosslessQueue(), LosslessQueue()
     hub.expect()
-    _, (_, in_flight, later) = filmed(5, 5, 5)
+    _, (_, in_flight, later) = fragments_of(5, 5, 5)
     async with hub.attach(leaving) as attachment, hub.attach(staying):
         attachment.finish()
         assert not leaving.finished
@@ -294,7 +293,7 @@ async def test_the_last_consumer_that_finishes_gets_all_that_the_capture_deliver
     """Nobody needs the capture any more: it ends, and its last fragments belong to that one."""
     hub, queue = hub_with(5), LosslessQueue()
     hub.expect()
-    _, (_, *last) = filmed(5, 5, 5)
+    _, (_, *last) = fragments_of(5, 5, 5)
     async with hub.attach(queue) as attachment:
         attachment.finish()
         for fragment in last:

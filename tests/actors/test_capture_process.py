@@ -12,8 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from media_streams import VIDEO_AND_AUDIO, Sample, fragment
-from support.camera_films import Film
+from support.media_streams import VIDEO_AND_AUDIO, FakeStream, Sample, fragment
 from trio.testing import MockClock
 
 from camd import clock as camd_clock
@@ -37,18 +36,18 @@ class Talker:
     errors: list[bytes]
     closes_errors: bool = True
     ends: bool = True  # by itself
-    film: list[bytes] | None = None  # what it delivers, before it is silent; None: its end
+    stream: list[bytes] | None = None  # what it delivers, before it is silent; None: its end
     pid: int = 1000
     signals: list[signal.Signals] = attrs.field(factory=list)
     _told: trio.Event = attrs.field(factory=trio.Event)
 
     async def read_output(self, size: int = 0) -> bytes:
         """Hand out the film, half a second apart, or be at the end."""
-        if self.film is None or self._told.is_set():
+        if self.stream is None or self._told.is_set():
             await trio.lowlevel.checkpoint()
-        elif self.film:
+        elif self.stream:
             await trio.sleep(0.5)
-            return self.film.pop()
+            return self.stream.pop()
         else:
             await self._told.wait()
         return b""
@@ -171,27 +170,27 @@ async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:
     """The time for starting is the configured one."""
     stalls: list[float] = []
     with trio.move_on_after(100):
-        await lived(Talker([], ends=False, film=[]), stalls)
+        await lived(Talker([], ends=False, stream=[]), stalls)
     assert stalls == [20.0]
 
 
 async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
     """From its last pictures on, whatever it had delivered before."""
     stalls: list[float] = []
-    film = Film()
-    pieces = [film.head + film.next(5), film.next(5), film.next(5)]
+    stream = FakeStream()
+    pieces = [stream.head + stream.next(5), stream.next(5), stream.next(5)]
     with trio.move_on_after(100):
-        await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
+        await lived(Talker([], ends=False, stream=pieces[::-1]), stalls)
     assert len(stalls) == 1
     assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2
 
 
 async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
     """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
-    film, watcher, stalls = Film(), Watcher(), list[float]()
-    pieces = [film.head + film.next(10), *(film.next(10) for _ in range(29))]
+    stream, watcher, stalls = FakeStream(), Watcher(), list[float]()
+    pieces = [stream.head + stream.next(10), *(stream.next(10) for _ in range(29))]
     with trio.move_on_after(100):
-        child = Talker([], ends=False, film=pieces[::-1])
+        child = Talker([], ends=False, stream=pieces[::-1])
         await lived(child, stalls, throttle=ReadThrottle(1.0), consumer=watcher)
     first, *later = watcher.moments
     assert len(later) == 29
@@ -211,9 +210,9 @@ def sounds(count: int) -> list[bytes]:
 async def test_a_start_has_more_time_while_sound_arrives(clock: MockClock) -> None:
     """A camera whose pictures come long after its sound is not given up, nor restarted."""
     stalls: list[float] = []
-    pieces = [VIDEO_AND_AUDIO, *sounds(60), Film().next(5)]
+    pieces = [VIDEO_AND_AUDIO, *sounds(60), FakeStream().next(5)]
     with trio.move_on_after(200):
-        run, _ = await lived(Talker([], ends=False, film=pieces[::-1]), stalls)
+        run, _ = await lived(Talker([], ends=False, stream=pieces[::-1]), stalls)
     assert run.delivered
     assert len(stalls) == 1
     assert 31.0 + 7.0 <= stalls[0] < 1.1 * 31.0 + 7.2
@@ -224,7 +223,7 @@ async def test_sound_that_stops_is_no_life(clock: MockClock) -> None:
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(9)]
     with trio.move_on_after(200):
-        await lived(Talker([], ends=False, film=pieces[::-1]), stalls, SOUND_ONLY)
+        await lived(Talker([], ends=False, stream=pieces[::-1]), stalls, SOUND_ONLY)
     assert len(stalls) == 1
     assert 5.0 + 20.0 <= stalls[0] < 1.1 * 5.0 + 20.2
 
@@ -234,7 +233,7 @@ async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(400)]
     with trio.move_on_after(300):
-        run, _ = await lived(Talker([], ends=False, film=pieces[::-1]), stalls, SOUND_ONLY)
+        run, _ = await lived(Talker([], ends=False, stream=pieces[::-1]), stalls, SOUND_ONLY)
     assert not run.delivered
     assert len(stalls) == 1
     assert 40.0 < stalls[0] <= 3 * 20.0
@@ -242,9 +241,9 @@ async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -
 
 async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
     """A child that ends long before its output is read has left no process that holds its pipe."""
-    film = Film()
-    minute = film.head + b"".join(film.next(5) for _ in range(120))
-    child = Talker([], film=[minute, film.next(5), b""][::-1])
+    stream = FakeStream()
+    minute = stream.head + b"".join(stream.next(5) for _ in range(120))
+    child = Talker([], stream=[minute, stream.next(5), b""][::-1])
     with trio.fail_after(200):
         run, _ = await lived(child, throttle=ReadThrottle(1.0))
     assert trio.current_time() > 59.0

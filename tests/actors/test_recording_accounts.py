@@ -15,19 +15,9 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from support.camera_films import FPS
-from support.camera_stage import (
-    ANN,
-    FOLDER,
-    FakeChild,
-    Part,
-    Stage,
-    Wall,
-    at,
-    jump_clocks,
-    open_stage,
-    refuses,
-)
+from support.camera_rig import FOLDER, REQUEST, CameraRig, Wall, at, jump_clocks, open_camera_rig
+from support.fake_ffmpeg import Behaviour, FakeFfmpeg, refuses
+from support.media_streams import FPS
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
@@ -40,7 +30,7 @@ ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
 
 
 @attrs.frozen
-class Life:
+class CaptureRun:
     """One child: fragments of so many frames, or so many left out (negative); and its end."""
 
     steps: tuple[int, ...]
@@ -58,7 +48,7 @@ class Blow:
 
 
 LIVES = st.builds(
-    Life,
+    CaptureRun,
     st.lists(st.integers(-30, 10).filter(bool), min_size=1, max_size=12).map(tuple),
     st.booleans(),
     st.integers(0, 2),
@@ -77,14 +67,14 @@ STEPS = st.builds(
 class World:
     """What was filmed and delivered, in seconds since the test began."""
 
-    filmed: list[tuple[float, float]] = attrs.field(factory=list)
+    fragments_of: list[tuple[float, float]] = attrs.field(factory=list)
     left_out: int = 0
 
-    def part(self, life: Life) -> Part:
+    def behaviour(self, life: CaptureRun) -> Behaviour:
         """Play a life."""
 
-        async def part(child: FakeChild) -> int:
-            child.write(child.film.head)
+        async def behaviour(child: FakeFfmpeg) -> int:
+            child.write(child.stream.head)
             for count in life.steps:
                 begun = trio.current_time()
                 with trio.move_on_after(abs(count) / FPS):
@@ -92,92 +82,92 @@ class World:
                 if child.told_to_end.is_set():
                     return 255
                 if count < 0:
-                    child.film.skip(-count)
+                    child.stream.skip(-count)
                     self.left_out -= count
                 else:
-                    child.write(child.film.next(count))
-                    self.filmed.append((begun, begun + count / FPS))
+                    child.write(child.stream.next(count))
+                    self.fragments_of.append((begun, begun + count / FPS))
             if life.hangs:
                 await child.told_to_end.wait()
                 return 255
             return -9
 
-        return part
+        return behaviour
 
-    def steady(self) -> Part:
+    def steady(self) -> Behaviour:
         """Play a child that delivers for as long as it may."""
 
-        async def part(child: FakeChild) -> int:
-            child.write(child.film.head)
+        async def behaviour(child: FakeFfmpeg) -> int:
+            child.write(child.stream.head)
             while not child.told_to_end.is_set():
                 begun = trio.current_time()
                 with trio.move_on_after(0.5):
                     await child.told_to_end.wait()
                 if frames := round((trio.current_time() - begun) * FPS):
-                    child.write(child.film.next(frames))
-                    self.filmed.append((begun, begun + frames / FPS))
+                    child.write(child.stream.next(frames))
+                    self.fragments_of.append((begun, begun + frames / FPS))
             return 255
 
-        return part
+        return behaviour
 
     def longest_silence(self, until: float) -> float:
         """Say for how long nothing came at most."""
-        ends = [0.0, *(end for _, end in self.filmed)]
-        starts = [*(start for start, _ in self.filmed), until]
+        ends = [0.0, *(end for _, end in self.fragments_of)]
+        starts = [*(start for start, _ in self.fragments_of), until]
         return max(start - end for end, start in zip(ends, starts, strict=True))
 
 
-async def strike(stage: Stage, wall: Wall, blow: Blow) -> None:
+async def strike(rig: CameraRig, wall: Wall, blow: Blow) -> None:
     """Let it happen."""
     await trio.sleep(blow.after)
     match blow.kind:
         case "full":
-            stage.fill(96)
+            rig.fill(96)
             await trio.sleep(blow.value)
-            stage.fill(10)
+            rig.fill(10)
         case "fails":
-            stage.disk.fail(int(blow.value), code=errno.EIO)
+            rig.disk.fail(int(blow.value), code=errno.EIO)
         case "fails twice":
-            stage.disk.fail(int(blow.value), int(blow.value) + 1, code=errno.ENOSPC)
+            rig.disk.fail(int(blow.value), int(blow.value) + 1, code=errno.ENOSPC)
         case "slow":
-            stage.storage.seconds = blow.value
+            rig.storage.seconds = blow.value
             await trio.sleep(2 * blow.value)
-            stage.storage.seconds = 0.0
+            rig.storage.seconds = 0.0
         case "set":
             wall.step(seconds=blow.value)
 
 
 async def recorded(
-    lives: list[Life], blows: list[Blow], wall: Wall
+    lives: list[CaptureRun], blows: list[Blow], wall: Wall
 ) -> tuple[Session, World, float]:
     """Record a session through all of it; return its receipt, and the world, and how long."""
-    world, parts = World(), []
+    world, behaviours = World(), []
     wall.ahead = timedelta(0)
     for life in lives:
-        parts += [world.part(life), *[refuses("[error] No such device")] * life.refused]
-    parts += [world.steady()] * 50
+        behaviours += [world.behaviour(life), *[refuses("[error] No such device")] * life.refused]
+    behaviours += [world.steady()] * 50
     with capture_logs() as logs, trio.fail_after(600):
-        async with open_stage(world.steady(), recording=ROTATION) as stage:
-            stage.studio.parts.clear()
-            stage.studio.then(world.part(Life((5,), False, 0)), *parts)
-            await stage.camera.start_recording(ANN)
+        async with open_camera_rig(world.steady(), recording=ROTATION) as rig:
+            rig.launcher.behaviours.clear()
+            rig.launcher.then(world.behaviour(CaptureRun((5,), False, 0)), *behaviours)
+            await rig.camera.start_recording(REQUEST)
             for blow in blows:
-                await strike(stage, wall, blow)
+                await strike(rig, wall, blow)
             await trio.sleep(60)
-            stage.disk.faults.clear()
-            stage.guard._failure = None  # as a trial of the disk would find
-            stage.guard.look()
-            await stage.camera.published.wait_until(
+            rig.disk.faults.clear()
+            rig.guard._failure = None  # as a trial of the disk would find
+            rig.guard.look()
+            await rig.camera.published.wait_until(
                 lambda s: s.session is not None and s.session.state is SessionState.RECORDING
             )
             await trio.sleep(3)
-            session = await stage.camera.stop_recording()
+            session = await rig.camera.stop_recording()
             ended = trio.current_time()
             told = {FOLDER / segment.filename for segment in session.segments}
-            for path in set(stage.disk.files) - told:  # nor could it be removed again
-                assert stage.disk.steps.count("unlink") > 0
-                del stage.disk.files[path]
-            stage.check(session)
+            for path in set(rig.disk.files) - told:  # nor could it be removed again
+                assert rig.disk.steps.count("unlink") > 0
+                del rig.disk.files[path]
+            rig.check(session)
     assert [entry for entry in logs if entry["event"] == "frames_unaccounted"] == []
     return session, world, ended
 
@@ -189,7 +179,7 @@ def outages(session: Session) -> list[Gap]:
 
 def check_sums(session: Session, world: World) -> None:
     """captured = written + ledgered; and files are as long as what is in them."""
-    delivered = sum(round((end - start) * FPS) for start, end in world.filmed)
+    delivered = sum(round((end - start) * FPS) for start, end in world.fragments_of)
     assert session.frames_captured == delivered
     written = session.frames_written / FPS
     length = sum(segment.duration_seconds for segment in session.segments)
@@ -250,7 +240,7 @@ BOUNDED = settings(
 @BOUNDED
 @given(lives=st.lists(LIVES, max_size=4), blows=st.lists(BLOWS, max_size=4))
 def test_files_and_ledger_make_up_the_session(
-    wall: Wall, lives: list[Life], blows: list[Blow]
+    wall: Wall, lives: list[CaptureRun], blows: list[Blow]
 ) -> None:
     """I4: captured = written + ledgered; entries are as long as their outages, and fill what is
     between files without overlapping them."""
@@ -269,7 +259,7 @@ def test_files_and_ledger_make_up_the_session(
 @BOUNDED
 @given(lives=st.lists(LIVES, max_size=3), blows=st.lists(BLOWS | STEPS, max_size=4))
 def test_a_clock_that_is_set_changes_no_sum_and_no_length(
-    wall: Wall, lives: list[Life], blows: list[Blow]
+    wall: Wall, lives: list[CaptureRun], blows: list[Blow]
 ) -> None:
     """I4 with a wall clock that jumps: sums, lengths and durations are those of the footage."""
     session, world, ended = trio.run(

@@ -9,18 +9,17 @@ from datetime import timedelta
 import attrs
 import pytest
 import trio
-from support.camera_stage import (
-    ANN,
-    BOB,
+from support.camera_rig import (
+    OTHER_REQUEST,
+    REQUEST,
+    CameraRig,
     Node,
-    Stage,
     Wall,
     at,
-    films,
     jump_clocks,
-    open_stage,
-    refuses,
+    open_camera_rig,
 )
+from support.fake_ffmpeg import refuses, streams
 from trio.testing import MockClock
 
 from camd.api.result_fields import SessionTimes
@@ -73,7 +72,7 @@ def check_step(session: Session, moment: float, step: timedelta) -> None:
 
 
 @contextmanager
-def never_sick(stage: Stage) -> Iterator[None]:
+def never_sick(rig: CameraRig) -> Iterator[None]:
     """See to it that nobody hears of a session that is not healthy while it records."""
     sick: list[float] = []
 
@@ -82,7 +81,7 @@ def never_sick(stage: Stage) -> Iterator[None]:
         if session and session.state is SessionState.RECORDING and not session.healthy:
             sick.append(trio.current_time())
 
-    with stage.camera._events.subscribed(listen):
+    with rig.camera._events.subscribed(listen):
         yield
     assert sick == []
 
@@ -91,20 +90,20 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
     """Cut at the next key frame, named by the new time, and seamless in it (I3)."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        with never_sick(stage):
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
+        with never_sick(rig):
             await trio.sleep_until(12.2)
             wall.step(days=step.days, seconds=step.seconds)
             await trio.sleep_until(20.2)
-        running = stage.camera.status.session
+        running = rig.camera.status.session
         assert running is not None
         assert running.elapsed_seconds == 20.2
-        session = await stage.camera.stop_recording()
-        stage.check(session)
-        (child,) = stage.studio.children
-        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.film.sent)
-        assert stage.pictures(session) == sent
+        session = await rig.camera.stop_recording()
+        rig.check(session)
+        (child,) = rig.launcher.children
+        sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
+        assert rig.pictures(session) == sent
         first, second = session.segments
         assert (first.start, first.end) == (at(0), at(12))
         assert (second.start, second.end) == (at(12) + step, at(20.2) + step)
@@ -113,19 +112,19 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
         check_step(session, 12.5, step)
         assert (session.start, session.end) == (at(0), second.end)
         assert session.elapsed_seconds == SessionTimes.of(session).seconds == 20.2
-        assert stage.news == ["STARTED", "GAP clock_step", "ROTATED", "STOPPED stopped"]
+        assert rig.news == ["STARTED", "GAP clock_step", "ROTATED", "STOPPED stopped"]
 
 
 async def test_a_clock_that_is_nudged_does_not_cut(clock: MockClock, wall: Wall) -> None:
     """Small corrections come all the time and are no steps."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         for _ in range(8):
             await trio.sleep(1)
             wall.step(seconds=0.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert (session.gaps, len(session.segments)) == ((), 1)
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_time_for_a_session_is_not_the_walls(
@@ -134,16 +133,16 @@ async def test_time_for_a_session_is_not_the_walls(
     """A timed session ends when its time is up, and is cut as often as without the step."""
     recording = RecordingConfig(rotation=timedelta(seconds=5))
     wish = RecordingRequest("ann", duration=timedelta(seconds=20))
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(wish)
+    async with open_camera_rig(recording=recording) as rig:
+        await rig.camera.start_recording(wish)
         await trio.sleep_until(12.2)
         wall.step(days=step.days, seconds=step.seconds)
-        await stage.idle()
+        await rig.idle()
         assert trio.current_time() == 20
-        session = stage.storage.sessions[-1]
+        session = rig.storage.sessions[-1]
         assert (session.reason, session.elapsed_seconds) == ("duration", 20)
         assert [segment.frames for segment in session.segments] == [50, 50, 20, 50, 30]
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_step_while_the_camera_is_absent(
@@ -151,8 +150,8 @@ async def test_a_step_while_the_camera_is_absent(
 ) -> None:
     """The outage is as long as it was, and its times are told on the new clock."""
     node = Node()
-    async with open_stage(films(10.2, status=0), node=node) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(10.2, status=0), node=node) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(10.1)
         node.there.append(False)
         await trio.sleep_until(15)
@@ -160,7 +159,7 @@ async def test_a_step_while_the_camera_is_absent(
         await trio.sleep_until(20)
         node.there.append(True)
         await trio.sleep_until(60.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = outages(session)
         assert gap.cause is Cause.CAMERA_LOST
         assert gap.start == session.segments[0].end + step == at(10) + step
@@ -169,7 +168,7 @@ async def test_a_step_while_the_camera_is_absent(
         assert gap.frames == round(gap.duration_seconds * 10)
         assert [each.cause for each in session.gaps].count(Cause.CLOCK_STEP) == 1
         assert session.elapsed_seconds == pytest.approx(60.2)
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_step_and_a_stop_while_the_camera_rests(
@@ -177,112 +176,112 @@ async def test_a_step_and_a_stop_while_the_camera_rests(
 ) -> None:
     """Whoever stops before a frame comes again reads the outage's true length, too."""
     failing = [refuses("[error] x")] * 4
-    async with open_stage(films(5.2), *failing) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(5.2), *failing) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
         wall.step(days=step.days, seconds=step.seconds)
         await trio.sleep_until(8.5)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = outages(session)
         assert (gap.start, gap.end) == (at(5) + step, at(8.5) + step)
         check_step(session, 8.5, step)
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_step_during_a_pause_of_the_disk(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
     """What could not be written is as long as it was; the next file has the new time."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        stage.fill(96)
+        rig.fill(96)
         await trio.sleep_until(5.2)
         wall.step(days=step.days, seconds=step.seconds)
         await trio.sleep_until(7.2)
-        stage.fill(50)
+        rig.fill(50)
         await trio.sleep_until(9.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = outages(session)
         assert (gap.cause, gap.frames, gap.exact) == (Cause.STORAGE_FULL, 40, True)
         assert (gap.start, gap.end, gap.duration_seconds) == (at(3) + step, at(7) + step, 4)
         check_step(session, 5.5, step)
         assert session.segments[1].start == at(7) + step
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_step_back_into_seconds_that_are_taken(clock: MockClock, wall: Wall) -> None:
     """No file is replaced: the name of a second that comes again gets a number (I5)."""
     recording = RecordingConfig(rotation=timedelta(seconds=5))
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
-        before = {path: bytes(file.data) for path, file in stage.disk.files.items()}
+        before = {path: bytes(file.data) for path, file in rig.disk.files.items()}
         wall.step(seconds=-7)
         await trio.sleep_until(15.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         names = [segment.filename.partition("_14-30-")[2] for segment in session.segments]
         assert names == ["00.mp4", "05.mp4", "00_1.mp4", "05_1.mp4"]
         sealed = next(iter(before))
-        assert bytes(stage.disk.files[sealed].data) == before[sealed]
-        stage.check(session)
+        assert bytes(rig.disk.files[sealed].data) == before[sealed]
+        rig.check(session)
 
 
 async def test_a_clock_that_goes_to_and_fro(clock: MockClock, wall: Wall) -> None:
     """Each step is an entry; the frames are all there, and the session's length is right."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         for hours in (5, -2, -9, 6, 24):
             await trio.sleep(3.3)
             wall.step(hours=hours)
         await trio.sleep_until(25.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert [gap.cause for gap in session.gaps] == [Cause.CLOCK_STEP] * 5
         assert session.frames_written == 252
         assert session.elapsed_seconds == SessionTimes.of(session).seconds == 25.2
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_stop_right_after_a_step(clock: MockClock, wall: Wall, step: timedelta) -> None:
     """The file that was not cut any more has the times it began with, and the right length."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(4.7)
         wall.step(days=step.days, seconds=step.seconds)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (segment,) = session.segments
         assert (segment.start, segment.end) == (at(0), at(4.7))
         assert session.elapsed_seconds == 4.7
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_step_before_the_first_frame(clock: MockClock, wall: Wall, step: timedelta) -> None:
     """The session begins in the new time, with nothing in its ledger and no past it has not."""
-    async with open_stage() as stage:
+    async with open_camera_rig() as rig:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.camera.start_recording, ANN)
+            nursery.start_soon(rig.camera.start_recording, REQUEST)
             await trio.sleep(0.2)
             wall.step(days=step.days, seconds=step.seconds)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.gaps == ()
         assert session.preroll_seconds == 0
         assert session.start == session.segments[0].start == at(0) + step
         assert session.elapsed_seconds == 0.5
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_step_between_two_sessions(clock: MockClock, wall: Wall, step: timedelta) -> None:
     """A camera that films all the time hands its past on in the new time."""
-    async with open_stage(always_on=True) as stage:
+    async with open_camera_rig(always_on=True) as rig:
         await trio.sleep_until(3.2)
         wall.step(days=step.days, seconds=step.seconds)
-        session = await stage.camera.start_recording(BOB)
+        session = await rig.camera.start_recording(OTHER_REQUEST)
         assert (session.start, session.preroll_seconds) == (at(2) + step, 1.2)
         await trio.sleep_until(5.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.gaps == ()
         assert session.elapsed_seconds == 3.5
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_step_while_the_daemon_was_down(
@@ -290,17 +289,17 @@ async def test_a_step_while_the_daemon_was_down(
 ) -> None:
     """The ledger has the outage as long as it was, and that the clock was set; the session is as
     long as it was, in all."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         left = attrs.evolve(session, state=SessionState.WAITING, end=None)
         seconds = (session.segments[-1].end - at(0)).total_seconds()
         await trio.sleep_until(9.0)
         wall.step(seconds=step.total_seconds())
-        assert await stage.camera.resume(left, FootageArrival(left.boot_id, seconds))
+        assert await rig.camera.resume(left, FootageArrival(left.boot_id, seconds))
         await trio.sleep_until(12.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         first, second = session.segments
         (outage,) = outages(session)
         assert outage.end == second.start
@@ -310,7 +309,7 @@ async def test_a_step_while_the_daemon_was_down(
             assert outage.duration_seconds == pytest.approx(true, abs=1e-3)
             assert session.stepped_seconds == step.total_seconds()
             assert [gap.stepped for gap in session.gaps] == [step, timedelta(0)]
-        assert stage.storage.gaps == list(session.gaps)
+        assert rig.storage.gaps == list(session.gaps)
         assert judge_session(account_of(session)) == []
 
 

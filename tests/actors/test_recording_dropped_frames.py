@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 import trio
-from support.camera_stage import ANN, at, films, jump_clocks, open_stage, skips
+from support.camera_rig import REQUEST, at, jump_clocks, open_camera_rig
+from support.fake_ffmpeg import skips, streams
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
@@ -24,58 +25,58 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
 
 async def test_a_hole_is_told_when_the_camera_has_calmed_down(clock: MockClock) -> None:
     """One entry with what is missing in both places; the sum of exact numbers is untouched."""
-    async with open_stage(skips(5.0, 9.0, frames=10)) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(skips(5.0, 9.0, frames=10)) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(19.2)
-        assert stage.news == ["STARTED"]
+        assert rig.news == ["STARTED"]
         await trio.sleep_until(23.2)
-        assert stage.news == ["STARTED", f"GAP {DROPPED.value}"]
-        session = await stage.camera.stop_recording()
+        assert rig.news == ["STARTED", f"GAP {DROPPED.value}"]
+        session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.cause, gap.exact, gap.frames) == (DROPPED, False, 20)
         assert gap.duration_seconds == pytest.approx(2.0)
         assert (gap.start, gap.end) == (at(5.0), at(10.0))
         assert len(session.segments) == 1
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_holes_are_entered_at_every_seal_and_at_the_end(clock: MockClock) -> None:
     """A file's holes are known when it is complete, however restless the camera is."""
     recording = RecordingConfig(rotation=timedelta(seconds=20))
     part = skips(*range(5, 70, 5), frames=10)
-    async with open_stage(part, recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(part, recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(70.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {DROPPED}
         assert len(session.gaps) == len(session.segments) == 4
-        sent = stage.studio.children[0].film.frames
+        sent = rig.launcher.children[0].stream.frames
         assert sent == session.frames_written + sum(gap.frames for gap in session.gaps)
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_hole_just_before_the_child_dies_has_its_own_entry(clock: MockClock) -> None:
     """What the source left out and what the dead child did not deliver are two things."""
-    async with open_stage(skips(5.0, frames=10)) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(skips(5.0, frames=10)) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(8.2)
-        stage.studio.children[0]._killed.cancel()
+        rig.launcher.children[0]._killed.cancel()
         await trio.sleep_until(14.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert [gap.cause for gap in session.gaps] == [DROPPED, Cause.ENCODER_EXIT]
         assert session.gaps[0].frames == 10
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_pause_of_the_disk_is_no_hole_of_the_source(clock: MockClock) -> None:
     """Frames that could not be written are accounted for once, and exactly."""
-    async with open_stage(films()) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams()) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(5.2)
-        stage.fill(96)
+        rig.fill(96)
         await trio.sleep_until(8.2)
-        stage.fill(50)
+        rig.fill(50)
         await trio.sleep_until(15.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert [gap.cause for gap in session.gaps] == [Cause.STORAGE_FULL]
-        stage.check(session)
+        rig.check(session)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.camera_films import FPS, frames_in
-from support.camera_stage import ANN, Stage, hangs, jump_clocks, open_stage
-from support.disk import MemoryDisk, MemoryFile
+from support.camera_rig import REQUEST, CameraRig, jump_clocks, open_camera_rig
+from support.fake_disk import MemoryDisk, MemoryFile
+from support.fake_ffmpeg import hangs
+from support.media_streams import FPS, frames_in
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
@@ -24,9 +25,9 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
     return autojump_clock
 
 
-def durable_frames(stage: Stage) -> int:
+def durable_frames(rig: CameraRig) -> int:
     """Count the frames in what is on stable storage."""
-    return sum(frames_in(file.durable)[0] for file in stage.disk.files.values() if file.durable)
+    return sum(frames_in(file.durable)[0] for file in rig.disk.files.values() if file.durable)
 
 
 @pytest.mark.parametrize(("durability", "bound"), [("1s", 1.0), ("5s", 5.0), ("30s", 30.0)])
@@ -36,14 +37,14 @@ async def test_a_power_cut_costs_the_durability_and_a_fragment(
 ) -> None:
     """I2: at every moment, all but the latest seconds and a fragment are on stable storage."""
     recording = RecordingConfig(rotation=timedelta(seconds=rotation))
-    async with open_stage(durability=durability, recording=recording) as stage:
+    async with open_camera_rig(durability=durability, recording=recording) as rig:
         begun = trio.current_time()
-        await stage.camera.start_recording(ANN)
+        await rig.camera.start_recording(REQUEST)
         worst = 0.0
         for _ in range(160):
             await trio.sleep(0.25)
-            filmed = trio.current_time() - begun
-            worst = max(worst, filmed - durable_frames(stage) / FPS)
+            fragments_of = trio.current_time() - begun
+            worst = max(worst, fragments_of - durable_frames(rig) / FPS)
         assert worst <= bound + FRAGMENT_SECONDS
         if rotation > bound:
             assert worst > bound - FRAGMENT_SECONDS, "syncs come as rarely as was asked for"
@@ -51,31 +52,31 @@ async def test_a_power_cut_costs_the_durability_and_a_fragment(
 
 async def test_the_segment_profile_syncs_where_files_begin_and_end(clock: MockClock) -> None:
     """Its first fragment and its seal are durable; in between nothing is synced."""
-    async with open_stage(durability="segment") as stage:
-        await stage.camera.start_recording(ANN)
-        assert durable_frames(stage) == 5
+    async with open_camera_rig(durability="segment") as rig:
+        await rig.camera.start_recording(REQUEST)
+        assert durable_frames(rig) == 5
         await trio.sleep(60)
-        assert durable_frames(stage) == 5
-        session = await stage.camera.stop_recording()
-        assert durable_frames(stage) == session.frames_written > 600
+        assert durable_frames(rig) == 5
+        session = await rig.camera.stop_recording()
+        assert durable_frames(rig) == session.frames_written > 600
 
 
 async def test_the_last_fragments_are_synced_although_nothing_follows(clock: MockClock) -> None:
     """A camera that falls silent leaves nothing unsynced for longer than the durability."""
-    async with open_stage(hangs(2.6)) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(hangs(2.6)) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(4.2)
-        (file,) = stage.disk.files.values()
+        (file,) = rig.disk.files.values()
         assert file.durable == bytes(file.data)
         assert frames_in(bytes(file.data))[0] > 20
 
 
 async def test_a_start_is_answered_by_what_is_durable(clock: MockClock) -> None:
     """I7: when a start says that it records, its frames and the name of their file are synced."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        assert durable_frames(stage) == 5
-        assert stage.disk.steps == ["create", "append", "sync", "sync_directory"]
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
+        assert durable_frames(rig) == 5
+        assert rig.disk.steps == ["create", "append", "sync", "sync_directory"]
 
 
 async def test_a_file_is_durable_before_the_next_one_begins(
@@ -90,29 +91,29 @@ async def test_a_file_is_durable_before_the_next_one_begins(
         return begin(disk, path)
 
     monkeypatch.setattr(MemoryDisk, "create", create)
-    async with open_stage(durability="30s", recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(durability="30s", recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep(20)
-        assert len(stage.disk.files) > 5
-        session = await stage.camera.stop_recording()
+        assert len(rig.disk.files) > 5
+        session = await rig.camera.stop_recording()
         assert unsynced == []
         assert session.durable
-        assert all(file.durable == bytes(file.data) for file in stage.disk.files.values())
+        assert all(file.durable == bytes(file.data) for file in rig.disk.files.values())
 
 
 @pytest.mark.parametrize("seconds", [1.5, 6.3])
 async def test_what_is_said_to_be_durable_is(clock: MockClock, seconds: float) -> None:
     """What may be read of a growing file, and `durable` in the status, tell what was synced."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        assert stage.camera._session is not None
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
+        assert rig.camera._session is not None
         end, seen = trio.current_time() + seconds, set()
         while trio.current_time() < end:
             await trio.sleep(0.1)
-            (growing,) = stage.storage._growing.values()
-            (file,) = stage.disk.files.values()
+            (growing,) = rig.storage._growing.values()
+            (file,) = rig.disk.files.values()
             assert growing.durable_bytes == len(file.durable)
-            durable = stage.camera._session.snapshot().durable
+            durable = rig.camera._session.snapshot().durable
             assert durable == (file.durable == bytes(file.data))
             seen.add(durable)
         assert seen == {True, False}
@@ -121,13 +122,13 @@ async def test_what_is_said_to_be_durable_is(clock: MockClock, seconds: float) -
 async def test_a_recorder_that_is_never_idle_syncs_all_the_same(clock: MockClock) -> None:
     """A disk that is just as fast as the camera: what is written is durable soon, although the
     next fragment waits already."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        stage.storage.seconds = FRAGMENT_SECONDS
-        (file,) = stage.disk.files.values()
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
+        rig.storage.seconds = FRAGMENT_SECONDS
+        (file,) = rig.disk.files.values()
         for _ in range(100):
             await trio.sleep(0.3)
             written = frames_in(bytes(file.data))[0] / FPS
             assert written - frames_in(file.durable)[0] / FPS <= 1.0 + FRAGMENT_SECONDS
-        stage.storage.seconds = 0.0
-        stage.check(await stage.camera.stop_recording())
+        rig.storage.seconds = 0.0
+        rig.check(await rig.camera.stop_recording())

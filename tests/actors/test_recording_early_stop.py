@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 import trio
-from support.camera_stage import ANN, Stage, at, films, jump_clocks, open_stage
+from support.camera_rig import REQUEST, CameraRig, at, jump_clocks, open_camera_rig
+from support.fake_ffmpeg import streams
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
@@ -25,18 +26,18 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
 
 async def long_groups(child: object) -> int:
     """Play a child with a key frame every five seconds."""
-    child.film.group = 50  # type: ignore[attr-defined]
-    return await films()(child)  # type: ignore[arg-type]
+    child.stream.group = 50  # type: ignore[attr-defined]
+    return await streams()(child)  # type: ignore[arg-type]
 
 
 async def start_and_stop(
-    stage: Stage, begin: float, end: float, wish: RecordingRequest = ANN
+    rig: CameraRig, begin: float, end: float, wish: RecordingRequest = REQUEST
 ) -> list[Session | Refusal]:
     """Start at one moment and stop at another; return both answers, the start's first."""
     answers: dict[str, Session | Refusal] = {}
 
     async def ask(name: str) -> None:
-        camera = stage.camera
+        camera = rig.camera
         try:
             answers[name] = await (
                 camera.start_recording(wish) if name == "start" else camera.stop_recording()
@@ -60,9 +61,9 @@ async def test_a_stop_before_there_is_room_keeps_what_was_asked_for(
 ) -> None:
     """However long storage thinks, all frames from the start to the stop are in the file."""
     recording = RecordingConfig(preroll=timedelta(seconds=preroll))
-    async with open_stage(long_groups, always_on=True, recording=recording) as stage:
-        stage.guard.seconds = admission
-        started, session = await start_and_stop(stage, 12.2, end)
+    async with open_camera_rig(long_groups, always_on=True, recording=recording) as rig:
+        rig.guard.seconds = admission
+        started, session = await start_and_stop(rig, 12.2, end)
         assert isinstance(started, Session)
         assert isinstance(session, Session)
         (segment,) = session.segments
@@ -70,69 +71,69 @@ async def test_a_stop_before_there_is_room_keeps_what_was_asked_for(
         assert segment.end >= at(end)
         assert segment.end <= at(end + 0.5)
         assert session.gaps == ()
-        stage.check(session)
-        assert stage.camera.status.session is None
+        rig.check(session)
+        assert rig.camera.status.session is None
 
 
 async def test_a_stop_before_there_is_room_takes_nothing_from_afterwards(
     clock: MockClock,
 ) -> None:
     """What came after the stop, while storage was thinking, is not recorded."""
-    async with open_stage(always_on=True) as stage:
-        stage.guard.seconds = 3.8
-        _, session = await start_and_stop(stage, 12.2, 12.4)
+    async with open_camera_rig(always_on=True) as rig:
+        rig.guard.seconds = 3.8
+        _, session = await start_and_stop(rig, 12.2, 12.4)
         assert isinstance(session, Session)
         assert session.segments[-1].end <= at(13.0)
         assert session.gaps == ()
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_slow_admission_costs_no_footage(clock: MockClock) -> None:
     """A session begins with the request, whatever storage takes to promise room."""
-    async with open_stage(long_groups, always_on=True) as stage:
-        stage.guard.seconds = 3.5
+    async with open_camera_rig(long_groups, always_on=True) as rig:
+        rig.guard.seconds = 3.5
         await trio.sleep_until(12.2)
-        started = await stage.camera.start_recording(ANN)
+        started = await rig.camera.start_recording(REQUEST)
         assert started.start == at(10)
         await trio.sleep_until(18.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.gaps == ()
         assert session.frames_written >= 82
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_stop_before_a_camera_is_on_is_a_refusal(clock: MockClock) -> None:
     """Both callers hear that nothing was recorded, and nothing is left."""
-    async with open_stage() as stage:
-        stage.guard.seconds = 1.0
-        started, stopped = await start_and_stop(stage, 1.0, 1.5)
+    async with open_camera_rig() as rig:
+        rig.guard.seconds = 1.0
+        started, stopped = await start_and_stop(rig, 1.0, 1.5)
         assert isinstance(started, Refusal)
         assert isinstance(stopped, Refusal)
         assert "before its first frame" in started.message
-        assert stage.disk.files == {}
-        assert stage.storage.status.promised_bytes == 0
+        assert rig.disk.files == {}
+        assert rig.storage.status.promised_bytes == 0
 
 
 async def test_a_start_with_the_key_of_a_session_that_ends_begins_another(
     clock: MockClock,
 ) -> None:
     """It waits for the end, and its answer names a session that records."""
-    async with open_stage(always_on=True) as stage:
-        first = await stage.camera.start_recording(KEYED)
+    async with open_camera_rig(always_on=True) as rig:
+        first = await rig.camera.start_recording(KEYED)
         await trio.sleep_until(5.2)
         stopped: list[Session] = []
         again: list[Session] = []
 
         async def stop() -> None:
-            stopped.append(await stage.camera.stop_recording())
+            stopped.append(await rig.camera.stop_recording())
 
         async def start() -> None:
-            again.append(await stage.camera.start_recording(KEYED))
+            again.append(await rig.camera.start_recording(KEYED))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
             await trio.sleep(0.1)
-            session = stage.camera.status.session
+            session = rig.camera.status.session
             assert session is not None
             assert session.state.value == "ENDING"
             nursery.start_soon(start)
@@ -141,29 +142,29 @@ async def test_a_start_with_the_key_of_a_session_that_ends_begins_another(
         assert again[0].session_id != first.session_id
         assert stopped[0].session_id == first.session_id
         await trio.sleep(2)
-        second = await stage.camera.stop_recording()
+        second = await rig.camera.stop_recording()
         assert second.session_id == again[0].session_id
         assert second.frames_written >= 20
-        starts = [news for news in stage.news if news == "STARTED"]
+        starts = [news for news in rig.news if news == "STARTED"]
         assert len(starts) == 2
 
 
 async def test_a_start_that_waits_for_an_end_is_refused_at_the_shutdown(clock: MockClock) -> None:
     """Whoever waits hears that the service ends."""
-    async with open_stage(always_on=True) as stage:
-        stage.storage.seconds = 1.0
-        await stage.camera.start_recording(KEYED)
+    async with open_camera_rig(always_on=True) as rig:
+        rig.storage.seconds = 1.0
+        await rig.camera.start_recording(KEYED)
         refusals: list[Refusal] = []
 
         async def start() -> None:
             with pytest.raises(Refusal) as caught:
-                await stage.camera.start_recording(KEYED)
+                await rig.camera.start_recording(KEYED)
             refusals.append(caught.value)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.camera.stop_recording)
+            nursery.start_soon(rig.camera.stop_recording)
             await trio.sleep(0.1)
             nursery.start_soon(start)
             await trio.sleep(0.1)
-            nursery.start_soon(stage.camera.close)
+            nursery.start_soon(rig.camera.close)
         assert [refusal.kind.code for refusal in refusals] == [-1021]

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.camera_stage import (
-    ANN,
+from support.camera_rig import (
     FOLDER,
     RECORDING,
-    Part,
-    Stage,
+    REQUEST,
+    CameraRig,
     at,
-    films,
     jump_clocks,
-    open_stage,
+    open_camera_rig,
 )
+from support.fake_ffmpeg import Behaviour, streams
 from trio.testing import MockClock
 
 from camd.api.result_fields import receipt
@@ -35,121 +34,121 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
     return autojump_clock
 
 
-def newest(stage: Stage) -> Path:
+def newest(rig: CameraRig) -> Path:
     """Name the file that is being recorded."""
-    session = stage.camera.status.session
+    session = rig.camera.status.session
     assert session is not None
     return FOLDER / session.segments[-1].filename
 
 
-def adds_up(stage: Stage, session: Session) -> None:
+def adds_up(rig: CameraRig, session: Session) -> None:
     """I4: what was captured is in files that are there, or in the ledger."""
     lost = sum(gap.frames for gap in session.gaps if gap.exact)
     assert session.frames_captured == session.frames_written + lost
     assert session.frames_written == sum(segment.frames for segment in session.segments)
-    assert list(session.gaps) == stage.storage.gaps
+    assert list(session.gaps) == rig.storage.gaps
     kept = [s for s in session.segments if s.state is not SegmentState.MISSING]
-    assert stage.guard.stored_bytes == sum(segment.size_bytes for segment in kept)
-    assert stage.storage.still_growing == []
-    assert stage.disk.open_files == 0
+    assert rig.guard.stored_bytes == sum(segment.size_bytes for segment in kept)
+    assert rig.storage.still_growing == []
+    assert rig.disk.open_files == 0
 
 
 @asynccontextmanager
 async def recorded_until(
-    moment: float, *parts: Part, recording: RecordingConfig = RECORDING
-) -> AsyncIterator[tuple[Stage, Path]]:
+    moment: float, *parts: Behaviour, recording: RecordingConfig = RECORDING
+) -> AsyncIterator[tuple[CameraRig, Path]]:
     """Record until then; give the stage, and the name of the file that is being recorded."""
-    async with open_stage(*parts, recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(*parts, recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(moment)
-        yield stage, newest(stage)
+        yield rig, newest(rig)
 
 
 async def long_groups(child: object) -> int:
     """Play a child with a key frame every five seconds."""
-    child.film.group = 50  # type: ignore[attr-defined]
-    return await films()(child)  # type: ignore[arg-type]
+    child.stream.group = 50  # type: ignore[attr-defined]
+    return await streams()(child)  # type: ignore[arg-type]
 
 
 async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock) -> None:
     """The next file begins at once, with the newest group of pictures; the rest is ledgered."""
-    async with recorded_until(13.2, long_groups) as (stage, first):
-        del stage.disk.files[first]
+    async with recorded_until(13.2, long_groups) as (rig, first):
+        del rig.disk.files[first]
         await trio.sleep_until(14.2)
-        assert newest(stage) in stage.disk.files
-        (gap,) = stage.storage.gaps
+        assert newest(rig) in rig.disk.files
+        (gap,) = rig.storage.gaps
         assert (gap.cause, gap.exact, gap.frames) == (Cause.FILE_REMOVED, True, 100)
         assert (gap.start, gap.end) == (at(0), at(10))
         assert first.name in gap.action
         assert "removed" in gap.action
         await trio.sleep_until(15.2)
-        assert stage.camera.status.session is not None
-        assert stage.camera.status.session.healthy
-        session = await stage.camera.stop_recording()
+        assert rig.camera.status.session is not None
+        assert rig.camera.status.session.healthy
+        session = await rig.camera.stop_recording()
         assert [s.state for s in session.segments] == [SegmentState.MISSING, SegmentState.SEALED]
         assert [s.frames for s in session.segments] == [0, 52]
         assert session.segments[1].start == at(10)
-        adds_up(stage, session)
-        assert any("was removed" in news for news in stage.news)
-        assert any(news == "GAP file_removed" for news in stage.news)
+        adds_up(rig, session)
+        assert any("was removed" in news for news in rig.news)
+        assert any(news == "GAP file_removed" for news in rig.news)
 
 
 async def test_a_first_group_that_is_removed_is_not_lost(clock: MockClock) -> None:
     """All of it can still be read: it is in the next file, under a name of its own."""
-    async with recorded_until(2.2, long_groups) as (stage, gone):
-        del stage.disk.files[gone]
+    async with recorded_until(2.2, long_groups) as (rig, gone):
+        del rig.disk.files[gone]
         await trio.sleep_until(7.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.gaps == ()
         assert [segment.frames for segment in session.segments] == [0, 72]
         first, second = (segment.filename for segment in session.segments)
         assert second == first.replace(".mp4", "_1.mp4")
         assert not receipt(session)["durable"]
-        adds_up(stage, session)
+        adds_up(rig, session)
 
 
 async def test_what_cannot_be_read_back_is_waited_behind(clock: MockClock) -> None:
     """Until the next key frame the session says that it waits, and is not healthy."""
-    async with recorded_until(2.2, long_groups) as (stage, first):
-        del stage.disk.files[first].data[3000:]
-        status = await stage.camera.published.wait_until(
+    async with recorded_until(2.2, long_groups) as (rig, first):
+        del rig.disk.files[first].data[3000:]
+        status = await rig.camera.published.wait_until(
             lambda status: status.session and status.session.state is SessionState.WAITING
         )
         assert trio.current_time() < 4.2
         assert not status.session.healthy
         assert "cut short" in status.session.reason
         await trio.sleep_until(7.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {Cause.FILE_REMOVED}
         whole, *_ = session.segments
         assert sum(gap.frames for gap in session.gaps) == 50 - whole.frames
         assert session.segments[-1].frames == 22
-        adds_up(stage, session)
+        adds_up(rig, session)
 
 
 async def test_a_file_removed_right_before_the_stop_is_not_called_durable(
     clock: MockClock,
 ) -> None:
     """The receipt says what is gone, also where nothing was written since."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(5.0)
         stopped = trio.Event()
         ended: list[Session] = []
 
         async def stop() -> None:
-            ended.append(await stage.camera.stop_recording())
+            ended.append(await rig.camera.stop_recording())
             stopped.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
             await trio.lowlevel.checkpoint()
-            del stage.disk.files[newest(stage)]
+            del rig.disk.files[newest(rig)]
         (session,) = ended
         assert session.segments[0].state is SegmentState.MISSING
         assert not receipt(session)["durable"]
         assert sum(gap.frames for gap in session.gaps) + session.frames_written == 50
-        adds_up(stage, session)
+        adds_up(rig, session)
 
 
 async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
@@ -157,10 +156,10 @@ async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
 ) -> None:
     """A seal looks, too: what the next fragment would have told goes into the next file."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
-    async with recorded_until(4.2, recording=recording) as (stage, second):
-        del stage.disk.files[second]
+    async with recorded_until(4.2, recording=recording) as (rig, second):
+        del rig.disk.files[second]
         await trio.sleep_until(5.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         states = [segment.state for segment in session.segments]
         assert states == [SegmentState.SEALED, SegmentState.MISSING, SegmentState.SEALED]
         assert session.segments[1].filename == second.name
@@ -168,45 +167,45 @@ async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
         assert (gap.cause, gap.exact, gap.frames) == (Cause.FILE_REMOVED, True, 20)
         assert (gap.start, gap.end) == (at(2), at(4))
         assert not receipt(session)["durable"]
-        adds_up(stage, session)
+        adds_up(rig, session)
 
 
 async def test_a_file_that_is_renamed_keeps_its_pictures(clock: MockClock) -> None:
     """It is sealed where it is, and the session goes on under a name of its own."""
-    async with recorded_until(5.2) as (stage, first):
-        stage.disk.files[FOLDER / "mine.mp4"] = moved = stage.disk.files.pop(first)
+    async with recorded_until(5.2) as (rig, first):
+        rig.disk.files[FOLDER / "mine.mp4"] = moved = rig.disk.files.pop(first)
         await trio.sleep_until(8.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.gaps == ()
         assert [s.state for s in session.segments] == [SegmentState.MISSING, SegmentState.SEALED]
         assert [s.frames for s in session.segments] == [40, 42]
         assert sealed_moov_offset(bytes(moved.data)) is not None
         assert not receipt(session)["durable"]
-        adds_up(stage, session)
+        adds_up(rig, session)
 
 
 async def test_a_file_that_is_replaced_is_left_to_whoever_did_it(clock: MockClock) -> None:
     """The other file stays as it is, byte by byte."""
-    async with recorded_until(5.2) as (stage, first):
-        del stage.disk.files[first]
-        stage.disk.create(first).append([b"mine"])
+    async with recorded_until(5.2) as (rig, first):
+        del rig.disk.files[first]
+        rig.disk.create(first).append([b"mine"])
         await trio.sleep_until(8.2)
-        session = await stage.camera.stop_recording()
-        assert bytes(stage.disk.files[first].data) == b"mine"
+        session = await rig.camera.stop_recording()
+        assert bytes(rig.disk.files[first].data) == b"mine"
         (gap,) = session.gaps
         assert (gap.cause, gap.frames) == (Cause.FILE_REMOVED, 40)
-        stage.disk.files[first].close()
-        adds_up(stage, session)
+        rig.disk.files[first].close()
+        adds_up(rig, session)
 
 
 @pytest.mark.parametrize("size", [0, 5, 900, 2500, 4000])
 async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, size: int) -> None:
     """What is left is sealed and plays; the frames that were cut off are ledgered exactly."""
-    async with recorded_until(5.2) as (stage, first):
-        assert len(stage.disk.files[first].data) > 5000
-        del stage.disk.files[first].data[size:]
+    async with recorded_until(5.2) as (rig, first):
+        assert len(rig.disk.files[first].data) > 5000
+        del rig.disk.files[first].data[size:]
         await trio.sleep_until(8.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.cause, gap.exact) == (Cause.FILE_REMOVED, True)
         assert gap.end == at(5.0)
@@ -216,23 +215,23 @@ async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, si
         if whole.frames:
             assert whole.state is SegmentState.SEALED
             assert whole.sha256 is None
-            assert len(stage.disk.files[first].data) == whole.size_bytes
+            assert len(rig.disk.files[first].data) == whole.size_bytes
             assert gap.start == whole.end
-        adds_up(stage, session)
+        adds_up(rig, session)
 
 
 async def test_a_volume_that_goes_is_no_removal(clock: MockClock) -> None:
     """Where another file system shows, nobody has removed the file: it is on its own, whole."""
-    async with recorded_until(5.2) as (stage, first):
-        away = stage.disk.files.pop(first)
-        stage.disk.files[Path("/elsewhere") / first.name] = away
-        stage.disk.device = 2
+    async with recorded_until(5.2) as (rig, first):
+        away = rig.disk.files.pop(first)
+        rig.disk.files[Path("/elsewhere") / first.name] = away
+        rig.disk.device = 2
         await trio.sleep_until(5.7)
-        stage.disk.device = 1
-        stage.disk.files[first] = away
+        rig.disk.device = 1
+        rig.disk.files[first] = away
         await trio.sleep_until(9.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
         assert session.segments[0].state is SegmentState.SEALED
         assert session.segments[0].frames == 50
-        adds_up(stage, session)
+        adds_up(rig, session)

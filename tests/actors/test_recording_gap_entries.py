@@ -6,25 +6,20 @@ import errno
 from datetime import timedelta
 
 import attrs
-import media_streams as build
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.camera_stage import (
-    ANN,
-    FakeChild,
+from support import media_streams as build
+from support.camera_rig import (
+    REQUEST,
     MemoryStorage,
     Node,
-    Part,
     at,
-    films,
-    hangs,
     jump_clocks,
     memory_storage,
-    open_stage,
-    refuses,
-    skips,
+    open_camera_rig,
 )
+from support.fake_ffmpeg import Behaviour, FakeFfmpeg, hangs, refuses, skips, streams
 from trio.testing import MockClock
 
 from camd.camera.resume import SessionResumption
@@ -53,26 +48,26 @@ async def test_each_error_of_the_disk_has_its_cause(
     clock: MockClock, code: int, cause: Cause
 ) -> None:
     """No room is `storage_full`, everything else `storage_error`; both count exactly."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        stage.disk.fail(0, code=code)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
+        rig.disk.fail(0, code=code)
         await trio.sleep_until(6.2)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         (gap,) = session.gaps
         assert (gap.cause, gap.exact) == (cause, True)
         assert gap.frames == session.frames_captured - session.frames_written > 0
 
 
-def _leaps(leaps: dict[int, int]) -> Part:
+def _leaps(leaps: dict[int, int]) -> Behaviour:
     """Play a child whose decode times leap ahead, so many frames before fragments of a number."""
 
-    async def part(child: FakeChild) -> int:
-        child.write(child.film.head)
+    async def part(child: FakeFfmpeg) -> int:
+        child.write(child.stream.head)
         for number in range(12):
             await trio.sleep(0.5)
-            child.film.skip(leaps.get(number, 0))
-            child.write(child.film.next(5))
+            child.stream.skip(leaps.get(number, 0))
+            child.write(child.stream.next(5))
         await child.told_to_end.wait()
         return 255
 
@@ -92,11 +87,11 @@ async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(
     """Decode times that no file can hold cost what cannot begin a file, and nothing uncounted."""
     monkeypatch.setattr(build, "traf", _traf_of_32_bits)
     recording = RecordingConfig(rotation=timedelta(days=10))
-    async with open_stage(_leaps({3: 1_398_090, 5: 1_398_080}), recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(_leaps({3: 1_398_090, 5: 1_398_080}), recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(6.3)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         assert session.frames_captured == 60
         (gap,) = [gap for gap in session.gaps if gap.exact]
         assert (gap.cause, gap.frames) == (Cause.ENCODER_EXIT, 5)
@@ -105,11 +100,11 @@ async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(
 
 async def test_a_leap_that_no_file_can_hold_costs_no_frame(clock: MockClock) -> None:
     """What is behind it joins on to what is before it."""
-    async with open_stage(_leaps({5: 3_000_000})) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(_leaps({5: 3_000_000})) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(6.3)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         assert session.frames_captured == session.frames_written == 60
 
 
@@ -126,24 +121,24 @@ async def test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger(
 
     monkeypatch.setattr(SegmentFile, "append", buggy)
     with capture_logs() as logs:
-        async with open_stage() as stage:
-            await stage.camera.start_recording(ANN)
+        async with open_camera_rig() as rig:
+            await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(3.9)
         assert "actor_crashed" in {entry["event"] for entry in logs}
-        session = stage.storage.sessions[-1]
+        session = rig.storage.sessions[-1]
         assert (session.state, session.reason) == (SessionState.ENDED, "internal_error")
-        (gap,) = stage.storage.gaps
+        (gap,) = rig.storage.gaps
         assert (gap.frames, gap.exact, gap.cause) == (5, True, Cause.STORAGE_ERROR)
         assert session.frames_captured == session.frames_written + 5
 
 
 async def test_the_first_cause_of_an_outage_stands(clock: MockClock) -> None:
     """A child that died is why footage is missing, although the next one hangs and another too."""
-    async with open_stage(films(2.2), hangs(), hangs(), films()) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(2.2), hangs(), hangs(), streams()) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(30)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
 
 
@@ -171,10 +166,10 @@ async def test_a_session_that_nothing_continues_says_what_it_lacks(
     clock: MockClock, limit: timedelta | None
 ) -> None:
     """`daemon_down`: all that was asked for, or at most what such an end can cost."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        ended = await stage.camera.stop_recording()
+        ended = await rig.camera.stop_recording()
     running = attrs.evolve(
         *(ended,), state=SessionState.RECORDING, reason="", end=None, duration_limit=limit
     )
@@ -194,15 +189,15 @@ async def test_a_session_that_nothing_continues_says_what_it_lacks(
 async def test_an_outage_that_ends_on_a_full_disk_has_its_own_entry(clock: MockClock) -> None:
     """What no child delivered, and what the next one delivered in vain, are two things: together
     they fill the time between two files."""
-    async with open_stage(films(2.2), films()) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(2.2), streams()) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.3)
-        stage.fill(96)
+        rig.fill(96)
         await trio.sleep_until(6.4)
-        stage.fill(10)
+        rig.fill(10)
         await trio.sleep_until(9.2)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         first, second = session.segments
         outage, loss = session.gaps
         assert [(gap.cause, gap.exact) for gap in session.gaps] == [
@@ -214,12 +209,12 @@ async def test_an_outage_that_ends_on_a_full_disk_has_its_own_entry(clock: MockC
         assert loss.frames == round(loss.duration_seconds * 10)
 
 
-def _begins_within_a_group(child_frames: int) -> Part:
+def _begins_within_a_group(child_frames: int) -> Behaviour:
     """Play a child whose first pictures cannot be decoded alone."""
 
-    async def part(child: FakeChild) -> int:
-        child.film.skip(child_frames)
-        return await films()(child)
+    async def part(child: FakeFfmpeg) -> int:
+        child.stream.skip(child_frames)
+        return await streams()(child)
 
     return part
 
@@ -228,11 +223,11 @@ async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
     clock: MockClock,
 ) -> None:
     """A child that joins its camera within a group of pictures: nothing is wrong with the disk."""
-    async with open_stage(films(2.2), _begins_within_a_group(5)) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(2.2), _begins_within_a_group(5)) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(9.2)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         first, second = session.segments
         outage, loss = session.gaps
         assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT] * 2
@@ -243,26 +238,26 @@ async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
 async def test_a_camera_that_is_gone_is_lost_whatever_its_child_said(clock: MockClock) -> None:
     """FFmpeg may just die of it: what is not there any more was lost."""
     node = Node()
-    async with open_stage(films(2.2, status=-9), node=node) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(streams(2.2, status=-9), node=node) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.1)
         node.there.append(False)
         await trio.sleep_until(12)
         node.there.append(True)
-        await stage.until(CameraState.STREAMING)
+        await rig.until(CameraState.STREAMING)
         await trio.sleep(1.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_LOST]
 
 
 async def test_what_a_child_left_out_is_told_when_it_has_died(clock: MockClock) -> None:
     """Nothing more will come that could make a hole look different: it is entered at once."""
-    async with open_stage(skips(5.0, frames=10)) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(skips(5.0, frames=10)) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
-        stage.studio.then(refuses("[error] Device or resource busy"))
-        stage.studio.children[0]._killed.cancel()
+        rig.launcher.then(refuses("[error] Device or resource busy"))
+        rig.launcher.children[0]._killed.cancel()
         await trio.sleep_until(7.4)
-        (gap,) = stage.storage.gaps
+        (gap,) = rig.storage.gaps
         assert (gap.cause, gap.frames) == (Cause.FRAMES_DROPPED_BY_SOURCE, 10)
-        stage.check(await stage.camera.stop_recording())
+        rig.check(await rig.camera.stop_recording())

@@ -7,18 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 import trio
-from media_streams import VIDEO_AND_AUDIO, Sample, fragment
-from support.camera_stage import (
-    ANN,
-    FakeChild,
-    Stage,
-    at,
-    films,
-    hangs,
-    jump_clocks,
-    open_stage,
-    refuses,
-)
+from support.camera_rig import REQUEST, CameraRig, at, jump_clocks, open_camera_rig
+from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, streams
+from support.media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
 
 from camd.model import CameraChanged, CameraState, Cause, SessionState
@@ -37,7 +28,7 @@ Word = tuple[float, bool, SessionState, str]
 
 
 @contextmanager
-def heard(stage: Stage) -> Iterator[list[Word]]:
+def heard(rig: CameraRig) -> Iterator[list[Word]]:
     """Collect when the session's health, state or reason was told to be another one."""
     words: list[Word] = []
 
@@ -48,7 +39,7 @@ def heard(stage: Stage) -> Iterator[list[Word]]:
             if not words or words[-1][1:] != word[1:]:
                 words.append(word)
 
-    with stage.camera._events.subscribed(listen):
+    with rig.camera._events.subscribed(listen):
         yield words
 
 
@@ -60,57 +51,57 @@ def healthy_at(words: list[Word], moment: float) -> bool:
 @pytest.mark.parametrize("durability", ["1s", "5s", "30s", "segment"])
 async def test_a_silent_camera_is_told_within_seconds(clock: MockClock, durability: str) -> None:
     """However rarely files are synced: a camera that ends, and one that only stalls."""
-    for ending in (films(3.2), hangs(3.2)):
+    for ending in (streams(3.2), hangs(3.2)):
         failing = [refuses("[error] Input/output error", after=0.0)] * 5
-        async with open_stage(ending, *failing, durability=durability) as stage:
+        async with open_camera_rig(ending, *failing, durability=durability) as rig:
             start = trio.current_time()
-            with heard(stage) as words:
-                await stage.camera.start_recording(ANN)
+            with heard(rig) as words:
+                await rig.camera.start_recording(REQUEST)
                 await trio.sleep_until(start + 12)
                 assert healthy_at(words, start + 3.2)
                 assert not healthy_at(words, start + 9.5)
-                await stage.camera.stop_recording()
+                await rig.camera.stop_recording()
 
 
 async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None:
     """While the kernel holds on to it, nobody is told RECORDING; the ledger names the cause."""
-    async with open_stage(hangs(2.0, deaf=True)) as stage:
-        stage.studio.immortal = True
-        with heard(stage) as words:
-            await stage.camera.start_recording(ANN)
+    async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
+        rig.launcher.immortal = True
+        with heard(rig) as words:
+            await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(40)
-        assert stage.camera.status.problem == HUNG
+        assert rig.camera.status.problem == HUNG
         time, healthy, state, reason = words[-1]
         assert time < 9
         assert (healthy, state, reason) == (False, SessionState.WAITING, AWAITS_CAMERA)
-        assert len(stage.studio.children) == 1
-        stage.studio.immortal = False
-        stage.studio.children[0]._killed.cancel()
-        await stage.until(CameraState.STREAMING)
+        assert len(rig.launcher.children) == 1
+        rig.launcher.immortal = False
+        rig.launcher.children[0]._killed.cancel()
+        await rig.until(CameraState.STREAMING)
         await trio.sleep(2.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert [(gap.cause, gap.start) for gap in session.gaps] == [(Cause.CAMERA_HUNG, at(2.0))]
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_a_disk_that_hangs_is_not_the_camera_s_fault(clock: MockClock) -> None:
     """Pictures pile up in memory: the session waits for the disk, and says so."""
-    async with open_stage() as stage:
-        with heard(stage) as words:
-            await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        with heard(rig) as words:
+            await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(3.2)
-            stage.storage.seconds = 20.0
+            rig.storage.seconds = 20.0
             await trio.sleep_until(15)
             assert words[-1][1:] == (False, SessionState.WAITING, AWAITS_DISK)
-            stage.storage.seconds = 0.0
+            rig.storage.seconds = 0.0
             await trio.sleep_until(50)
             assert words[-1][1:3] == (True, SessionState.RECORDING)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.gaps == ()
-        stage.check(session)
+        rig.check(session)
 
 
-async def _falls_blind(child: FakeChild) -> int:
+async def _falls_blind(child: FakeFfmpeg) -> int:
     """Play two seconds of film, then sound alone until told to end."""
     child.write(VIDEO_AND_AUDIO)
     for number in range(400):
@@ -118,47 +109,47 @@ async def _falls_blind(child: FakeChild) -> int:
             await child.told_to_end.wait()
             return 255
         sound = fragment((2, number * 24000, [Sample(50, 24000)]), sequence=number)
-        child.write(child.film.next(5) if number < 4 else sound)
+        child.write(child.stream.next(5) if number < 4 else sound)
     return 255
 
 
 async def test_sound_without_pictures_is_a_stall(clock: MockClock) -> None:
     """A camera that goes blind is noticed as soon as one that falls silent, and started anew."""
-    async with open_stage(_falls_blind) as stage:
-        with heard(stage) as words:
-            await stage.camera.start_recording(ANN)
-            status = await stage.camera.published.wait_until(
+    async with open_camera_rig(_falls_blind) as rig:
+        with heard(rig) as words:
+            await rig.camera.start_recording(REQUEST)
+            status = await rig.camera.published.wait_until(
                 lambda status: status.state is CameraState.RESTING
             )
             assert trio.current_time() <= 5.5
             assert status.problem == STALLED
             await trio.sleep_until(8)
         assert words[-1][1] is True
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_STALLED]
 
 
-async def _resumes(child: FakeChild) -> int:
+async def _resumes(child: FakeFfmpeg) -> int:
     """Freeze for so long that it is told to end, and deliver again before it does."""
-    child.write(child.film.head)
-    child.write(child.film.next(20))
+    child.write(child.stream.head)
+    child.write(child.stream.next(20))
     await child.told_to_end.wait()
     for _ in range(8):
         await trio.sleep(0.25)
-        child.write(child.film.next(5))
+        child.write(child.stream.next(5))
     return 255
 
 
 async def test_a_camera_that_wakes_while_it_is_ended_loses_nothing(clock: MockClock) -> None:
     """What comes before the child's end is recorded; there is one stall, and one next child."""
-    async with open_stage(_resumes) as stage:
-        await stage.camera.start_recording(ANN)
-        await stage.until(CameraState.RESTING)
-        await stage.until(CameraState.STREAMING)
+    async with open_camera_rig(_resumes) as rig:
+        await rig.camera.start_recording(REQUEST)
+        await rig.until(CameraState.RESTING)
+        await rig.until(CameraState.STREAMING)
         await trio.sleep(2.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.frames_written == session.frames_captured
         assert session.segments[0].frames == 60
         assert Cause.CAMERA_STALLED in {gap.cause for gap in session.gaps}
-        assert len(stage.studio.children) == 2
-        stage.check(session)
+        assert len(rig.launcher.children) == 2
+        rig.check(session)

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 import trio
-from media_streams import VIDEO_AND_AUDIO, Sample, fragment
-from support.camera_films import FPS, TICKS
-from support.camera_stage import ANN, FakeChild, Part, films, jump_clocks, open_stage
+from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.fake_ffmpeg import Behaviour, FakeFfmpeg, streams
+from support.media_streams import FPS, TICKS, VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
 
 from camd.capture import hub
@@ -26,13 +26,13 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
     return autojump_clock
 
 
-def joined(*, frames_before: int) -> Part:
+def joined(*, frames_before: int) -> Behaviour:
     """Play a child that has sound for two seconds before its first key frame.
 
     `frames_before` pictures come shortly before that one.
     """
 
-    async def part(child: FakeChild) -> int:
+    async def part(child: FakeFfmpeg) -> int:
         child.write(VIDEO_AND_AUDIO)
         for number in range(400):
             await trio.sleep(0.5)
@@ -53,10 +53,10 @@ def joined(*, frames_before: int) -> Part:
 
 
 async def _record(frames_before: int) -> Session:
-    async with open_stage(joined(frames_before=frames_before)) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(joined(frames_before=frames_before)) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(8.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         assert session.frames_captured == session.frames_written + sum(
             gap.frames for gap in session.gaps
         )
@@ -83,28 +83,28 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
     """A camera that streams without another key frame keeps nobody waiting for ever."""
     monkeypatch.setattr(hub, "GOP_LIMIT_BYTES", 3000)
 
-    async def endless(child: FakeChild) -> int:
-        child.film.group = 10**9
-        return await films()(child)
+    async def endless(child: FakeFfmpeg) -> int:
+        child.stream.group = 10**9
+        return await streams()(child)
 
     recording = RecordingConfig(answer_timeout=timedelta(hours=1))
-    async with open_stage(endless, always_on=True, recording=recording) as stage:
-        await stage.until(CameraState.STREAMING)
+    async with open_camera_rig(endless, always_on=True, recording=recording) as rig:
+        await rig.until(CameraState.STREAMING)
         await trio.sleep(10)
-        await stage.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))
+        await rig.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))
         begun = trio.current_time()
         with trio.fail_after(30), pytest.raises(Refusal) as caught:
-            await stage.camera.start_recording(ANN)
+            await rig.camera.start_recording(REQUEST)
         assert caught.value.data["cause"] == "waiting_for_key_frame"
         assert trio.current_time() - begun < 7
-        assert stage.camera.status.state is CameraState.STREAMING
-        assert stage.camera.status.session is None
+        assert rig.camera.status.state is CameraState.STREAMING
+        assert rig.camera.status.session is None
 
 
 async def test_a_start_with_sound_alone_is_refused_by_its_name(clock: MockClock) -> None:
     """It is waited for three times as long as for silence at the most, and told what is missing."""
 
-    async def frozen(child: FakeChild) -> int:
+    async def frozen(child: FakeFfmpeg) -> int:
         child.write(VIDEO_AND_AUDIO)
         for number in range(1000):
             child.write(fragment((2, number * 23 * 1024, SOUND), sequence=number + 1))
@@ -113,8 +113,8 @@ async def test_a_start_with_sound_alone_is_refused_by_its_name(clock: MockClock)
                 return 255
         return 1
 
-    async with open_stage(frozen) as stage:
+    async with open_camera_rig(frozen) as rig:
         with trio.fail_after(30), pytest.raises(Refusal) as caught:
-            await stage.camera.start_recording(ANN)
+            await rig.camera.start_recording(REQUEST)
         assert caught.value.data["cause"] == "sound_only"
         assert 5 < trio.current_time() <= 15.5

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.camera_stage import ANN, films, jump_clocks, open_stage
+from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.fake_ffmpeg import streams
 from trio.testing import MockClock
 
 from camd.model import Cause, SegmentState, Session, StorageLevel
@@ -33,17 +34,17 @@ def is_whole(session: Session, frames: int) -> None:
 
 async def test_a_known_limit_is_never_met(clock: MockClock) -> None:
     """The next file begins at a key frame while pictures and final index still have room."""
-    async with open_stage() as stage:
-        stage.disk.known_limit = stage.disk.hard_limit = 40_000
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        rig.disk.known_limit = rig.disk.hard_limit = 40_000
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(60.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         is_whole(session, 602)
-        stage.check(session)
-        assert stage.guard.stored_bytes == sum(len(f.data) for f in stage.disk.files.values())
+        rig.check(session)
+        assert rig.guard.stored_bytes == sum(len(f.data) for f in rig.disk.files.values())
         assert 3 < len(session.segments) < 12
         assert all(s.frames % 10 == 0 for s in session.segments[:-1])
-        for file in stage.disk.files.values():
+        for file in rig.disk.files.values():
             assert len(file.data) <= 40_000
             assert sealed_moov_offset(bytes(file.data)) is not None
 
@@ -51,21 +52,21 @@ async def test_a_known_limit_is_never_met(clock: MockClock) -> None:
 @pytest.mark.parametrize("limit", range(30_000, 34_000, 250))
 async def test_a_limit_that_is_met_costs_nothing(clock: MockClock, limit: int) -> None:
     """Wherever EFBIG comes, the newest pictures move into the next file; it comes once only."""
-    async with open_stage() as stage:
-        stage.disk.hard_limit = limit
+    async with open_camera_rig() as rig:
+        rig.disk.hard_limit = limit
         levels: list[StorageLevel] = []
-        await stage.camera.start_recording(ANN)
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(80.2)
-        levels.append(stage.storage.status.level)
-        session = await stage.camera.stop_recording()
+        levels.append(rig.storage.status.level)
+        session = await rig.camera.stop_recording()
         is_whole(session, 802)
-        stage.check(session)
-        assert stage.guard.stored_bytes == sum(len(f.data) for f in stage.disk.files.values())
+        rig.check(session)
+        assert rig.guard.stored_bytes == sum(len(f.data) for f in rig.disk.files.values())
         assert levels == [StorageLevel.OK]
-        assert limit - 1000 <= (stage.disk.known_limit or 0) <= limit
-        assert "ERROR" not in " ".join(stage.news)
-        assert not any(news.startswith("GAP") for news in stage.news)
-        for file in stage.disk.files.values():
+        assert limit - 1000 <= (rig.disk.known_limit or 0) <= limit
+        assert "ERROR" not in " ".join(rig.news)
+        assert not any(news.startswith("GAP") for news in rig.news)
+        for file in rig.disk.files.values():
             assert len(file.data) <= limit
             assert sealed_moov_offset(bytes(file.data)) is not None
 
@@ -74,34 +75,34 @@ async def test_pictures_are_durable_where_they_go_before_they_are_taken_off(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut while they move leaves them twice, and never nowhere."""
-    async with open_stage() as stage:
+    async with open_camera_rig() as rig:
         cuts: list[bool] = []
 
         def cut(file: SegmentFile, mark: GopMark, index: SegmentIndex) -> None:
-            *_, moved = stage.disk.files.values()
+            *_, moved = rig.disk.files.values()
             cuts.append(bytes(moved.data) == moved.durable)
             really_cut(file, mark, index)
 
         really_cut = SegmentFile.cut
         monkeypatch.setattr(SegmentFile, "cut", cut)
-        stage.disk.hard_limit = 40_150
-        await stage.camera.start_recording(ANN)
+        rig.disk.hard_limit = 40_150
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(40.2)
-        stage.check(await stage.camera.stop_recording())
+        rig.check(await rig.camera.stop_recording())
         assert cuts[0]
         assert all(cuts)
 
 
 async def test_a_final_index_without_room_moves_pictures_too(clock: MockClock) -> None:
     """A stop seals although only the final index is too much for the file."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(20.2)
-        (file,) = stage.disk.files.values()
-        stage.disk.hard_limit = len(file.data) + 300
-        session = await stage.camera.stop_recording()
+        (file,) = rig.disk.files.values()
+        rig.disk.hard_limit = len(file.data) + 300
+        session = await rig.camera.stop_recording()
         is_whole(session, 202)
-        stage.check(session)
+        rig.check(session)
         assert len(session.segments) > 1
         assert session.durable
 
@@ -110,17 +111,17 @@ async def test_a_group_of_pictures_that_no_file_holds_is_ledgered(clock: MockClo
     """Where no key frame comes before the limit, what has no room is counted, and no pause made."""
 
     async def long_groups(child: object) -> int:
-        child.film.group = 2000  # type: ignore[attr-defined]
-        return await films()(child)  # type: ignore[arg-type]
+        child.stream.group = 2000  # type: ignore[attr-defined]
+        return await streams()(child)  # type: ignore[arg-type]
 
-    async with open_stage(long_groups) as stage:
-        stage.disk.hard_limit = 30_000
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(long_groups) as rig:
+        rig.disk.hard_limit = 30_000
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(60.2)
-        session = await stage.camera.stop_recording()
+        session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.cause, gap.exact) == (Cause.STORAGE_ERROR, True)
         assert "may not become so large" in gap.action
         assert sum(segment.frames for segment in session.segments) + gap.frames == 602
-        assert stage.storage.status.level is StorageLevel.OK
-        stage.check(session)
+        assert rig.storage.status.level is StorageLevel.OK
+        rig.check(session)

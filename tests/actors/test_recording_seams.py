@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 import trio
-from support.camera_stage import ANN, FakeChild, Part, jump_clocks, open_stage
+from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.fake_ffmpeg import Behaviour, FakeFfmpeg
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
@@ -23,27 +24,27 @@ def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClo
     return autojump_clock
 
 
-def paced(*pauses: float) -> Part:
+def paced(*pauses: float) -> Behaviour:
     """Play a child that delivers half a second of film after each of these pauses, over again."""
 
-    async def part(child: FakeChild) -> int:
-        child.write(child.film.head)
+    async def part(child: FakeFfmpeg) -> int:
+        child.write(child.stream.head)
         while True:
             for pause in pauses:
                 with trio.move_on_after(pause):
                     await child.told_to_end.wait()
                     return 255
-                child.write(child.film.next(5))
+                child.write(child.stream.next(5))
 
     return part
 
 
-async def _record(part: Part, seconds: float) -> Session:
-    async with open_stage(part, recording=ROTATION) as stage:
-        await stage.camera.start_recording(ANN)
+async def _record(part: Behaviour, seconds: float) -> Session:
+    async with open_camera_rig(part, recording=ROTATION) as rig:
+        await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(seconds)
-        session = await stage.camera.stop_recording()
-        stage.check(session)
+        session = await rig.camera.stop_recording()
+        rig.check(session)
         return session
 
 

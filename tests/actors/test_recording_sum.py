@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.camera_stage import ANN, jump_clocks, open_stage
+from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
@@ -26,19 +26,19 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
     """A bug that loses frames is an error at once, and once; the next one is another (I4)."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
     error = "ERROR frames unaccounted for"
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
-        assert stage.camera._session is not None
-        book = stage.camera._session.ledger
+    async with open_camera_rig(recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
+        assert rig.camera._session is not None
+        book = rig.camera._session.ledger
         await trio.sleep_until(4.2)
-        assert stage.news == ["STARTED", "ROTATED"]
+        assert rig.news == ["STARTED", "ROTATED"]
         book.captured(3)
         with capture_logs() as logs:
             await trio.sleep_until(8.2)
-            assert stage.news == ["STARTED", "ROTATED", error, "ROTATED", "ROTATED"]
+            assert rig.news == ["STARTED", "ROTATED", error, "ROTATED", "ROTATED"]
             book.frames_written -= 1
-            await stage.camera.stop_recording()
-        assert stage.news[5:] == [error, "ROTATED", "STOPPED stopped"]
+            await rig.camera.stop_recording()
+        assert rig.news[5:] == [error, "ROTATED", "STOPPED stopped"]
         found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]
         assert [entry["unaccounted"] for entry in found] == [3, 4]
         assert all(entry["session"] == book.session_id for entry in found)
@@ -47,27 +47,27 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
 async def test_frames_in_hand_or_pending_are_not_missing(clock: MockClock) -> None:
     """A file that is sealed while frames wait for their entry is in order."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
-    async with open_stage(recording=recording) as stage:
-        await stage.camera.start_recording(ANN)
+    async with open_camera_rig(recording=recording) as rig:
+        await rig.camera.start_recording(REQUEST)
         with capture_logs() as logs:
             for seconds, percent in ((3.2, 96), (5.2, 50), (7.7, 96), (9.7, 50)):
                 await trio.sleep_until(seconds)
-                stage.fill(percent)
+                rig.fill(percent)
             await trio.sleep_until(12.2)
-            session = await stage.camera.stop_recording()
+            session = await rig.camera.stop_recording()
         assert len(session.gaps) == 2
         assert [entry for entry in logs if entry["log_level"] == "error"] == []
-        stage.check(session)
+        rig.check(session)
 
 
 async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug in the very last entry is an error, too, although no seal comes any more."""
-    async with open_stage() as stage:
-        await stage.camera.start_recording(ANN)
-        assert stage.camera._session is not None
-        book, finish = stage.camera._session.ledger, GapLedger.finish
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
+        assert rig.camera._session is not None
+        book, finish = rig.camera._session.ledger, GapLedger.finish
 
         def forgetful(ledger: GapLedger, until: datetime) -> list[Gap]:
             book.captured(2)
@@ -75,6 +75,6 @@ async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
 
         monkeypatch.setattr(GapLedger, "finish", forgetful)
         with capture_logs() as logs:
-            await stage.camera.stop_recording()
+            await rig.camera.stop_recording()
         found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]
         assert [entry["unaccounted"] for entry in found] == [2]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kill_account import Left, is_cut_from, judge_receipt, remains
-from support.footage import footage, growing_bytes, sealed_bytes
+from support.recordings import footage, growing_bytes, sealed_bytes
 
 LIVES = {"a": 0, "b": 0, "c": 1}
 FRAMES = {"a": 30, "b": 15, "c": 30}

@@ -24,8 +24,8 @@ import attrs
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from camera_lab import CameraLab  # noqa: E402
+from camera_round_checks import Limits, Pull, judge_arrivals, read_pull, summary  # noqa: E402
 from lab_machine import LabError, Machine, lab_options, parse  # noqa: E402
-from support.pull_judge import Limits, Pull, judge_arrivals, read_pull, summary  # noqa: E402
 
 CAMERAS = 5
 WAIT_SECONDS = 20.0  # for what should take two

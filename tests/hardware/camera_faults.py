@@ -21,11 +21,11 @@ import attrs
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+from camera_fault_checks import Seen, Shown, judge_fault, read_shown, read_unhealthy  # noqa: E402
 from camera_lab import MAKER, CameraLab, RefusedError  # noqa: E402
+from camera_round_checks import Moment, read_account  # noqa: E402
 from camera_scenarios import RELOAD, SCENARIOS, SERIAL, USB, VIVID_NODE, Scenario  # noqa: E402
 from lab_machine import LabError, Machine, keep_trying, lab_options, parse  # noqa: E402
-from support.fault_judge import Seen, Shown, judge_fault, read_shown, read_unhealthy  # noqa: E402
-from support.pull_judge import Moment, read_account  # noqa: E402
 
 ENTRIES = f"""\
 [[camera]]

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+from camera_round_checks import Moment
 from lab_machine import HERE, PYTHON, LabError, Live, Machine, beside
-from support.pull_judge import Moment
 
 LINES = "/run/camd-lines"
 ASKS = "/run/camd-asks"

@@ -24,8 +24,7 @@ import attrs
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from camera_lab import MAKER, CameraLab  # noqa: E402
-from lab_machine import LabError, Machine, keep_trying, lab_options, parse  # noqa: E402
-from support.pull_judge import (  # noqa: E402
+from camera_round_checks import (  # noqa: E402
     Account,
     Limits,
     Pull,
@@ -35,6 +34,7 @@ from support.pull_judge import (  # noqa: E402
     read_pull,
     summary,
 )
+from lab_machine import LabError, Machine, keep_trying, lab_options, parse  # noqa: E402
 
 RATE = 10
 AWAY_SECONDS = (2.0, 8.0)

@@ -8,7 +8,7 @@ PERCENT`, `rate FPS` and `nospace`/`space` besides plugging. The machine has v4l
 from __future__ import annotations
 
 import attrs
-from support.fault_judge import Expected
+from camera_fault_checks import Expected
 
 VIVID_NODE = "/dev/video20"
 VIVID = f"modprobe vivid n_devs=1 node_types=0x1 vid_cap_nr={VIVID_NODE[10:]}"

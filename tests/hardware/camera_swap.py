@@ -25,14 +25,8 @@ import attrs
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from camera_lab import MAKER, CameraLab, RefusedError  # noqa: E402
+from camera_swap_checks import Chapter, judge_chapter, read_alarms, read_recorded, records_again  # noqa: E402
 from lab_machine import LabError, Machine, lab_options, parse  # noqa: E402
-from support.swap_judge import (  # noqa: E402
-    Chapter,
-    judge_chapter,
-    read_alarms,
-    read_recorded,
-    records_again,
-)
 
 SIZES = {"SWAPA": "320x180", "SWAPB": "160x120", "SWAPC": "176x144"}  # by serial number
 REPLACEMENT = "SWAPC"

@@ -29,10 +29,10 @@ import attrs
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from lab_machine import LabError, Live, lab_options, parse  # noqa: E402
+from power_cut_checks import After, Footage, Limits, judge, read_after, seams  # noqa: E402
+from power_cut_console import Before, understand  # noqa: E402
 from power_cuts_files import inspect_all  # noqa: E402
 from power_cuts_machine import COMMANDS, LIVE, CutMachine  # noqa: E402
-from support.cut_judge import After, Footage, Limits, judge, read_after, seams  # noqa: E402
-from support.cut_witness import Before, understand  # noqa: E402
 
 SESSION_CUTS = 4  # after so many cuts, sessions are stopped for their receipts
 ROTATION_SECONDS = {"random": 8, "rotation": 8, "seal": 2, "recovery": 8}

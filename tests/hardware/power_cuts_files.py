@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import imageio_ffmpeg
-from support.cut_judge import Footage
+from power_cut_checks import Footage
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset

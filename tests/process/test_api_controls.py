@@ -10,7 +10,7 @@ import attrs
 import msgspec
 import pytest
 import trio
-from support.v4l2_driver import NODE, FakeControl, FakeDriver, webcam
+from support.fake_v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
 from camd.api.control_methods import ControlsApi
 from camd.capture.controls import CameraControls, ControlStore

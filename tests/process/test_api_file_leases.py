@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from support.disk import roomy_disk
-from support.footage import segment
+from support.fake_disk import roomy_disk
+from support.recordings import segment
 
 from camd.api.http_app import HttpApp
 from camd.auth.authenticator import open_access

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.disk import roomy_disk
-from support.footage import segment
+from support.fake_disk import roomy_disk
+from support.recordings import segment
 
 from camd.api.event_publisher import render
 from camd.api.recording_methods import RecordingsApi
@@ -41,7 +41,7 @@ ROLES = {
 
 
 @attrs.define(eq=False)
-class Stage:
+class CameraRig:
     """The methods, and what is behind them."""
 
     registry: Registry
@@ -62,7 +62,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def opened(tmp_path: Path) -> AsyncIterator[Stage]:
+async def opened(tmp_path: Path) -> AsyncIterator[CameraRig]:
     """Serve three recordings: two old ones, a young one."""
     folder, state, events = tmp_path / "recordings", tmp_path / "state", Fanout[Event]()
     with trio.fail_after(20):
@@ -86,63 +86,63 @@ async def opened(tmp_path: Path) -> AsyncIterator[Stage]:
                 RetentionApi(retention),
             )
             registry = Registry(method for noun in nouns for method in noun.methods())
-            yield Stage(registry, storage, retention, folder)
+            yield CameraRig(registry, storage, retention, folder)
 
 
 async def test_each_method_needs_its_role(tmp_path: Path) -> None:
     """One role below, all of them are refused with −32003."""
     below = {Role.OPERATOR: Role.VIEWER, Role.ADMIN: Role.OPERATOR}
-    async with opened(tmp_path) as stage:
+    async with opened(tmp_path) as rig:
         for method, role in ROLES.items():
-            refusal = await stage.refused(method, below[role], filename=NAMES[0])
+            refusal = await rig.refused(method, below[role], filename=NAMES[0])
             assert (refusal.kind.code, refusal.data["required"]) == (-32003, role.value)
 
 
 async def test_a_recording_is_deleted(tmp_path: Path) -> None:
     """The answer has what clients read; the file is gone, and then unknown."""
-    async with opened(tmp_path) as stage:
-        answer = await stage.call("delete_recording", Role.OPERATOR, filename=NAMES[0])
+    async with opened(tmp_path) as rig:
+        answer = await rig.call("delete_recording", Role.OPERATOR, filename=NAMES[0])
         assert (answer["filename"], answer["deleted"]) == (NAMES[0], True)
         assert answer["message"] == f"{NAMES[0]} is removed"
-        assert not (stage.folder / NAMES[0]).exists()
-        again = await stage.refused("delete_recording", filename=NAMES[0])
+        assert not (rig.folder / NAMES[0]).exists()
+        again = await rig.refused("delete_recording", filename=NAMES[0])
         assert (again.kind.code, again.data["filename"]) == (-1005, NAMES[0])
-        page = await stage.call("list_recordings")
+        page = await rig.call("list_recordings")
         assert [f["filename"] for f in page["files"]] == [NAMES[2], NAMES[1]]
 
 
 async def test_deleting_is_refused_with_the_reason(tmp_path: Path) -> None:
     """Pinned, read, recorded: each has its code, and names the file."""
-    async with opened(tmp_path) as stage:
-        await stage.call("pin_recording", filename=NAMES[0])
-        open_one = attrs.evolve(await stage.storage.find(NAMES[2]), state=SegmentState.OPEN)
-        stage.storage.growing(open_one, 0)
-        with stage.storage.leased(NAMES[1]):
-            refusals = [await stage.refused("delete_recording", filename=n) for n in NAMES]
+    async with opened(tmp_path) as rig:
+        await rig.call("pin_recording", filename=NAMES[0])
+        open_one = attrs.evolve(await rig.storage.find(NAMES[2]), state=SegmentState.OPEN)
+        rig.storage.growing(open_one, 0)
+        with rig.storage.leased(NAMES[1]):
+            refusals = [await rig.refused("delete_recording", filename=n) for n in NAMES]
         assert [r.kind.code for r in refusals] == [-1012, -1013, -1011]
         assert [r.data["filename"] for r in refusals] == NAMES
         assert [r.data["retryable"] for r in refusals] == [False, True, True]
-        outside = await stage.refused("delete_recording", filename="../state/keys.toml")
+        outside = await rig.refused("delete_recording", filename="../state/keys.toml")
         assert outside.kind.code == -32602
 
 
 async def test_pins_are_shown_wherever_files_are(tmp_path: Path) -> None:
     """In the answer, in the list and in the details, until the pin is taken away."""
     until = (now() + timedelta(days=1)).replace(microsecond=0)
-    async with opened(tmp_path) as stage:
+    async with opened(tmp_path) as rig:
         wish = {"filename": NAMES[1], "reason": "evidence", "until": until.isoformat()}
-        pinned = await stage.call("pin_recording", Role.OPERATOR, **wish)
+        pinned = await rig.call("pin_recording", Role.OPERATOR, **wish)
         assert (pinned["filename"], pinned["pinned"]) == (NAMES[1], True)
         pin = pinned["pin"]
         assert (pin["reason"], pin["by"], pin["until"]) == ("evidence", "ann", until)
-        listed = (await stage.call("list_recordings"))["files"]
+        listed = (await rig.call("list_recordings"))["files"]
         assert {f["filename"]: f["pinned"] for f in listed} == {
             name: name == NAMES[1] for name in NAMES
         }
-        assert (await stage.call("get_recording_info", filename=NAMES[1]))["pin"] == pin
-        unpinned = await stage.call("unpin_recording", Role.OPERATOR, filename=NAMES[1])
+        assert (await rig.call("get_recording_info", filename=NAMES[1]))["pin"] == pin
+        unpinned = await rig.call("unpin_recording", Role.OPERATOR, filename=NAMES[1])
         assert (unpinned["pinned"], unpinned["pin"]) == (False, None)
-        info = await stage.call("get_recording_info", filename=NAMES[1])
+        info = await rig.call("get_recording_info", filename=NAMES[1])
         assert (info["pinned"], info["pin"]) == (False, None)
 
 
@@ -159,8 +159,8 @@ async def test_a_pin_that_means_nothing_is_refused(
     tmp_path: Path, wish: dict[str, str], path: str
 ) -> None:
     """−32602 names the parameter."""
-    async with opened(tmp_path) as stage:
-        refusal = await stage.refused("pin_recording", **{"filename": NAMES[0], **wish})
+    async with opened(tmp_path) as rig:
+        refusal = await rig.refused("pin_recording", **{"filename": NAMES[0], **wish})
         assert refusal.kind.code == -32602
         assert [error["path"] for error in refusal.data["errors"]] == [path]
 
@@ -185,22 +185,22 @@ async def test_a_wrong_policy_is_refused_by_path(
     tmp_path: Path, wish: dict[str, Any], paths: list[str]
 ) -> None:
     """−32602 names every parameter that is wrong, and the old policy stays."""
-    async with opened(tmp_path) as stage:
-        refusal = await stage.refused("set_retention_policy", **wish)
+    async with opened(tmp_path) as rig:
+        refusal = await rig.refused("set_retention_policy", **wish)
         assert refusal.kind.code == -32602
         assert sorted(error["path"] for error in refusal.data["errors"]) == paths
-        policy = await stage.call("get_retention_policy")
+        policy = await rig.call("get_retention_policy")
         assert (policy["policy_type"], policy["enabled"]) == ("manual", False)
 
 
 async def test_a_policy_is_echoed_and_shown(tmp_path: Path) -> None:
     """The answer repeats what was set, with a message; it stands in the state folder."""
     wish = {"policy_type": "age", "enabled": True, "max_age_days": 30, "max_size_gb": None}
-    async with opened(tmp_path) as stage:
-        answer = await stage.call("set_retention_policy", **wish)
+    async with opened(tmp_path) as rig:
+        answer = await rig.call("set_retention_policy", **wish)
         assert {key: answer[key] for key in wish} == wish
         assert "older than 30 days" in answer["message"]
-        shown = await stage.call("get_retention_policy")
+        shown = await rig.call("get_retention_policy")
         assert {key: shown[key] for key in wish} == wish
         assert (shown["interval"], shown["brake_percent"], shown["last_run"]) == (3600, 20, None)
     assert json.loads((tmp_path / "state" / "retention.json").read_text()) == wish
@@ -209,12 +209,12 @@ async def test_a_policy_is_echoed_and_shown(tmp_path: Path) -> None:
 async def test_a_cleanup_is_previewed_braked_and_forced(tmp_path: Path) -> None:
     """The plan is the same each time; only the forced run removes, and leaves a receipt."""
     wish = {"policy_type": "age", "enabled": True, "max_age_days": 30}
-    async with opened(tmp_path) as stage:
-        await stage.call("set_retention_policy", **wish)
-        await stage.call("pin_recording", filename=NAMES[1])
-        preview = await stage.call("preview_cleanup")
-        braked = await stage.call("cleanup_old_files")
-        done = await stage.call("cleanup_old_files", force=True)
+    async with opened(tmp_path) as rig:
+        await rig.call("set_retention_policy", **wish)
+        await rig.call("pin_recording", filename=NAMES[1])
+        preview = await rig.call("preview_cleanup")
+        braked = await rig.call("cleanup_old_files")
+        done = await rig.call("cleanup_old_files", force=True)
         for answer in (preview, braked, done):
             assert [f["filename"] for f in answer["files"]] == [NAMES[0]]
             kept = [(f["filename"], f["reason"]) for f in answer["kept"]]
@@ -229,29 +229,29 @@ async def test_a_cleanup_is_previewed_braked_and_forced(tmp_path: Path) -> None:
         assert (done["space_freed"], done["braked"]) == (1000, False)
         assert done["receipt"]["files"] == [NAMES[0]]
         assert done["receipt"]["asked_by"] == "ann"
-        assert (await stage.call("get_retention_policy"))["last_run"] == done["receipt"]
-        last = stage.retention.last
+        assert (await rig.call("get_retention_policy"))["last_run"] == done["receipt"]
+        last = rig.retention.last
         assert last is not None
         assert render(CleanupEnded(last)) == ("retention_update", done["receipt"], None)
 
 
 async def test_a_manual_policy_says_that_it_does_nothing(tmp_path: Path) -> None:
     """Without a policy, cleaning up is answered, and removes nothing."""
-    async with opened(tmp_path) as stage:
+    async with opened(tmp_path) as rig:
         for method in ("preview_cleanup", "cleanup_old_files"):
-            answer = await stage.call(method)
+            answer = await rig.call(method)
             assert (answer["cleanup_executed"], answer["files_deleted"]) == (False, 0)
             assert "nothing is removed" in answer["message"]
-        assert len(list(stage.folder.glob("*.mp4"))) == 3
+        assert len(list(rig.folder.glob("*.mp4"))) == 3
 
 
 async def test_a_policy_that_is_off_can_be_previewed(tmp_path: Path) -> None:
     """It shows what would go, and says that nothing does."""
     wish = {"policy_type": "size", "enabled": False, "max_size_gb": 0.000002}
-    async with opened(tmp_path) as stage:
-        await stage.call("set_retention_policy", **wish)
-        preview = await stage.call("preview_cleanup")
+    async with opened(tmp_path) as rig:
+        await rig.call("set_retention_policy", **wish)
+        preview = await rig.call("preview_cleanup")
         assert [f["filename"] for f in preview["files"]] == [NAMES[0]]
         assert "off" in preview["message"]
-        assert (await stage.call("cleanup_old_files", force=True))["files_deleted"] == 0
-        assert len(list(stage.folder.glob("*.mp4"))) == 3
+        assert (await rig.call("cleanup_old_files", force=True))["files_deleted"] == 0
+        assert len(list(rig.folder.glob("*.mp4"))) == 3

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.footage import NOON, WHO, footage
+from support.recordings import NOON, WHO, footage
 
 from camd.config.load import load_config
 from camd.config.schema import StorageConfig

@@ -14,9 +14,9 @@ import imageio_ffmpeg
 import pytest
 import trio
 from click.testing import CliRunner
+from real_camera import REQUEST, check_receipt, open_real_camera, packets
 from structlog.testing import capture_logs
-from support.camera_set import WISH, check_receipt, open_set, packets
-from support.disk import roomy_disk
+from support.fake_disk import roomy_disk
 
 from camd.camera.conversions import PendingConversions
 from camd.cli.folder_commands import recover, verify
@@ -43,10 +43,12 @@ def script(folder: Path, text: str) -> Path:
 
 async def record(folder: Path, program: Path = BUNDLED) -> Segment:
     """Record a short session that is to become Matroska; return its file."""
-    async with open_set(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as stage:
-        await stage.camera.start_recording(WISH)
-        await stage.grow(10)
-        (segment,) = (await stage.camera.stop_recording()).segments
+    async with open_real_camera(
+        program, folder, TestSource(160, 90, 25), recording=MATROSKA
+    ) as rig:
+        await rig.camera.start_recording(REQUEST)
+        await rig.grow(10)
+        (segment,) = (await rig.camera.stop_recording()).segments
     return segment
 
 
@@ -183,23 +185,23 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     receipts: list[Session] = []
     with trio.fail_after(20):
         async with (
-            open_set(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as stage,
+            open_real_camera(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as rig,
             trio.open_nursery() as nursery,
         ):
-            await stage.camera.start_recording(WISH)
-            await stage.grow(10)
+            await rig.camera.start_recording(REQUEST)
+            await rig.grow(10)
 
             async def stop() -> None:
-                receipts.append(await stage.camera.stop_recording())
+                receipts.append(await rig.camera.stop_recording())
 
             nursery.start_soon(stop)
-            while not stage.storage.converting:  # noqa: ASYNC110 - nobody publishes it
+            while not rig.storage.converting:  # noqa: ASYNC110 - nobody publishes it
                 await trio.sleep(0.01)
-            await stage.camera.close()
+            await rig.camera.close()
     (segment,) = receipts[0].segments
     assert files(folder) == [segment.filename]
     assert segment.filename.endswith(".mp4")
-    assert stage.news == ["STARTED", "STOPPED stopped"]
+    assert rig.news == ["STARTED", "STOPPED stopped"]
 
 
 async def test_a_conversion_that_hangs_is_given_up(
@@ -249,11 +251,11 @@ async def test_verify_and_recover_name_what_is_left(
 async def test_a_receipt_is_right_after_a_conversion(tmp_path: Path) -> None:
     """The file that a stop names is the MKV, as it is on the disk."""
     with trio.fail_after(60):
-        async with open_set(
+        async with open_real_camera(
             BUNDLED, tmp_path, TestSource(160, 90, 25), recording=MATROSKA
-        ) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.camera.stop_recording()
+        ) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.camera.stop_recording()
     (path,) = check_receipt(tmp_path, session)
     assert path.suffix == ".mkv"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from media_ffmpeg import PROGRAMS
-from support.bad_child import make_bad_child
-from support.disk import roomy_disk
+from support.fake_disk import roomy_disk
+from support.fake_ffmpeg import make_bad_ffmpeg
+from support.ffmpeg_media import PROGRAMS
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
@@ -58,7 +58,7 @@ async def test_a_child_that_misbehaves_is_replaced(
     """Never two children, no zombie and no descriptor left, and the same session goes on."""
     monkeypatch.setattr(child_process, "TERMINATE_PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr(process, "END_PATIENCE_SECONDS", 0.5)
-    program, notes = make_bad_child(tmp_path, PROGRAMS[1].values[0], way)
+    program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
     camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))
     ffmpeg = FfmpegConfig(program, stall_timeout=STALL, encoder="libx264")

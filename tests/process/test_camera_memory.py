@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from media_streams import VIDEO_ONLY
-from support.camera_films import read
+from support.media_streams import VIDEO_ONLY, read
 
 from camd.capture import planner as module
 from camd.capture.planner import CapturePlan, CapturePlanner

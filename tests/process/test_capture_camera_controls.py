@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.v4l2_driver import NODE, FakeControl, FakeDriver, webcam
+from support.fake_v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
 from camd.capture.controls import (
     CLIENT,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from support.camera_stage import FakeChild, Studio
+from support.fake_ffmpeg import FakeFfmpeg, FakeLauncher
 
 from camd.runtime import child_process
 from camd.runtime.child_process import open_child
@@ -19,20 +19,20 @@ def _shell(script: str) -> Any:
     return open_child(["sh", "-c", script])
 
 
-async def _speak(child: FakeChild) -> int:
+async def _speak(child: FakeFfmpeg) -> int:
     await trio.lowlevel.checkpoint()
-    child.complain("word")
+    child.write_error("word")
     child.write(b"picture")
     return 3
 
 
-async def _wait(child: FakeChild) -> int:
+async def _wait(child: FakeFfmpeg) -> int:
     child.write(b"ready")
     await child.told_to_end.wait()
     return -signal.SIGTERM
 
 
-async def _be_deaf(child: FakeChild) -> int:
+async def _be_deaf(child: FakeFfmpeg) -> int:
     child.write(b"ready")
     await trio.sleep_forever()
     raise AssertionError
@@ -49,10 +49,10 @@ PARTS: dict[str, tuple[str, Any]] = {
 async def launched(which: str, part: str) -> AsyncIterator[Any]:
     """Run a child of either kind."""
     script, played = PARTS[part]
-    studio = Studio()
-    studio.then(played)
+    launcher = FakeLauncher()
+    launcher.then(played)
     with trio.fail_after(30):
-        async with _shell(script) if which == "real" else studio.launch([]) as child:
+        async with _shell(script) if which == "real" else launcher.launch([]) as child:
             yield child
 
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
+from support import ffmpeg_media as ffmpeg
 
 from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.process import CaptureProcess, CaptureTimeouts

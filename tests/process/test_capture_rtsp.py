@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import structlog.testing
 import trio
-from media_ffmpeg import PROGRAMS, run
-from support.disk import roomy_disk
-from support.rtsp import RtspServer, open_rtsp_server
+from support.fake_disk import roomy_disk
+from support.fake_rtsp_server import RtspServer, open_rtsp_server
+from support.ffmpeg_media import PROGRAMS, run
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
@@ -41,7 +41,7 @@ from camd.model import (
 from camd.runtime.broadcast import Fanout
 from camd.storage.storage import open_storage
 
-WISH = RecordingRequest("tester")
+REQUEST = RecordingRequest("tester")
 PROGRAM = PROGRAMS[1].values[0]
 
 
@@ -103,16 +103,16 @@ FILMS = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """All films."""
     folder = tmp_path_factory.mktemp("films")
     return {name: _film(folder, name, *arguments) for name, (_, *arguments) in FILMS.items()}
 
 
 @pytest.fixture(scope="module")
-def film(films: dict[str, Path]) -> Path:
+def clip(streams: dict[str, Path]) -> Path:
     """A film of H.264 and AAC."""
-    return films["h264-aac.mp4"]
+    return streams["h264-aac.mp4"]
 
 
 async def _begun(camera: Camera, files: int) -> Session:
@@ -140,24 +140,24 @@ def _complaints(program: str, path: Path) -> bytes:
 
 @pytest.mark.parametrize("parameters", [True, False], ids=["described", "in-band"])
 async def test_pictures_are_copied_and_sound_is_kept(
-    tmp_path: Path, films: dict[str, Path], parameters: bool
+    tmp_path: Path, streams: dict[str, Path], parameters: bool
 ) -> None:
     """H.264 and H.265 are copied, AAC too, telephone sound becomes AAC; whatever the SDP holds."""
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            for name, film in films.items():
+            for name, clip in streams.items():
                 place = tmp_path / name
-                nursery.start_soon(_copied, place, film, FILMS[name][0], parameters)
+                nursery.start_soon(_copied, place, clip, FILMS[name][0], parameters)
 
 
-async def _copied(place: Path, film: Path, codec: str, parameters: bool) -> None:
+async def _copied(place: Path, clip: Path, codec: str, parameters: bool) -> None:
     """Record a camera that plays the film, and look at what is there."""
     await trio.Path(place).mkdir()
     async with (
-        open_rtsp_server(PROGRAM, film, codec=codec, audio=True, parameters=parameters) as server,
+        open_rtsp_server(PROGRAM, clip, codec=codec, audio=True, parameters=parameters) as server,
         recording_camera(place, PROGRAM, server.url) as camera,
     ):
-        await camera.start_recording(WISH)
+        await camera.start_recording(REQUEST)
         await camera.published.wait_until(
             lambda s: s.session is not None and s.session.frames_written > 30
         )
@@ -177,15 +177,15 @@ async def _copied(place: Path, film: Path, codec: str, parameters: bool) -> None
 
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_a_stream_is_copied_and_survives_the_connection(
-    tmp_path: Path, film: Path, program: str
+    tmp_path: Path, clip: Path, program: str
 ) -> None:
     """When the camera drops the connection, the session goes on in a new file, behind a gap."""
     with trio.fail_after(60):
         async with (
-            open_rtsp_server(program, film, credentials="user:s3cret") as server,
+            open_rtsp_server(program, clip, credentials="user:s3cret") as server,
             recording_camera(tmp_path, program, server.url) as camera,
         ):
-            begun = await camera.start_recording(WISH)
+            begun = await camera.start_recording(REQUEST)
             await server.hang_up()
             await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
             await _begun(camera, 2)
@@ -245,15 +245,15 @@ Deed = Callable[[RtspServer], Awaitable[None]]
     ids=["reset", "frozen", "gone"],
 )
 async def test_a_session_goes_on_behind_an_interruption(
-    tmp_path: Path, film: Path, harm: Deed, heal: Deed, words: set[str], cause: Cause
+    tmp_path: Path, clip: Path, harm: Deed, heal: Deed, words: set[str], cause: Cause
 ) -> None:
     """Each kind has its own trouble; the ledger has its cause, and the session one more file."""
     with trio.fail_after(60):
         async with (
-            open_rtsp_server(PROGRAM, film) as server,
+            open_rtsp_server(PROGRAM, clip) as server,
             recording_camera(tmp_path, PROGRAM, server.url, stall=2.0) as camera,
         ):
-            begun = await camera.start_recording(WISH)
+            begun = await camera.start_recording(REQUEST)
             await harm(server)
             status = await camera.published.wait_until(
                 lambda s: s.session is not None and s.problem is not None
@@ -277,7 +277,7 @@ async def _refused(folder: Path, url: str, **settings: Any) -> tuple[str, str]:
     with structlog.testing.capture_logs() as said, trio.fail_after(60):
         async with recording_camera(folder, PROGRAM, url, **settings) as camera:
             with pytest.raises(Refusal) as refused:
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
             assert refused.value.kind is SOURCE_UNAVAILABLE
             shown = repr((refused.value, refused.value.data, camera.status, said))
     return str(refused.value.data["cause"]), shown
@@ -295,20 +295,20 @@ async def _refused(folder: Path, url: str, **settings: Any) -> tuple[str, str]:
     ],
 )
 async def test_what_the_server_answers_is_understood(
-    tmp_path: Path, film: Path, refusal: str, cause: str
+    tmp_path: Path, clip: Path, refusal: str, cause: str
 ) -> None:
     """A stream that is not there is told from a server that cannot serve it now."""
-    async with open_rtsp_server(PROGRAM, film) as server:
+    async with open_rtsp_server(PROGRAM, clip) as server:
         server.refusal = refusal
         assert (await _refused(tmp_path, server.url))[0] == cause
 
 
 async def test_a_server_that_never_answers_is_said(
-    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection on which nothing comes is given up after the configured time."""
     monkeypatch.setattr(rtsp_probe, "STEP_SECONDS", 0.3)
-    async with open_rtsp_server(PROGRAM, film) as server:
+    async with open_rtsp_server(PROGRAM, clip) as server:
         server.mute = True
         cause, said = await _refused(tmp_path, server.url, start=1.0, stall=1.0)
         assert cause == "timed_out"
@@ -337,10 +337,10 @@ async def test_a_port_where_nobody_listens_is_said(tmp_path: Path) -> None:
     ],
 )
 async def test_wrong_credentials_are_refused_and_never_told(
-    tmp_path: Path, film: Path, url: str, credentials: str, query: str
+    tmp_path: Path, clip: Path, url: str, credentials: str, query: str
 ) -> None:
     """A camera that does not let us in is a refusal; no word, status or log line has a secret."""
-    async with open_rtsp_server(PROGRAM, film, credentials=credentials) as server:
+    async with open_rtsp_server(PROGRAM, clip, credentials=credentials) as server:
         server.query = query
         server.credentials = "user:other"
         asked = server.url.replace("other", url)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
-from media_ffmpeg import PROGRAMS, run
-from support.camera_set import WISH, open_set
-from support.rtsp import open_rtsp_server
+from real_camera import REQUEST, open_real_camera
+from support.fake_rtsp_server import open_rtsp_server
+from support.ffmpeg_media import PROGRAMS, run
 from test_capture_rtsp import recording_camera
 
 from camd.capture import planner
@@ -42,7 +42,7 @@ def make(path: Path, *arguments: str, rate: int = 20, seconds: int = 20) -> Path
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film with a key frame every half second."""
     return make(tmp_path_factory.mktemp("film") / "film.mp4", *H264, "-g", "10")
 
@@ -51,7 +51,7 @@ async def recorded(folder: Path, program: str, url: str, **entry: object) -> Ses
     """Record a little of a stream."""
     with trio.fail_after(60):
         async with recording_camera(folder, program, url, **entry) as camera:
-            await camera.start_recording(WISH)
+            await camera.start_recording(REQUEST)
             return await camera.stop_recording()
 
 
@@ -60,7 +60,7 @@ async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: objec
     with trio.fail_after(60):
         async with recording_camera(folder, program, url, **entry) as camera:
             with pytest.raises(Refusal) as caught:
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
             status = await camera.published.wait_until(lambda s: s.state is CameraState.IDLE)
             assert status.problem is not None  # it is kept while nobody needs the camera
             assert status.problem.kind == caught.value.data["cause"]
@@ -77,19 +77,19 @@ async def refused(folder: Path, url: str, program: str = BUNDLED, **entry: objec
     ids=["auto", "transport", "option"],
 )
 async def test_a_camera_that_sends_by_udp_only_is_recorded(
-    tmp_path: Path, film: Path, program: str, entry: dict[str, object]
+    tmp_path: Path, clip: Path, program: str, entry: dict[str, object]
 ) -> None:
     """UDP is tried after a refusal by itself, and at once where it is asked for, in any way."""
-    async with open_rtsp_server(BUNDLED, film, tcp=False, udp=True) as server:
+    async with open_rtsp_server(BUNDLED, clip, tcp=False, udp=True) as server:
         ended = await recorded(tmp_path, program, server.url, **entry)
         assert ended.frames_written > 0
         assert server.transports == {"RTP/AVP/UDP"}
         assert server.refusals == (1 if not entry else 0)
 
 
-async def test_a_transport_that_is_named_is_not_replaced(tmp_path: Path, film: Path) -> None:
+async def test_a_transport_that_is_named_is_not_replaced(tmp_path: Path, clip: Path) -> None:
     """With transport = "tcp" a refusal of TCP is said, and UDP is not tried."""
-    async with open_rtsp_server(BUNDLED, film, tcp=False, udp=True) as server:
+    async with open_rtsp_server(BUNDLED, clip, tcp=False, udp=True) as server:
         refusal = await refused(tmp_path, server.url, transport="tcp")
         assert server.transports == set()
     assert refusal.data["cause"] == "unsupported_transport"
@@ -102,12 +102,12 @@ async def test_a_transport_that_is_named_is_not_replaced(tmp_path: Path, film: P
     ids=["key", "option"],
 )
 async def test_a_certificate_of_its_own_is_taken_where_that_is_allowed(
-    tmp_path: Path, film: Path, entry: dict[str, object]
+    tmp_path: Path, clip: Path, entry: dict[str, object]
 ) -> None:
     """By default FFmpeg decides; the refusal names the key; the key and the option work."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    async with open_rtsp_server(BUNDLED, film, tls=context) as server:
+    async with open_rtsp_server(BUNDLED, clip, tls=context) as server:
         if "tls_verify" in entry:
             refusal = await refused(tmp_path / "refused", server.url)
             assert refusal.data["cause"] == "tls_failed"
@@ -117,20 +117,20 @@ async def test_a_certificate_of_its_own_is_taken_where_that_is_allowed(
 
 
 async def test_a_password_with_every_character_is_sent_as_it_is_meant(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """Percent-encoded in the URL, the camera gets what it expects."""
-    async with open_rtsp_server(BUNDLED, film, credentials="eve:1#s/s?@:%") as server:
+    async with open_rtsp_server(BUNDLED, clip, credentials="eve:1#s/s?@:%") as server:
         url = f"rtsp://eve:1%23s%2Fs%3F%40%3A%25@127.0.0.1:{server.port}/film"
         assert (await recorded(tmp_path, BUNDLED, url)).frames_written > 0
         assert server.wrong_passwords == 0
 
 
 async def test_a_server_that_takes_long_is_waited_for_as_configured(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """A step may take as long as start_timeout says; more is a time-out, and the step is named."""
-    async with open_rtsp_server(BUNDLED, film, pauses={"SETUP": 1.5}) as server:
+    async with open_rtsp_server(BUNDLED, clip, pauses={"SETUP": 1.5}) as server:
         refusal = await refused(tmp_path / "short", server.url, start=1.0, stall=1.0)
         assert refusal.data["cause"] == "timed_out"
         assert "answers DESCRIBE" in str(refusal)
@@ -142,12 +142,12 @@ async def test_a_server_that_takes_long_is_waited_for_as_configured(
 
 
 async def test_an_authentication_that_ffmpeg_lacks_is_told_from_a_wrong_password(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """Digest with SHA-256 alone: nobody has to look for a mistake in the password."""
     challenge = 'Digest realm="film", nonce="5f", algorithm="SHA-256"'
     async with open_rtsp_server(
-        BUNDLED, film, credentials="eve:hunter2", challenge=challenge
+        BUNDLED, clip, credentials="eve:hunter2", challenge=challenge
     ) as server:
         refusal = await refused(tmp_path, server.url)
     assert refusal.data["cause"] == "unsupported_authentication"
@@ -155,9 +155,9 @@ async def test_an_authentication_that_ffmpeg_lacks_is_told_from_a_wrong_password
     assert "hunter2" not in repr((refusal, refusal.data))
 
 
-async def test_a_url_without_a_password_is_told_so(tmp_path: Path, film: Path) -> None:
+async def test_a_url_without_a_password_is_told_so(tmp_path: Path, clip: Path) -> None:
     """Who wrote none is not told to correct it."""
-    async with open_rtsp_server(BUNDLED, film, credentials="eve:x") as server:
+    async with open_rtsp_server(BUNDLED, clip, credentials="eve:x") as server:
         refusal = await refused(tmp_path, f"rtsp://127.0.0.1:{server.port}/film")
     assert (refusal.data["cause"], "asks for" in str(refusal)) == ("unauthorised", True)
 
@@ -236,7 +236,7 @@ async def test_a_start_says_that_it_waits_for_a_key_frame(
                 tmp_path, program, server.url, start=2.0, always_on=True
             ) as camera:
                 with pytest.raises(Refusal) as caught:
-                    await camera.start_recording(WISH)
+                    await camera.start_recording(REQUEST)
                 assert caught.value.data["cause"] == "waiting_for_key_frame"
                 assert "start_timeout" in caught.value.suggestion
                 assert camera.status.state is CameraState.STARTING  # and waits on
@@ -258,7 +258,7 @@ async def test_rare_pictures_of_a_camera_that_declares_more_are_played_as_they_c
             open_rtsp_server(BUNDLED, path) as server,
             recording_camera(tmp_path / "r", program, server.url) as camera,
         ):
-            await camera.start_recording(WISH)
+            await camera.start_recording(REQUEST)
             status = await camera.published.wait_until(
                 lambda s: s.session is not None and s.session.frames_written >= 6
             )
@@ -288,22 +288,22 @@ async def test_a_start_is_answered_in_time_whatever_the_source_does(tmp_path: Pa
 # --- what is remembered -------------------------------------------------------------------
 
 
-async def test_a_known_source_is_asked_once_only(tmp_path: Path, film: Path) -> None:
+async def test_a_known_source_is_asked_once_only(tmp_path: Path, clip: Path) -> None:
     """Neither a second start nor another life of the service connects twice; no secret is kept."""
-    async with open_rtsp_server(BUNDLED, film, credentials="eve:hunter2") as server:
+    async with open_rtsp_server(BUNDLED, clip, credentials="eve:hunter2") as server:
         with trio.fail_after(60):
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
                 assert server.connections == 2  # to see what there is, and to record it
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
                 assert server.connections == 3
                 kept = tmp_path / SOURCES_FILE
                 while not kept.exists():  # noqa: ASYNC110 - it is written a moment later
                     await trio.sleep(0.05)
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
                 assert server.connections == 4
     text = kept.read_text()
@@ -312,10 +312,10 @@ async def test_a_known_source_is_asked_once_only(tmp_path: Path, film: Path) -> 
 
 
 async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(
-    tmp_path: Path, film: Path
+    tmp_path: Path, clip: Path
 ) -> None:
     """A camera that changed its codec is asked anew within the same start."""
-    async with open_rtsp_server(BUNDLED, film) as server:
+    async with open_rtsp_server(BUNDLED, clip) as server:
         await recorded(tmp_path, BUNDLED, server.url)
         with trio.fail_after(60):
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
@@ -324,10 +324,10 @@ async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(
                 assert known is not None
                 false = type(known)("mjpeg", 16, 16, 5.0, "pcm_alaw")
                 camera.planner.memory.learn(key, false)
-                session = await camera.start_recording(WISH)
+                session = await camera.start_recording(REQUEST)
                 assert session.segments[0].codec == "avc1"
                 await camera.stop_recording()
-                await camera.start_recording(WISH)
+                await camera.start_recording(REQUEST)
                 await camera.stop_recording()
 
 
@@ -363,11 +363,13 @@ async def test_a_path_is_called_what_it_is_at_once(
     path = tmp_path / "x.sock"
     make_it(path)  # type: ignore[operator]
     with trio.fail_after(10):
-        async with open_set("/no/ffmpeg/is/needed", tmp_path / "r", FileSource(path)) as stage:
+        async with open_real_camera(
+            "/no/ffmpeg/is/needed", tmp_path / "r", FileSource(path)
+        ) as rig:
             with pytest.raises(Refusal) as caught:
-                await stage.camera.start_recording(WISH)
-            await stage.until(CameraState.IDLE)
-            assert isinstance(stage.camera.status.problem, Problem)
+                await rig.camera.start_recording(REQUEST)
+            await rig.until(CameraState.IDLE)
+            assert isinstance(rig.camera.status.problem, Problem)
     assert (caught.value.data["cause"], words in str(caught.value)) == (cause, True)
 
 
@@ -376,11 +378,11 @@ async def test_a_raw_file_is_played_again(tmp_path: Path, program: str) -> None:
     """FFmpeg cannot go back in it: it is begun anew, and nobody's permissions are blamed."""
     path = make(tmp_path / "raw%3F.h264", *H264, "-g", "10", "-f", "h264", seconds=2)
     with trio.fail_after(60):
-        async with open_set(program, tmp_path / "r", FileSource(path)) as stage:
-            await stage.camera.start_recording(WISH)
-            await stage.camera.published.wait_until(
+        async with open_real_camera(program, tmp_path / "r", FileSource(path)) as rig:
+            await rig.camera.start_recording(REQUEST)
+            await rig.camera.published.wait_until(
                 lambda s: s.session is not None and len(s.session.segments) > 1
             )
-            ended = await stage.camera.stop_recording()
+            ended = await rig.camera.stop_recording()
     assert {gap.cause for gap in ended.gaps} <= {Cause.CAMERA_LOST}  # a short one is a seam
     assert ended.frames_captured == ended.frames_written

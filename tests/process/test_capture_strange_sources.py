@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, open_set
-from support.film_rtsp import PICTURE, SOUND, open_film_server
-from support.flash_beep import make_film
+from real_camera import REQUEST, open_real_camera
+from support import ffmpeg_media as ffmpeg
+from support.fake_rtsp_server import PICTURE, SOUND, open_stream_server
+from support.ffmpeg_media import make_flash_beep
 
 from camd.capture.rules.timestamps import TimestampFault
 from camd.config.schema import RecordingConfig
@@ -50,30 +50,30 @@ STAMPS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a minute of pictures and sound, with a key frame every half second."""
-    path: Path = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=30, gop=10)
+    path: Path = make_flash_beep(tmp_path_factory.mktemp("film") / "film.mp4", seconds=30, gop=10)
     return path
 
 
 async def recorded(
-    program: str, folder: Path, film: Path, played: dict[str, Any]
+    program: str, folder: Path, clip: Path, played: dict[str, Any]
 ) -> tuple[Session, CameraStatus, tuple[datetime, datetime]]:
     """Record a camera for some seconds; return what came of it, and when it began and ended."""
-    async with open_film_server(program, film, **played) as server:
+    async with open_stream_server(program, clip, **played) as server:
         source = RtspSource(server.url)
-        async with open_set(program, folder, source, recording=ROTATION) as stage:
-            await stage.camera.start_recording(WISH)
+        async with open_real_camera(program, folder, source, recording=ROTATION) as rig:
+            await rig.camera.start_recording(REQUEST)
             began = datetime.now(UTC)
             await trio.sleep(SECONDS)
-            status = stage.camera.status
-            session = await stage.camera.stop_recording()
+            status = rig.camera.status
+            session = await rig.camera.stop_recording()
             return session, status, (began, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
 async def test_what_is_strange_costs_nothing_and_is_told(
-    program: str, film: Path, tmp_path: Path
+    program: str, clip: Path, tmp_path: Path
 ) -> None:
     """Files last as long as it took, are named by when it was, and the status says what is odd."""
     found: dict[str, Any] = {}
@@ -84,7 +84,7 @@ async def test_what_is_strange_costs_nothing_and_is_told(
 
     async def look(name: str) -> None:
         async with turns:
-            found[name] = await recorded(program, tmp_path / name, film, STAMPS[name][0])
+            found[name] = await recorded(program, tmp_path / name, clip, STAMPS[name][0])
 
     with trio.fail_after(110):
         async with trio.open_nursery() as nursery:
@@ -137,11 +137,13 @@ async def test_a_file_that_ffmpeg_reads_too_fast_is_braked(
     """A file that nothing slows down, and that is played over and over, does not fill the disk."""
     options = ("-readrate", "0")  # as if it had no time stamps
     with trio.fail_after(60):
-        async with open_set(program, tmp_path, FileSource(heavy), input_options=options) as stage:
-            await stage.camera.start_recording(WISH)
+        async with open_real_camera(
+            program, tmp_path, FileSource(heavy), input_options=options
+        ) as rig:
+            await rig.camera.start_recording(REQUEST)
             began = trio.current_time()
             await trio.sleep(3)
-            session = await stage.camera.stop_recording()
+            session = await rig.camera.stop_recording()
             took = trio.current_time() - began
     # Between the stop and the end of FFmpeg nothing is braked; without a brake it is minutes.
     assert sum(segment.duration_seconds for segment in session.segments) < took + 30

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 from click.testing import CliRunner
-from support.disk import GaugedDisk
+from support.fake_disk import GaugedDisk
 
 from camd.cli import check, main
 from camd.cli.check import Grade

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 from click.testing import CliRunner, Result
-from support.shelf import MATROSKA, Shelf, gap, session, signature
+from support.recordings_folder import MATROSKA, RecordingsFolder, gap, session, signature
 
 from camd.cli import main
 from camd.model import SegmentState
@@ -19,9 +19,9 @@ from camd.storage.index.recording_index import FOLDER
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> RecordingsFolder:
     """Return the folder that a configuration names, with one session of two files."""
-    made = Shelf(tmp_path / "recordings")
+    made = RecordingsFolder(tmp_path / "recordings")
     (tmp_path / "camd.toml").touch()
     made.put(0)
     made.put(1)
@@ -29,7 +29,7 @@ def shelf(tmp_path: Path) -> Shelf:
     return made
 
 
-def run(shelf: Shelf, *arguments: str) -> Result:
+def run(shelf: RecordingsFolder, *arguments: str) -> Result:
     """Run the command; nothing but an exit leaves it."""
     config = str(shelf.folder.parent / "camd.toml")
     result = CliRunner().invoke(main, ["recover", "-c", config, *arguments])
@@ -37,7 +37,7 @@ def run(shelf: Shelf, *arguments: str) -> Result:
     return result
 
 
-def dry(shelf: Shelf, *arguments: str) -> Result:
+def dry(shelf: RecordingsFolder, *arguments: str) -> Result:
     """Run it dry: nothing changes, and no file is made or goes."""
     before, names = shelf.state(), sorted(shelf.folder.rglob("*"))
     result = run(shelf, "--dry-run", *arguments)
@@ -53,13 +53,13 @@ def outcomes(result: Result) -> dict[str, str]:
     return found
 
 
-def complaints(shelf: Shelf) -> set[str]:
+def complaints(shelf: RecordingsFolder) -> set[str]:
     """Check the folder, and name what is wrong."""
     verdict = FolderCheck(shelf.folder, False, lambda _: None, lambda _: None).run()
     return {complaint.fault.value for complaint in verdict.complaints}
 
 
-def mess(shelf: Shelf) -> dict[str, str]:
+def mess(shelf: RecordingsFolder) -> dict[str, str]:
     """Do to a folder what crashes and hands do; return what each file should become."""
     folder = shelf.folder
     torn = shelf.put(2, "s2", sealed=False)
@@ -91,13 +91,13 @@ def mess(shelf: Shelf) -> dict[str, str]:
     }
 
 
-def test_a_folder_that_is_right_stays_as_it_is(shelf: Shelf) -> None:
+def test_a_folder_that_is_right_stays_as_it_is(shelf: RecordingsFolder) -> None:
     """Nothing is to be done, and that is success."""
     assert (dry(shelf).exit_code, dry(shelf).stdout) == (0, "Nothing is to be done.\n")
     assert (run(shelf).exit_code, run(shelf).stdout) == (0, "Nothing is to be done.\n")
 
 
-def test_a_dry_run_says_what_a_real_one_then_does(shelf: Shelf) -> None:
+def test_a_dry_run_says_what_a_real_one_then_does(shelf: RecordingsFolder) -> None:
     """The same finding for every file, copies of files included that the index does not know."""
     expected = mess(shelf)
     assert outcomes(dry(shelf, "--json")) == expected
@@ -107,7 +107,7 @@ def test_a_dry_run_says_what_a_real_one_then_does(shelf: Shelf) -> None:
     assert again == {name: outcome for name, outcome in expected.items() if outcome in left}
 
 
-def test_what_was_made_right_is_right(shelf: Shelf) -> None:
+def test_what_was_made_right_is_right(shelf: RecordingsFolder) -> None:
     """Files are sealed and hashed, the index knows them, and a check finds the rest alone."""
     expected = mess(shelf)
     (shelf.folder / "link.mp4").unlink()
@@ -122,7 +122,7 @@ def test_what_was_made_right_is_right(shelf: Shelf) -> None:
     assert complaints(shelf) == {"copy", "removed", "foreign", "empty", "unaccounted"}
 
 
-def test_people_read_what_is_done_file_by_file(shelf: Shelf) -> None:
+def test_people_read_what_is_done_file_by_file(shelf: RecordingsFolder) -> None:
     """A line for each, then the table, and a file that cannot be read ends with 1."""
     expected = mess(shelf)
     for result, words in (
@@ -139,7 +139,7 @@ def test_people_read_what_is_done_file_by_file(shelf: Shelf) -> None:
         assert result.exit_code == 1
 
 
-def test_a_dry_run_fails_while_there_is_something_to_do(shelf: Shelf) -> None:
+def test_a_dry_run_fails_while_there_is_something_to_do(shelf: RecordingsFolder) -> None:
     """So that a script can ask; a hash that is missing is something to do."""
     shelf.put(2, "s2", noted=False)
     assert (dry(shelf).exit_code, run(shelf).exit_code, dry(shelf).exit_code) == (1, 0, 0)
@@ -149,7 +149,7 @@ def test_a_dry_run_fails_while_there_is_something_to_do(shelf: Shelf) -> None:
     assert "1 files hashed." in run(shelf).stdout
 
 
-def test_a_new_index_knows_all_that_the_old_one_did(shelf: Shelf) -> None:
+def test_a_new_index_knows_all_that_the_old_one_did(shelf: RecordingsFolder) -> None:
     """Sessions, ledger, hashes and Matroska files come from the journal; the old index stays."""
     shelf.put_mkv(2, "s9")
     with shelf.archive() as archive:
@@ -170,7 +170,7 @@ def test_a_new_index_knows_all_that_the_old_one_did(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, None])
-def test_an_index_that_is_lost_is_made_anew(shelf: Shelf, content: bytes | None) -> None:
+def test_an_index_that_is_lost_is_made_anew(shelf: RecordingsFolder, content: bytes | None) -> None:
     """Without being asked for: garbage is put aside, and nothing of it is deleted."""
     shelf.index.unlink()
     if content is not None:
@@ -182,7 +182,7 @@ def test_an_index_that_is_lost_is_made_anew(shelf: Shelf, content: bytes | None)
     assert complaints(shelf) == set()
 
 
-def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(shelf: Shelf) -> None:
+def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(shelf: RecordingsFolder) -> None:
     """Damage behind its first page is said, with the way out, which works."""
     with shelf.archive() as archive:
         archive.catalog.interrupt()
@@ -195,7 +195,7 @@ def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(shelf: Shelf) -> 
     assert complaints(shelf) == set()
 
 
-def test_without_journal_and_index_the_files_tell(shelf: Shelf) -> None:
+def test_without_journal_and_index_the_files_tell(shelf: RecordingsFolder) -> None:
     """Every MP4 is known again; what only the journal knew is not."""
     shelf.put_mkv(2, "s9")
     shelf.index.unlink()
@@ -205,7 +205,7 @@ def test_without_journal_and_index_the_files_tell(shelf: Shelf) -> None:
     assert complaints(shelf) == {"unaccounted", "unknown"}
 
 
-def test_a_folder_in_use_is_left_alone_and_may_be_asked(shelf: Shelf) -> None:
+def test_a_folder_in_use_is_left_alone_and_may_be_asked(shelf: RecordingsFolder) -> None:
     """Another process is named, with what to do; a dry run works beside it and skips what grows."""
     growing = shelf.put(2, "s2", sealed=False)
     data = (shelf.folder / growing.filename).read_bytes()
@@ -225,7 +225,7 @@ def test_a_folder_in_use_is_left_alone_and_may_be_asked(shelf: Shelf) -> None:
     assert outcomes(run(shelf, "--json")) == {growing.filename: "sealed"}
 
 
-def test_no_folder_is_made(shelf: Shelf) -> None:
+def test_no_folder_is_made(shelf: RecordingsFolder) -> None:
     """A folder that is not there is an error, wet or dry."""
     shelf.folder.rename(shelf.folder.with_name("away"))
     for arguments in ((), ("--dry-run",), ("--reindex",)):
@@ -235,7 +235,7 @@ def test_no_folder_is_made(shelf: Shelf) -> None:
 
 
 def test_a_file_that_cannot_be_hashed_stays_without(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    shelf: RecordingsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are hashed, the command says which one, and ends with 1."""
     bad, good = shelf.put(2, "s2", sha256=None), shelf.put(3, "s3", sha256=None)
@@ -257,7 +257,7 @@ def test_a_file_that_cannot_be_hashed_stays_without(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
-def test_root_leaves_no_files_behind_for_another_user(shelf: Shelf) -> None:
+def test_root_leaves_no_files_behind_for_another_user(shelf: RecordingsFolder) -> None:
     """It is told to become that user; looking is allowed."""
     os.chown(shelf.folder / FOLDER, 12345, 12345)
     before = shelf.state()

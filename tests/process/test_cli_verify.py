@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from support.shelf import Shelf, damage, session
+from support.recordings_folder import RecordingsFolder, damage, session
 
 from camd.cli import main
 from camd.cli.folder_commands import finding_line, verify_progress
@@ -25,16 +25,16 @@ def urgent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> RecordingsFolder:
     """Return the folder that a configuration names, with one session of one file."""
-    made = Shelf(tmp_path / "recordings")
+    made = RecordingsFolder(tmp_path / "recordings")
     (tmp_path / "camd.toml").touch()
     made.put(0)
     made.note(session())
     return made
 
 
-def run(shelf: Shelf, *arguments: str) -> Result:
+def run(shelf: RecordingsFolder, *arguments: str) -> Result:
     """Run the command; nothing but an exit leaves it."""
     config = str(shelf.folder.parent / "camd.toml")
     result = CliRunner().invoke(main, ["verify", "-c", config, *arguments])
@@ -42,14 +42,14 @@ def run(shelf: Shelf, *arguments: str) -> Result:
     return result
 
 
-def test_a_clean_folder_ends_with_zero(shelf: Shelf) -> None:
+def test_a_clean_folder_ends_with_zero(shelf: RecordingsFolder) -> None:
     """One line says so, and progress is on stderr alone."""
     result = run(shelf)
     assert (result.exit_code, result.stdout) == (0, "1 files checked, all is well.\n")
     assert "1 of 1 files" in result.stderr
 
 
-def test_a_problem_is_one_line_and_ends_with_one(shelf: Shelf) -> None:
+def test_a_problem_is_one_line_and_ends_with_one(shelf: RecordingsFolder) -> None:
     """The line has the file, what is wrong with it, and what to do; a note alone is no failure."""
     (shelf.folder / "notes [1].txt").touch()
     assert run(shelf).exit_code == 0
@@ -63,7 +63,7 @@ def test_a_problem_is_one_line_and_ends_with_one(shelf: Shelf) -> None:
     assert (result.exit_code, last) == (1, "2 files checked, 1 to look after.")
 
 
-def test_json_has_everything(shelf: Shelf) -> None:
+def test_json_has_everything(shelf: RecordingsFolder) -> None:
     """For programs: whether all is well, and each finding with its parts."""
     assert json.loads(run(shelf, "--json", "--fast").stdout)["clean"] is True
     (shelf.folder / "caf\udce9.mp4").touch()
@@ -78,7 +78,7 @@ def test_json_has_everything(shelf: Shelf) -> None:
     assert said["findings"][0]["subject"] == r"caf\udce9.mp4"
 
 
-def test_files_are_named_or_given_as_paths(shelf: Shelf, tmp_path: Path) -> None:
+def test_files_are_named_or_given_as_paths(shelf: RecordingsFolder, tmp_path: Path) -> None:
     """A path has to lead into the folder; a file that is not there is a finding."""
     name = next(shelf.folder.glob("*.mp4")).name
     shelf.index.write_bytes(b"garbage" * 100)
@@ -89,7 +89,7 @@ def test_files_are_named_or_given_as_paths(shelf: Shelf, tmp_path: Path) -> None
     assert run(shelf, "nothing.mp4").exit_code == 1
 
 
-def test_a_folder_that_is_not_there_is_a_failure(shelf: Shelf) -> None:
+def test_a_folder_that_is_not_there_is_a_failure(shelf: RecordingsFolder) -> None:
     """It is said in a sentence, and not made."""
     shelf.folder.rename(shelf.folder.with_name("away"))
     result = run(shelf)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.camera_stage import memory_storage
+from support.camera_rig import memory_storage
 
 from camd.camera import cameras as module
 from camd.camera.cameras import Cameras

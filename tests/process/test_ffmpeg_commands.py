@@ -6,8 +6,8 @@ import subprocess
 from datetime import timedelta
 from pathlib import Path
 
-import media_ffmpeg as ffmpeg
 import pytest
+from support import ffmpeg_media as ffmpeg
 
 from camd.ffmpeg.text.args import (
     CaptureOptions,
@@ -158,9 +158,9 @@ def test_encoded_pictures_keep_the_times_at_which_they_were_taken(program, tmp_p
     assert not [message for message in said if message.severe]
     _, fragments = ffmpeg.events(done.stdout)
     assert sum(fragment.frames for fragment in fragments) == 20
-    film = tmp_path / "film.mp4"
-    film.write_bytes(done.stdout)
-    times = sorted(packet[0] for packet in ffmpeg.packets(program, film, "v"))
+    clip = tmp_path / "film.mp4"
+    clip.write_bytes(done.stdout)
+    times = sorted(packet[0] for packet in ffmpeg.packets(program, clip, "v"))
     assert times[5] - times[4] == pytest.approx(20_000, abs=2000)
     assert times[9] - times[8] == pytest.approx(137_000, abs=2000)
 

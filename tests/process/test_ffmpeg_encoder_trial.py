@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
 import trio.testing
+from support import ffmpeg_media as ffmpeg
 
 from camd.devices.query import find_converters
 from camd.ffmpeg import encoder_trial as module

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
+from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.sample_entry import video_header

@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, open_set
+from real_camera import REQUEST, open_real_camera
+from support import ffmpeg_media as ffmpeg
 
 from camd.config.schema import RecordingConfig
 from camd.model import FileSource
@@ -96,19 +96,19 @@ async def test_a_camera_without_key_frames_is_recorded_and_cut(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """It is cut at its recovery points, loses nothing, and each file has its count."""
-    film = tmp_path_factory.mktemp("film") / "film.ts"
+    clip = tmp_path_factory.mktemp("film") / "film.ts"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "8"),
-        *("-pix_fmt", "yuv420p", *f"{_264}:bframes=0:intra-refresh=1".split(), str(film)),
+        *("-pix_fmt", "yuv420p", *f"{_264}:bframes=0:intra-refresh=1".split(), str(clip)),
     )
     assert done.returncode == 0, done.stderr
     every_second = RecordingConfig(rotation=timedelta(seconds=1))
     with trio.fail_after(60):
-        source = FileSource(film, loop=False, speed=8)
-        async with open_set(BUNDLED, tmp_path, source, recording=every_second) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.ended()
-            stored, _ = await stage.storage.recording(session.segments[1].filename)
+        source = FileSource(clip, loop=False, speed=8)
+        async with open_real_camera(BUNDLED, tmp_path, source, recording=every_second) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
+            stored, _ = await rig.storage.recording(session.segments[1].filename)
     assert session.gaps == ()
     assert [(each.frames, bool(each.leading_frames)) for each in session.segments] == [
         (20, False),

@@ -6,10 +6,10 @@ import functools
 from datetime import UTC, datetime
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ffmpeg_media as ffmpeg
 
 from camd.capture.consumer import (
     CaptureBegan,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
+from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.boxes import children
 from camd.mp4.fragments import Fragment, Init

@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 
 import attrs
-import media_ffmpeg as ffmpeg
 import pytest
+from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init

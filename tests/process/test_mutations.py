@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.mutating import (
+from mutation.mutating import (
     Mutation,
     NotThereOnceError,
     Place,
@@ -16,7 +16,7 @@ from support.mutating import (
     mutated,
     place_of,
 )
-from support.mutation_table import MUTATIONS
+from mutation.mutation_table import MUTATIONS
 
 from camd.model import Cause
 

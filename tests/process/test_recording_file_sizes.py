@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import imageio_ffmpeg
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, check_receipt, joined, open_set, packets
+from real_camera import REQUEST, check_receipt, joined, open_real_camera, packets
+from support import ffmpeg_media as ffmpeg
 
 from camd.config.schema import RecordingConfig
 from camd.model import FileSource, StorageLevel
@@ -22,7 +22,7 @@ LIMIT = 2_500_000
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty seconds of pictures at 4 Mbit/s with B-frames and sound, a key frame each second."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     done = ffmpeg.run(
@@ -50,25 +50,25 @@ def limited(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 @pytest.mark.parametrize("known", [True, False])
 async def test_every_packet_is_in_files_below_the_limit(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, container: str
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, container: str
 ) -> None:
     """Nothing is lost, nothing is ledgered, no disk is blamed; known beforehand or met."""
     monkeypatch.setattr(disks, "_LEARNED", {})
     if not known:
         monkeypatch.setattr(disks, "largest_file", lambda folder: None)
     levels: set[StorageLevel] = set()
-    source = FileSource(film, loop=False, speed=20)
+    source = FileSource(clip, loop=False, speed=20)
     recording = RecordingConfig(format=container)
     with trio.fail_after(60), limited(LIMIT):
-        async with open_set(BUNDLED, tmp_path, source, recording=recording) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.ended()
-            levels.add(stage.storage.status.level)
+        async with open_real_camera(BUNDLED, tmp_path, source, recording=recording) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
+            levels.add(rig.storage.status.level)
     files = list(check_receipt(tmp_path, session))
     assert session.gaps == ()
     assert levels == {StorageLevel.OK}
     assert 4 <= len(files) <= 10
     assert {path.suffix for path in files} == {f".{container}"}
     assert all(path.stat().st_size <= LIMIT for path in files)
-    assert joined(BUNDLED, files) == packets(BUNDLED, film)
-    assert not any(news.startswith("ERROR") for news in stage.news)
+    assert joined(BUNDLED, files) == packets(BUNDLED, clip)
+    assert not any(news.startswith("ERROR") for news in rig.news)

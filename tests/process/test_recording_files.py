@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import imageio_ffmpeg
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, Packets, check_receipt, joined, open_set, packets
-from support.disk import GaugedDisk
+from real_camera import REQUEST, Packets, check_receipt, joined, open_real_camera, packets
+from support import ffmpeg_media as ffmpeg
+from support.fake_disk import GaugedDisk
 
 from camd import clock
 from camd.config.schema import RecordingConfig
@@ -46,7 +46,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a film of 1100 frames with B-frames and sound, a key frame every second."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     done = ffmpeg.run(
@@ -60,9 +60,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def original(film: Path) -> Packets:
+def original(clip: Path) -> Packets:
     """Hash the film's packets."""
-    found = packets(BUNDLED, film)
+    found = packets(BUNDLED, clip)
     assert len(found["video"]) == SECONDS * FPS
     return found
 
@@ -77,14 +77,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_hundred_rotations_lose_nothing(
-    program: str, film: Path, original: Packets, tmp_path: Path
+    program: str, clip: Path, original: Packets, tmp_path: Path
 ) -> None:
     """All packets of all segments, joined, are the source's: in order, each once (I3)."""
-    source = FileSource(film, loop=False, speed=80)
+    source = FileSource(clip, loop=False, speed=80)
     with trio.fail_after(60):
-        async with open_set(program, tmp_path, source, recording=EVERY_SECOND) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.ended()
+        async with open_real_camera(program, tmp_path, source, recording=EVERY_SECOND) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
     assert (session.state, session.reason, session.gaps) == (
         SessionState.ENDED,
         "source_ended",
@@ -112,15 +112,15 @@ async def test_a_recording_begins_in_the_past(program: str, tmp_path: Path) -> N
     """The file holds what the camera saw before it was asked for, and opens cleanly."""
     recording = RecordingConfig(preroll=timedelta(seconds=2))
     with trio.fail_after(60):
-        async with open_set(program, tmp_path, SMALL, recording=recording) as stage:
-            await stage.until(CameraState.STREAMING)
+        async with open_real_camera(program, tmp_path, SMALL, recording=recording) as rig:
+            await rig.until(CameraState.STREAMING)
             await trio.sleep(4)  # so that there is a past
             asked = clock.now()
-            session = await stage.camera.start_recording(WISH)
-            assert stage.camera.status.state is CameraState.STREAMING
-            session = await stage.camera.stop_recording()
-            second = await stage.camera.start_recording(WISH)
-            second = await stage.camera.stop_recording()
+            session = await rig.camera.start_recording(REQUEST)
+            assert rig.camera.status.state is CameraState.STREAMING
+            session = await rig.camera.stop_recording()
+            second = await rig.camera.start_recording(REQUEST)
+            second = await rig.camera.stop_recording()
     assert 2 <= session.preroll_seconds < 3.7
     assert (asked - session.start).total_seconds() == pytest.approx(
         session.preroll_seconds, abs=0.1
@@ -131,7 +131,7 @@ async def test_a_recording_begins_in_the_past(program: str, tmp_path: Path) -> N
         assert each.gaps == ()
         paths = [tmp_path / segment.filename for segment in each.segments]
         assert len(joined(program, paths)["video"]) == each.frames_written
-    assert len(stage.children) == 1
+    assert len(rig.children) == 1
 
 
 # --- holes --------------------------------------------------------------------------------
@@ -140,21 +140,21 @@ async def test_a_recording_begins_in_the_past(program: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("codec", ["auto", "mjpeg"])
 async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec: str) -> None:
     """Copied with B-frames or encoded anew: what is not in the file is estimated well."""
-    film = tmp_path / "holes.mp4"
+    clip = tmp_path / "holes.mp4"
     gone = "not(between(n,60,67)+eq(n,90)+between(n,120,269))"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=30,select='{gone}'"),
         *("-fps_mode", "passthrough", "-t", "12", "-c:v", "libx264", "-preset", "ultrafast"),
-        *("-bf", "2", "-g", "15", "-pix_fmt", "yuv420p", str(film)),
+        *("-bf", "2", "-g", "15", "-pix_fmt", "yuv420p", str(clip)),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
-        async with open_set(
-            program, folder, FileSource(film, loop=False, speed=20), codec=codec
-        ) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.ended()
+        async with open_real_camera(
+            program, folder, FileSource(clip, loop=False, speed=20), codec=codec
+        ) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
     (gap,) = session.gaps
     assert (gap.cause, gap.exact) == (Cause.FRAMES_DROPPED_BY_SOURCE, False)
     assert gap.frames == 8 + 1 + 150
@@ -168,21 +168,21 @@ async def test_a_film_that_is_played_over_and_over_has_no_hole(
     program: str, tmp_path: Path, audio: str
 ) -> None:
     """Where it begins anew nothing is missing, though its sound lasts longer than its pictures."""
-    film = tmp_path / "short.mp4"
+    clip = tmp_path / "short.mp4"
     done = ffmpeg.run(
         *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30"),
         *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"),
         *("-frames:v", "60", "-t", "2.2", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2"),
-        *("-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac", str(film)),
+        *("-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac", str(clip)),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
-    source = FileSource(film, loop=True, speed=20)
+    source = FileSource(clip, loop=True, speed=20)
     with trio.fail_after(60):
-        async with open_set(program, folder, source, audio=audio) as stage:
-            await stage.camera.start_recording(WISH)
-            await stage.grow(600)
-            session = await stage.camera.stop_recording()
+        async with open_real_camera(program, folder, source, audio=audio) as rig:
+            await rig.camera.start_recording(REQUEST)
+            await rig.grow(600)
+            session = await rig.camera.stop_recording()
     assert session.gaps == ()
 
 
@@ -192,17 +192,17 @@ async def test_a_film_that_is_played_over_and_over_has_no_hole(
 async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:
     """The same session, another segment, and between them a gap that says why."""
     with trio.fail_after(60):
-        async with open_set(program, tmp_path, SMALL) as stage:
-            started = await stage.camera.start_recording(WISH)
-            await stage.grow(10)
-            stage.children[0].signal(signal.SIGKILL)
-            await stage.until_session(SessionState.WAITING)
-            await stage.until_session(SessionState.RECORDING)
-            await stage.grow(10)
-            session = await stage.camera.stop_recording()
-            ledger = (await stage.storage.gaps(RecordingQuery(session_id=session.session_id))).gaps
+        async with open_real_camera(program, tmp_path, SMALL) as rig:
+            started = await rig.camera.start_recording(REQUEST)
+            await rig.grow(10)
+            rig.children[0].signal(signal.SIGKILL)
+            await rig.until_session(SessionState.WAITING)
+            await rig.until_session(SessionState.RECORDING)
+            await rig.grow(10)
+            session = await rig.camera.stop_recording()
+            ledger = (await rig.storage.gaps(RecordingQuery(session_id=session.session_id))).gaps
     assert session.session_id == started.session_id
-    assert (len(session.segments), len(stage.children)) == (2, 2)
+    assert (len(session.segments), len(rig.children)) == (2, 2)
     (gap,) = session.gaps
     assert ledger == (gap,)
     assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
@@ -211,7 +211,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert gap.frames == round(gap.duration_seconds * FPS)
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
-    assert stage.news == [
+    assert rig.news == [
         *("STARTED", f"GAP {Cause.ENCODER_EXIT.value}", "ROTATED", "STOPPED stopped"),
     ]
 
@@ -220,14 +220,14 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed by its silence, and killed."""
     with trio.fail_after(60):
-        async with open_set(BUNDLED, tmp_path, SMALL, stall=1.5) as stage:
-            await stage.camera.start_recording(WISH)
-            await stage.grow(10)
-            stage.children[0].signal(signal.SIGSTOP)
-            await stage.until(CameraState.STOPPING)
-            await stage.until(CameraState.STREAMING)
-            await stage.until_session(SessionState.RECORDING)
-            session = await stage.camera.stop_recording()
+        async with open_real_camera(BUNDLED, tmp_path, SMALL, stall=1.5) as rig:
+            await rig.camera.start_recording(REQUEST)
+            await rig.grow(10)
+            rig.children[0].signal(signal.SIGSTOP)
+            await rig.until(CameraState.STOPPING)
+            await rig.until(CameraState.STREAMING)
+            await rig.until_session(SessionState.RECORDING)
+            session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
     assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_STALLED]
     assert 1 < session.gaps[0].duration_seconds < 6
@@ -266,13 +266,13 @@ async def refused(
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
     with trio.fail_after(60):
-        async with open_set(program, folder, source, found=found) as stage:
+        async with open_real_camera(program, folder, source, found=found) as rig:
             with pytest.raises(Refusal) as caught:
-                await stage.camera.start_recording(WISH)
-            await stage.until(CameraState.IDLE)
-            assert stage.camera.status.session is None
-            assert stage.camera.status.restarts == 0
-    assert (files(folder), stage.news) == ([], [])
+                await rig.camera.start_recording(REQUEST)
+            await rig.until(CameraState.IDLE)
+            assert rig.camera.status.session is None
+            assert rig.camera.status.restarts == 0
+    assert (files(folder), rig.news) == ([], [])
     return caught.value
 
 
@@ -333,27 +333,29 @@ async def test_other_codecs_are_recorded_and_rotated(
 ) -> None:
     """Each segment of MJPEG and H.265 is sealed, decodes, and holds what the receipt says."""
     with trio.fail_after(60):
-        async with open_set(program, tmp_path, SMALL, codec=codec, recording=EVERY_SECOND) as stage:
-            await stage.camera.start_recording(WISH)
-            await stage.camera.published.wait_until(
+        async with open_real_camera(
+            program, tmp_path, SMALL, codec=codec, recording=EVERY_SECOND
+        ) as rig:
+            await rig.camera.start_recording(REQUEST)
+            await rig.camera.published.wait_until(
                 lambda status: status.session is not None and len(status.session.segments) == 2
             )
-            session = await stage.camera.stop_recording()
+            session = await rig.camera.stop_recording()
     assert session.gaps == ()
     assert {segment.codec for segment in session.segments} == {entry}
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
 
 
-async def test_matroska(program: str, film: Path, original: Packets, tmp_path: Path) -> None:
+async def test_matroska(program: str, clip: Path, original: Packets, tmp_path: Path) -> None:
     """The receipt names Matroska files that hold every packet; no MP4 is left."""
     recording = RecordingConfig(rotation=timedelta(seconds=20), format="mkv")
-    source = FileSource(film, loop=False, speed=100)
+    source = FileSource(clip, loop=False, speed=100)
     with trio.fail_after(60):
-        async with open_set(program, tmp_path, source, recording=recording) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.ended()
-            page = await stage.storage.list_recordings(RECENT)
+        async with open_real_camera(program, tmp_path, source, recording=recording) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
+            page = await rig.storage.list_recordings(RECENT)
     assert (session.format, len(session.segments)) == ("mkv", 6)
     assert {Path(segment.filename).suffix for segment in session.segments} == {".mkv"}
     assert {each.filename for each in page.segments} == {s.filename for s in session.segments}
@@ -376,13 +378,13 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
     program = script(tmp_path, f'{trick}\nexec {BUNDLED} "$@"')
     recording = RecordingConfig(format="mkv")
     with trio.fail_after(60):
-        async with open_set(program, folder, SMALL, recording=recording) as stage:
-            await stage.camera.start_recording(WISH)
-            session = await stage.camera.stop_recording()
+        async with open_real_camera(program, folder, SMALL, recording=recording) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.camera.stop_recording()
     (path,) = check_receipt(folder, session)
     assert path.suffix == ".mp4"
     assert len(packets(BUNDLED, path)["video"]) == session.frames_written
-    assert stage.news == ["STARTED", "ERROR conversion failed; the MP4 stays", "STOPPED stopped"]
+    assert rig.news == ["STARTED", "ERROR conversion failed; the MP4 stays", "STOPPED stopped"]
 
 
 async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
@@ -392,7 +394,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
 
     class Watched(GaugedDisk):
         def unlink(self, path: Path) -> None:
-            (known,) = stage.storage._leases
+            (known,) = rig.storage._leases
             assert known == path.name
             steps.append(path.suffix)
             super().unlink(path)
@@ -405,16 +407,18 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
     disk.fill(50)
     recording = RecordingConfig(format="mkv")
     with trio.fail_after(60):
-        async with open_set(BUNDLED, tmp_path, SMALL, recording=recording, disk=disk) as stage:
-            started = await stage.camera.start_recording(WISH)
-            await FileActions(stage.storage).pin(started.segments[0].filename, Pin("evidence"))
+        async with open_real_camera(
+            BUNDLED, tmp_path, SMALL, recording=recording, disk=disk
+        ) as rig:
+            started = await rig.camera.start_recording(REQUEST)
+            await FileActions(rig.storage).pin(started.segments[0].filename, Pin("evidence"))
             steps.clear()
-            session = await stage.camera.stop_recording()
+            session = await rig.camera.stop_recording()
             (made,) = session.segments
             assert steps[-2:] == [".mp4", "sync"]
-            pins = await FileActions(stage.storage).pins([made.filename])
+            pins = await FileActions(rig.storage).pins([made.filename])
             assert pins[made.filename].reason == "evidence"
-            assert stage.storage.busy(made) is None
+            assert rig.storage.busy(made) is None
     assert made.filename.endswith(".mkv")
 
 
@@ -422,11 +426,11 @@ async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
     """A Matroska file of that name that is there already stays; the new one gets another (I5)."""
     recording = RecordingConfig(format="mkv")
     with trio.fail_after(60):
-        async with open_set(BUNDLED, tmp_path, SMALL, recording=recording) as stage:
-            started = await stage.camera.start_recording(WISH)
+        async with open_real_camera(BUNDLED, tmp_path, SMALL, recording=recording) as rig:
+            started = await rig.camera.start_recording(REQUEST)
             foreign = (tmp_path / started.segments[0].filename).with_suffix(".mkv")
             foreign.write_text("mine")
-            session = await stage.camera.stop_recording()
+            session = await rig.camera.stop_recording()
     assert foreign.read_text() == "mine"
     foreign.unlink()
     (path,) = check_receipt(tmp_path, session)
@@ -442,23 +446,23 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
     disk = GaugedDisk()
     disk.fill(50)
     with trio.fail_after(60):
-        async with open_set(BUNDLED, tmp_path, SMALL, disk=disk) as stage:
-            level = stage.storage.published
-            await stage.camera.start_recording(WISH)
-            await stage.grow(10)
+        async with open_real_camera(BUNDLED, tmp_path, SMALL, disk=disk) as rig:
+            level = rig.storage.published
+            await rig.camera.start_recording(REQUEST)
+            await rig.grow(10)
             disk.fill(96)
-            stage.storage.guard.suspect()
+            rig.storage.guard.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.CRITICAL)
-            await stage.until_session(SessionState.WAITING)
+            await rig.until_session(SessionState.WAITING)
             disk.fill(50)
-            stage.storage.guard.suspect()
+            rig.storage.guard.suspect()
             await level.wait_until(lambda status: status.level is StorageLevel.OK)
-            await stage.until_session(SessionState.RECORDING)
-            session = await stage.camera.stop_recording()
+            await rig.until_session(SessionState.RECORDING)
+            session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
     (gap,) = session.gaps
     assert (gap.cause, gap.exact) == (Cause.STORAGE_FULL, True)
     assert gap.frames > 0
     found = joined(BUNDLED, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
-    assert len(stage.children) == 1
+    assert len(rig.children) == 1

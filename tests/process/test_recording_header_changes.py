@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, check_receipt, open_set
+from real_camera import REQUEST, check_receipt, open_real_camera
+from support import ffmpeg_media as ffmpeg
 
 from camd.model import FileSource
 
@@ -27,7 +27,7 @@ def program(request: pytest.FixtureRequest) -> str:
     return path
 
 
-def film(folder: Path, codec: str) -> Path:
+def clip(folder: Path, codec: str) -> Path:
     """Make a transport stream of two seconds in each size, a key frame every second."""
     bundled, parts = str(ffmpeg.PROGRAMS[1].values[0]), []
     for number, (width, height) in enumerate(SIZES):
@@ -56,14 +56,14 @@ async def test_another_picture_size_begins_another_file(
     program: str, codec: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Every frame is in a file of its own size, and receipt and status say that size."""
-    source = FileSource(film(tmp_path_factory.mktemp("film"), codec), loop=False, speed=8)
+    source = FileSource(clip(tmp_path_factory.mktemp("film"), codec), loop=False, speed=8)
     with trio.fail_after(60):
-        async with open_set(program, tmp_path, source) as stage:
-            await stage.camera.start_recording(WISH)
-            await stage.camera.published.wait_until(
+        async with open_real_camera(program, tmp_path, source) as rig:
+            await rig.camera.start_recording(REQUEST)
+            await rig.camera.published.wait_until(
                 lambda status: status.video is not None and status.video.width == SIZES[1][0]
             )
-            session = await stage.ended()
+            session = await rig.ended()
     segments = session.segments
     assert [(each.width, each.height, each.frames) for each in segments] == [
         (width, height, 2 * FPS) for width, height in SIZES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import trio
-from support.camera_set import WISH, open_set
+from real_camera import REQUEST, open_real_camera
 
 from camd.model import Cause, SegmentState, SessionState, TestSource
 
@@ -18,8 +18,8 @@ SMALL = TestSource(160, 90, 25)
 async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> None:
     """The status names the next file, and the ledger has the frames of the removed one."""
     with trio.fail_after(60):
-        async with open_set(BUNDLED, tmp_path, SMALL) as setup:
-            started = await setup.camera.start_recording(WISH)
+        async with open_real_camera(BUNDLED, tmp_path, SMALL) as setup:
+            started = await setup.camera.start_recording(REQUEST)
             await setup.grow(30)
             name = started.segments[0].filename
             await trio.Path(tmp_path / name).unlink()
@@ -47,8 +47,8 @@ async def test_a_removed_folder_makes_the_session_wait(tmp_path: Path) -> None:
     folder.mkdir()
     state = tmp_path / "state"
     with trio.fail_after(60):
-        async with open_set(BUNDLED, folder, SMALL, state_dir=state) as setup:
-            await setup.camera.start_recording(WISH)
+        async with open_real_camera(BUNDLED, folder, SMALL, state_dir=state) as setup:
+            await setup.camera.start_recording(REQUEST)
             await setup.grow(30)
             await trio.to_thread.run_sync(shutil.rmtree, folder)
             status = await setup.camera.published.wait_until(

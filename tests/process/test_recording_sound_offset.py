@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
-import media_ffmpeg as ffmpeg
 import pytest
 import trio
-from support.camera_set import WISH, open_set
-from support.film_rtsp import PICTURE, Unit, open_film_server
-from support.flash_beep import FPS, Marks, make_film, measure
+from real_camera import REQUEST, open_real_camera
+from support import ffmpeg_media as ffmpeg
+from support.fake_rtsp_server import PICTURE, Unit, open_stream_server
+from support.ffmpeg_media import FPS, Marks, make_flash_beep, measure
 
 from camd.config.schema import RecordingConfig
 from camd.model import CameraStatus, FileSource, RtspSource, Session
@@ -40,13 +40,13 @@ def program(request: pytest.FixtureRequest) -> str:
     return path
 
 
-async def recorded(program: str, folder: Path, film: Path) -> Session:
+async def recorded(program: str, folder: Path, clip: Path) -> Session:
     """Record a film as fast as it can be read, with a file for each second."""
-    source = FileSource(film, loop=False, speed=40)
+    source = FileSource(clip, loop=False, speed=40)
     with trio.fail_after(60):
-        async with open_set(program, folder, source, recording=EVERY_SECOND) as stage:
-            await stage.camera.start_recording(WISH)
-            return await stage.ended()
+        async with open_real_camera(program, folder, source, recording=EVERY_SECOND) as rig:
+            await rig.camera.start_recording(REQUEST)
+            return await rig.ended()
 
 
 @pytest.mark.parametrize("kind", FILMS)
@@ -55,9 +55,9 @@ async def test_sound_is_as_late_in_every_file_as_in_the_source(
 ) -> None:
     """Each beep is within 5 ms where it was beside its flash, and packets join on to each other."""
     name, options = FILMS[kind]
-    film = make_film(tmp_path / name, **options)
-    source = measure(program, film)
-    session = await recorded(program, tmp_path, film)
+    clip = make_flash_beep(tmp_path / name, **options)
+    source = measure(program, clip)
+    session = await recorded(program, tmp_path, clip)
     files = [measure(program, tmp_path / segment.filename) for segment in session.segments]
     assert len(files) >= 3
     assert sum(len(each.flashes) for each in files) == len(source.flashes)
@@ -75,18 +75,18 @@ def check(file: Marks, lag: float) -> None:
 
 
 async def from_camera(
-    program: str, folder: Path, film: Path, seconds: float, **played: Any
+    program: str, folder: Path, clip: Path, seconds: float, **played: Any
 ) -> list[Marks]:
     """Record a camera that plays a film; return when each file flashes and beeps."""
-    async with open_film_server(BUNDLED, film, **played) as server:
+    async with open_stream_server(BUNDLED, clip, **played) as server:
         source = RtspSource(server.url)
         with trio.fail_after(60):
-            async with open_set(program, folder, source, recording=EVERY_SECOND) as stage:
-                await stage.camera.start_recording(WISH)
-                await stage.camera.published.wait_until(
+            async with open_real_camera(program, folder, source, recording=EVERY_SECOND) as rig:
+                await rig.camera.start_recording(REQUEST)
+                await rig.camera.published.wait_until(
                     lambda status: status.session is not None and recorded_of(status) >= seconds
                 )
-                session = await stage.camera.stop_recording()
+                session = await rig.camera.stop_recording()
     return [measure(program, folder / segment.filename) for segment in session.segments]
 
 
@@ -97,19 +97,19 @@ def recorded_of(status: CameraStatus) -> float:
 
 
 @pytest.mark.parametrize(
-    ("film", "played"),
+    ("clip", "played"),
     [({"b_frames": 2, "gop": 40}, {"join": 0.45}), ({"picture_late": 0.6}, {})],
     ids=["joined", "begins-with-key-frame"],
 )
 async def test_sound_before_the_first_picture_of_a_camera_keeps_its_offset(
     program: str,
-    film: dict[str, Any],
+    clip: dict[str, Any],
     played: dict[str, Any],
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """The first picture is where it belongs, whether or not the camera began with a key frame."""
-    path = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9, **film)
+    path = make_flash_beep(tmp_path_factory.mktemp("clip") / "film.mp4", seconds=9, **clip)
     source = measure(program, path)
     files = await from_camera(program, tmp_path, path, 2.5, **played)
     for each in files:  # the last one may end between a flash and its beep
@@ -121,8 +121,8 @@ async def test_pictures_that_stop_for_a_while_come_back_beside_their_sound(
     program: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """After two seconds of sound alone, each flash has its beep again."""
-    film = make_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=9)
-    files = await from_camera(program, tmp_path, film, 5, sends=outside(2.0, 4.0))
+    clip = make_flash_beep(tmp_path_factory.mktemp("clip") / "film.mp4", seconds=9)
+    files = await from_camera(program, tmp_path, clip, 5, sends=outside(2.0, 4.0))
     assert sum(len(each.flashes) for each in files) >= 6
     for each in files:
         assert len(each.lags) == len(each.flashes)

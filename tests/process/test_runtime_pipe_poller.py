@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 import trio.lowlevel
-from support.camera_films import Film, frames_in
+from support.media_streams import FakeStream, frames_in
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.model import Problem
@@ -255,35 +255,35 @@ async def followed(
     return watching, problem
 
 
-def played(film: Film, pause: float, times: int) -> list[bytes | float]:
+def played(clip: FakeStream, pause: float, times: int) -> list[bytes | float]:
     """Let half a second of a film come, and more of it so many times, each after a pause."""
-    steps: list[bytes | float] = [film.head + film.next(5)]
+    steps: list[bytes | float] = [clip.head + clip.next(5)]
     for _ in range(times):
-        steps += [pause, film.next(5)]
+        steps += [pause, clip.next(5)]
     return steps
 
 
 async def test_a_childs_output_is_read_in_rounds_once_it_delivers(tmp_path: Path) -> None:
     """The first pictures are read at once; all that comes is handed on, to the last fragment."""
-    film = Film(frame_bytes=20_000)
-    watching, problem = await followed(tmp_path, *played(film, 0.15, 8))
+    clip = FakeStream(frame_bytes=20_000)
+    watching, problem = await followed(tmp_path, *played(clip, 0.15, 8))
     assert problem is None
     assert watching.frames == 45
-    assert bytes(watching.media) == frames_in(_file(film))[1]
+    assert bytes(watching.media) == frames_in(_file(clip))[1]
     assert watching.in_rounds[0] is False
     assert sum(watching.in_rounds) >= 6
 
 
-def _file(film: Film) -> bytes:
+def _file(clip: FakeStream) -> bytes:
     """Put a film's bytes where `frames_in` looks for those of a file."""
-    data = film.head + b"".join(film.sent)
+    data = clip.head + b"".join(clip.sent)
     return data[:32] + bytes([0, 0, 0, 16]) + b"free" + bytes(8) + data[32:]
 
 
 async def test_a_large_fragment_is_read_without_waiting(tmp_path: Path) -> None:
     """A child that writes more than its pipe holds is not kept waiting round after round."""
-    film = Film(frame_bytes=1_000_000)
-    watching, problem = await followed(tmp_path, *played(film, 0.2, 4))
+    clip = FakeStream(frame_bytes=1_000_000)
+    watching, problem = await followed(tmp_path, *played(clip, 0.2, 4))
     assert problem is None
     assert watching.frames == 25
     assert False in watching.in_rounds[1:]
@@ -294,8 +294,8 @@ async def test_a_stop_is_not_delayed_by_rounds(
 ) -> None:
     """When the next round never comes: who told the child to end reads it to its end at once."""
     monkeypatch.setattr("camd.capture.process.REST_SECONDS", 1000.0)  # which ends a reading as well
-    film = Film()
-    command = script(tmp_path, film.head + film.next(5) + film.next(5), 60.0)
+    clip = FakeStream()
+    command = script(tmp_path, clip.head + clip.next(5) + clip.next(5), 60.0)
     begun = trio.Event()
 
     class Idle(PipePoller):
@@ -320,9 +320,9 @@ async def test_a_stop_is_not_delayed_by_rounds(
 
 async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -> None:
     """A stall is told after its time, as if the child had been read all the while."""
-    film = Film()
+    clip = FakeStream()
     begun = trio.current_time()
-    watching, problem = await followed(tmp_path, film.head + film.next(5), 60.0, stall=0.6)
+    watching, problem = await followed(tmp_path, clip.head + clip.next(5), 60.0, stall=0.6)
     assert problem is None
     assert trio.current_time() - begun < 15
     assert watching.told == [STALLED]
@@ -331,8 +331,8 @@ async def test_a_child_that_falls_silent_in_a_round_is_noticed(tmp_path: Path) -
 
 async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
     """What cannot be read is the child's trouble; what came before it is there."""
-    film = Film()
-    steps = (*played(film, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
+    clip = FakeStream()
+    steps = (*played(clip, 0.4, 1), 0.4, b"\xff" * 100, 60.0)
     watching, problem = await followed(tmp_path, *steps)
     assert problem is not None
     assert problem.kind == BAD_STREAM.kind
@@ -341,11 +341,11 @@ async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
 
 async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
     """Rounds cost more than they save where few children deliver; a second one may change that."""
-    film, other = Film(), Film()
+    clip, other = FakeStream(), FakeStream()
     with trio.fail_after(20):
         async with open_pipe_poller(fewest=2) as pipes:
             run, watching = watched(pipes)
-            assert await run.live(script(tmp_path, *played(film, 0.25, 3))) is None
+            assert await run.live(script(tmp_path, *played(clip, 0.25, 3))) is None
             assert True not in watching.in_rounds
             run, watching = watched(pipes)
             with pipes.interest():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from support.shelf import MATROSKA, Shelf, damage, gap, session
+from support.recordings_folder import MATROSKA, RecordingsFolder, damage, gap, session
 
 from camd.model import Segment, SegmentState
 from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
@@ -23,16 +23,16 @@ from camd.storage.rules.journal_records import SegmentRemoved
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> RecordingsFolder:
     """Return a folder with one session of two whole files."""
-    made = Shelf(tmp_path / "recordings")
+    made = RecordingsFolder(tmp_path / "recordings")
     made.put(0)
     made.put(1)
     made.note(session(files=2))
     return made
 
 
-def check(shelf: Shelf, *names: str, fast: bool = False) -> CheckResult:
+def check(shelf: RecordingsFolder, *names: str, fast: bool = False) -> CheckResult:
     """Check the folder; everything in it stays as it is, times and all."""
     before = shelf.state()
     told: list[Finding] = []
@@ -45,12 +45,12 @@ def check(shelf: Shelf, *names: str, fast: bool = False) -> CheckResult:
     return verdict
 
 
-def found(shelf: Shelf, *names: str, fast: bool = False) -> dict[str, FindingKind]:
+def found(shelf: RecordingsFolder, *names: str, fast: bool = False) -> dict[str, FindingKind]:
     """Check the folder, and say what is wrong with what."""
     return {c.subject: c.fault for c in check(shelf, *names, fast=fast).complaints}
 
 
-def test_a_folder_that_is_as_it_should_be_is_clean(shelf: Shelf) -> None:
+def test_a_folder_that_is_as_it_should_be_is_clean(shelf: RecordingsFolder) -> None:
     """All files are read whole, and there is nothing to say."""
     verdict = check(shelf)
     assert (verdict.files, verdict.complaints, verdict.busy, verdict.clean) == (2, (), (), True)
@@ -59,12 +59,12 @@ def test_a_folder_that_is_as_it_should_be_is_clean(shelf: Shelf) -> None:
 
 def test_an_empty_folder_and_one_without_an_archive_are_clean(tmp_path: Path) -> None:
     """Nothing is made in them either."""
-    assert check(Shelf(tmp_path)).clean
-    Shelf(tmp_path / "made").folder.mkdir()
-    assert check(Shelf(tmp_path / "made")).clean
+    assert check(RecordingsFolder(tmp_path)).clean
+    RecordingsFolder(tmp_path / "made").folder.mkdir()
+    assert check(RecordingsFolder(tmp_path / "made")).clean
 
 
-def test_what_camd_removed_itself_is_no_finding(shelf: Shelf) -> None:
+def test_what_camd_removed_itself_is_no_finding(shelf: RecordingsFolder) -> None:
     """Files that a person or a policy had removed, first, in the middle, last or all of a session:
     its sums and seams are as they should be without them; one that is only gone is a warning."""
     made = {}
@@ -88,7 +88,7 @@ def test_what_camd_removed_itself_is_no_finding(shelf: Shelf) -> None:
     assert not check(shelf, files[2].filename).clean  # nothing is left to be checked
 
 
-def test_a_file_that_only_the_index_lost_is_a_hole(shelf: Shelf) -> None:
+def test_a_file_that_only_the_index_lost_is_a_hole(shelf: RecordingsFolder) -> None:
     """Unless camd has removed it, a file between two others is missed, and so are its frames."""
     files = [shelf.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
     shelf.note(session("s1", files=3))
@@ -98,7 +98,7 @@ def test_a_file_that_only_the_index_lost_is_a_hole(shelf: Shelf) -> None:
     assert {c.fault for c in check(shelf).complaints} == {FindingKind.UNCOVERED, FindingKind.SUMS}
 
 
-def test_what_older_versions_noted_of_removals_is_understood(shelf: Shelf) -> None:
+def test_what_older_versions_noted_of_removals_is_understood(shelf: RecordingsFolder) -> None:
     """A removal that names the file alone is that of the segment which was noted by this name."""
     files = [shelf.put(number, "s1", apart=0.3) for number in range(3)]
     shelf.note(session("s1", files=3))
@@ -111,7 +111,7 @@ def test_what_older_versions_noted_of_removals_is_understood(shelf: Shelf) -> No
 FURNITURE = ("lost+found", ".Trash-1000", "System Volume Information", ".snapshot", "$RECYCLE.BIN")
 
 
-def test_what_file_systems_put_there_is_left_alone(shelf: Shelf) -> None:
+def test_what_file_systems_put_there_is_left_alone(shelf: RecordingsFolder) -> None:
     """Folders and unreadable files that can be no footage are no findings, or harmless ones."""
     for name in FURNITURE:
         (shelf.folder / name).mkdir(mode=0)
@@ -124,7 +124,7 @@ def test_what_file_systems_put_there_is_left_alone(shelf: Shelf) -> None:
     assert {c.subject for c in verdict.complaints} <= {"aquota.user"}
 
 
-def test_every_kind_of_file_gets_its_finding(shelf: Shelf) -> None:
+def test_every_kind_of_file_gets_its_finding(shelf: RecordingsFolder) -> None:
     """Foreign, truncated, empty, unreadable, renamed, copied, unknown, missing: one line each."""
     a, b = (shelf.put(number, f"s{number}") for number in (2, 3))
     cut, gone, moved, empty = (shelf.put(number, f"s{number}") for number in (4, 5, 6, 7))
@@ -173,7 +173,7 @@ def test_every_kind_of_file_gets_its_finding(shelf: Shelf) -> None:
     assert set(sessions.values()) == {FindingKind.UNACCOUNTED}
 
 
-def test_damage_anywhere_in_a_file_is_found(shelf: Shelf) -> None:
+def test_damage_anywhere_in_a_file_is_found(shelf: RecordingsFolder) -> None:
     """Whatever byte behind the first 48 changes, in the media, between, or in the index."""
     name = next(path.name for path in shelf.folder.glob("*.mp4"))
     path = shelf.folder / name
@@ -185,7 +185,7 @@ def test_damage_anywhere_in_a_file_is_found(shelf: Shelf) -> None:
     assert found(shelf, name) == {}
 
 
-def test_fast_trusts_the_media_and_still_reads_the_structure(shelf: Shelf) -> None:
+def test_fast_trusts_the_media_and_still_reads_the_structure(shelf: RecordingsFolder) -> None:
     """A bit in a picture is not seen, a lost end is."""
     name = sorted(path.name for path in shelf.folder.glob("*.mp4"))[0]
     path = shelf.folder / name
@@ -196,7 +196,7 @@ def test_fast_trusts_the_media_and_still_reads_the_structure(shelf: Shelf) -> No
     assert found(shelf, fast=True) == {name: FindingKind.DAMAGED}
 
 
-def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: Shelf) -> None:
+def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: RecordingsFolder) -> None:
     """Recovered files have no hash at first: damage is seen all the same, and where."""
     made = shelf.put(2, "s2", sha256=None)
     assert found(shelf, made.filename) == {made.filename: FindingKind.UNHASHED}
@@ -211,13 +211,13 @@ def test_a_recording_without_a_hash_is_held_against_its_checksums(shelf: Shelf) 
     assert found(shelf, made.filename) == {made.filename: FindingKind.DAMAGED}
 
 
-def test_a_file_that_is_asked_for_and_not_there(shelf: Shelf) -> None:
+def test_a_file_that_is_asked_for_and_not_there(shelf: RecordingsFolder) -> None:
     """Only what was asked for is checked, and a name that does not exist is said."""
     (shelf.folder / "notes.txt").touch()
     assert found(shelf, "nothing.mp4") == {"nothing.mp4": FindingKind.MISSING}
 
 
-def test_files_that_are_recorded_are_left_out(shelf: Shelf) -> None:
+def test_files_that_are_recorded_are_left_out(shelf: RecordingsFolder) -> None:
     """Their creator has them locked; the session around them is no finding either."""
     growing = shelf.put(2, sealed=False)
     data = (shelf.folder / growing.filename).read_bytes()
@@ -232,7 +232,7 @@ def test_files_that_are_recorded_are_left_out(shelf: Shelf) -> None:
 
 def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
     """Files with time between them need an entry of the ledger that covers it."""
-    shelf = Shelf(tmp_path)
+    shelf = RecordingsFolder(tmp_path)
     shelf.put(0, apart=5.0)
     shelf.put(1, apart=5.0)
     shelf.note(session(files=2))
@@ -244,7 +244,7 @@ def test_holes_that_nobody_accounts_for_are_found(tmp_path: Path) -> None:
 # --- the index and the journal ---
 
 
-def test_it_works_while_the_service_has_the_index(shelf: Shelf) -> None:
+def test_it_works_while_the_service_has_the_index(shelf: RecordingsFolder) -> None:
     """Beside the one writer, without waiting for it, and with what it wrote last."""
     with shelf.archive() as archive:
         made = shelf.put(2, "s2", noted=False)
@@ -254,13 +254,13 @@ def test_it_works_while_the_service_has_the_index(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"SQLite format 3\0" + bytes(5000)])
-def test_an_index_of_garbage_is_one_finding(shelf: Shelf, content: bytes) -> None:
+def test_an_index_of_garbage_is_one_finding(shelf: RecordingsFolder, content: bytes) -> None:
     """The journal alone is enough to judge everything else."""
     shelf.index.write_bytes(content)
     assert found(shelf) == {"index": FindingKind.INDEX}
 
 
-def test_rows_of_garbage_are_an_index_of_garbage(shelf: Shelf) -> None:
+def test_rows_of_garbage_are_an_index_of_garbage(shelf: RecordingsFolder) -> None:
     """A database that is whole and holds nonsense is no better."""
     db = sqlite3.connect(shelf.index)
     with db:
@@ -269,13 +269,13 @@ def test_rows_of_garbage_are_an_index_of_garbage(shelf: Shelf) -> None:
     assert found(shelf) == {"index": FindingKind.INDEX}
 
 
-def test_an_index_that_is_gone_is_one_finding(shelf: Shelf) -> None:
+def test_an_index_that_is_gone_is_one_finding(shelf: RecordingsFolder) -> None:
     """Nothing is made in its place."""
     shelf.index.unlink()
     assert found(shelf) == {"index": FindingKind.INDEX}
 
 
-def test_an_index_that_lags_behind_is_no_finding(shelf: Shelf) -> None:
+def test_an_index_that_lags_behind_is_no_finding(shelf: RecordingsFolder) -> None:
     """What only the journal has is known: the service catches up in the same way."""
     before = shelf.index.read_bytes()
     shelf.put(2)
@@ -284,7 +284,7 @@ def test_an_index_that_lags_behind_is_no_finding(shelf: Shelf) -> None:
     assert found(shelf) == {}
 
 
-def test_a_journal_that_is_gone_or_damaged_is_found(shelf: Shelf) -> None:
+def test_a_journal_that_is_gone_or_damaged_is_found(shelf: RecordingsFolder) -> None:
     """Without it the index could not be rebuilt."""
     whole = shelf.journal.read_bytes()
     shelf.journal.write_bytes(whole.replace(b"camera0", b"camera1", 1))
@@ -301,7 +301,7 @@ def test_a_journal_that_is_gone_or_damaged_is_found(shelf: Shelf) -> None:
     }
 
 
-def crashed(shelf: Shelf) -> Segment:
+def crashed(shelf: RecordingsFolder) -> Segment:
     """Leave the index as a kill does, with a log that alone knows one segment; return that."""
     suffixes = ("", "-wal", "-shm")
     with shelf.archive() as archive:
@@ -314,7 +314,7 @@ def crashed(shelf: Shelf) -> Segment:
     return made
 
 
-def test_a_log_that_a_crash_left_is_read(shelf: Shelf) -> None:
+def test_a_log_that_a_crash_left_is_read(shelf: RecordingsFolder) -> None:
     """The index with the log beside it is what the daemon had when it was killed."""
     made = crashed(shelf)
     glance = IndexSnapshot.open(shelf.folder)
@@ -354,7 +354,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_folder_that_may_only_be_read_is_checked(readable: Path, killed: bool) -> None:
     """After an orderly end and after a kill; nothing is missed, and nothing tried."""
-    shelf = Shelf(readable)
+    shelf = RecordingsFolder(readable)
     shelf.put(0)
     shelf.note(session())
     made = crashed(shelf) if killed else None
@@ -368,7 +368,7 @@ def test_a_folder_that_may_only_be_read_is_checked(readable: Path, killed: bool)
 @AS_ROOT
 def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
     """A file, the journal, the whole archive: each is said, and the rest is checked."""
-    shelf = Shelf(readable)
+    shelf = RecordingsFolder(readable)
     name = shelf.put(0).filename
     shelf.note(session())
 
@@ -389,7 +389,7 @@ def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
 
 
 def test_what_changes_meanwhile_is_looked_at_again(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    shelf: RecordingsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is adopted between the copy of the index and the look is no trouble."""
     made = shelf.put(2, "s2", noted=False)
@@ -428,7 +428,7 @@ def test_the_reading_disk_cannot_write(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"abc"
 
 
-def test_every_read_is_told_and_may_be_ended(shelf: Shelf) -> None:
+def test_every_read_is_told_and_may_be_ended(shelf: RecordingsFolder) -> None:
     """What raises there ends the look, and leaves no file open."""
 
     class EnoughError(Exception):
@@ -444,7 +444,7 @@ def test_every_read_is_told_and_may_be_ended(shelf: Shelf) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_an_error_of_the_disk_is_a_finding(shelf: Shelf) -> None:
+def test_an_error_of_the_disk_is_a_finding(shelf: RecordingsFolder) -> None:
     """What cannot be read is said, and stays with that file."""
 
     def broken(size_bytes: int, seconds: float) -> None:
@@ -454,7 +454,7 @@ def test_an_error_of_the_disk_is_a_finding(shelf: Shelf) -> None:
     assert (seen.shape, seen.broken) == (FileShape.UNREADABLE, "Input/output error")
 
 
-def test_states_of_the_index_that_files_contradict(shelf: Shelf) -> None:
+def test_states_of_the_index_that_files_contradict(shelf: RecordingsFolder) -> None:
     """A file that is sealed and listed as interrupted or missing is said to be so."""
     one, two = shelf.put(2, "s2"), shelf.put(3, "s3")
     with shelf.archive() as archive:

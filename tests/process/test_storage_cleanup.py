@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.disk import MemoryDisk, roomy_disk
-from support.footage import NOON, WHO, footage, segment, session
+from support.fake_disk import MemoryDisk, roomy_disk
+from support.recordings import NOON, WHO, footage, segment, session
 
 from camd.clock import boot_id, monotonic, now
 from camd.config.schema import RetentionConfig, StorageConfig
@@ -57,7 +57,7 @@ RECEIPT = CleanupReceipt(
 
 
 @attrs.define(eq=False)
-class Stage:
+class CameraRig:
     """Storage with recordings, retention over it, and what was announced."""
 
     folder: Path
@@ -79,7 +79,7 @@ class Stage:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def film(days_ago: int, size: int = 1000) -> Segment:
+def clip(days_ago: int, size: int = 1000) -> Segment:
     """Describe a recording that ended so many days ago."""
     end = now() - timedelta(days=days_ago, hours=1)
     return segment(
@@ -93,8 +93,8 @@ def film(days_ago: int, size: int = 1000) -> Segment:
 
 @asynccontextmanager
 async def opened(
-    tmp_path: Path, policy: RetentionPolicy, films: list[Segment], brake: float = 100
-) -> AsyncIterator[Stage]:
+    tmp_path: Path, policy: RetentionPolicy, streams: list[Segment], brake: float = 100
+) -> AsyncIterator[CameraRig]:
     """Run retention over a folder with some recordings."""
     folder, state, in_use = tmp_path / "recordings", tmp_path / "state", dict[str, int]()
     config, events = RetentionConfig(brake_percent=brake), Fanout[Event]()
@@ -113,97 +113,97 @@ async def opened(
             open_retention(config, state, storage, events, lambda: in_use) as retention,
         ):
             await storage.unfinished_sessions()
-            for each in films:
+            for each in streams:
                 (folder / each.filename).write_bytes(bytes(each.size_bytes))
                 await storage.note_segment(each)
                 storage.guard.stored_bytes += each.size_bytes
-            yield Stage(folder, storage, retention, in_use, announced)
+            yield CameraRig(folder, storage, retention, in_use, announced)
 
 
-OLD, YOUNG = [film(day) for day in (40, 35, 31)], [film(day) for day in (20, 10)]
+OLD, YOUNG = [clip(day) for day in (40, 35, 31)], [clip(day) for day in (20, 10)]
 
 
-def named(*films: Segment) -> list[str]:
+def named(*streams: Segment) -> list[str]:
     """Name recordings."""
-    return [each.filename for each in films]
+    return [each.filename for each in streams]
 
 
 async def test_what_is_too_old_goes_and_a_receipt_stays(tmp_path: Path) -> None:
     """Files, entries and bytes go; the receipt is answered, announced and written."""
-    async with opened(tmp_path, AGE, OLD + YOUNG) as stage:
-        preview = await stage.retention.preview()
-        assert await stage.names() == named(*OLD, *YOUNG)
-        done = await stage.retention.clean_up("ann")
+    async with opened(tmp_path, AGE, OLD + YOUNG) as rig:
+        preview = await rig.retention.preview()
+        assert await rig.names() == named(*OLD, *YOUNG)
+        done = await rig.retention.clean_up("ann")
         assert done.plan.going == preview.going
         assert done.executed
-        assert await stage.names() == named(*YOUNG)
-        assert stage.storage.guard.stored_bytes == 2000
+        assert await rig.names() == named(*YOUNG)
+        assert rig.storage.guard.stored_bytes == 2000
         receipt = done.receipt
         assert (receipt.files_deleted, receipt.space_freed, receipt.asked_by) == (3, 3000, "ann")
         assert (receipt.complete, receipt.braked, receipt.files_kept) == (True, False, 0)
         assert list(receipt.files) == named(*OLD)
-        assert stage.announced == [receipt]
-        (line,) = stage.receipts()
+        assert rig.announced == [receipt]
+        (line,) = rig.receipts()
         assert (line["message"], line["files"]) == (receipt.message, named(*OLD))
-        assert "older than 30 days" in next((stage.folder / ".camd").glob("journal-*")).read_text()
+        assert "older than 30 days" in next((rig.folder / ".camd").glob("journal-*")).read_text()
 
 
 async def test_the_largest_size_is_kept_to(tmp_path: Path, monkeypatch) -> None:
     """The oldest go until it fits, however the index is read; a growing file counts as it is."""
     monkeypatch.setattr(cleanup, "CHUNK", 2)
     monkeypatch.setattr(cleanup, "BATCH", 2)
-    films = [film(day) for day in range(12, 0, -1)]
-    async with opened(tmp_path, SIZE, films) as stage:
-        stage.in_use[films[-1].filename] = 3000
-        done = await stage.retention.clean_up("ann")
+    streams = [clip(day) for day in range(12, 0, -1)]
+    async with opened(tmp_path, SIZE, streams) as rig:
+        rig.in_use[streams[-1].filename] = 3000
+        done = await rig.retention.clean_up("ann")
         assert (done.plan.total_bytes, done.receipt.files_deleted) == (14_000, 6)
-        assert await stage.names() == named(*films[6:])
-        assert (await stage.retention.clean_up("ann")).receipt.files_deleted == 0
+        assert await rig.names() == named(*streams[6:])
+        assert (await rig.retention.clean_up("ann")).receipt.files_deleted == 0
 
 
 async def test_what_is_pinned_or_in_use_stays(tmp_path: Path) -> None:
     """I5: neither goes, and the receipt counts them; so with what became busy after the plan."""
-    films = [film(day) for day in range(50, 40, -1)]
-    async with opened(tmp_path, AGE, films) as stage:
-        await FileActions(stage.storage).pin(films[0].filename, Pin("evidence"))
-        (stage.folder / ".camd" / "pins" / films[1].filename).touch()  # by hand
-        stage.in_use[films[2].filename] = 1000
-        stage.storage.growing(films[3], 0)
-        with stage.storage.leased(films[4].filename):
-            done = await stage.retention.clean_up("ann")
-        assert await stage.names() == named(*films[:5])
+    streams = [clip(day) for day in range(50, 40, -1)]
+    async with opened(tmp_path, AGE, streams) as rig:
+        await FileActions(rig.storage).pin(streams[0].filename, Pin("evidence"))
+        (rig.folder / ".camd" / "pins" / streams[1].filename).touch()  # by hand
+        rig.in_use[streams[2].filename] = 1000
+        rig.storage.growing(streams[3], 0)
+        with rig.storage.leased(streams[4].filename):
+            done = await rig.retention.clean_up("ann")
+        assert await rig.names() == named(*streams[:5])
         assert (done.receipt.files_kept, done.receipt.files_deleted) == (5, 5)
 
 
 async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> None:
     """The plan is not trusted: every file is looked at again when its turn comes."""
-    async with opened(tmp_path, AGE, OLD) as stage:
-        made = await stage.retention.preview()
+    async with opened(tmp_path, AGE, OLD) as rig:
+        made = await rig.retention.preview()
         assert len(made.going) == 3
-        await FileActions(stage.storage).pin(OLD[0].filename, Pin())
-        stage.in_use[OLD[1].filename] = 1000
+        await FileActions(rig.storage).pin(OLD[0].filename, Pin())
+        rig.in_use[OLD[1].filename] = 1000
         tally = cleanup._Tally()
-        with stage.storage.leased(OLD[2].filename):
-            await stage.retention._carry_out(made, tally)
+        with rig.storage.leased(OLD[2].filename):
+            await rig.retention._carry_out(made, tally)
         assert (tally.removed, tally.skipped, tally.problem) == (0, 3, "")
-        assert await stage.names() == named(*OLD)
+        assert await rig.names() == named(*OLD)
 
 
 async def test_the_brake_stops_a_run_that_takes_too_much(tmp_path: Path) -> None:
     """Nothing goes, and the log, the event and the receipt say why; force does it."""
-    async with opened(tmp_path, AGE, OLD + YOUNG, brake=20) as stage:
+    async with opened(tmp_path, AGE, OLD + YOUNG, brake=20) as rig:
         for asked_by in ("schedule", "ann"):
-            done = await stage.retention.clean_up(asked_by)
+            done = await rig.retention.clean_up(asked_by)
             assert (done.executed, done.receipt.braked, done.receipt.files_deleted) == (
                 *(False, True),
                 0,
             )
             assert "60.0 %" in done.receipt.message
-        assert await stage.names() == named(*OLD, *YOUNG)
-        assert [r.braked for r in stage.announced] == [True, True]
-        assert [line["braked"] for line in stage.receipts()] == [True, True]
-        assert (await stage.retention.clean_up("ann", force=True)).executed
-        assert await stage.names() == named(*YOUNG)
+        assert await rig.names() == named(*OLD, *YOUNG)
+        assert [r.braked for r in rig.announced] == [True, True]
+        assert [line["braked"] for line in rig.receipts()] == [True, True]
+        assert (await rig.retention.clean_up("ann", force=True)).executed
+        assert await rig.names() == named(*YOUNG)
 
 
 def arrived(folder: Path, number: int, **story: Any) -> Segment:
@@ -216,7 +216,7 @@ def arrived(folder: Path, number: int, **story: Any) -> Segment:
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, fragments[0])
     file.seal()
     file.close()
-    made = attrs.evolve(film(0), filename=name, number=number, start=now(), end=now())
+    made = attrs.evolve(clip(0), filename=name, number=number, start=now(), end=now())
     return attrs.evolve(made, size_bytes=file.size_bytes)
 
 
@@ -226,23 +226,23 @@ async def test_a_step_of_the_clock_removes_nothing_that_is_young(
     """With the clock set 400 days ahead, what was recorded in this boot and before stays; preview,
     policy and receipt say why. Somebody who forces it believes the clock for what came before;
     what arrived in this boot is young for certain."""
-    async with opened(tmp_path, AGE, [*OLD, *YOUNG]) as stage:
-        mine = arrived(stage.folder, 1)
-        await stage.storage.note_segment(mine)
-        os.utime(stage.folder / mine.filename, (0, 0))  # what a file's dates say is nothing
+    async with opened(tmp_path, AGE, [*OLD, *YOUNG]) as rig:
+        mine = arrived(rig.folder, 1)
+        await rig.storage.note_segment(mine)
+        os.utime(rig.folder / mine.filename, (0, 0))  # what a file's dates say is nothing
         monkeypatch.setattr(trusted_clock, "now", lambda: now() + timedelta(days=400))
-        preview = await stage.retention.preview()
+        preview = await rig.retention.preview()
         assert [each.filename for each in preview.going] == named(*OLD)
         assert {each.filename: each.reason for each in preview.staying} == {
             each.filename: KeptReason.CLOCK for each in (*YOUNG, mine)
         }
         assert "set while the machine was running" in preview.clock
-        assert stage.retention.doubt == preview.clock
-        receipt = (await stage.retention.clean_up("schedule")).receipt
-        assert await stage.names() == named(*YOUNG, mine)
+        assert rig.retention.doubt == preview.clock
+        receipt = (await rig.retention.clean_up("schedule")).receipt
+        assert await rig.names() == named(*YOUNG, mine)
         assert "3 wait, as they are not that old: the clock was set" in receipt.message
-        forced = await stage.retention.clean_up("ann", force=True)
-        assert await stage.names() == named(mine)
+        forced = await rig.retention.clean_up("ann", force=True)
+        assert await rig.names() == named(mine)
         assert (forced.plan.clock, forced.plan.waiting_files) == ("", 1)
         assert json.loads((tmp_path / "state" / "clock.json").read_text())["stepped_at"]
 
@@ -251,36 +251,36 @@ async def test_a_step_that_is_taken_back_leaves_no_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then everything is as before; and a restart of the service remembers either."""
-    async with opened(tmp_path, AGE, OLD) as stage:
+    async with opened(tmp_path, AGE, OLD) as rig:
         with monkeypatch.context() as patch:
             patch.setattr(trusted_clock, "now", lambda: now() + timedelta(days=400))
-            assert (await stage.retention.preview()).clock
+            assert (await rig.retention.preview()).clock
             again = trusted_clock.TrustedClock.open(tmp_path / "state")
             assert again.trust.doubt
-        assert not (await stage.retention.preview()).clock
+        assert not (await rig.retention.preview()).clock
         assert trusted_clock.TrustedClock.open(tmp_path / "state").trust.doubt == ""
 
 
 async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path: Path) -> None:
     """Recorded in this boot before the clock was right, an MP4 tells itself when it arrived, and a
     Matroska file by its session."""
-    async with opened(tmp_path, AGE, []) as stage:
+    async with opened(tmp_path, AGE, []) as rig:
         long_ago = {"start": NOON - timedelta(days=9000), "end": NOON - timedelta(days=9000)}
-        mine = attrs.evolve(arrived(stage.folder, 1), **long_ago)
+        mine = attrs.evolve(arrived(rig.folder, 1), **long_ago)
         mkv = attrs.evolve(mine, filename="camera0_then.mkv", number=2)
-        (stage.folder / mkv.filename).write_bytes(bytes(1000))
+        (rig.folder / mkv.filename).write_bytes(bytes(1000))
         foreign = attrs.evolve(mkv, filename="camera0_other.mkv", session_id=SessionId("other"))
-        (stage.folder / foreign.filename).write_bytes(bytes(1000))
+        (rig.folder / foreign.filename).write_bytes(bytes(1000))
         for each in (mine, mkv, foreign):
-            await stage.storage.note_segment(each)
+            await rig.storage.note_segment(each)
         begun = session(
             session_id=mine.session_id,
             start=mine.start,
             boot_id=boot_id(),
             monotonic_start=monotonic(),
         )
-        await stage.storage.note_session(begun)
-        preview = await stage.retention.preview()
+        await rig.storage.note_session(begun)
+        preview = await rig.retention.preview()
         assert {each.filename for each in preview.staying} == set(named(mine, mkv))
         assert preview.clock == ""
         assert "recorded while the clock was wrong" in preview.waits
@@ -290,39 +290,39 @@ async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path
 @pytest.mark.parametrize("policy", [RetentionPolicy(), attrs.evolve(AGE, enabled=False)])
 async def test_without_a_policy_nothing_goes(tmp_path: Path, policy: RetentionPolicy) -> None:
     """Who asks is told so; force makes no difference."""
-    async with opened(tmp_path, policy, OLD) as stage:
-        done = await stage.retention.clean_up("ann", force=True)
+    async with opened(tmp_path, policy, OLD) as rig:
+        done = await rig.retention.clean_up("ann", force=True)
         assert (done.executed, done.receipt.files_deleted) == (False, 0)
         assert "nothing is removed" in done.receipt.message
-        assert await stage.names() == named(*OLD)
+        assert await rig.names() == named(*OLD)
 
 
 async def test_the_clock_finding_nothing_is_no_news(tmp_path: Path) -> None:
     """A scheduled run without anything to do leaves no line; one that is asked for does."""
-    async with opened(tmp_path, AGE, YOUNG) as stage:
-        await stage.retention.clean_up("schedule")
-        assert (stage.receipts(), stage.announced) == ([], [])
-        await stage.retention.clean_up("ann")
-        assert [line["files_deleted"] for line in stage.receipts()] == [0]
+    async with opened(tmp_path, AGE, YOUNG) as rig:
+        await rig.retention.clean_up("schedule")
+        assert (rig.receipts(), rig.announced) == ([], [])
+        await rig.retention.clean_up("ann")
+        assert [line["files_deleted"] for line in rig.receipts()] == [0]
 
 
 async def test_a_run_that_is_cancelled_ends_between_files(tmp_path: Path, monkeypatch) -> None:
     """What is removed is removed, the rest is whole, and the receipt says that it was stopped."""
     monkeypatch.setattr(cleanup, "BATCH", 1)
-    async with opened(tmp_path, AGE, OLD) as stage:
+    async with opened(tmp_path, AGE, OLD) as rig:
         with trio.CancelScope() as scope:
-            gone = stage.retention.in_use
+            gone = rig.retention.in_use
 
             def stop_at_the_second() -> dict[str, int]:
-                if len(list(stage.folder.glob("*.mp4"))) < len(OLD):
+                if len(list(rig.folder.glob("*.mp4"))) < len(OLD):
                     scope.cancel()
                 return dict(gone())
 
-            stage.retention.in_use = stop_at_the_second
-            await stage.retention.clean_up("ann")
+            rig.retention.in_use = stop_at_the_second
+            await rig.retention.clean_up("ann")
         assert scope.cancelled_caught
-        assert await stage.names() == named(*OLD[1:])
-        (line,) = stage.receipts()
+        assert await rig.names() == named(*OLD[1:])
+        (line,) = rig.receipts()
         assert (line["files_deleted"], line["complete"]) == (1, False)
         assert "stopped before the end" in line["message"]
 
@@ -330,15 +330,15 @@ async def test_a_run_that_is_cancelled_ends_between_files(tmp_path: Path, monkey
 async def test_a_new_policy_stops_a_run_by_the_old_one(tmp_path: Path, monkeypatch) -> None:
     """Whoever switches it off does not have to wait for it."""
     monkeypatch.setattr(cleanup, "BATCH", 1)
-    async with opened(tmp_path, AGE, OLD) as stage:
+    async with opened(tmp_path, AGE, OLD) as rig:
 
         def switch_off_at_the_second() -> dict[str, int]:
-            if len(list(stage.folder.glob("*.mp4"))) < len(OLD):
-                stage.retention.policy = RetentionPolicy()
+            if len(list(rig.folder.glob("*.mp4"))) < len(OLD):
+                rig.retention.policy = RetentionPolicy()
             return {}
 
-        stage.retention.in_use = switch_off_at_the_second
-        receipt = (await stage.retention.clean_up("ann")).receipt
+        rig.retention.in_use = switch_off_at_the_second
+        receipt = (await rig.retention.clean_up("ann")).receipt
         assert (receipt.files_deleted, receipt.complete) == (2, False)
         assert "the policy was changed" in receipt.message
 
@@ -346,23 +346,23 @@ async def test_a_new_policy_stops_a_run_by_the_old_one(tmp_path: Path, monkeypat
 async def test_others_have_their_turn_during_a_cleanup(tmp_path: Path, monkeypatch) -> None:
     """A listing that is asked for in the middle is answered before the cleanup is over."""
     monkeypatch.setattr(cleanup, "BATCH", 1)
-    films = [film(day) for day in range(80, 40, -1)]
-    async with opened(tmp_path, AGE, films) as stage, trio.open_nursery() as nursery:
-        nursery.start_soon(stage.retention.clean_up, "ann")
+    streams = [clip(day) for day in range(80, 40, -1)]
+    async with opened(tmp_path, AGE, streams) as rig, trio.open_nursery() as nursery:
+        nursery.start_soon(rig.retention.clean_up, "ann")
         totals = []
-        while stage.retention.last is None:
-            totals.append((await stage.storage.list_recordings(ALL)).total)
+        while rig.retention.last is None:
+            totals.append((await rig.storage.list_recordings(ALL)).total)
         assert len(set(totals)) > 5
 
 
 async def test_one_run_at_a_time(tmp_path: Path) -> None:
     """A second run waits for the first, and finds its work done."""
-    async with opened(tmp_path, AGE, OLD) as stage:
+    async with opened(tmp_path, AGE, OLD) as rig:
         async with trio.open_nursery() as nursery:
             for name in ("ann", "bob"):
-                nursery.start_soon(stage.retention.clean_up, name)
-        assert sorted(line["files_deleted"] for line in stage.receipts()) == [0, 3]
-        assert all(line["files_skipped"] == 0 for line in stage.receipts())
+                nursery.start_soon(rig.retention.clean_up, name)
+        assert sorted(line["files_deleted"] for line in rig.receipts()) == [0, 3]
+        assert all(line["files_skipped"] == 0 for line in rig.receipts())
 
 
 # --- what is kept on disk ---
@@ -370,20 +370,20 @@ async def test_one_run_at_a_time(tmp_path: Path) -> None:
 
 async def test_a_policy_survives_a_restart(tmp_path: Path) -> None:
     """It is in force again, to the last number."""
-    async with opened(tmp_path, RetentionPolicy(), []) as stage:
-        await stage.retention.set_policy(SIZE)
-        assert stage.retention.policy == SIZE
+    async with opened(tmp_path, RetentionPolicy(), []) as rig:
+        await rig.retention.set_policy(SIZE)
+        assert rig.retention.policy == SIZE
     assert load_policy(tmp_path / "state") == SIZE
 
 
 async def test_a_policy_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
     """The old one stays in force."""
-    async with opened(tmp_path, AGE, []) as stage:
+    async with opened(tmp_path, AGE, []) as rig:
         (tmp_path / "file").touch()
-        stage.retention.state_dir = tmp_path / "file"
+        rig.retention.state_dir = tmp_path / "file"
         with pytest.raises(Refusal, match="cannot be stored"):
-            await stage.retention.set_policy(SIZE)
-        assert stage.retention.policy == AGE
+            await rig.retention.set_policy(SIZE)
+        assert rig.retention.policy == AGE
 
 
 @pytest.mark.parametrize(

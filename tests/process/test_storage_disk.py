@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from support.disk import MemoryDisk
+from support.fake_disk import MemoryDisk
 
 from camd.storage.disk import Disk, PosixDisk, PosixFile
 from camd.storage.timed_disk import IoTimer, TimedDisk

@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.disk import GaugedDisk
-from support.footage import NOON, WHO, footage, segment
+from support.fake_disk import GaugedDisk
+from support.recordings import NOON, WHO, footage, segment
 
 from camd.clock import now
 from camd.config.schema import StorageConfig
@@ -53,7 +53,7 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
             yield storage
 
 
-def filmed(session: str) -> bytes:
+def fragments_of(session: str) -> bytes:
     """Make a sealed recording of a session."""
     index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, session_id=session))
     data = index.header + b"".join(b"".join(index.append(each)) for each in FRAGMENTS)
@@ -61,13 +61,13 @@ def filmed(session: str) -> bytes:
     return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
 
 
-FILMED = filmed(NAME)
+FILMED = fragments_of(NAME)
 
 
 def put(folder: Path, name: str = NAME) -> Path:
     """Put a real recording there, of a session of its own, before anybody knows it."""
     path = folder / name
-    path.write_bytes(filmed(name))
+    path.write_bytes(fragments_of(name))
     return path
 
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.disk import GaugedDisk, roomy_disk
+from support.fake_disk import GaugedDisk, roomy_disk
 
 from camd.api.system_methods import StorageApi
 from camd.clock import monotonic
@@ -29,7 +29,7 @@ SESSION = SessionId("s0")
 
 
 @attrs.frozen
-class Stage:
+class CameraRig:
     """Storage on a disk of which single files may hang, and the levels that were announced."""
 
     storage: Storage
@@ -56,7 +56,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
+async def staged(tmp_path: Path) -> AsyncIterator[CameraRig]:
     """Run storage while the block runs; nothing hangs any more when it ends."""
     config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path / "state")
     disk, events = roomy_disk(), Fanout[Event]()
@@ -64,7 +64,7 @@ async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
     with trio.fail_after(20), events.subscribed(lambda e: announced.append(e.status.level)):
         async with open_storage(config, events, disk) as storage:
             try:
-                yield Stage(storage, disk, announced)
+                yield CameraRig(storage, disk, announced)
             finally:
                 disk.loosen()
 
@@ -81,81 +81,79 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path, soon: N
     """While one file's fdatasync does not return and statvfs answers, other files are written and
     synced, the status is told with the age of the hung call, starts are refused as -1016; when it
     returns, all is well again."""
-    async with staged(tmp_path) as stage:
-        await stage.storage.guard.admit(SESSION, SpaceNeed(1.0, 1.0))
-        stage.disk.stick("bad.mp4")
+    async with staged(tmp_path) as rig:
+        await rig.storage.guard.admit(SESSION, SpaceNeed(1.0, 1.0))
+        rig.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.write, "bad.mp4")
-            await stage.wait(StorageLevel.UNRESPONSIVE)
+            nursery.start_soon(rig.write, "bad.mp4")
+            await rig.wait(StorageLevel.UNRESPONSIVE)
             with trio.fail_after(5):
-                await stage.write("good.mp4", times=50)
-                info = await StorageApi(stage.storage).get_storage_info(
-                    SimpleNamespace(), NoParams()
-                )
+                await rig.write("good.mp4", times=50)
+                info = await StorageApi(rig.storage).get_storage_info(SimpleNamespace(), NoParams())
                 with pytest.raises(Refusal) as refused:
-                    await stage.storage.guard.admit(SessionId("s1"), SpaceNeed(1.0, 1.0))
+                    await rig.storage.guard.admit(SessionId("s1"), SpaceNeed(1.0, 1.0))
             assert refused.value.kind.code == -1016
             assert (info["threshold_status"], info["code"]) == ("unresponsive", -1016)
             assert info["pending_seconds"] >= 0.2
             assert info["sync_latency"]["count"] >= 50
             assert 0 < info["sync_latency"]["median"] < 5
-            assert stage.announced == [StorageLevel.UNRESPONSIVE]
-            stage.disk.loosen()
-            await stage.wait(StorageLevel.OK)
-        assert stage.storage.status.pending_seconds == 0
-        assert stage.storage.status.sync_latency.worst >= 0.2
-        assert stage.announced == [StorageLevel.UNRESPONSIVE, StorageLevel.OK]
+            assert rig.announced == [StorageLevel.UNRESPONSIVE]
+            rig.disk.loosen()
+            await rig.wait(StorageLevel.OK)
+        assert rig.storage.status.pending_seconds == 0
+        assert rig.storage.status.sync_latency.worst >= 0.2
+        assert rig.announced == [StorageLevel.UNRESPONSIVE, StorageLevel.OK]
 
 
 async def test_the_return_of_a_hung_call_is_noticed_at_once(
     tmp_path: Path, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The level is judged afresh when the call returns, not when the next sample is due."""
-    async with staged(tmp_path) as stage:
-        stage.disk.stick("bad.mp4")
+    async with staged(tmp_path) as rig:
+        rig.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.write, "bad.mp4")
-            await stage.wait(StorageLevel.UNRESPONSIVE)
+            nursery.start_soon(rig.write, "bad.mp4")
+            await rig.wait(StorageLevel.UNRESPONSIVE)
             monkeypatch.setattr(guard_module, "SAMPLE_SECONDS", 60.0)
-            before = stage.storage.published.value
+            before = rig.storage.published.value
             # behind this sample comes the long pause
-            await stage.storage.published.wait_until(lambda status: status is not before)
-            stage.disk.loosen()
+            await rig.storage.published.wait_until(lambda status: status is not before)
+            rig.disk.loosen()
             with trio.fail_after(10):
-                await stage.wait(StorageLevel.OK)
+                await rig.wait(StorageLevel.OK)
 
 
 async def test_an_operation_of_many_calls_is_as_old_as_its_latest_call(tmp_path: Path) -> None:
     """What reads a long file piece by piece may take longer than any call is given."""
-    async with staged(tmp_path) as stage:
-        await stage.write("long.mp4")
+    async with staged(tmp_path) as rig:
+        await rig.write("long.mp4")
         ages: list[tuple[float, float]] = []  # as told, and at most
         pause = 0.05
 
         def read() -> None:
             begun = monotonic()
-            file = stage.storage.disk.open(stage.storage.folder / "long.mp4")
+            file = rig.storage.disk.open(rig.storage.folder / "long.mp4")
             for number in range(1, 4):
                 trio.from_thread.run(trio.sleep, pause)
                 file.read(0, 7)
-                told = trio.from_thread.run_sync(lambda: stage.storage.status.pending_seconds)
+                told = trio.from_thread.run_sync(lambda: rig.storage.status.pending_seconds)
                 ages.append((told, monotonic() - begun - number * pause + 0.001))
             file.close()
 
-        await stage.storage.on_disk(read)
+        await rig.storage.on_disk(read)
         assert len(ages) == 3
         assert all(told <= most for told, most in ages)
 
 
 async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
     """An error ends the account of an operation as a result does."""
-    async with staged(tmp_path) as stage:
-        await stage.storage.unfinished_sessions()  # the search of the folder is over
-        stage.disk.write_error = OSError(5, "Input/output error")
+    async with staged(tmp_path) as rig:
+        await rig.storage.unfinished_sessions()  # the search of the folder is over
+        rig.disk.write_error = OSError(5, "Input/output error")
         with pytest.raises(OSError, match="Input/output"):
-            await stage.write("a.mp4")
+            await rig.write("a.mp4")
         with trio.fail_after(10):  # a sample of the volume may be under way
-            while stage.storage.status.pending_seconds:  # noqa: ASYNC110 - nothing tells its end
+            while rig.storage.status.pending_seconds:  # noqa: ASYNC110 - nothing tells its end
                 await trio.sleep(0.01)
 
 
@@ -167,15 +165,15 @@ async def test_a_slow_disk_is_logged_once(
     monkeypatch.setattr(latency_module, "SLOW_SECONDS", 0.05)
     monkeypatch.setattr(latency_module, "SLOW_MEMORY_SECONDS", 0.3)
     with capture_logs() as logs:
-        async with staged(tmp_path) as stage:
-            published = stage.storage.published
+        async with staged(tmp_path) as rig:
+            published = rig.storage.published
             for number in range(3):
-                stage.disk.stick(f"{number}.mp4")
+                rig.disk.stick(f"{number}.mp4")
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(stage.write, f"{number}.mp4")
+                    nursery.start_soon(rig.write, f"{number}.mp4")
                     await published.wait_until(lambda status: status.pending_seconds > 0.06)
-                    stage.disk.loosen()
-                assert stage.storage.status.slow
+                    rig.disk.loosen()
+                assert rig.storage.status.slow
             await published.wait_until(lambda status: not status.slow)
     told = [entry["event"] for entry in logs if entry["event"].startswith("storage_slow")]
     assert told == ["storage_slow", "storage_slow_no_more"]

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.disk import GaugedDisk, roomy_disk
-from support.footage import WHO, footage, gap, session
+from support.fake_disk import GaugedDisk, roomy_disk
+from support.recordings import WHO, footage, gap, session
 
 from camd.api import result_fields
 from camd.config.schema import StorageConfig
@@ -66,7 +66,7 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
             yield storage
 
 
-def film(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False) -> Path:
+def clip(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False) -> Path:
     """Record a file, as a service would that is gone now."""
     folder.mkdir(exist_ok=True)
     index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, number=number))
@@ -123,11 +123,11 @@ async def test_recovery_is_tried_again(
     """An error of the disk at any step ends nothing: the file is sealed, in the index and hashed,
     and a file that is gone is marked, as soon as the disk works."""
     folder = tmp_path / "recordings"
-    gone = film(folder, "camera0_gone.mp4", number=1, seal=True)
+    gone = clip(folder, "camera0_gone.mp4", number=1, seal=True)
     async with opened(folder) as storage:
         await storage.unfinished_sessions()
     gone.unlink()
-    film(folder)
+    clip(folder)
     owner, name, error = STEPS[step]
     moody = Moody(monkeypatch, owner, name, error)
     moody.times = times
@@ -158,7 +158,7 @@ async def known(storage: Storage) -> list[Segment]:
 async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status tells why and how often it was tried; when it is over, nothing is left of that."""
     folder = tmp_path / "recordings"
-    film(folder)
+    clip(folder)
     moody = Moody(monkeypatch, Reconciler, "compare", BROKEN)
     async with opened(folder) as storage:
         while moody.failed < 3:  # noqa: ASYNC110
@@ -195,7 +195,7 @@ async def test_a_file_that_cannot_be_read_is_tried_alone(
 ) -> None:
     """What the disk refuses to read is looked at again; what nobody can read is not."""
     folder = tmp_path / "recordings"
-    bad, good = film(folder), film(folder, "camera0_good.mp4", number=1, seal=True)
+    bad, good = clip(folder), clip(folder, "camera0_good.mp4", number=1, seal=True)
     (folder / "folder.mp4").mkdir()
     looked: list[str] = []
     original = GaugedDisk.open
@@ -224,7 +224,7 @@ async def test_a_folder_that_appears_later_is_recovered_then(tmp_path: Path) -> 
     """A service that began without its folder takes stock of it as soon as it is there."""
     folder, away = tmp_path / "recordings", tmp_path / "away"
     folder.touch()  # no folder can be made there
-    film(away)
+    clip(away)
     async with opened(folder) as storage:
         assert storage.recovery is None
         await storage.note_session(session())  # nowhere to write it
@@ -379,7 +379,7 @@ async def test_a_file_that_could_not_be_sealed_is_sealed_when_the_disk_works(
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.unfinished_sessions()
-        path = film(folder)
+        path = clip(folder)
         made = attrs.evolve(row(SegmentState.INTERRUPTED), certain=False)
         await storage.note_segment(made)
         while (found := (await storage.list_recordings(ALL)).segments[0]).sha256 is None:  # noqa: ASYNC110
@@ -398,7 +398,7 @@ async def test_what_an_older_archive_could_not_write_the_next_one_does(
         moody = Moody(monkeypatch, Journal, "append", BROKEN)
         await storage.note_gaps([gap(1)])
         folder.rename(away)
-        film(folder)  # another one in its place
+        clip(folder)  # another one in its place
         while storage.clerk.opened < 2 or storage.clerk._stale:  # noqa: ASYNC110
             await trio.sleep(0.01)
         moody.times = 0
@@ -418,7 +418,7 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
         with monkeypatch.context() as patch:
             moody = Moody(patch, Journal, "append", BROKEN)
             apply = Moody(patch, Catalog, "apply", INDEX_BROKEN)
-            film(folder, seal=True)
+            clip(folder, seal=True)
             await storage.note_segment(row(SegmentState.SEALED))
             await storage.note_gaps([gap(1), gap(2), gap(3)])
             assert storage.status.notes_lost == 0

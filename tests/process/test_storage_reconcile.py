@@ -13,8 +13,8 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.disk import roomy_disk
-from support.footage import WHO, footage, gap, session
+from support.fake_disk import roomy_disk
+from support.recordings import WHO, footage, gap, session
 
 from camd.config.schema import StorageConfig
 from camd.model import Event, RecordingQuery, Segment, SegmentState, SessionId
@@ -41,7 +41,7 @@ async def opened(folder: Path) -> AsyncIterator[Storage]:
             yield storage
 
 
-def film(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
+def clip(folder: Path, number: int = 0, *, seal: bool = True) -> Path:
     """Record a file of a session, as a service would that is gone now."""
     story = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * 60_000_000)
     name = f"camera0_2026-01-15_14-{30 + number}-00.mp4"
@@ -78,7 +78,7 @@ async def hashed(storage: Storage, path: Path) -> None:
 
 async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path: Path) -> None:
     """Each file of a messy folder is told apart, and only interrupted ones are written to."""
-    sealed, torn = film(tmp_path, 0), film(tmp_path, 1, seal=False)
+    sealed, torn = clip(tmp_path, 0), clip(tmp_path, 1, seal=False)
     with torn.open("ab") as file:
         file.write(b"torn" * 100)
     shutil.copy(sealed, tmp_path / "zz copy of it.mp4")
@@ -114,7 +114,7 @@ async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path:
 
 async def test_a_renamed_file_keeps_its_place_and_its_hash(tmp_path: Path) -> None:
     """A file that somebody renamed is the same recording under another name."""
-    path = film(tmp_path)
+    path = clip(tmp_path)
     async with opened(tmp_path) as storage:
         await stock(storage)
         await hashed(storage, path)
@@ -129,7 +129,7 @@ async def test_a_renamed_file_keeps_its_place_and_its_hash(tmp_path: Path) -> No
 async def test_a_file_that_is_gone_is_missing_until_it_is_back(tmp_path: Path) -> None:
     """A file that somebody took away is listed as missing and not counted; put back, it is as
     before."""
-    path = film(tmp_path)
+    path = clip(tmp_path)
     async with opened(tmp_path) as storage:
         await stock(storage)
         await hashed(storage, path)
@@ -180,7 +180,7 @@ def spoil_older(index: Path) -> None:
 async def test_an_index_that_is_lost_is_rebuilt(tmp_path: Path, spoil) -> None:
     """I6: missing, garbage, damaged inside or of an older version: after the next start the index
     says again what it said, sessions, ledger, hashes and Matroska files included."""
-    paths = [film(tmp_path, 0), film(tmp_path, 1)]
+    paths = [clip(tmp_path, 0), clip(tmp_path, 1)]
     mkv = tmp_path / "camera0_2026-01-15_14-32-00.mkv"
     mkv.write_bytes(b"Matroska")
     entry, unfinished = gap(3, "session"), session(session_id=SessionId("session"))
@@ -205,7 +205,7 @@ async def test_an_index_that_is_lost_is_rebuilt(tmp_path: Path, spoil) -> None:
 
 async def test_an_index_that_vanishes_is_rebuilt_while_the_service_runs(tmp_path: Path) -> None:
     """Somebody who deletes the index of a running service loses nothing."""
-    path = film(tmp_path)
+    path = clip(tmp_path)
     async with opened(tmp_path) as storage:
         await stock(storage)
         await storage.note_session(session())

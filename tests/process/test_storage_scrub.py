@@ -13,8 +13,8 @@ import attrs
 import pytest
 import trio
 import trio.lowlevel
-from support.disk import roomy_disk
-from support.shelf import MATROSKA, Shelf, damage, session
+from support.fake_disk import roomy_disk
+from support.recordings_folder import MATROSKA, RecordingsFolder, damage, session
 
 from camd.config.schema import ScrubConfig, StorageConfig
 from camd.errors import FILE_LEASED
@@ -30,9 +30,9 @@ FAST = ScrubConfig(enabled=True, rate=10**12)
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> RecordingsFolder:
     """Return a folder with three recordings."""
-    made = Shelf(tmp_path / "recordings")
+    made = RecordingsFolder(tmp_path / "recordings")
     for number in range(3):
         made.put(number)
     made.note(session(files=3))
@@ -54,7 +54,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @asynccontextmanager
 async def scrubbing(
-    shelf: Shelf, config: ScrubConfig = FAST, events: Fanout[Event] | None = None
+    shelf: RecordingsFolder, config: ScrubConfig = FAST, events: Fanout[Event] | None = None
 ) -> AsyncIterator[tuple[Scrub, Storage]]:
     """Run storage with a scrub, once stock has been taken."""
     told = events or Fanout[Event]()
@@ -73,12 +73,14 @@ async def over(scrub: Scrub) -> ScrubProgress:
     return await scrub.published.wait_until(lambda rounds: rounds.last is not None)
 
 
-def saved(shelf: Shelf) -> ScrubProgress:
+def saved(shelf: RecordingsFolder) -> ScrubProgress:
     """Read what a restart would know."""
     return decode_progress((shelf.folder.parent / "state" / FILE).read_bytes())
 
 
-async def test_a_round_reads_every_recording_once(shelf: Shelf, looked: list[str]) -> None:
+async def test_a_round_reads_every_recording_once(
+    shelf: RecordingsFolder, looked: list[str]
+) -> None:
     """From the oldest to the newest; then it rests, and says how it was."""
     async with scrubbing(shelf) as (scrub, _):
         rounds = await over(scrub)
@@ -93,7 +95,7 @@ def found_in(told: list[Event]) -> list[tuple[str, str]]:
     return [(e.filename, e.fault) for e in told if isinstance(e, DamageFound)]
 
 
-async def test_damage_is_told_and_stays_in_the_status(shelf: Shelf) -> None:
+async def test_damage_is_told_and_stays_in_the_status(shelf: RecordingsFolder) -> None:
     """A changed bit is an event, and the round has it; a file that is gone is listed as missing."""
     names = sorted(path.name for path in shelf.folder.glob("*.mp4"))
     events, told = Fanout[Event](), list[Event]()
@@ -111,7 +113,7 @@ async def test_damage_is_told_and_stays_in_the_status(shelf: Shelf) -> None:
     assert problems == [(names[1], FindingKind.HASH)]
 
 
-async def test_it_is_off_unless_it_is_wanted(shelf: Shelf, looked: list[str]) -> None:
+async def test_it_is_off_unless_it_is_wanted(shelf: RecordingsFolder, looked: list[str]) -> None:
     """By default nothing is read, and no file is written."""
     async with scrubbing(shelf, ScrubConfig()) as (scrub, storage):
         await storage.guard.refresh()
@@ -120,7 +122,7 @@ async def test_it_is_off_unless_it_is_wanted(shelf: Shelf, looked: list[str]) ->
     assert not (shelf.folder.parent / "state").exists()
 
 
-async def test_a_restart_goes_on_where_it_was(shelf: Shelf, looked: list[str]) -> None:
+async def test_a_restart_goes_on_where_it_was(shelf: RecordingsFolder, looked: list[str]) -> None:
     """It stops at once in the middle of a large file, and begins with that file again."""
     movie = shelf.put_mkv(9)
     large = attrs.evolve(movie, size_bytes=1 << 30)
@@ -143,7 +145,9 @@ async def test_a_restart_goes_on_where_it_was(shelf: Shelf, looked: list[str]) -
     assert (rounds.last.files, rounds.last.problem_count) == (4, 0)
 
 
-async def test_it_rests_until_the_next_round_is_due(shelf: Shelf, looked: list[str]) -> None:
+async def test_it_rests_until_the_next_round_is_due(
+    shelf: RecordingsFolder, looked: list[str]
+) -> None:
     """A restart within the interval begins no round; one after it does."""
     async with scrubbing(shelf) as (scrub, _):
         rounds = await over(scrub)
@@ -162,7 +166,9 @@ async def test_it_rests_until_the_next_round_is_due(shelf: Shelf, looked: list[s
     assert len(looked) == 3
 
 
-async def test_what_recovery_looks_after_is_passed(shelf: Shelf, looked: list[str]) -> None:
+async def test_what_recovery_looks_after_is_passed(
+    shelf: RecordingsFolder, looked: list[str]
+) -> None:
     """A file that is missing or being recorded is none of the scrub's."""
     names = sorted(path.name for path in shelf.folder.glob("*.mp4"))
     (shelf.folder / names[0]).unlink()
@@ -178,7 +184,7 @@ async def test_what_recovery_looks_after_is_passed(shelf: Shelf, looked: list[st
 
 
 async def test_what_changes_while_it_is_read_is_no_problem(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    shelf: RecordingsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that becomes another one meanwhile is passed; the reader holds a lease on it."""
     name = min(path.name for path in shelf.folder.glob("*.mp4"))
@@ -207,7 +213,7 @@ async def test_what_changes_while_it_is_read_is_no_problem(
     assert rounds.last.problems == ()
 
 
-async def test_a_book_that_cannot_be_written_costs_nothing_else(shelf: Shelf) -> None:
+async def test_a_book_that_cannot_be_written_costs_nothing_else(shelf: RecordingsFolder) -> None:
     """The round is made all the same; garbage in its place is no round."""
     state = shelf.folder.parent / "state"
     state.touch()

@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.disk import GaugedDisk
-from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes, segment
+from support.fake_disk import GaugedDisk
+from support.recordings import NOON, WHO, footage, growing_bytes, sealed_bytes, segment
 
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal

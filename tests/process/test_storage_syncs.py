@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.footage import segment
+from support.recordings import segment
 
 from camd.config.schema import StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary

@@ -15,9 +15,9 @@ import attrs
 import imageio_ffmpeg
 import pytest
 import trio
+from real_camera import REQUEST, check_receipt, open_real_camera
 from structlog.testing import capture_logs
-from support.camera_set import WISH, check_receipt, open_set
-from support.disk import roomy_disk
+from support.fake_disk import roomy_disk
 
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
@@ -388,19 +388,21 @@ def test_a_link_is_followed_to_its_disk(tmp_path: Path) -> None:
 
 async def record_through(site: Site, lose, find) -> Session:
     """Record while the disk is lost and found again; return the receipt."""
-    async with open_set(BUNDLED, site.folder, SMALL, disk=site.disk, state_dir=site.state) as stage:
-        published = stage.storage.published
-        await stage.camera.start_recording(WISH)
-        await stage.grow(10)
+    async with open_real_camera(
+        BUNDLED, site.folder, SMALL, disk=site.disk, state_dir=site.state
+    ) as rig:
+        published = rig.storage.published
+        await rig.camera.start_recording(REQUEST)
+        await rig.grow(10)
         lose()
-        stage.storage.guard.suspect()
+        rig.storage.guard.suspect()
         await published.wait_until(lambda status: status.level is MISSING)
-        await stage.until_session(SessionState.WAITING)
+        await rig.until_session(SessionState.WAITING)
         find()
-        stage.storage.guard.suspect()
+        rig.storage.guard.suspect()
         await published.wait_until(lambda status: status.level is OK)
-        await stage.until_session(SessionState.RECORDING)
-        return await stage.camera.stop_recording()
+        await rig.until_session(SessionState.RECORDING)
+        return await rig.camera.stop_recording()
 
 
 async def test_a_session_pauses_while_its_disk_is_away(site: Site) -> None:

@@ -1,18 +1,16 @@
 """Cameras, ports and processes in any order: nobody records under another's name, nobody forever.
 
-The world is a model (tests/support/camera_world.py); the decisions are the real ones: who has
+The world is a model (tests/pure/camera_world.py); the decisions are the real ones: who has
 which device, and what a camera does next.
 """
 
 from __future__ import annotations
 
 import pytest
+from camera_world import FLEET, STALLED, CamerasModel, is_unique, some
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.camera_company import Company, some
-from support.camera_shell import STALLED
-from support.camera_world import FLEET, is_unique
 
 from camd.capture.rules import state as m
 from camd.model import CameraId, CameraState
@@ -20,12 +18,12 @@ from camd.model import CameraId, CameraState
 WHICH = st.integers(0, 1000)  # of some; what there is to choose from depends on the story
 
 
-class CameraWorld(Company, RuleBasedStateMachine):
+class CameraWorld(CamerasModel, RuleBasedStateMachine):
     """Things happen to cameras; the ids' owners are kept here, by what really happened."""
 
     def __init__(self) -> None:
         RuleBasedStateMachine.__init__(self)
-        Company.__init__(self)
+        CamerasModel.__init__(self)
 
     # --- cables -------------------------------------------------------------------------------
 

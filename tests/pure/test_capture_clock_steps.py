@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.camera_films import EPOCH
+from support.media_streams import EPOCH
 
 from camd.capture.rules.clocks import STEP_SECONDS, TORN_SECONDS, ClockStepDetector
 

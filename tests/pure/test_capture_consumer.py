@@ -7,7 +7,7 @@ from itertools import pairwise
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
-from support.camera_films import captured, filmed, shape
+from support.media_streams import captured, fragments_of, shape
 
 from camd.capture.consumer import (
     CaptureBegan,
@@ -19,7 +19,7 @@ from camd.capture.consumer import (
     QueueOverflowed,
 )
 
-INIT, _ = filmed(1)
+INIT, _ = fragments_of(1)
 MEBIBYTE = 1024 * 1024
 
 
@@ -55,7 +55,7 @@ def test_items_come_out_in_order() -> None:
     queue = LosslessQueue()
     items = [
         CaptureBegan(INIT),
-        *captured(filmed(5, 5, 5)[1]),
+        *captured(fragments_of(5, 5, 5)[1]),
         CaptureEnded(None, ""),
         EndOfInput(),
     ]
@@ -67,7 +67,7 @@ def test_items_come_out_in_order() -> None:
 
 def test_a_full_queue_drops_its_oldest_group() -> None:
     """What goes is a whole group of pictures, and a marker in its place says how many frames."""
-    pieces = list(captured(filmed(5, 5, 5, 5, 5, 5)[1]))
+    pieces = list(captured(fragments_of(5, 5, 5, 5, 5, 5)[1]))
     queue = LosslessQueue(limit_bytes=sum(piece.fragment.size_bytes for piece in pieces[:5]))
     for piece in pieces:
         queue.put(piece)
@@ -79,7 +79,7 @@ def test_a_full_queue_drops_its_oldest_group() -> None:
 
 def test_drops_behind_each_other_are_one() -> None:
     """However long the disk is too slow, the queue holds one marker for it."""
-    pieces = list(captured(filmed(*[5] * 40)[1]))
+    pieces = list(captured(fragments_of(*[5] * 40)[1]))
     queue = LosslessQueue(limit_bytes=4 * pieces[0].fragment.size_bytes)
     for piece in pieces:
         queue.put(piece)
@@ -88,7 +88,7 @@ def test_drops_behind_each_other_are_one() -> None:
 
 def test_the_rest_of_a_group_that_is_being_written_goes_first() -> None:
     """The recorder has its beginning; without the middle, the end is of no use."""
-    pieces = list(captured(filmed(4, 3, 3, 5, 5)[1]))
+    pieces = list(captured(fragments_of(4, 3, 3, 5, 5)[1]))
     size = pieces[0].fragment.size_bytes
     queue = LosslessQueue(limit_bytes=3 * size)
     queue.put(pieces[0])
@@ -100,7 +100,7 @@ def test_the_rest_of_a_group_that_is_being_written_goes_first() -> None:
 
 def test_one_fragment_always_fits() -> None:
     """A single fragment above the limit is recorded all the same."""
-    (piece,) = captured(filmed(5)[1])
+    (piece,) = captured(fragments_of(5)[1])
     queue = LosslessQueue(limit_bytes=1)
     queue.put(piece)
     assert take_all(queue) == [piece]
@@ -108,7 +108,7 @@ def test_one_fragment_always_fits() -> None:
 
 def test_markers_of_runs_are_never_dropped() -> None:
     """A recorder must know of a new child, whatever became of the old one's footage."""
-    first, second = (list(captured(filmed(5, 5)[1])) for _ in range(2))
+    first, second = (list(captured(fragments_of(5, 5)[1])) for _ in range(2))
     queue = LosslessQueue(limit_bytes=first[0].fragment.size_bytes * 2)
     for item in [CaptureBegan(INIT), *first, CaptureEnded(None, ""), CaptureBegan(INIT), *second]:
         queue.put(item)
@@ -126,7 +126,7 @@ def test_finish_is_the_last_word() -> None:
     """What comes behind it is not the session's."""
     queue = LosslessQueue()
     queue.put(EndOfInput())
-    for piece in captured(filmed(5)[1]):
+    for piece in captured(fragments_of(5)[1]):
         queue.put(piece)
     queue.put(EndOfInput())
     assert take_all(queue) == [EndOfInput()]
@@ -142,7 +142,7 @@ STEPS = st.lists(
 def test_nothing_is_lost_or_doubled(steps: list[int | str], limit_fragments: int) -> None:
     """What comes out and what was dropped are what went in, in order and in whole groups."""
     counts = [step for step in steps if isinstance(step, int)]
-    pieces = list(captured(filmed(*counts, frame_bytes=500)[1])) if counts else []
+    pieces = list(captured(fragments_of(*counts, frame_bytes=500)[1])) if counts else []
     size = max((piece.fragment.size_bytes for piece in pieces), default=1)
     queue = LosslessQueue(limit_bytes=limit_fragments * size)
     given_, taken, pending = [], [], iter(pieces)
@@ -161,7 +161,7 @@ def test_nothing_is_lost_or_doubled(steps: list[int | str], limit_fragments: int
         queue.put(item)
         given_.append(item)
         assert queue.waiting_bytes <= max(queue.limit_bytes, size)
-    extra = next(iter(captured(filmed(3)[1])))
+    extra = next(iter(captured(fragments_of(3)[1])))
     queue.put(extra)
     queue.put(EndOfInput())
     given_.append(extra)
@@ -186,7 +186,7 @@ def test_nothing_is_lost_or_doubled(steps: list[int | str], limit_fragments: int
 
 def test_a_disk_that_hangs_for_ever_costs_64_mebibytes() -> None:
     """However much comes while nothing can be written, no more than the default bound waits."""
-    queue, _, picture = LosslessQueue(), *filmed(1)
+    queue, _, picture = LosslessQueue(), *fragments_of(1)
     media = bytes(8 * MEBIBYTE)
     (large,) = captured([attrs.evolve(each, mdat=media) for each in picture])
     for _ in range(40):

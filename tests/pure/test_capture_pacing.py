@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.camera_films import filmed
+from support.media_streams import fragments_of
 
 from camd.capture.process import ReadThrottle
 from camd.capture.rules.timestamps import arrivals
@@ -10,7 +10,7 @@ from camd.capture.rules.timestamps import arrivals
 
 def test_fragments_of_one_read_arrived_one_after_the_other() -> None:
     """The newest just now, the others earlier by what lies behind them, none before the last."""
-    _, fragments = filmed(5, 5, 5)  # half a second each
+    _, fragments = fragments_of(5, 5, 5)  # half a second each
     assert arrivals(fragments, 100.0, 0.0) == [99.0, 99.5, 100.0]
     assert arrivals(fragments, 100.0, 99.2) == [99.2, 99.5, 100.0]
     assert arrivals([], 100.0, 99.0) == []
@@ -18,7 +18,7 @@ def test_fragments_of_one_read_arrived_one_after_the_other() -> None:
 
 def test_a_source_may_be_ahead_by_a_second_and_no_more() -> None:
     """By how much it is further, at its own speed, the next fragment is left in the pipe."""
-    _, fragments = filmed(*[5] * 8)
+    _, fragments = fragments_of(*[5] * 8)
     brake, twice = ReadThrottle(1.0), ReadThrottle(2.0)
     waits = [brake.ahead_seconds(each, 10.0) for each in fragments]
     assert waits == [-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]

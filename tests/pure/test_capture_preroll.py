@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.camera_films import EPOCH, FPS, captured, filmed
+from support.media_streams import EPOCH, FPS, captured, fragments_of
 
 from camd.api.recording_methods import StartRequest
 from camd.capture.consumer import CapturedFragment
@@ -20,7 +20,7 @@ PLENTY = 10**9
 
 def pieces(*counts: int, group: int = 10) -> list[CapturedFragment]:
     """Make fragments of so many frames, without a hole, ten frames a second."""
-    return list(captured(filmed(*counts, group=group)[1]))
+    return list(captured(fragments_of(*counts, group=group)[1]))
 
 
 def filled(ring: PrerollBuffer, what: list[CapturedFragment]) -> PrerollBuffer:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import attrs
-import media_streams as build
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_streams import Sample
+from support import media_streams as build
+from support.media_streams import Sample
 
 from camd.capture.rules.timestamps import StreamTimeline, TimestampFault
 from camd.mp4.fragments import Fragment, FragmentReader, Init

@@ -12,7 +12,7 @@ from support.devices import (
     CONTROLLER,
     MJPEG,
     RAW,
-    Machine,
+    MatchedMachine,
     denied,
     entry,
     unbound_devices,
@@ -33,7 +33,7 @@ BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
 def test_new_cameras_get_numbers_in_the_order_of_their_nodes() -> None:
     """At the first start camera0 is the lowest node, whatever order the devices come in."""
-    machine = Machine()
+    machine = MatchedMachine()
     cameras = [usb_camera(number, port=str(number)) for number in (10, 9, 2)]
     assert machine.has(*cameras) == {"camera0": "video2", "camera1": "video9", "camera2": "video10"}
     assert machine.messages == [("BOUND", f"camera{number}") for number in range(3)]
@@ -41,7 +41,7 @@ def test_new_cameras_get_numbers_in_the_order_of_their_nodes() -> None:
 
 def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
     """A new camera gets the next number, and the old one gets its own again."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"))
     assert machine.has(usb_camera(0, port="2", serial="B")) == {
         "camera0": "(absent)",
@@ -54,13 +54,13 @@ def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
 def test_ids_of_the_configuration_are_not_used_as_numbers() -> None:
     """camera0 is a test picture and camera1 has a source, so a new camera is camera2."""
     picture = CameraConfig(CameraId("camera0"), TestSource())
-    machine = Machine(picture, entry("camera1", serial="A"))
+    machine = MatchedMachine(picture, entry("camera1", serial="A"))
     assert machine.has(usb_camera(0)) == {"camera1": "(absent)", "camera2": "video0"}
 
 
 def test_an_entry_without_a_source_is_the_camera_that_gets_its_number() -> None:
     """Settings for "camera1" apply to the camera that gets this number."""
-    machine = Machine(entry("camera1"), entry("entrance"))
+    machine = MatchedMachine(entry("camera1"), entry("entrance"))
     assert machine.has(usb_camera(0, port="1")) == {
         "camera1": "(absent)",
         "entrance": "(absent)",
@@ -72,18 +72,18 @@ def test_an_entry_without_a_source_is_the_camera_that_gets_its_number() -> None:
 
 def test_without_discovery_only_configured_cameras_have_devices() -> None:
     """Other devices are unbound, even if their cameras are known."""
-    machine = Machine(entry("entrance", serial="A"))
+    machine = MatchedMachine(entry("entrance", serial="A"))
     cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
     assert machine.has(*cameras) == {"entrance": "video0", "camera0": "video1"}
     machine.auto = False
     assert machine.has(*cameras) == {"entrance": "video0"}
     assert unbound_devices(machine) == {"video1": ()}
-    assert Machine(auto=False).has(*cameras) == {}
+    assert MatchedMachine(auto=False).has(*cameras) == {}
 
 
 def test_the_number_of_known_cameras_is_bounded() -> None:
     """A camera that is forgotten makes room for a new one."""
-    machine = Machine()
+    machine = MatchedMachine()
     cameras = [usb_camera(number, port=str(number)) for number in range(MOST_CAMERAS + 1)]
     machine.has(*cameras)
     assert len(machine.now.known) == MOST_CAMERAS
@@ -97,7 +97,7 @@ def test_the_number_of_known_cameras_is_bounded() -> None:
 
 def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
     """Serial number, port and bus address are the same after a reboot; nodes are not."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, serial="A"), usb_camera(1, port="2"), vivid(2, 0))
     bindings = machine.has(vivid(0, 0), usb_camera(1, serial="A"), usb_camera(2, port="2"))
     assert bindings == {"camera0": "video1", "camera1": "video2", "camera2": "video0"}
@@ -108,7 +108,7 @@ def test_a_reboot_that_renumbers_the_nodes_changes_nothing() -> None:
 
 def test_a_camera_with_a_serial_number_is_found_at_another_port() -> None:
     """It keeps its number, and the log says that it moved."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial="A"))
     assert machine.has(usb_camera(0, port="2.4", serial="A")) == {"camera0": "video0"}
     assert machine.messages == [("MOVED", "camera0")]
@@ -117,7 +117,7 @@ def test_a_camera_with_a_serial_number_is_found_at_another_port() -> None:
 
 def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
     """Unique serial numbers are matched before ports, and there is no problem."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial="A"), usb_camera(1, port="2", serial="B"))
     bindings = machine.has(usb_camera(0, port="1", serial="B"), usb_camera(1, port="2", serial="A"))
     assert bindings == {"camera0": "video1", "camera1": "video0"}
@@ -126,7 +126,7 @@ def test_two_cameras_that_swap_their_ports_keep_their_numbers() -> None:
 @pytest.mark.parametrize("serial", ["", "SN0001"])
 def test_equal_cameras_are_matched_by_port(serial: str) -> None:
     """Cameras without serial number, or with the same one, are matched by their place."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1", serial=serial), usb_camera(1, port="2", serial=serial))
     bindings = machine.has(
         usb_camera(0, port="2", serial=serial), usb_camera(1, port="1", serial=serial)
@@ -137,7 +137,7 @@ def test_equal_cameras_are_matched_by_port(serial: str) -> None:
 
 def test_an_equal_camera_that_is_plugged_in_changes_no_binding() -> None:
     """The serial number is not unique any more, and the camera is matched by its port."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(5, port="2", serial="SN0001"))
     equal = (usb_camera(0, port="1", serial="SN0001"), usb_camera(5, port="2", serial="SN0001"))
     assert machine.has(*equal) == {"camera0": "video5", "camera1": "video0"}
@@ -146,7 +146,7 @@ def test_an_equal_camera_that_is_plugged_in_changes_no_binding() -> None:
 
 def test_the_only_camera_of_its_model_is_found_at_another_port() -> None:
     """Without serial number, name and formats match where no other camera is possible."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"))
     assert machine.has(usb_camera(0, port="2")) == {"camera0": "video0"}
     assert machine.matched_by("camera0") is MatchedBy.NAME
@@ -159,14 +159,14 @@ def test_the_only_camera_of_its_model_is_found_at_another_port() -> None:
 def test_a_camera_with_other_or_unknown_formats_is_not_matched_by_name() -> None:
     """A name alone is not enough."""
     for other in (usb_camera(0, port="2", formats=RAW), denied(usb_camera(0, port="2"))):
-        machine = Machine()
+        machine = MatchedMachine()
         machine.has(usb_camera(0, port="1", formats=MJPEG))
         assert machine.has(other) == {"camera0": "(ambiguous)"}
 
 
 def test_equal_cameras_that_moved_are_ambiguous() -> None:
     """Both have a problem that names the devices that they may be."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
     moved = (usb_camera(0, port="3"), usb_camera(1, port="4"))
     assert machine.has(*moved) == {"camera0": "(ambiguous)", "camera1": "(ambiguous)"}
@@ -180,7 +180,7 @@ def test_equal_cameras_that_moved_are_ambiguous() -> None:
 
 def test_one_of_two_equal_cameras_at_a_third_port_is_ambiguous() -> None:
     """It may be the one that was unplugged, or a new one."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(usb_camera(0, port="1"), usb_camera(1, port="2"))
     bindings = machine.has(usb_camera(0, port="1"), usb_camera(1, port="3"))
     assert bindings == {"camera0": "video0", "camera1": "(ambiguous)"}
@@ -194,7 +194,7 @@ def test_one_of_two_equal_cameras_at_a_third_port_is_ambiguous() -> None:
 
 def test_virtual_cameras_are_matched_by_their_bus_address() -> None:
     """The link that all of them share identifies none."""
-    machine = Machine()
+    machine = MatchedMachine()
     machine.has(vivid(0, 0), vivid(1, 1))
     assert machine.has(vivid(3, 1), vivid(4, 0)) == {"camera0": "video4", "camera1": "video3"}
     assert [binding.identity for binding in machine.now.bindings] == [
@@ -205,7 +205,7 @@ def test_virtual_cameras_are_matched_by_their_bus_address() -> None:
 
 def test_a_camera_that_may_not_be_opened_keeps_its_number() -> None:
     """sysfs is enough to match it, and its stored formats are kept."""
-    machine = Machine()
+    machine = MatchedMachine()
     cameras = (usb_camera(0, serial="A"), usb_camera(1, port="2"))
     machine.has(*cameras)
     before = machine.now.known
@@ -220,7 +220,7 @@ def test_two_capture_nodes_of_one_device_are_two_cameras() -> None:
             usb_camera(number, serial=serial, interface=interface)
             for number, interface in enumerate(["1.0", "1.2"])
         ]
-        machine = Machine()
+        machine = MatchedMachine()
         assert machine.has(*eyes) == {"camera0": "video0", "camera1": "video1"}
         renumbered = [
             usb_camera(number, serial=serial, interface=interface)
@@ -292,12 +292,12 @@ def test_bindings_are_stable(situation) -> None:
 
 def test_a_guessed_bus_address_is_not_stored() -> None:
     """A camera that was bound by it would be ambiguous as soon as the driver answers."""
-    machine = Machine()
+    machine = MatchedMachine()
     cards = [vivid(number, number) for number in range(2)]
     assert machine.has(*map(denied, cards)) == {}
     assert machine.has(*cards) == {"camera0": "video0", "camera1": "video1"}
     alone = attrs.evolve(vivid(5, 5), links=(Path("/dev/v4l/by-path/platform-csi-video-index0"),))
-    machine = Machine()
+    machine = MatchedMachine()
     assert machine.has(denied(alone)) == machine.has(alone) == {"camera0": "video5"}
 
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.v4l2_driver import (
+from support.fake_v4l2_driver import (
     METADATA,
     NODE,
     OUTPUT,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from media_streams import FTYP, Sample, fragment, moov, trak, trex
+from support.media_streams import FTYP, Sample, fragment, moov, trak, trex
 
 from camd.ffmpeg.text.args import CaptureOptions, capture_arguments, trial_arguments
 from camd.ffmpeg.text.encoder_table import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-import media_streams as build
 import pytest
-from media_streams import Sample
+from support import media_streams as build
+from support.media_streams import Sample
 
 from camd.mp4.boxes import full_box
 from camd.mp4.fragments import Fragment, FragmentReader

@@ -7,11 +7,11 @@ import itertools
 import struct
 from fractions import Fraction
 
-import media_streams as build
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_streams import Sample
+from support import media_streams as build
+from support.media_streams import Sample
 
 from camd.mp4.boxes import MediaError, box, full_box
 from camd.mp4.fragments import MAX_IDLE_BOXES, Fragment, FragmentError, FragmentReader, Init

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.footage import WHO, footage, sealed_bytes
+from support.recordings import WHO, footage, sealed_bytes
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.recover import InterruptedSegment, read_interrupted

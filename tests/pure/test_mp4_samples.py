@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shelf import FRAGMENTS, contents
+from support.recordings_folder import FRAGMENTS, contents
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import check_samples, sealed_moov_offset

@@ -6,11 +6,11 @@ import struct
 from fractions import Fraction
 
 import attrs
-import media_streams as build
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_streams import Sample
+from support import media_streams as build
+from support.media_streams import Sample
 
 from camd.mp4.boxes import MediaError, box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.camera_films import EPOCH
+from support.media_streams import EPOCH
 
 from camd.model import (
     CameraId,

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import accumulate, cycle, pairwise
 
-import media_streams as build
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.camera_films import EPOCH, TIMESCALE, read
+from support import media_streams as build
+from support.media_streams import EPOCH, TIMESCALE, read
 
 from camd.mp4.fragments import Fragment
 from camd.recording.rules.drops import (

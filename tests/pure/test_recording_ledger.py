@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.camera_films import EPOCH, captured, filmed
+from support.media_streams import EPOCH, captured, fragments_of
 from test_recording_book import book, loss, segment
 
 from camd.capture.consumer import CaptureEnded
@@ -23,7 +23,7 @@ def seconds(count: float) -> timedelta:
 def written() -> GapLedger:
     """Make the ledger of a session that has written for half a second."""
     ledger = GapLedger(book())
-    (piece,) = captured(filmed(5)[1])
+    (piece,) = captured(fragments_of(5)[1])
     ledger.begin(piece.start)
     ledger.took(5)
     ledger.ledger.wrote(segment(), 5, 500, 100.0)
@@ -62,7 +62,7 @@ def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
     ledger = written()
     ledger.set_clock(HOUR, EPOCH + HOUR)
     assert ledger.clock_was_set
-    (_, piece) = captured(filmed(5, 5)[1])
+    (_, piece) = captured(fragments_of(5, 5)[1])
     ledger.took(5)
     ledger.wrote(piece.moved(HOUR), EPOCH + seconds(1))
     assert ledger.written_until == EPOCH + seconds(1) + HOUR

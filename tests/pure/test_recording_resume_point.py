@@ -8,8 +8,8 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.footage import NOON, segment
-from support.shelf import gap, session
+from support.recordings import NOON, segment
+from support.recordings_folder import gap, session
 
 from camd.model import Cause, Gap, clock_was_set
 from camd.recording.rules.ledger import (

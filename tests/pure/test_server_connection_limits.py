@@ -33,7 +33,7 @@ def identity(role: Role) -> Principal:
     return Principal("ann", role, None, AuthMethod.API_KEY)
 
 
-class House:
+class CamerasRig:
     """Places, and the guests that are in."""
 
     def __init__(self, known: int, strangers: int) -> None:
@@ -52,43 +52,43 @@ def test_strangers_are_bounded_and_newcomers_get_in(
     most: int, steps: list[tuple[str, str]]
 ) -> None:
     """However they come, settle and leave: never too many, and whoever comes last is in."""
-    house = House(2, most)
+    rig = CamerasRig(2, most)
     settled: list[LimitedConnection] = []
     for address, step in steps:
         if step == "e":
-            newest = house.enter(address)
-            assert newest in house.inside or most == 1
-        elif house.inside:
-            guest = house.inside[0]
-            if step == "s" and house.places.settle(guest, identity(Role.VIEWER)):
+            newest = rig.enter(address)
+            assert newest in rig.inside or most == 1
+        elif rig.inside:
+            guest = rig.inside[0]
+            if step == "s" and rig.places.settle(guest, identity(Role.VIEWER)):
                 settled.append(guest)
-            house.inside.remove(guest)
+            rig.inside.remove(guest)
             if guest not in settled:
-                house.places.leave(guest)
-        assert house.places.strangers == len(house.inside) <= most
-        assert house.places.known == len(settled) <= 2
+                rig.places.leave(guest)
+        assert rig.places.strangers == len(rig.inside) <= most
+        assert rig.places.known == len(settled) <= 2
 
 
 def test_the_busiest_address_makes_room() -> None:
     """A crowd from one address sends its own members away, the oldest first."""
-    house = House(10, 4)
-    lone = house.enter("192.0.2.1")
-    crowd = [house.enter("203.0.113.9") for _ in range(9)]
-    assert house.inside == [lone, *crowd[-3:]]
-    assert house.places.turned_away == 6
+    rig = CamerasRig(10, 4)
+    lone = rig.enter("192.0.2.1")
+    crowd = [rig.enter("203.0.113.9") for _ in range(9)]
+    assert rig.inside == [lone, *crowd[-3:]]
+    assert rig.places.turned_away == 6
 
 
 def test_who_has_shown_a_wrong_key_makes_room_first() -> None:
     """Guesses that wait for their answer do not push out who has not shown a key yet."""
-    house = House(10, 4)
-    first, *guessing = [house.enter("203.0.113.9") for _ in range(4)]
+    rig = CamerasRig(10, 4)
+    first, *guessing = [rig.enter("203.0.113.9") for _ in range(4)]
     for guest in guessing:
-        house.places.demote(guest)
+        rig.places.demote(guest)
     for _ in range(3):
-        house.enter("203.0.113.9")
-    assert first in house.inside
-    assert not set(guessing) & set(house.inside)
-    house.places.demote(guessing[0])  # has gone: nothing happens
+        rig.enter("203.0.113.9")
+    assert first in rig.inside
+    assert not set(guessing) & set(rig.inside)
+    rig.places.demote(guessing[0])  # has gone: nothing happens
 
 
 def test_places_beyond_the_limit_are_for_administrators_with_a_key() -> None:

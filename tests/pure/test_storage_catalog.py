@@ -11,7 +11,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.footage import NOON, gap, segment, session
+from support.recordings import NOON, gap, segment, session
 
 from camd.model import (
     CameraId,

@@ -8,8 +8,8 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.footage import NOON, WHO, segment
-from support.shelf import gap, session
+from support.recordings import NOON, WHO, segment
+from support.recordings_folder import gap, session
 
 from camd.clock import from_unix_micros
 from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set

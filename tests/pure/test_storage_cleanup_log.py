@@ -8,8 +8,8 @@ import attrs
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from support.footage import NOON
-from support.powercut import RecordingDisk
+from support.power_cut_disk import RecordingDisk
+from support.recordings import NOON
 
 from camd.model import CleanupReceipt
 from camd.storage.retention.cleanup_log import RECEIPTS, append_receipt

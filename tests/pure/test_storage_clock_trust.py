@@ -169,7 +169,7 @@ def test_nothing_is_older_than_it_is(plan: list[tuple[str, timedelta]]) -> None:
     age, and one of an earlier boot is older by no more than a day for each restart."""
     machine = Machine()
     machine.look()
-    films = []
+    streams = []
     for what, span in plan:
         match what:
             case "run":
@@ -180,9 +180,9 @@ def test_nothing_is_older_than_it_is(plan: list[tuple[str, timedelta]]) -> None:
             case "reboot":
                 machine.reboot(off=span)
             case "film":
-                films.append((machine.film(), machine.boot))
+                streams.append((machine.film(), machine.boot))
     trust = machine.look()
-    for (stamp, arrival, true), boot in films:
+    for (stamp, arrival, true), boot in streams:
         age, real = trust.age(stamp, arrival), machine.true - true
         if boot == machine.boot:
             assert abs(age - real) < timedelta(seconds=1)

@@ -11,33 +11,32 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.life import FOLDER, FRAMES, Life, hash_of, recovered
-from support.powercut import RecordingDisk
+from support.power_cut_disk import FOLDER, FRAMES, RecordingDisk, StorageRun, hash_of, recovered
 
 from camd.model import RecordingQuery, SegmentState, SessionId
 from camd.mp4.inspect import sealed_moov_offset
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import FileOutcome
 
-ACTIONS: dict[str, Callable[[Life], None]] = {
+ACTIONS: dict[str, Callable[[StorageRun], None]] = {
     "append": lambda life: life.append(sync=False),
     "append and sync": lambda life: life.append(sync=True),
-    "seal": Life.seal,
-    "lose": Life.lose,
-    "remove": Life.remove,
+    "seal": StorageRun.seal,
+    "lose": StorageRun.lose,
+    "remove": StorageRun.remove,
 }
 SCRIPTS = st.lists(st.sampled_from([*ACTIONS, "append", "seal"]), min_size=1, max_size=14)
 
 
-def lived(script: list[str]) -> Life:
+def lived(script: list[str]) -> StorageRun:
     """Live through a script."""
-    life = Life()
+    life = StorageRun()
     for action in script:
         ACTIONS[action](life)
     return life
 
 
-def check(life: Life, cut: int, disk: RecordingDisk, archive: RecordingIndex) -> None:
+def check(life: StorageRun, cut: int, disk: RecordingDisk, archive: RecordingIndex) -> None:
     """Compare what is there after a start with all that had been promised before the cut."""
     promised: dict[int, int] = {}
     for after, number, fragments in life.durable:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.disk import MemoryDisk
-from support.footage import gap, segment, session
-from support.life import open_archive
+from support.fake_disk import MemoryDisk
+from support.power_cut_disk import open_archive
+from support.recordings import gap, segment, session
 
 from camd.model import RecordingQuery, SegmentState, SessionId
 from camd.storage.index.catalog import Catalog

@@ -11,9 +11,9 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.disk import MemoryDisk
-from support.footage import NOON, gap, segment, session
-from support.powercut import RecordingDisk
+from support.fake_disk import MemoryDisk
+from support.power_cut_disk import RecordingDisk
+from support.recordings import NOON, gap, segment, session
 
 from camd.model import SegmentState, SessionState
 from camd.storage.index import journal as journals

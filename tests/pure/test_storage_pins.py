@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.disk import MemoryDisk
-from support.footage import NOON
-from support.powercut import RecordingDisk
+from support.fake_disk import MemoryDisk
+from support.power_cut_disk import RecordingDisk
+from support.recordings import NOON
 
 from camd.storage.removal import Pin, Pins, decode_pin, encode_pin
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.footage import WHO, footage
-from support.powercut import RecordingDisk
+from support.power_cut_disk import RecordingDisk
+from support.recordings import WHO, footage
 
 from camd.mp4.segment import SegmentIndex
 from camd.storage.recovery.file_recovery import Recovered, hash_file, recover

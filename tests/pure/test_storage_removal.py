@@ -12,9 +12,9 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.disk import MemoryDisk
-from support.footage import NOON, segment
-from support.powercut import RecordingDisk
+from support.fake_disk import MemoryDisk
+from support.power_cut_disk import RecordingDisk
+from support.recordings import NOON, segment
 
 from camd.errors import (
     FILE_IN_USE,

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.footage import NOON, segment
+from support.recordings import NOON, segment
 
 from camd.model import Segment, SegmentState
 from camd.storage.rules.retention_plan import (
@@ -94,16 +94,16 @@ def test_what_stays_says_why() -> None:
     """Pinned, busy and interrupted files stay with a reason, others go in their place; of
     missing ones nothing is said."""
     states = {0: SegmentState.OPEN, 1: SegmentState.INTERRUPTED, 2: MISSING}
-    films = [attrs.evolve(s, state=states.get(n, SEALED)) for n, s in enumerate(TEN)]
-    pinned, busy = [films[3].filename], [films[4].filename]
-    found = plan(SIZE, films, pinned, busy)
+    streams = [attrs.evolve(s, state=states.get(n, SEALED)) for n, s in enumerate(TEN)]
+    pinned, busy = [streams[3].filename], [streams[4].filename]
+    found = plan(SIZE, streams, pinned, busy)
     assert [(s.filename, s.reason) for s in found.staying] == [
-        (films[0].filename, KeptReason.BUSY),
-        (films[1].filename, KeptReason.INTERRUPTED),
-        (films[3].filename, KeptReason.PINNED),
-        (films[4].filename, KeptReason.BUSY),
+        (streams[0].filename, KeptReason.BUSY),
+        (streams[1].filename, KeptReason.INTERRUPTED),
+        (streams[3].filename, KeptReason.PINNED),
+        (streams[4].filename, KeptReason.BUSY),
     ]
-    assert going(found) == [s.filename for s in films[5:9]]
+    assert going(found) == [s.filename for s in streams[5:9]]
     assert (found.total_bytes, found.staying_files, found.enough) == (9 * GB, 4, True)
 
 
@@ -146,8 +146,8 @@ def test_nothing_to_remove_never_brakes() -> None:
 
 def test_a_long_list_of_what_stays_is_cut() -> None:
     """All are counted, the first ones named."""
-    films = [film(4000 - n) for n in range(MOST_LISTED + 5)]
-    found = plan(AGE, films, pinned=[s.filename for s in films])
+    streams = [film(4000 - n) for n in range(MOST_LISTED + 5)]
+    found = plan(AGE, streams, pinned=[s.filename for s in streams])
     assert (len(found.staying), found.staying_files) == (MOST_LISTED, MOST_LISTED + 5)
 
 
@@ -210,48 +210,48 @@ policies = st.one_of(
 def archives(draw: st.DrawFn) -> tuple[list[Segment], set[str], set[str]]:
     """Draw recordings, oldest first, and which of them are pinned and busy."""
     ages = draw(st.lists(st.floats(0, 100), max_size=30, unique_by=lambda a: f"{a:g}"))
-    films = [
+    streams = [
         film(age, draw(st.integers(0, 5)), draw(st.sampled_from([SEALED] * 4 + [*SegmentState])))
         for age in ages
     ]
-    films.sort(key=lambda s: (s.start, s.filename))
-    names = [s.filename for s in films]
+    streams.sort(key=lambda s: (s.start, s.filename))
+    names = [s.filename for s in streams]
     some = st.sets(st.sampled_from(names)) if names else st.just(set())
-    return films, draw(some), draw(some)
+    return streams, draw(some), draw(some)
 
 
 @given(policies, archives())
 def test_what_is_protected_is_never_taken(policy: RetentionPolicy, archive) -> None:
     """I5: nothing pinned, busy, growing, interrupted or missing goes."""
-    films, pinned, busy = archive
-    sealed = {s.filename for s in films if s.state is SEALED}
-    assert set(going(plan(policy, films, pinned, busy))) <= sealed - pinned - busy
+    streams, pinned, busy = archive
+    sealed = {s.filename for s in streams if s.state is SEALED}
+    assert set(going(plan(policy, streams, pinned, busy))) <= sealed - pinned - busy
 
 
 @given(policies, archives())
 def test_the_oldest_go_first(policy: RetentionPolicy, archive) -> None:
     """What goes is the beginning of what may go, in order."""
-    films, pinned, busy = archive
+    streams, pinned, busy = archive
     allowed = [
         s.filename
-        for s in films
+        for s in streams
         if s.state is SEALED and s.filename not in pinned and s.filename not in busy
     ]
-    taken = going(plan(policy, films, pinned, busy))
+    taken = going(plan(policy, streams, pinned, busy))
     assert taken == allowed[: len(taken)]
 
 
 @given(policies, archives())
 def test_it_frees_enough_or_says_that_it_cannot(policy: RetentionPolicy, archive) -> None:
     """Afterwards the policy holds, except for what must stay; and no file goes in vain."""
-    films, pinned, busy = archive
-    found = plan(policy, films, pinned, busy)
+    streams, pinned, busy = archive
+    found = plan(policy, streams, pinned, busy)
     taken = set(going(found))
-    left = [s for s in films if s.filename not in taken]
+    left = [s for s in streams if s.filename not in taken]
     may_go = [
         s for s in left if s.state is SEALED and s.filename not in pinned and s.filename not in busy
     ]
-    assert found.freed_bytes == counted(films) - counted(left)
+    assert found.freed_bytes == counted(streams) - counted(left)
     if policy.type is PolicyType.SIZE:
         assert policy.max_size_gb is not None
         allowed = int(policy.max_size_gb * GB)
@@ -262,15 +262,15 @@ def test_it_frees_enough_or_says_that_it_cannot(policy: RetentionPolicy, archive
     else:
         cutoff = NOON - (policy.max_age_days or 0) * DAY
         assert all(s.end >= cutoff for s in may_go)
-        assert all(s.end < cutoff for s in films if s.filename in taken)
+        assert all(s.end < cutoff for s in streams if s.filename in taken)
 
 
 @given(policies, archives())
 def test_a_second_run_takes_nothing(policy: RetentionPolicy, archive) -> None:
     """When a plan is carried out, there is nothing left for the same policy."""
-    films, pinned, busy = archive
-    found = plan(policy, films, pinned, busy)
-    left = [s for s in films if s.filename not in going(found)]
+    streams, pinned, busy = archive
+    found = plan(policy, streams, pinned, busy)
+    left = [s for s in streams if s.filename not in going(found)]
     again = plan(policy, left, pinned, busy)
     assert again.going == ()
     assert (again.short_bytes, again.braked) == (found.short_bytes, False)
@@ -279,9 +279,9 @@ def test_a_second_run_takes_nothing(policy: RetentionPolicy, archive) -> None:
 @given(policies, archives(), st.integers(1, 7))
 def test_pieces_make_the_same_plan(policy: RetentionPolicy, archive, size: int) -> None:
     """However the segments come, the plan is the same."""
-    films, pinned, busy = archive
-    planner = Planner(policy, counted(films), NOON, 100)
-    for at in range(0, len(films), size):
+    streams, pinned, busy = archive
+    planner = Planner(policy, counted(streams), NOON, 100)
+    for at in range(0, len(streams), size):
         if not planner.done:
-            planner.take(films[at : at + size], pinned, busy)
-    assert planner.plan() == plan(policy, films, pinned, busy)
+            planner.take(streams[at : at + size], pinned, busy)
+    assert planner.plan() == plan(policy, streams, pinned, busy)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.footage import NOON, segment
+from support.recordings import NOON, segment
 
 from camd.api import result_fields
 from camd.api.event_publisher import render

@@ -13,8 +13,8 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.disk import MemoryDisk
-from support.footage import NOON, WHO, footage, growing_bytes, sealed_bytes
+from support.fake_disk import MemoryDisk
+from support.recordings import NOON, WHO, footage, growing_bytes, sealed_bytes
 
 from camd.model import CameraId
 from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentIndex, read_check

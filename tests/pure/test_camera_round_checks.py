@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support.pull_judge import (
+from camera_round_checks import (
     Account,
     Hole,
     Limits,

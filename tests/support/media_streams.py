@@ -1,13 +1,17 @@
-"""A small writer of fragmented MP4, so that tests can say what a stream holds."""
+"""Fragmented MP4 as a test wants it: boxes, and the stream of a camera."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import attrs
 
+from camd.capture.consumer import CapturedFragment, QueueItem, QueueOverflowed
 from camd.mp4.boxes import box, full_box
+from camd.mp4.fragments import Fragment, FragmentReader, Init
 
 NON_SYNC = 0x0101_0000
 SYNC = 0x0200_0000
@@ -115,3 +119,87 @@ def prft(track_id: int, seconds: Fraction, flags: int = 0x18) -> bytes:
 def group(count: int, size: int = 100) -> list[Sample]:
     """Make a key frame and what follows it until the next."""
     return [Sample(size + index, sync=index == 0) for index in range(count)]
+
+
+# --- streams of a camera --------------------------------------------------------------
+
+
+TIMESCALE = 15360
+FPS = 10
+TICKS = TIMESCALE // FPS
+EPOCH = datetime(2026, 1, 15, 14, 30, tzinfo=UTC)
+
+
+@attrs.define(eq=False)
+class FakeStream:
+    """The stream of one FFmpeg process: 10 frames a second, a key frame every `group` frames."""
+
+    frame_bytes: int = 100
+    group: int = 10  # frames from one key frame to the next
+    frames: int = attrs.field(default=0, init=False)
+    sent: list[bytes] = attrs.field(factory=list, init=False)
+    _fragments: int = attrs.field(default=0, init=False)
+
+    head = VIDEO_ONLY
+
+    def next(self, count: int) -> bytes:
+        """Build a fragment of the next `count` frames."""
+        samples = [
+            Sample(self.frame_bytes, TICKS, sync=number % self.group == 0)
+            for number in range(self.frames, self.frames + count)
+        ]
+        self._fragments += 1
+        data = fragment((1, self.frames * TICKS, samples), sequence=self._fragments)
+        self.frames += count
+        self.sent.append(data)
+        return data
+
+    def skip(self, count: int) -> None:
+        """Leave out the next frames, as a camera does that is short of something."""
+        self.frames += count
+
+
+def read(data: bytes) -> tuple[Init, list[Fragment]]:
+    """Read bytes as camd does."""
+    init, *fragments = FragmentReader().feed(data)
+    assert isinstance(init, Init)
+    return init, [each for each in fragments if isinstance(each, Fragment)]
+
+
+def fragments_of(
+    *counts: int, frame_bytes: int = 100, group: int = 10
+) -> tuple[Init, list[Fragment]]:
+    """Make fragments of so many frames each."""
+    stream = FakeStream(frame_bytes, group)
+    return read(stream.head + b"".join(stream.next(count) for count in counts))
+
+
+def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[CapturedFragment]:
+    """Say of fragments that they arrived from `since` on, without a gap."""
+    for each in fragments:
+        start = since + timedelta(seconds=each.start_seconds)
+        yield CapturedFragment(each, start, start + timedelta(seconds=each.duration_seconds))
+
+
+def frames_in(data: bytes) -> tuple[int, bytes]:
+    """Count the frames that a recorded file's fragments hold, and return their pictures.
+
+    Works for a file that grows, one that was torn, and one that is sealed.
+    """
+    _, fragments = read(data[:32] + data[48:])
+    pictures = b"".join(each.mdat[8:] for each in fragments)
+    return sum(each.frames for each in fragments), pictures
+
+
+def shape(items: Sequence[QueueItem]) -> list[str]:
+    """Write items down: key frames as K, others as p, drops with their number of frames."""
+    words = []
+    for item in items:
+        match item:
+            case CapturedFragment():
+                words.append("K" if item.fragment.starts_with_sync else "p")
+            case QueueOverflowed():
+                words.append(f"-{item.frames}")
+            case _:
+                words.append(type(item).__name__)
+    return words

@@ -6,8 +6,8 @@ import json
 
 import attrs
 import pytest
-from support.cut_judge import After, Footage, Gap, Limits, Status, judge, read_after, seams
-from support.cut_witness import MARK, Before, Promised, Receipt, understand
+from power_cut_checks import After, Footage, Gap, Limits, Status, judge, read_after, seams
+from power_cut_console import MARK, Before, Promised, Receipt, understand
 
 LIMITS = Limits(durability=1.0, fragment=0.5, fragment_frames=5, slowness=3.0)
 OLD, NEW = "boot-1", "boot-2"

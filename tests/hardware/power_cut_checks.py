@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import attrs
-from support.cut_witness import Before, Promised, Receipt
+from power_cut_console import Before, Promised, Receipt
 
 SAME_MOMENT_SECONDS = 0.05
 SEAM_SECONDS = 0.3  # between files of one life; more is a hole

@@ -1,13 +1,13 @@
 """What must not be taken away from camd: each sync, each checksum, each entry, each bound.
 
-`tests/mutations.py` takes each away. A mutation says what promise it breaks in one sentence, and
+`tests/mutations.py` takes each away. A mutation says in one sentence what guarantee it breaks, and
 which tests have to notice. Whoever adds a sync or a checksum adds its mutation here:
 `tests/process/test_mutations.py` asks for it.
 """
 
 from __future__ import annotations
 
-from support.mutating import Mutation
+from mutation.mutating import Mutation
 
 SEGMENT = "camd/storage/segment_file.py"
 JOURNAL = "camd/storage/index/journal.py"

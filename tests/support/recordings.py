@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import media_streams as build
+from support import media_streams as build
 
 from camd.model import (
     CameraId,

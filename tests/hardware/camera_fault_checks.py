@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
-from support.pull_judge import HARMLESS, Hole, Moment
+from camera_round_checks import HARMLESS, Hole, Moment
 
 UNHEALTHY_SECONDS = 5.0  # without a durable byte, until a recording is called unhealthy
 TOLD_SECONDS = 2.0  # until that is seen; a slow machine takes longer, camd's own time stays

@@ -1,4 +1,4 @@
-"""A recordings folder with real files and a real archive, and what can happen to it."""
+"""A recordings folder with real files, index and journal, and what can happen to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
-from support.footage import NOON, WHO, footage
+from support.recordings import NOON, WHO, footage
 
 from camd.clock import to_unix_micros
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
@@ -80,8 +80,8 @@ def contents(who: object = WHO, *, sealed: bool = True) -> bytes:
 
 
 @attrs.define(eq=False)
-class Shelf:
-    """The folder. Segments lie one second apart, so there is a hole of 0.7 s between two."""
+class RecordingsFolder:
+    """The folder. Segments begin one second apart, so there is a gap of 0.7 s between two."""
 
     folder: Path
     disk: PosixDisk = attrs.field(factory=PosixDisk)
@@ -96,7 +96,7 @@ class Shelf:
         noted: bool = True,
         **facts: object,
     ) -> Segment:
-        """Write a recording, and let the archive know it unless told otherwise."""
+        """Write a recording, and note it in the index unless told otherwise."""
         self.folder.mkdir(exist_ok=True)
         start = NOON + timedelta(seconds=apart * number)
         who = attrs.evolve(
@@ -129,7 +129,7 @@ class Shelf:
         return segment
 
     def put_mkv(self, number: int = 7, session_id: str = "s0") -> Segment:
-        """Write a Matroska file that the archive knows."""
+        """Write a Matroska file that the index knows."""
         made = self.put(number, session_id, noted=False)
         (self.folder / made.filename).unlink()
         name = made.filename.replace(".mp4", ".mkv")
@@ -141,7 +141,7 @@ class Shelf:
         return made
 
     def know(self, segment: Segment) -> None:
-        """Let the archive know a file."""
+        """Note a file in the index."""
         with self.archive() as archive:
             if segment.state is SegmentState.SEALED:
                 archive.note(SegmentNoted(segment))
@@ -149,7 +149,7 @@ class Shelf:
                 archive.note_open(segment)
 
     def note(self, *facts: Session | Gap) -> None:
-        """Let the archive know sessions and gaps."""
+        """Note sessions and gaps."""
         records: list[Record] = [
             SessionNoted(fact) if isinstance(fact, Session) else GapNoted(fact) for fact in facts
         ]
@@ -158,7 +158,7 @@ class Shelf:
 
     @contextmanager
     def archive(self) -> Iterator[RecordingIndex]:
-        """Open the archive as the service does, but do not mark what is open."""
+        """Open the index as the service does, but do not mark what is open."""
         self.folder.mkdir(exist_ok=True)
         opened = RecordingIndex.open(self.disk, self.folder)
         try:

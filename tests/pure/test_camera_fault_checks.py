@@ -6,15 +6,8 @@ from typing import Any
 
 import attrs
 import pytest
-from support.fault_judge import (
-    Expected,
-    Seen,
-    Shown,
-    judge_fault,
-    read_shown,
-    read_unhealthy,
-)
-from support.pull_judge import Hole, Moment
+from camera_fault_checks import Expected, Seen, Shown, judge_fault, read_shown, read_unhealthy
+from camera_round_checks import Hole, Moment
 
 EXPECTED = Expected(
     frozenset(("stalled",)),

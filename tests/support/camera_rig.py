@@ -1,32 +1,49 @@
-"""A camera's whole actor on a stage: its child is played, its disk is memory, its clock jumps."""
+"""Camera actors on fakes: FFmpeg and the disk are in memory, and the clock jumps."""
 
 from __future__ import annotations
 
-import signal
+import errno
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 import pytest
 import trio
-from support.camera_films import EPOCH, FPS, Film, frames_in
-from support.disk import MemoryDisk
+from support.fake_disk import MemoryDisk
+from support.fake_ffmpeg import (
+    Behaviour,
+    FakeLauncher,
+)
+from support.media_streams import EPOCH, FPS, frames_in
 
 from camd import clock
+from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
 from camd.capture import supervisor
 from camd.capture.planner import CapturePlanner
-from camd.config.schema import CameraConfig, Config, FfmpegConfig, RecordingConfig, StorageConfig
+from camd.config.schema import (
+    CameraConfig,
+    Config,
+    DiscoveryConfig,
+    FfmpegConfig,
+    RecordingConfig,
+    StorageConfig,
+)
+from camd.devices.binding_store import BindingStore
+from camd.devices.matching.identity import KnownCamera
 from camd.ffmpeg.binary import FFmpegBinary
+from camd.ffmpeg.encoder_trial import UntriedEncoders
 from camd.model import (
     CameraChanged,
     CameraId,
     CameraState,
+    Device,
     DeviceBinding,
     Event,
     Gap,
@@ -39,8 +56,7 @@ from camd.model import (
     V4l2Source,
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
-from camd.runtime import child_process
-from camd.runtime.broadcast import Fanout
+from camd.runtime.broadcast import Fanout, Published
 from camd.runtime.files import PathLookup
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
@@ -52,7 +68,7 @@ FOLDER = Path("/disk")
 VOLUME_BYTES = 10**12
 CAMERA = CameraId("camera0")
 RECORDING = RecordingConfig()
-ANN, BOB = RecordingRequest("ann"), RecordingRequest("bob")
+REQUEST, OTHER_REQUEST = RecordingRequest("ann"), RecordingRequest("bob")
 
 
 @attrs.define(eq=False)
@@ -84,219 +100,12 @@ def at(seconds: float) -> datetime:
     return EPOCH.astimezone(UTC) + timedelta(seconds=seconds)
 
 
-# --- children -----------------------------------------------------------------------------
-
-Part = Callable[["FakeChild"], Awaitable[int]]
-
-
-@attrs.define(eq=False)
-class FakeChild:
-    """What `open_child` gives, played: it says what its part says, and hears signals."""
-
-    pid: int
-    film: Film = attrs.field(factory=Film)
-    signals: list[signal.Signals] = attrs.field(factory=list)
-    told_to_end: trio.Event = attrs.field(factory=trio.Event)
-    immortal: bool = False  # stuck in the kernel: SIGKILL does nothing
-    _pipes: tuple[_Pipe, _Pipe] = attrs.field(factory=lambda: (_Pipe(), _Pipe()))
-    _killed: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _ended: trio.Event = attrs.field(factory=trio.Event)
-    _status: int = 0
-
-    def write(self, data: bytes) -> None:
-        """Put bytes into the pipe of stdout."""
-        self._pipes[0].put(data)
-
-    def complain(self, words: str) -> None:
-        """Put a line into the pipe of stderr."""
-        self._pipes[1].put(f"{words}\n".encode())
-
-    async def play(self, part: Part) -> None:
-        """Live through a part; its result is the exit status."""
-        self._status = -signal.SIGKILL
-        with self._killed:
-            self._status = await part(self)
-        for pipe in self._pipes:
-            pipe.put(b"")
-        self._ended.set()
-
-    async def read_output(self, size: int = 0) -> bytes:
-        """Wait for some of stdout; empty at its end."""
-        return await self._pipes[0].get()
-
-    async def read_errors(self, size: int = 0) -> bytes:
-        """Wait for some of stderr; empty at its end."""
-        return await self._pipes[1].get()
-
-    async def wait(self) -> int:
-        """Wait until the part is over."""
-        await self._ended.wait()
-        return self._status
-
-    def signal(self, number: signal.Signals) -> None:
-        """Hear a signal."""
-        if self._ended.is_set():
-            return
-        self.signals.append(number)
-        self.told_to_end.set()
-        if number is signal.SIGKILL and not self.immortal:
-            self._killed.cancel()
-
-    async def end(self) -> int | None:
-        """Ask the child to end, then make it."""
-        for number, patience in (
-            (signal.SIGTERM, child_process.TERMINATE_PATIENCE_SECONDS),
-            (signal.SIGKILL, child_process.KILL_PATIENCE_SECONDS),
-        ):
-            self.signal(number)
-            with trio.move_on_after(patience):
-                return await self.wait()
-        return None
-
-
-@attrs.define(eq=False)
-class _Pipe:
-    """Bytes on their way; the empty ones are the end, and stay."""
-
-    _chunks: deque[bytes] = attrs.field(factory=deque)
-    _filled: trio.Event = attrs.field(factory=trio.Event)
-
-    def put(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._filled.set()
-
-    async def get(self) -> bytes:
-        await trio.lowlevel.checkpoint()
-        while not self._chunks:
-            self._filled = trio.Event()
-            await self._filled.wait()
-        return self._chunks.popleft() if self._chunks[0] else b""
-
-
-def films(seconds: float = float("inf"), *, status: int = -9, flush: bool = False) -> Part:
-    """Play a child that delivers a fragment every half second and ends when it is told to.
-
-    After `seconds` it ends by itself; `flush` says whether the frames in flight come out then.
-    """
-
-    async def part(child: FakeChild) -> int:
-        child.write(child.film.head)
-        end = trio.current_time() + seconds
-        while True:
-            begun = trio.current_time()
-            with trio.move_on_at(min(begun + 0.5, end)):
-                await child.told_to_end.wait()
-            told, over = child.told_to_end.is_set(), trio.current_time() >= end
-            frames = round((trio.current_time() - begun) * FPS)
-            if frames and (flush or not over or frames == 5):
-                child.write(child.film.next(frames))
-            if told or over:
-                return 255 if told else status
-
-    return part
-
-
-def skips(*moments: float, frames: int = 7) -> Part:
-    """Play a child that leaves out so many frames at each of these moments, and goes on."""
-
-    async def part(child: FakeChild) -> int:
-        child.write(child.film.head)
-        coming, begun = deque(moments), trio.current_time()
-        while not child.told_to_end.is_set():
-            if coming and trio.current_time() >= begun + coming[0]:
-                coming.popleft()
-                child.film.skip(frames)
-                await trio.sleep(frames / FPS)
-            with trio.move_on_after(0.5):
-                await child.told_to_end.wait()
-            child.write(child.film.next(5))
-        return 255
-
-    return part
-
-
-def plays_once(seconds: float) -> Part:
-    """Play a child whose source comes to its end."""
-    return films(seconds, status=0, flush=True)
-
-
-def refuses(words: str, after: float = 0.1, status: int = 1) -> Part:
-    """Play a child that says why it cannot, and ends."""
-
-    async def part(child: FakeChild) -> int:
-        with trio.move_on_after(after):
-            await child.told_to_end.wait()
-        child.complain(words)
-        return status
-
-    return part
-
-
-def hangs(after: float = 0.0, *, deaf: bool = False) -> Part:
-    """Play a child that delivers for a while, then says nothing; a deaf one has to be killed."""
-
-    async def part(child: FakeChild) -> int:
-        child.write(child.film.head)
-        end = trio.current_time() + after
-        while trio.current_time() < end and not child.told_to_end.is_set():
-            with trio.move_on_after(0.5):
-                await child.told_to_end.wait()
-            child.write(child.film.next(5))
-        await child.told_to_end.wait()
-        if deaf:
-            await trio.sleep_forever()
-        return 255
-
-    return part
-
-
-def says(data: bytes) -> Part:
-    """Play a child that writes these bytes and waits to be told to end."""
-
-    async def part(child: FakeChild) -> int:
-        child.write(data)
-        await child.told_to_end.wait()
-        return 255
-
-    return part
-
-
-@attrs.define(eq=False)
-class Studio:
-    """Plays children: the parts in order, then films without end."""
-
-    parts: deque[Part] = attrs.field(factory=deque)
-    children: list[FakeChild] = attrs.field(factory=list)
-    immortal: bool = False
-    alive: int = 0
-    most_alive: int = 0
-
-    def then(self, *parts: Part) -> None:
-        """Say what the next children do."""
-        self.parts.extend(parts)
-
-    @asynccontextmanager
-    async def launch(self, arguments: Sequence[str]) -> AsyncIterator[Any]:
-        """Do what `open_child` does."""
-        child = FakeChild(1000 + len(self.children), immortal=self.immortal)
-        self.children.append(child)
-        self.alive += 1
-        self.most_alive = max(self.most_alive, self.alive)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(child.play, self.parts.popleft() if self.parts else films())
-                yield child
-                nursery.cancel_scope.cancel()
-        finally:
-            self.alive -= 1
-
-
 # --- storage ------------------------------------------------------------------------------
 
 
 @attrs.define(eq=False)
-class MemoryGuard(SpaceMonitor):
-    """A guard whose samples are taken when somebody asks, in so many seconds."""
+class MemorySpaceMonitor(SpaceMonitor):
+    """A space monitor that takes a sample only when asked; each takes `seconds`."""
 
     seconds: float = 0.0
 
@@ -306,7 +115,7 @@ class MemoryGuard(SpaceMonitor):
         self.look()
 
     def look(self) -> None:
-        """Judge what the disk says now."""
+        """Classify what the disk says now."""
         self._usage = self._disk.usage(self.folder)
         self._judge(level_of(self._usage, self._thresholds, self._level))
 
@@ -357,7 +166,7 @@ class MemoryStorage(Storage):
         return list(self._growing)
 
 
-# --- the stage ----------------------------------------------------------------------------
+# --- the rig ----------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -374,8 +183,8 @@ class Node:
         return "/dev/video0"
 
 
-class AtOnce(PathLookup):
-    """Looks at nodes that are played, without a thread, which an autojump clock does not know."""
+class ImmediateLookup(PathLookup):
+    """Looks at fake nodes without a thread, for which an autojump clock would not wait."""
 
     async def ask(self, look: Callable[[], T], otherwise: T) -> T:
         """Look."""
@@ -384,7 +193,7 @@ class AtOnce(PathLookup):
 
 @attrs.define(eq=False)
 class OncePlanner(CapturePlanner):
-    """A camera whose film is played once."""
+    """A camera whose source has an end."""
 
     @property
     def may_end(self) -> bool:
@@ -393,18 +202,18 @@ class OncePlanner(CapturePlanner):
 
 
 @attrs.define(eq=False)
-class Stage:
+class CameraRig:
     """Everything around one camera."""
 
     camera: Camera
     storage: MemoryStorage
-    guard: MemoryGuard
+    guard: MemorySpaceMonitor
     disk: MemoryDisk
-    studio: Studio
+    launcher: FakeLauncher
     heard: list[Event]
 
     def fill(self, percent: float) -> None:
-        """Let so much of the volume be used, and let the guard see it."""
+        """Let so much of the volume be used, and let the space monitor see it."""
         self.disk.volume = usage(percent)
         self.guard.look()
 
@@ -475,22 +284,22 @@ def usage(percent: float) -> Usage:
 def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
     """Make a volume in memory that is nearly empty."""
     disk = MemoryDisk(volume=usage(10))
-    guard = MemoryGuard(FOLDER, disk, Thresholds(), events or Fanout())
+    guard = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout())
     guard.look()
     return MemoryStorage(FOLDER, disk, guard)
 
 
 @asynccontextmanager
-async def open_stage(
-    *parts: Part,
+async def open_camera_rig(
+    *behaviours: Behaviour,
     node: Node | None = None,
     always_on: bool = False,
     once: bool = False,
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
     binding: DeviceBinding | None = None,
-) -> AsyncIterator[Stage]:
-    """Run a camera while the block runs; its children play `parts`, then film without end."""
+) -> AsyncIterator[CameraRig]:
+    """Run a camera while the block runs; its children play `behaviours`, then film without end."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
     config = Config(
         storage=StorageConfig(durability=durability),
@@ -501,24 +310,132 @@ async def open_stage(
     heard: list[Event] = []
     storage = memory_storage(events)
     disk, guard = storage.disk, storage.guard
-    studio = Studio(deque(parts))
+    launcher = FakeLauncher(deque(behaviours))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
     planner = (OncePlanner if once else CapturePlanner)(
-        camera_config, config, find_program, studio.launch, binding=binding
+        camera_config, config, find_program, launcher.launch, binding=binding
     )
-    planner.looks = AtOnce()
+    planner.looks = ImmediateLookup()
     camera = Camera(camera_config, config, storage, events, planner)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
-            yield Stage(camera, storage, guard, disk, studio, heard)
+            yield CameraRig(camera, storage, guard, disk, launcher, heard)
             await camera.close()
             nursery.cancel_scope.cancel()
-    assert studio.most_alive <= 1
-    assert studio.alive == 0
+    assert launcher.most_alive <= 1
+    assert launcher.alive == 0
 
 
 async def find_program() -> FFmpegBinary:
     """Find a program that is never run."""
     await trio.lowlevel.checkpoint()
     return FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
+
+
+# --- all cameras of a machine ---------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class FakeMonitor:
+    """A device monitor: plugged in is what the test says."""
+
+    present: Published[tuple[Device, ...]] = attrs.field(
+        factory=lambda: Published[tuple[Device, ...]](())
+    )
+    settled: trio.Event = attrs.field(factory=trio.Event)
+    method: str = "by hand"
+
+    def plug(self, *devices: Device) -> None:
+        """Let these be plugged in, and no others."""
+        self.present.publish(devices)
+        self.settled.set()
+
+
+@attrs.define(eq=False)
+class MemoryBindings:
+    """The file of known cameras, in memory."""
+
+    known: tuple[KnownCamera, ...] = ()
+    seconds: float = 0.0  # that saving takes
+    full: bool = False
+
+    async def load(self) -> tuple[KnownCamera, ...]:
+        """Return what was kept."""
+        await trio.lowlevel.checkpoint()
+        return self.known
+
+    async def save(self, known: tuple[KnownCamera, ...]) -> None:
+        """Keep it."""
+        await trio.sleep(self.seconds)
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.known = known
+
+
+@attrs.define(eq=False)
+class FakeFfmpegCameras(Cameras):
+    """All cameras of a machine, each with fake FFmpegs."""
+
+    launcher: FakeLauncher = attrs.field(factory=FakeLauncher)
+
+    def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
+        """Start a camera with a fake FFmpeg."""
+        camera = super().add(config, binding)
+        camera.planner.launch, camera.planner.find_program = self.launcher.launch, find_program
+        camera.planner.abilities = UntriedEncoders()
+        return camera
+
+
+@attrs.define(eq=False)
+class CamerasRig:
+    """Everything around a machine's cameras."""
+
+    cameras: FakeFfmpegCameras
+    bindings: DeviceBinder
+    monitor: FakeMonitor
+    kept: MemoryBindings
+    storage: MemoryStorage
+    heard: list[Event]
+
+    async def camera(self, camera_id: str) -> Camera:
+        """Wait until a camera is there."""
+        while (camera := self.cameras.get(CameraId(camera_id))) is None:
+            await trio.lowlevel.checkpoint()
+        return camera
+
+    async def until(self, camera_id: str, state: CameraState) -> Camera:
+        """Wait until a camera is in a state."""
+        camera = await self.camera(camera_id)
+        await camera.published.wait_until(lambda status: status.state is state)
+        return camera
+
+
+@asynccontextmanager
+async def open_cameras_rig(
+    *devices: Device,
+    entries: tuple[CameraConfig, ...] = (),
+    kept: MemoryBindings | None = None,
+    auto: bool = True,
+) -> AsyncIterator[CamerasRig]:
+    """Run the cameras of a machine in which these devices are plugged in."""
+    events, heard = Fanout[Event](), list[Event]()
+    config = Config(cameras=entries, discovery=DiscoveryConfig(v4l2=auto))
+    storage = memory_storage(events)
+    monitor, kept = FakeMonitor(), kept or MemoryBindings()
+    monitor.plug(*devices)
+    with events.subscribed(heard.append):
+        async with trio.open_nursery() as nursery:
+            cameras = FakeFfmpegCameras(config, storage, events, nursery)
+            for camera in entries:
+                local = isinstance(camera.source, V4l2Source)
+                cameras.add(camera, DeviceBinding(camera.id, None) if local else None)
+            store = BindingStore(kept.load, kept.save)
+            await nursery.start(store.serve)
+            cameras.binder = binder = DeviceBinder(config, cameras, monitor, store)
+            await binder.begin()
+            nursery.start_soon(binder.follow)
+            yield CamerasRig(cameras, binder, monitor, kept, storage, heard)
+            await cameras.close()
+            nursery.cancel_scope.cancel()
+    assert cameras.launcher.alive == 0

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import media_ffmpeg as ffmpeg
 import trio
-from support.disk import roomy_disk
+from support import ffmpeg_media as ffmpeg
+from support.fake_disk import roomy_disk
 
 from camd.camera.camera import Camera
 from camd.capture.planner import CapturePlanner
@@ -44,14 +44,14 @@ from camd.runtime.child_process import Child, open_child
 from camd.storage.disk import Disk
 from camd.storage.storage import Storage, open_storage
 
-WISH = RecordingRequest("tester")
+REQUEST = RecordingRequest("tester")
 _TWO = ThreadPoolExecutor(2)
 _AT_A_TIME = 10  # files that one FFmpeg looks at
 
 
 @attrs.define(eq=False)
-class Set:
-    """A camera at work."""
+class RealCamera:
+    """A camera that runs, and its folder."""
 
     camera: Camera
     storage: Storage
@@ -96,7 +96,7 @@ class Set:
 
 
 @asynccontextmanager
-async def open_set(
+async def open_real_camera(
     program: str | Path,
     folder: Path,
     source: Source,
@@ -109,7 +109,7 @@ async def open_set(
     state_dir: Path | None = None,
     found: FFmpegBinary | None = None,
     input_options: tuple[str, ...] = (),
-) -> AsyncIterator[Set]:
+) -> AsyncIterator[RealCamera]:
     """Run one camera that records into `folder` while the block runs.
 
     `found` is the program that was found long ago.
@@ -142,7 +142,7 @@ async def open_set(
             camera = Camera(camera_config, config, storage, events, planner)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls
-                yield Set(camera, storage, folder, children, heard)
+                yield RealCamera(camera, storage, folder, children, heard)
                 await camera.close()
                 nursery.cancel_scope.cancel()
     assert not _alive(children)
@@ -158,7 +158,7 @@ Packets = dict[str, list[tuple[int, str]]]
 
 
 def packets(program: str, *paths: Path) -> Packets:
-    """Hash each stream's packets in order, and decode everything: no word of complaint.
+    """Hash each stream's packets in order, and decode everything without an error.
 
     What several files hold is joined in the order given.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support.swap_judge import Chapter, judge_chapter, read_alarms, read_recorded, records_again
+from camera_swap_checks import Chapter, judge_chapter, read_alarms, read_recorded, records_again
 
 CHAPTER = Chapter(
     "stranger",
