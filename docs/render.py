@@ -63,14 +63,14 @@ _EVENTS: tuple[tuple[str, m.CaptureEvent], ...] = (
     ("wanted", m.Wanted()),
     ("unwanted", m.Unwanted()),
     ("first fragment", m.FragmentArrived()),
-    ("settled", m.ChildSettled()),
-    ("stalled", m.ChildStalled(_PROBLEM)),
-    ("ended, problem", m.ChildEnded(_PROBLEM)),
-    ("ended, device gone", m.ChildEnded(_PROBLEM, absent=True)),
-    ("ended well", m.ChildEnded(None)),
+    ("settled", m.ProcessSettled()),
+    ("stalled", m.ProcessStalled(_PROBLEM)),
+    ("ended, problem", m.ProcessEnded(_PROBLEM)),
+    ("ended, device gone", m.ProcessEnded(_PROBLEM, absent=True)),
+    ("ended well", m.ProcessEnded(None)),
     ("rest over", m.RestOver()),
     ("device lost", m.DeviceLost(_PROBLEM)),
-    ("device came", m.DeviceCame()),
+    ("device came", m.DeviceAppeared()),
 )
 
 

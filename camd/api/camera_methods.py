@@ -81,7 +81,7 @@ def _detailed(camera: Camera) -> result_fields.View:
 
 
 def _capabilities(camera: Camera) -> result_fields.View:
-    return capabilities(camera.status, camera.capture.binding(), camera.capture.chosen)
+    return capabilities(camera.status, camera.planner.binding, camera.planner.chosen)
 
 
 # --- Capabilities as result fields.

@@ -1,7 +1,7 @@
-"""One camera: the actor that owns its child, its feed, its seat and its session.
+"""One camera: the actor that owns its binding, its capture and its recording session.
 
-Requests come through a mailbox, and so does what the world did; each is answered in one
-synchronous step, by the machine and the desk. Whatever takes time is a task that reports back.
+Requests come through a mailbox, and so does what happens to the device and the capture; each is
+handled in one synchronous step. Whatever takes time runs as a task and reports to the mailbox.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import attrs
 import structlog
 import trio
 
+from camd.capture.consumer import StandingDemand
 from camd.capture.controls import CameraControls
-from camd.capture.hub import StreamHub
+from camd.capture.hub import StreamHub, preroll_buffer
 from camd.capture.planner import CapturePlanner
 from camd.capture.rules import state as m
 from camd.capture.rules.timestamps import StreamTimeline
@@ -28,7 +29,13 @@ from camd.capture.supervisor import (
     WarningsChanged,
 )
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
+from camd.errors import (
+    ALREADY_RECORDING,
+    NOT_RECORDING,
+    RECORDING_FAILED,
+    SHUTTING_DOWN,
+    Refusal,
+)
 from camd.model import (
     CameraChanged,
     CameraId,
@@ -38,25 +45,14 @@ from camd.model import (
     Event,
     Problem,
     ProblemKind,
-    RecordingChanged,
-    RecordingEventKind,
     RecordingRequest,
     Segment,
     Session,
     V4l2Source,
 )
-from camd.model.problems import CAMERA_RESTARTS, UNPLUGGED
-from camd.recording.control import DrainTimedOut, SessionControl, StartTimedOut
+from camd.model.problems import CAMERA_RESTARTS, NO_PICTURE_YET, UNPLUGGED, WAITING_FOR_KEY_FRAME
 from camd.recording.factory import SessionFactory
-from camd.recording.session import (
-    SHUTDOWN,
-    DurationElapsed,
-    SessionAdmitted,
-    SessionBegan,
-    SessionChanged,
-    SessionOver,
-    SessionReport,
-)
+from camd.recording.session import SHUTDOWN, RecordingSession, refusal_for
 from camd.runtime.actor import ActorGoneError, Ask, Mailbox, supervise
 from camd.runtime.broadcast import Fanout, Published
 from camd.storage.rules.clock_trust import FootageArrival
@@ -64,19 +60,19 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
 
-CLOSE_PATIENCE_SECONDS = 15.0
+CLOSE_TIMEOUT_SECONDS = 15.0
 
 
 @attrs.frozen
 class StartRecording:
-    """Begin a session."""
+    """Begin a session; answered when its first frames are durable."""
 
-    wish: RecordingRequest
+    request: RecordingRequest
 
 
 @attrs.frozen
 class Resume:
-    """Continue a session that another life of the daemon began; answered with whether."""
+    """Continue a session from before the daemon started; answered with whether it does."""
 
     session: Session
     arrival: FootageArrival | None  # of its last frame, where that is known
@@ -103,9 +99,23 @@ class DeviceBound:
 
 @attrs.frozen
 class Close:
-    """End the session and the child; answered when both are gone."""
+    """End the session and the capture; answered when both are over."""
 
     reason: str
+
+
+@attrs.frozen
+class StartTimedOut:
+    """A start has waited long enough for its first frame."""
+
+    session: RecordingSession
+
+
+@attrs.frozen
+class SessionOver:
+    """A session has sealed everything; nothing of it runs any more."""
+
+    session: RecordingSession
 
 
 CameraMessage = (
@@ -115,37 +125,35 @@ CameraMessage = (
     | Reconfigure
     | DeviceBound
     | Close
+    | StartTimedOut
+    | SessionOver
     | SourceEnded
     | WarningsChanged
-    | DrainTimedOut
-    | StartTimedOut
-    | SessionReport
     | m.CaptureEvent
 )
 
 
 @attrs.define(eq=False)
 class Camera:
-    """A camera. Status is an attribute; everything else is asked for."""
+    """A camera. Its status is an attribute; everything else is asked for."""
 
     config: CameraConfig
     _all: Config
     _storage: Storage
     _events: Fanout[Event]
-    capture: CapturePlanner
-    _around: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
-    binding: DeviceBinding | None = (
-        None  # None: not a camera of this machine, or nobody looks what is there
-    )
+    planner: CapturePlanner
+    _environment: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
     settings: CameraControls = attrs.field(
         default=attrs.Factory(
             lambda camera: CameraControls(camera.config.id, camera.config.controls), takes_self=True
         )
     )
+    hub: StreamHub = attrs.field(init=False)
     _factory: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[CameraMessage] = attrs.field(factory=Mailbox, init=False)
-    _children: CaptureSupervisor = attrs.field(init=False)
-    _desk: SessionControl = attrs.field(init=False)
+    _supervisor: CaptureSupervisor | None = attrs.field(default=None, init=False)
+    _session: RecordingSession | None = attrs.field(default=None, init=False)
+    _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)  # wait for a session's end
     _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
     _offered: Published[DeviceBinding | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
@@ -157,22 +165,25 @@ class Camera:
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
 
     def __attrs_post_init__(self) -> None:
-        self.capture.binding = lambda: self.binding
         self._offered = Published(self.binding)
         self._factory = SessionFactory(
-            self.config.id, self._all, self._all.recording, self._storage, self.capture
+            camera_id=self.config.id,
+            config=self._all,
+            recording=self._all.recording,
+            storage=self._storage,
+            planner=self.planner,
+            events=self._events,
+            name_device=lambda: self.device,
         )
         self._begin_anew()
         self._published = Published(self.status)
 
     def _begin_anew(self) -> None:
         self._mailbox = Mailbox()
-        feed = StreamHub(self._factory.ring(), StreamTimeline() if self.capture.live else None)
-        self._children = CaptureSupervisor(
-            *(self.capture, self._all.ffmpeg, self._mailbox.tell, feed),
-            *(self._around, self._tune),
-        )
-        self._desk = SessionControl(self._factory, self)
+        self._supervisor = self._session = None
+        self._starts = []
+        timeline = StreamTimeline() if self.planner.live else None
+        self.hub = StreamHub(preroll_buffer(self._factory.recording), timeline)
 
     # --- the handle ---
 
@@ -195,6 +206,11 @@ class Camera:
         return self.config.name or own or self.config.id
 
     @property
+    def binding(self) -> DeviceBinding | None:
+        """The device that it has; None: not a camera of this machine, or nothing is watched."""
+        return self.planner.binding
+
+    @property
     def node(self) -> Path | None:
         """The node that it has now, None without one."""
         if self.binding is not None:
@@ -209,40 +225,40 @@ class Camera:
 
     @property
     def status(self) -> CameraStatus:
-        """The latest word, counters included; never waits."""
-        machine, feed, active = self._children.machine, self._children.feed, self._desk.active
+        """The status as of now, counters included; never waits."""
+        capture, hub, session = self.capture, self.hub, self._running
         return CameraStatus(
             camera_id=self.config.id,
             device=self.device,
             name=self.name,
             identity=(self.binding.identity if self.binding else "") or self.config.id,
-            state=CameraState.FAULTED if self._faulted else machine.state,
-            problem=CAMERA_RESTARTS if self._faulted else machine.problem or self._obstacle,
-            video=feed.video,
-            wanted=self.capture.wanted,
-            session=active.snapshot() if active else None,
-            bytes_captured=feed.bytes_captured,
-            streaming_since=feed.began_at,
+            state=CameraState.FAULTED if self._faulted else capture.state,
+            problem=CAMERA_RESTARTS if self._faulted else capture.problem or self._obstacle,
+            video=hub.video,
+            wanted=self.planner.wanted,
+            session=session.snapshot() if session else None,
+            bytes_captured=hub.bytes_captured,
+            streaming_since=hub.began_at,
             restarts=self._restarts,
-            warnings=(*self.capture.warnings, *self._untuned, *feed.warnings.value),
-            source_clock_offset=feed.source_clock.offset_seconds,
+            warnings=(*self.planner.warnings, *self._untuned, *hub.warnings.value),
+            source_clock_offset=hub.source_clock.offset_seconds,
         )
 
     @property
     def _obstacle(self) -> Problem | None:
-        """What would keep a camera that is not in use from delivering, or did so the last time."""
-        if self.machine.state is not CameraState.IDLE:
+        """Problem a start would hit now, or the last one hit; None while it is in use."""
+        if self.capture.state is not CameraState.IDLE:
             return None
-        return self.capture.obstacle or self.machine.past
+        return self.planner.obstacle or self.capture.past
 
-    async def start_recording(self, wish: RecordingRequest) -> Session:
-        """Begin a session; returns when its first frames are on disk.
+    async def start_recording(self, request: RecordingRequest) -> Session:
+        """Begin a session; returns when its first frames are durable.
 
         With the key of the running session, returns that one. Raises Refusal: recording
         already (−1006), no room (−1008, −1010), source not available (−32006), nothing that the
         camera offers fits its configuration (−32008).
         """
-        session: Session = await self._ask(StartRecording(wish))
+        session: Session = await self._ask(StartRecording(request))
         return session
 
     async def resume(self, session: Session, arrival: FootageArrival | None = None) -> bool:
@@ -265,21 +281,21 @@ class Camera:
         """Apply rotation and format; a running session goes on untouched."""
         try:
             await self._post(Reconfigure(recording))
-        except ActorGoneError:  # it begins anew after a bug, with these
+        except ActorGoneError:  # it restarts after a crash, with these
             self._factory.recording = recording
 
     def bind_device(self, binding: DeviceBinding) -> None:
-        """Use this device from now on, or wait for one; the loop hears of it in its turn."""
+        """Use this device from now on, or wait for one; never waits itself."""
         if self._offered.value != binding:
             self._offered.publish(binding)
 
     async def close(self, reason: str = SHUTDOWN) -> None:
-        """End session and child in order; bounded. The session says the reason."""
-        with trio.move_on_after(CLOSE_PATIENCE_SECONDS):
+        """End the session, for this reason, and the capture; bounded."""
+        with trio.move_on_after(CLOSE_TIMEOUT_SECONDS):
             try:
                 await self._post(Close(reason))
             except ActorGoneError:
-                self._closed = True  # it waits after a bug: there is nothing to end
+                self._closed = True  # it crashed and waits: there is nothing to end
 
     async def _ask(self, message: CameraMessage) -> Any:
         try:
@@ -296,7 +312,7 @@ class Camera:
             ) from None
 
     async def _post(self, message: CameraMessage) -> Any:
-        """Ask the loop. Raises ActorGoneError at once while a bug's delay keeps it from living."""
+        """Ask the loop. Raises ActorGoneError, at once while the restart after a crash is due."""
         if self._faulted:
             raise ActorGoneError
         return await self._mailbox.ask(message)
@@ -304,169 +320,254 @@ class Camera:
     # --- the loop ---
 
     async def serve(self) -> None:
-        """Live until closed; a bug ends the session, is logged, and the camera starts anew."""
-        await supervise(f"camera {self.camera_id}", self._live, self._crashed)
+        """Run until closed; a crash ends the session, is logged, and the actor is restarted."""
+        await supervise(f"camera {self.camera_id}", self._serve_once, self._crashed)
 
-    async def _live(self) -> None:
+    async def _serve_once(self) -> None:
         if self._closed:
             return
         with self._mailbox.opened():
             async with trio.open_nursery() as nursery:
-                self._nursery = self._children.nursery = nursery
+                self._nursery = nursery
+                self._supervisor = supervisor = self._new_supervisor(nursery)
                 self._faulted = False
-                self.binding = self._offered.value
+                self.planner.binding = self._offered.value
                 nursery.start_soon(self._follow_bindings, self.binding)
+                nursery.start_soon(supervisor.follow_demand)
                 if self.binding is not None and self.binding.device is None:
-                    self._children.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
+                    supervisor.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
                 self._publish()
-                nursery.start_soon(self.capture.prepare)
-                if self.stays_on:
-                    self.step(m.Wanted())
-                while not (self._closing and self._desk.active is None and self._children.gone):
+                nursery.start_soon(self.planner.prepare)
+                if self.config.always_on or self._all.recording.preroll:
+                    nursery.start_soon(self._stay_on)
+                while not (self._closing and self._running is None and supervisor.gone):
                     self._handle(await self._mailbox.receive())
                 self._closed = True
                 nursery.cancel_scope.cancel()
             for ask in self._closing:
                 ask.answer(None)
 
+    def _new_supervisor(self, nursery: trio.Nursery) -> CaptureSupervisor:
+        return CaptureSupervisor(
+            planner=self.planner,
+            ffmpeg=self._all.ffmpeg,
+            tell=self._mailbox.tell,
+            hub=self.hub,
+            environment=self._environment,
+            tune=self._tune,
+            nursery=nursery,
+        )
+
     def _crashed(self) -> None:
-        self._desk.crash()
+        if self._session is not None and not self._session.over:
+            self._session.crashed()
         self._begin_anew()
         self._faulted, self._restarts = True, self._restarts + 1
         self._publish()
 
     def _handle(self, ask: Ask[CameraMessage]) -> None:
         match ask.request:
-            case StartRecording(wish):
-                self._desk.start(wish, ask)
+            case StartRecording(request):
+                self._start(request, ask)
             case StopRecording():
-                self._desk.stop(ask)
+                self._stop(ask)
             case Resume(session, arrival):
-                ask.answer(self._desk.resume(session, arrival))
+                ask.answer(self._resume(session, arrival))
             case Reconfigure(recording):
                 self._factory.recording = recording
-                self._desk.use_rotation()
+                if self._running is not None:
+                    self._running.use_rotation(self._factory.rotation())
                 ask.answer(None)
             case DeviceBound(binding):
                 self._rebind(binding)
             case Close(reason):
                 self._closing.append(ask)
-                self._desk.close(reason)
-                self.step(m.Unwanted())
-            case SourceEnded(queues):
-                self._desk.source_ended(queues)
+                self._close(reason)
+            case StartTimedOut(session):
+                if session is self._running:
+                    self._give_up_start(session)
+            case SessionOver(session):
+                self._forget(session)
+            case SourceEnded(consumers):
+                if self._running is not None and self._running.queue in consumers:
+                    self._running.end("source_ended")
             case WarningsChanged():
                 pass  # the status that is published below has them
-            case (
-                DrainTimedOut()
-                | StartTimedOut()
-                | SessionAdmitted()
-                | SessionBegan()
-                | SessionOver()
-                | SessionChanged()
-                | DurationElapsed()
-            ) as report:
-                self._desk.hear(report)
+            case m.Wanted() if self._closing:
+                pass  # it was sent before the camera was closed
             case event:
-                self.step(event)
+                self._step(event)
         self._publish()
 
+    async def _stay_on(self) -> None:
+        """Need the capture for as long as the camera runs."""
+        async with self.hub.attach(StandingDemand()):
+            await trio.sleep_forever()
+
+    def _close(self, reason: str) -> None:
+        """End the session and the capture, whoever is attached."""
+        if self._running is not None:
+            self._running.end(reason, hurry=True)
+        self.hub.close()
+        self._step(m.Unwanted())
+
+    # --- the session ---
+
+    @property
+    def _running(self) -> RecordingSession | None:
+        """The session, until everything of it is sealed."""
+        return None if self._session is None or self._session.over else self._session
+
+    def _start(self, request: RecordingRequest, ask: Ask[Any]) -> None:
+        """Begin a session, join the one with the same key, or refuse.
+
+        While the one with that key is ending, the start waits for its end and begins another.
+        """
+        session, camera_id = self._running, self.config.id
+        if self._closing:
+            ask.refuse(Refusal(SHUTTING_DOWN, camera_id=camera_id))
+        elif session is None:
+            self.hub.look_at_clock()
+            session = self._begin(self._factory.new(request, self.hub))
+            session.join(ask)
+            self._go(partial(self._bound_start, session))
+        elif request.key is None or request.key != session.ledger.request.key:
+            owner, session_id = session.ledger.request.owner, session.ledger.session_id
+            ask.refuse(
+                Refusal(ALREADY_RECORDING, camera_id=camera_id, session_id=session_id, owner=owner)
+            )
+        elif session.ending:
+            self._starts.append(ask)
+        else:
+            session.join(ask)
+
+    def _resume(self, session: Session, arrival: FootageArrival | None) -> bool:
+        if self._running is not None or self._closing:
+            return False
+        self._begin(self._factory.resumed(session, arrival, self.hub))
+        return True
+
+    def _begin(self, session: RecordingSession) -> RecordingSession:
+        self._session = session
+        self._go(partial(self._record, session))
+        self._go(partial(self._publish_changes, session))
+        return session
+
+    async def _record(self, session: RecordingSession) -> None:
+        await session.run()
+        await self._mailbox.tell(SessionOver(session))
+
+    async def _publish_changes(self, session: RecordingSession) -> None:
+        """Publish the camera's status whenever that of its session changes."""
+        seen = session.accounts.published.value
+        while not session.over:
+            seen = await session.accounts.published.wait_until(partial(operator.is_not, seen))
+            self._publish()
+
+    async def _bound_start(self, session: RecordingSession) -> None:
+        """Let a start wait only so long for its first frame."""
+        with trio.move_on_after(self._factory.answer_timeout.total_seconds()) as timeout:
+            await session.begun.wait()
+        if timeout.cancelled_caught:
+            await self._mailbox.tell(StartTimedOut(session))
+
+    def _give_up_start(self, session: RecordingSession) -> None:
+        """Refuse a start that waits for frames, or in the midst of them for a key frame."""
+        if session.begun.is_set():
+            return
+        if self.capture.state is not CameraState.STREAMING:
+            self._step(m.ProcessWaits(self.capture.problem or NO_PICTURE_YET))
+        elif session.awaits_key_frame:
+            session.refuse(refusal_for(WAITING_FOR_KEY_FRAME, self.config.id))
+
+    def _stop(self, ask: Ask[Any]) -> None:
+        if self._running is None:
+            ask.refuse(Refusal(NOT_RECORDING, camera_id=self.config.id))
+            return
+        self._running.await_end(ask)
+        self._running.end("stopped")
+
+    def _forget(self, session: RecordingSession) -> None:
+        """Let go of a session that is over; those who waited for its end begin another."""
+        if session is self._session:
+            self._session = None
+        waiting, self._starts = self._starts, []
+        for ask in waiting:
+            self._start(ask.request.request, ask)
+
+    def file_replaced(self, made: Segment) -> None:
+        """Note that a file of the running session was converted by `PendingConversions`."""
+        session = self._running
+        if session is not None and session.ledger.session_id == made.session_id:
+            session.ledger.replace(made)
+
+    # --- the capture ---
+
+    @property
+    def capture(self) -> m.CaptureState:
+        """The state of the capture."""
+        return m.CaptureState() if self._supervisor is None else self._supervisor.state
+
+    def _step(self, event: m.CaptureEvent) -> None:
+        """Let the capture take an event; a session that has not begun is refused if it fails."""
+        assert self._supervisor is not None
+        self._supervisor.step(event)
+        if self._running is not None:
+            waits = isinstance(event, m.ProcessWaits)
+            problem = event.problem if isinstance(event, m.ProcessWaits) else self.capture.problem
+            self._running.capture_changed(problem, failed=waits or not self.capture.has_process)
+
     async def _follow_bindings(self, binding: DeviceBinding | None) -> None:
-        """Take the latest seat to the loop, whenever it is another one."""
+        """Put the latest binding into the mailbox, whenever it is another one."""
         while True:
             binding = await self._offered.wait_until(partial(operator.is_not, binding))
             if binding is not None:
                 await self._mailbox.tell(DeviceBound(binding))
 
     def _rebind(self, binding: DeviceBinding) -> None:
-        """Change seats: another device is a loss first, so that no child stays on the old one."""
+        """Use another binding: another device is a loss first, so that the capture of the old one
+        ends."""
         before = self.binding.device if self.binding is not None else None
-        self.binding, after = binding, binding.device
+        self.planner.binding, after = binding, binding.device
         if after is None:
-            self.step(m.DeviceLost(binding.problem or UNPLUGGED))
+            self._step(m.DeviceLost(binding.problem or UNPLUGGED))
         elif before is None or before.plug_id != after.plug_id:
             if before is not None:
-                self.step(m.DeviceLost(UNPLUGGED))
-            self.capture.forget()
+                self._step(m.DeviceLost(UNPLUGGED))
+            self.planner.forget()
             self._use_device()
         elif before.problem is not None and after.problem is None:  # such as a permission
             self._use_device()
 
     def _use_device(self) -> None:
         """Use the device at once if it is needed, and be prepared if not."""
-        self.go(self.capture.prepare)
-        self.step(m.DeviceCame())
+        self._go(self.planner.prepare)
+        self._step(m.DeviceAppeared())
 
     async def _tune(self) -> None:
-        """Set the controls that are wished for; a camera records without them as well."""
+        """Set the controls that are asked for; a camera records without them as well."""
         if self.node is not None:
             why = await self.settings.apply(self.node)
             if why and why != self._untuned:
                 log.warning("controls_not_set", camera=self.camera_id, why=why)
             self._untuned = why
 
-    def file_replaced(self, made: Segment) -> None:
-        """Tell a running session that one of its files, of an earlier life, has become another."""
-        active = self._desk.active
-        if active is not None and active.book.session_id == made.session_id:
-            active.book.replace(made)
+    # --- tasks and status ---
 
-    # --- the desk's floor ---
-
-    @property
-    def feed(self) -> StreamHub:
-        """What the camera delivers."""
-        return self._children.feed
-
-    @property
-    def machine(self) -> m.CaptureState:
-        """Where the camera stands."""
-        return self._children.machine
-
-    @property
-    def stays_on(self) -> bool:
-        """Whether it captures although nobody records: pre-roll is what came before a start."""
-        return self.config.always_on or bool(self._all.recording.preroll)
-
-    @property
-    def expected_bytes_per_second(self) -> float:
-        """What a session will need, before anything was measured."""
-        return self.capture.expected_bytes_per_second
-
-    def step(self, event: m.CaptureEvent) -> None:
-        """Let the machine answer `event`; a session hears when no child is left."""
-        self._children.step(event)
-        if not self._children.machine.has_child:
-            self._desk.child_is_gone(self._children.machine.problem)
-        elif isinstance(event, m.ChildWaits):
-            self._desk.child_waits(event.problem)
-
-    def go(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Start a task that ends with the camera's life."""
+    def _go(self, task: Callable[[], Awaitable[None]]) -> None:
         assert self._nursery is not None
         self._nursery.start_soon(task)
-
-    async def tell(self, message: SessionReport | DrainTimedOut | StartTimedOut) -> None:
-        """Put a message into the mailbox."""
-        await self._mailbox.tell(message)
-
-    def announce(
-        self, session: Session, news: RecordingEventKind, filename: str, reason: str
-    ) -> None:
-        """Tell everybody what happened to a session."""
-        self._events.publish(RecordingChanged(news, self.device, session, filename, reason))
-        self._publish()
 
     def _publish(self) -> None:
         before, status = self._published.value, self.status
         self.revision += 1
         self._published.publish(status)
-        if _gist(before) != _gist(status):
+        if _essence(before) != _essence(status):
             self._events.publish(CameraChanged(status))
 
 
-def _gist(status: CameraStatus) -> tuple[object, ...]:
-    """What of a status is worth telling everybody; counters are not."""
+def _essence(status: CameraStatus) -> tuple[object, ...]:
+    """The part of a status whose change is an event; counters are not."""
     session, video = status.session, status.video
     return (
         status.state,

@@ -58,14 +58,14 @@ class Cameras:
     _events: Fanout[Event]
     _nursery: trio.Nursery
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
-    _wishes: ControlStore = attrs.field(factory=ControlStore)
+    _controls: ControlStore = attrs.field(factory=ControlStore)
     _monitor: DeviceMonitor | None = None
     _pipes: PipePoller | None = None
-    _around: CaptureEnvironment = attrs.field(init=False)
+    _environment: CaptureEnvironment = attrs.field(init=False)
     _memory: SourceCache = attrs.field(factory=SourceCache)
     binder: DeviceBinder | None = attrs.field(
         default=None, init=False
-    )  # None: nobody looks what is there
+    )  # None: devices are not watched
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
             lambda cameras: EncoderTrials(find_converters, cameras._config.ffmpeg.encoder),
@@ -82,7 +82,7 @@ class Cameras:
 
     def __attrs_post_init__(self) -> None:
         look_again = self._monitor.query_again if self._monitor is not None else None
-        self._around = CaptureEnvironment(
+        self._environment = CaptureEnvironment(
             find_holders=find_holders,
             neighbours=self._neighbours,
             look_again=look_again,
@@ -107,7 +107,7 @@ class Cameras:
     async def locate(self, name: str) -> Camera:
         """Look a camera up as `find` does, else by where a link below /dev leads.
 
-        Waits for the file system, with patience. Raises Refusal (−32004).
+        Waits for the file system, for a bounded time. Raises Refusal (−32004).
         """
         try:
             return self.find(name)
@@ -124,21 +124,29 @@ class Cameras:
         return self._cameras.get(camera_id)
 
     def newest_files(self) -> dict[str, int]:
-        """Name the newest file of every running session, with its size as of the last news."""
+        """Name the newest file of every running session, with its size as last published."""
         sessions = [camera.status.session for camera in self]
         newest = [session.current for session in sessions if session is not None]
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
-        """Start a camera's actor, and tell everybody that it is there."""
-        capture = CapturePlanner(
-            *(config, self._config, self.find_program),
+        """Start a camera's actor, and publish that it is there."""
+        planner = CapturePlanner(
+            camera=config,
+            config=self._config,
+            find_program=self.find_program,
             abilities=self.encoders,
             memory=self._memory,
+            binding=binding,
         )
         camera = Camera(
-            *(config, self._config, self._storage, self._events, capture, self._around, binding),
-            settings=CameraControls(config.id, config.controls, self._wishes),
+            config=config,
+            all=self._config,
+            storage=self._storage,
+            events=self._events,
+            planner=planner,
+            environment=self._environment,
+            settings=CameraControls(config.id, config.controls, self._controls),
         )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
@@ -154,15 +162,15 @@ class Cameras:
         return True
 
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
-        """End a camera's actor, in its own time; its recordings stay.
+        """End a camera's actor, without waiting for it; its recordings stay.
 
-        For good: its settings go as well, since its id may be another camera's next.
+        `for_good`: its controls are forgotten too, since its id may be another camera's next.
         """
         camera = self._cameras.pop(camera_id, None)
         if camera is not None:
             self._nursery.start_soon(camera.close, REMOVED)
             if for_good:
-                self._nursery.start_soon(self._wishes.forget, camera_id)
+                self._nursery.start_soon(self._controls.forget, camera_id)
 
     async def find_program(self) -> FFmpegBinary:
         """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
@@ -181,11 +189,11 @@ class Cameras:
             return self._program
 
     async def _is_there(self, program: FFmpegBinary) -> bool:
-        """Whether the program can be run still; on a disk that hangs it is taken to be so."""
+        """Whether the program still exists; on a disk that hangs, assume that it does."""
         return await self._looks.ask(program.path.exists, otherwise=True)
 
     async def _recall_program(self) -> FFmpegBinary | None:
-        """Return the FFmpeg that the last life of the daemon used, if it is the same file still."""
+        """Return the FFmpeg of the daemon's last run, if it is still the same file."""
         seen, self._memory.program = self._memory.program, None
         if seen is None:
             return None
@@ -195,7 +203,7 @@ class Cameras:
         return seen.program if same else None
 
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
-        """Name the cameras that deliver over the same USB bus."""
+        """Name the other cameras that stream over the same USB bus."""
         bus = _bus(self.get(camera_id))
         return [
             other.name
@@ -220,7 +228,7 @@ class Cameras:
 
 
 def _bus(camera: Camera | None) -> str | None:
-    """Say which controller, at which speed, a camera is on."""
+    """The USB controller and speed that a camera is connected by."""
     binding = camera.binding if camera is not None else None
     usb = binding.device.usb if binding is not None and binding.device is not None else None
     return usb.port.rpartition("-")[0] if usb is not None else None
@@ -247,7 +255,7 @@ def _node(camera: Camera) -> Path | None:
 def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
     """Find the camera whose node a link leads to. Blocks."""
     with suppress(ValueError, OSError):  # such as a NUL in the name
-        real = os.path.realpath(link)  # unlike Path.resolve, at peace with links in circles
+        real = os.path.realpath(link)  # unlike Path.resolve, accepts links in a circle
         return next((who for who, node in nodes.items() if os.path.realpath(node) == real), None)
     return None
 
@@ -262,18 +270,18 @@ async def open_cameras(
 ) -> AsyncIterator[Cameras]:
     """Run one actor per camera while the block runs, and continue their unfinished sessions.
 
-    With a survey, the cameras of this machine have the devices that it finds for them, and those
-    that are not configured appear; without one, a V4L2 source is opened as it is configured. With
-    `pipes`, what children deliver is read in rounds. On the way out sessions are sealed and
-    children ended, all cameras at once; bounded.
+    With `monitor`, the cameras of this machine get the devices that it finds for them, and cameras
+    that are not configured are added; without it, a V4L2 source is opened as it is configured.
+    With `pipes`, the output of all processes is read in rounds. On the way out all sessions are
+    sealed and all captures ended at the same time; bounded.
     """
-    state_dir, wishes = config.storage.state_dir, ControlStore()
+    state_dir, controls = config.storage.state_dir, ControlStore()
     if monitor is not None:
-        wishes = await trio.to_thread.run_sync(load_controls, state_dir, abandon_on_cancel=True)
+        controls = await trio.to_thread.run_sync(load_controls, state_dir, abandon_on_cancel=True)
     memory = SourceCache(state_dir / SOURCES_FILE)
     await memory.load()
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, wishes, monitor, pipes, memory)
+        cameras = Cameras(config, storage, events, nursery, controls, monitor, pipes, memory)
         await nursery.start(memory.serve)
         for camera in config.cameras:
             local = monitor is not None and isinstance(camera.source, V4l2Source)

@@ -1,4 +1,4 @@
-"""Makes the Matroska files that an earlier life of the daemon was asked for and did not finish."""
+"""Make the Matroska files that were not finished when the daemon ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger("camd.remux")
 
 
 class RunningCameras(Protocol):
-    """All cameras."""
+    """Finds cameras."""
 
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id."""
@@ -28,14 +28,14 @@ class RunningCameras(Protocol):
 
 @attrs.frozen
 class PendingConversions:
-    """What is to be converted, one file after the other."""
+    """Converts what is left over, one file after the other."""
 
     _config: Config
     _storage: Storage
     _cameras: RunningCameras
 
     async def catch_up(self) -> None:
-        """Convert what waits; a file that cannot be converted stays, and is tried next time."""
+        """Convert what waits; what fails is tried again at the next start."""
         superseded = await self._storage.superseded()
         waiting = await self._storage.unconverted()
         if not waiting and not superseded:

@@ -1,4 +1,4 @@
-"""What becomes of the sessions that an earlier life of the daemon left unfinished."""
+"""Continue or close the sessions that were unfinished when the daemon ended."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from camd.clock import boot_id, monotonic, now
 from camd.config.schema import Config
 from camd.errors import Refusal
 from camd.model import CameraId, Cause, Session, SessionState
-from camd.recording.rules.book import BootMoment, SessionBook
-from camd.recording.rules.ledger import ResumePoint, arrival_by_session
+from camd.recording.rules.ledger import BootMoment, ResumePoint, SessionLedger, arrival_by_session
 from camd.recording.session import DURABILITY_SECONDS, SHUTDOWN
 from camd.storage.rules.clock_trust import FootageArrival
 from camd.storage.storage import Storage
@@ -23,7 +22,7 @@ log = structlog.get_logger("camd.camera")
 
 
 class ResumableCameras(Protocol):
-    """Whoever knows the cameras."""
+    """Finds cameras."""
 
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id."""
@@ -31,14 +30,14 @@ class ResumableCameras(Protocol):
 
 @attrs.frozen
 class SessionResumption:
-    """Continues sessions, or closes them with what they lack."""
+    """Continues sessions, or closes them with entries for what they lack."""
 
     _config: Config
     _storage: Storage
     _cameras: ResumableCameras
 
     async def resume_sessions(self) -> None:
-        """Continue what the last life of the daemon left unfinished; close what is over."""
+        """Continue the unfinished sessions; close those whose time is over."""
         for session in await self._storage.unfinished_sessions():
             if not await self._resumed(session):
                 await self._close_session(session)
@@ -52,7 +51,7 @@ class SessionResumption:
             return False
         try:
             return await camera.resume(session, await self._arrival(session))
-        except Refusal as refusal:  # a bug ended the camera's actor, or the service stops
+        except Refusal as refusal:  # the camera's actor crashed, or the service stops
             log.error("not_resumed", session=session.session_id, why=refusal.message)
             return False
 
@@ -61,23 +60,23 @@ class SessionResumption:
         if not session.segments:
             return None
         found = await self._storage.arrival(session.segments[-1])
-        book = SessionBook.resumed(session, _now())
-        return found or arrival_by_session(book, session.boot_id, session.monotonic_start)
+        ledger = SessionLedger.resumed(session, _now())
+        return found or arrival_by_session(ledger, session.boot_id, session.monotonic_start)
 
     async def _close_session(self, session: Session) -> None:
-        """End a session that is not continued; the footage that it lacks goes into the ledger."""
+        """End a session that is not continued; ledger the footage that it lacks."""
         moment = _now()
-        book = SessionBook.resumed(session, moment)
-        until = book.segments[-1].end if book.segments else session.start
+        ledger = SessionLedger.resumed(session, moment)
+        until = ledger.segments[-1].end if ledger.segments else session.start
         wanted_until = self._wanted_until(session, moment)
         if wanted_until is not None or session.reason != SHUTDOWN:
-            there = ResumePoint.of(book, moment, await self._arrival(session))
-            gaps = book.clock_set(there.untold, moment.wall) if there.untold else []
-            gap = book.cut_off(wanted_until, self._most_lost(session, moment), there.until)
+            there = ResumePoint.of(ledger, moment, await self._arrival(session))
+            gaps = ledger.clock_set(there.untold, moment.wall) if there.untold else []
+            gap = ledger.cut_off(wanted_until, self._most_lost(session, moment), there.until)
             await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])
-        book.end_for(Cause.DAEMON_DOWN.value, until)
-        book.ended, book.state = until, SessionState.ENDED
-        await self._storage.note_session(book.snapshot(monotonic()))
+        ledger.end_for(Cause.DAEMON_DOWN.value, until)
+        ledger.ended, ledger.state = until, SessionState.ENDED
+        await self._storage.note_session(ledger.snapshot(monotonic()))
 
     def _wanted_until(self, session: Session, moment: BootMoment) -> datetime | None:
         """Until when a session that is over should have recorded; None: nobody knows."""
@@ -87,7 +86,7 @@ class SessionResumption:
         return min(end, moment.wall)
 
     def _most_lost(self, session: Session, moment: BootMoment) -> timedelta:
-        """How much captured footage a life may have lost at its end (I2).
+        """How much captured footage may have been lost when the daemon ended (I2).
 
         The fragment in flight; and when the machine went down as well, what was not synced yet.
         """

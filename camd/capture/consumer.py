@@ -1,14 +1,15 @@
-"""The bounded way from a camera's pipe to its session: what comes out is what must be written.
+"""What a camera's hub hands out, and how a consumer takes it.
 
-When full, the oldest whole GOPs go, and a marker in their place says what was lost: the pipe of
-the camera's child is never left unread, because a blocked FFmpeg loses frames in the kernel,
-where nobody counts them.
+A consumer is a recording, a viewer, a snapshot, or the pre-roll of a camera. `Consumer.put` never
+waits: what happens when a consumer is full is that consumer's policy. FFmpeg's pipe is always
+read, because a blocked FFmpeg loses frames in the kernel, where nobody counts them.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import attrs
 import trio
@@ -21,12 +22,12 @@ DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 
 @attrs.frozen
 class CapturedFragment:
-    """A fragment, and when its first frame was there (wall clock, UTC).
+    """A fragment with the wall time (UTC) of its first and its last frame.
 
-    `init` is the header that it needs; None: the one that its run began with. `placed` says that
-    its times were compared with its arrival, and follow it; `turned` that from here on they come
-    from another clock, so that intervals before and behind are no measure for each other; `spread`
-    that its pictures are timed by their arrival alone.
+    `init` is the header that it needs; None: the header that its capture began with. `placed`: its
+    times were compared with its arrival and follow it. `turned`: from here on the times come from
+    another clock, so intervals before and behind cannot be compared. `spread`: the frames are
+    timed by their arrival alone.
     """
 
     fragment: Fragment
@@ -38,20 +39,20 @@ class CapturedFragment:
     spread: bool = False
 
     def moved(self, by: timedelta) -> CapturedFragment:
-        """Tell its times on a clock that was set by so much."""
+        """Return it with its times shifted by a step of the wall clock."""
         return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
 
 @attrs.frozen
 class CaptureBegan:
-    """A child delivers its first bytes; everything behind belongs to it."""
+    """A capture delivers its header; everything up to CaptureEnded belongs to it."""
 
     init: Init
 
 
 @attrs.frozen
 class CaptureEnded:
-    """The child is gone; `cause` says why footage will be missing, None: nothing is missing."""
+    """The capture is over; `cause` says why footage will be missing, None: nothing is missing."""
 
     cause: Cause | None
     reason: str
@@ -59,7 +60,7 @@ class CaptureEnded:
 
 @attrs.frozen
 class ClockStepped:
-    """The wall clock was set; everything behind is told on the new one, and so is `at`, now."""
+    """The wall clock was set by `by`; `at` and all later times are on the new clock."""
 
     by: timedelta
     at: datetime
@@ -67,7 +68,7 @@ class ClockStepped:
 
 @attrs.frozen
 class ClockFound:
-    """The wall clock was set while the daemon was down; times of what follows are right already."""
+    """The wall clock was set while the daemon was down; later times are right already."""
 
     by: timedelta
     at: datetime
@@ -75,7 +76,7 @@ class ClockFound:
 
 @attrs.frozen
 class QueueOverflowed:
-    """Frames that the disk was too slow for, here."""
+    """Frames that a full queue dropped here."""
 
     start: datetime
     end: datetime
@@ -84,38 +85,58 @@ class QueueOverflowed:
 
 @attrs.frozen
 class EndOfInput:
-    """Nothing will come any more."""
+    """Nothing follows."""
 
 
-QueueItem = (
-    CapturedFragment
-    | CaptureBegan
-    | CaptureEnded
-    | ClockFound
-    | ClockStepped
-    | QueueOverflowed
-    | EndOfInput
-)
+HubItem = CaptureBegan | CapturedFragment | CaptureEnded | ClockStepped | EndOfInput
+QueueItem = HubItem | ClockFound | QueueOverflowed
+
+
+class Consumer(Protocol):
+    """Somebody who takes a camera's stream; the queue and its policy are the consumer's own."""
+
+    @property
+    def grace_seconds(self) -> float:
+        """How long the capture goes on when this consumer was the last one to leave."""
+
+    def put(self, item: HubItem) -> None:
+        """Take an item at once: keep it, merge it, or drop it and count it."""
+
+
+@attrs.frozen
+class StandingDemand:
+    """The consumer of an `always_on` camera or its pre-roll: needs the capture, keeps nothing.
+
+    What a later consumer begins with is kept by the hub.
+    """
+
+    grace_seconds: float = 0.0
+
+    def put(self, item: HubItem) -> None:
+        """Drop the item."""
 
 
 @attrs.define(eq=False)
-class CaptureQueue:
-    """Filled without waiting by the camera, emptied by its recorder."""
+class LosslessQueue:
+    """The queue of a recording: every frame comes out, or is counted in a QueueOverflowed.
+
+    Bounded in bytes. When it is full, the oldest whole GOPs are dropped.
+    """
 
     limit_bytes: int = DEFAULT_LIMIT_BYTES
+    grace_seconds: float = 0.0
     _items: deque[QueueItem] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _last_call: bool = attrs.field(default=False, init=False)
     finished: bool = attrs.field(default=False, init=False)
 
     @property
     def waiting_bytes(self) -> int:
-        """How much waits to be written."""
+        """How many bytes wait to be written."""
         return self._bytes
 
     def put(self, item: QueueItem) -> None:
-        """Add an item; after Finish nothing is added any more."""
+        """Add an item; behind EndOfInput nothing is added."""
         if self.finished:
             return
         self.finished = isinstance(item, EndOfInput)
@@ -124,17 +145,10 @@ class CaptureQueue:
             self._bytes += item.fragment.size_bytes
             while self._bytes > self.limit_bytes and self._drop_oldest_gop():
                 pass
-            if self._last_call:
-                self._items.append(EndOfInput())
-                self.finished = True
         self._arrived.set()
 
-    def finish_after_next(self) -> None:
-        """Finish behind the fragment that is in flight now: it holds the frames until now."""
-        self._last_call = True
-
     def _drop_oldest_gop(self) -> bool:
-        """Replace the oldest GOP by a marker; False when nothing may be dropped."""
+        """Replace the oldest GOP by a QueueOverflowed; False when nothing may be dropped."""
         first = next(
             (i for i, x in enumerate(self._items) if isinstance(x, CapturedFragment)), None
         )

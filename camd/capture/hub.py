@@ -1,11 +1,13 @@
-"""What one camera delivers right now, and to whom: the fan-out of the data plane.
+"""The hub of one camera: its format, its latest fragments, its consumers, and their demand.
 
-Holds the latest fragments, back to the last key frame at least, so that a session begins in the
-past rather than at the next key frame.
+A consumer attaches with `async with hub.attach(consumer)` and begins with the last key frame.
+While any attached consumer needs the capture, there is demand; the supervisor follows it.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import attrs
@@ -15,13 +17,16 @@ from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,
-    CaptureQueue,
     ClockStepped,
+    Consumer,
+    EndOfInput,
+    HubItem,
 )
 from camd.capture.rules.clocks import ClockStepDetector, SourceClock
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.capture.rules.timestamps import StreamTimeline
 from camd.clock import from_unix_micros, monotonic, now
+from camd.config.schema import RecordingConfig
 from camd.model import VideoFormat
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.reheader import Reheader, sets_in_header
@@ -36,10 +41,10 @@ RATE_SHARE = 0.1  # how much one fragment moves the measured rates
 
 @attrs.frozen
 class ArrivalRate:
-    """How much comes in how long, on average over the latest fragments.
+    """Moving averages over the latest fragments.
 
-    Both are averaged, and not their ratio: the last fragment of a child may be a frame that lasts
-    no time, and is no reason to believe in hundreds of frames a second.
+    Sizes and durations are averaged, and not their ratio: the last fragment of a capture may hold
+    one frame of no duration, which would make hundreds of frames a second.
     """
 
     size_bytes: float = 0.0
@@ -66,17 +71,60 @@ class ArrivalRate:
         return self.size_bytes / self.seconds
 
 
+def preroll_buffer(recording: RecordingConfig) -> PrerollBuffer:
+    """Make the buffer that recordings begin from."""
+    if not recording.preroll:
+        return PrerollBuffer(0.0, GOP_LIMIT_BYTES)
+    return PrerollBuffer(recording.preroll.total_seconds(), recording.preroll_size)
+
+
+@attrs.frozen
+class Demand:
+    """Who needs the capture. A capture that ended by itself begins again when `joined` grows."""
+
+    consumers: int = 0  # who need it now
+    joined: int = 0  # how many ever did
+    grace_seconds: float = 0.0  # for which it goes on without consumers
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the capture goes on for now."""
+        return self.consumers > 0 or self.grace_seconds > 0
+
+
+@attrs.define(eq=False)
+class Attachment:
+    """One consumer's place at the hub."""
+
+    _hub: StreamHub
+    consumer: Consumer
+    needs_capture: bool = attrs.field(default=False, init=False)
+    awaits_key_frame: bool = attrs.field(default=False, init=False)
+    finishing: bool = attrs.field(default=False, init=False)
+
+    def need_capture(self) -> None:
+        """Count as demand from now on."""
+        self._hub.count(self, needs=True)
+
+    def finish(self) -> None:
+        """Need nothing more: the fragment in flight still comes, then EndOfInput."""
+        self._hub.finish(self)
+
+
 @attrs.define(eq=False)
 class StreamHub:
-    """The camera's stream: its format, its latest footage, its consumers.
+    """The fan-out of one camera's stream.
 
-    `timeline` is for live sources, whose stamps another clock makes; without it they are kept.
+    `timeline` is for live sources, whose time stamps come from another clock; without one the
+    stamps are kept.
     """
 
     ring: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
     timeline: StreamTimeline | None = None
     source_clock: SourceClock = attrs.field(factory=SourceClock, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
+    demand: Published[Demand] = attrs.field(factory=lambda: Published(Demand()), init=False)
+    capturing: bool = attrs.field(default=False, init=False)  # there is a process, or will be
     init: Init | None = attrs.field(default=None, init=False)
     video: VideoFormat | None = attrs.field(default=None, init=False)
     bytes_captured: int = attrs.field(default=0, init=False)
@@ -85,54 +133,112 @@ class StreamHub:
     _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
     _reheader: Reheader | None = attrs.field(default=None, init=False)
     _clock: ClockStepDetector = attrs.field(factory=ClockStepDetector, init=False)
-    _queues: list[CaptureQueue] = attrs.field(factory=list, init=False)
-    _waiting: list[CaptureQueue] = attrs.field(factory=list, init=False)  # for a key frame
+    _attachments: list[Attachment] = attrs.field(factory=list, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    # --- consumers ---
 
     @property
-    def queues(self) -> tuple[CaptureQueue, ...]:
-        """Which queues are being filled."""
-        return tuple(self._queues)
+    def consumers(self) -> tuple[Consumer, ...]:
+        """Everybody who is attached."""
+        return tuple(each.consumer for each in self._attachments)
 
-    def attach(self, queue: CaptureQueue, since: datetime | None = None) -> int:
-        """Fill `queue` from the last key frame before `since` on, by default before now.
+    @property
+    def demanding(self) -> tuple[Consumer, ...]:
+        """The consumers that need the capture."""
+        return tuple(each.consumer for each in self._attachments if each.needs_capture)
 
-        Returns the frames it begins with. Where that key frame is not held any more, it begins
-        with the oldest one that is, and where none is, with the next one.
+    @asynccontextmanager
+    async def attach(
+        self, consumer: Consumer, *, since: datetime | None = None, needs_capture: bool = True
+    ) -> AsyncIterator[Attachment]:
+        """Fill `consumer` while the block runs, from the last key frame before `since` (now) on.
+
+        Where that key frame is not held any more, the consumer begins with the oldest one that
+        is held, and where none is, with the next one. With `needs_capture` False it takes what
+        comes, and is no reason to capture before `Attachment.need_capture` is called.
         """
+        attachment = Attachment(self, consumer)
+        self._begin_with_past(attachment, since)
+        if needs_capture:
+            attachment.need_capture()
+        try:
+            yield attachment
+        finally:
+            self._detach(attachment)
+
+    def _begin_with_past(self, attachment: Attachment, since: datetime | None) -> None:
         wall = self.look_at_clock()
-        self._queues.append(queue)
+        self._attachments.append(attachment)
         if self.init is None:
-            return 0
-        queue.put(CaptureBegan(self.init))
+            return
+        attachment.consumer.put(CaptureBegan(self.init))
         held = self.ring.since(wall if since is None else since)
-        if not held:
-            self._waiting.append(queue)
+        attachment.awaits_key_frame = not held
         for captured in held:
-            queue.put(captured)
-        return sum(captured.fragment.frames for captured in held)
+            attachment.consumer.put(captured)
 
-    def awaits_key_frame(self, queue: CaptureQueue) -> bool:
-        """Whether `queue` gets nothing before the next key frame."""
-        return queue in self._waiting
+    def _detach(self, attachment: Attachment) -> None:
+        self.count(attachment, needs=False)
+        if attachment in self._attachments:
+            self._attachments.remove(attachment)
 
-    def detach(self, queue: CaptureQueue) -> None:
-        """Stop filling `queue`."""
-        for queues in (self._queues, self._waiting):
-            if queue in queues:
-                queues.remove(queue)
+    def count(self, attachment: Attachment, *, needs: bool) -> None:
+        """Count a consumer as one that needs the capture, or does not any more."""
+        if self._closed or attachment.needs_capture is needs:
+            return
+        attachment.needs_capture = needs
+        before = self.demand.value
+        change = 1 if needs else -1
+        self.demand.publish(
+            Demand(
+                consumers=before.consumers + change,
+                joined=before.joined + needs,
+                grace_seconds=0.0 if needs else attachment.consumer.grace_seconds,
+            )
+        )
+
+    def finish(self, attachment: Attachment) -> None:
+        """End a consumer's input behind the fragment in flight; at once while nothing captures.
+
+        When nobody else needs the capture, that is everything up to the end of the capture.
+        """
+        attachment.finishing = True
+        self.count(attachment, needs=False)
+        if not self.capturing:
+            self._end_input(attachment)
+
+    def _end_input(self, attachment: Attachment) -> None:
+        if attachment in self._attachments:
+            self._attachments.remove(attachment)
+            attachment.consumer.put(EndOfInput())
+
+    def close(self) -> None:
+        """End the demand for good, whoever is attached: the camera closes."""
+        self._closed = True
+        self.demand.publish(Demand(joined=self.demand.value.joined))
+
+    def _put(self, item: HubItem) -> None:
+        for attachment in self._attachments:
+            attachment.consumer.put(item)
+
+    # --- the stream ---
 
     def look_at_clock(self) -> datetime:
-        """Return the wall time; when it was set, everybody who is attached is told first."""
+        """Return the wall time; when it was set, every consumer gets a ClockStepped first."""
         before = monotonic()
         wall = now()
         if step := self._clock.look(before, wall, monotonic()):
             self.ring.move(step)
-            for queue in self._queues:
-                queue.put(ClockStepped(step, wall))
+            self._put(ClockStepped(step, wall))
         return wall
 
+    def expect(self) -> None:
+        """A capture is started; it will deliver, and end."""
+        self.capturing = True
+
     def begin(self, init: Init) -> None:
-        """A new child delivers."""
+        """The capture delivers its header."""
         init = sets_in_header(init)
         self._reheader = Reheader(init)
         self._describe(init)
@@ -141,11 +247,10 @@ class StreamHub:
         self.warnings.publish(())
         if self.timeline is not None:
             self.timeline.begin(init)
-        for queue in self._queues:
-            queue.put(CaptureBegan(init))
+        self._put(CaptureBegan(init))
 
     def _describe(self, init: Init) -> None:
-        """From here on, pictures are what this header says."""
+        """Take the format of what follows from its header."""
         self.init = init
         track = init.video
         video = VideoFormat(track.codec, track.width, track.height, 0.0)
@@ -165,23 +270,27 @@ class StreamHub:
         captured, fragment = attrs.evolve(captured, init=self.init), captured.fragment
         self.ring.add(captured)
         self._measure(fragment)
-        if fragment.starts_with_sync:
-            self._waiting.clear()
-        for queue in self._queues:
-            if queue not in self._waiting:
-                queue.put(captured)
+        for attachment in tuple(self._attachments):
+            attachment.awaits_key_frame &= not fragment.starts_with_sync
+            if not attachment.awaits_key_frame:
+                attachment.consumer.put(captured)
+            if attachment.finishing and self.demand.value.lasts:
+                self._end_input(attachment)
         return captured
 
     def end(self, ended: CaptureEnded) -> None:
-        """The child is gone."""
+        """The capture is over: its process is gone, or could not be started."""
+        self.capturing = False
         self.init = None
         self.began_at = None
-        self._waiting.clear()
         self.ring.clear()
         self.source_clock.clear()
         self.warnings.publish(())
-        for queue in self._queues:
-            queue.put(ended)
+        for attachment in tuple(self._attachments):
+            attachment.awaits_key_frame = False
+            attachment.consumer.put(ended)
+            if attachment.finishing:
+                self._end_input(attachment)
 
     def _measure(self, fragment: Fragment) -> None:
         self.bytes_captured += fragment.size_bytes
@@ -192,7 +301,7 @@ class StreamHub:
         self.bytes_per_second = self._pace.bytes_per_second
 
     def _warn(self) -> None:
-        """Say what is wrong with the times that the source gives, in sentences for people."""
+        """Publish what is wrong with the source's times, in sentences for people."""
         fault = self.timeline.fault if self.timeline is not None else None
         told = (fault.value if fault is not None else "", self.source_clock.warning)
         warnings = tuple(text for text in told if text)
@@ -200,9 +309,9 @@ class StreamHub:
             self.warnings.publish(warnings)
 
     def _timed(self, fragment: Fragment, arrived: float) -> CapturedFragment:
-        """Say when a fragment's frames were there, by its arrival, and when they are played.
+        """Give a fragment its wall time, by its arrival, and its place on the stream's timeline.
 
-        What a source says about wall time is shown, and used for nothing.
+        The wall time that a source sends is shown in the status, and used for nothing else.
         """
         wall = self.look_at_clock()
         end = wall - timedelta(seconds=max(0.0, monotonic() - arrived))

@@ -99,15 +99,11 @@ class CapturePlan:
     sound_seconds: float | None = None
 
 
-def _no_binding() -> DeviceBinding | None:
-    return None
-
-
 @attrs.define(eq=False)
 class CapturePlanner:
-    """One camera's way to FFmpeg. `find_program` and `abilities` are shared by all cameras.
+    """Plans one camera's captures. `find_program` and `abilities` are shared by all cameras.
 
-    `binding` says which device the camera has at the moment; None: it is named by its path alone.
+    `binding` is the device that the camera has at the moment; None: only its path is known.
     """
 
     camera: CameraConfig
@@ -115,7 +111,7 @@ class CapturePlanner:
     find_program: ProgramFinder
     launch: Launch = open_child  # how a child is started; tests put another one here
     abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
-    binding: Callable[[], DeviceBinding | None] = _no_binding
+    binding: DeviceBinding | None = None
     looks: PathLookup = attrs.field(factory=PathLookup)
     memory: SourceCache = attrs.field(factory=SourceCache)
     _found: ProbeResult | None = attrs.field(default=None, init=False)
@@ -367,7 +363,7 @@ class CapturePlanner:
 
     @property
     def _binding(self) -> DeviceBinding | None:
-        return self.binding() if isinstance(self.camera.source, V4l2Source) else None
+        return self.binding if isinstance(self.camera.source, V4l2Source) else None
 
     def _choose(self) -> FormatChoice | UnsupportedFormat | None:
         """Choose for the device that the camera has; None while nothing is known of one."""

@@ -1,7 +1,7 @@
-"""One life of a camera's FFmpeg child: from its arguments to its last fragment.
+"""One capture: an FFmpeg process from its arguments to its last fragment.
 
-Reads the child's pipe until its end, whatever happens; notices when nothing comes; and says
-afterwards, from the exit status and the last words, why it ended.
+Reads the pipe of the process until its end, whatever happens; notices when nothing comes; and
+finds out from the exit status and the last lines of stderr why it ended.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from camd.runtime.pipe_poller import PipeFlow, PipePoller, PolledPipe, capacity
 log = structlog.get_logger("camd.ffmpeg")
 
 LAST_WORDS = 100
-LAST_WORDS_SECONDS = 1.0  # a grandchild could hold the pipe open
+LAST_WORDS_SECONDS = 1.0  # a process that FFmpeg left behind could hold the pipe open
 END_PATIENCE_SECONDS = 5.0  # from the end of its output to its own
 LONGEST_LINE_BYTES = 8192
 ERRORS_BYTES = 65536
@@ -49,24 +49,24 @@ GATHER_SECONDS = 0.02  # a fragment comes in many writes; reading them at once s
 # only when that is over.
 QUIET_SECONDS = 0.05
 GATHERED_SECONDS = 2.0
-AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is braked
+AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is throttled
 SOUND_STARTS = 2  # so many times its time more has a start from its first sound on
 
-REST_SECONDS = 2.0  # for processes that the child left behind, and that hold its pipe
-TURN_FRAGMENTS = 100  # handed on, likewise
+REST_SECONDS = 2.0  # for processes that FFmpeg left behind, and that hold its pipe
+TURN_FRAGMENTS = 100  # delivered before others have their turn
 TURN_BYTES = 32 * 1024  # parsed before others have their turn: a stream may be nothing but headers
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[Child]]
 
 
 class FragmentSink(Protocol):
-    """Who gets what the child delivers."""
+    """Takes what a capture delivers: the hub, or a test."""
 
     def begin(self, init: Init) -> None:
-        """The stream's description is here."""
+        """Take the stream's header."""
 
     def deliver(self, fragment: Fragment, arrived: float) -> object:
-        """A fragment is here; its last frame arrived then, in monotonic seconds."""
+        """Take a fragment; its last frame arrived at `arrived`, in monotonic seconds."""
 
 
 @attrs.frozen
@@ -104,16 +104,16 @@ class ReadThrottle:
 
 @attrs.define(eq=False)
 class CaptureProcess:
-    """One child. `stop` may be called at any time; `live` returns when the child is gone."""
+    """One process. `stop` may be called at any time; `live` returns when the process is gone."""
 
     consumer: FragmentSink
-    patience: CaptureTimeouts
+    timeouts: CaptureTimeouts
     streaming: Callable[[], Awaitable[None]]
     stalled: Callable[[Problem], Awaitable[None]]
     waiting: Callable[[Problem], Awaitable[None]] | None = None  # no key frame has come
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child
-    brake: ReadThrottle | None = None  # for sources that are not live
+    throttle: ReadThrottle | None = None  # for sources that are not live
     pipes: PipePoller | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     killed: bool = attrs.field(default=False, init=False)  # told to end, it did not
@@ -122,8 +122,8 @@ class CaptureProcess:
     _read_at: float = attrs.field(default=0.0, init=False)  # when there was something to read
     _held_since: float = attrs.field(default=0.0, init=False)  # the first of what waits
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
-    _ahead: float = attrs.field(default=0.0, init=False)  # seconds, of what the brake allows
-    _braked_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
+    _ahead: float = attrs.field(default=0.0, init=False)  # seconds, of real time
+    _throttled_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _opened: trio.Event = attrs.field(factory=trio.Event, init=False)  # the source, by FFmpeg
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header is here
     _heard_all: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -131,7 +131,7 @@ class CaptureProcess:
     _words: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
-    _cut_off: bool = attrs.field(default=False, init=False)  # what comes now is not the child's
+    _cut_off: bool = attrs.field(default=False, init=False)  # what comes now is not FFmpeg's
     _look: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
@@ -141,7 +141,7 @@ class CaptureProcess:
 
     @property
     def stopping(self) -> bool:
-        """Whether the child was told to end."""
+        """Whether the process was told to end."""
         return self._stop.is_set()
 
     @property
@@ -150,20 +150,20 @@ class CaptureProcess:
         return self._fragments > 0
 
     def stop(self) -> None:
-        """Ask the child to end; what it still has to say is read to the end."""
+        """Ask the process to end; its output is read to the end."""
         self.wanted = False
         self._stop.set()
         if self._reading is not None:
             self._reading.release()
 
     async def wait_stop(self) -> None:
-        """Wait until the child is told to end."""
+        """Wait until the process is told to end."""
         await self._stop.wait()
 
     async def live(
         self, arguments: Sequence[str], sound_seconds: float | None = None
     ) -> Problem | None:
-        """Run the child to its end; return why it ended, None when that was wanted.
+        """Run the process to its end; return why it ended, None when that was wanted.
 
         A source that has been played to its end also ends with None if it said nothing. When its
         header is not there `sound_seconds` after the source was opened, it waits for sound.
@@ -201,15 +201,14 @@ class CaptureProcess:
         return any(word.severe for word in self._words)
 
     async def _read(self, child: Child) -> None:
-        """Parse the child's output until its end; after a parse error it is only drained.
+        """Parse the output until its end; after a parse error it is only drained.
 
-        Only pictures count as progress: sound alone is a stall, but at a start, which it gives
-        more time. Pictures before the first key frame show that the source is alive, and are not
-        recorded. Who was told to end has no deadline here, whatever it still delivers:
-        `_end_when_told` sees to it.
+        Only frames count as progress. Sound alone is a stall; at a start it extends the deadline.
+        Frames before the first key frame show that the source works, and are not recorded. A
+        process that was told to end has no deadline here: `_end_when_told` has one.
         """
         self._arrived = monotonic()
-        self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps
+        self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
         flow = PipeFlow(capacity(child.output)) if self.pipes is not None else None
         while True:
@@ -217,10 +216,10 @@ class CaptureProcess:
                 await self._read_in_rounds(self.pipes, child, flow)
             chunk: bytes | None = None
             last = self._cut_off
-            patience = max(LAST_LOOK_SECONDS, self._deadline - monotonic())
+            timeout = max(LAST_LOOK_SECONDS, self._deadline - monotonic())
             if last or self._waiting:
-                patience = LAST_LOOK_SECONDS if last else QUIET_SECONDS
-            with trio.move_on_after(patience) as self._look:
+                timeout = LAST_LOOK_SECONDS if last else QUIET_SECONDS
+            with trio.move_on_after(timeout) as self._look:
                 chunk = await child.read_output()
             if chunk and flow is not None:
                 flow.came(len(chunk), monotonic())
@@ -233,9 +232,9 @@ class CaptureProcess:
                 await trio.sleep(GATHER_SECONDS)  # the rest is on its way, in many small writes
             await self._slow_down()
             if self._early and not self._fragments:
-                key_frame_due = min(key_frame_due, monotonic() + self.patience.start_seconds)
+                key_frame_due = min(key_frame_due, monotonic() + self.timeouts.start_seconds)
                 if monotonic() >= key_frame_due:
-                    key_frame_due += self.patience.start_seconds
+                    key_frame_due += self.timeouts.start_seconds
                     await self._say_waiting()
             if monotonic() >= self._deadline:
                 self._deadline = float("inf")
@@ -243,8 +242,8 @@ class CaptureProcess:
                     await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)
 
     def _sounded(self) -> None:
-        """Sound is here, and no picture has ever been: that is life, but not for long."""
-        now, start = monotonic(), self.patience.start_seconds
+        """Extend the deadline of a start that has brought sound and no frame yet."""
+        now, start = monotonic(), self.timeouts.start_seconds
         if self._sound_since is None:
             self._sound_since = now
         longest = self._sound_since + SOUND_STARTS * start
@@ -254,13 +253,13 @@ class CaptureProcess:
         self._sound_since = None
         if self._deadline == float("inf"):
             return
-        seconds = self.patience.stall_seconds
+        seconds = self.timeouts.stall_seconds
         if not self._fragments:  # it delivers, and a key frame is waited for
-            seconds = max(seconds, self.patience.start_seconds)
+            seconds = max(seconds, self.timeouts.start_seconds)
         self._deadline = monotonic() + seconds
 
     def _may_wait(self, pipes: PipePoller, flow: PipeFlow) -> bool:
-        """Whether neither a start nor an end waits for what comes next, and rounds cost less."""
+        """Whether nobody waits for what comes next, and reading in rounds costs less."""
         usual = self.delivered and self._problem is None and not self.stopping
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
         return calm and pipes.worthwhile and self._deadline != float("inf")
@@ -286,7 +285,7 @@ class CaptureProcess:
         reading.check()
 
     async def _parse(self, chunk: bytes) -> None:
-        """Take what `chunk` completes; others have their turn meanwhile."""
+        """Parse `chunk` in parts, so that other tasks run in between."""
         for start in range(0, len(chunk), TURN_BYTES):
             if start:
                 await trio.lowlevel.checkpoint()
@@ -306,7 +305,7 @@ class CaptureProcess:
             self._described.set()
 
     async def _hand_on_in_turns(self, *, quiet: bool) -> bool:
-        """Hand on what waits, while others have their turns; True if there were pictures in it."""
+        """Deliver what waits, while other tasks run in between; True if there were frames in it."""
         before, pictures, left = self.delivered, 0, -1
         while len(self._waiting) not in (0, left):
             if left >= 0:
@@ -323,7 +322,7 @@ class CaptureProcess:
 
         The first fragments of a live source wait until nothing comes for a moment (`quiet`).
         """
-        live = self.brake is None
+        live = self.throttle is None
         holding = live and not self._fragments and not quiet and not self.stopping
         if holding and self._waiting:
             self._held_since = self._held_since or monotonic()
@@ -343,8 +342,8 @@ class CaptureProcess:
                 self._fragments += event.frames > 0
             else:
                 self._early += event.frames  # no recording begins before a key frame
-            if self.brake is not None:
-                self._ahead = self.brake.ahead_seconds(event, monotonic())
+            if self.throttle is not None:
+                self._ahead = self.throttle.ahead_seconds(event, monotonic())
         if pictures:
             self._progressed()
         elif not self.delivered and not self._early and any(each.runs for each in fragments[:most]):
@@ -354,10 +353,10 @@ class CaptureProcess:
     async def _slow_down(self) -> None:
         """Leave in the pipe what comes too early."""
         if self._ahead > 0 and not self.stopping:
-            self._braked_until = monotonic() + self._ahead
+            self._throttled_until = monotonic() + self._ahead
             with trio.move_on_after(self._ahead):
                 await self._stop.wait()
-            self._braked_until = monotonic()
+            self._throttled_until = monotonic()
             self._progressed()
         self._ahead = 0.0
 
@@ -400,7 +399,7 @@ class CaptureProcess:
         await child.wait()
         ended = monotonic()
         while True:  # what is left in the pipe while it is braked holds it as well
-            left = max(ended, self._braked_until) + REST_SECONDS - monotonic()
+            left = max(ended, self._throttled_until) + REST_SECONDS - monotonic()
             if left <= 0:
                 break
             await trio.sleep(min(left, REST_SECONDS))

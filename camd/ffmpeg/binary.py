@@ -74,7 +74,7 @@ async def find_ffmpeg(configured: Path | None = None) -> FFmpegBinary:
         except _UnusableError as error:
             raise FfmpegMissingError(
                 f"ffmpeg.path: {configured} {error}",
-                "Correct the path, or remove it to have FFmpeg found.",
+                "Correct ffmpeg.path, or remove it to have FFmpeg found.",
             ) from error
     tried = []
     for bundled, find in ((False, _system_path), (True, _bundled_path)):

@@ -1,78 +1,81 @@
-"""How a session's account gets out: entries into the catalog, news to those who listen.
+"""The reports of a session: entries into the index, events for clients, the check of its sum.
 
-Here it is also checked: captured = written + ledgered, at every seal and at the end (I4).
+captured = written + ledgered is checked at every seal and at the end (I4).
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import attrs
 import structlog
 
-from camd.model import Cause, Gap, RecordingEventKind, Segment
-from camd.recording.rules.book import SessionBook
+from camd.clock import monotonic
+from camd.model import Event, Gap, RecordingChanged, RecordingEventKind, Segment, Session
+from camd.recording.rules.ledger import SessionLedger
+from camd.runtime.broadcast import Fanout, Published
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.session")
 
 
-class SessionObserver(Protocol):
-    """Who wants to know how the session goes."""
-
-    async def began(self) -> None:
-        """The first frames are on disk."""
-
-    def failed(self, cause: Cause) -> None:
-        """Storage refused; the recorder waits and tries again."""
-
-    def sealed(self, segment: Segment) -> None:
-        """A segment is final and durable."""
-
-    def news(self, news: RecordingEventKind, filename: str, reason: str = "") -> None:
-        """Something that clients are told."""
-
-
 @attrs.define(eq=False)
 class SessionAccounts:
-    """What one recorder has to say about its session."""
+    """Reports what becomes of one session. `published` changes whenever its status should."""
 
-    book: SessionBook
+    ledger: SessionLedger
     storage: Storage
-    observer: SessionObserver
+    events: Fanout[Event]
+    name_device: Callable[[], str]  # as clients see it at the moment
+    published: Published[Session] = attrs.field(
+        default=attrs.Factory(lambda self: Published(self.snapshot()), takes_self=True), init=False
+    )
+
+    def snapshot(self) -> Session:
+        """Freeze the account as of now."""
+        return self.ledger.snapshot(monotonic())
+
+    def publish(self) -> None:
+        """Publish the account as of now."""
+        self.published.publish(self.snapshot())
+
+    def tell(self, kind: RecordingEventKind, filename: str | None = None, reason: str = "") -> None:
+        """Send an event to clients; by default about the newest file."""
+        name = self._newest_name() if filename is None else filename
+        session = self.snapshot()
+        self.events.publish(RecordingChanged(kind, self.name_device(), session, name, reason))
+        self.published.publish(session)
 
     async def enter(self, gaps: list[Gap]) -> None:
-        """Write entries into the ledger, and tell; a start that is refused leaves none behind."""
-        if gaps and self.book.first_frame_at is not None:
+        """Store entries and send events; a start that is refused leaves none behind."""
+        if gaps and self.ledger.first_frame_at is not None:
             await self.storage.note_gaps(gaps)
             for gap in gaps:
-                self.observer.news(RecordingEventKind.GAP, self._newest_name(), gap.cause.value)
+                self.tell(RecordingEventKind.GAP, reason=gap.cause.value)
 
     async def announce(self, segment: Segment) -> None:
-        """Tell of a file whose first frames are on disk: the session has begun, or goes on."""
+        """Store a segment whose first frames are durable; a later one is a rotation."""
         await self.storage.note_segment(segment)
-        if segment.number == 0:
-            await self.observer.began()
-        else:
-            self.observer.news(RecordingEventKind.ROTATED, segment.filename)
+        if segment.number:
+            self.tell(RecordingEventKind.ROTATED, segment.filename)
 
     def tell_error(self, reason: str) -> None:
-        """Tell of trouble; before the first frame it is in the refusal instead."""
-        if self.book.first_frame_at is not None:
-            self.observer.news(RecordingEventKind.ERROR, self._newest_name(), reason)
+        """Send an error; before the first frame it is in the refusal instead."""
+        if self.ledger.first_frame_at is not None:
+            self.tell(RecordingEventKind.ERROR, reason=reason)
 
     def check(self, undecided: int = 0) -> None:
-        """Say once when the sum is wrong; frames whose fate is undecided are not missing."""
-        book = self.book
-        if wrong := book.audit(undecided):
+        """Report a wrong sum once; frames that are neither written nor lost yet do not count."""
+        ledger = self.ledger
+        if wrong := ledger.audit(undecided):
             log.error(
                 "frames_unaccounted",
-                session=book.session_id,
-                captured=book.frames_captured,
-                written=book.frames_written,
+                session=ledger.session_id,
+                captured=ledger.frames_captured,
+                written=ledger.frames_written,
                 unaccounted=wrong,
             )
             self.tell_error("frames unaccounted for")
 
     def _newest_name(self) -> str:
-        return self.book.segments[-1].filename if self.book.segments else ""
+        return self.ledger.segments[-1].filename if self.ledger.segments else ""

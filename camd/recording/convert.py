@@ -1,7 +1,7 @@
-"""Makes Matroska of a sealed MP4, for those who asked for it.
+"""Convert sealed MP4 segments to Matroska where that was asked for.
 
-The MP4 goes only when the MKV is complete, durable and holds the same packets, byte for byte. What
-a crash cuts short is made again: see `conversions`.
+The MP4 is removed only when the MKV is complete, durable and holds the same packets, byte for
+byte. A conversion that a crash interrupts is made again: see `camd.camera.conversions`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import os
 import re
 import signal
 import stat
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -25,8 +26,9 @@ from camd.clock import now
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.text.args import hash_arguments, remux_arguments
-from camd.model import Segment
+from camd.model import RecordingEventKind, Segment
 from camd.mp4.segment import HASHED_FROM
+from camd.recording.accounts import SessionAccounts
 from camd.runtime.child_process import Child, open_child
 from camd.storage.recovery.file_recovery import part_path
 from camd.storage.rules.naming import candidates, with_extension
@@ -34,9 +36,9 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.remux")
 
-PATIENCE_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 SLOWEST_BYTES_PER_SECOND = 1_000_000  # of a disk for which a large file waits longer
-_MOST_OUTPUT = 64 * 1024  # bytes of a program's words that are kept
+_MOST_OUTPUT = 64 * 1024  # bytes of a program's output that are kept
 _HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
 
 
@@ -50,15 +52,15 @@ async def to_mkv(program: FFmpegBinary, storage: Storage, segment: Segment) -> S
         return None
     storage.converting.add(name)
     source, part = storage.folder / name, part_path(storage.folder, name)
-    patience = PATIENCE_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
+    timeout = TIMEOUT_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
     try:
-        with storage.leased(name), trio.move_on_after(patience):
+        with storage.leased(name), trio.move_on_after(timeout):
             if (made := await _made_before(program, storage, segment, source)) is not None:
                 return await _replace(storage, segment, source, made)
             await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
             made = await _convert(program, storage, segment, source, part)
             return await _replace(storage, segment, source, made)
-        log.error("mkv_failed", file=name, error=f"it took longer than {patience:.0f} s")
+        log.error("mkv_failed", file=name, error=f"it took longer than {timeout:.0f} s")
     except (OSError, Refusal) as error:
         log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
     finally:
@@ -87,7 +89,7 @@ def _forget(part: Path) -> None:
 async def _made_before(
     program: FFmpegBinary, storage: Storage, segment: Segment, source: Path
 ) -> Segment | None:
-    """Take over a whole MKV that the last life of the daemon had made, and not noted."""
+    """Adopt a complete MKV that was made before the daemon ended, and not noted."""
     name = with_extension(segment.filename, "mkv")
     path = storage.folder / name
     if not await storage.on_disk(path.exists) or await storage.knows(name):
@@ -133,7 +135,7 @@ async def _packets(program: FFmpegBinary, path: Path) -> list[str]:
 
 
 async def _run(arguments: Sequence[str]) -> bytes:
-    """Run a child that cannot outlive the daemon; return the end of what it wrote to stdout.
+    """Run a process that cannot outlive the daemon; return the end of what it wrote to stdout.
 
     Raises OSError with its last words when it fails.
     """
@@ -195,3 +197,62 @@ def _described(segment: Segment, path: Path) -> Segment:
     return attrs.evolve(
         segment, filename=path.name, size_bytes=size, sha256=digest.hexdigest(), modified=now()
     )
+
+
+# --- The conversions of one running session.
+
+SHUTDOWN_SECONDS = 5.0  # for conversions at the end of the service: they are made again
+
+
+@attrs.define(eq=False)
+class SessionConversions:
+    """Converts a session's segments beside the recording. `convert` None: they stay as they are."""
+
+    accounts: SessionAccounts
+    convert: Callable[[Segment], Awaitable[Segment | None]] | None
+    _sealed: deque[Segment] = attrs.field(factory=deque, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+    _timeout: float = attrs.field(default=float("inf"), init=False)  # seconds
+    _running: list[trio.CancelScope] = attrs.field(factory=list, init=False)
+
+    def add(self, segment: Segment) -> None:
+        """Convert a sealed segment soon."""
+        if self.convert is not None:
+            self._sealed.append(segment)
+            self._changed.set()
+
+    def close(self) -> None:
+        """Let `serve` return when everything that was added is converted."""
+        self._closed = True
+        self._changed.set()
+
+    def hurry(self) -> None:
+        """The service ends: what takes long is left for the next start."""
+        self._timeout = SHUTDOWN_SECONDS
+        for scope in self._running:
+            scope.deadline = min(scope.deadline, trio.current_time() + SHUTDOWN_SECONDS)
+
+    async def serve(self) -> None:
+        """Convert what is added, all segments at the same time, until `close` is called."""
+        async with trio.open_nursery() as nursery:
+            while self._sealed or not self._closed:
+                while self._sealed:
+                    nursery.start_soon(self._convert_one, self._sealed.popleft())
+                if not self._closed:
+                    self._changed = trio.Event()
+                    await self._changed.wait()
+
+    async def _convert_one(self, segment: Segment) -> None:
+        assert self.convert is not None
+        converted = None
+        with trio.move_on_after(self._timeout) as scope:
+            self._running.append(scope)
+            converted = await self.convert(segment)
+        self._running.remove(scope)
+        if converted is not None:
+            self.accounts.ledger.replace(converted)
+        elif not scope.cancelled_caught:
+            self.accounts.tell(
+                RecordingEventKind.ERROR, segment.filename, "conversion failed; the MP4 stays"
+            )

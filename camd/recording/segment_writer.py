@@ -1,4 +1,4 @@
-"""The segment that a session is writing now, and what is known of it."""
+"""The segment that a session is writing now: created, appended to, split, sealed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.segment import SegmentIndex
 from camd.mp4.segment_metadata import SegmentMetadata
-from camd.recording.rules.book import OLDEST_FIRST_FRAME_SECONDS, SessionBook
+from camd.recording.rules.ledger import OLDEST_FIRST_FRAME_SECONDS, SessionLedger
 from camd.storage.rules.naming import candidates
 from camd.storage.segment_file import FileHarm, SegmentFile
 from camd.storage.space import SpaceMonitor
@@ -27,7 +27,7 @@ log = structlog.get_logger("camd.recorder")
 
 @attrs.frozen
 class Beginning:
-    """What a file begins with: `first` starts with a key frame, which was there at `start`."""
+    """What a file begins with: `first` starts with a key frame, which arrived at `start`."""
 
     identity: str
     init: Init
@@ -38,13 +38,13 @@ class Beginning:
 
 @attrs.frozen
 class SegmentWriter:
-    """One growing file, its place in the session, and where it begins."""
+    """One growing file, its place in the session, and its start."""
 
     file: SegmentFile
     camera_id: CameraId
     session_id: SessionId
     number: int
-    begin_seconds: float  # decode time of its first frame in the child's stream
+    begin_seconds: float  # decode time of its first frame in the stream of the capture
     start: datetime
 
     @property
@@ -59,7 +59,7 @@ class SegmentWriter:
 
     @property
     def bytes_per_second(self) -> float:
-        """How fast it grows in media time; 0 while it is empty."""
+        """Its size per second of media; 0 while it is empty."""
         seconds = self.file.index.duration_seconds
         return self.file.size_bytes / seconds if seconds > 0 else 0.0
 
@@ -108,7 +108,7 @@ class SegmentWriter:
     async def seal(self, storage: Storage) -> OSError | None:
         """Seal and close the file; return why that failed: it is closed all the same, and plays.
 
-        Waits for the disk. On a full one the guard's reserve makes room. Where the file may not
+        Waits for the disk. On a full one the reserve makes room. Where the file may not
         become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
         """
         try:
@@ -121,7 +121,7 @@ class SegmentWriter:
         return None
 
     async def settle(self, storage: Storage, harm: FileHarm) -> Segment:
-        """Close a file that others have done something to, and describe what is left of it.
+        """Close a file that another program removed, moved or cut; describe what is left of it.
 
         What was moved is sealed where it is; what was cut short, if anything whole is left.
         Waits for the disk.
@@ -155,7 +155,7 @@ class SegmentWriter:
     async def split(
         self,
         storage: Storage,
-        book: SessionBook,
+        ledger: SessionLedger,
         init: Init,
         number: int,
         harm: FileHarm | None = None,
@@ -179,7 +179,7 @@ class SegmentWriter:
             before = file.index_before(mark) if mark else None
             start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
             identity = file.index.metadata.identity
-            moved = _create(storage, book, Beginning(identity, init, first, start, number))
+            moved = _create(storage, ledger, Beginning(identity, init, first, start, number))
             try:
                 moved.file.append(rest)
                 moved.file.sync()
@@ -219,22 +219,24 @@ class SegmentWriter:
             self.file.seal()
 
 
-async def open_segment(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
+async def open_segment(
+    storage: Storage, ledger: SessionLedger, beginning: Beginning
+) -> SegmentWriter:
     """Create the file with the fragment that it begins with; durable.
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
-    return await storage.on_disk(lambda: _create(storage, book, beginning))
+    return await storage.on_disk(lambda: _create(storage, ledger, beginning))
 
 
-def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> SegmentWriter:
+def _create(storage: Storage, ledger: SessionLedger, beginning: Beginning) -> SegmentWriter:
     first, start, number = beginning.first, beginning.start, beginning.number
     age = (now() - start).total_seconds()
-    oldest = OLDEST_FIRST_FRAME_SECONDS + book.wish.preroll_seconds
-    story = SegmentMetadata(
-        camera_id=book.camera_id,
+    oldest = OLDEST_FIRST_FRAME_SECONDS + ledger.request.preroll_seconds
+    metadata = SegmentMetadata(
+        camera_id=ledger.camera_id,
         identity=beginning.identity,
-        session_id=book.session_id,
+        session_id=ledger.session_id,
         number=number,
         start_micros=to_unix_micros(start),
         monotonic_start=monotonic() - min(max(0.0, age), oldest),
@@ -242,8 +244,10 @@ def _create(storage: Storage, book: SessionBook, beginning: Beginning) -> Segmen
         synchronised=synchronised(),
         software=f"camd {__version__}",
     )
-    index = SegmentIndex(beginning.init, first, story)
-    taken = {segment.filename for segment in book.segments}  # also what was taken away
-    names = (name for name in candidates(book.camera_id, start) if name not in taken)
+    index = SegmentIndex(beginning.init, first, metadata)
+    taken = {segment.filename for segment in ledger.segments}  # also what was taken away
+    names = (name for name in candidates(ledger.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
-    return SegmentWriter(file, book.camera_id, book.session_id, number, first.start_seconds, start)
+    return SegmentWriter(
+        file, ledger.camera_id, ledger.session_id, number, first.start_seconds, start
+    )

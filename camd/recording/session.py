@@ -1,29 +1,42 @@
-"""The session that a camera is recording now: its tasks, its clock, and who waits for it."""
+"""One recording session, from the reservation of space to the receipt.
+
+`RecordingSession.run` is the whole course of a session. Its camera starts it, tells it how the
+capture goes (`capture_changed`) and when to end (`end`), and hears of it by `accounts.published`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import attrs
 import structlog
 import trio
 
-from camd.capture.consumer import CaptureEnded, CaptureQueue, EndOfInput
+from camd.capture.consumer import CaptureEnded, EndOfInput, LosslessQueue
+from camd.capture.hub import Attachment, StreamHub
 from camd.clock import monotonic, now
-from camd.errors import RECORDING_FAILED, STORAGE_CRITICAL, Refusal
+from camd.errors import (
+    RECORDING_FAILED,
+    SOURCE_UNAVAILABLE,
+    STORAGE_CRITICAL,
+    UNSUPPORTED,
+    Refusal,
+)
 from camd.model import (
     Cause,
     Problem,
     RecordingEventKind,
-    Segment,
     SegmentState,
     Session,
     SessionState,
 )
-from camd.recording.rules.book import SessionBook
+from camd.model.problems import STALLED
+from camd.recording.accounts import SessionAccounts
+from camd.recording.convert import SessionConversions
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK, judge_health
+from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.writer import SessionWriter
 from camd.runtime.actor import Ask
@@ -32,11 +45,13 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.session")
 
-SHUTDOWN = "shutdown"  # why a session ended that the next life of the daemon continues
+SHUTDOWN = "shutdown"  # the session ended with the daemon; the next start continues it
 INTERRUPTED = "interrupted"  # the same, when the daemon failed or was ended at once
+INTERNAL_ERROR = "internal_error"  # the session ended because camd itself failed
 TICK_SECONDS = 1.0
-CLOSE_SECONDS = 5.0  # for the session's row in the catalog
-CONVERSION_SECONDS = 5.0  # for conversions at the end of the service: they are made again
+DRAIN_SECONDS = 4.0  # for frames in flight at a stop; then the session ends with what there is
+CUT_SHORT_SECONDS = 5.0  # for what is queued when the task is interrupted
+CLOSE_SECONDS = 5.0  # for the session's row in the index
 DURABILITY_SECONDS: dict[str, float | None] = {
     "1s": 1.0,
     "5s": 5.0,
@@ -45,81 +60,212 @@ DURABILITY_SECONDS: dict[str, float | None] = {
 }
 
 
-# --- what a session reports to its camera -------------------------------------------------
-
-
 @attrs.frozen
-class SessionAdmitted:
-    """Storage has promised room; frames may come."""
+class SessionSettings:
+    """The configuration of a session, as it was when it began."""
 
-    active: RecordingSession
-
-
-@attrs.frozen
-class SessionBegan:
-    """The first frames are on disk."""
-
-    active: RecordingSession
-
-
-@attrs.frozen
-class SessionOver:
-    """Everything is sealed and ledgered; nothing of the session runs any more."""
-
-    active: RecordingSession
-
-
-@attrs.frozen
-class SessionChanged:
-    """Its health, its state or its newest file is another one."""
-
-    active: RecordingSession
-
-
-@attrs.frozen
-class DurationElapsed:
-    """The duration that was asked for is over."""
-
-    active: RecordingSession
-
-
-SessionReport = SessionAdmitted | SessionBegan | SessionOver | SessionChanged | DurationElapsed
-Reporter = Callable[[SessionReport], Awaitable[None]]
-Finished = Callable[[Segment], Awaitable[Segment | None]]
+    progress_seconds: float  # between two events that report its progress
+    sync_seconds: float | None  # None: only when a segment is sealed
+    stall_seconds: float  # for which a camera may deliver nothing
+    resumable: bool  # the next start of the daemon continues it
 
 
 @attrs.define(eq=False)
 class RecordingSession:
-    """One running session. Its camera decides; this carries out and reports."""
+    """A session that runs, or is about to. Its camera decides when it ends."""
 
-    book: SessionBook
-    queue: CaptureQueue
+    ledger: SessionLedger
+    queue: LosslessQueue
+    hub: StreamHub
     storage: Storage
-    report: Reporter
-    tell: Teller
-    convert: Finished | None  # makes the file that was asked for out of a sealed MP4
-    progress_seconds: float
-    sync_seconds: float | None
-    end_on_storage_error: bool
-    resumable: bool
-    stall_seconds: float = 0.0  # so long a camera may be silent
-    recorder: SessionWriter = attrs.field(init=False)
-    refusal: Refusal | None = attrs.field(default=None, init=False)
-    ending: bool = attrs.field(default=False, init=False)
-    admitted: bool = attrs.field(default=False, init=False)  # storage has promised room
+    accounts: SessionAccounts
+    writer: SessionWriter
+    conversions: SessionConversions
+    settings: SessionSettings
+    expected_bytes_per_second: float
+    over: bool = attrs.field(default=False, init=False)  # sealed, noted, and detached
+    begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # durable frames, or none ever
+    _capture_problem: Problem | None = attrs.field(default=None, init=False)
+    _end: trio.Event = attrs.field(factory=trio.Event, init=False)  # it is to end
+    _clock: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _published: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
+    _attachment: Attachment | None = attrs.field(default=None, init=False)
+    _refusal: Refusal | None = attrs.field(default=None, init=False)
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)
     _stops: list[Ask[Any]] = attrs.field(factory=list, init=False)
-    _reported: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
-    _clock: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _conversions: list[trio.CancelScope] = attrs.field(factory=list, init=False)
-    _patience: float = attrs.field(default=float("inf"), init=False)  # for a conversion, seconds
-    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
-    # --- who waits ---
+    # --- the course of a session ---
+
+    async def run(self) -> None:
+        """Reserve space, write until the end, seal, and answer; nothing runs afterwards."""
+        since = self.ledger.started - timedelta(seconds=self.ledger.request.preroll_seconds)
+        async with self.hub.attach(self.queue, since=since, needs_capture=False) as attachment:
+            self._attachment = attachment  # before there is space: what comes meanwhile is kept
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._finish_when_ended, attachment)
+                if await self._reserve():
+                    await self._record(attachment, nursery)
+                nursery.cancel_scope.cancel()
+        self.over = True
+        self.begun.set()
+        self._answer(self._starts)
+        self._answer(self._stops)
+        if self.ledger.segments:
+            self.accounts.tell(RecordingEventKind.STOPPED, reason=self.ledger.reason)
+
+    async def _reserve(self) -> bool:
+        """Reserve space. A session that goes on had some; when there is none now, it waits."""
+        space, session_id, need = self.storage.space, self.ledger.session_id, self._need()
+        if self.ledger.first_frame_at is not None:
+            space.reserve(session_id, need.bytes)
+            return True
+        try:
+            admission = await space.admit(session_id, need)
+        except Refusal as refusal:
+            self._refusal = refusal
+            return False
+        self.ledger.warnings += admission.warnings
+        self.ledger.fits_seconds = admission.fits_seconds
+        return True
+
+    async def _record(self, attachment: Attachment, nursery: trio.Nursery) -> None:
+        """Write to the end of the input, convert what is sealed, and close the account."""
+        if not (self.ending or self.queue.finished):
+            attachment.need_capture()
+        try:
+            async with trio.open_nursery() as writing:
+                writing.start_soon(self.conversions.serve)
+                await self._begin()
+                if self.ledger.segments:
+                    nursery.start_soon(self._keep_time)
+                await self.writer.write_rest()
+                self.conversions.close()
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(CUT_SHORT_SECONDS):
+                await self.writer.cut_short()
+            self.storage.space.release(self.ledger.session_id)
+            self._clock.cancel()
+            with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
+                await self._close_ledger()
+
+    async def _begin(self) -> None:
+        """Write the first frames and answer; a session that is continued has begun already."""
+        if self.ledger.segments:
+            return
+        await self.writer.write_beginning()
+        if self.ledger.segments:
+            self.ledger.healthy = self.ledger.durable_at is not None
+            await self.storage.note_session(self.snapshot())
+            self.begun.set()
+            self._answer(self._starts)
+            self.accounts.tell(RecordingEventKind.STARTED, self.ledger.segments[0].filename)
+
+    async def _finish_when_ended(self, attachment: Attachment) -> None:
+        """Once the session is to end, take the frames in flight, but do not wait for ever."""
+        await self._end.wait()
+        attachment.finish()
+        await trio.sleep(DRAIN_SECONDS)
+        problem = self._capture_problem or STALLED
+        self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
+        self.queue.put(EndOfInput())
+
+    async def _close_ledger(self) -> None:
+        ledger = self.ledger
+        if ledger.until is None:
+            ledger.end_for(INTERRUPTED, now())
+        ledger.ended, ledger.state = now(), SessionState.ENDED
+        if ledger.segments:
+            ledger.ended = ledger.segments[-1].end
+            await self._look_hashes_up()
+            await self.storage.note_session(self._final())
+        self.accounts.check()
+
+    async def _look_hashes_up(self) -> None:
+        """Complete the account of segments that were recovered: their hashes came later."""
+        for segment in self.ledger.segments:
+            if segment.sha256 is None and segment.state is SegmentState.SEALED:
+                with suppress(Refusal):
+                    self.ledger.replace((await self.storage.recording(segment.filename))[0])
+
+    def _final(self) -> Session:
+        """What is stored of the session: one that ended with the daemon is to be continued."""
+        session = self.snapshot()
+        if self.settings.resumable and session.reason in (SHUTDOWN, INTERRUPTED):
+            return attrs.evolve(session, state=SessionState.WAITING, end=None)
+        return session
+
+    def _need(self) -> SpaceNeed:
+        """The space that the session needs: one that goes on needs it for the rest of its time."""
+        request, seconds = self.ledger.request, None
+        preroll = request.preroll_seconds
+        if request.duration is not None:
+            seconds = request.duration.total_seconds()
+        if self.ledger.first_frame_at is not None:
+            elapsed = monotonic() - self.ledger.first_frame_at
+            seconds = None if seconds is None else max(0.0, seconds + preroll - elapsed)
+            preroll = 0.0
+        rate = self.hub.bytes_per_second or self.expected_bytes_per_second
+        return SpaceNeed(rate, seconds, preroll, self.writer.rotation.max_seconds)
+
+    # --- what its camera tells it ---
+
+    @property
+    def ending(self) -> bool:
+        """Whether the session was told to end."""
+        return self._end.is_set()
+
+    @property
+    def awaits_key_frame(self) -> bool:
+        """Whether frames come, and none can be recorded before the next key frame."""
+        return self._attachment is not None and self._attachment.awaits_key_frame
+
+    def snapshot(self) -> Session:
+        """The account as of now."""
+        return self.accounts.snapshot()
+
+    def end(self, reason: str, *, hurry: bool = False) -> None:
+        """End with the frames that were captured until now; `run` does the rest.
+
+        With `hurry`, conversions that take long are left for the next start of the daemon.
+        """
+        if hurry:
+            self.conversions.hurry()
+        if not self.ending:
+            self.ledger.end_for(reason, self.hub.look_at_clock())
+            self._end.set()
+
+    def use_rotation(self, rotation: Rotation) -> None:
+        """Begin segments as the configuration says now."""
+        self.writer.rotation = rotation
+
+    def capture_changed(self, problem: Problem | None, *, failed: bool) -> None:
+        """Take the problem of the capture; when that failed, a session that has not begun is
+        refused, and one that has waits for the next capture."""
+        self._capture_problem = problem
+        starting = self.ledger.state is SessionState.STARTING and not self.ending
+        if failed and problem is not None and starting:
+            self.refuse(refusal_for(problem, self.ledger.camera_id))
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Give up before the first frame."""
+        self._refusal = self._refusal or refusal
+        self.queue.put(EndOfInput())
+
+    def crashed(self) -> None:
+        """The camera failed: `run` was cancelled, and could not know why."""
+        ledger = self.ledger
+        ledger.ended = ledger.ended or now()
+        ledger.state, ledger.reason = SessionState.ENDED, INTERNAL_ERROR
+        if ledger.segments:
+            self.storage.note_session_soon(self.snapshot())
+        self.storage.space.release(ledger.session_id)
+        self.accounts.tell(RecordingEventKind.ERROR, filename="", reason=INTERNAL_ERROR)
+
+    # --- who waits for an answer ---
 
     def join(self, ask: Ask[Any]) -> None:
-        """Answer `ask` as soon as frames are on disk."""
-        if self.book.first_frame_at is None:
+        """Answer `ask` as soon as frames are durable."""
+        if self.ledger.first_frame_at is None:
             self._starts.append(ask)
         else:
             ask.answer(self.snapshot())
@@ -128,198 +274,79 @@ class RecordingSession:
         """Answer `ask` when everything is sealed."""
         self._stops.append(ask)
 
-    def answer_starts(self) -> None:
-        """Tell everybody who waits for the first frames that they are there."""
-        self._answer(self._starts)
-
-    def answer_all(self) -> None:
-        """Tell everybody who still waits how it ended."""
-        self._answer(self._starts)
-        self._answer(self._stops)
-
     def _answer(self, asks: list[Ask[Any]]) -> None:
         session = self.snapshot()
         for ask in asks:
             if session.segments:
                 ask.answer(session)
             else:
-                ask.refuse(self.refusal or self._nothing())
+                ask.refuse(self._why_nothing())
         asks.clear()
 
-    def _nothing(self) -> Refusal:
+    def _why_nothing(self) -> Refusal:
+        if self._refusal is not None:
+            return self._refusal
+        camera_id, cause = self.ledger.camera_id, self.writer.refused_by
+        if cause is not None:
+            kind = STORAGE_CRITICAL if cause is Cause.STORAGE_FULL else RECORDING_FAILED
+            facts = space_facts(self.storage.status)
+            return Refusal(kind, camera_id=camera_id, cause=cause.value, **facts)
         return Refusal(
             RECORDING_FAILED,
             "The recording ended before its first frame",
-            camera_id=self.book.camera_id,
-            cause=self.book.reason or "stopped",
+            camera_id=camera_id,
+            cause=self.ledger.reason or "stopped",
         )
 
-    def snapshot(self) -> Session:
-        """The account as of now."""
-        return self.book.snapshot(monotonic())
+    # --- its time and its health ---
 
-    # --- its life ---
-
-    async def run(self, bytes_per_second: float, rotation: Rotation) -> None:
-        """Get room, record until the queue is finished, convert, and report the end."""
-        space, session_id = self.storage.space, self.book.session_id
-        need = self._need(bytes_per_second, rotation)
-        try:
-            if self.book.first_frame_at is None:
-                admission = await space.admit(session_id, need)
-                self.book.warnings += admission.warnings
-                self.book.fits_seconds = admission.fits_seconds
-            else:  # it was admitted once; when there is no room now, it waits
-                space.reserve(session_id, need.bytes)
-        except Refusal as refusal:
-            self.refusal = refusal
-        else:
-            await self.report(SessionAdmitted(self))
-            try:
-                async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
-                    await self.recorder.record()
-            finally:
-                space.release(session_id)
-                self._clock.cancel()
-                with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
-                    await self._close_book()
-        await self.report(SessionOver(self))
-
-    def _need(self, bytes_per_second: float, rotation: Rotation) -> SpaceNeed:
-        """Say what room the session needs: one that goes on needs what is left of its time."""
-        wish, seconds = self.book.wish, None
-        preroll = wish.preroll_seconds
-        if wish.duration is not None:
-            seconds = wish.duration.total_seconds()
-        if self.book.first_frame_at is not None:
-            elapsed = monotonic() - self.book.first_frame_at
-            seconds = None if seconds is None else max(0.0, seconds + preroll - elapsed)
-            preroll = 0.0
-        return SpaceNeed(bytes_per_second, seconds, preroll, rotation.max_seconds)
-
-    async def _close_book(self) -> None:
-        book = self.book
-        if book.until is None:
-            book.end_for(INTERRUPTED, now())
-        book.ended, book.state = now(), SessionState.ENDED
-        if book.segments:
-            book.ended = book.segments[-1].end
-            await self._look_hashes_up()
-            await self.storage.note_session(self._final())
-        self.recorder.accounts.check()
-
-    async def _look_hashes_up(self) -> None:
-        """Complete the account of files that were recovered: their hashes came later."""
-        for segment in self.book.segments:
-            if segment.sha256 is None and segment.state is SegmentState.SEALED:
-                with suppress(Refusal):
-                    self.book.replace((await self.storage.recording(segment.filename))[0])
-
-    def _final(self) -> Session:
-        """What is kept of the session: one that only the daemon's end ends is to be continued."""
-        session = self.snapshot()
-        if self.resumable and session.reason in (SHUTDOWN, INTERRUPTED):
-            return attrs.evolve(session, state=SessionState.WAITING, end=None)
-        return session
-
-    def finish(self) -> None:
-        """Nothing more will come: write what is queued, and seal."""
-        self.queue.put(EndOfInput())
-
-    def give_up_waiting(self, problem: Problem) -> None:
-        """Finish without the frames that were in flight; the ledger has them, and `problem`."""
-        self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
-        self.finish()
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Give up before the first frame."""
-        self.refusal = self.refusal or refusal
-        self.finish()
-
-    async def keep_time(self) -> None:
+    async def _keep_time(self) -> None:
         """Watch the session's health, report progress, and end it when its time is up."""
-        assert self.book.first_frame_at is not None
-        limit, end = self.book.wish.duration, float("inf")
-        if limit is not None:  # pre-roll comes on top
-            preroll = min(self.book.wish.preroll_seconds, self.book.preroll_seconds)
-            end = self.book.first_frame_at + limit.total_seconds() + preroll
-        progress_at = monotonic() + self.progress_seconds
+        end, progress_at = self._end_due(), monotonic() + self.settings.progress_seconds
         with self._clock:
             while monotonic() < end:
                 due = min(end, progress_at) - monotonic()
                 await trio.sleep(min(TICK_SECONDS, max(0.0, due)))
-                await self._look_after_health()
+                self._look_after_health()
                 if monotonic() >= progress_at:
-                    progress_at += self.progress_seconds
-                    self.news(RecordingEventKind.PROGRESS, self._newest_name())
-            await self.report(DurationElapsed(self))
+                    progress_at += self.settings.progress_seconds
+                    self.accounts.tell(RecordingEventKind.PROGRESS)
+            self.end("duration")
 
-    async def _look_after_health(self) -> None:
-        """I7: "recording" is said only while bytes become durable; say what is the case."""
-        book = self.book
+    def _end_due(self) -> float:
+        """When the duration that was asked for is over, in monotonic seconds."""
+        ledger, limit = self.ledger, self.ledger.request.duration
+        assert ledger.first_frame_at is not None
+        if limit is None:
+            return float("inf")
+        preroll = min(ledger.request.preroll_seconds, ledger.preroll_seconds)  # comes on top
+        return ledger.first_frame_at + limit.total_seconds() + preroll
+
+    def _look_after_health(self) -> None:
+        """Say "recording" only while bytes become durable (I7)."""
+        ledger = self.ledger
         health = judge_health(
-            *(book.written_at, book.durable_at, self.sync_seconds),
-            *(monotonic(), self.stall_seconds),
+            *(ledger.written_at, ledger.durable_at, self.settings.sync_seconds),
+            *(monotonic(), self.settings.stall_seconds),
         )
-        book.healthy = health.good
-        if not health.written and book.state is SessionState.RECORDING:
-            disk = self.queue.waiting_bytes > 0  # pictures are there, and are not taken
-            book.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
-        if (news := (book.state, book.healthy)) != self._reported:
-            self._reported = news
-            await self.report(SessionChanged(self))
-
-    def _newest_name(self) -> str:
-        return self.book.segments[-1].filename if self.book.segments else ""
-
-    # --- what the recorder says ---
-
-    async def began(self) -> None:
-        """The first frames are on disk."""
-        self.book.healthy = self.book.durable_at is not None
-        await self.storage.note_session(self.snapshot())
-        await self.report(SessionBegan(self))
-
-    def failed(self, cause: Cause) -> None:
-        """Storage refused: a session that has not begun is refused; others wait, or end."""
-        if self.book.first_frame_at is None:
-            kind = STORAGE_CRITICAL if cause is Cause.STORAGE_FULL else RECORDING_FAILED
-            facts = space_facts(self.storage.status)
-            self.refuse(Refusal(kind, camera_id=self.book.camera_id, cause=cause.value, **facts))
-        elif self.end_on_storage_error:
-            self.book.end_for(cause.value, now())
-            self.finish()
-
-    def news(self, news: RecordingEventKind, filename: str, reason: str = "") -> None:
-        """Something that clients are told."""
-        self.tell(self, news, filename, reason)
-
-    def sealed(self, segment: Segment) -> None:
-        """A segment is final: convert it where another format was asked for."""
-        if self.convert is not None:
-            assert self._nursery is not None
-            self._nursery.start_soon(self._convert, segment)
-
-    def hurry(self) -> None:
-        """The service ends: what takes long to convert is converted after the next start."""
-        self._patience = CONVERSION_SECONDS
-        for scope in self._conversions:
-            scope.deadline = min(scope.deadline, trio.current_time() + CONVERSION_SECONDS)
-
-    async def _convert(self, segment: Segment) -> None:
-        assert self.convert is not None
-        converted = None
-        with trio.move_on_after(self._patience) as scope:
-            self._conversions.append(scope)
-            converted = await self.convert(segment)
-        self._conversions.remove(scope)
-        if converted is not None:
-            self.book.replace(converted)
-        elif not scope.cancelled_caught:
-            self.news(
-                RecordingEventKind.ERROR, segment.filename, "conversion failed; the MP4 stays"
-            )
+        ledger.healthy = health.good
+        if not health.written and ledger.state is SessionState.RECORDING:
+            disk = self.queue.waiting_bytes > 0  # frames are there, and are not written
+            ledger.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
+        if (status := (ledger.state, ledger.healthy)) != self._published:
+            self._published = status
+            self.accounts.publish()
 
 
-Teller = Callable[[RecordingSession, RecordingEventKind, str, str], None]
+def refusal_for(problem: Problem, camera_id: str) -> Refusal:
+    """Say to the caller of a start why the camera does not deliver."""
+    kind = UNSUPPORTED if problem.possible else SOURCE_UNAVAILABLE
+    facts = {"possible": list(problem.possible)} if problem.possible else {}
+    return Refusal(
+        kind,
+        problem.message,
+        suggestion=problem.suggestion,
+        camera_id=camera_id,
+        cause=problem.kind,
+        **facts,
+    )

@@ -1,7 +1,7 @@
-"""Turns what one camera delivers into the files of one session, and accounts for every frame.
+"""Write what one camera delivers into the segments of one session, and count every frame.
 
-One task per session. It never drops anything by itself: what it cannot write goes into the
-ledger (I4), and it says "recording" only while bytes become durable (I7).
+The writer drops nothing by itself: what it cannot write goes into the gap ledger (I4), and the
+session is called "recording" only while bytes become durable (I7).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,
-    CaptureQueue,
     ClockFound,
     ClockStepped,
     EndOfInput,
+    LosslessQueue,
     QueueItem,
     QueueOverflowed,
 )
@@ -28,11 +28,10 @@ from camd.model import Cause, Gap, RecordingEventKind, Segment, SegmentState
 from camd.mp4.fragments import Init
 from camd.mp4.h26x.reheader import one_file
 from camd.mp4.segment import SegmentError
-from camd.recording.accounts import SessionAccounts, SessionObserver
-from camd.recording.rules.book import FrameLoss, SessionBook
-from camd.recording.rules.drops import DropDetector
+from camd.recording.accounts import SessionAccounts
+from camd.recording.convert import SessionConversions
 from camd.recording.rules.durability import WriteBackoff
-from camd.recording.rules.ledger import GapLedger, ResumePoint
+from camd.recording.rules.ledger import FrameLoss, GapLedger, SessionLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.segment_writer import Beginning, SegmentWriter, open_segment
 from camd.storage.rules.levels import SpaceNeed
@@ -41,78 +40,71 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.recorder")
 
-CUT_SHORT_SECONDS = 5.0
-
 
 @attrs.define(eq=False)
 class SessionWriter:
     """One session's writer. `rotation` may be replaced while it runs."""
 
     identity: str
-    book: SessionBook
-    queue: CaptureQueue
+    ledger: SessionLedger
+    queue: LosslessQueue
     storage: Storage
-    observer: SessionObserver
+    accounts: SessionAccounts
+    conversions: SessionConversions
     rotation: Rotation
     sync_seconds: float | None  # None: only when a segment is sealed
-    holes: DropDetector = attrs.field(factory=DropDetector)
+    end_on_storage_error: bool
+    _gaps: GapLedger
     _init: Init | None = attrs.field(default=None, init=False)
     _open: SegmentWriter | None = attrs.field(default=None, init=False)
-    _number: int = attrs.field(default=0, init=False)
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    _brake: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
-    _ledger: GapLedger = attrs.field(init=False)
-    accounts: SessionAccounts = attrs.field(init=False)
+    _backoff: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
     _finishing: bool = attrs.field(default=False, init=False)
-    _done: bool = attrs.field(default=False, init=False)
+    done: bool = attrs.field(default=False, init=False)  # everything is sealed and ledgered
+    refused_by: Cause | None = attrs.field(default=None, init=False)  # before the first frame
 
-    def __attrs_post_init__(self) -> None:
-        self._ledger = GapLedger(self.book, self.holes)
-        self.accounts = SessionAccounts(self.book, self.storage, self.observer)
+    async def write_beginning(self) -> None:
+        """Write until the first frames are durable, or the input is over."""
+        while not (self._finishing or self.ledger.segments):
+            await self._write_next()
 
-    def resume(self, there: ResumePoint) -> None:
-        """Continue a session with segments: the time since the newest one is `daemon_down`.
-
-        Unless the ledger has some of it: a kill may come between an entry and the next frame.
-        """
-        self._number = self.book.segments[-1].number + 1
-        self._ledger.resume(there.until, there.moved, exact=there.exact)
-
-    async def record(self) -> None:
-        """Write until Finish comes out of the queue; then everything is sealed and ledgered.
-
-        When it is cut short, by a bug elsewhere or a second signal, what is queued is written
-        and sealed all the same, within a few seconds.
-        """
-        try:
-            await self._record()
-        finally:
-            if not self._done:
-                with trio.CancelScope(shield=True), trio.move_on_after(CUT_SHORT_SECONDS):
-                    await self._cut_short()
-
-    async def _record(self) -> None:
+    async def write_rest(self) -> None:
+        """Write until the input is over; then seal, and ledger what is missing."""
         while not self._finishing:
-            item: QueueItem | None = None
-            with trio.move_on_after(self._until_sync()):
-                item = await self.queue.get()
-            if isinstance(item, EndOfInput):
-                self._finishing = True
-            elif item is None:
-                await self._sync()
-            else:
-                await self._take(item)
-        await self.accounts.enter(self._ledger.source_over())
+            await self._write_next()
+        await self.accounts.enter(self._gaps.capture_over())
         await self._seal()
-        await self.accounts.enter(self._ledger.finish(self.book.until or now()))
-        self._done = True
+        await self.accounts.enter(self._gaps.finish(self.ledger.until or now()))
+        self.done = True
 
-    async def _cut_short(self) -> None:
-        """Account for the fragment that was in hand, then finish as usual."""
-        if self._ledger.lose_in_hand(now(), "was interrupted"):
+    async def cut_short(self) -> None:
+        """Write and seal what is queued, when the task was interrupted before it was done.
+
+        Frames that were being written at that moment go into the ledger.
+        """
+        if self.done:
+            return
+        if self._gaps.lose_in_hand(now(), "was interrupted"):
             await self._seal()
         self.queue.put(EndOfInput())
-        await self._record()
+        await self.write_rest()
+
+    async def _write_next(self) -> None:
+        """Take the next item, or sync when none comes in time."""
+        item: QueueItem | None = None
+        with trio.move_on_after(self._until_sync()):
+            item = await self.queue.get()
+        if isinstance(item, EndOfInput):
+            self._finishing = True
+        elif item is None:
+            await self._sync()
+        else:
+            await self._take(item)
+
+    @property
+    def _number(self) -> int:
+        """The number of the next segment."""
+        return self.ledger.segments[-1].number + 1 if self.ledger.segments else 0
 
     async def _take(self, item: QueueItem) -> None:
         match item:
@@ -120,33 +112,33 @@ class SessionWriter:
                 self._init = init
             case CapturedFragment():
                 self._init = item.init or self._init
-                if self.book.segments or self._began_with(item):
-                    self._ledger.took(item.fragment.frames)
+                if self.ledger.segments or self._began_with(item):
+                    self._gaps.took(item.fragment.frames)
                     await self._capture(item)
             case QueueOverflowed(start, end, frames):
-                self._ledger.took(frames)
+                self._gaps.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"
-                self._ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
-                await self.accounts.enter(self._ledger.settle_losses())
+                self._gaps.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
+                await self.accounts.enter(self._gaps.settle_losses())
             case ClockFound(by, moment):
-                await self.accounts.enter(self.book.clock_set(by, moment))
+                await self.accounts.enter(self.ledger.clock_set(by, moment))
             case ClockStepped(by, moment):
-                await self.accounts.enter(self._ledger.set_clock(by, moment))
+                await self.accounts.enter(self._gaps.set_clock(by, moment))
             case CaptureEnded():
-                await self.accounts.enter(self._ledger.source_over())
+                await self.accounts.enter(self._gaps.capture_over())
                 await self._seal()
-                await self.accounts.enter(self._ledger.settle_losses())
-                self._ledger.run_ended(item)
+                await self.accounts.enter(self._gaps.settle_losses())
+                self._gaps.capture_ended(item)
                 if item.cause is not None:
-                    self.book.wait_for(item.reason)
+                    self.ledger.wait_for(item.reason)
 
     def _began_with(self, captured: CapturedFragment) -> bool:
-        """Whether a session without a file can begin here, or has lost frames that are counted.
+        """Whether a session without a file begins here, or has lost frames that are counted.
 
         A session begins with a key frame; what a source sends before that is not part of it.
         """
-        return captured.fragment.starts_with_sync or self.book.frames_captured > 0
+        return captured.fragment.starts_with_sync or self.ledger.frames_captured > 0
 
     # --- fragments ---
 
@@ -154,10 +146,10 @@ class SessionWriter:
         """Write a fragment, or count it as lost."""
         fragment = captured.fragment
         level = self.storage.published.value.level
-        stopped_by = self._brake.stopped_by(level, monotonic())
+        stopped_by = self._backoff.stopped_by(level, monotonic())
         if stopped_by is not None:
             await self._pause(stopped_by, level.value)
-            self._ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")
+            self._gaps.lose_fragment(captured, stopped_by, "paused until storage is usable again")
             return
         try:
             if self._open is not None and fragment.starts_with_sync and self._due(captured):
@@ -166,8 +158,8 @@ class SessionWriter:
                 if not fragment.frames:
                     return  # sound before the first picture is not missing anywhere
                 if not fragment.starts_with_sync:
-                    cause = self._ledger.latest_cause
-                    self._ledger.lose_fragment(captured, cause, "waited for the next key frame")
+                    cause = self._gaps.latest_cause
+                    self._gaps.lose_fragment(captured, cause, "waited for the next key frame")
                     return
                 await self._begin(captured)
             else:
@@ -182,13 +174,13 @@ class SessionWriter:
             await self._capture(captured)
 
     def _due(self, captured: CapturedFragment) -> bool:
-        """Whether to cut here: by time or size, or the file's header or times are not true here."""
+        """Whether a new segment is due: by time, by size, or by another header or clock."""
         assert self._open is not None
         assert self._init is not None
         fragment = captured.fragment
         if not one_file(self._open.file.index.init, self._init):
             return True
-        if self._ledger.clock_was_set or self._open.file.ends_before(fragment):
+        if self._gaps.clock_was_set or self._open.file.ends_before(fragment):
             return True
         return self.rotation.due(
             number=self._open.number,
@@ -205,18 +197,18 @@ class SessionWriter:
         power cut just after a rotation leaves no file without footage (I1).
         """
         assert self._init is not None
-        start = self._ledger.start_of(captured)
-        # What is missing before the file is in the ledger before the file is there: after a crash
-        # in between, another entry joins on; the other way round there would be a hole (I4).
-        await self.accounts.enter(self._ledger.begin(start, captured.fragment))
+        start = self._gaps.start_of(captured)
+        # The entry for what is missing before the file is stored before the file is created: after
+        # a crash in between, another entry follows; the other way round there would be a gap
+        # without an entry (I4).
+        await self.accounts.enter(self._gaps.begin(start, captured.fragment))
         beginning = Beginning(self.identity, self._init, captured.fragment, start, self._number)
-        self._open = await open_segment(self.storage, self.book, beginning)
-        self._number += 1
+        self._open = await open_segment(self.storage, self.ledger, beginning)
         account, dropped = self._wrote(captured, self._open.file.size_bytes)
         self._synced()
         await self.accounts.announce(account)
         await self.accounts.enter(dropped)
-        self._brake.worked()
+        self._backoff.worked()
 
     async def _append(self, captured: CapturedFragment) -> None:
         """Append to the open segment, and sync when it is due.
@@ -236,27 +228,27 @@ class SessionWriter:
         if failure is not None:
             await self._write_failed(failure, None)
         else:
-            self._brake.worked()
+            self._backoff.worked()
 
     def _wrote(self, captured: CapturedFragment, grown: int) -> tuple[Segment, list[Gap]]:
-        """Account for a fragment that is in the file; what it shows to be missing is returned."""
+        """Account for a fragment that is in the file; return the entries that it completes."""
         assert self._open is not None
-        self.storage.space.wrote(self.book.session_id, grown)
-        dropped = self._ledger.wrote(captured, self._open.end)
+        self.storage.space.wrote(self.ledger.session_id, grown)
+        dropped = self._gaps.wrote(captured, self._open.end)
         account = self._open.account(SegmentState.OPEN)
-        self.book.wrote(account, captured.fragment.frames, grown, monotonic())
+        self.ledger.wrote(account, captured.fragment.frames, grown, monotonic())
         self.storage.growing(account, self._open.file.synced_bytes)
         return account, dropped
 
     async def _does_not_fit(self, error: SegmentError, captured: CapturedFragment) -> None:
-        """A fragment cannot follow in this file (a long hole, other tracks): begin another."""
-        log.warning("segment_ended", session=self.book.session_id, why=str(error))
+        """Begin another file: a fragment cannot follow in this one (a long gap, other tracks)."""
+        log.warning("segment_ended", session=self.ledger.session_id, why=str(error))
         begun = self._open is not None
         await self._seal()
         if begun and captured.fragment.starts_with_sync:
             await self._capture(captured)
         else:
-            self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
+            self._gaps.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
 
     async def _go_on_in_another(self, captured: CapturedFragment) -> bool:
         """Write a fragment that the open file may not grow by; False when there is no such file.
@@ -266,7 +258,7 @@ class SessionWriter:
         """
         if self._open is None:
             return False
-        log.info("file_size_limit_met", session=self.book.session_id, file=self._open.name)
+        log.info("file_size_limit_met", session=self.ledger.session_id, file=self._open.name)
         opened = self._open
         if captured.fragment.starts_with_sync:
             await self._seal()
@@ -275,29 +267,28 @@ class SessionWriter:
             await (self._seal_file(opened) if moved else self._seal())
             if not moved:
                 why = "a file may not become so large; waited for the next key frame"
-                self._ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)
+                self._gaps.lose_fragment(captured, Cause.STORAGE_ERROR, why)
                 return True
         await self._capture(captured)
         return True
 
     async def _split(self, opened: SegmentWriter, harm: FileHarm | None = None) -> bool:
-        """Move the newest pictures of a file into the next one, which is open then."""
+        """Move the newest GOP of a file into the next one, which is open then."""
         before = opened.file.size_bytes
         try:
             init = opened.file.index.init  # the header of what is in it, not of what comes
-            moved = await opened.split(self.storage, self.book, init, self._number, harm)
+            moved = await opened.split(self.storage, self.ledger, init, self._number, harm)
         except OSError as error:
             log.error("split_failed", file=opened.name, error=str(error))
             return False
         if moved is None:
             return False
         self._open = moved
-        self._number += 1
-        self.book.replace(opened.account(SegmentState.OPEN))
+        self.ledger.replace(opened.account(SegmentState.OPEN))
         account = moved.account(SegmentState.OPEN)
-        self.book.replace(account)
+        self.ledger.replace(account)
         grown = moved.file.size_bytes + opened.file.size_bytes - before
-        self.storage.space.wrote(self.book.session_id, grown)
+        self.storage.space.wrote(self.ledger.session_id, grown)
         self.storage.growing(account, moved.file.synced_bytes)
         await self.accounts.announce(account)
         return True
@@ -321,24 +312,24 @@ class SessionWriter:
 
     def _synced(self) -> None:
         self._sync_due = None
-        self.book.synced(monotonic())
+        self.ledger.synced(monotonic())
 
     async def _rotate(self) -> None:
-        """Seal, and promise room for the next minute of a session without an end."""
+        """Seal, and reserve space for the next minute of a session without an end."""
         assert self._open is not None
         need = SpaceNeed(self._open.bytes_per_second, None)
         await self._seal()
-        if self.book.wish.duration is None:
-            self.storage.space.reserve(self.book.session_id, need.bytes)
+        if self.ledger.request.duration is None:
+            self.storage.space.reserve(self.ledger.session_id, need.bytes)
 
     async def _seal(self) -> None:
-        """Seal the open segment, if there is one; a failure leaves it playable, and is told."""
+        """Seal the open segment, if there is one; a failure leaves it playable, and is an event."""
         while self._open is not None:
             opened, self._open, self._sync_due = self._open, None, None
             await self._seal_file(opened)
 
     async def _seal_file(self, opened: SegmentWriter) -> None:
-        """Seal one file; what has no room in it is then in another one, which is open."""
+        """Seal one file; frames that do not fit go into another one, which is open then."""
         before, state = opened.file.size_bytes, SegmentState.SEALED
         try:
             error = await opened.seal(self.storage)
@@ -352,25 +343,25 @@ class SessionWriter:
             if error is not None:
                 await opened.close(self.storage)
         if error is None:
-            self.book.synced(monotonic())
+            self.ledger.synced(monotonic())
         else:
             state = SegmentState.INTERRUPTED
-            self.observer.news(
+            self.accounts.tell(
                 RecordingEventKind.ERROR, opened.name, f"seal failed: {error.strerror}"
             )
-        self.storage.space.wrote(self.book.session_id, opened.file.size_bytes - before)
+        self.storage.space.wrote(self.ledger.session_id, opened.file.size_bytes - before)
         account = opened.account(state)
-        self.book.replace(account)
+        self.ledger.replace(account)
         await self.storage.note_segment(account)
-        await self.accounts.enter(self._ledger.close_holes())
-        self.accounts.check(self._ledger.undecided_frames)
+        await self.accounts.enter(self._gaps.close_drops())
+        self.accounts.check(self._gaps.undecided_frames)
         if state is SegmentState.SEALED:
-            self.observer.sealed(account)
+            self.conversions.add(account)
 
-    # --- what others do to the file ---
+    # --- files that another program removed, moved or cut ---
 
     async def _harmed(self, harm: FileHarm) -> None:
-        """Go on in another file, at once where the newest pictures can still be read."""
+        """Go on in another file, at once where the newest frames can still be read."""
         assert self._open is not None
         opened, self._open, self._sync_due = self._open, None, None
         if harm is not FileHarm.CUT:
@@ -378,47 +369,52 @@ class SessionWriter:
         await self._settle_harm(opened, harm)
 
     async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
-        """Say what is left of a file, and enter what is not."""
+        """Account for what is left of a file, and ledger the rest."""
         log.error("file_harmed", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         before = opened.file.size_bytes
         left = await opened.settle(self.storage, harm)
         there = 0 if left.state is SegmentState.MISSING else left.size_bytes
         self.storage.space.stored_bytes += there - before
-        self.book.replace(left)
+        self.ledger.replace(left)
         if lost := frames - left.frames:
-            self.book.unwrote(lost)
+            self.ledger.unwrote(lost)
             start = left.end if left.frames else left.start
             action = f"{opened.name} {harm.value} by somebody else; began a new file"
             loss = FrameLoss(start, until, lost, Cause.FILE_REMOVED, action)
-            await self.accounts.enter([self.book.lost(loss)])
+            await self.accounts.enter([self.ledger.lost(loss)])
         await self.storage.note_segment(left)
         self.accounts.tell_error(f"{opened.name} {harm.value}")
         if left.state is SegmentState.SEALED:
-            self.observer.sealed(left)
+            self.conversions.add(left)
         if self._open is None:
-            self._ledger.latest_cause = Cause.FILE_REMOVED
-            self.book.wait_for(f"the file {harm.value}")
+            self._gaps.latest_cause = Cause.FILE_REMOVED
+            self.ledger.wait_for(f"the file {harm.value}")
         else:
             self._synced()
-        self.accounts.check(self._ledger.undecided_frames)
+        self.accounts.check(self._gaps.undecided_frames)
 
-    # --- trouble ---
+    # --- problems ---
 
     async def _pause(self, cause: Cause, reason: str) -> None:
-        if self._brake.paused is not None:
+        if self._backoff.paused is not None:
             return
-        self._brake.paused = cause
+        self._backoff.paused = cause
         await self._seal()
-        self.book.wait_for(f"storage: {reason}")
+        self.ledger.wait_for(f"storage: {reason}")
         self.accounts.tell_error(f"storage: {reason}")
-        self.observer.failed(cause)
+        if self.ledger.first_frame_at is None:
+            self.refused_by = cause
+            self.queue.put(EndOfInput())
+        elif self.end_on_storage_error:
+            self.ledger.end_for(cause.value, now())
+            self.queue.put(EndOfInput())
 
     async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
-        """Seal what is there, ledger the fragment, and try again later."""
-        cause = self._brake.failed(error, monotonic())
-        log.error("write_failed", session=self.book.session_id, error=str(error))
+        """Seal the file, ledger the fragment, and try again later."""
+        cause = self._backoff.failed(error, monotonic())
+        log.error("write_failed", session=self.ledger.session_id, error=str(error))
         self.storage.space.suspect(error)
         await self._pause(cause, error.strerror or "error")
         if captured is not None:
-            self._ledger.lose_fragment(captured, cause, "sealed the file, tried again later")
+            self._gaps.lose_fragment(captured, cause, "sealed the file, tried again later")

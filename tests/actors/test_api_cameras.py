@@ -66,8 +66,7 @@ async def ask(rig: CameraRig) -> dict[str, Any]:
 
 async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
     """Formats, sizes and rates, mode by mode, and the choice with its reason."""
-    async with open_camera_rig(node=Node()) as rig:
-        rig.camera.capture.binding = lambda: binding(MJPEG, SENSOR, ODD)
+    async with open_camera_rig(node=Node(), binding=binding(MJPEG, SENSOR, ODD)) as rig:
         shown = await ask(rig)
     assert shown["camera_id"] == "camera0"
     assert shown["formats"] == ["mjpeg", "yuyv422"]
@@ -90,8 +89,7 @@ async def test_what_the_driver_lists_is_shown_before_any_picture() -> None:
 async def test_pictures_confirm_it() -> None:
     """While the camera streams, the list is confirmed."""
     here = binding(MJPEG)
-    async with open_camera_rig(node=Node()) as rig:
-        rig.camera.capture.binding = lambda: here
+    async with open_camera_rig(node=Node(), binding=here) as rig:
         await rig.camera.start_recording(REQUEST)
         assert (await ask(rig))["validation_status"] == "confirmed"
         await rig.camera.stop_recording()
@@ -100,13 +98,11 @@ async def test_pictures_confirm_it() -> None:
 async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
     """A missing or failing camera is shown as such."""
     gone = DeviceBinding(CAMERA, None, problem=Problem("not_found", "", ""))
-    async with open_camera_rig(node=Node()) as rig:
-        rig.camera.capture.binding = lambda: gone
+    async with open_camera_rig(node=Node(), binding=gone) as rig:
         shown = await ask(rig)
         assert (shown["validation_status"], shown["formats"]) == ("disconnected", [])
         assert shown["chosen"] is None
-    async with open_camera_rig(node=Node(), always_on=True) as rig:
-        rig.camera.capture.binding = lambda: binding(ODD)
+    async with open_camera_rig(node=Node(), binding=binding(ODD), always_on=True) as rig:
         await rig.until(CameraState.RESTING)
         shown = await ask(rig)
     assert (shown["validation_status"], shown["chosen"]) == ("error", None)

@@ -213,7 +213,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
         async def look_again(node: Path) -> Device | None:
             return other
 
-        camera._children.around = attrs.evolve(camera._children.around, look_again=look_again)
+        camera._environment = attrs.evolve(camera._environment, look_again=look_again)
         await camera.start_recording(REQUEST)
         await trio.sleep(30)
         assert len(rig.cameras.launcher.children) == 1
@@ -230,7 +230,7 @@ async def test_unplugging_does_not_wait_for_a_plan(clock: MockClock) -> None:
             await trio.sleep(12)
             return await stage_program()
 
-        camera.capture.find_program = find_program
+        camera.planner.find_program = find_program
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_refused, camera)
             await rig.until("camera0", CameraState.STARTING)
@@ -369,12 +369,12 @@ class RecordingControlStore(ControlStore):
 async def test_controls_are_deleted_with_a_number_but_not_by_an_entry(clock: MockClock) -> None:
     """A camera that gets an entry keeps them; the next camera with a free number gets none."""
     async with open_cameras_rig(A1, B2) as rig:
-        rig.cameras._wishes = wishes = RecordingControlStore()
+        rig.cameras._controls = store = RecordingControlStore()
         await rig.until("camera1", CameraState.IDLE)
         assert await rig.bindings.add(entry("camera0"))
         await rig.until("camera0", CameraState.IDLE)
-        assert wishes.forgotten == []
+        assert store.forgotten == []
         assert await rig.bindings.add(entry("gate", serial="B2"))
         await rig.until("gate", CameraState.IDLE)
         await trio.testing.wait_all_tasks_blocked()
-        assert wishes.forgotten == ["camera1"]
+        assert store.forgotten == ["camera1"]

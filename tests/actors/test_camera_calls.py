@@ -20,7 +20,7 @@ from support.camera_rig import (
 from support.fake_ffmpeg import hangs, plays_once, refuses, streams
 from trio.testing import MockClock
 
-from camd.capture.consumer import CaptureQueue, EndOfInput
+from camd.capture.consumer import EndOfInput, LosslessQueue
 from camd.capture.process import HUNG
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
@@ -54,7 +54,7 @@ async def refused(call: object) -> Refusal:
 
 async def test_a_queue_wakes_its_reader(clock: MockClock) -> None:
     """A recorder that waits gets an item as soon as it is there."""
-    queue = CaptureQueue()
+    queue = LosslessQueue()
 
     async def put_later() -> None:
         await trio.sleep(3)
@@ -175,7 +175,7 @@ async def test_a_source_that_delivers_nothing_is_a_refusal(clock: MockClock) -> 
 
 def leave_room_for(rig: CameraRig, seconds: float) -> None:
     """Let so much of this camera's recording fit below the block line."""
-    needed = rig.camera.expected_bytes_per_second * seconds + SEAL_RESERVE_BYTES
+    needed = rig.camera.planner.expected_bytes_per_second * seconds + SEAL_RESERVE_BYTES
     available = VOLUME_BYTES // 10 + int(needed) + 1
     rig.disk.volume = Usage(VOLUME_BYTES, available)
     rig.space.look()
@@ -191,7 +191,7 @@ async def test_an_open_end_begins_where_a_minute_fits(clock: MockClock) -> None:
         session = await rig.camera.start_recording(REQUEST)
         assert session.fits_seconds == 780
         assert any("about 13 min" in warning for warning in session.warnings)
-        minute = rig.camera.expected_bytes_per_second * 60
+        minute = rig.camera.planner.expected_bytes_per_second * 60
         assert 0 < rig.space.status.promised_bytes <= minute
     async with open_camera_rig() as rig:
         leave_room_for(rig, 50)

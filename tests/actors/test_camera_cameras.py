@@ -107,7 +107,7 @@ async def record_with(cameras: Cameras, launcher: FakeLauncher, count: int) -> N
         for number in range(count):
             launcher.then(streams())
             camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), TestSource()))
-            camera.capture.launch = launcher.launch
-            camera.capture.find_program = find_program
-            camera.capture.abilities = UntriedEncoders()
+            camera.planner.launch = launcher.launch
+            camera.planner.find_program = find_program
+            camera.planner.abilities = UntriedEncoders()
             nursery.start_soon(camera.start_recording, REQUEST)

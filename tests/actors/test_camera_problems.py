@@ -24,7 +24,7 @@ from support.camera_rig import (
 from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, says, streams
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.capture.consumer import CaptureQueue
+from camd.capture.consumer import LosslessQueue
 from camd.capture.rules import state
 from camd.config.schema import RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
@@ -133,7 +133,7 @@ async def test_failures_in_a_row_are_tried_ever_more_slowly(clock: MockClock) ->
         with rig.camera._events.subscribed(watch):
             await trio.sleep_until(50)
         pauses = [round(two - one, 3) for one, two in pairwise(births)]
-        assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 12.7]
+        assert pauses == [2.7, 1.0, 2.0, 4.0, 8.0, 16.0, 12.7]
 
 
 async def test_a_start_that_takes_long_does_not_keep_failures(
@@ -151,9 +151,9 @@ async def test_a_start_that_takes_long_does_not_keep_failures(
         await rig.until(CameraState.STREAMING)
         streaming = trio.current_time()
         await trio.sleep_until(streaming + 2.9)
-        assert rig.camera.machine.failures == 3
+        assert rig.camera.capture.failures == 3
         await trio.sleep_until(streaming + 3.1)
-        assert rig.camera.machine.failures == 0
+        assert rig.camera.capture.failures == 0
 
 
 async def test_garbage_is_not_recorded(clock: MockClock) -> None:
@@ -220,7 +220,7 @@ async def test_a_session_that_goes_on_is_promised_what_is_left_of_its_time(
         await trio.sleep_until(90.0)
         assert await rig.camera.resume(left)
         await wait_all_tasks_blocked()
-        rate = rig.camera.feed.bytes_per_second or rig.camera.expected_bytes_per_second
+        rate = rig.camera.hub.bytes_per_second or rig.camera.planner.expected_bytes_per_second
         promised = rig.storage.status.promised_bytes
         assert 9 * rate < promised < 11 * rate
 
@@ -304,7 +304,7 @@ async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory stays bounded, the child is read all the same, and the frames are counted."""
-    monkeypatch.setattr(CaptureQueue, "__init__", _small(CaptureQueue.__init__))
+    monkeypatch.setattr(LosslessQueue, "__init__", _small(LosslessQueue.__init__))
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
@@ -320,7 +320,7 @@ async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(
 
 
 def _small(init: Any) -> Any:
-    def small(self: CaptureQueue, limit_bytes: int = 0) -> None:
+    def small(self: LosslessQueue, limit_bytes: int = 0) -> None:
         init(self, 12_000)
 
     return small
@@ -482,7 +482,7 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
         await other.camera.start_recording(OTHER_REQUEST)
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        feed = rig.camera._children.feed
+        feed = rig.camera.hub
         monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
         with capture_logs() as logs:
             await rig.until(CameraState.FAULTED)
@@ -570,7 +570,7 @@ async def test_whoever_waits_hears_of_a_bug(
                 nursery.start_soon(hear, rig.camera.start_recording(REQUEST))
                 await rig.until(CameraState.STARTING)
                 await wait_all_tasks_blocked()
-                feed = rig.camera._children.feed
+                feed = rig.camera.hub
                 monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
                 rig.launcher.children[0].write(rig.launcher.children[0].stream.next(5))
         assert [(each.kind.code, each.data["cause"]) for each in heard] == [(-1003, "restarting")]

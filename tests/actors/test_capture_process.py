@@ -102,7 +102,7 @@ async def lived(
     child: Talker,
     stalls: list[float] | None = None,
     why: Problem = STALLED,
-    brake: ReadThrottle | None = None,
+    throttle: ReadThrottle | None = None,
     consumer: Nobody | None = None,
 ) -> tuple[CaptureProcess, Problem | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
@@ -120,9 +120,9 @@ async def lived(
         stalls.append(trio.current_time())
         run.stop()
 
-    patience = CaptureTimeouts(20.0, 7.0)
+    timeouts = CaptureTimeouts(20.0, 7.0)
     run = CaptureProcess(
-        consumer or Nobody(), patience, streaming, stalled, launch=launch, brake=brake
+        consumer or Nobody(), timeouts, streaming, stalled, launch=launch, throttle=throttle
     )
     return run, await run.live(())
 
@@ -191,7 +191,7 @@ async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) 
     pieces = [stream.head + stream.next(10), *(stream.next(10) for _ in range(29))]
     with trio.move_on_after(100):
         child = Talker([], ends=False, stream=pieces[::-1])
-        await lived(child, stalls, brake=ReadThrottle(1.0), consumer=watcher)
+        await lived(child, stalls, throttle=ReadThrottle(1.0), consumer=watcher)
     first, *later = watcher.moments
     assert len(later) == 29
     for number, moment in enumerate(later, 1):
@@ -245,7 +245,7 @@ async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
     minute = stream.head + b"".join(stream.next(5) for _ in range(120))
     child = Talker([], stream=[minute, stream.next(5), b""][::-1])
     with trio.fail_after(200):
-        run, _ = await lived(child, brake=ReadThrottle(1.0))
+        run, _ = await lived(child, throttle=ReadThrottle(1.0))
     assert trio.current_time() > 59.0
     assert run.delivered
     assert child.signals == []

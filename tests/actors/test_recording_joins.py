@@ -11,10 +11,10 @@ from support.fake_ffmpeg import Behaviour, FakeFfmpeg, streams
 from support.media_streams import FPS, TICKS, VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
 
+from camd.capture import hub
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import CameraState, Session
-from camd.recording import factory
 
 SOUND = [Sample(10, 1024) for _ in range(23)]
 
@@ -81,7 +81,7 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A camera that streams without another key frame keeps nobody waiting for ever."""
-    monkeypatch.setattr(factory, "GOP_LIMIT_BYTES", 3000)
+    monkeypatch.setattr(hub, "GOP_LIMIT_BYTES", 3000)
 
     async def endless(child: FakeFfmpeg) -> int:
         child.stream.group = 10**9

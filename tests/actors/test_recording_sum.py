@@ -28,8 +28,8 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
     error = "ERROR frames unaccounted for"
     async with open_camera_rig(recording=recording) as rig:
         await rig.camera.start_recording(REQUEST)
-        assert rig.camera._desk.active is not None
-        book = rig.camera._desk.active.book
+        assert rig.camera._session is not None
+        book = rig.camera._session.ledger
         await trio.sleep_until(4.2)
         assert rig.news == ["STARTED", "ROTATED"]
         book.captured(3)
@@ -66,8 +66,8 @@ async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
     """A bug in the very last entry is an error, too, although no seal comes any more."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
-        assert rig.camera._desk.active is not None
-        book, finish = rig.camera._desk.active.book, GapLedger.finish
+        assert rig.camera._session is not None
+        book, finish = rig.camera._session.ledger, GapLedger.finish
 
         def forgetful(ledger: GapLedger, until: datetime) -> list[Gap]:
             book.captured(2)

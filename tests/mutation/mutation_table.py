@@ -13,7 +13,7 @@ SEGMENT = "camd/storage/segment_file.py"
 JOURNAL = "camd/storage/index/journal.py"
 RECORDER = "camd/recording/writer.py:SessionWriter"
 LEDGER = "camd/recording/rules/ledger.py:GapLedger"
-BOOK = "camd/recording/rules/book.py:SessionBook"
+ACCOUNT = "camd/recording/rules/ledger.py:SessionLedger"
 OPENED = "camd/recording/segment_writer.py:SegmentWriter"
 TRACK = "camd/capture/rules/timestamps.py:TrackTimeline"
 THROTTLE = "camd/auth/login_throttle.py:LoginThrottle"
@@ -243,7 +243,7 @@ _break(
 _break(
     "recorder: no time for the sync",
     "A recorder that waits for frames wakes up for the sync.",
-    f"{RECORDER}._record",
+    f"{RECORDER}._write_next",
     "trio.move_on_after(self._until_sync())",
     "trio.CancelScope()",
     f"{DURABILITY}::test_the_last_fragments_are_synced_although_nothing_follows",
@@ -516,14 +516,14 @@ _break(
     "ledger: captured not counted",
     "Every frame that arrives is counted.",
     f"{LEDGER}.took",
-    "self.book.captured(frames)",
+    "self.ledger.captured(frames)",
     "",
     f"{PROBLEM}::test_a_session_outlives_its_child",
 )
 _break(
     "ledger: entry not kept",
     "An entry stands in the session's account.",
-    f"{BOOK}._ledger",
+    f"{ACCOUNT}._enter",
     "self.gaps.append(gap)",
     "",
     f"{SESSIONS}::test_captured_is_written_and_ledgered",
@@ -540,7 +540,7 @@ _break(
     "ledger: entry not told",
     "Who listens hears of every entry.",
     "camd/recording/accounts.py:SessionAccounts.enter",
-    "self.observer.news(RecordingEventKind.GAP, self._newest_name(), gap.cause.value)",
+    "self.tell(RecordingEventKind.GAP, reason=gap.cause.value)",
     "",
     f"{TALKS}::test_news_comes_in_the_order_of_what_happened",
 )
@@ -548,15 +548,15 @@ _break(
     "ledger: sum not checked at a seal",
     "An error in the sum of frames is told at the next seal.",
     f"{RECORDER}._seal_file",
-    "self.accounts.check(self._ledger.undecided_frames)",
+    "self.accounts.check(self._gaps.undecided_frames)",
     "",
     f"{SUM}::test_frames_that_vanish_are_told_at_the_next_seal",
 )
 _break(
     "ledger: sum not checked at the end",
     "An error in the sum of frames is told at the end.",
-    "camd/recording/session.py:RecordingSession._close_book",
-    "self.recorder.accounts.check()",
+    "camd/recording/session.py:RecordingSession._close_ledger",
+    "self.accounts.check()",
     "",
     f"{SUM}::test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end",
 )
@@ -564,14 +564,14 @@ _break(
     "storage_slow",
     "Frames that the queue had to drop are in the ledger.",
     f"{RECORDER}._take",
-    "self._ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
+    "self._gaps.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
     "",
     f"{PROBLEM}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
 )
 _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
-    "camd/capture/consumer.py:CaptureQueue._drop_oldest_gop",
+    "camd/capture/consumer.py:LosslessQueue._drop_oldest_gop",
     "self._items.insert(first, QueueOverflowed(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -580,7 +580,7 @@ _break(
     "storage_full: paused",
     "Frames that come while a full disk pauses a session are in the ledger, exactly.",
     f"{RECORDER}._capture",
-    'self._ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")',
+    'self._gaps.lose_fragment(captured, stopped_by, "paused until storage is usable again")',
     "",
     f"{PROBLEM}::test_a_critical_volume_pauses_a_session",
 )
@@ -604,7 +604,7 @@ _break(
     "storage_error",
     "The fragment that could not be written is in the ledger.",
     f"{RECORDER}._write_failed",
-    'self._ledger.lose_fragment(captured, cause, "sealed the file, tried again later")',
+    'self._gaps.lose_fragment(captured, cause, "sealed the file, tried again later")',
     "",
     f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
@@ -620,7 +620,7 @@ _break(
     "storage_error: larger than a file may be",
     "Frames that have no room in a file, and cannot be moved to the next one, are in the ledger.",
     f"{RECORDER}._go_on_in_another",
-    "self._ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
+    "self._gaps.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
     "",
     f"{LIMITS}::test_a_group_of_pictures_that_no_file_holds_is_ledgered",
 )
@@ -628,7 +628,7 @@ _break(
     "file_removed",
     "Frames of a file that somebody has removed are in the ledger, exactly.",
     f"{RECORDER}._settle_harm",
-    "await self.accounts.enter([self.book.lost(loss)])",
+    "await self.accounts.enter([self.ledger.lost(loss)])",
     "",
     f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
 )
@@ -636,7 +636,7 @@ _break(
     "file_removed: counted as written",
     "Frames of a file that somebody has removed do not count as written.",
     f"{RECORDER}._settle_harm",
-    "self.book.unwrote(lost)",
+    "self.ledger.unwrote(lost)",
     "",
     f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
 )
@@ -660,7 +660,7 @@ _break(
     "file_removed: cause of what waits for a key frame",
     "Frames that wait for a key frame behind a file that was cut have its cause.",
     f"{RECORDER}._settle_harm",
-    "self._ledger.latest_cause = Cause.FILE_REMOVED",
+    "self._gaps.latest_cause = Cause.FILE_REMOVED",
     "",
     f"{HARMS}::test_what_cannot_be_read_back_is_waited_behind",
 )
@@ -668,7 +668,7 @@ _break(
     "ledger: rest of a group",
     "Frames that wait for a key frame behind a loss are in the ledger, exactly.",
     f"{RECORDER}._capture",
-    'self._ledger.lose_fragment(captured, cause, "waited for the next key frame")',
+    'self._gaps.lose_fragment(captured, cause, "waited for the next key frame")',
     "",
     f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
@@ -676,15 +676,15 @@ _break(
     "ledger: what fits into no file",
     "A fragment that no file can take is in the ledger.",
     f"{RECORDER}._does_not_fit",
-    "self._ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))",
+    "self._gaps.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))",
     "",
     f"{ENTRIES}::test_a_fragment_that_fits_into_no_file_is_in_the_ledger",
 )
 _break(
     "ledger: cut short",
     "The fragment that a second signal or a bug finds in hand is in the ledger.",
-    f"{RECORDER}._cut_short",
-    'self._ledger.lose_in_hand(now(), "was interrupted")',
+    f"{RECORDER}.cut_short",
+    'self._gaps.lose_in_hand(now(), "was interrupted")',
     "False",
     f"{ENTRIES}::test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger",
 )
@@ -692,7 +692,7 @@ _break(
     "encoder_exit",
     "The time from one child's last frame to the next one's first is in the ledger.",
     f"{RECORDER}._take",
-    "self._ledger.run_ended(item)",
+    "self._gaps.capture_ended(item)",
     "",
     f"{PROBLEM}::test_a_session_outlives_its_child",
 )
@@ -700,7 +700,7 @@ _break(
     "encoder_exit: nobody told",
     "A session hears that its camera's child has ended.",
     "camd/capture/hub.py:StreamHub.end",
-    "queue.put(ended)",
+    "attachment.consumer.put(ended)",
     "",
     f"{PROBLEM}::test_a_session_outlives_its_child",
 )
@@ -708,15 +708,15 @@ _break(
     "outage: no entry",
     "What a child did not deliver is an entry when footage goes on, or the session ends.",
     f"{LEDGER}._settle_outage",
-    "[self.book.missed(start, until, over.cause)]",
+    "[self.ledger.missed(start, until, over.cause)]",
     "[]",
     f"{PROBLEM}::test_a_session_outlives_its_child",
 )
 _break(
     "outage: its first cause lost",
     "The first cause of an outage stands, whatever keeps the next child from delivering.",
-    f"{LEDGER}.run_ended",
-    "self._run_over is None or self._run_over.cause is None",
+    f"{LEDGER}.capture_ended",
+    "self._end_of_capture is None or self._end_of_capture.cause is None",
     "True",
     f"{ENTRIES}::test_the_first_cause_of_an_outage_stands",
 )
@@ -731,7 +731,7 @@ _break(
 _break(
     "outage: cause of what waits for a key frame",
     "Frames that wait for a key frame behind an outage have the outage's cause.",
-    f"{LEDGER}.run_ended",
+    f"{LEDGER}.capture_ended",
     "self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE",
     "",
     f"{ENTRIES}::test_frames_before_the_first_key_frame_have_the_cause_of_their_outage",
@@ -740,14 +740,14 @@ _break(
     "outage: file before its entry",
     "What is missing before a file is in the ledger before the file is there.",
     f"{RECORDER}._begin",
-    "await self.accounts.enter(self._ledger.begin(start, captured.fragment))",
-    "self._ledger.begin(start, captured.fragment)",
+    "await self.accounts.enter(self._gaps.begin(start, captured.fragment))",
+    "self._gaps.begin(start, captured.fragment)",
     f"{PROBLEM}::test_an_outage_is_in_the_ledger_before_the_file_behind_it",
 )
 _break(
     "camera_lost",
     "A camera that is gone is told as lost, and not as a dead child.",
-    "camd/capture/supervisor.py:_run_ended",
+    "camd/capture/supervisor.py:_capture_ended",
     "Cause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
     f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
@@ -780,7 +780,7 @@ _break(
     "daemon_down",
     "The time in which camd did not run is in the ledger of a session that goes on.",
     f"{LEDGER}.resume",
-    'self.run_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
+    'self.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
     "",
     f"{PROBLEM}::test_an_outage_is_in_the_ledger_once",
 )
@@ -796,15 +796,15 @@ _break(
     "clock_step",
     "A step of the wall clock is in the ledger.",
     f"{RECORDER}._take",
-    "await self.accounts.enter(self._ledger.set_clock(by, moment))",
-    "self._ledger.set_clock(by, moment)",
+    "await self.accounts.enter(self._gaps.set_clock(by, moment))",
+    "self._gaps.set_clock(by, moment)",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
 )
 _break(
     "clock_step: while camd did not run",
     "A step of the wall clock between two lives of the daemon is in the ledger.",
     f"{RECORDER}._take",
-    "await self.accounts.enter(self.book.clock_set(by, moment))",
+    "await self.accounts.enter(self.ledger.clock_set(by, moment))",
     "",
     f"{CLOCK}::test_a_step_while_the_daemon_was_down",
 )
@@ -812,7 +812,7 @@ _break(
     "clock_step: not noticed",
     "A session hears of a step of the wall clock.",
     "camd/capture/hub.py:StreamHub.look_at_clock",
-    "queue.put(ClockStepped(step, wall))",
+    "self._put(ClockStepped(step, wall))",
     "",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
 )
@@ -828,7 +828,7 @@ _break(
     "frames_dropped_by_source: at a seal",
     "Holes that were found are in the ledger when their file is sealed.",
     f"{RECORDER}._seal_file",
-    "await self.accounts.enter(self._ledger.close_holes())",
+    "await self.accounts.enter(self._gaps.close_drops())",
     "",
     f"{DROPPED}::test_holes_are_entered_at_every_seal_and_at_the_end",
 )
@@ -836,7 +836,7 @@ _break(
     "frames_dropped_by_source: of a dead child",
     "What a child left out before it died has its own entry.",
     f"{RECORDER}._take",
-    "await self.accounts.enter(self._ledger.source_over())",
+    "await self.accounts.enter(self._gaps.capture_over())",
     "",
     f"{ENTRIES}::test_what_a_child_left_out_is_told_when_it_has_died",
 )
@@ -844,15 +844,15 @@ _break(
     "frames_dropped_by_source: too slow",
     "What a source slower than real time did not deliver is in the ledger.",
     f"{LEDGER}._left_behind",
-    "[self.book.left_out(self.written_until, until)]",
+    "[self.ledger.left_out(self.written_until, until)]",
     "[]",
     f"{SEAMS}::test_a_source_slower_than_real_time_is_in_the_ledger",
 )
 _break(
     "ledger: nothing at the end",
     "What is missing at the end of a session is in the ledger.",
-    f"{RECORDER}._record",
-    "await self.accounts.enter(self._ledger.finish(self.book.until or now()))",
+    f"{RECORDER}.write_rest",
+    "await self.accounts.enter(self._gaps.finish(self.ledger.until or now()))",
     "",
     f"{TALKS}::test_stopping_while_the_camera_rests",
 )
@@ -860,7 +860,7 @@ _break(
     "ledger: lost frames not settled",
     "Lost frames are an entry, with their exact number.",
     f"{LEDGER}.settle_losses",
-    "[*entries, self.book.lost(loss)]",
+    "[*entries, self.ledger.lost(loss)]",
     "entries",
     f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
@@ -947,8 +947,8 @@ _break(
     "health: no look at what is durable",
     "A session is called healthy only while bytes become durable.",
     "camd/recording/session.py:RecordingSession._look_after_health",
-    "book.healthy = health.good",
-    "book.healthy = True",
+    "ledger.healthy = health.good",
+    "ledger.healthy = True",
     f"{PROBLEM}::test_a_disk_that_never_syncs_is_not_healthy",
 )
 _break(
@@ -965,7 +965,7 @@ _break(
 _break(
     "bound: queue",
     "What waits for the disk is bounded in bytes.",
-    "camd/capture/consumer.py:CaptureQueue.put",
+    "camd/capture/consumer.py:LosslessQueue.put",
     "self._bytes > self.limit_bytes and self._drop_oldest_gop()",
     "False",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -1000,7 +1000,7 @@ _break(
     "camd/capture/hub.py",
     "GOP_LIMIT_BYTES = 32 * 1024 * 1024",
     "GOP_LIMIT_BYTES = 1 << 60",
-    "tests/pure/test_capture_hub.py::test_a_group_without_an_end_costs_32_mebibytes",
+    "tests/actors/test_capture_hub.py::test_a_group_without_an_end_costs_32_mebibytes",
 )
 _break(
     "bound: box sizes",
@@ -1190,7 +1190,7 @@ _break(
     "bound: silence at the start",
     "A camera that never delivers is given up after the configured time.",
     "camd/capture/process.py:CaptureProcess._read",
-    "self._deadline = self._arrived + self.patience.start_seconds * self.patience.steps",
+    "self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_never_delivers_is_told",
 )
@@ -1245,8 +1245,8 @@ _break(
 _break(
     "bound: wait for frames in flight",
     "A stop waits four seconds for frames of a camera that is stuck.",
-    "camd/recording/control.py",
-    "await trio.sleep(STOP_PATIENCE_SECONDS)",
+    "camd/recording/session.py:RecordingSession._finish_when_ended",
+    "await trio.sleep(DRAIN_SECONDS)",
     "await trio.sleep_forever()",
     f"{TALKS}::test_stopping_while_the_camera_is_stuck",
 )
@@ -1590,7 +1590,7 @@ _break(
 )
 _break(
     "bound: intervals that wait",
-    "What the search for holes remembers is bounded.",
+    "What the search for drops remembers is bounded.",
     "camd/recording/rules/drops.py",
     "_before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_before: deque[float] = attrs.field(factory=deque, init=False)",
@@ -1598,7 +1598,7 @@ _break(
 )
 _break(
     "bound: intervals without holes",
-    "What the search for holes remembers of steady times is bounded.",
+    "What the search for drops remembers of steady times is bounded.",
     "camd/recording/rules/drops.py",
     "_kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_kept: deque[float] = attrs.field(factory=deque, init=False)",

@@ -138,8 +138,8 @@ async def open_real_camera(
     )
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
-            capture = CapturePlanner(camera_config, config, find_program, launch)
-            camera = Camera(camera_config, config, storage, events, capture)
+            planner = CapturePlanner(camera_config, config, find_program, launch)
+            camera = Camera(camera_config, config, storage, events, planner)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls
                 yield RealCamera(camera, storage, folder, children, heard)

@@ -23,7 +23,7 @@ from camd.cli.folder_commands import recover, verify
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Segment, Session, TestSource
-from camd.recording import convert, session
+from camd.recording import convert
 from camd.runtime.broadcast import Fanout
 from camd.storage import filesystem
 from camd.storage.recovery import file_recovery
@@ -179,7 +179,7 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has a few seconds; whoever waits for the stop gets the MP4, and it is no error."""
-    monkeypatch.setattr(session, "CONVERSION_SECONDS", 0.3)
+    monkeypatch.setattr(convert, "SHUTDOWN_SECONDS", 0.3)
     folder = tmp_path / "recordings"
     program = script(tmp_path, "exec sleep 100")
     receipts: list[Session] = []

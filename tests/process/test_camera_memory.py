@@ -134,7 +134,7 @@ async def test_what_no_probe_could_tell_is_not_remembered(
         await trio.lowlevel.checkpoint()
         return answers.pop(0)
 
-    monkeypatch.setattr(module, "ask_program", ask)
+    monkeypatch.setattr(module, "run_program", ask)
     assert "-c:v libx264" in await planned(capture)
     assert capture.began(read(VIDEO_ONLY)[0])
     assert "-c:v copy" in await planned(capture)

@@ -86,7 +86,7 @@ def capturing(
     """Make the capture of a V4L2 camera that has this seat."""
     config = CameraConfig(CAMERA, V4l2Source(), **settings)  # type: ignore[arg-type]
     found = known or Known()
-    return CapturePlanner(config, Config(), find_program, abilities=found, binding=lambda: binding)
+    return CapturePlanner(config, Config(), find_program, abilities=found, binding=binding)
 
 
 async def planned(capture: CapturePlanner) -> str:
@@ -179,19 +179,18 @@ async def test_where_no_encoder_works_that_is_said() -> None:
 def test_a_choice_is_made_once_for_a_device() -> None:
     """Looking at the status costs nothing, even where the device is described anew each time."""
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = CapturePlanner(config, Config(), find_program, binding=bound)
+    capture = CapturePlanner(config, Config(), find_program, binding=bound())
     assert capture.chosen is not None
     assert capture.chosen is capture.chosen
 
 
 async def test_another_device_is_chosen_for_anew() -> None:
     """A camera that is replaced by another model is asked for what that one offers."""
-    bindings = [bound()]
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = CapturePlanner(config, Config(), find_program, binding=lambda: bindings[-1])
+    capture = CapturePlanner(config, Config(), find_program, binding=bound())
     assert capture.chosen is not None
     assert capture.chosen.input_format == "mjpeg"
-    bindings.append(bound("H264"))
+    capture.binding = bound("H264")
     assert capture.chosen is not None
     assert capture.chosen.input_format == "h264"
 

@@ -319,11 +319,11 @@ async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(
         await recorded(tmp_path, BUNDLED, server.url)
         with trio.fail_after(60):
             async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
-                (key,) = camera.capture.memory._entries.value
-                known = camera.capture.memory.find(key)
+                (key,) = camera.planner.memory._entries.value
+                known = camera.planner.memory.find(key)
                 assert known is not None
                 false = type(known)("mjpeg", 16, 16, 5.0, "pcm_alaw")
-                camera.capture.memory.learn(key, false)
+                camera.planner.memory.learn(key, false)
                 session = await camera.start_recording(REQUEST)
                 assert session.segments[0].codec == "avc1"
                 await camera.stop_recording()

@@ -7,12 +7,17 @@ from datetime import UTC, datetime
 
 import attrs
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from support import ffmpeg_media as ffmpeg
 
-from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureQueue, EndOfInput
+from camd.capture.consumer import (
+    CaptureBegan,
+    CapturedFragment,
+    EndOfInput,
+    LosslessQueue,
+    QueueItem,
+)
 from camd.capture.hub import StreamHub
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.mp4.fragments import Fragment, Init
@@ -168,19 +173,21 @@ def test_h265_whose_header_has_all_sets_is_named_so() -> None:
     assert named.moov[config + 23] == 0x80 | 32  # complete, and its first kind is VPS
 
 
-def test_preroll_keeps_its_own_header() -> None:
+async def test_preroll_keeps_its_own_header() -> None:
     """A recording that begins in the past has the old header first, then the new one."""
     init, small = stream("small")
     _, large = stream("large")
-    feed, queue = StreamHub(PrerollBuffer(60.0, 1 << 20)), CaptureQueue()
+    feed, queue = StreamHub(PrerollBuffer(60.0, 1 << 20)), LosslessQueue()
     feed.begin(init)
     for fragment in (small[0], large[0], large[1]):
         feed.deliver(fragment)
     assert feed.video is not None
     assert (feed.video.width, feed.video.height) == (640, 360)
-    feed.attach(queue, since=datetime(2000, 1, 1, tzinfo=UTC))
-    queue.put(EndOfInput())
-    items = list(iter(lambda: trio.run(queue.get), EndOfInput()))
+    async with feed.attach(queue, since=datetime(2000, 1, 1, tzinfo=UTC)):
+        queue.put(EndOfInput())
+    items: list[QueueItem] = []
+    while EndOfInput() not in items:
+        items.append(await queue.get())
     assert items[0] == CaptureBegan(feed.init)
     held = [size(item.init) for item in items[1:] if isinstance(item, CapturedFragment)]
     assert held == [(320, 180), (640, 360), (640, 360)]

@@ -323,7 +323,7 @@ class CaptureModel:
     @property
     def end_is_under_way(self) -> bool:
         """Whether the process has ended and the state table does not know."""
-        return any(isinstance(item, m.ChildEnded) for item in self.mailbox)
+        return any(isinstance(item, m.ProcessEnded) for item in self.mailbox)
 
     @property
     def records(self) -> bool:
@@ -360,7 +360,7 @@ class CaptureModel:
         elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self.step(m.DeviceLost(UNPLUGGED))
-            self.step(m.DeviceCame())
+            self.step(m.DeviceAppeared())
 
     def step(self, event: m.CaptureEvent) -> None:
         """Let the machine answer, and do what it says."""
@@ -382,9 +382,9 @@ class CaptureModel:
     def spawn(self, device: Device | None) -> None:
         """Start a process, if the device is there and nobody else has a lease on it."""
         if device is None or not any(d.plug_id == device.plug_id for d in self.world.devices):
-            self.mailbox.append(m.ChildEnded(BROKEN, absent=True))
+            self.mailbox.append(m.ProcessEnded(BROKEN, absent=True))
         elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
-            self.mailbox.append(m.ChildEnded(BUSY))
+            self.mailbox.append(m.ProcessEnded(BUSY))
         else:
             self.child = self.world.opened(device, self.camera_id)
 
@@ -397,4 +397,4 @@ class CaptureModel:
         self.child = None
         problem = None if child.told else BROKEN
         absent = problem is not None and not self.world.is_there(child.plugging)
-        self.mailbox.append(m.ChildEnded(problem, absent))
+        self.mailbox.append(m.ProcessEnded(problem, absent))

@@ -77,7 +77,7 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
     @precondition(lambda self: self.world.children)
     @rule(child=WHICH)
     def stall(self, child: int) -> None:
-        self.shell(some(self.world.children, child)).mailbox.append(m.ChildStalled(STALLED))
+        self.shell(some(self.world.children, child)).mailbox.append(m.ProcessStalled(STALLED))
 
     @precondition(lambda self: self.able())
     @rule(child=WHICH)
@@ -108,7 +108,7 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
     @rule(child=WHICH)
     def settle(self, child: int) -> None:
         delivering = [c for c in self.world.children if c.delivers]
-        self.shell(some(delivering, child)).mailbox.append(m.ChildSettled())
+        self.shell(some(delivering, child)).mailbox.append(m.ProcessSettled())
 
     # --- people and time ----------------------------------------------------------------------
 
@@ -172,7 +172,7 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
             *self.world.children
         }
         for shell in self.shells.values():
-            assert shell.machine.has_child == bool(shell.child or shell.end_is_under_way)
+            assert shell.machine.has_process == bool(shell.child or shell.end_is_under_way)
 
     @invariant()
     def a_child_runs_on_its_cameras_device(self) -> None:

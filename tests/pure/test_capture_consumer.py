@@ -7,14 +7,14 @@ from itertools import pairwise
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
-from support.media_streams import captured, fragments_of
+from support.media_streams import captured, fragments_of, shape
 
 from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,
-    CaptureQueue,
     EndOfInput,
+    LosslessQueue,
     QueueItem,
     QueueOverflowed,
 )
@@ -23,7 +23,7 @@ INIT, _ = fragments_of(1)
 MEBIBYTE = 1024 * 1024
 
 
-def take(queue: CaptureQueue) -> QueueItem | None:
+def take(queue: LosslessQueue) -> QueueItem | None:
     """Get the next item, None when the caller would have to wait."""
     coroutine = queue.get()
     try:
@@ -36,7 +36,7 @@ def take(queue: CaptureQueue) -> QueueItem | None:
     raise AssertionError("unreachable")
 
 
-def take_all(queue: CaptureQueue) -> list[QueueItem]:
+def take_all(queue: LosslessQueue) -> list[QueueItem]:
     """Get everything there is."""
     items = []
     while (item := take(queue)) is not None:
@@ -50,23 +50,9 @@ def frames(items: list[QueueItem]) -> int:
     return fragments + sum(item.frames for item in items if isinstance(item, QueueOverflowed))
 
 
-def shape(items: list[QueueItem]) -> list[str]:
-    """Write items down: key frames as K, others as p, drops with their number of frames."""
-    words = []
-    for item in items:
-        match item:
-            case CapturedFragment():
-                words.append("K" if item.fragment.starts_with_sync else "p")
-            case QueueOverflowed():
-                words.append(f"-{item.frames}")
-            case _:
-                words.append(type(item).__name__)
-    return words
-
-
 def test_items_come_out_in_order() -> None:
     """With room to spare the queue is a queue."""
-    queue = CaptureQueue()
+    queue = LosslessQueue()
     items = [
         CaptureBegan(INIT),
         *captured(fragments_of(5, 5, 5)[1]),
@@ -82,7 +68,7 @@ def test_items_come_out_in_order() -> None:
 def test_a_full_queue_drops_its_oldest_group() -> None:
     """What goes is a whole group of pictures, and a marker in its place says how many frames."""
     pieces = list(captured(fragments_of(5, 5, 5, 5, 5, 5)[1]))
-    queue = CaptureQueue(limit_bytes=sum(piece.fragment.size_bytes for piece in pieces[:5]))
+    queue = LosslessQueue(limit_bytes=sum(piece.fragment.size_bytes for piece in pieces[:5]))
     for piece in pieces:
         queue.put(piece)
     items = take_all(queue)
@@ -94,7 +80,7 @@ def test_a_full_queue_drops_its_oldest_group() -> None:
 def test_drops_behind_each_other_are_one() -> None:
     """However long the disk is too slow, the queue holds one marker for it."""
     pieces = list(captured(fragments_of(*[5] * 40)[1]))
-    queue = CaptureQueue(limit_bytes=4 * pieces[0].fragment.size_bytes)
+    queue = LosslessQueue(limit_bytes=4 * pieces[0].fragment.size_bytes)
     for piece in pieces:
         queue.put(piece)
     assert shape(take_all(queue)) == ["-180", "K", "p", "K", "p"]
@@ -104,7 +90,7 @@ def test_the_rest_of_a_group_that_is_being_written_goes_first() -> None:
     """The recorder has its beginning; without the middle, the end is of no use."""
     pieces = list(captured(fragments_of(4, 3, 3, 5, 5)[1]))
     size = pieces[0].fragment.size_bytes
-    queue = CaptureQueue(limit_bytes=3 * size)
+    queue = LosslessQueue(limit_bytes=3 * size)
     queue.put(pieces[0])
     assert take(queue) == pieces[0]
     for piece in pieces[1:]:
@@ -115,7 +101,7 @@ def test_the_rest_of_a_group_that_is_being_written_goes_first() -> None:
 def test_one_fragment_always_fits() -> None:
     """A single fragment above the limit is recorded all the same."""
     (piece,) = captured(fragments_of(5)[1])
-    queue = CaptureQueue(limit_bytes=1)
+    queue = LosslessQueue(limit_bytes=1)
     queue.put(piece)
     assert take_all(queue) == [piece]
 
@@ -123,7 +109,7 @@ def test_one_fragment_always_fits() -> None:
 def test_markers_of_runs_are_never_dropped() -> None:
     """A recorder must know of a new child, whatever became of the old one's footage."""
     first, second = (list(captured(fragments_of(5, 5)[1])) for _ in range(2))
-    queue = CaptureQueue(limit_bytes=first[0].fragment.size_bytes * 2)
+    queue = LosslessQueue(limit_bytes=first[0].fragment.size_bytes * 2)
     for item in [CaptureBegan(INIT), *first, CaptureEnded(None, ""), CaptureBegan(INIT), *second]:
         queue.put(item)
     assert shape(take_all(queue)) == [
@@ -138,7 +124,7 @@ def test_markers_of_runs_are_never_dropped() -> None:
 
 def test_finish_is_the_last_word() -> None:
     """What comes behind it is not the session's."""
-    queue = CaptureQueue()
+    queue = LosslessQueue()
     queue.put(EndOfInput())
     for piece in captured(fragments_of(5)[1]):
         queue.put(piece)
@@ -147,32 +133,18 @@ def test_finish_is_the_last_word() -> None:
     assert queue.finished
 
 
-def test_finish_after_next_takes_the_fragment_in_flight() -> None:
-    """It holds the frames until the moment of the stop."""
-    pieces = list(captured(fragments_of(5, 5, 5)[1]))
-    queue = CaptureQueue()
-    queue.put(pieces[0])
-    queue.finish_after_next()
-    assert not queue.finished
-    for piece in pieces[1:]:
-        queue.put(piece)
-    assert take_all(queue) == [pieces[0], pieces[1], EndOfInput()]
-
-
 STEPS = st.lists(
     st.one_of(st.integers(1, 12), st.sampled_from(["take", "take", "began", "ended"])), max_size=60
 )
 
 
-@given(STEPS, st.integers(1, 6), st.booleans())
-def test_nothing_is_lost_or_doubled(
-    steps: list[int | str], limit_fragments: int, last_call: bool
-) -> None:
+@given(STEPS, st.integers(1, 6))
+def test_nothing_is_lost_or_doubled(steps: list[int | str], limit_fragments: int) -> None:
     """What comes out and what was dropped are what went in, in order and in whole groups."""
     counts = [step for step in steps if isinstance(step, int)]
     pieces = list(captured(fragments_of(*counts, frame_bytes=500)[1])) if counts else []
     size = max((piece.fragment.size_bytes for piece in pieces), default=1)
-    queue = CaptureQueue(limit_bytes=limit_fragments * size)
+    queue = LosslessQueue(limit_bytes=limit_fragments * size)
     given_, taken, pending = [], [], iter(pieces)
     for step in steps:
         match step:
@@ -189,12 +161,9 @@ def test_nothing_is_lost_or_doubled(
         queue.put(item)
         given_.append(item)
         assert queue.waiting_bytes <= max(queue.limit_bytes, size)
-    if last_call:
-        queue.finish_after_next()
     extra = next(iter(captured(fragments_of(3)[1])))
     queue.put(extra)
-    if not last_call:
-        queue.put(EndOfInput())
+    queue.put(EndOfInput())
     given_.append(extra)
     taken += take_all(queue)
 
@@ -217,7 +186,7 @@ def test_nothing_is_lost_or_doubled(
 
 def test_a_disk_that_hangs_for_ever_costs_64_mebibytes() -> None:
     """However much comes while nothing can be written, no more than the default bound waits."""
-    queue, _, picture = CaptureQueue(), *fragments_of(1)
+    queue, _, picture = LosslessQueue(), *fragments_of(1)
     media = bytes(8 * MEBIBYTE)
     (large,) = captured([attrs.evolve(each, mdat=media) for each in picture])
     for _ in range(40):

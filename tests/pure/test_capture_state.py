@@ -22,15 +22,15 @@ EVENTS: dict[str, m.CaptureEvent] = {
     "wanted": m.Wanted(),
     "unwanted": m.Unwanted(),
     "fragment": m.FragmentArrived(),
-    "settled": m.ChildSettled(),
-    "stalled": m.ChildStalled(STALLED),
-    "waits": m.ChildWaits(STALLED),
-    "finished": m.ChildEnded(None),
-    "failed": m.ChildEnded(BROKEN),
-    "vanished": m.ChildEnded(BROKEN, absent=True),
+    "settled": m.ProcessSettled(),
+    "stalled": m.ProcessStalled(STALLED),
+    "waits": m.ProcessWaits(STALLED),
+    "finished": m.ProcessEnded(None),
+    "failed": m.ProcessEnded(BROKEN),
+    "vanished": m.ProcessEnded(BROKEN, absent=True),
     "rest over": m.RestOver(),
     "device lost": m.DeviceLost(GONE),
-    "device came": m.DeviceCame(),
+    "device came": m.DeviceAppeared(),
 }
 # What happens in each state; "." stays as it is. The state, then what is done on the way.
 WANTED_TABLE = {
@@ -114,7 +114,7 @@ def test_a_stalled_child_is_replaced_after_a_rest() -> None:
 def test_a_child_that_does_not_die_is_shown() -> None:
     """Whoever looks at a camera that cannot be stopped reads why."""
     machine, _ = step(CaptureState(CameraState.STREAMING, wanted=True), EVENTS["unwanted"])
-    machine, actions = step(machine, m.ChildStalled(STALLED))
+    machine, actions = step(machine, m.ProcessStalled(STALLED))
     assert (machine.state, machine.problem, actions) == (CameraState.STOPPING, STALLED, ())
 
 
@@ -145,7 +145,7 @@ def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> 
     """A server that was away for three seconds is found within half a second; 30 s is the end."""
     machine, rests = CaptureState(CameraState.STREAMING, wanted=True), []
     for _ in range(70):
-        machine, _ = step(machine, m.ChildEnded(REFUSED))
+        machine, _ = step(machine, m.ProcessEnded(REFUSED))
         rests.append(machine.rest_seconds)
         machine, _ = step(machine, EVENTS["rest over"])
     assert rests[0] == 0.0
@@ -160,7 +160,7 @@ def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> 
 
 def test_a_stream_that_never_began_is_not_asked_twice_at_once() -> None:
     """A camera may count who comes too often."""
-    machine, _ = step(CaptureState(CameraState.STARTING, wanted=True), m.ChildEnded(REFUSED))
+    machine, _ = step(CaptureState(CameraState.STARTING, wanted=True), m.ProcessEnded(REFUSED))
     assert machine.rest_seconds == 0.2
 
 
@@ -196,12 +196,12 @@ def test_a_camera_without_a_device_waits_for_one_and_does_not_try() -> None:
 
 def test_a_device_that_comes_starts_what_is_wanted_at_once_and_afresh() -> None:
     """Earlier failures were another plugging's; a camera that nobody wants is just there."""
-    after, actions = step(LOST, m.DeviceCame())
+    after, actions = step(LOST, m.DeviceAppeared())
     assert (after, actions) == (
         CaptureState(CameraState.STARTING, wanted=True),
         (CaptureAction.WAKE, CaptureAction.SPAWN),
     )
-    idle, _ = step(attrs.evolve(LOST, wanted=False), m.DeviceCame())
+    idle, _ = step(attrs.evolve(LOST, wanted=False), m.DeviceAppeared())
     assert idle == CaptureState()
 
 
@@ -212,16 +212,16 @@ def test_a_child_whose_device_was_lost_leaves_its_camera_absent() -> None:
         machine, actions = step(machine, m.DeviceLost(GONE))
         assert (machine.state, actions) == (CameraState.STOPPING, (CaptureAction.TERMINATE,))
         machine, _ = step(machine, m.Wanted() if wanted else m.Unwanted())
-        machine, actions = step(machine, m.ChildEnded(BROKEN))
+        machine, actions = step(machine, m.ProcessEnded(BROKEN))
         assert (machine, actions) == (attrs.evolve(LOST, wanted=wanted), ())
 
 
 def test_a_device_that_is_another_one_now_gets_a_child_of_its_own() -> None:
     """The old device's child ends first; then there is a short rest, and the next one comes."""
     machine = CaptureState(CameraState.STREAMING, wanted=True)
-    for event in (m.DeviceLost(GONE), m.DeviceCame()):
+    for event in (m.DeviceLost(GONE), m.DeviceAppeared()):
         machine, _ = step(machine, event)
-    machine, actions = step(machine, m.ChildEnded(BROKEN))
+    machine, actions = step(machine, m.ProcessEnded(BROKEN))
     assert (machine.state, actions) == (CameraState.RESTING, (CaptureAction.REST,))
     assert machine.rest_seconds == 0.5
 
@@ -267,12 +267,12 @@ class World(RuleBasedStateMachine):
 
     @property
     def end_is_under_way(self) -> bool:
-        return any(isinstance(event, m.ChildEnded) for event in self.mailbox)
+        return any(isinstance(event, m.ProcessEnded) for event in self.mailbox)
 
     @property
     def waits_for_its_device(self) -> bool:
         """No device, or its coming is among the news that were not read yet."""
-        return not self.machine.present and (not self.plugged or m.DeviceCame() in self.mailbox)
+        return not self.machine.present and (not self.plugged or m.DeviceAppeared() in self.mailbox)
 
     @property
     def rest_is_under_way(self) -> bool:
@@ -297,12 +297,12 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.child == "lives" and self.delivers)
     @rule()
     def settle(self) -> None:
-        self.mailbox.append(m.ChildSettled())
+        self.mailbox.append(m.ProcessSettled())
 
     @precondition(lambda self: self.child)
     @rule()
     def stall(self) -> None:
-        self.mailbox.append(m.ChildStalled(STALLED))
+        self.mailbox.append(m.ProcessStalled(STALLED))
 
     @precondition(lambda self: self.child)
     @rule(end=st.sampled_from(["finished", "failed", "vanished"]))
@@ -320,7 +320,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def plug(self) -> None:
         self.plugged = True
-        self.mailbox.append(m.DeviceCame())
+        self.mailbox.append(m.DeviceAppeared())
 
     @precondition(lambda self: self.resting)
     @rule()
@@ -332,7 +332,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def read(self) -> None:
         event = self.mailbox.popleft()
-        played = event == m.ChildEnded(None) and self.machine.state is not CameraState.STOPPING
+        played = event == m.ProcessEnded(None) and self.machine.state is not CameraState.STOPPING
         self.somebody_wants = self.somebody_wants and not played
         self.tell(event)
 
@@ -355,7 +355,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def the_state_tells_the_truth(self) -> None:
-        assert self.machine.has_child == bool(self.child or self.end_is_under_way)
+        assert self.machine.has_process == bool(self.child or self.end_is_under_way)
 
 
 TestWorld = pytest.mark.filterwarnings("default")(World.TestCase)

@@ -14,8 +14,7 @@ from test_capture_timestamps import RATE, Frame, begun, muxed, steady, then
 
 from camd.capture.consumer import CapturedFragment
 from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId
-from camd.recording.rules.book import SessionBook
-from camd.recording.rules.ledger import GapLedger
+from camd.recording.rules.ledger import GapLedger, SessionLedger
 
 ROTATION_SECONDS = 20.0
 
@@ -23,7 +22,7 @@ ROTATION_SECONDS = 20.0
 def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
     """Record frames as a live stream, into files of 20 s; return what the ledger says of it."""
     began = frames[0].arrived
-    book = SessionBook(SessionId("s"), CameraId("c"), RecordingRequest("ann"), "mp4", NOON)
+    book = SessionLedger(SessionId("s"), CameraId("c"), RecordingRequest("ann"), "mp4", NOON)
     ledger, timeline, gaps = GapLedger(book), begun(), []
     start, zero = NOON, 0.0
     for fragment, arrived in muxed(frames, size):
@@ -39,13 +38,13 @@ def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
         )
         ledger.took(placed.frames)
         if not book.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
-            gaps += ledger.close_holes()
+            gaps += ledger.close_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             gaps += ledger.begin(start, placed)
         gaps += ledger.wrote(captured, start + timedelta(seconds=placed.end_seconds - zero))
         book.frames_written += placed.frames
     assert book.frames_captured == len(frames)
-    return [*gaps, *ledger.source_over()]
+    return [*gaps, *ledger.capture_over()]
 
 
 def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:

@@ -20,7 +20,12 @@ from camd.model import (
     SessionId,
     SessionState,
 )
-from camd.recording.rules.book import OLDEST_FIRST_FRAME_SECONDS, BootMoment, FrameLoss, SessionBook
+from camd.recording.rules.ledger import (
+    OLDEST_FIRST_FRAME_SECONDS,
+    BootMoment,
+    FrameLoss,
+    SessionLedger,
+)
 from camd.recording.rules.rotation import Rotation
 
 CAMERA = CameraId("camera0")
@@ -32,10 +37,10 @@ def seconds(count: float) -> timedelta:
     return timedelta(seconds=count)
 
 
-def book() -> SessionBook:
+def book() -> SessionLedger:
     """Open an account of a session that was asked for at EPOCH."""
     wish = RecordingRequest("ann", key="k")
-    return SessionBook(SessionId("s"), CAMERA, wish, "mp4", EPOCH)
+    return SessionLedger(SessionId("s"), CAMERA, wish, "mp4", EPOCH)
 
 
 def segment(number: int = 0, frames: int = 5, start: float = 0.0) -> Segment:
@@ -293,7 +298,7 @@ def test_the_account_ends_behind_the_newest_segment_or_entry() -> None:
 def left(limit: float | None = None, stepped: float = 0.0) -> Session:
     """Describe a session that began at EPOCH, at second 1000 of the boot "b1"."""
     opened = book()
-    opened.wish = attrs.evolve(opened.wish, duration=seconds(limit) if limit else None)
+    opened.request = attrs.evolve(opened.request, duration=seconds(limit) if limit else None)
     opened.boot_id, opened.first_frame_at, opened.stepped_seconds = "b1", 1000.0, stepped
     opened.segments = [segment(frames=100)]
     return opened.snapshot(1010.0)
@@ -318,7 +323,7 @@ def test_time_goes_by_the_monotonic_clock_of_a_boot(
     assert moment.since_start_of(left()) == elapsed
     assert moment.planned_end_of(left()) is None
     assert moment.planned_end_of(left(100.0)) == moment.wall + seconds(100 - elapsed)
-    resumed = SessionBook.resumed(left(), moment)
+    resumed = SessionLedger.resumed(left(), moment)
     assert resumed.snapshot(monotonic + 1.0).elapsed_seconds == elapsed + 1.0
     again = BootMoment(moment.wall + seconds(5), monotonic + 5, boot)
     assert again.since_start_of(resumed.snapshot(monotonic)) == (elapsed + 5 if boot else 65)
@@ -335,12 +340,12 @@ def test_a_pre_roll_is_not_taken_off_a_duration() -> None:
     begun = attrs.evolve(left(100.0), preroll_seconds=8.0)
     moment = BootMoment(EPOCH + seconds(60), 1060.0, "b1")
     assert moment.planned_end_of(begun) == moment.wall + seconds(100 + 8 - 60)
-    assert SessionBook.resumed(begun, moment).snapshot(1060.0).preroll_seconds == 8.0
+    assert SessionLedger.resumed(begun, moment).snapshot(1060.0).preroll_seconds == 8.0
 
 
 def test_what_a_session_lacks_that_nothing_continues() -> None:
     """Up to when it was wanted; where nobody knows, at most what could be lost."""
-    opened = SessionBook.resumed(left(), BootMoment(EPOCH + seconds(99), 7.0, "b2"))
+    opened = SessionLedger.resumed(left(), BootMoment(EPOCH + seconds(99), 7.0, "b2"))
     end = EPOCH + seconds(10)
     assert opened.cut_off(end - seconds(1), seconds(2)) is None
     missed = opened.cut_off(end + seconds(5), seconds(2))

@@ -52,10 +52,10 @@ def watch(finder: DropDetector, fragments: list[Fragment]) -> list[DroppedFrames
     return found
 
 
-def holes(ticks: list[int], finder: DropDetector | None = None) -> list[DroppedFrames]:
+def drops(ticks: list[int], finder: DropDetector | None = None) -> list[DroppedFrames]:
     """Find everything there is in a stream that ends."""
     finder = finder or DropDetector()
-    return watch(finder, stream(ticks)) + finder.run_over()
+    return watch(finder, stream(ticks)) + finder.capture_over()
 
 
 def calm(seconds: float) -> list[int]:
@@ -66,7 +66,7 @@ def calm(seconds: float) -> list[int]:
 @pytest.mark.parametrize("missing", [1, 2, 7, 45, 3000])
 def test_frames_that_never_came_are_counted(missing: int) -> None:
     """From one to thousands: how many, when the first was due, and when frames came again."""
-    (hole,) = holes([FRAME] * 30 + [FRAME * (missing + 1)] + [FRAME] * 30)
+    (hole,) = drops([FRAME] * 30 + [FRAME * (missing + 1)] + [FRAME] * 30)
     assert (hole.frames, hole.seconds) == (missing, pytest.approx(missing / 30))
     assert (hole.start - EPOCH).total_seconds() == pytest.approx(31 / 30, abs=1e-5)
     assert (hole.end - EPOCH).total_seconds() == pytest.approx((31 + missing) / 30, abs=1e-5)
@@ -77,7 +77,7 @@ def test_it_does_not_matter_where_fragments_are_cut(sizes: list[int]) -> None:
     """What a muxer guesses about the last frame of a fragment is not believed."""
     ticks = [FRAME] * 40 + [FRAME * 5] + [FRAME] * 40 + [FRAME * 3] + [FRAME] * 40
     finder = DropDetector()
-    found = watch(finder, stream(ticks, sizes, guess=FRAME * 4)) + finder.run_over()
+    found = watch(finder, stream(ticks, sizes, guess=FRAME * 4)) + finder.capture_over()
     assert [(hole.frames, round(hole.seconds, 6)) for hole in found] == [(6, 0.2)]
 
 
@@ -86,17 +86,17 @@ def test_jitter_is_no_hole(seed: int, share: float) -> None:
     """Frames that come early or late by nearly half of their time are all there."""
     dice = random.Random(seed)
     times = [round((n + dice.uniform(-share, share)) * FRAME) + FRAME for n in range(300)]
-    assert holes([two - one for one, two in pairwise(times)]) == []
+    assert drops([two - one for one, two in pairwise(times)]) == []
 
 
 def test_a_stall_that_is_made_up_for_is_no_hole() -> None:
     """Frames that come in a burst after a pause were late, not lost."""
-    assert holes([FRAME] * 40 + [FRAME * 8] + [0x10] * 7 + [FRAME] * 40) == []
+    assert drops([FRAME] * 40 + [FRAME * 8] + [0x10] * 7 + [FRAME] * 40) == []
 
 
 def test_a_hole_next_to_jitter_is_found() -> None:
     """Only what short intervals make up for is taken off."""
-    (hole,) = holes([FRAME] * 40 + [FRAME * 8] + [0x10] * 3 + [FRAME] * 40)
+    (hole,) = drops([FRAME] * 40 + [FRAME * 8] + [0x10] * 3 + [FRAME] * 40)
     assert hole.frames == 4
 
 
@@ -105,9 +105,9 @@ def test_another_rate_is_no_hole(rate: int) -> None:
     """A camera in the dark is slower for good; then a hole is measured by the new rate."""
     slow = TIMESCALE // rate
     ticks = [FRAME] * 100 + [slow] * 100
-    assert holes(ticks) == []
-    assert holes([*ticks, *calm(10)]) == []
-    (hole,) = holes([*ticks, slow * 4, *[slow] * FORESIGHT])
+    assert drops(ticks) == []
+    assert drops([*ticks, *calm(10)]) == []
+    (hole,) = drops([*ticks, slow * 4, *[slow] * FORESIGHT])
     assert hole.frames == 3
 
 
@@ -116,33 +116,33 @@ def test_another_rate_is_no_hole(rate: int) -> None:
 )
 def test_a_cadence_is_no_hole(pattern: tuple[int, ...]) -> None:
     """A rate that does not divide the clock's makes long and short intervals, over and over."""
-    assert holes([FRAME * each for each in pattern] * 100) == []
+    assert drops([FRAME * each for each in pattern] * 100) == []
 
 
 @pytest.mark.parametrize("pattern", [(1, 2), (1, 1, 1, 1, 2)])
 def test_a_new_cadence_is_soon_normal(pattern: tuple[int, ...]) -> None:
     """What it costs to learn it is one entry, of less frames than a second has."""
-    found = holes([FRAME] * 100 + [FRAME * each for each in pattern] * 1000)
+    found = drops([FRAME] * 100 + [FRAME * each for each in pattern] * 1000)
     assert len(found) <= 1
     assert sum(hole.frames for hole in found) < 30
 
 
 def test_nothing_is_usual_at_the_beginning() -> None:
     """Muxers stretch a stream's first frame, cameras are slow to start: no holes."""
-    assert holes([FRAME * 3] + [FRAME] * 50) == []
-    assert holes([FRAME] * (LEAST_KNOWN - 1) + [FRAME * 9] + [FRAME] * 50) == []
+    assert drops([FRAME * 3] + [FRAME] * 50) == []
+    assert drops([FRAME] * (LEAST_KNOWN - 1) + [FRAME * 9] + [FRAME] * 50) == []
 
 
 def test_the_last_interval_of_all_is_not_judged() -> None:
     """A rate that changes just before the end is not known to have done so."""
-    assert holes([FRAME] * 50 + [FRAME * 2] * 3) == []
+    assert drops([FRAME] * 50 + [FRAME * 2] * 3) == []
 
 
 def test_a_hole_must_be_longer_than_the_seam_of_a_loop() -> None:
     """A file that begins anew after its sound is over lacks nothing."""
     seams = ([FRAME] * 200 + [FRAME * 13]) * 5
-    assert holes(seams, DropDetector(least_seconds=0.5)) == []
-    (hole,) = holes([FRAME] * 200 + [FRAME * 60] + [FRAME] * 50, DropDetector(least_seconds=0.5))
+    assert drops(seams, DropDetector(least_seconds=0.5)) == []
+    (hole,) = drops([FRAME] * 200 + [FRAME * 60] + [FRAME] * 50, DropDetector(least_seconds=0.5))
     assert hole.frames == 59
 
 
@@ -152,7 +152,7 @@ def test_a_hole_must_be_longer_than_the_seam_of_a_loop() -> None:
 def test_holes_close_to_each_other_are_one_entry() -> None:
     """Missing frames and times add up; the span is from the first to the last."""
     two, five = FRAME * 3, FRAME * 6
-    (hole,) = holes([*calm(3), two, *calm(5), five, *calm(3)])
+    (hole,) = drops([*calm(3), two, *calm(5), five, *calm(3)])
     assert (hole.frames, hole.seconds) == (7, pytest.approx(7 / 30))
     assert hole.end - hole.start > timedelta(seconds=5)
 
@@ -163,7 +163,7 @@ def test_an_entry_is_complete_when_it_has_been_calm() -> None:
     ticks = [*calm(3), FRAME * 3, *calm(FIRST_CALM_SECONDS + 1)]
     assert [hole.frames for hole in watch(finder, stream(ticks))] == [2]
     assert finder.close() == []
-    found = holes([*ticks * 40, *calm(30)])
+    found = drops([*ticks * 40, *calm(30)])
     assert len(found) < 10
     assert sum(hole.frames for hole in found) == 80
 
@@ -174,7 +174,7 @@ def test_closing_in_between_loses_nothing() -> None:
     finder, found = DropDetector(), []
     for each in stream(ticks):
         found += watch(finder, [each]) + finder.close()
-    assert [hole.frames for hole in found + finder.run_over()] == [2, 4]
+    assert [hole.frames for hole in found + finder.capture_over()] == [2, 4]
 
 
 def test_what_is_missing_for_another_reason_is_no_hole() -> None:
@@ -183,14 +183,14 @@ def test_what_is_missing_for_another_reason_is_no_hole() -> None:
     pieces = stream([FRAME] * 199)
     found = watch(finder, pieces[:8])
     finder.interrupt()
-    assert found + watch(finder, pieces[12:]) + finder.run_over() == []
+    assert found + watch(finder, pieces[12:]) + finder.capture_over() == []
 
 
 def test_another_child_has_its_own_rate_and_its_own_time() -> None:
     """Between two children there is another entry, or none."""
     finder = DropDetector()
-    found = watch(finder, stream([FRAME] * MANY)) + finder.run_over()
-    assert found + watch(finder, stream([FRAME * 3] * MANY)) + finder.run_over() == []
+    found = watch(finder, stream([FRAME] * MANY)) + finder.capture_over()
+    assert found + watch(finder, stream([FRAME * 3] * MANY)) + finder.capture_over() == []
 
 
 def test_times_follow_the_clock() -> None:
@@ -199,8 +199,8 @@ def test_times_follow_the_clock() -> None:
     pieces = stream([*calm(3), FRAME * 3, *calm(1), FRAME * 5, *[FRAME] * 9])
     assert watch(finder, pieces) == []
     finder.move(day)
-    (hole,) = finder.run_over()
-    (still,) = holes([*calm(3), FRAME * 3, *calm(1), FRAME * 5, *[FRAME] * 9])
+    (hole,) = finder.capture_over()
+    (still,) = drops([*calm(3), FRAME * 3, *calm(1), FRAME * 5, *[FRAME] * 9])
     assert hole == still.moved(day)
 
 

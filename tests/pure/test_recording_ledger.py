@@ -26,7 +26,7 @@ def written() -> GapLedger:
     (piece,) = captured(fragments_of(5)[1])
     ledger.begin(piece.start)
     ledger.took(5)
-    ledger.book.wrote(segment(), 5, 500, 100.0)
+    ledger.ledger.wrote(segment(), 5, 500, 100.0)
     ledger.wrote(piece, piece.end)
     return ledger
 
@@ -35,7 +35,7 @@ def written() -> GapLedger:
 def test_an_outage_keeps_its_length(step: timedelta) -> None:
     """What began before the clock was set began by as much earlier or later on the new clock."""
     ledger = written()
-    ledger.run_ended(CaptureEnded(Cause.CAMERA_LOST, "gone"))
+    ledger.capture_ended(CaptureEnded(Cause.CAMERA_LOST, "gone"))
     ledger.set_clock(step, EPOCH + seconds(3) + step)
     (gap,) = ledger.begin(EPOCH + seconds(5) + step)
     assert (gap.start, gap.end) == (EPOCH + seconds(0.5) + step, EPOCH + seconds(5) + step)
@@ -54,7 +54,7 @@ def test_a_loss_keeps_its_length(step: timedelta) -> None:
     (gap,) = ledger.settle_losses()
     assert (gap.start, gap.end) == (EPOCH + seconds(1) + step, EPOCH + seconds(2.5) + step)
     assert (gap.frames, gap.duration_seconds) == (15, 1.5)
-    assert ledger.book.audit(ledger.undecided_frames) == 0
+    assert ledger.ledger.audit(ledger.undecided_frames) == 0
 
 
 def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
@@ -69,7 +69,7 @@ def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
     assert ledger.start_of(piece.moved(HOUR + seconds(0.6))) == EPOCH + seconds(1) + HOUR
     ledger.begin(EPOCH + seconds(1) + HOUR)
     assert not ledger.clock_was_set
-    assert ledger.book.stepped_seconds == HOUR.total_seconds()
+    assert ledger.ledger.stepped_seconds == HOUR.total_seconds()
 
 
 def test_what_another_life_wrote_has_times_of_another_clock() -> None:
@@ -79,4 +79,4 @@ def test_what_another_life_wrote_has_times_of_another_clock() -> None:
     ledger.set_clock(HOUR, EPOCH + HOUR)
     (gap,) = ledger.begin(EPOCH + HOUR + seconds(0.5))
     assert (gap.cause, gap.duration_seconds) == (Cause.DAEMON_DOWN, 3600.0)
-    assert ledger.book.stepped_seconds == 0
+    assert ledger.ledger.stepped_seconds == 0

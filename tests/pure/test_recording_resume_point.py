@@ -12,19 +12,24 @@ from support.recordings import NOON, segment
 from support.recordings_folder import gap, session
 
 from camd.model import Cause, Gap, clock_was_set
-from camd.recording.rules.book import BootMoment, SessionBook
-from camd.recording.rules.ledger import GapLedger, ResumePoint, arrival_by_session
+from camd.recording.rules.ledger import (
+    BootMoment,
+    GapLedger,
+    ResumePoint,
+    SessionLedger,
+    arrival_by_session,
+)
 from camd.storage.rules.clock_trust import FootageArrival
 
 SECOND = timedelta(seconds=1)
 UP = 1000.0  # the monotonic clock at noon
 
 
-def book(*gaps: Gap) -> SessionBook:
+def book(*gaps: Gap) -> SessionLedger:
     """Open the book of a session again whose one file is from noon to ten seconds past."""
     one = segment("a.mp4", start=NOON, end=NOON + 10 * SECOND, duration_seconds=10.0, number=0)
     begun = session(start=NOON, segments=(one,), gaps=gaps, boot_id="b1", monotonic_start=UP)
-    return SessionBook.resumed(begun, BootMoment(NOON, UP, "b1"))
+    return SessionLedger.resumed(begun, BootMoment(NOON, UP, "b1"))
 
 
 def later(seconds: float, stepped: float = 0.0, boot: str = "b1") -> BootMoment:
@@ -41,7 +46,7 @@ def step(at: datetime, by: float) -> Gap:
 ARRIVAL = FootageArrival("b1", UP + 10)
 
 
-def outage(account: SessionBook, there: ResumePoint, moment: BootMoment) -> Gap:
+def outage(account: SessionLedger, there: ResumePoint, moment: BootMoment) -> Gap:
     """Let a file begin at `moment`, and return the entry about the time before."""
     ledger = GapLedger(account)
     ledger.resume(there.until, there.moved, exact=there.exact)

@@ -297,6 +297,7 @@ async def open_camera_rig(
     once: bool = False,
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
+    binding: DeviceBinding | None = None,
 ) -> AsyncIterator[CameraRig]:
     """Run a camera while the block runs; its children play `behaviours`, then film without end."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
@@ -311,11 +312,11 @@ async def open_camera_rig(
     disk, space = storage.disk, storage.space
     launcher = FakeLauncher(deque(behaviours))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    capture = (EndingSourcePlanner if once else CapturePlanner)(
-        camera_config, config, find_program, launcher.launch
+    planner = (EndingSourcePlanner if once else CapturePlanner)(
+        camera_config, config, find_program, launcher.launch, binding=binding
     )
-    capture.looks = ImmediateLookup()
-    camera = Camera(camera_config, config, storage, events, capture)
+    planner.looks = ImmediateLookup()
+    camera = Camera(camera_config, config, storage, events, planner)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
@@ -381,8 +382,8 @@ class FakeFfmpegCameras(Cameras):
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
-        camera.capture.launch, camera.capture.find_program = self.launcher.launch, find_program
-        camera.capture.abilities = UntriedEncoders()
+        camera.planner.launch, camera.planner.find_program = self.launcher.launch, find_program
+        camera.planner.abilities = UntriedEncoders()
         return camera
 
 

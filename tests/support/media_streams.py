@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import attrs
 
-from camd.capture.consumer import CapturedFragment
+from camd.capture.consumer import CapturedFragment, QueueItem, QueueOverflowed
 from camd.mp4.boxes import box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 
@@ -189,3 +189,17 @@ def frames_in(data: bytes) -> tuple[int, bytes]:
     _, fragments = read(data[:32] + data[48:])
     pictures = b"".join(each.mdat[8:] for each in fragments)
     return sum(each.frames for each in fragments), pictures
+
+
+def shape(items: Sequence[QueueItem]) -> list[str]:
+    """Write items down: key frames as K, others as p, drops with their number of frames."""
+    words = []
+    for item in items:
+        match item:
+            case CapturedFragment():
+                words.append("K" if item.fragment.starts_with_sync else "p")
+            case QueueOverflowed():
+                words.append(f"-{item.frames}")
+            case _:
+                words.append(type(item).__name__)
+    return words

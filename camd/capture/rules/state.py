@@ -1,7 +1,7 @@
-"""What a camera does next: a table, total over everything the world can do in every state.
+"""The state table of a capture: every event in every state has an entry. Pure.
 
-Pure. The actor tells it events and performs the actions it answers with; there is never more
-than one child, because a new one is asked for only in states in which none exists.
+The supervisor passes events in and carries out the actions that come back. There is never more
+than one FFmpeg process, because SPAWN is returned only in states in which none exists.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import attrs
 from camd.model import CameraState, Problem, ProblemKind
 
 FIRST_REST_SECONDS = 0.5
-SHORT_REST_SECONDS = 0.2  # behind what comes and goes: a server is asked often at first
+SHORT_REST_SECONDS = 0.2  # after COMES_AND_GOES: a server is tried often at first
 SHORT_REST_GROWTH = 1.08
 LONGEST_REST_SECONDS = 30.0
 SETTLED_SECONDS = 10.0
@@ -31,46 +31,46 @@ COMES_AND_GOES = frozenset(
 )
 
 
-# --- events: what the world did -----------------------------------------------------------
+# --- events -------------------------------------------------------------------------------
 
 
 @attrs.frozen
 class Wanted:
-    """Somebody needs the capture: a session, or `always_on`."""
+    """There is demand: a consumer needs the capture."""
 
 
 @attrs.frozen
 class Unwanted:
-    """Nobody needs it any more."""
+    """There is no demand any more."""
 
 
 @attrs.frozen
 class FragmentArrived:
-    """The child's first fragment is here."""
+    """The first fragment of the capture arrived."""
 
 
 @attrs.frozen
-class ChildSettled:
-    """The child has streamed for SETTLED_SECONDS: its next failure is a fresh one."""
+class ProcessSettled:
+    """The capture has streamed for SETTLED_SECONDS; failures are counted from zero again."""
 
 
 @attrs.frozen
-class ChildStalled:
-    """The child lives and delivers nothing."""
+class ProcessStalled:
+    """The process runs and delivers nothing."""
 
     problem: Problem
 
 
 @attrs.frozen
-class ChildWaits:
-    """The child runs and its source delivers, but no key frame yet."""
+class ProcessWaits:
+    """The process runs and its source delivers, but no key frame yet."""
 
     problem: Problem
 
 
 @attrs.frozen
-class ChildEnded:
-    """The child is gone, its pipe drained. `problem` None: it ended as it should."""
+class ProcessEnded:
+    """The process is gone and its pipe is drained. `problem` None: it ended as it should."""
 
     problem: Problem | None
     absent: bool = False  # the device is not there
@@ -78,7 +78,7 @@ class ChildEnded:
 
 @attrs.frozen
 class RestOver:
-    """The delay before the next try is over."""
+    """The pause before the next try is over."""
 
 
 @attrs.frozen
@@ -89,7 +89,7 @@ class DeviceLost:
 
 
 @attrs.frozen
-class DeviceCame:
+class DeviceAppeared:
     """The camera has a device, or another one than a moment ago."""
 
 
@@ -97,59 +97,59 @@ CaptureEvent = (
     Wanted
     | Unwanted
     | FragmentArrived
-    | ChildSettled
-    | ChildStalled
-    | ChildWaits
-    | ChildEnded
+    | ProcessSettled
+    | ProcessStalled
+    | ProcessWaits
+    | ProcessEnded
     | RestOver
     | DeviceLost
-    | DeviceCame
+    | DeviceAppeared
 )
 EVENTS: tuple[type[CaptureEvent], ...] = (
     Wanted,
     Unwanted,
     FragmentArrived,
-    ChildSettled,
-    ChildStalled,
-    ChildWaits,
-    ChildEnded,
+    ProcessSettled,
+    ProcessStalled,
+    ProcessWaits,
+    ProcessEnded,
     RestOver,
     DeviceLost,
-    DeviceCame,
+    DeviceAppeared,
 )
 
 
-# --- actions: what the actor is to do -----------------------------------------------------
+# --- actions: what the supervisor is to do ------------------------------------------------
 
 
 class CaptureAction(enum.Enum):
     """One thing to do, in the order given."""
 
-    SPAWN = "spawn"  # start a child; there is none
-    TERMINATE = "terminate"  # ask the child to end, and go on reading until it has
-    REST = "rest"  # arm the rest timer with `rest_seconds`
-    WAKE = "wake"  # disarm the rest timer
+    SPAWN = "spawn"  # start a process; there is none
+    TERMINATE = "terminate"  # ask the process to end, and read its output until it has
+    REST = "rest"  # start the timer of `rest_seconds`
+    WAKE = "wake"  # cancel that timer
 
 
-# --- the machine --------------------------------------------------------------------------
+# --- the table ----------------------------------------------------------------------------
 
 
 @attrs.frozen
 class CaptureState:
-    """Where a camera stands. `failures` in a row decide how long it rests."""
+    """The state of a camera's capture. `failures` in a row decide how long it rests."""
 
     state: CameraState = CameraState.IDLE
     wanted: bool = False
-    present: bool = True  # False: there is no device, and its coming will be told
+    present: bool = True  # False: there is no device; DeviceAppeared will come
     failures: int = 0
     problem: Problem | None = None
-    streamed: bool = False  # whether the last child delivered before it ended
-    # The last trouble, until the camera works or is another one.
+    streamed: bool = False  # whether the last process delivered before it ended
+    # The last problem, until the camera works or is another one.
     past: Problem | None = attrs.field(default=None, eq=False)
 
     @property
     def rest_seconds(self) -> float:
-        """The pause before the next try: none at first, then growing; jitter is the shell's."""
+        """The pause before the next try, growing with each failure; without jitter."""
         if self.problem is not None and self.problem.kind in COMES_AND_GOES:
             if self.streamed and self.failures <= 1:
                 return 0.0
@@ -161,8 +161,8 @@ class CaptureState:
         return min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0**exponent)
 
     @property
-    def has_child(self) -> bool:
-        """Whether a child exists, or is about to."""
+    def has_process(self) -> bool:
+        """Whether a process exists, or is about to."""
         return self.state in (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPING)
 
 
@@ -170,149 +170,149 @@ Step = tuple[CaptureState, tuple[CaptureAction, ...]]
 Rule = Callable[[CaptureState, CaptureEvent], Step]
 
 
-def step(machine: CaptureState, event: CaptureEvent) -> Step:
-    """Answer `event`: the machine afterwards, and what to do."""
-    after, actions = TABLE[machine.state, type(event)](machine, event)
+def step(capture: CaptureState, event: CaptureEvent) -> Step:
+    """Return the state after `event`, and what to do."""
+    after, actions = TABLE[capture.state, type(event)](capture, event)
     past = after.problem or after.past
-    if isinstance(event, DeviceCame | FragmentArrived):
+    if isinstance(event, DeviceAppeared | FragmentArrived):
         past = after.problem
     return (after if past is after.past else attrs.evolve(after, past=past)), actions
 
 
-def _stay(machine: CaptureState, event: CaptureEvent) -> Step:
-    return machine, ()
+def _stay(capture: CaptureState, event: CaptureEvent) -> Step:
+    return capture, ()
 
 
-def _want(machine: CaptureState, event: CaptureEvent) -> Step:
-    return attrs.evolve(machine, wanted=True), ()
+def _want(capture: CaptureState, event: CaptureEvent) -> Step:
+    return attrs.evolve(capture, wanted=True), ()
 
 
-def _unwant(machine: CaptureState, event: CaptureEvent) -> Step:
-    return attrs.evolve(machine, wanted=False), ()
+def _unwant(capture: CaptureState, event: CaptureEvent) -> Step:
+    return attrs.evolve(capture, wanted=False), ()
 
 
-def _spawn(machine: CaptureState, event: CaptureEvent) -> Step:
-    return attrs.evolve(machine, state=CameraState.STARTING, wanted=True), (CaptureAction.SPAWN,)
+def _spawn(capture: CaptureState, event: CaptureEvent) -> Step:
+    return attrs.evolve(capture, state=CameraState.STARTING, wanted=True), (CaptureAction.SPAWN,)
 
 
-def _wake_and_spawn(machine: CaptureState, event: CaptureEvent) -> Step:
-    after, actions = _spawn(machine, event)
+def _wake_and_spawn(capture: CaptureState, event: CaptureEvent) -> Step:
+    after, actions = _spawn(capture, event)
     return after, (CaptureAction.WAKE, *actions)
 
 
-def _want_absent(machine: CaptureState, event: CaptureEvent) -> Step:
-    """Wait for the device when its coming will be told; else look whether it is there."""
-    return (_wake_and_spawn if machine.present else _want)(machine, event)
+def _want_absent(capture: CaptureState, event: CaptureEvent) -> Step:
+    """Wait for DeviceAppeared where it will come; else try whether the device is there."""
+    return (_wake_and_spawn if capture.present else _want)(capture, event)
 
 
-def _look_again(machine: CaptureState, event: CaptureEvent) -> Step:
-    return _spawn(machine, event) if machine.present else (machine, ())
+def _look_again(capture: CaptureState, event: CaptureEvent) -> Step:
+    return _spawn(capture, event) if capture.present else (capture, ())
 
 
-def _give_up_absent(machine: CaptureState, event: CaptureEvent) -> Step:
-    return (_give_up if machine.present else _unwant)(machine, event)
+def _give_up_absent(capture: CaptureState, event: CaptureEvent) -> Step:
+    return (_give_up if capture.present else _unwant)(capture, event)
 
 
-def _give_up(machine: CaptureState, event: CaptureEvent) -> Step:
-    after = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
+def _give_up(capture: CaptureState, event: CaptureEvent) -> Step:
+    after = attrs.evolve(capture, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
     return after, (CaptureAction.WAKE,)
 
 
-def _stream(machine: CaptureState, event: CaptureEvent) -> Step:
-    return attrs.evolve(machine, state=CameraState.STREAMING, problem=None), ()
+def _stream(capture: CaptureState, event: CaptureEvent) -> Step:
+    return attrs.evolve(capture, state=CameraState.STREAMING, problem=None), ()
 
 
-def _settle(machine: CaptureState, event: CaptureEvent) -> Step:
-    return attrs.evolve(machine, failures=0), ()
+def _settle(capture: CaptureState, event: CaptureEvent) -> Step:
+    return attrs.evolve(capture, failures=0), ()
 
 
-def _terminate(machine: CaptureState, event: CaptureEvent) -> Step:
-    after = attrs.evolve(machine, state=CameraState.STOPPING, wanted=False, problem=None)
+def _terminate(capture: CaptureState, event: CaptureEvent) -> Step:
+    after = attrs.evolve(capture, state=CameraState.STOPPING, wanted=False, problem=None)
     return after, (CaptureAction.TERMINATE,)
 
 
-def _terminate_stalled(machine: CaptureState, event: CaptureEvent) -> Step:
-    assert isinstance(event, ChildStalled)
+def _terminate_stalled(capture: CaptureState, event: CaptureEvent) -> Step:
+    assert isinstance(event, ProcessStalled)
     after = attrs.evolve(
-        machine,
+        capture,
         state=CameraState.STOPPING,
-        failures=machine.failures + 1,
+        failures=capture.failures + 1,
         problem=event.problem,
-        streamed=machine.state is CameraState.STREAMING,
+        streamed=capture.state is CameraState.STREAMING,
     )
     return after, (CaptureAction.TERMINATE,)
 
 
-def _show_problem(machine: CaptureState, event: CaptureEvent) -> Step:
-    """Show why a child waits, or that it was told to end and does not; nothing else can be done."""
-    assert isinstance(event, ChildStalled | ChildWaits)
-    return attrs.evolve(machine, problem=event.problem), ()
+def _show_problem(capture: CaptureState, event: CaptureEvent) -> Step:
+    """Show why the process waits, or that it was told to end and does not."""
+    assert isinstance(event, ProcessStalled | ProcessWaits)
+    return attrs.evolve(capture, problem=event.problem), ()
 
 
-def _child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
-    """The child ended by itself."""
-    assert isinstance(event, ChildEnded)
+def _process_ended(capture: CaptureState, event: CaptureEvent) -> Step:
+    """The process ended by itself."""
+    assert isinstance(event, ProcessEnded)
     if event.problem is None:  # a source that was played to its end
-        done = attrs.evolve(machine, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
+        done = attrs.evolve(capture, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
         return done, ()
     failed = attrs.evolve(
-        machine,
-        failures=machine.failures + 1,
+        capture,
+        failures=capture.failures + 1,
         problem=event.problem,
-        streamed=machine.state is CameraState.STREAMING,
+        streamed=capture.state is CameraState.STREAMING,
     )
     return _rest(failed, absent=event.absent)
 
 
-def _stopped_child_ended(machine: CaptureState, event: CaptureEvent) -> Step:
-    """The child ended because it was told to."""
-    if not machine.present:
-        return _rest(machine, absent=True)
-    if not machine.wanted:
-        return attrs.evolve(machine, state=CameraState.IDLE, failures=0, problem=None), ()
-    if machine.problem is None:  # wanted again while it was stopping
-        return _spawn(machine, event)
-    return _rest(machine, absent=isinstance(event, ChildEnded) and event.absent)
+def _stopped_process_ended(capture: CaptureState, event: CaptureEvent) -> Step:
+    """The process ended because it was told to."""
+    if not capture.present:
+        return _rest(capture, absent=True)
+    if not capture.wanted:
+        return attrs.evolve(capture, state=CameraState.IDLE, failures=0, problem=None), ()
+    if capture.problem is None:  # wanted again while it was stopping
+        return _spawn(capture, event)
+    return _rest(capture, absent=isinstance(event, ProcessEnded) and event.absent)
 
 
-def _rest(machine: CaptureState, *, absent: bool) -> Step:
-    if not machine.present:
-        return attrs.evolve(machine, state=CameraState.ABSENT, failures=0), ()
-    if not machine.wanted:
-        return attrs.evolve(machine, state=CameraState.IDLE, failures=0), ()
+def _rest(capture: CaptureState, *, absent: bool) -> Step:
+    if not capture.present:
+        return attrs.evolve(capture, state=CameraState.ABSENT, failures=0), ()
+    if not capture.wanted:
+        return attrs.evolve(capture, state=CameraState.IDLE, failures=0), ()
     state = CameraState.ABSENT if absent else CameraState.RESTING
-    return attrs.evolve(machine, state=state), (CaptureAction.REST,)
+    return attrs.evolve(capture, state=state), (CaptureAction.REST,)
 
 
-def _lose(machine: CaptureState, event: CaptureEvent) -> Step:
-    """No child exists: wait for the device, however long that takes."""
+def _lose(capture: CaptureState, event: CaptureEvent) -> Step:
+    """No process exists: wait for the device, however long that takes."""
     assert isinstance(event, DeviceLost)
     after = attrs.evolve(
-        machine, state=CameraState.ABSENT, present=False, failures=0, problem=event.problem
+        capture, state=CameraState.ABSENT, present=False, failures=0, problem=event.problem
     )
     return after, (CaptureAction.WAKE,)
 
 
-def _lose_child(machine: CaptureState, event: CaptureEvent) -> Step:
-    """The child's device is gone: end it, though most end by themselves."""
+def _lose_process(capture: CaptureState, event: CaptureEvent) -> Step:
+    """The device of the process is gone: end it, though most end by themselves."""
     assert isinstance(event, DeviceLost)
-    after = attrs.evolve(machine, state=CameraState.STOPPING, present=False, problem=event.problem)
+    after = attrs.evolve(capture, state=CameraState.STOPPING, present=False, problem=event.problem)
     return after, (CaptureAction.TERMINATE,)
 
 
-def _lose_stopping(machine: CaptureState, event: CaptureEvent) -> Step:
+def _lose_stopping(capture: CaptureState, event: CaptureEvent) -> Step:
     assert isinstance(event, DeviceLost)
-    return attrs.evolve(machine, present=False, problem=machine.problem or event.problem), ()
+    return attrs.evolve(capture, present=False, problem=capture.problem or event.problem), ()
 
 
-def _come(machine: CaptureState, event: CaptureEvent) -> Step:
-    return attrs.evolve(machine, present=True), ()
+def _come(capture: CaptureState, event: CaptureEvent) -> Step:
+    return attrs.evolve(capture, present=True), ()
 
 
-def _come_back(machine: CaptureState, event: CaptureEvent) -> Step:
-    """A device is there and no child: no reason to wait any longer."""
-    here = attrs.evolve(machine, present=True, failures=0, problem=None)
-    if not machine.wanted:
+def _come_back(capture: CaptureState, event: CaptureEvent) -> Step:
+    """A device is there, and no process: no reason to wait any longer."""
+    here = attrs.evolve(capture, present=True, failures=0, problem=None)
+    if not capture.wanted:
         return attrs.evolve(here, state=CameraState.IDLE), (CaptureAction.WAKE,)
     return _wake_and_spawn(here, event)
 
@@ -323,18 +323,18 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.STARTING, Wanted): _want,
     (_S.STARTING, Unwanted): _terminate,
     (_S.STARTING, FragmentArrived): _stream,
-    (_S.STARTING, ChildStalled): _terminate_stalled,
-    (_S.STARTING, ChildWaits): _show_problem,
-    (_S.STARTING, ChildEnded): _child_ended,
+    (_S.STARTING, ProcessStalled): _terminate_stalled,
+    (_S.STARTING, ProcessWaits): _show_problem,
+    (_S.STARTING, ProcessEnded): _process_ended,
     (_S.STREAMING, Wanted): _want,
     (_S.STREAMING, Unwanted): _terminate,
-    (_S.STREAMING, ChildSettled): _settle,
-    (_S.STREAMING, ChildStalled): _terminate_stalled,
-    (_S.STREAMING, ChildEnded): _child_ended,
+    (_S.STREAMING, ProcessSettled): _settle,
+    (_S.STREAMING, ProcessStalled): _terminate_stalled,
+    (_S.STREAMING, ProcessEnded): _process_ended,
     (_S.STOPPING, Wanted): _want,
     (_S.STOPPING, Unwanted): _unwant,
-    (_S.STOPPING, ChildStalled): _show_problem,
-    (_S.STOPPING, ChildEnded): _stopped_child_ended,
+    (_S.STOPPING, ProcessStalled): _show_problem,
+    (_S.STOPPING, ProcessEnded): _stopped_process_ended,
     (_S.RESTING, Wanted): _wake_and_spawn,
     (_S.RESTING, Unwanted): _give_up,
     (_S.RESTING, RestOver): _spawn,
@@ -342,17 +342,17 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.ABSENT, Unwanted): _give_up_absent,
     (_S.ABSENT, RestOver): _look_again,
     (_S.IDLE, DeviceLost): _lose,
-    (_S.STARTING, DeviceLost): _lose_child,
-    (_S.STREAMING, DeviceLost): _lose_child,
+    (_S.STARTING, DeviceLost): _lose_process,
+    (_S.STREAMING, DeviceLost): _lose_process,
     (_S.STOPPING, DeviceLost): _lose_stopping,
     (_S.RESTING, DeviceLost): _lose,
     (_S.ABSENT, DeviceLost): _lose,
-    (_S.IDLE, DeviceCame): _come,
-    (_S.STARTING, DeviceCame): _come,
-    (_S.STREAMING, DeviceCame): _come,
-    (_S.STOPPING, DeviceCame): _come,
-    (_S.RESTING, DeviceCame): _come_back,
-    (_S.ABSENT, DeviceCame): _come_back,
+    (_S.IDLE, DeviceAppeared): _come,
+    (_S.STARTING, DeviceAppeared): _come,
+    (_S.STREAMING, DeviceAppeared): _come,
+    (_S.STOPPING, DeviceAppeared): _come,
+    (_S.RESTING, DeviceAppeared): _come_back,
+    (_S.ABSENT, DeviceAppeared): _come_back,
 }
 STATES = (_S.IDLE, _S.STARTING, _S.STREAMING, _S.STOPPING, _S.RESTING, _S.ABSENT)
 for _state in STATES:

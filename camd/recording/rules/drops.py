@@ -102,8 +102,8 @@ class DropDetector:
             self._judge()
         self._last = None
 
-    def run_over(self) -> list[DroppedFrames]:
-        """Forget what was usual: the next child, or nothing, comes. Returns what is complete."""
+    def capture_over(self) -> list[DroppedFrames]:
+        """Start over for the next capture; return the drops that are complete."""
         self.interrupt()
         self._before.clear()
         self._kept.clear()

@@ -42,11 +42,11 @@ def judge_health(
     camera that may be silent for `stall_seconds` is waited for as well; meanwhile nothing is
     left to sync.
     """
-    patience = UNHEALTHY_AFTER_SECONDS + (sync_seconds or 0.0)
+    timeout = UNHEALTHY_AFTER_SECONDS + (sync_seconds or 0.0)
     all_synced = None not in (written_at, durable_at) and _ago(durable_at, written_at or 0.0) <= 0
     return RecordingHealth(
         written=_ago(written_at, time) < max(WRITTEN_WITHIN_SECONDS, STALL_SHARE * stall_seconds),
-        durable=sync_seconds is None or all_synced or _ago(durable_at, time) < patience,
+        durable=sync_seconds is None or all_synced or _ago(durable_at, time) < timeout,
     )
 
 
@@ -65,7 +65,7 @@ _TRIED_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
 
 @attrs.define(eq=False)
 class WriteBackoff:
-    """Paused or not, and since which kind of trouble. Times are seconds of the monotonic clock."""
+    """Paused or not, and after which kind of problem. Times are seconds of the monotonic clock."""
 
     paused: Cause | None = attrs.field(default=None, init=False)
     _retry_at: float = attrs.field(default=0.0, init=False)
@@ -77,7 +77,7 @@ class WriteBackoff:
         What was paused for want of space goes on only below the block line, so that it does not
         come and go at the edge. A volume that does not answer, or fails for others, is no reason
         to stop: this session's own writes will say. After errors it tries again by itself, the
-        guard's trials or not.
+        space monitor's trials or not.
         """
         if not level.writable and level not in _TRIED_ALL_THE_SAME:
             full = level is StorageLevel.CRITICAL

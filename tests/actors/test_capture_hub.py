@@ -1,0 +1,324 @@
+"""The hub of a camera: who gets what from which frame on, with which times, and who needs it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+import attrs
+import pytest
+import trio
+from support.media_streams import EPOCH, FPS, FakeStream, fragments_of, prft, read, shape
+
+from camd.capture import hub as hub_module
+from camd.capture.consumer import (
+    CaptureBegan,
+    CapturedFragment,
+    CaptureEnded,
+    EndOfInput,
+    LosslessQueue,
+    QueueItem,
+)
+from camd.capture.hub import Demand, StreamHub
+from camd.capture.rules.timestamps import StreamTimeline
+from camd.model import Cause, VideoFormat
+
+LOST = CaptureEnded(Cause.CAMERA_LOST, "gone")
+
+
+@pytest.fixture(autouse=True)
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be EPOCH."""
+    monkeypatch.setattr(hub_module, "now", lambda: EPOCH)
+    monkeypatch.setattr(hub_module, "monotonic", lambda: 7.0)
+
+
+async def received(queue: LosslessQueue) -> list[QueueItem]:
+    """Take everything that waits in a queue."""
+    items = []
+    with trio.move_on_after(0):
+        while True:
+            items.append(await queue.get())
+    return items
+
+
+def frames_of(items: list[QueueItem]) -> int:
+    """Count the frames in items."""
+    return sum(item.fragment.frames for item in items if isinstance(item, CapturedFragment))
+
+
+def hub_with(*counts: int, **stream: int) -> StreamHub:
+    """Make a hub that got fragments of so many frames."""
+    hub = StreamHub()
+    init, fragments = fragments_of(*counts, **stream)
+    hub.begin(init)
+    for each in fragments:
+        hub.deliver(each)
+    return hub
+
+
+async def test_a_consumer_begins_with_the_last_key_frame() -> None:
+    """It need not wait for the next one: the frame that is shown now is in it."""
+    hub, queue = hub_with(5, 5, 5, 4), LosslessQueue()
+    async with hub.attach(queue):
+        items = await received(queue)
+    assert frames_of(items) == 9
+    assert shape(items) == ["CaptureBegan", "K", "p"]
+
+
+async def test_what_comes_goes_to_everybody_who_is_attached() -> None:
+    """Each consumer gets the same items, from its arrival until it leaves."""
+    hub, first, second = hub_with(5), LosslessQueue(), LosslessQueue()
+    _, (_, later, last) = fragments_of(5, 5, 5)
+    async with AsyncExitStack() as second_place:
+        async with hub.attach(first):
+            hub.deliver(later)
+            await second_place.enter_async_context(hub.attach(second))
+        hub.deliver(last)
+        hub.end(LOST)
+        assert hub.consumers == (second,)
+    assert hub.consumers == ()
+    assert shape(await received(first)) == ["CaptureBegan", "K", "p"]
+    assert shape(await received(second)) == ["CaptureBegan", "K", "p", "K", "CaptureEnded"]
+
+
+async def test_before_a_capture_delivers_there_is_nothing_to_begin_with() -> None:
+    """A consumer that came first gets everything from the stream's header on."""
+    hub, queue = StreamHub(), LosslessQueue()
+    async with hub.attach(queue):
+        assert await received(queue) == []
+        init, (first, *_) = fragments_of(5)
+        hub.begin(init)
+        hub.deliver(first)
+    assert shape(await received(queue)) == ["CaptureBegan", "K"]
+
+
+async def test_nothing_of_a_capture_that_is_over_is_handed_on() -> None:
+    """A consumer that attaches between two captures begins with the second one's first frame."""
+    hub, queue = hub_with(5, 5), LosslessQueue()
+    hub.end(LOST)
+    assert hub.began_at is None
+    async with hub.attach(queue):
+        assert await received(queue) == []
+        init, (first, *_) = fragments_of(5)
+        hub.begin(init)
+        hub.deliver(first)
+    began, captured = await received(queue)
+    assert began == CaptureBegan(init)
+    assert isinstance(captured, CapturedFragment)
+    assert captured.fragment is first
+
+
+def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
+    """A source whose clock is an hour behind is told of; its frames were there when they came."""
+    stream = FakeStream()
+    said = EPOCH - timedelta(hours=1)
+    data = stream.head + b"".join(
+        prft(1, Fraction(int(said.timestamp()))) + stream.next(5) for _ in range(3)
+    )
+    init, fragments = read(data)
+    hub = StreamHub(timeline=StreamTimeline())
+    hub.begin(init)
+    for fragment in fragments:
+        captured = hub.deliver(fragment)
+        assert captured.end == EPOCH
+    assert hub.source_clock.offset_seconds == -3600
+    assert hub.warnings.value == (
+        "The camera's clock is 60 minutes behind this machine's; "
+        "files are named by this machine's clock",
+    )
+
+
+def test_times_come_from_the_arrival() -> None:
+    """The last frame of a fragment was there when the fragment was."""
+    hub = StreamHub()
+    init, (fragment,) = fragments_of(5)
+    hub.begin(init)
+    captured = hub.deliver(fragment)
+    spread: tuple[datetime, datetime] = (captured.start, captured.end)
+    assert spread == (EPOCH - timedelta(seconds=0.5), EPOCH)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_step_of_the_clock_is_told_before_what_comes_after_it(
+    hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is attached hears of it in order; what is held, is moved."""
+    step = timedelta(hours=hours)
+    stream = FakeStream()
+    data = stream.head + b"".join(
+        prft(1, Fraction(int((EPOCH + later).timestamp()))) + stream.next(5)
+        for later in (timedelta(0), timedelta(seconds=1), timedelta(seconds=1) + step)
+    )
+    init, pieces = read(data)
+    hub, running, later = StreamHub(), LosslessQueue(), LosslessQueue()
+    hub.begin(init)
+    async with hub.attach(running):
+        hub.deliver(pieces[0])
+        monkeypatch.setattr(hub_module, "now", lambda: EPOCH + step)
+        hub.deliver(pieces[1])
+        hub.deliver(pieces[2])
+        async with hub.attach(later):
+            pass
+    assert shape(await received(running)) == ["CaptureBegan", "K", "ClockStepped", "p", "K"]
+    ends = [item.end for item in await received(later) if isinstance(item, CapturedFragment)]
+    assert ends == [EPOCH + step]
+    assert hub.look_at_clock() == EPOCH + step
+
+
+async def test_what_is_held_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that begins after a step begins in the new time, and hears of no step."""
+    hub, queue = hub_with(5, 5), LosslessQueue()
+    monkeypatch.setattr(hub_module, "now", lambda: EPOCH + timedelta(days=9))
+    hub.look_at_clock()
+    async with hub.attach(queue):
+        began, *held = await received(queue)
+    assert isinstance(began, CaptureBegan)
+    assert [item.end for item in held if isinstance(item, CapturedFragment)] == [
+        EPOCH + timedelta(days=9)
+    ] * 2
+
+
+def test_rates_are_measured() -> None:
+    """Frames and bytes a second are what the fragments say, smoothed."""
+    hub = hub_with(5, 5, 5, 5, frame_bytes=1000)
+    _, fragments = fragments_of(5, frame_bytes=1000)
+    assert hub.video == VideoFormat("avc1", 320, 180, float(FPS))
+    assert hub.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
+    assert hub.bytes_captured == 4 * fragments[0].size_bytes
+    assert hub.began_at == 7.0
+
+
+def test_a_single_odd_fragment_moves_the_rates_a_little() -> None:
+    """A tenth of the way."""
+    hub = hub_with(5)
+    before = hub.bytes_per_second
+    assert before is not None
+    _, (_, heavy) = fragments_of(5, 5, frame_bytes=10_000)
+    hub.deliver(heavy)
+    rate = heavy.size_bytes / heavy.duration_seconds
+    assert hub.bytes_per_second == pytest.approx(before + 0.1 * (rate - before))
+
+
+def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
+    """The last fragment of a child is short, however many bytes are in it."""
+    hub = hub_with(5)
+    before = hub.bytes_per_second
+    _, (last,) = fragments_of(1)
+    assert last.video is not None
+    hub.deliver(attrs.evolve(last, video=attrs.evolve(last.video, duration=1)))
+    assert hub.video is not None
+    assert hub.bytes_per_second == pytest.approx(before, rel=0.15)
+    assert hub.video.fps == pytest.approx(float(FPS), rel=0.15)
+
+
+def test_another_picture_is_measured_anew() -> None:
+    """What a smaller picture needs is not told by what a larger one took."""
+    hub = hub_with(5, frame_bytes=10_000)
+    init, fragments = fragments_of(5, frame_bytes=1000)
+    hub.begin(attrs.evolve(init, tracks=(attrs.evolve(init.video, width=160),)))
+    hub.deliver(fragments[0])
+    assert hub.bytes_per_second == pytest.approx(fragments[0].size_bytes * 2)
+
+
+async def test_a_group_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded: past the limit a session waits for the next key frame."""
+    monkeypatch.setattr(hub_module, "GOP_LIMIT_BYTES", 3000)
+    hub, queue = hub_with(*[5] * 7, group=1000), LosslessQueue()
+    async with hub.attach(queue) as attachment:
+        assert attachment.awaits_key_frame
+        init, (first, *_) = fragments_of(5)
+        hub.begin(init)
+        hub.deliver(first)
+        assert not attachment.awaits_key_frame
+    assert shape(await received(queue)) == ["CaptureBegan", "CaptureBegan", "K"]
+
+
+async def test_a_session_never_begins_inside_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames before its first key frame cannot be recorded and are not counted as lost."""
+    monkeypatch.setattr(hub_module, "GOP_LIMIT_BYTES", 3000)
+    _, fragments = fragments_of(*[5] * 12, group=50)
+    hub, queue = hub_with(*[5] * 7, group=50), LosslessQueue()
+    async with hub.attach(queue):
+        for each in fragments[7:]:
+            hub.deliver(each)
+    assert shape(await received(queue)) == ["CaptureBegan", "K", "p"]
+
+
+def test_a_group_without_an_end_costs_32_mebibytes() -> None:
+    """A camera that never sends another key frame makes nobody keep more than the bound."""
+    hub, (init, fragments) = StreamHub(), fragments_of(*[5] * 12, group=1000)
+    hub.begin(init)
+    media = bytes(5 * 1024 * 1024)
+    for each in fragments:
+        hub.deliver(attrs.evolve(each, mdat=media))
+        assert hub.ring.size_bytes <= 32 * 1024 * 1024
+
+
+# --- demand -------------------------------------------------------------------------------
+
+
+async def test_demand_is_who_needs_the_capture() -> None:
+    """A consumer counts from when it needs the capture until it leaves; the grace is the last's."""
+    hub, recording, viewer = StreamHub(), LosslessQueue(), LosslessQueue(grace_seconds=10.0)
+    async with hub.attach(recording, needs_capture=False) as attachment:
+        assert hub.demand.value == Demand()
+        attachment.need_capture()
+        attachment.need_capture()
+        assert hub.demand.value == Demand(consumers=1, joined=1)
+        async with hub.attach(viewer):
+            assert hub.demand.value == Demand(consumers=2, joined=2)
+            assert hub.demanding == (recording, viewer)
+            attachment.finish()
+            assert hub.demand.value == Demand(consumers=1, joined=2)
+    assert hub.demand.value == Demand(consumers=0, joined=2, grace_seconds=10.0)
+
+
+async def test_a_consumer_that_finishes_gets_the_fragment_in_flight() -> None:
+    """It holds the frames until now; others go on, and need the capture."""
+    hub, leaving, staying = hub_with(5), LosslessQueue(), LosslessQueue()
+    hub.expect()
+    _, (_, in_flight, later) = fragments_of(5, 5, 5)
+    async with hub.attach(leaving) as attachment, hub.attach(staying):
+        attachment.finish()
+        assert not leaving.finished
+        hub.deliver(in_flight)
+        hub.deliver(later)
+    assert shape(await received(leaving)) == ["CaptureBegan", "K", "p", "EndOfInput"]
+    assert shape(await received(staying)) == ["CaptureBegan", "K", "p", "K"]
+
+
+async def test_the_last_consumer_that_finishes_gets_all_that_the_capture_delivers() -> None:
+    """Nobody needs the capture any more: it ends, and its last fragments belong to that one."""
+    hub, queue = hub_with(5), LosslessQueue()
+    hub.expect()
+    _, (_, *last) = fragments_of(5, 5, 5)
+    async with hub.attach(queue) as attachment:
+        attachment.finish()
+        for fragment in last:
+            hub.deliver(fragment)
+        hub.end(CaptureEnded(None, ""))
+    assert shape(await received(queue)) == [
+        *("CaptureBegan", "K", "p", "K"),
+        *("CaptureEnded", "EndOfInput"),
+    ]
+
+
+async def test_without_a_capture_nothing_is_in_flight() -> None:
+    """The input of a consumer that finishes is over at once."""
+    hub, queue = StreamHub(), LosslessQueue()
+    async with hub.attach(queue) as attachment:
+        attachment.finish()
+        assert await received(queue) == [EndOfInput()]
+
+
+async def test_a_hub_that_is_closed_has_no_demand() -> None:
+    """Whoever is attached or comes later."""
+    hub, queue = StreamHub(), LosslessQueue(grace_seconds=10.0)
+    async with hub.attach(queue):
+        hub.close()
+        assert not hub.demand.value.lasts
+        async with hub.attach(LosslessQueue()):
+            assert not hub.demand.value.lasts
+    assert not hub.demand.value.lasts
