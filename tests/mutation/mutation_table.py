@@ -902,7 +902,7 @@ _break(
     "Stamps that jump move no frame from where it belongs.",
     f"{TRACK}._placed",
     """
-    if back or lag < -(BURST_SECONDS if burst else AHEAD_SECONDS):
+    if back or lag < -self._most_ahead(run, burst=burst, first=before is None):
         return self._cut_back(run, arrived, before, odd, back=back)
     """,
     "",

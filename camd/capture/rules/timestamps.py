@@ -136,7 +136,7 @@ class TrackTimeline:
         if still:
             return self._distrust(run, arrived, before), TimestampFault.STANDING
         burst = not odd and self._is_burst(run, arrived, before)
-        if back or lag < -(BURST_SECONDS if burst else AHEAD_SECONDS):
+        if back or lag < -self._most_ahead(run, burst=burst, first=before is None):
             return self._cut_back(run, arrived, before, odd, back=back)
         if burst and lag < 0:
             self.zero += lag
@@ -161,6 +161,13 @@ class TrackTimeline:
         if before is None or arrived - self._began > SETTLING_SECONDS:
             return before is None
         return (arrived - before) * BURST_PACE < run.duration / self.timescale
+
+    def _most_ahead(self, run: TrackRun, *, burst: bool, first: bool) -> float:
+        """Seconds that stamps may be ahead: in a track's first fragment no more than it holds."""
+        if not burst:
+            return AHEAD_SECONDS
+        held = run.duration / self.timescale + AHEAD_SECONDS
+        return min(BURST_SECONDS, held) if first else BURST_SECONDS
 
     def _longest_usual(self) -> float:
         """The longest interval, in ticks, that is not odd."""
@@ -425,5 +432,7 @@ class StreamTimeline:
         if run.track_id not in self._tracks:
             if self._zero is None:
                 self._zero = arrived - (run.decode_time + _sane_length(run)) / run.timescale
-            self._tracks[run.track_id] = TrackTimeline(run.timescale, self._zero)
+            video = self._tracks.get(self._video)
+            zero = self._zero if video is None else video.zero  # a burst has moved it
+            self._tracks[run.track_id] = TrackTimeline(run.timescale, zero)
         return self._tracks[run.track_id]
