@@ -1,7 +1,7 @@
 """Handlers for SIGTERM, SIGINT and SIGHUP before the program has started anything.
 
-Imports only `os` and `signal`, so that it can run first. No signal is set to SIG_IGN, which child
-processes would inherit.
+Imports only `os` and `signal`, so that it can run first. No signal is set to SIG_IGN, which
+processes started later would inherit.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from mutation.mutation_table import MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("camd", "tests", "examples", "systemd", "docs", "bench", "pyproject.toml", "README.md")
-PATIENCE_SECONDS = 600
+TIMEOUT_SECONDS = 600
 HANGS_AFTER_SECONDS = 60  # of one test
 # Without its bounds, code may take all memory of the machine.
 LIMITED = """
@@ -74,11 +74,11 @@ class Copy:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=PATIENCE_SECONDS,
+                timeout=TIMEOUT_SECONDS,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return 1, f"not over after {PATIENCE_SECONDS} s"
+            return 1, f"not over after {TIMEOUT_SECONDS} s"
         finally:
             shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
         return done.returncode, done.stdout + done.stderr

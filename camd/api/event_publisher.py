@@ -84,19 +84,19 @@ def _about(event: Event) -> tuple[str, ...]:
 
 
 def _progress_key(event: RecordingChanged) -> str | None:
-    if event.news is RecordingEventKind.PROGRESS:
+    if event.kind is RecordingEventKind.PROGRESS:
         return f"progress:{event.session.session_id}"
     return None
 
 
 def _recording(event: RecordingChanged) -> result_fields.View:
     session, current = event.session, event.session.current
-    started = event.news is RecordingEventKind.STARTED
+    started = event.kind is RecordingEventKind.STARTED
     return {
         "device": event.device,
         "device_path": event.device,
         "camera_id": session.camera_id,
-        "status": event.news.value,
+        "status": event.kind.value,
         "filename": event.filename,
         "duration": 0 if started else session.elapsed_seconds,
         "session_id": session.session_id,

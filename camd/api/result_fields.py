@@ -247,7 +247,7 @@ def recovery(report: RecoveryReport | None) -> View | None:
         "began": report.began,
         "ended": report.ended,
         "tries": report.tries,
-        "trouble": report.problem or None,
+        "problem": report.problem or None,
         "files": report.files,
         "counts": report.counted,
         "findings": [

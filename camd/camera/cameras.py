@@ -18,7 +18,7 @@ from camd.camera.conversions import PendingConversions
 from camd.camera.resume import SessionResumption
 from camd.capture.controls import CameraControls, ControlStore, load_controls
 from camd.capture.planner import CapturePlanner
-from camd.capture.source_cache import PATIENCE_SECONDS, SOURCES_FILE, SourceCache
+from camd.capture.source_cache import SOURCES_FILE, TIMEOUT_SECONDS, SourceCache
 from camd.capture.supervisor import CaptureEnvironment
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.binding_store import KNOWN_FILE, BindingStore
@@ -301,6 +301,6 @@ async def open_cameras(
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(20):
                 await cameras.close()
-            with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
+            with trio.CancelScope(shield=True), trio.move_on_after(TIMEOUT_SECONDS):
                 await memory.save()
         nursery.cancel_scope.cancel()

@@ -19,7 +19,7 @@ from camd.model.problems import LOST
 
 log = structlog.get_logger("camd.camera")
 
-PATIENCE_SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 _looking = trio.CapacityLimiter(4)  # threads that hang in a look-up take nobody else's place
 _ABOUT_NODES = frozenset(
     (
@@ -58,12 +58,12 @@ async def diagnose(
     find_holders: FindHolders | None = None,
     neighbours: Names = tuple,
     offered: Names = tuple,
-    patience_seconds: float = PATIENCE_SECONDS,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Problem:
-    """Say more of why a camera's child ended, where the machine can tell; else the same.
+    """Say more of why a camera's FFmpeg process ended, where the machine can tell; else the same.
 
     `find_holders` may block and is called in a thread; `neighbours` and `offered` are called at
-    once. Waits for at most `patience_seconds`, and may be cancelled at any time.
+    once. Waits for at most `timeout_seconds`, and may be cancelled at any time.
     """
     if node is None or problem.kind not in _ABOUT_NODES:
         return problem
@@ -73,7 +73,7 @@ async def diagnose(
     elif problem.kind == ProblemKind.UNSUPPORTED_FORMAT:
         said = DiagnosisFacts(offered=tuple(offered()))
     look = partial(_look, problem.kind, node, find_holders)
-    with trio.move_on_after(patience_seconds):
+    with trio.move_on_after(timeout_seconds):
         seen = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_looking)
         return explain(
             problem, attrs.evolve(seen, neighbours=said.neighbours, offered=said.offered), node

@@ -31,7 +31,7 @@ class FileFacts:
 async def look_at_file(path: Path, looks: PathLookup) -> FileFacts | Problem:
     """Say what is at `path`; never opens it, as a FIFO's writer would notice.
 
-    Waits for the disk, with the patience of `looks`.
+    Waits for the disk, with the timeout of `looks`.
     """
     return await looks.ask(partial(_look, path), otherwise=DISK_HANGS)
 

@@ -119,7 +119,7 @@ class StreamHub:
     stamps are kept.
     """
 
-    ring: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
+    preroll: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
     timeline: StreamTimeline | None = None
     source_clock: SourceClock = attrs.field(factory=SourceClock, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
@@ -173,7 +173,7 @@ class StreamHub:
         if self.init is None:
             return
         attachment.consumer.put(CaptureBegan(self.init))
-        held = self.ring.since(wall if since is None else since)
+        held = self.preroll.since(wall if since is None else since)
         attachment.awaits_key_frame = not held
         for captured in held:
             attachment.consumer.put(captured)
@@ -229,7 +229,7 @@ class StreamHub:
         before = monotonic()
         wall = now()
         if step := self._clock.look(before, wall, monotonic()):
-            self.ring.move(step)
+            self.preroll.move(step)
             self._put(ClockStepped(step, wall))
         return wall
 
@@ -268,7 +268,7 @@ class StreamHub:
             self._describe(init)
         captured = self._timed(fragment, monotonic() if arrived is None else arrived)
         captured, fragment = attrs.evolve(captured, init=self.init), captured.fragment
-        self.ring.add(captured)
+        self.preroll.add(captured)
         self._measure(fragment)
         for attachment in tuple(self._attachments):
             attachment.awaits_key_frame &= not fragment.starts_with_sync
@@ -283,7 +283,7 @@ class StreamHub:
         self.capturing = False
         self.init = None
         self.began_at = None
-        self.ring.clear()
+        self.preroll.clear()
         self.source_clock.clear()
         self.warnings.publish(())
         for attachment in tuple(self._attachments):

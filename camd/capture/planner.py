@@ -45,7 +45,7 @@ from camd.model.problems import (
     TIMED_OUT,
 )
 from camd.mp4.fragments import Init
-from camd.runtime.child_process import open_child
+from camd.runtime.child_process import open_child_process
 from camd.runtime.path_lookup import PathLookup
 from camd.runtime.query_process import run_program
 
@@ -109,7 +109,7 @@ class CapturePlanner:
     camera: CameraConfig
     config: Config
     find_program: ProgramFinder
-    launch: Launch = open_child  # how a child is started; tests put another one here
+    launch: Launch = open_child_process  # how FFmpeg is started; tests have another
     abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
     binding: DeviceBinding | None = None
     looks: PathLookup = attrs.field(factory=PathLookup)
@@ -120,7 +120,7 @@ class CapturePlanner:
     _patient: bool = attrs.field(default=False, init=False)  # that failed, and is done no more
     _rare: bool = attrs.field(default=False, init=False)  # less than a picture a second came
     _copies: bool = attrs.field(default=False, init=False)  # what the last plan does
-    _last: Problem | None = attrs.field(default=None, init=False)  # how the last child ended
+    _last: Problem | None = attrs.field(default=None, init=False)  # how the last capture ended
     _facts: FileFacts | None = attrs.field(default=None, init=False)
     _missing: bool = attrs.field(default=False, init=False)  # the file, when it was looked for
     _microphone: Microphone = attrs.field(init=False)
@@ -165,7 +165,7 @@ class CapturePlanner:
 
     @property
     def obstacle(self) -> Problem | None:
-        """What would keep the next child from recording, as far as that is known before."""
+        """What would keep the next capture from recording, as far as that is known before."""
         binding, answer = self._binding, self._choose()
         if isinstance(answer, UnsupportedFormat):
             return unsupported(answer)
@@ -271,7 +271,7 @@ class CapturePlanner:
     async def _order(
         self, program: FFmpegBinary, device: Device | None, choice: FormatChoice | None
     ) -> CaptureOptions | Problem:
-        """Find out what the child is to be told. Raises FfmpegMissingError."""
+        """Find out what the capture is to be told. Raises FfmpegMissingError."""
         reach = await self._reach(program)
         if isinstance(reach, Problem):
             return reach
@@ -333,23 +333,23 @@ class CapturePlanner:
         )
 
     async def prepare(self) -> None:
-        """Find the program and the encoder that the next child needs, before somebody waits."""
+        """Find the program and the encoder that the next capture needs, before somebody waits."""
         chosen = self.chosen
         if chosen is not None and chosen.encoder:
             with suppress(FfmpegMissingError):
                 await self.abilities.find(await self.find_program(), chosen.encoder)
 
     def learn(self, problem: Problem | None) -> None:
-        """Hear how a child ended; None: as it should."""
+        """Hear how a capture ended; None: as it should."""
         self._microphone.learn(problem)
         self._last = problem
 
     def tries_without_sound(self, problem: Problem | None, *, delivered: bool) -> bool:
-        """Whether a child that ended so is followed at once by one without sound."""
+        """Whether a capture that ended so is followed at once by one without sound."""
         return problem is not None and self._stream_sound.suspect(problem, delivered=delivered)
 
     def without_sound(self, *, delivered: bool) -> None:
-        """Hear that the child that was tried without sound has delivered pictures, or none."""
+        """Hear that the capture that was tried without sound has delivered pictures, or none."""
         self._stream_sound.learn(monotonic(), delivered=delivered)
 
     def compare(self, video: VideoFormat) -> None:
@@ -373,12 +373,12 @@ class CapturePlanner:
         )
 
     def forget(self) -> None:
-        """Probe again before the next child: what was known may not hold any more."""
+        """Probe again before the next capture: what was known may not hold any more."""
         self._found = None
         self.memory.forget(self._key)
 
     def tries_otherwise(self, problem: Problem | None) -> bool:
-        """Whether a child that ended so, without a picture, is followed at once by another one.
+        """Whether a capture that ended so, without a picture, is followed at once by another one.
 
         By one that takes the other transport, or by one that relies on nothing that is remembered.
         """
@@ -393,7 +393,7 @@ class CapturePlanner:
         return True
 
     def doubt(self, problem: Problem | None) -> None:
-        """Ask the source anew after a child without pictures, unless that says nothing of it.
+        """Ask the source anew after a capture without pictures, unless that says nothing of it.
 
         UDP that was chosen here and brought nothing is left again. None: it was called off.
         """
@@ -427,7 +427,7 @@ class CapturePlanner:
             self.memory.learn(self._key, attrs.evolve(known, transport=transport))
 
     def began(self, init: Init) -> bool:
-        """Hear what a child delivers; False: it is not what the child was made for.
+        """Hear what a capture delivers; False: it is not what the capture was made for.
 
         What comes is remembered, and replaces what was.
         """
@@ -452,7 +452,7 @@ class CapturePlanner:
         return True
 
     async def explain(self, problem: Problem, *, delivered: bool) -> Problem:
-        """Say more of why a child ended, where the source itself shows it; bounded."""
+        """Say more of why a capture ended, where the source itself shows it; bounded."""
         source = self.camera.source
         if (
             self.loops
@@ -473,7 +473,7 @@ class CapturePlanner:
         return key_of(self.camera.source, self._facts)
 
     def _remembered(self) -> SourceFacts | None:
-        """What is known of the source from an earlier connection or life."""
+        """What is known of the source from an earlier connection or run of the service."""
         known = self.memory.find(self._key)
         if known is not None and self.camera.transport == "auto":
             self._transport = known.transport
@@ -492,7 +492,7 @@ class CapturePlanner:
     async def _reach(self, program: FFmpegBinary) -> StreamAccess | Problem:
         """Find out how the source's server is to be reached. Raises FfmpegMissingError.
 
-        A port that refused the last connection is tried without a child first.
+        A port that refused the last connection is tried without a capture first.
         """
         source, last = self.camera.source, self._last
         refused = last is not None and last.kind == ProblemKind.CONNECTION_REFUSED
@@ -504,8 +504,8 @@ class CapturePlanner:
             if verify:
                 return CANNOT_VERIFY_TLS
             verify = None  # it never verifies
-        patience = max(ffmpeg.start_timeout, ffmpeg.stall_timeout)
-        return StreamAccess(self._transport, patience, verify)
+        timeout = max(ffmpeg.start_timeout, ffmpeg.stall_timeout)
+        return StreamAccess(self._transport, timeout, verify)
 
     async def _probe(self, program: FFmpegBinary, reach: StreamAccess) -> ProbeResult | Problem:
         """Ask a source what it holds; over the other transport where the first is refused."""
@@ -536,9 +536,9 @@ class CapturePlanner:
 
     def _probe_seconds(self, reach: StreamAccess) -> float:
         """How long FFmpeg may look at a source that answers in time, and delivers in time."""
-        patience = reach.timeout.total_seconds()
+        timeout = reach.timeout.total_seconds()
         pictures = LOOK_PICTURES if isinstance(self.camera.source, RtspSource) else 0
-        return (STEPS + pictures) * patience + ANALYSIS_SECONDS
+        return (STEPS + pictures) * timeout + ANALYSIS_SECONDS
 
     async def _ask(self, program: FFmpegBinary, reach: StreamAccess) -> ProbeResult | Problem:
         """Ask FFmpeg what a stream holds, so that H.264 and H.265 are kept as they are.
@@ -557,7 +557,7 @@ class CapturePlanner:
         asked = monotonic()
         try:
             answer = await run_program(arguments, seconds)
-        except OSError:  # it went away since it was found; the child will say so
+        except OSError:  # it went away since it was found; the capture will say so
             return ProbeResult()
         stream = isinstance(self.camera.source, RtspSource)
         self._rare = stream and monotonic() - asked > LOOK_PICTURES / RARE_FPS

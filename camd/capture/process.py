@@ -33,14 +33,14 @@ from camd.model.problems import (
 )
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.runtime.child_process import NOT_EXECUTED, Child, open_child
+from camd.runtime.child_process import NOT_EXECUTED, ChildProcess, open_child_process
 from camd.runtime.pipe_poller import PipeFlow, PipePoller, PolledPipe, capacity
 
 log = structlog.get_logger("camd.ffmpeg")
 
 LAST_WORDS = 100
 LAST_WORDS_SECONDS = 1.0  # a process that FFmpeg left behind could hold the pipe open
-END_PATIENCE_SECONDS = 5.0  # from the end of its output to its own
+END_TIMEOUT_SECONDS = 5.0  # from the end of its output to its own
 LONGEST_LINE_BYTES = 8192
 ERRORS_BYTES = 65536
 LAST_LOOK_SECONDS = 0.1  # when it was this program that slept, what came meanwhile is in the pipe
@@ -56,7 +56,7 @@ REST_SECONDS = 2.0  # for processes that FFmpeg left behind, and that hold its p
 TURN_FRAGMENTS = 100  # delivered before others have their turn
 TURN_BYTES = 32 * 1024  # parsed before others have their turn: a stream may be nothing but headers
 
-Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[Child]]
+Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[ChildProcess]]
 
 
 class FragmentSink(Protocol):
@@ -112,7 +112,7 @@ class CaptureProcess:
     stalled: Callable[[Problem], Awaitable[None]]
     waiting: Callable[[Problem], Awaitable[None]] | None = None  # no key frame has come
     may_end: bool = False  # the source has an end; all others are live, and never end well
-    launch: Launch = open_child
+    launch: Launch = open_child_process
     throttle: ReadThrottle | None = None  # for sources that are not live
     pipes: PipePoller | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
@@ -169,15 +169,15 @@ class CaptureProcess:
         header is not there `sound_seconds` after the source was opened, it waits for sound.
         """
         try:
-            async with self.launch(arguments) as child, trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_errors, child)
-                nursery.start_soon(self._end_when_told, child)
-                nursery.start_soon(self._end_rest, child)
+            async with self.launch(arguments) as process, trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_errors, process)
+                nursery.start_soon(self._end_when_told, process)
+                nursery.start_soon(self._end_rest, process)
                 if sound_seconds is not None:
                     nursery.start_soon(self._await_sound, sound_seconds)
                 with self.pipes.interest() if self.pipes is not None else nullcontext():
-                    await self._read(child)
-                status = await self._wait(child)
+                    await self._read(process)
+                status = await self._wait(process)
                 self.killed = self.stopping and status == -signal.SIGKILL
                 with trio.move_on_after(LAST_WORDS_SECONDS):
                     await self._heard_all.wait()
@@ -200,7 +200,7 @@ class CaptureProcess:
     def _complained(self) -> bool:
         return any(word.severe for word in self._words)
 
-    async def _read(self, child: Child) -> None:
+    async def _read(self, process: ChildProcess) -> None:
         """Parse the output until its end; after a parse error it is only drained.
 
         Only frames count as progress. Sound alone is a stall; at a start it extends the deadline.
@@ -210,17 +210,17 @@ class CaptureProcess:
         self._arrived = monotonic()
         self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
-        flow = PipeFlow(capacity(child.output)) if self.pipes is not None else None
+        flow = PipeFlow(capacity(process.output)) if self.pipes is not None else None
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
-                await self._read_in_rounds(self.pipes, child, flow)
+                await self._read_in_rounds(self.pipes, process, flow)
             chunk: bytes | None = None
             last = self._cut_off
             timeout = max(LAST_LOOK_SECONDS, self._deadline - monotonic())
             if last or self._waiting:
                 timeout = LAST_LOOK_SECONDS if last else QUIET_SECONDS
             with trio.move_on_after(timeout) as self._look:
-                chunk = await child.read_output()
+                chunk = await process.read_output()
             if chunk and flow is not None:
                 flow.came(len(chunk), monotonic())
             if chunk and self._problem is None:
@@ -264,7 +264,9 @@ class CaptureProcess:
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
         return calm and pipes.worthwhile and self._deadline != float("inf")
 
-    async def _read_in_rounds(self, pipes: PipePoller, child: Child, flow: PipeFlow) -> None:
+    async def _read_in_rounds(
+        self, pipes: PipePoller, process: ChildProcess, flow: PipeFlow
+    ) -> None:
         """Let the output be read with that of others, until that will not do any more.
 
         The end of the output is not taken here: the next read meets it again.
@@ -276,7 +278,7 @@ class CaptureProcess:
             self._hand_on(quiet=True)
             return len(chunk) > 0 and self._may_wait(pipes, flow)
 
-        with pipes.reading(child.output, take) as reading:
+        with pipes.reading(process.output, take) as reading:
             self._reading = reading
             while not reading.over.is_set() and monotonic() < self._deadline:
                 with trio.move_on_after(self._deadline - monotonic()):
@@ -365,19 +367,19 @@ class CaptureProcess:
         if self.waiting is not None and not self.stopping:
             await self.waiting(WAITING_FOR_KEY_FRAME)
 
-    async def _wait(self, child: Child) -> int:
-        """Wait for the child's end after its pipe has closed; insist after a while."""
-        with trio.move_on_after(END_PATIENCE_SECONDS):
-            return await child.wait()
+    async def _wait(self, process: ChildProcess) -> int:
+        """Wait for FFmpeg's end after its pipe has closed; insist after a while."""
+        with trio.move_on_after(END_TIMEOUT_SECONDS):
+            return await process.wait()
         if not self.stopping:
-            log.error("child_mute", pid=child.pid)
+            log.error("ffmpeg_does_not_end", pid=process.pid)
             self._problem = self._problem or OUTPUT_CLOSED
-        if (status := await child.end()) is not None:
+        if (status := await process.end()) is not None:
             return status
-        log.error("child_hung", pid=child.pid)
+        log.error("ffmpeg_does_not_answer_signals", pid=process.pid)
         self._problem = HUNG
         await self.stalled(HUNG)
-        return await child.wait()  # never a second child on a device that one still holds
+        return await process.wait()  # never a second capture on a device that one still holds
 
     async def _await_sound(self, seconds: float) -> None:
         await self._opened.wait()
@@ -388,33 +390,33 @@ class CaptureProcess:
             self._problem = self._problem or SOUND_MISSING
             self._stop.set()
 
-    async def _end_when_told(self, child: Child) -> None:
+    async def _end_when_told(self, process: ChildProcess) -> None:
         await self._stop.wait()
-        if await child.end() is None:
-            log.error("child_hung", pid=child.pid)
+        if await process.end() is None:
+            log.error("ffmpeg_does_not_answer_signals", pid=process.pid)
             await self.stalled(HUNG)
 
-    async def _end_rest(self, child: Child) -> None:
-        """End what the child left behind: its pipe must end, and its device be free, after it."""
-        await child.wait()
+    async def _end_rest(self, process: ChildProcess) -> None:
+        """End what the capture left behind: its pipe must end, and its device be free, after it."""
+        await process.wait()
         ended = monotonic()
         while True:  # what is left in the pipe while it is braked holds it as well
             left = max(ended, self._throttled_until) + REST_SECONDS - monotonic()
             if left <= 0:
                 break
             await trio.sleep(min(left, REST_SECONDS))
-        log.warning("child_left_processes", pid=child.pid)
-        child.signal(signal.SIGKILL)
+        log.warning("ffmpeg_left_processes", pid=process.pid)
+        process.signal(signal.SIGKILL)
         await trio.sleep(LAST_WORDS_SECONDS)
         self._cut_off = True
         self._look.cancel()
         if self._reading is not None:
             self._reading.release()
 
-    async def _watch_errors(self, child: Child) -> None:
-        """Read the child's stderr, which it would block on otherwise; keep the last words."""
+    async def _watch_errors(self, process: ChildProcess) -> None:
+        """Read FFmpeg's stderr, which it would block on otherwise; keep the last words."""
         rest = b""
-        while chunk := await child.read_errors(ERRORS_BYTES):
+        while chunk := await process.read_errors(ERRORS_BYTES):
             *lines, rest = (rest + chunk).split(b"\n")
             rest = rest[-LONGEST_LINE_BYTES:]
             for line in [line for line in lines if line.strip()][-LAST_WORDS:]:

@@ -27,7 +27,7 @@ log = structlog.get_logger("camd.cameras")
 
 SOURCES_FILE = "sources.json"
 VERSION = 1
-PATIENCE_SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 GATHER_SECONDS = 1.0  # what many cameras learn at a start is written at once
 AGAIN_SECONDS = 60.0
 _MOST_ENTRIES = 1000
@@ -101,7 +101,7 @@ class SourceCache:
         """Read the file; nothing is known when there is none, or it cannot be understood."""
         if self.file is None:
             return
-        with trio.move_on_after(PATIENCE_SECONDS):
+        with trio.move_on_after(TIMEOUT_SECONDS):
             file = StateFile(self.file, parse, render)
             found = await trio.to_thread.run_sync(file.load, abandon_on_cancel=True)
             self._saved, self.program = found or ({}, None)

@@ -238,7 +238,7 @@ def planned(rows: Iterable[Row], what: str) -> Table:
 
 
 def pairs(row: Row, names: Mapping[str, str] | None = None) -> Table:
-    """Make a table of an object's names and values; `names` selects, orders and translates them."""
+    """Make a table of an object's names and values; `names` selects, sorts and translates them."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")

@@ -13,7 +13,7 @@ from camd.model import V4l2Source
 
 @attrs.frozen
 class ConfigChanges:
-    """Paths of changed keys (`recording.rotation`, `camera.gate`); never their values."""
+    """Paths of changed keys (`recording.rotation`, `camera.camera0`); never their values."""
 
     applied: tuple[str, ...] = ()
     restart_needed: tuple[str, ...] = ()

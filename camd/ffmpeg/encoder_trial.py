@@ -27,7 +27,7 @@ from camd.ffmpeg.text.encoder_table import (
 )
 from camd.ffmpeg.text.output import parse_line
 from camd.ffmpeg.text.redact import redact
-from camd.runtime.child_process import Child, open_child
+from camd.runtime.child_process import ChildProcess, open_child_process
 
 log = structlog.get_logger("camd.camera")
 
@@ -192,7 +192,7 @@ async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> TrialResult:
     status: int | None = None
     with trio.move_on_after(TIMEOUT_SECONDS) as scope:
         try:
-            async with open_child(arguments) as process, trio.open_nursery() as nursery:
+            async with open_child_process(arguments) as process, trio.open_nursery() as nursery:
                 nursery.start_soon(trial.read_log, process)
                 if await trial.read_stream(process):
                     status = await process.wait()
@@ -220,7 +220,7 @@ class _TrialOutput:
     began: float = 0.0  # monotonic seconds of the first bytes
     _log: bytearray = attrs.field(factory=bytearray)
 
-    async def read_stream(self, process: Child) -> bool:
+    async def read_stream(self, process: ChildProcess) -> bool:
         """Read to the end; False when the stream exceeds MAX_STREAM_BYTES."""
         while chunk := await process.read_output():
             self.began = self.began or monotonic()
@@ -229,7 +229,7 @@ class _TrialOutput:
                 return False
         return True
 
-    async def read_log(self, process: Child) -> None:
+    async def read_log(self, process: ChildProcess) -> None:
         while chunk := await process.read_errors():
             self._log += chunk
             del self._log[:-MAX_LOG_BYTES]

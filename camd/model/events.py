@@ -33,7 +33,7 @@ class CameraChanged:
 class RecordingChanged:
     """A camera's session has changed."""
 
-    news: RecordingEventKind
+    kind: RecordingEventKind
     device: str
     session: Session
     filename: str

@@ -29,7 +29,7 @@ from camd.ffmpeg.text.args import hash_arguments, remux_arguments
 from camd.model import RecordingEventKind, Segment
 from camd.mp4.segment import HASHED_FROM
 from camd.recording.accounts import SessionAccounts
-from camd.runtime.child_process import Child, open_child
+from camd.runtime.child_process import ChildProcess, open_child_process
 from camd.storage.recovery.file_recovery import part_path
 from camd.storage.rules.naming import candidates, with_extension
 from camd.storage.storage import Storage
@@ -140,12 +140,12 @@ async def _run(arguments: Sequence[str]) -> bytes:
     Raises OSError with its last words when it fails.
     """
     output, words = bytearray(), bytearray()
-    async with open_child(arguments) as child:
+    async with open_child_process(arguments) as process:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, child, output)
-            while some := await child.read_errors():
+            nursery.start_soon(_collect, process, output)
+            while some := await process.read_errors():
                 _keep(words, some)
-        status = await child.wait()
+        status = await process.wait()
     if status == -signal.SIGXFSZ:
         raise OSError(errno.EFBIG, "the Matroska file would be larger than a file may be here")
     if status != 0:
@@ -155,8 +155,8 @@ async def _run(arguments: Sequence[str]) -> bytes:
     return bytes(output)
 
 
-async def _collect(child: Child, output: bytearray) -> None:
-    while some := await child.read_output():
+async def _collect(process: ChildProcess, output: bytearray) -> None:
+    while some := await process.read_output():
         _keep(output, some)
 
 

@@ -81,11 +81,11 @@ async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 @attrs.define(eq=False)
-class Child:
+class ChildProcess:
     """A child process in a process group of its own: its pipes, its end.
 
-    It is reaped only when the block of `open_child` ends. Until then no other process gets its id,
-    so that signals to the group reach only the child and its descendants.
+    It is reaped only when the block of `open_child_process` ends. Until then no other process gets
+    its id, so that signals to the group reach only the child and its descendants.
     """
 
     _process: subprocess.Popen[bytes]
@@ -170,7 +170,7 @@ async def _read(pipe: IO[bytes], size: int) -> bytes:
 
 
 @asynccontextmanager
-async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
+async def open_child_process(arguments: Sequence[str]) -> AsyncIterator[ChildProcess]:
     """Run a child process while the block runs; then end it and close its pipes.
 
     Raises OSError when the program cannot be executed. A child stuck in the kernel (state D) is
@@ -180,7 +180,7 @@ async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
     for pipe in (process.stdout, process.stderr):
         assert pipe is not None
         os.set_blocking(pipe.fileno(), False)
-    child = Child(process, os.pidfd_open(process.pid))
+    child = ChildProcess(process, os.pidfd_open(process.pid))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(child._notice_end)
@@ -193,7 +193,7 @@ async def open_child(arguments: Sequence[str]) -> AsyncIterator[Child]:
         child._close()
 
 
-async def _drain_and_end(child: Child) -> None:
+async def _drain_and_end(child: ChildProcess) -> None:
     """End the child, and read its pipes meanwhile so that a full pipe does not block it."""
 
     async def drain() -> None:
@@ -208,6 +208,6 @@ async def _drain_and_end(child: Child) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _discard_errors(child: Child) -> None:
+async def _discard_errors(child: ChildProcess) -> None:
     while await child.read_errors():
         pass

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
-from camd.runtime.child_process import open_child
+from camd.runtime.child_process import open_child_process
 
 MOST_BYTES = 1024 * 1024  # of either stream
 REST_SECONDS = 1.0  # to read the pipes after the program has ended
@@ -55,7 +55,7 @@ async def run_program(
     output, errors, reader = bytearray(), bytearray(), _OutputReader(most_bytes)
     status: int | None = None
     with trio.move_on_after(seconds):
-        async with open_child(arguments) as child, trio.open_nursery() as nursery:
+        async with open_child_process(arguments) as child, trio.open_nursery() as nursery:
             nursery.start_soon(reader.read, child.read_output, output)
             nursery.start_soon(reader.read, child.read_errors, errors)
             nursery.start_soon(_cancel_when, reader.flooded, nursery.cancel_scope)

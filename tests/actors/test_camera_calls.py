@@ -108,7 +108,7 @@ async def test_of_many_starts_at_the_same_instant_one_wins(clock: MockClock) -> 
             assert refusal.data["session_id"] == session.session_id
             assert refusal.data["owner"] == session.owner
         assert len(rig.launcher.children) == 1
-        assert rig.news == ["STARTED"]
+        assert rig.events_told == ["STARTED"]
 
 
 async def test_the_same_key_joins_the_running_session(clock: MockClock) -> None:
@@ -129,7 +129,7 @@ async def test_the_same_key_joins_the_running_session(clock: MockClock) -> None:
         assert sessions[-1].frames_written > sessions[0].frames_written
         other = await refused(rig.camera.start_recording(attrs.evolve(wish, key="k2")))
         assert other.kind.code == -1006
-        assert rig.news == ["STARTED"]
+        assert rig.events_told == ["STARTED"]
 
 
 async def test_a_source_that_is_missing_is_a_refusal(clock: MockClock) -> None:
@@ -140,7 +140,7 @@ async def test_a_source_that_is_missing_is_a_refusal(clock: MockClock) -> None:
         assert (refusal.data["cause"], refusal.data["camera_id"]) == ("not_found", "camera0")
         await rig.idle()
         await rig.until(CameraState.IDLE)
-        assert (rig.launcher.children, rig.disk.files, rig.news) == ([], {}, [])
+        assert (rig.launcher.children, rig.disk.files, rig.events_told) == ([], {}, [])
         assert rig.storage.status.promised_bytes == 0
 
 
@@ -246,7 +246,7 @@ async def test_stop_takes_the_frames_in_flight_and_waits_for_the_seal(
         assert session.end == at(2.7)
         rig.check(session)
         await rig.until(CameraState.IDLE)
-        assert rig.news == ["STARTED", "STOPPED stopped"]
+        assert rig.events_told == ["STARTED", "STOPPED stopped"]
         assert rig.states == ["IDLE", "STARTING", "STREAMING", "STOPPING", "IDLE"]
         again = await refused(rig.camera.stop_recording())
         assert again.kind.code == -1020
@@ -266,7 +266,7 @@ async def test_everybody_who_stops_gets_the_same_receipt(clock: MockClock) -> No
                 nursery.start_soon(stop)
         assert len(receipts) == 5
         assert len(set(receipts)) == 1
-        assert rig.news == ["STARTED", "STOPPED stopped"]
+        assert rig.events_told == ["STARTED", "STOPPED stopped"]
 
 
 async def test_stopping_what_has_not_begun(clock: MockClock) -> None:
@@ -360,7 +360,7 @@ async def test_a_timed_session_ends_by_itself(clock: MockClock) -> None:
         assert (session.state, session.reason) == (SessionState.ENDED, "duration")
         assert 32 <= session.frames_written <= 37
         rig.check(session)
-        assert rig.news == ["STARTED", "STOPPED duration"]
+        assert rig.events_told == ["STARTED", "STOPPED duration"]
 
 
 async def test_a_stopped_sessions_timer_does_not_end_the_next_one(clock: MockClock) -> None:
@@ -451,7 +451,7 @@ async def test_rotation_loses_nothing(clock: MockClock) -> None:
         (child,) = rig.launcher.children
         sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
         assert rig.pictures(session) == sent
-        assert rig.news == ["STARTED", *["ROTATED"] * 10, "STOPPED stopped"]
+        assert rig.events_told == ["STARTED", *["ROTATED"] * 10, "STOPPED stopped"]
 
 
 async def test_rotation_by_size(clock: MockClock) -> None:
@@ -471,15 +471,15 @@ async def test_other_settings_reach_the_running_session(clock: MockClock) -> Non
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep(5.2)
-        assert rig.news == ["STARTED"]
+        assert rig.events_told == ["STARTED"]
         await rig.camera.reconfigure(RecordingConfig(rotation=timedelta(seconds=1)))
         await trio.sleep(5)
         session = await rig.camera.stop_recording()
         rig.check(session)
-        assert rig.news[1:-1] == ["ROTATED"] * 5
+        assert rig.events_told[1:-1] == ["ROTATED"] * 5
 
 
-# --- news ---------------------------------------------------------------------------------
+# --- events -------------------------------------------------------------------------------
 
 
 async def test_progress_is_told_every_five_seconds(clock: MockClock) -> None:
@@ -489,7 +489,7 @@ async def test_progress_is_told_every_five_seconds(clock: MockClock) -> None:
         began, told = trio.current_time(), []
 
         def listen(event: object) -> None:
-            if isinstance(event, RecordingChanged) and event.news is RecordingEventKind.PROGRESS:
+            if isinstance(event, RecordingChanged) and event.kind is RecordingEventKind.PROGRESS:
                 told.append((trio.current_time() - began, event.session.frames_written))
 
         with rig.camera._events.subscribed(listen):
@@ -500,14 +500,14 @@ async def test_progress_is_told_every_five_seconds(clock: MockClock) -> None:
         assert [frames for _, frames in told] == sorted({frames for _, frames in told})
 
 
-async def test_news_comes_in_the_order_of_what_happened(clock: MockClock) -> None:
+async def test_events_come_in_the_order_of_what_happened(clock: MockClock) -> None:
     """Clients that only listen can follow the whole story."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
     async with open_camera_rig(streams(3.2), recording=recording) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep(4)
         await rig.camera.stop_recording()
-        assert rig.news == [
+        assert rig.events_told == [
             "STARTED",
             "ROTATED",
             "GAP encoder_exit",

@@ -279,7 +279,7 @@ async def test_a_critical_volume_pauses_a_session(clock: MockClock) -> None:
         assert (gap.cause, gap.exact, gap.frames) == (Cause.STORAGE_FULL, True, 40)
         assert (gap.start, gap.end) == (at(3.0), at(7.0))
         rig.check(session)
-        assert rig.news == [
+        assert rig.events_told == [
             *("STARTED", "ERROR storage: critical", "GAP storage_full", "ROTATED"),
             "STOPPED stopped",
         ]
@@ -339,7 +339,7 @@ async def test_a_disk_that_fails_before_the_first_frame_is_a_refusal(
         assert caught.value.kind.code == answer
         await rig.idle()
         assert (rig.disk.files, rig.disk.open_files) == ({}, 0)
-        assert (rig.news, rig.storage.status.promised_bytes) == ([], 0)
+        assert (rig.events_told, rig.storage.status.promised_bytes) == ([], 0)
 
 
 WRITES = range(24)
@@ -416,7 +416,7 @@ async def test_a_session_that_shall_not_wait_ends(clock: MockClock) -> None:
         assert (session.state, session.reason) == (SessionState.ENDED, "storage_full")
         rig.check(session)
         await rig.until(CameraState.IDLE)
-        assert rig.news[-1] == "STOPPED storage_full"
+        assert rig.events_told[-1] == "STOPPED storage_full"
 
 
 # --- health -------------------------------------------------------------------------------
@@ -502,7 +502,7 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
         assert (noted.state, noted.reason) == (SessionState.ENDED, "internal_error")
         assert noted.end == segment.end
         assert (noted.frames_captured, noted.frames_written) == (25, 25)
-        assert rig.news[-1] == "ERROR internal_error"
+        assert rig.events_told[-1] == "ERROR internal_error"
         told = [event for event in rig.heard if isinstance(event, RecordingChanged)][-1]
         assert attrs.evolve(told.session, elapsed_seconds=0) == attrs.evolve(
             noted, elapsed_seconds=0

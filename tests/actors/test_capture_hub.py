@@ -253,7 +253,7 @@ def test_a_group_without_an_end_costs_32_mebibytes() -> None:
     media = bytes(5 * 1024 * 1024)
     for each in fragments:
         hub.deliver(attrs.evolve(each, mdat=media))
-        assert hub.ring.size_bytes <= 32 * 1024 * 1024
+        assert hub.preroll.size_bytes <= 32 * 1024 * 1024
 
 
 # --- demand -------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ async def test_a_child_that_closes_its_output_and_stays_is_ended(clock: MockCloc
     with trio.move_on_after(100):
         _, problem = await lived(Talker([], ends=False))
         assert problem == OUTPUT_CLOSED
-    assert trio.current_time() - begun == module.END_PATIENCE_SECONDS == 5.0
+    assert trio.current_time() - begun == module.END_TIMEOUT_SECONDS == 5.0
 
 
 async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:

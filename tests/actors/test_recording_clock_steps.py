@@ -113,7 +113,7 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
         check_step(session, 12.5, step)
         assert (session.start, session.end) == (at(0), second.end)
         assert session.elapsed_seconds == SessionTimes.of(session).seconds == 20.2
-        assert rig.news == ["STARTED", "GAP clock_step", "ROTATED", "STOPPED stopped"]
+        assert rig.events_told == ["STARTED", "GAP clock_step", "ROTATED", "STOPPED stopped"]
 
 
 async def test_a_clock_that_is_nudged_does_not_cut(clock: MockClock, wall: Wall) -> None:

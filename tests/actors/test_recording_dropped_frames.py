@@ -28,9 +28,9 @@ async def test_a_hole_is_told_when_the_camera_has_calmed_down(clock: MockClock) 
     async with open_camera_rig(skips(5.0, 9.0, frames=10)) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(19.2)
-        assert rig.news == ["STARTED"]
+        assert rig.events_told == ["STARTED"]
         await trio.sleep_until(23.2)
-        assert rig.news == ["STARTED", f"GAP {DROPPED.value}"]
+        assert rig.events_told == ["STARTED", f"GAP {DROPPED.value}"]
         session = await rig.camera.stop_recording()
         (gap,) = session.gaps
         assert (gap.cause, gap.exact, gap.frames) == (DROPPED, False, 20)

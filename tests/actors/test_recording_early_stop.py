@@ -145,7 +145,7 @@ async def test_a_start_with_the_key_of_a_session_that_ends_begins_another(
         second = await rig.camera.stop_recording()
         assert second.session_id == again[0].session_id
         assert second.frames_written >= 20
-        starts = [news for news in rig.news if news == "STARTED"]
+        starts = [kind for kind in rig.events_told if kind == "STARTED"]
         assert len(starts) == 2
 
 

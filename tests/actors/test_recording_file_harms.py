@@ -89,8 +89,8 @@ async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock
         assert [s.frames for s in session.segments] == [0, 52]
         assert session.segments[1].start == at(10)
         adds_up(rig, session)
-        assert any("was removed" in news for news in rig.news)
-        assert any(news == "GAP file_removed" for news in rig.news)
+        assert any("was removed" in kind for kind in rig.events_told)
+        assert any(kind == "GAP file_removed" for kind in rig.events_told)
 
 
 async def test_a_first_group_that_is_removed_is_not_lost(clock: MockClock) -> None:

@@ -64,8 +64,8 @@ async def test_a_limit_that_is_met_costs_nothing(clock: MockClock, limit: int) -
         assert rig.space.stored_bytes == sum(len(f.data) for f in rig.disk.files.values())
         assert levels == [StorageLevel.OK]
         assert limit - 1000 <= (rig.disk.known_limit or 0) <= limit
-        assert "ERROR" not in " ".join(rig.news)
-        assert not any(news.startswith("GAP") for news in rig.news)
+        assert "ERROR" not in " ".join(rig.events_told)
+        assert not any(kind.startswith("GAP") for kind in rig.events_told)
         for file in rig.disk.files.values():
             assert len(file.data) <= limit
             assert sealed_moov_offset(bytes(file.data)) is not None

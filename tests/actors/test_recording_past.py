@@ -31,7 +31,7 @@ def wish(seconds: float, **more: object) -> RecordingRequest:
 
 def held(rig: CameraRig) -> int:
     """Say how many bytes of the past the camera keeps."""
-    return rig.camera.hub.ring.size_bytes
+    return rig.camera.hub.preroll.size_bytes
 
 
 def check_pictures(rig: CameraRig, session: Session, first: int) -> None:

@@ -31,14 +31,14 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
         assert rig.camera._session is not None
         book = rig.camera._session.ledger
         await trio.sleep_until(4.2)
-        assert rig.news == ["STARTED", "ROTATED"]
+        assert rig.events_told == ["STARTED", "ROTATED"]
         book.captured(3)
         with capture_logs() as logs:
             await trio.sleep_until(8.2)
-            assert rig.news == ["STARTED", "ROTATED", error, "ROTATED", "ROTATED"]
+            assert rig.events_told == ["STARTED", "ROTATED", error, "ROTATED", "ROTATED"]
             book.frames_written -= 1
             await rig.camera.stop_recording()
-        assert rig.news[5:] == [error, "ROTATED", "STOPPED stopped"]
+        assert rig.events_told[5:] == [error, "ROTATED", "STOPPED stopped"]
         found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]
         assert [entry["unaccounted"] for entry in found] == [3, 4]
         assert all(entry["session"] == book.session_id for entry in found)

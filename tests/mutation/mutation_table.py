@@ -542,7 +542,7 @@ _break(
     "camd/recording/accounts.py:SessionAccounts.enter",
     "self.tell(RecordingEventKind.GAP, reason=gap.cause.value)",
     "",
-    f"{TALKS}::test_news_comes_in_the_order_of_what_happened",
+    f"{TALKS}::test_events_come_in_the_order_of_what_happened",
 )
 _break(
     "ledger: sum not checked at a seal",
@@ -1118,7 +1118,7 @@ _break(
     "bound: what a child leaves behind",
     "A process that a child left, and that holds its pipe, delays the end by seconds only.",
     "camd/capture/process.py:CaptureProcess.live",
-    "nursery.start_soon(self._end_rest, child)",
+    "nursery.start_soon(self._end_rest, process)",
     "",
     f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
 )
@@ -1174,7 +1174,7 @@ _break(
     "bound: wait for the end of a mute child",
     "A child that closes its output and goes on is ended.",
     "camd/capture/process.py:CaptureProcess._wait",
-    "trio.move_on_after(END_PATIENCE_SECONDS)",
+    "trio.move_on_after(END_TIMEOUT_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
 )
@@ -1237,7 +1237,7 @@ _break(
 _break(
     "bound: SIGTERM",
     "A child that does not hear SIGTERM is killed.",
-    "camd/runtime/child_process.py:Child.end",
+    "camd/runtime/child_process.py:ChildProcess.end",
     "trio.move_on_after(timeout_seconds)",
     "trio.CancelScope()",
     f"{SPAWN}::test_a_child_that_ignores_the_request_is_killed",

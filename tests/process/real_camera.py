@@ -40,7 +40,7 @@ from camd.model import (
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout
-from camd.runtime.child_process import Child, open_child
+from camd.runtime.child_process import ChildProcess, open_child_process
 from camd.storage.disk import Disk
 from camd.storage.storage import Storage, open_storage
 
@@ -56,7 +56,7 @@ class RealCamera:
     camera: Camera
     storage: Storage
     folder: Path
-    children: list[Child]
+    children: list[ChildProcess]
     heard: list[Event]
 
     async def until(self, state: CameraState) -> None:
@@ -72,8 +72,8 @@ class RealCamera:
     async def ended(self) -> Session:
         """Wait for the end of the session; return its receipt."""
         await self.camera.published.wait_until(lambda status: status.session is None)
-        news = [event for event in self.heard if isinstance(event, RecordingChanged)]
-        return news[-1].session
+        kind = [event for event in self.heard if isinstance(event, RecordingChanged)]
+        return kind[-1].session
 
     async def grow(self, frames: int) -> None:
         """Wait until the session's newest segment is said to hold so many frames."""
@@ -86,12 +86,12 @@ class RealCamera:
         )
 
     @property
-    def news(self) -> list[str]:
+    def kind(self) -> list[str]:
         """What clients were told about recordings, PROGRESS left out."""
         return [
-            f"{event.news.name} {event.reason}".strip()
+            f"{event.kind.name} {event.reason}".strip()
             for event in self.heard
-            if isinstance(event, RecordingChanged) and event.news.name != "PROGRESS"
+            if isinstance(event, RecordingChanged) and event.kind.name != "PROGRESS"
         ]
 
 
@@ -120,11 +120,11 @@ async def open_real_camera(
         recording=recording or RecordingConfig(),
         ffmpeg=FfmpegConfig(path=Path(program), stall_timeout=timedelta(seconds=stall)),
     )
-    children: list[Child] = []
+    children: list[ChildProcess] = []
 
     @asynccontextmanager
     async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
-        async with open_child(arguments) as child:
+        async with open_child_process(arguments) as child:
             children.append(child)
             yield child
 
@@ -148,7 +148,7 @@ async def open_real_camera(
     assert not _alive(children)
 
 
-def _alive(children: Sequence[Child]) -> list[int]:
+def _alive(children: Sequence[ChildProcess]) -> list[int]:
     return [child.pid for child in children if Path(f"/proc/{child.pid}").exists()]
 
 

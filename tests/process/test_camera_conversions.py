@@ -201,7 +201,7 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     (segment,) = receipts[0].segments
     assert files(folder) == [segment.filename]
     assert segment.filename.endswith(".mp4")
-    assert rig.news == ["STARTED", "STOPPED stopped"]
+    assert rig.events_told == ["STARTED", "STOPPED stopped"]
 
 
 async def test_a_conversion_that_hangs_is_given_up(

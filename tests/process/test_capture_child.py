@@ -12,11 +12,11 @@ import trio
 from support.fake_ffmpeg import FakeFfmpeg, FakeLauncher
 
 from camd.runtime import child_process
-from camd.runtime.child_process import open_child
+from camd.runtime.child_process import open_child_process
 
 
 def _shell(script: str) -> Any:
-    return open_child(["sh", "-c", script])
+    return open_child_process(["sh", "-c", script])
 
 
 async def _speak(child: FakeFfmpeg) -> int:

@@ -89,7 +89,7 @@ async def test_a_look_up_that_fails_or_hangs_costs_little(node: Path) -> None:
     assert await diagnose(problems.BUSY, node, find_holders=fail) == problems.BUSY
     try:
         with trio.fail_after(10):
-            found = await diagnose(problems.BUSY, node, find_holders=hang, patience_seconds=0.05)
+            found = await diagnose(problems.BUSY, node, find_holders=hang, timeout_seconds=0.05)
     finally:
         release.set()
     assert found == problems.BUSY

@@ -71,4 +71,4 @@ async def test_every_packet_is_in_files_below_the_limit(
     assert {path.suffix for path in files} == {f".{container}"}
     assert all(path.stat().st_size <= LIMIT for path in files)
     assert joined(BUNDLED, files) == packets(BUNDLED, clip)
-    assert not any(news.startswith("ERROR") for news in rig.news)
+    assert not any(kind.startswith("ERROR") for kind in rig.events_told)

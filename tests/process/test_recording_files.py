@@ -210,7 +210,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert gap.frames == round(gap.duration_seconds * FPS)
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
-    assert rig.news == [
+    assert rig.events_told == [
         *("STARTED", f"GAP {Cause.ENCODER_EXIT.value}", "ROTATED", "STOPPED stopped"),
     ]
 
@@ -271,7 +271,7 @@ async def refused(
             await rig.until(CameraState.IDLE)
             assert rig.camera.status.session is None
             assert rig.camera.status.restarts == 0
-    assert (files(folder), rig.news) == ([], [])
+    assert (files(folder), rig.events_told) == ([], [])
     return caught.value
 
 
@@ -383,7 +383,11 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
     (path,) = check_receipt(folder, session)
     assert path.suffix == ".mp4"
     assert len(packets(BUNDLED, path)["video"]) == session.frames_written
-    assert rig.news == ["STARTED", "ERROR conversion failed; the MP4 stays", "STOPPED stopped"]
+    assert rig.events_told == [
+        "STARTED",
+        "ERROR conversion failed; the MP4 stays",
+        "STOPPED stopped",
+    ]
 
 
 async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:

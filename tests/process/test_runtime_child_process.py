@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from camd.runtime import child_process
-from camd.runtime.child_process import Child, open_child
+from camd.runtime.child_process import ChildProcess, open_child_process
 
 READY = b"ready\n"
 
@@ -55,7 +55,7 @@ async def everything(read: Callable[[], Awaitable[bytes]]) -> bytes:
     return bytes(data)
 
 
-async def first(child: Child, size: int = len(READY)) -> bytes:
+async def first(child: ChildProcess, size: int = len(READY)) -> bytes:
     """Read the first bytes of the output."""
     data = b""
     while len(data) < size:
@@ -67,7 +67,7 @@ async def first(child: Child, size: int = len(READY)) -> bytes:
 
 async def test_output_errors_and_status_arrive() -> None:
     """Both pipes are read to their ends, apart from each other, and the status is the child's."""
-    async with bounded(), open_child(sh("printf out; printf err >&2; exit 3")) as child:
+    async with bounded(), open_child_process(sh("printf out; printf err >&2; exit 3")) as child:
         assert await everything(child.read_output) == b"out"
         assert await everything(child.read_errors) == b"err"
         assert await child.wait() == 3
@@ -77,7 +77,7 @@ async def test_output_errors_and_status_arrive() -> None:
 
 async def test_a_child_reads_nothing_of_ours() -> None:
     """A child's stdin is empty."""
-    async with bounded(), open_child(["cat"]) as child:
+    async with bounded(), open_child_process(["cat"]) as child:
         assert await everything(child.read_output) == b""
         assert await child.wait() == 0
 
@@ -89,7 +89,10 @@ async def test_a_child_gets_the_usual_limit_of_open_files() -> None:
         pytest.skip("the system's own limit is not higher than the usual one")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        async with bounded(), open_child(sh("until [ $(ulimit -Sn) = 1024 ]; do :; done")) as child:
+        async with (
+            bounded(),
+            open_child_process(sh("until [ $(ulimit -Sn) = 1024 ]; do :; done")) as child,
+        ):
             assert await child.wait() == 0
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -97,7 +100,7 @@ async def test_a_child_gets_the_usual_limit_of_open_files() -> None:
 
 async def test_the_status_after_a_signal_is_negative() -> None:
     """A signal reaches the child, and its number comes back as the status."""
-    async with bounded(), open_child(["sleep", "1000"]) as child:
+    async with bounded(), open_child_process(["sleep", "1000"]) as child:
         child.signal(signal.SIGUSR1)
         assert await child.wait() == -signal.SIGUSR1
         child.signal(signal.SIGUSR1)
@@ -111,7 +114,7 @@ async def test_a_program_that_cannot_be_run_is_an_error(monkeypatch, program, pr
         monkeypatch.setattr(child_process, "_death_signal_prefix", tuple)
     async with bounded():
         with pytest.raises(OSError, match=program):
-            async with open_child([program, "-version"]):
+            async with open_child_process([program, "-version"]):
                 pass
 
 
@@ -119,14 +122,14 @@ async def test_a_mebibyte_fits_while_nobody_reads() -> None:
     """A child can write what a second of video takes without waiting for the reader."""
     size = 1024 * 1024
     script = f"head -c {size} /dev/zero; echo done >&2"
-    async with bounded(), open_child(sh(script)) as child:
+    async with bounded(), open_child_process(sh(script)) as child:
         assert await child.read_errors() == b"done\n"
         assert len(await everything(child.read_output)) == size
 
 
 async def test_reading_lets_others_run() -> None:
     """Every read is a checkpoint, also when there is something to read at once."""
-    async with bounded(), open_child(sh("echo ready; echo ready >&2")) as child:
+    async with bounded(), open_child_process(sh("echo ready; echo ready >&2")) as child:
         await child.wait()
         for read in (child.read_output, child.read_errors):
             with trio.testing.assert_checkpoints():
@@ -139,7 +142,7 @@ async def test_reading_lets_others_run() -> None:
 async def test_a_child_may_finish_writing_after_sigterm() -> None:
     """After SIGTERM a child finishes writing, and ends with its own status."""
     script = "trap 'echo bye; exit 7' TERM; echo ready; while :; do :; done"
-    async with bounded(), open_child(sh(script)) as child:
+    async with bounded(), open_child_process(sh(script)) as child:
         assert await first(child) == READY
         assert await child.end() == 7
         assert await everything(child.read_output) == b"bye\n"
@@ -147,23 +150,26 @@ async def test_a_child_may_finish_writing_after_sigterm() -> None:
 
 async def test_a_child_that_ignores_the_request_is_killed(short_timeout) -> None:
     """SIGKILL follows when the time for SIGTERM is over."""
-    async with bounded(), open_child(sh("trap '' TERM; echo ready; exec sleep 1000")) as child:
+    async with (
+        bounded(),
+        open_child_process(sh("trap '' TERM; echo ready; exec sleep 1000")) as child,
+    ):
         assert await first(child) == READY
         assert await child.end() == -signal.SIGKILL
 
 
 async def test_a_child_that_survives_sigkill_is_reported(short_timeout, monkeypatch) -> None:
     """When SIGKILL does not help in time either, `end` returns None."""
-    async with bounded(), open_child(["sleep", "1000"]) as child:
+    async with bounded(), open_child_process(["sleep", "1000"]) as child:
         with monkeypatch.context() as patched:
             patched.setattr(child_process, "KILL_TIMEOUT_SECONDS", 0.1)
-            patched.setattr(Child, "signal", lambda self, number: None)
+            patched.setattr(ChildProcess, "signal", lambda self, number: None)
             assert await child.end() is None
 
 
 async def test_the_whole_group_is_asked_to_end() -> None:
     """A signal reaches what the child has started, too, so that nothing holds the pipes."""
-    async with bounded(), open_child(sh("sleep 1000 & echo ready; wait")) as child:
+    async with bounded(), open_child_process(sh("sleep 1000 & echo ready; wait")) as child:
         assert await first(child) == READY
         await child.end()
         assert await everything(child.read_output) == b""
@@ -172,7 +178,7 @@ async def test_the_whole_group_is_asked_to_end() -> None:
 async def test_leaving_the_block_ends_the_child(long_timeout) -> None:
     """A child that still runs at the end of the block gets SIGTERM, and its end is known."""
     async with bounded():
-        async with open_child(["sleep", "1000"]) as child:
+        async with open_child_process(["sleep", "1000"]) as child:
             pass
         assert await child.wait() == -signal.SIGTERM
 
@@ -181,7 +187,7 @@ async def test_cancelling_is_quick(long_timeout) -> None:
     """A cancelled block ends its child by SIGTERM at once, while somebody reads or not."""
     async with bounded():
         with trio.CancelScope() as scope:
-            async with open_child(sh("echo ready; exec sleep 1000")) as child:
+            async with open_child_process(sh("echo ready; exec sleep 1000")) as child:
                 assert await first(child) == READY
                 scope.cancel()
                 await child.read_output()
@@ -194,7 +200,7 @@ async def test_an_error_in_the_block_ends_the_child(long_timeout) -> None:
     async with bounded():
         crashed = False
         try:
-            async with open_child(["sleep", "1000"]) as child:
+            async with open_child_process(["sleep", "1000"]) as child:
                 raise ZeroDivisionError
         except* ZeroDivisionError:
             crashed = True
@@ -210,7 +216,7 @@ async def test_a_flood_of_errors_is_read_beside_the_output() -> None:
     size = 3_000_000
     script = f"head -c {size} /dev/zero >&2; echo ready"
     received: list[int] = []
-    async with bounded(), open_child(sh(script)) as child, trio.open_nursery() as nursery:
+    async with bounded(), open_child_process(sh(script)) as child, trio.open_nursery() as nursery:
 
         async def listen() -> None:
             received.append(len(await everything(child.read_errors)))
@@ -224,7 +230,9 @@ async def test_full_pipes_do_not_hold_up_the_end(long_timeout) -> None:
     """A child that has more to write than its pipes hold can finish after the block."""
     flood = "head -c 3000000 /dev/zero"
     async with bounded():
-        async with open_child(sh(f"trap '' TERM; echo ready; {flood} >&2; {flood}")) as child:
+        async with open_child_process(
+            sh(f"trap '' TERM; echo ready; {flood} >&2; {flood}")
+        ) as child:
             assert await first(child) == READY
         assert await child.wait() == 0
 
@@ -233,7 +241,7 @@ async def test_a_child_that_never_stops_writing_can_be_cancelled() -> None:
     """Endless output does not keep others from running, nor the reader from being cancelled."""
     async with bounded():
         with trio.move_on_after(0.05) as scope:
-            async with open_child(["yes"]) as child:
+            async with open_child_process(["yes"]) as child:
                 while await child.read_output(4096):
                     pass
         assert scope.cancelled_caught
@@ -242,7 +250,7 @@ async def test_a_child_that_never_stops_writing_can_be_cancelled() -> None:
 async def test_a_child_that_never_stops_writing_is_killed(short_timeout) -> None:
     """Endless output of a child that ignores SIGTERM does not keep SIGKILL away."""
     async with bounded():
-        async with open_child(sh("trap '' TERM; echo ready; exec yes")) as child:
+        async with open_child_process(sh("trap '' TERM; echo ready; exec yes")) as child:
             assert await first(child) == READY
         assert await child.wait() == -signal.SIGKILL
 
@@ -256,7 +264,7 @@ async def test_no_child_leaves_anything_behind() -> None:
     pids: list[int] = []
 
     async def one(script: str) -> None:
-        async with open_child(sh(script)) as child:
+        async with open_child_process(sh(script)) as child:
             pids.append(child.pid)
             await child.read_output()
 
@@ -271,7 +279,7 @@ async def test_no_child_leaves_anything_behind() -> None:
             with trio.move_on_after(0.01):
                 await one("sleep 1000")
             with pytest.raises(OSError, match="nowhere"):
-                async with open_child(["/nowhere"]):
+                async with open_child_process(["/nowhere"]):
                     pass
     assert len(pids) == 31
     assert {str(pid) for pid in pids}.isdisjoint(os.listdir("/proc"))

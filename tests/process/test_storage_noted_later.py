@@ -166,14 +166,14 @@ async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.M
         shown = result_fields.recovery(storage.recovery)
         assert shown is not None
         assert shown["ended"] is None
-        assert shown["trouble"] == str(BROKEN)
+        assert shown["problem"] == str(BROKEN)
         assert shown["tries"] >= 2
         assert not storage._reconcile.done.is_set()
         failing.times = 0
         await storage.unfinished_sessions()
         shown = result_fields.recovery(storage.recovery)
         assert shown is not None
-        assert (shown["trouble"], shown["counts"]) == (None, {"sealed": 1})
+        assert (shown["problem"], shown["counts"]) == (None, {"sealed": 1})
 
 
 async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(

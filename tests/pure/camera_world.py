@@ -121,23 +121,23 @@ class CamerasModel:
     def with_mail(self) -> list[CaptureModel]:
         return [shell for shell in self.shells.values() if shell.mailbox]
 
-    def able(self, *, told: bool | None = None) -> list[Child]:
+    def able(self, *, told: bool | None = None) -> list[ChildProcess]:
         """The FFmpeg processes that do not hang."""
         alive = [child for child in self.world.children if not child.hangs]
         return [child for child in alive if told is None or child.told == told]
 
     @property
-    def with_pictures(self) -> list[Child]:
+    def with_pictures(self) -> list[ChildProcess]:
         return [child for child in self.able() if self.world.is_there(child.plugging)]
 
     # --- by itself ---------------------------------------------------------------------------
 
-    def pictures(self, child: Child) -> None:
+    def pictures(self, child: ChildProcess) -> None:
         if not child.delivers:
             child.delivers = True
             self.shell(child).mailbox.append(m.FragmentArrived())
 
-    def shell(self, child: Child) -> CaptureModel:
+    def shell(self, child: ChildProcess) -> CaptureModel:
         return self.shells[child.camera_id]
 
     def put_back(self) -> dict[str, tuple[str, bool]]:
@@ -231,7 +231,7 @@ class Plugging:
 
 
 @attrs.define(eq=False)
-class Child:
+class ChildProcess:
     """A capture process and the node that it has open."""
 
     camera_id: str
@@ -246,7 +246,7 @@ class World:
     """What is plugged in, and which processes run."""
 
     ports: dict[str, Plugging] = attrs.field(factory=dict)
-    children: list[Child] = attrs.field(factory=list)
+    children: list[ChildProcess] = attrs.field(factory=list)
     _pluggings: int = attrs.field(default=0, init=False)
 
     @property
@@ -279,10 +279,10 @@ class World:
         """Take the camera out of a port."""
         return self.ports.pop(port).physical
 
-    def opened(self, device: Device, camera_id: str) -> Child:
+    def opened(self, device: Device, camera_id: str) -> ChildProcess:
         """Start a process on whatever has the node's name now, as FFmpeg does."""
         (plugging,) = (p for p in self.ports.values() if p.device.node == device.node)
-        child = Child(camera_id, plugging)
+        child = ChildProcess(camera_id, plugging)
         self.children.append(child)
         return child
 
@@ -306,7 +306,7 @@ class CaptureModel:
     binding: DeviceBinding
     machine: m.CaptureState = attrs.field(factory=m.CaptureState)
     mailbox: deque[m.CaptureEvent | DeviceBinding] = attrs.field(factory=deque)
-    child: Child | None = None
+    child: ChildProcess | None = None
     resting: bool = False
     session: bool = False
 

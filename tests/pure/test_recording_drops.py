@@ -66,10 +66,10 @@ def calm(seconds: float) -> list[int]:
 @pytest.mark.parametrize("missing", [1, 2, 7, 45, 3000])
 def test_frames_that_never_came_are_counted(missing: int) -> None:
     """From one to thousands: how many, when the first was due, and when frames came again."""
-    (hole,) = drops([FRAME] * 30 + [FRAME * (missing + 1)] + [FRAME] * 30)
-    assert (hole.frames, hole.seconds) == (missing, pytest.approx(missing / 30))
-    assert (hole.start - EPOCH).total_seconds() == pytest.approx(31 / 30, abs=1e-5)
-    assert (hole.end - EPOCH).total_seconds() == pytest.approx((31 + missing) / 30, abs=1e-5)
+    (drop,) = drops([FRAME] * 30 + [FRAME * (missing + 1)] + [FRAME] * 30)
+    assert (drop.frames, drop.seconds) == (missing, pytest.approx(missing / 30))
+    assert (drop.start - EPOCH).total_seconds() == pytest.approx(31 / 30, abs=1e-5)
+    assert (drop.end - EPOCH).total_seconds() == pytest.approx((31 + missing) / 30, abs=1e-5)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40))
@@ -78,7 +78,7 @@ def test_it_does_not_matter_where_fragments_are_cut(sizes: list[int]) -> None:
     ticks = [FRAME] * 40 + [FRAME * 5] + [FRAME] * 40 + [FRAME * 3] + [FRAME] * 40
     finder = DropDetector()
     found = watch(finder, stream(ticks, sizes, guess=FRAME * 4)) + finder.capture_over()
-    assert [(hole.frames, round(hole.seconds, 6)) for hole in found] == [(6, 0.2)]
+    assert [(drop.frames, round(drop.seconds, 6)) for drop in found] == [(6, 0.2)]
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0.1, 0.3, 0.45]))
@@ -96,8 +96,8 @@ def test_a_stall_that_is_made_up_for_is_no_hole() -> None:
 
 def test_a_hole_next_to_jitter_is_found() -> None:
     """Only what short intervals make up for is taken off."""
-    (hole,) = drops([FRAME] * 40 + [FRAME * 8] + [0x10] * 3 + [FRAME] * 40)
-    assert hole.frames == 4
+    (drop,) = drops([FRAME] * 40 + [FRAME * 8] + [0x10] * 3 + [FRAME] * 40)
+    assert drop.frames == 4
 
 
 @pytest.mark.parametrize("rate", [20, 15, 5, 1, 60])
@@ -107,8 +107,8 @@ def test_another_rate_is_no_hole(rate: int) -> None:
     ticks = [FRAME] * 100 + [slow] * 100
     assert drops(ticks) == []
     assert drops([*ticks, *calm(10)]) == []
-    (hole,) = drops([*ticks, slow * 4, *[slow] * FORESIGHT])
-    assert hole.frames == 3
+    (drop,) = drops([*ticks, slow * 4, *[slow] * FORESIGHT])
+    assert drop.frames == 3
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_new_cadence_is_soon_normal(pattern: tuple[int, ...]) -> None:
     """What it costs to learn it is one entry, of less frames than a second has."""
     found = drops([FRAME] * 100 + [FRAME * each for each in pattern] * 1000)
     assert len(found) <= 1
-    assert sum(hole.frames for hole in found) < 30
+    assert sum(drop.frames for drop in found) < 30
 
 
 def test_nothing_is_usual_at_the_beginning() -> None:
@@ -142,8 +142,8 @@ def test_a_hole_must_be_longer_than_the_seam_of_a_loop() -> None:
     """A file that begins anew after its sound is over lacks nothing."""
     seams = ([FRAME] * 200 + [FRAME * 13]) * 5
     assert drops(seams, DropDetector(least_seconds=0.5)) == []
-    (hole,) = drops([FRAME] * 200 + [FRAME * 60] + [FRAME] * 50, DropDetector(least_seconds=0.5))
-    assert hole.frames == 59
+    (drop,) = drops([FRAME] * 200 + [FRAME * 60] + [FRAME] * 50, DropDetector(least_seconds=0.5))
+    assert drop.frames == 59
 
 
 # --- entries ------------------------------------------------------------------------------
@@ -152,20 +152,20 @@ def test_a_hole_must_be_longer_than_the_seam_of_a_loop() -> None:
 def test_holes_close_to_each_other_are_one_entry() -> None:
     """Missing frames and times add up; the span is from the first to the last."""
     two, five = FRAME * 3, FRAME * 6
-    (hole,) = drops([*calm(3), two, *calm(5), five, *calm(3)])
-    assert (hole.frames, hole.seconds) == (7, pytest.approx(7 / 30))
-    assert hole.end - hole.start > timedelta(seconds=5)
+    (drop,) = drops([*calm(3), two, *calm(5), five, *calm(3)])
+    assert (drop.frames, drop.seconds) == (7, pytest.approx(7 / 30))
+    assert drop.end - drop.start > timedelta(seconds=5)
 
 
 def test_an_entry_is_complete_when_it_has_been_calm() -> None:
     """Nobody has to wait for the end of the recording; each entry doubles the calm."""
     finder = DropDetector()
     ticks = [*calm(3), FRAME * 3, *calm(FIRST_CALM_SECONDS + 1)]
-    assert [hole.frames for hole in watch(finder, stream(ticks))] == [2]
+    assert [drop.frames for drop in watch(finder, stream(ticks))] == [2]
     assert finder.close() == []
     found = drops([*ticks * 40, *calm(30)])
     assert len(found) < 10
-    assert sum(hole.frames for hole in found) == 80
+    assert sum(drop.frames for drop in found) == 80
 
 
 def test_closing_in_between_loses_nothing() -> None:
@@ -174,7 +174,7 @@ def test_closing_in_between_loses_nothing() -> None:
     finder, found = DropDetector(), []
     for each in stream(ticks):
         found += watch(finder, [each]) + finder.close()
-    assert [hole.frames for hole in found + finder.capture_over()] == [2, 4]
+    assert [drop.frames for drop in found + finder.capture_over()] == [2, 4]
 
 
 def test_what_is_missing_for_another_reason_is_no_hole() -> None:
@@ -199,9 +199,9 @@ def test_times_follow_the_clock() -> None:
     pieces = stream([*calm(3), FRAME * 3, *calm(1), FRAME * 5, *[FRAME] * 9])
     assert watch(finder, pieces) == []
     finder.move(day)
-    (hole,) = finder.capture_over()
+    (drop,) = finder.capture_over()
     (still,) = drops([*calm(3), FRAME * 3, *calm(1), FRAME * 5, *[FRAME] * 9])
-    assert hole == still.moved(day)
+    assert drop == still.moved(day)
 
 
 def test_memory_is_bounded() -> None:

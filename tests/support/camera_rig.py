@@ -226,10 +226,10 @@ class CameraRig:
         await self.camera.published.wait_until(lambda status: status.session is None)
 
     @property
-    def news(self) -> list[str]:
+    def events_told(self) -> list[str]:
         """What clients were told about recordings, PROGRESS left out."""
         words = [
-            f"{event.news.name} {event.reason}".strip()
+            f"{event.kind.name} {event.reason}".strip()
             for event in self.heard
             if isinstance(event, RecordingChanged)
         ]

@@ -21,7 +21,7 @@ Behaviour = Callable[["FakeFfmpeg"], Awaitable[int]]
 
 @attrs.define(eq=False)
 class FakeFfmpeg:
-    """A process as `open_child` gives it: does what its behaviour says, and takes signals."""
+    """A process as of `open_child_process`: does what its behaviour says, and takes signals."""
 
     pid: int
     stream: FakeStream = attrs.field(factory=FakeStream)
@@ -74,12 +74,12 @@ class FakeFfmpeg:
 
     async def end(self) -> int | None:
         """Ask the process to end, then kill it."""
-        for number, patience in (
+        for number, timeout in (
             (signal.SIGTERM, child_process.TERMINATE_TIMEOUT_SECONDS),
             (signal.SIGKILL, child_process.KILL_TIMEOUT_SECONDS),
         ):
             self.signal(number)
-            with trio.move_on_after(patience):
+            with trio.move_on_after(timeout):
                 return await self.wait()
         return None
 
@@ -207,7 +207,7 @@ class FakeLauncher:
 
     @asynccontextmanager
     async def launch(self, arguments: Sequence[str]) -> AsyncIterator[Any]:
-        """Do what `open_child` does."""
+        """Do what `open_child_process` does."""
         child = FakeFfmpeg(1000 + len(self.children), immortal=self.immortal)
         self.children.append(child)
         self.alive += 1

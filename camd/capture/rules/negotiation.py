@@ -39,8 +39,8 @@ class FormatNegotiation:
         last = self._last
         if last is None or (last.to is not capabilities and last.to != capabilities):
             camera = self.camera
-            wish = FormatRequest(camera.width, camera.height, camera.fps, camera.codec)
-            answer = choose_format(capabilities, wish)
+            request = FormatRequest(camera.width, camera.height, camera.fps, camera.codec)
+            answer = choose_format(capabilities, request)
             last = self._last = _Negotiated(capabilities, answer)
             self.misfit = ""
             why = answer.why if isinstance(answer, FormatChoice) else answer.message
@@ -56,7 +56,7 @@ class FormatNegotiation:
 
 
 def unsupported(answer: UnsupportedFormat) -> Problem:
-    """Turn a refused wish into a camera's trouble."""
+    """Turn a refused request into a camera's problem."""
     possible = answer.possible[:MOST_POSSIBLE]
     if possible:
         suggestion = f"Ask for one of these: {'; '.join(possible)}."

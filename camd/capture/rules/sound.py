@@ -1,8 +1,8 @@
-"""Whether the next child records the sound that comes with a stream or a file. Pure.
+"""Whether the next capture records the sound that comes with a stream or a file. Pure.
 
-Sound never costs a picture. A codec that FFmpeg does not know is left out; a child that
+Sound never costs a picture. A codec that FFmpeg does not know is left out; a capture that
 delivered nothing while it was to record sound is followed at once by one without. When that one
-delivers, the sound was the reason: it is left out, and tried again by a later child.
+delivers, the sound was the reason: it is left out, and tried again by a later capture.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from camd.model.problems import SOUND_MISSING
 
 TRIED_AGAIN_SECONDS = 600.0
 UNKNOWN_CODECS = ("none", "unknown")
-# Why a child ends that could not do what it was told; all other causes lie in the source.
+# Why a capture ends that could not do what it was told; all other causes lie in the source.
 SUSPICIOUS = (Cause.ENCODER_EXIT,)
 
 
@@ -26,12 +26,12 @@ class StreamSound:
 
     wanted: bool
     warning: str = attrs.field(default="", init=False)  # why there is no sound, for people
-    included: bool = attrs.field(default=False, init=False)  # in the latest child
-    _suspected: bool = attrs.field(default=False, init=False)  # the next child goes without
+    included: bool = attrs.field(default=False, init=False)  # in the latest capture
+    _suspected: bool = attrs.field(default=False, init=False)  # the next capture goes without
     _left_out_at: float | None = attrs.field(default=None, init=False)
 
     def choose(self, found: ProbeResult, now: float) -> bool:
-        """Decide for the next child; `now` is monotonic seconds."""
+        """Decide for the next capture; `now` is monotonic seconds."""
         if not self.wanted or (found.video_codec and not found.audio_codec):
             self.warning, self.included = "", False
         elif found.audio_codec in UNKNOWN_CODECS:
@@ -47,7 +47,7 @@ class StreamSound:
         return self.included
 
     def suspect(self, problem: Problem, *, delivered: bool) -> bool:
-        """Hear why a child ended; True when one without sound should be tried at once."""
+        """Hear why a capture ended; True when one without sound should be tried at once."""
         if delivered or not self.included:
             return False
         if problem != SOUND_MISSING and problem.ledger_cause not in SUSPICIOUS:
@@ -56,7 +56,7 @@ class StreamSound:
         return True
 
     def learn(self, now: float, *, delivered: bool) -> None:
-        """Hear whether the child that went without sound delivered what one with it did not."""
+        """Hear whether the capture that went without sound delivered what one with it did not."""
         if not self._suspected:
             return
         self._suspected = False
@@ -69,28 +69,28 @@ class StreamSound:
             )
 
 
-# --- Whether a V4L2 camera's next child records sound, and why it does not.
+# --- Whether a V4L2 camera's next capture records sound, and why it does not.
 
 _KINDS = ("alsa", "pulse")
 
 
 @attrs.define(eq=False)
 class Microphone:
-    """One camera's sound. `wish` is the entry's `audio`."""
+    """One camera's sound. `setting` is the entry's `audio`."""
 
-    wish: str
+    setting: str
     warning: str = attrs.field(default="", init=False)  # why there is no sound, for people
-    _sound: SoundInput | None = attrs.field(default=None, init=False)  # of the last child
+    _sound: SoundInput | None = attrs.field(default=None, init=False)  # of the last capture
     _failed: str = attrs.field(default="", init=False)  # why the next one goes without
     _plugged: int | None = attrs.field(default=None, init=False)  # of the device that failed
 
     @property
     def wished(self) -> bool:
         """Whether sound is asked for at all."""
-        return self.wish not in ("", "off")
+        return self.setting not in ("", "off")
 
     def choose(self, device: Device | None, inputs: frozenset[str]) -> SoundInput | None:
-        """Decide for the next child; `inputs` are the kinds that FFmpeg can capture from."""
+        """Decide for the next capture; `inputs` are the kinds that FFmpeg can capture from."""
         plugged = device.plug_id if device else None
         if plugged != self._plugged:
             self._plugged, self._failed = plugged, ""
@@ -99,7 +99,7 @@ class Microphone:
         return self._sound
 
     def learn(self, problem: Problem | None) -> None:
-        """Hear how the last child ended; None: as it should.
+        """Hear how the last capture ended; None: as it should.
 
         A camera that stalls is tried without sound, which may be what it stalled for; when it
         stalls again, that was not the reason.
@@ -115,11 +115,13 @@ class Microphone:
         if not self.wished:
             return None
         card = device.sound_card if device else ""
-        if self.wish == "auto" and not card:
+        if self.setting == "auto" and not card:
             self.warning = "Recorded without sound: the camera has no sound card of its own"
             return None
         sound = (
-            SoundInput("alsa", f"plughw:CARD={card}") if self.wish == "auto" else _named(self.wish)
+            SoundInput("alsa", f"plughw:CARD={card}")
+            if self.setting == "auto"
+            else _named(self.setting)
         )
         if sound.kind not in inputs:
             self.warning = (
@@ -133,7 +135,7 @@ class Microphone:
         return sound
 
 
-def _named(wish: str) -> SoundInput:
+def _named(setting: str) -> SoundInput:
     """Read "alsa:hw:1", "pulse:default", or ALSA's name alone."""
-    kind, _, name = wish.partition(":")
-    return SoundInput(kind, name) if kind in _KINDS else SoundInput("alsa", wish)
+    kind, _, name = setting.partition(":")
+    return SoundInput(kind, name) if kind in _KINDS else SoundInput("alsa", setting)

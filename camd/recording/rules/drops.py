@@ -1,8 +1,8 @@
-"""Which frames a source left out, by the holes in its capture times. Pure.
+"""Which frames a source left out, by the drops in its capture times. Pure.
 
-A hole is an interval between two frames that is much longer than what is usual before it and
+A drop is an interval between two frames that is much longer than what is usual before it and
 after it. Frames that come late and are made up for by short intervals are jitter. A camera that
-changes its rate for good makes no hole: behind the change, its intervals are all alike. A cadence
+changes its rate for good makes no drop: behind the change, its intervals are all alike. A cadence
 (two short intervals and a long one, over and over) is normal as soon as it has been seen.
 """
 
@@ -28,7 +28,7 @@ TINY = 0.25  # times the mean: no interval of a camera, but a stamp behind a lat
 USUAL_SHARE = 0.85  # more long ones than the rest of this are a cadence
 SHORT = 0.75  # times the median: such intervals make up for a late frame
 MISSING = 0.75  # of a frame's time must be missing, so that it counts as a frame
-FIRST_CALM_SECONDS = 10.0  # holes closer than this are one entry; doubles with each entry …
+FIRST_CALM_SECONDS = 10.0  # drops closer than this are one entry; doubles with each entry …
 LONGEST_CALM_SECONDS = 300.0  # … up to this
 
 
@@ -65,12 +65,12 @@ class _Interval:
 class DropDetector:
     """Watches the frames of one session; what it finds comes out as entries for the ledger.
 
-    `least_seconds` is how long a hole must be: a file that is played over and over has a seam.
+    `least_seconds` is how long a drop must be: a file that is played over and over has a seam.
     """
 
     least_seconds: float = 0.0
     _before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)
-    _kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)  # no holes
+    _kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)  # no drops
     _waiting: deque[_Interval] = attrs.field(factory=deque, init=False)
     _last: float | None = attrs.field(default=None, init=False)  # decode time of the last frame
     _entry: DroppedFrames | None = attrs.field(default=None, init=False)
@@ -122,11 +122,11 @@ class DropDetector:
     def _judge(self) -> None:
         """Decide about the oldest interval that waits, and let it become part of what is usual."""
         interval = self._waiting.popleft()
-        hole = self._hole(interval)
+        drop = self._drop(interval)
         self._before.append(interval.seconds)
-        self._kept.append(interval.seconds - (hole.seconds if hole is not None else 0.0))
-        if hole is not None:
-            self._entry = self._entry.and_then(hole) if self._entry else hole
+        self._kept.append(interval.seconds - (drop.seconds if drop is not None else 0.0))
+        if drop is not None:
+            self._entry = self._entry.and_then(drop) if self._entry else drop
             self._entry_end = interval.end
 
     def _is_made_up_for(self) -> bool:
@@ -135,7 +135,7 @@ class DropDetector:
             return False
         return self._waiting[-1].seconds < TINY * fmean(self._kept)
 
-    def _hole(self, interval: _Interval) -> DroppedFrames | None:
+    def _drop(self, interval: _Interval) -> DroppedFrames | None:
         if len(self._before) < LEAST_KNOWN or not self._waiting:
             return None
         if interval.seconds < LONGER * min(self._before):  # the cheap way to say no

@@ -199,7 +199,7 @@ class SessionLedger:
         return self._enter(start, end, frames, False, cause, "recorded what came", seconds)
 
     def left_out(self, start: datetime, end: datetime) -> Gap:
-        """Ledger time that a source did not deliver, without a hole in its capture times."""
+        """Ledger time that a source did not deliver, without a drop in its capture times."""
         seconds = (end - start).total_seconds()
         return self.dropped(start, end, seconds, round(seconds * self._frame_rate()))
 
@@ -403,8 +403,8 @@ class GapLedger:
             self._loss = attrs.evolve(self._loss, end=max(self._loss.end, start))
         entries = self.settle(start)
         if same_run and not self._written_before:
-            hole = first.start_seconds - self._stream_until if first and self._zeros else 0.0
-            entries += self._left_behind(start - timedelta(seconds=max(0.0, hole)))
+            drop = first.start_seconds - self._stream_until if first and self._zeros else 0.0
+            entries += self._left_behind(start - timedelta(seconds=max(0.0, drop)))
         if not joins_on:
             self._aligned = start
         return entries
@@ -462,7 +462,7 @@ class GapLedger:
 
     def _dropped(self, drops: list[DroppedFrames]) -> list[Gap]:
         return [
-            self.ledger.dropped(hole.start, hole.end, hole.seconds, hole.frames) for hole in drops
+            self.ledger.dropped(drop.start, drop.end, drop.seconds, drop.frames) for drop in drops
         ]
 
     def lose(self, loss: FrameLoss) -> None:
