@@ -326,8 +326,11 @@ class RecordingSession:
         """Say "recording" only while bytes become durable (I7)."""
         ledger = self.ledger
         health = judge_health(
-            *(ledger.written_at, ledger.durable_at, self.settings.sync_seconds),
-            *(monotonic(), self.settings.stall_seconds),
+            written_at=ledger.written_at,
+            durable_at=ledger.durable_at,
+            sync_seconds=self.settings.sync_seconds,
+            time=monotonic(),
+            stall_seconds=self.settings.stall_seconds,
         )
         ledger.healthy = health.good
         if not health.written and ledger.state is SessionState.RECORDING:
