@@ -32,11 +32,11 @@ load.read_small_file = hang
 
 HANGING_STATE = """
 import threading
-import camd.runtime.files as files
+import camd.runtime.folder_lock as folder_lock
 def hang(folder):
     open(folder.parent / "hanging", "w").close()
     threading.Event().wait()
-files._lock_state = hang
+folder_lock._lock_state = hang
 """
 
 STUCK_LOOP = """

@@ -72,8 +72,8 @@ class RealCamera:
     async def ended(self) -> Session:
         """Wait for the end of the session; return its receipt."""
         await self.camera.published.wait_until(lambda status: status.session is None)
-        kind = [event for event in self.heard if isinstance(event, RecordingChanged)]
-        return kind[-1].session
+        changes = [event for event in self.heard if isinstance(event, RecordingChanged)]
+        return changes[-1].session
 
     async def grow(self, frames: int) -> None:
         """Wait until the session's newest segment is said to hold so many frames."""
@@ -86,7 +86,7 @@ class RealCamera:
         )
 
     @property
-    def kind(self) -> list[str]:
+    def events_told(self) -> list[str]:
         """What clients were told about recordings, PROGRESS left out."""
         return [
             f"{event.kind.name} {event.reason}".strip()

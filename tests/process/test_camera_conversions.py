@@ -208,7 +208,7 @@ async def test_a_conversion_that_hangs_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends in its time, which grows with the file; the MP4 stays and the log says why."""
-    monkeypatch.setattr(convert, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(convert, "TIMEOUT_SECONDS", 0.2)
     folder = tmp_path / "recordings"
     with trio.fail_after(30), capture_logs() as logs:
         left = await record(folder, script(tmp_path, "exec sleep 100"))

@@ -57,7 +57,7 @@ async def test_a_child_that_misbehaves_is_replaced(
 ) -> None:
     """Never two children, no zombie and no descriptor left, and the same session goes on."""
     monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(process, "END_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(process, "END_TIMEOUT_SECONDS", 0.5)
     program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
     camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))

@@ -190,7 +190,7 @@ async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None
         (found,) = await check.inspect_ffmpeg(config)
     assert found.grade is Grade.PROBLEM
     assert "cannot be run: No such file or directory" in found.text
-    assert found.advice.startswith("Correct the path")
+    assert found.advice.startswith("Correct ffmpeg.path")
 
 
 def test_the_exit_code_says_whether_there_are_problems(
