@@ -288,10 +288,10 @@ async def test_no_child_leaves_anything_behind() -> None:
 
 PARENT = """
 import trio
-from camd.runtime.child_process import open_child
+from camd.runtime.child_process import open_child_process
 
 async def main():
-    async with open_child(["/bin/sh", "-c", "echo ready; exec sleep 1000"]) as child:
+    async with open_child_process(["/bin/sh", "-c", "echo ready; exec sleep 1000"]) as child:
         await child.read_output()
         print(child.pid, flush=True)
         await trio.sleep_forever()
