@@ -14,7 +14,6 @@ from support.camera_rig import (
     CameraRig,
     Node,
     at,
-    jump_clocks,
     open_camera_rig,
 )
 from support.fake_ffmpeg import hangs, plays_once, refuses, streams
@@ -36,13 +35,6 @@ from camd.model import (
 from camd.storage.rules.levels import SEAL_RESERVE_BYTES, Usage
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 async def refused(call: object) -> Refusal:

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.camera_rig import REQUEST, find_program, jump_clocks, memory_storage
+from support.camera_rig import REQUEST, find_program, memory_storage
 from support.fake_ffmpeg import FakeLauncher, streams
 from trio.testing import MockClock
 
@@ -28,13 +28,6 @@ CONFIG = Config(
         CameraConfig(CameraId("hall"), V4l2Source(Path("/dev/no-such-video"))),
     )
 )
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 async def test_cameras_are_found_by_id_device_and_node(clock: MockClock) -> None:

@@ -18,7 +18,6 @@ from support.camera_rig import (
     CameraRig,
     Node,
     at,
-    jump_clocks,
     open_camera_rig,
 )
 from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, says, streams
@@ -40,13 +39,6 @@ from camd.model import (
     StorageChanged,
     StorageLevel,
 )
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 def session_of(rig: CameraRig) -> Session:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
-import pytest
 import structlog
 import trio
-from support.camera_rig import REQUEST, CamerasRig, jump_clocks, open_cameras_rig
+from support.camera_rig import REQUEST, CamerasRig, open_cameras_rig
 from support.fake_devices import usb_camera
 from trio.testing import MockClock
 
@@ -31,13 +30,6 @@ class FakeSettings:
         await trio.lowlevel.checkpoint()
         self.applied.append((str(node), len(self.rig.cameras.launcher.children)))
         return self.complaints
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 async def recording(rig: CamerasRig, settings: FakeSettings) -> Camera:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import attrs
 import pytest
 import trio
-from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, open_camera_rig
 from support.fake_ffmpeg import plays_once, streams
 from trio.testing import MockClock
 
@@ -16,13 +16,6 @@ from camd.config.schema import RecordingConfig
 from camd.model import CameraState, Cause
 
 GRACE_SECONDS = 10.0
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 @attrs.define(eq=False)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import trio
-from support.camera_rig import REQUEST, at, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, at, open_camera_rig
 from support.fake_ffmpeg import skips, streams
 from trio.testing import MockClock
 
@@ -14,13 +14,6 @@ from camd.config.schema import RecordingConfig
 from camd.model import Cause
 
 DROPPED = Cause.FRAMES_DROPPED_BY_SOURCE
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 async def test_a_hole_is_told_when_the_camera_has_calmed_down(clock: MockClock) -> None:

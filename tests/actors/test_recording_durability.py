@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.camera_rig import REQUEST, CameraRig, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, CameraRig, open_camera_rig
 from support.fake_disk import MemoryDisk, MemoryFile
 from support.fake_ffmpeg import hangs
 from support.media_streams import FPS, frames_in
@@ -16,13 +16,6 @@ from trio.testing import MockClock
 from camd.config.schema import RecordingConfig
 
 FRAGMENT_SECONDS = 0.5
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 def durable_frames(rig: CameraRig) -> int:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import trio
-from support.camera_rig import REQUEST, CameraRig, at, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, CameraRig, at, open_camera_rig
 from support.fake_ffmpeg import streams
 from trio.testing import MockClock
 
@@ -15,13 +15,6 @@ from camd.errors import Refusal
 from camd.model import RecordingRequest, Session
 
 KEYED = RecordingRequest("ann", key="k1")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 async def long_groups(child: object) -> int:

@@ -15,7 +15,6 @@ from support.camera_rig import (
     REQUEST,
     CameraRig,
     at,
-    jump_clocks,
     open_camera_rig,
 )
 from support.fake_ffmpeg import Behaviour, streams
@@ -25,13 +24,6 @@ from camd.api.result_fields import receipt
 from camd.config.schema import RecordingConfig
 from camd.model import Cause, SegmentState, Session, SessionState
 from camd.mp4.inspect import sealed_moov_offset
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 def newest(rig: CameraRig) -> Path:

@@ -15,7 +15,6 @@ from support.camera_rig import (
     MemoryStorage,
     Node,
     at,
-    jump_clocks,
     memory_storage,
     open_camera_rig,
 )
@@ -26,13 +25,6 @@ from camd.camera.resume import SessionResumption
 from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraState, Cause, Session, SessionState
 from camd.storage.segment_file import SegmentFile
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 @pytest.mark.parametrize(

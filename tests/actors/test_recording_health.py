@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import trio
-from support.camera_rig import REQUEST, CameraRig, at, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, CameraRig, at, open_camera_rig
 from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, streams
 from support.media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
@@ -15,14 +15,6 @@ from trio.testing import MockClock
 from camd.model import CameraChanged, CameraState, Cause, SessionState
 from camd.model.problems import HUNG, STALLED
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
-
 
 Word = tuple[float, bool, SessionState, str]
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import trio
-from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, open_camera_rig
 from support.fake_ffmpeg import Behaviour, FakeFfmpeg, streams
 from support.media_streams import FPS, TICKS, VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
@@ -17,13 +17,6 @@ from camd.errors import Refusal
 from camd.model import CameraState, Session
 
 SOUND = [Sample(10, 1024) for _ in range(23)]
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 def joined(*, frames_before: int) -> Behaviour:

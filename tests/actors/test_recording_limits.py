@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, open_camera_rig
 from support.fake_ffmpeg import streams
 from trio.testing import MockClock
 
@@ -12,13 +12,6 @@ from camd.model import Cause, SegmentState, Session, StorageLevel
 from camd.mp4.inspect import sealed_moov_offset
 from camd.mp4.segment import SegmentIndex
 from camd.storage.segment_file import GopMark, SegmentFile
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 def is_whole(session: Session, frames: int) -> None:

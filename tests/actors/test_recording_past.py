@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import trio
-from support.camera_rig import OTHER_REQUEST, REQUEST, CameraRig, at, jump_clocks, open_camera_rig
+from support.camera_rig import OTHER_REQUEST, REQUEST, CameraRig, at, open_camera_rig
 from support.fake_ffmpeg import plays_once, streams
 from trio.testing import MockClock
 
@@ -15,13 +15,6 @@ from camd.model import CameraState, RecordingRequest, Session
 from camd.recording import factory
 
 TEN = RecordingConfig(preroll=timedelta(seconds=10))
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 def wish(seconds: float, **more: object) -> RecordingRequest:

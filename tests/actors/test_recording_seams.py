@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import trio
-from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, open_camera_rig
 from support.fake_ffmpeg import Behaviour, FakeFfmpeg
 from trio.testing import MockClock
 
@@ -15,13 +15,6 @@ from camd.config.schema import RecordingConfig
 from camd.model import Cause, Session
 
 ROTATION = RecordingConfig(rotation=timedelta(seconds=2))
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 def paced(*pauses: float) -> Behaviour:

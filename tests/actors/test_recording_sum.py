@@ -7,19 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.camera_rig import REQUEST, jump_clocks, open_camera_rig
+from support.camera_rig import REQUEST, open_camera_rig
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.model import Gap
 from camd.recording.rules.ledger import GapLedger
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    jump_clocks(monkeypatch)
-    return autojump_clock
 
 
 async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
-from running_daemon import Daemon, make_clip, roomy_folder, small_camera
+from running_daemon import Daemon, NewDaemon, make_clip, roomy_folder, small_camera
 from small_volume import mount, unmount
-
-NewDaemon = Callable[[], Daemon]
 
 
 @pytest.fixture

@@ -340,6 +340,9 @@ class Daemon:
         return self.environment() | where
 
 
+NewDaemon = Callable[[], Daemon]
+
+
 @attrs.frozen
 class Response:
     """An answer over HTTP."""

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, check_receipt, listening, small_camera
+from running_daemon import Daemon, NewDaemon, check_receipt, listening, small_camera
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, fast_camera, listening
+from running_daemon import Daemon, NewDaemon, fast_camera, listening
 
 SCRUB = {"scrub": {"enabled": True, "interval": "1m"}}
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import NewDaemon
-from running_daemon import SECRET, Daemon, check_receipt, listening, small_camera
+from running_daemon import SECRET, Daemon, NewDaemon, check_receipt, listening, small_camera
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.frames import Frame, Opcode

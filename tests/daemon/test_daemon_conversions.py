@@ -7,8 +7,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, frames_in, listening, small_camera
+from running_daemon import Daemon, NewDaemon, frames_in, listening, small_camera
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 

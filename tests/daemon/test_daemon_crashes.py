@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 import trio
-from conftest import NewDaemon
 from running_daemon import (
     FRAGMENT_FRAMES,
     Daemon,
+    NewDaemon,
     check_receipt,
     hash_of,
     listening,

@@ -9,9 +9,16 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from conftest import NewDaemon
 from kill_rules import FileState, inspect_file
-from running_daemon import Daemon, Notifications, check_receipt, hash_of, listening, packets
+from running_daemon import (
+    Daemon,
+    NewDaemon,
+    Notifications,
+    check_receipt,
+    hash_of,
+    listening,
+    packets,
+)
 from small_volume import VOLUME_BYTES, fill, fill_completely
 
 from camd.client import Client

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import trio
-from conftest import NewDaemon
 from kill_rules import Moment
 from repeated_kills import RepeatedKills, run_kills
+from running_daemon import NewDaemon
 
 
 async def test_sessions_and_footage_survive_repeated_kills(

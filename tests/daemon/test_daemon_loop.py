@@ -11,8 +11,7 @@ from pathlib import Path
 import loop_watch
 import pytest
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, listening, small_camera
+from running_daemon import Daemon, NewDaemon, listening, small_camera
 
 from camd.client import RemoteError, open_client
 

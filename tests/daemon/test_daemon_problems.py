@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, check_receipt, listening, small_camera
+from running_daemon import Daemon, NewDaemon, check_receipt, listening, small_camera
 from small_volume import MEBIBYTE, MS_RDONLY, MS_REMOUNT, fill, mount, on_volume
 
 from camd.client import RemoteError

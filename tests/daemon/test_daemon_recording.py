@@ -9,11 +9,11 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 import trio
-from conftest import NewDaemon
 from running_daemon import (
     FRAGMENT_FRAMES,
     FRAME_RATE,
     Daemon,
+    NewDaemon,
     check_receipt,
     frames_in,
     listening,

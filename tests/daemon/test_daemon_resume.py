@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, check_receipt, hash_of, listening, small_camera
+from running_daemon import Daemon, NewDaemon, check_receipt, hash_of, listening, small_camera
 
 from camd.client import Client
 

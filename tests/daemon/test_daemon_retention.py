@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, fast_camera, listening
+from running_daemon import Daemon, NewDaemon, fast_camera, listening
 
 from camd.client import Client, ConnectionLostError
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, frames_in, listening, small_camera
+from running_daemon import Daemon, NewDaemon, frames_in, listening, small_camera
 
 from camd.client import RemoteError
 

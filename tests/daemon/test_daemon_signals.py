@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import NewDaemon
-from running_daemon import Daemon, frames_in, listening, receipt_hash, small_camera
+from running_daemon import Daemon, NewDaemon, frames_in, listening, receipt_hash, small_camera
 
 from camd.client import RemoteError, open_client
 
