@@ -232,7 +232,6 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
 
 BOUNDED = settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

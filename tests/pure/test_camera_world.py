@@ -235,7 +235,7 @@ TestCameraWorld = pytest.mark.filterwarnings("default")(CameraWorld.TestCase)
 TestCameraWorld.__doc__ = (
     "Whatever happens in whatever order: one child a device, the right name, no session lost."
 )
-TestCameraWorld.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestCameraWorld.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 def test_a_device_that_gets_another_camera_waits_for_the_old_ones_child() -> None:

@@ -362,4 +362,4 @@ TestWorld = pytest.mark.filterwarnings("default")(World.TestCase)
 TestWorld.__doc__ = (
     "Whatever happens in whatever order: one child at most, and nothing is forgotten."
 )
-TestWorld.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestWorld.settings = settings(max_examples=100, stateful_step_count=30)

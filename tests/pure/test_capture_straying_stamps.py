@@ -53,7 +53,7 @@ def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:
     return [attrs.evolve(f, stamp=f.stamp + dice.uniform(-spread, spread)) for f in frames]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32),
     st.sampled_from([0.02, 0.1, 0.2, 0.35, 0.5, 0.8, 1.0, 1.4, 3.0, 30.0, 1000.0]),

@@ -332,7 +332,7 @@ def film(parts: list[tuple[str, float, float]]) -> list[Frame]:
     return then(frames, steady(2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(stretches, min_size=1, max_size=8))
 def test_whatever_the_stamps_are_frames_play_when_they_arrived(parts):
     """Jumps, strays, drifts, pauses and standing still: time on the timeline is time of arrival."""

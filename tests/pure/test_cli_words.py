@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -180,7 +180,6 @@ def test_pairs_leave_out_what_is_empty_and_give_units() -> None:
     ]
 
 
-@settings(deadline=None)  # rich is slow at its first table
 @given(
     st.dictionaries(
         st.sampled_from(

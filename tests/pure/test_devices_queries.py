@@ -143,7 +143,7 @@ def test_lists_are_bounded() -> None:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_random_answers_give_valid_values(seed: int) -> None:
     """Whatever a driver answers, values of the right types come out, in bounded time."""
     chance, calls = Random(seed), 0

@@ -137,9 +137,7 @@ def test_a_growing_segment_goes_on(catalog: Catalog) -> None:
     assert names(catalog, since=0, until=10) == []
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     spans=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.sampled_from("ab"))),
     camera=st.sampled_from(["a", "b", None]),

@@ -78,7 +78,7 @@ def ledgered(gaps: object) -> int:
     return sum(gap.frames for gap in gaps if gap.exact)  # type: ignore[attr-defined]
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(SCRIPTS, st.data())
 def test_a_start_after_a_power_cut_restores_the_invariants(
     script: list[str], data: st.DataObject
@@ -100,7 +100,7 @@ def test_a_start_after_a_power_cut_restores_the_invariants(
     assert index.catalog.page(RecordingQuery()) == rows
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(SCRIPTS, st.data())
 def test_a_power_cut_during_the_start_is_recovered_from(
     script: list[str], data: st.DataObject
@@ -117,7 +117,7 @@ def test_a_power_cut_during_the_start_is_recovered_from(
     check(history, cut, left, index)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SCRIPTS, st.booleans())
 def test_without_a_cut_an_index_from_nothing_is_the_index(script: list[str], forget: bool) -> None:
     """I6: rebuilt from the files and the journal, the index says what the old one said."""

@@ -159,7 +159,7 @@ def test_a_failing_disk_costs_no_line_that_was_confirmed(faults: tuple[int, ...]
     assert [record for record in found if record in confirmed] == confirmed
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_a_power_cut_costs_no_line_that_was_confirmed(data: st.DataObject) -> None:
     """Whenever the power goes: all confirmed lines are read, and the journal goes on behind them,

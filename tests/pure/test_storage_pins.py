@@ -138,7 +138,7 @@ def test_what_takes_a_recordings_place_is_pinned_as_it_was() -> None:
     assert markers.find(NAME, NOON) == OLD
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data())
 def test_a_power_cut_never_unpins(data: st.DataObject) -> None:
     """A pin that was answered holds; while a newer one is written, the older or the newer does."""

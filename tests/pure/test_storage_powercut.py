@@ -54,7 +54,7 @@ def _recover(disk: RecordingDisk) -> Recovered | None:
     return recover(disk, PATH) if PATH in disk.files else None
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.data())
 def test_a_power_cut_costs_only_what_was_not_synced(data: st.DataObject) -> None:
     """I1, I2: every state becomes a sealed file that holds all that was durable, in order."""
@@ -72,7 +72,7 @@ def test_a_power_cut_costs_only_what_was_not_synced(data: st.DataObject) -> None
         assert recovered.segment.size_bytes == len(left.files[PATH])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.data())
 def test_a_power_cut_during_recovery_is_recovered_from(data: st.DataObject) -> None:
     """Recovery itself may be cut off at any point, and loses nothing that it had found."""

@@ -194,7 +194,7 @@ def test_file_and_entry_go_together_whatever_fails() -> None:
     assert {((True, True),) * 2, ((True, False),) * 2, ((False, False),) * 2} <= outcomes
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_a_power_cut_leaves_file_and_entry_or_neither(data: st.DataObject) -> None:
     """Wherever the power goes: no entry without its file, so that what start-up adopts makes it

@@ -260,7 +260,7 @@ calls = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(calls, st.booleans())
 def test_every_request_with_an_id_gets_exactly_one_answer(
     requests: list[dict[str, Any]], in_one_batch: bool

@@ -159,7 +159,7 @@ async def test_a_stopping_server_ends_idle_connections_at_once(autojump_clock: M
         assert trio.current_time() - began < 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, len(HELLO + LAST) - 1))
 def test_wherever_requests_are_cut_the_answers_are_the_same(cut: int) -> None:
     """The bytes of requests may arrive in any pieces."""
@@ -176,7 +176,7 @@ def test_wherever_requests_are_cut_the_answers_are_the_same(cut: int) -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300) | st.binary(max_size=50).map(lambda tail: HELLO + tail))
 def test_any_bytes_end_in_answers_or_silence(data: bytes) -> None:
     """Nothing that a client sends crashes or hangs the loop."""

@@ -126,7 +126,7 @@ frames = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(frames, max_size=6))
 def test_any_frames_end_without_a_traceback(sent: list[bytes]) -> None:
     """Any frames, invalid close codes included, end the connection without a traceback."""
