@@ -39,6 +39,15 @@ def lifetime(_: click.Context, param: click.Parameter, value: str | None) -> tim
     return duration
 
 
+_role_option = click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    default="viewer",
+    show_default=True,
+    help="What its user may do.",
+)
+
+
 @click.group(short_help="Manage API keys.")
 def keys() -> None:
     """Manage API keys; a running service notices changes within seconds."""
@@ -46,13 +55,7 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option(
-    "--role",
-    type=click.Choice(_ROLES),
-    default="viewer",
-    show_default=True,
-    help="What its user may do.",
-)
+@_role_option
 @click.option(
     "--for",
     "valid",
@@ -121,13 +124,7 @@ def revoke(config_path: Path | None, name: str) -> None:
 
 @click.command(short_help="Make a JWT for USER.")
 @click.argument("user")
-@click.option(
-    "--role",
-    type=click.Choice(_ROLES),
-    default="viewer",
-    show_default=True,
-    help="What its user may do.",
-)
+@_role_option
 @click.option(
     "--for", "valid", callback=lifetime, default="1h", show_default=True, help="Such as 12h."
 )
