@@ -22,8 +22,14 @@ from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError, knows_tls_verify
 from camd.ffmpeg.encoder_trial import EncoderAbilities, UntriedEncoders
 from camd.ffmpeg.rtsp_probe import explain_stream, still_refuses
-from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, capture_arguments, probe_arguments
-from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderInput
+from camd.ffmpeg.text.args import (
+    CaptureOptions,
+    SoundInput,
+    StreamAccess,
+    capture_arguments,
+    probe_arguments,
+)
+from camd.ffmpeg.text.encoder_table import SOFTWARE, Encoder, EncoderInput
 from camd.ffmpeg.text.output import ProbeResult, parse_probe, parse_refusal
 from camd.model import (
     Device,
@@ -250,25 +256,25 @@ class CapturePlanner:
             return device.problem
         try:
             program = await self.find_program()
-            order = await self._order(program, device, answer)
+            options = await self._options(program, device, answer)
         except FfmpegMissingError as error:
             return error.problem
-        if isinstance(order, Problem):
-            return order
-        return CapturePlan(capture_arguments(order), self._sound_seconds(order))
+        if isinstance(options, Problem):
+            return options
+        return CapturePlan(capture_arguments(options), self._sound_seconds(options))
 
-    def _sound_seconds(self, order: CaptureOptions) -> float | None:
+    def _sound_seconds(self, options: CaptureOptions) -> float | None:
         """How long the header may wait for sound, once the source is open.
 
         Pictures that are decoded make it wait for a key frame as well.
         """
-        if not (self.live and order.with_sound):
+        if not (self.live and options.with_sound):
             return None
         start = self.config.ffmpeg.start_timeout.total_seconds()
         usual = max(min(SOUND_SECONDS, start / 2), SOUND_SHARE * start)
-        return usual if order.copy else start / 2
+        return usual if options.copy else start / 2
 
-    async def _order(
+    async def _options(
         self, program: FFmpegBinary, device: Device | None, choice: FormatChoice | None
     ) -> CaptureOptions | Problem:
         """Find out what the capture is to be told. Raises FfmpegMissingError."""
@@ -282,33 +288,9 @@ class CapturePlanner:
         self._found = found
         # What was described already is not looked at for long, unless that failed once.
         self._hurried = bool(found.video_codec and found.width) and not self._patient
-        reach = attrs.evolve(
-            reach,
-            transport=self._transport,
-            analysis=SHORT_ANALYSIS if self._hurried else None,
-            rare=self._rare and self._hurried,
-        )
-        codec = self.camera.codec
-        copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
-        codec = "h264" if codec in ("auto", "copy") else codec
-        if choice is not None:
-            copy, codec = choice.copied, choice.encoder or codec
-        encoder = SOFTWARE[codec]
-        self._copies = copy
-        if not copy:
-            found_encoder = await self.abilities.find(program, codec)
-            if found_encoder.encoder is None:
-                return attrs.evolve(
-                    NO_ENCODER,
-                    message=f"No encoder for {codec} works on this machine",
-                    suggestion=f"Install your distribution's full FFmpeg: {found_encoder.summary}.",
-                )
-            encoder = found_encoder.encoder
-        sound = None
-        if isinstance(self.camera.source, V4l2Source) and self._microphone.wished:
-            sound = self._microphone.choose(device, await self.abilities.inputs(program))
-            if self._microphone.warning:
-                log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
+        encoder = await self._encoder(program, found, choice)
+        if isinstance(encoder, Problem):
+            return encoder
         size = choice or self.wanted
         return CaptureOptions(
             program=str(program.path),
@@ -319,18 +301,54 @@ class CapturePlanner:
             fps=size.fps,
             bitrate=self.camera.bitrate,
             fragment=self.config.recording.fragment,
-            copy=copy,
+            copy=self._copies,
             encoder=encoder,
             probe=found,
             node=device.node if device else None,
             input_format=choice.input_format if choice else "",
-            sound=sound,
+            sound=await self._microphone_input(program, device),
             with_sound=self._stream_sound.choose(found, monotonic()),
-            access=reach,
+            access=attrs.evolve(
+                reach,
+                transport=self._transport,
+                analysis=SHORT_ANALYSIS if self._hurried else None,
+                rare=self._rare and self._hurried,
+            ),
             wall_ahead=now().timestamp() - monotonic(),
             input_options=self.camera.input_options,
             output_options=self.camera.output_options,
         )
+
+    async def _encoder(
+        self, program: FFmpegBinary, found: ProbeResult, choice: FormatChoice | None
+    ) -> Encoder | Problem:
+        """Decide whether the stream is copied (`_copies`), and return what encodes it if not."""
+        codec = self.camera.codec
+        copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
+        codec = "h264" if codec in ("auto", "copy") else codec
+        if choice is not None:
+            copy, codec = choice.copied, choice.encoder or codec
+        self._copies = copy
+        if copy:
+            return SOFTWARE[codec]
+        trial = await self.abilities.find(program, codec)
+        if trial.encoder is None:
+            return attrs.evolve(
+                NO_ENCODER,
+                message=f"No encoder for {codec} works on this machine",
+                suggestion=f"Install your distribution's full FFmpeg: {trial.summary}.",
+            )
+        return trial.encoder
+
+    async def _microphone_input(
+        self, program: FFmpegBinary, device: Device | None
+    ) -> SoundInput | None:
+        if not (isinstance(self.camera.source, V4l2Source) and self._microphone.wished):
+            return None
+        sound = self._microphone.choose(device, await self.abilities.inputs(program))
+        if self._microphone.warning:
+            log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
+        return sound
 
     async def prepare(self) -> None:
         """Find the program and the encoder that the next capture needs, before somebody waits."""
