@@ -20,6 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from camd.metrics.totals import RecorderTotals
 from camd.model import CameraState, CameraStatus, StorageLevel, StorageStatus
 from camd.storage.rules.sync_histogram import SyncHistogram
 
@@ -46,6 +47,18 @@ class RecorderCounts:
     gap_entries: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
     gap_seconds: Mapping[tuple[str, str], float] = attrs.field(factory=dict)
     failed_captures: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, totals: RecorderTotals) -> RecorderCounts:
+        """Copy the counters as of now."""
+        return cls(
+            recorded_bytes=dict(totals.recorded_bytes),
+            recorded_frames=dict(totals.recorded_frames),
+            recorded_seconds=dict(totals.recorded_seconds),
+            gap_entries=dict(totals.gap_entries),
+            gap_seconds=dict(totals.gap_seconds),
+            failed_captures=dict(totals.failed_captures),
+        )
 
 
 @attrs.frozen
