@@ -25,8 +25,8 @@ from camd.ffmpeg.text.args import CaptureOptions, capture_arguments
 from camd.ffmpeg.text.encoder_table import SOFTWARE
 from camd.ffmpeg.text.output import ProbeResult
 from camd.logs import set_up_logging
-from camd.model import FileSource
 from camd.runtime.pipe_poller import PipePoller, open_pipe_poller
+from camd.sources import FileSource
 
 
 @attrs.define(eq=False)

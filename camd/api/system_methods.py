@@ -14,9 +14,10 @@ from camd.camera.cameras import Cameras
 from camd.clock import monotonic
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
-from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus, V4l2Source
+from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
+from camd.sources import BOUND_DEVICE
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
 
@@ -133,7 +134,7 @@ def _has_problem(camera: Camera) -> bool:
     status = camera.status
     if status.session is not None and not status.session.healthy:
         return True
-    if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
+    if status.state is CameraState.ABSENT and camera.config.source == BOUND_DEVICE:
         return status.problem is not None and status.problem.kind not in (
             ProblemKind.ABSENT,
             ProblemKind.UNPLUGGED,

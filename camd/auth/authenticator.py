@@ -15,9 +15,9 @@ from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_ke
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.tokens import AccessRefusedError, AuthFailure, check_token
 from camd.config.schema import AuthConfig
-from camd.config.small_files import read_small_file
 from camd.errors import ConfigError
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
+from camd.runtime.small_files import read_small_file
 
 _REFRESH_SECONDS = 2.0
 _SECRET_BYTES = 64 * 1024

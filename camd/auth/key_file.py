@@ -20,8 +20,8 @@ from pathlib import Path
 
 import attrs
 
-from camd.config.small_files import read_small_file
 from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.runtime.small_files import read_small_file
 from camd.runtime.state_file import replace_file
 
 PREFIX = "camd_"

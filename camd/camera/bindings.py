@@ -17,7 +17,7 @@ from camd.devices.binding_store import BindingStore
 from camd.devices.matching.identity import KnownCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Device, DeviceBinding, ProblemKind, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, ProblemKind
 
 if TYPE_CHECKING:
     from camd.camera.cameras import Cameras
@@ -175,12 +175,12 @@ class DeviceBinder:
             camera = self._cameras.get(binding.camera_id)
             if camera is None:
                 entry = configured.get(binding.camera_id)
-                self._cameras.add(entry or CameraConfig(binding.camera_id, V4l2Source()), binding)
+                self._cameras.add(entry or CameraConfig(binding.camera_id), binding)
             else:
                 camera.bind_device(binding)
         bound = {binding.camera_id for binding in found.bindings}
         for camera in list(self._cameras):
-            if isinstance(camera.config.source, V4l2Source) and camera.camera_id not in bound:
+            if camera.config.source.selector and camera.camera_id not in bound:
                 self._cameras.remove(camera.camera_id)
 
 

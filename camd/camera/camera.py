@@ -48,7 +48,6 @@ from camd.model import (
     RecordingRequest,
     Segment,
     Session,
-    V4l2Source,
 )
 from camd.model.problems import CAMERA_RESTARTS, NO_PICTURE_YET, UNPLUGGED, WAITING_FOR_KEY_FRAME
 from camd.recording.factory import SessionFactory
@@ -182,7 +181,7 @@ class Camera:
         self._mailbox = Mailbox()
         self._supervisor = self._session = None
         self._starts = []
-        timeline = StreamTimeline() if self.planner.live else None
+        timeline = StreamTimeline() if self.planner.source.live else None
         self.hub = StreamHub(preroll_buffer(self._factory.recording), timeline)
 
     # --- the handle ---
@@ -195,9 +194,8 @@ class Camera:
     @property
     def device(self) -> str:
         """What clients see as device: the node it has, else the one it was configured by."""
-        source = self.config.source
-        path = source.path if isinstance(source, V4l2Source) else None
-        return self.config.device or str(self.node or path or self.config.id)
+        named = self.config.source.node
+        return self.config.device or str(self.node or named or self.config.id)
 
     @property
     def name(self) -> str:
@@ -215,8 +213,7 @@ class Camera:
         """The node that it has now, None without one."""
         if self.binding is not None:
             return self.binding.device.node if self.binding.device is not None else None
-        source = self.config.source
-        return source.path if isinstance(source, V4l2Source) else None
+        return self.config.source.node
 
     @property
     def published(self) -> Published[CameraStatus]:
@@ -534,7 +531,7 @@ class Camera:
         elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self._step(m.DeviceLost(UNPLUGGED))
-            self.planner.forget()
+            self.planner.contents.forget()
             self._use_device()
         elif before.problem is not None and after.problem is None:  # such as a permission
             self._use_device()

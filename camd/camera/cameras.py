@@ -28,14 +28,7 @@ from camd.devices.query import find_converters
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg, is_still_the_one, look_at_program
 from camd.ffmpeg.encoder_trial import EncoderTrials
-from camd.model import (
-    CameraChanged,
-    CameraId,
-    CameraState,
-    DeviceBinding,
-    Event,
-    V4l2Source,
-)
+from camd.model import CameraChanged, CameraId, CameraState, DeviceBinding, Event
 from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
 from camd.runtime.path_lookup import PathLookup
@@ -240,8 +233,8 @@ def _names(camera: Camera) -> tuple[str, ...]:
     names = [camera.config.device]
     if binding is not None and binding.device is not None:
         names += [str(binding.device.node), *map(str, binding.device.links)]
-    elif binding is None and isinstance(source, V4l2Source):
-        names.append(str(source.path or ""))
+    elif binding is None:
+        names.append(str(source.node or ""))
     return tuple(name for name in names if name)
 
 
@@ -249,7 +242,7 @@ def _node(camera: Camera) -> Path | None:
     binding, source = camera.binding, camera.config.source
     if binding is not None:
         return binding.device.node if binding.device is not None else None
-    return source.path if isinstance(source, V4l2Source) else None
+    return source.node
 
 
 def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
@@ -284,7 +277,7 @@ async def open_cameras(
         cameras = Cameras(config, storage, events, nursery, controls, monitor, pipes, memory)
         await nursery.start(memory.serve)
         for camera in config.cameras:
-            local = monitor is not None and isinstance(camera.source, V4l2Source)
+            local = monitor is not None and camera.source.selector is not None
             cameras.add(
                 camera, DeviceBinding(camera.id, None, problem=UNPLUGGED) if local else None
             )

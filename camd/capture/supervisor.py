@@ -129,17 +129,18 @@ class CaptureSupervisor:
 
     def _new_run(self) -> CaptureProcess:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
+        source = self._planner.source
         return CaptureProcess(
             consumer=self._hub,
             timeouts=CaptureTimeouts(
-                start.total_seconds(), stall.total_seconds(), self._planner.connect_steps
+                start.total_seconds(), stall.total_seconds(), source.connect_steps
             ),
             streaming=self._streaming,
             stalled=lambda problem: self._tell(m.ProcessStalled(problem)),
             waiting=lambda problem: self._tell(m.ProcessWaits(problem)),
-            may_end=self._planner.may_end,
+            may_end=source.may_end,
             launch=self._planner.launch,
-            throttle=ReadThrottle(self._planner.speed) if self._planner.speed is not None else None,
+            throttle=None if source.speed is None else ReadThrottle(source.speed),
             pipes=self._environment.pipes,
         )
 
@@ -161,7 +162,7 @@ class CaptureSupervisor:
         self._planner.without_sound(delivered=run.delivered)
         self._planner.learn(problem or self.state.problem)
         if not run.delivered:
-            self._planner.doubt(problem or self.state.problem)
+            self._planner.contents.doubt(problem or self.state.problem)
         absent = problem is not None and await self._planner.is_absent()
         consumers = self._hub.demanding
         why = problem or self.state.problem
@@ -179,7 +180,7 @@ class CaptureSupervisor:
         if self._planner.tries_without_sound(problem, delivered=False):
             log.warning("tried_without_sound", camera=camera, cause=cause)
             return True
-        if self._planner.tries_otherwise(problem):
+        if self._planner.contents.tries_otherwise(problem):
             log.info("tried_otherwise", camera=camera, cause=cause)
             return True
         return False
@@ -210,7 +211,7 @@ class CaptureSupervisor:
         """Ask the source itself why, unless the capture is not needed any more."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, run, nursery.cancel_scope)
-            problem = await self._planner.explain(problem, delivered=run.delivered)
+            problem = await self._planner.source.explain(problem, delivered=run.delivered)
             nursery.cancel_scope.cancel()
         return problem
 
@@ -242,7 +243,7 @@ class CaptureSupervisor:
             return problem
         return await diagnose(
             problem,
-            device.node if device is not None else self._planner.path,
+            device.node if device is not None else self._planner.source.path,
             find_holders=self._environment.find_holders,
             neighbours=partial(self._environment.neighbours, self._planner.camera.id),
         )

@@ -19,7 +19,7 @@ from camd.cli import config_option, terminal
 from camd.cli.exit import CommandFailed, Misconfigured
 from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, messages, print_json
-from camd.config.values import parse_duration
+from camd.model.notation import parse_duration
 from camd.rpc.roles import Role
 
 _MINUTE = "%Y-%m-%d %H:%M"

@@ -21,8 +21,8 @@ from camd.cli.exit import CommandFailed
 from camd.cli.service_access import ServiceAccess, ask, json_option, remote_options, talk
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client
-from camd.config.values import parse_duration
 from camd.model import are_durable
+from camd.model.notation import parse_duration
 
 _PROGRESS_SECONDS = 0.5
 _LONGEST = timedelta(days=1)

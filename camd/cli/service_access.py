@@ -29,8 +29,8 @@ from camd.client import (
 )
 from camd.config.load import load_config
 from camd.config.schema import Config, ServerConfig
-from camd.config.values import TcpAddress, UnixAddress, parse_listen
 from camd.errors import ConfigError
+from camd.model.notation import TcpAddress, UnixAddress, parse_listen
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])

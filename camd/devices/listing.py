@@ -15,7 +15,7 @@ from camd.devices.matching.identity import natural_key
 from camd.devices.matching.match import Assignment, assign
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
-from camd.model import CameraId, Device, DeviceBinding, MatchedBy, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, MatchedBy
 
 SETTLE_TIMEOUT_SECONDS = 3.0  # for the slowest device
 HOLDERS_TIMEOUT_SECONDS = 2.0  # to search /proc
@@ -59,7 +59,7 @@ async def scan_devices(config: Config) -> DeviceListing:
 
 def discovery_config(config: Config) -> DiscoveryConfig:
     """Return the monitor's configuration: on with discovery, or with any V4L2 source."""
-    local = any(isinstance(camera.source, V4l2Source) for camera in config.cameras)
+    local = any(camera.source.selector is not None for camera in config.cameras)
     return attrs.evolve(config.discovery, v4l2=config.discovery.v4l2 or local)
 
 

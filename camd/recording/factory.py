@@ -130,7 +130,7 @@ class SessionFactory:
         )
 
     def _gaps(self, ledger: SessionLedger, there: ResumePoint | None) -> GapLedger:
-        gaps = GapLedger(ledger, DropDetector(SEAM_SECONDS if self.planner.loops else 0.0))
+        gaps = GapLedger(ledger, DropDetector(SEAM_SECONDS if self.planner.source.loops else 0.0))
         if there is not None:
             gaps.resume(there.until, there.moved, exact=there.exact)
         return gaps

@@ -19,16 +19,8 @@ from camd.capture.controls import ControlStore
 from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import (
-    CameraChanged,
-    CameraId,
-    CameraState,
-    Cause,
-    Device,
-    Problem,
-    SessionState,
-    TestSource,
-)
+from camd.model import CameraChanged, CameraId, CameraState, Cause, Device, Problem, SessionState
+from camd.sources import TestSource
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
 

@@ -18,8 +18,9 @@ from camd.camera.cameras import Cameras, open_cameras
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import Refusal
 from camd.ffmpeg.encoder_trial import UntriedEncoders
-from camd.model import CameraId, CameraState, Event, TestSource, V4l2Source
+from camd.model import CameraId, CameraState, Event
 from camd.runtime.broadcast import Fanout
+from camd.sources import TestSource, V4l2Source
 
 CONFIG = Config(
     cameras=(

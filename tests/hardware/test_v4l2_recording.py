@@ -18,8 +18,9 @@ from camd.camera.cameras import open_cameras
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.ffmpeg.binary import find_ffmpeg
-from camd.model import CameraId, Event, RecordingRequest, SegmentState, V4l2Source
+from camd.model import CameraId, Event, RecordingRequest, SegmentState
 from camd.runtime.broadcast import Fanout
+from camd.sources import V4l2Source
 from camd.storage.storage import open_storage
 
 TIMEOUT_FACTOR = float(os.environ.get("CAMD_TEST_TIMEOUT_FACTOR", "1"))

@@ -1623,7 +1623,7 @@ _break(
 _break(
     "bound: configuration",
     "A configuration without an end is refused.",
-    "camd/config/small_files.py:read_small_file",
+    "camd/runtime/small_files.py:read_small_file",
     """
     if len(content) > most_bytes:
         raise OSError(0, f"is larger than {most_bytes} bytes", str(path))
@@ -1634,7 +1634,7 @@ _break(
 _break(
     "bound: configuration, what is read",
     "A configuration without an end is not read whole.",
-    "camd/config/small_files.py:read_small_file",
+    "camd/runtime/small_files.py:read_small_file",
     "file.read(most_bytes + 1)",
     "file.read()",
     f"{BOUNDS}::test_an_enormous_configuration_is_not_read_whole",

@@ -36,11 +36,11 @@ from camd.model import (
     SegmentState,
     Session,
     SessionState,
-    Source,
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout
 from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.sources import Source
 from camd.storage.disk import Disk
 from camd.storage.storage import Storage, open_storage
 

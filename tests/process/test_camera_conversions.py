@@ -22,9 +22,10 @@ from camd.camera.conversions import PendingConversions
 from camd.cli.folder_commands import recover, verify
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import Segment, Session, TestSource
+from camd.model import Segment, Session
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
+from camd.sources import TestSource
 from camd.storage import filesystem
 from camd.storage.recovery import file_recovery
 from camd.storage.storage import Storage, open_storage

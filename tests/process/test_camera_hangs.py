@@ -15,17 +15,10 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
 from camd.capture import process
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
-from camd.model import (
-    CameraId,
-    CameraState,
-    Cause,
-    Event,
-    RecordingRequest,
-    Session,
-    TestSource,
-)
+from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
 from camd.runtime import child_process
 from camd.runtime.broadcast import Fanout
+from camd.sources import TestSource
 from camd.storage.storage import open_storage
 
 STALL = timedelta(seconds=3)

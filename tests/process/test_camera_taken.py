@@ -9,7 +9,8 @@ import imageio_ffmpeg
 import trio
 from real_camera import REQUEST, open_real_camera
 
-from camd.model import Cause, SegmentState, SessionState, TestSource
+from camd.model import Cause, SegmentState, SessionState
+from camd.sources import TestSource
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
 SMALL = TestSource(160, 90, 25)

@@ -30,12 +30,10 @@ from camd.model import (
     PixelFormat,
     Problem,
     Rates,
-    RtspSource,
-    TestSource,
-    V4l2Source,
     VideoFormat,
 )
 from camd.mp4.fragments import Fragment, Init
+from camd.sources import RtspSource, TestSource, V4l2Source
 
 CAMERA = CameraId("camera0")
 GONE = Problem("swapped", "Another camera is in its place", "", Cause.CAMERA_SWAPPED)
@@ -115,7 +113,7 @@ async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
     assert capture.chosen is not None
     assert capture.wanted == VideoFormat("", 640, 480, 30.0)
     assert not await capture.is_absent()
-    assert capture.path is None
+    assert capture.source.path is None
 
 
 async def test_what_the_camera_encodes_is_copied() -> None:
@@ -246,7 +244,7 @@ async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture()
     """Until it is measured as another one; a rate that is not measured yet says nothing."""
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
     capture = CapturePlanner(entry, Config(), find_program)
-    capture._found = ProbeResult("h264", 640, 480, 25.0)
+    capture.contents._found = ProbeResult("h264", 640, 480, 25.0)
     for fps, rare in ((0.0, False), (0.08, True), (0.0, True), (25.0, False)):
         capture.compare(VideoFormat("avc1", 640, 480, fps))
         assert ("-probesize 32" in await planned(capture)) is rare

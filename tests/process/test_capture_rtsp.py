@@ -27,18 +27,10 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.ffmpeg import rtsp_probe
 from camd.ffmpeg.text.output import parse_probe
-from camd.model import (
-    CameraId,
-    CameraState,
-    Cause,
-    Event,
-    RecordingRequest,
-    RtspSource,
-    Session,
-)
+from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
 from camd.runtime.broadcast import Fanout
+from camd.sources import RtspSource, rtsp
 from camd.storage.storage import open_storage
 
 REQUEST = RecordingRequest("tester")
@@ -307,7 +299,7 @@ async def test_a_server_that_never_answers_is_said(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection on which nothing comes is given up after the configured time."""
-    monkeypatch.setattr(rtsp_probe, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(rtsp, "STEP_SECONDS", 0.3)
     async with open_rtsp_server(PROGRAM, clip) as server:
         server.mute = True
         cause, said = await _refused(tmp_path, server.url, start=1.0, stall=1.0)

@@ -24,7 +24,7 @@ from camd.ffmpeg.text.output import (
     parse_probe,
     parse_version,
 )
-from camd.model import FileSource, RtspSource, TestSource, V4l2Source
+from camd.sources import FileSource, RtspSource, TestSource, V4l2Source
 
 SMALL = TestSource(320, 180, 30.0, audio=True)
 

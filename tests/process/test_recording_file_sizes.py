@@ -14,7 +14,8 @@ from real_camera import REQUEST, check_receipt, joined, open_real_camera, packet
 from support import ffmpeg_media as ffmpeg
 
 from camd.config.schema import RecordingConfig
-from camd.model import FileSource, StorageLevel
+from camd.model import StorageLevel
+from camd.sources import FileSource
 from camd.storage import disk as disks
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())

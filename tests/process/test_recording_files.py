@@ -17,16 +17,9 @@ from camd import clock
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import (
-    CameraState,
-    Cause,
-    FileSource,
-    RecordingQuery,
-    SessionState,
-    StorageLevel,
-    TestSource,
-)
+from camd.model import CameraState, Cause, RecordingQuery, SessionState, StorageLevel
 from camd.runtime import child_process
+from camd.sources import FileSource, TestSource
 from camd.storage.removal import Pin
 
 RECENT = RecordingQuery()

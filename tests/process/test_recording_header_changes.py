@@ -10,7 +10,7 @@ import trio
 from real_camera import REQUEST, check_receipt, open_real_camera
 from support import ffmpeg_media as ffmpeg
 
-from camd.model import FileSource
+from camd.sources import FileSource
 
 FPS = 10
 SIZES = ((160, 90), (320, 180), (160, 90))

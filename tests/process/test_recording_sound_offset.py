@@ -16,7 +16,8 @@ from support.fake_rtsp_server import PICTURE, Unit, open_stream_server
 from support.ffmpeg_media import FPS, Marks, make_flash_beep, measure
 
 from camd.config.schema import RecordingConfig
-from camd.model import CameraStatus, FileSource, RtspSource, Session
+from camd.model import CameraStatus, Session
+from camd.sources import FileSource, RtspSource
 
 EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
 TOLERANCE = 0.005

@@ -21,17 +21,9 @@ from support.fake_disk import roomy_disk
 
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
-from camd.model import (
-    Cause,
-    Event,
-    SegmentState,
-    Session,
-    SessionId,
-    SessionState,
-    StorageLevel,
-    TestSource,
-)
+from camd.model import Cause, Event, SegmentState, Session, SessionId, SessionState, StorageLevel
 from camd.runtime.broadcast import Fanout
+from camd.sources import TestSource
 from camd.storage.disk import PosixDisk
 from camd.storage.rules.levels import SpaceNeed
 from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FolderLocation, KnownVolume

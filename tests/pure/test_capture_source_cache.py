@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.capture.file_source import FileFacts
 from camd.capture.source_cache import SourceCache, SourceFacts, key_of, parse, render
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
-from camd.model import FileSource, RtspSource, TestSource, V4l2Source
+from camd.sources import FileFacts, FileSource, RtspSource, TestSource, V4l2Source
 
 KNOWN = SourceFacts("h264", 1920, 1080, 25.0, "aac", "udp")
 

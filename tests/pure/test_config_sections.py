@@ -24,7 +24,8 @@ from camd.config.schema import (
     RecordingConfig,
 )
 from camd.config.values import PathBases
-from camd.model import CameraId, TestSource, V4l2Source
+from camd.model import CameraId
+from camd.sources import TestSource, V4l2Source
 
 KEYS = [
     (section, name, key)

@@ -23,7 +23,8 @@ from support.fake_devices import (
 from camd.config.schema import CameraConfig
 from camd.devices.matching.identity import KnownCamera, identify_devices
 from camd.devices.matching.match import MOST_CAMERAS, assign, forget
-from camd.model import CameraId, Device, MatchedBy, TestSource
+from camd.model import CameraId, Device, MatchedBy
+from camd.sources import TestSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 

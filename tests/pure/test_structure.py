@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import tomli
 
+from camd.sources import SOURCES
+
 ROOT = Path(__file__).resolve().parents[2]
 CAMD = ROOT / "camd"
 MOST_MODULES = 12  # of one folder
@@ -25,6 +27,7 @@ SAME_NAME = {
     "rules": "the pure part of the package in which it is",
     "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
     "devices": "the package, and its values in the model",
+    "v4l2": "the source `v4l2:`; the kernel's structures in devices",
 }
 
 # Words that are no words of this program, and what to say instead. A word is found in names, too:
@@ -242,6 +245,55 @@ def test_code_that_the_documentation_names_exists() -> None:
         elif name and name not in set(_defined(parsed(ROOT / file))):
             missing[f"{file}:{name}"] = page
     assert missing == {}
+
+
+# --- sources ------------------------------------------------------------------------------
+
+KINDS = {kind.__name__ for kind in SOURCES}
+
+
+def kinds_asked_for(tree: ast.AST) -> set[str]:
+    """Name the kinds of sources that a module distinguishes, by `isinstance`, `type` or `match`."""
+    asked: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            "isinstance",
+            "issubclass",
+        ):
+            asked |= names_in(node.args[-1])
+        elif isinstance(node, ast.MatchClass):
+            asked |= names_in(node.cls)
+        elif isinstance(node, ast.Compare) and "type" in names_in(node):
+            asked |= names_in(node)
+    return asked & KINDS
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Name everything that an expression names."""
+    return {
+        getattr(node, "id", getattr(node, "attr", ""))
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Name, ast.Attribute))
+    }
+
+
+def test_nobody_asks_which_kind_a_source_is() -> None:
+    """What differs between sources is a property of theirs, so that no place forgets a new kind."""
+    found = {where(path): kinds_asked_for(parsed(path)) for path in modules()}
+    assert {path: kinds for path, kinds in found.items() if kinds} == {}
+
+
+def test_a_question_for_the_kind_of_a_source_is_found() -> None:
+    """In each form that Python has for it."""
+    for text in (
+        "isinstance(x, (int, RtspSource))",
+        "isinstance(camera.source, sources.FileSource | int)",
+        "type(x) is TestSource",
+        "match x:\n case V4l2Source(path=p): pass",
+        "match x:\n case sources.RtspSource() | int(): pass",
+    ):
+        assert len(kinds_asked_for(ast.parse(text))) == 1, text
+    assert kinds_asked_for(ast.parse("isinstance(x, Source) or x == V4l2Source()")) == set()
 
 
 # --- the words ----------------------------------------------------------------------------

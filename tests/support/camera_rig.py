@@ -52,12 +52,11 @@ from camd.model import (
     Segment,
     SegmentState,
     Session,
-    TestSource,
-    V4l2Source,
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout, Published
 from camd.runtime.path_lookup import PathLookup
+from camd.sources import TestSource, V4l2Source
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
@@ -192,13 +191,10 @@ class ImmediateLookup(PathLookup):
 
 
 @attrs.define(eq=False)
-class EndingSourcePlanner(CapturePlanner):
-    """A camera whose source has an end."""
+class EndingSource(TestSource):
+    """A synthetic source that has an end."""
 
-    @property
-    def may_end(self) -> bool:
-        """Say that it has an end."""
-        return True
+    may_end = True
 
 
 @attrs.define(eq=False)
@@ -300,7 +296,8 @@ async def open_camera_rig(
     binding: DeviceBinding | None = None,
 ) -> AsyncIterator[CameraRig]:
     """Run a camera while the block runs; its children play `behaviours`, then film without end."""
-    source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
+    synthetic = EndingSource if once else TestSource
+    source = synthetic(320, 180, FPS) if node is None else V4l2Source(node)
     config = Config(
         storage=StorageConfig(durability=durability),
         recording=recording,
@@ -312,9 +309,7 @@ async def open_camera_rig(
     disk, space = storage.disk, storage.space
     launcher = FakeLauncher(deque(behaviours))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    planner = (EndingSourcePlanner if once else CapturePlanner)(
-        camera_config, config, find_program, launcher.launch, binding=binding
-    )
+    planner = CapturePlanner(camera_config, config, find_program, launcher.launch, binding=binding)
     planner.looks = ImmediateLookup()
     camera = Camera(camera_config, config, storage, events, planner)
     with events.subscribed(heard.append):

@@ -34,7 +34,7 @@ from camd.devices.matching.rules import (
     place_rule,
     rule_for_new_camera,
 )
-from camd.model import CameraId, Device, DeviceBinding, MatchedBy, Problem, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, DeviceSelector, MatchedBy, Problem
 
 MOST_CAMERAS = 256  # known cameras
 
@@ -139,8 +139,9 @@ def _selector_of_adopted(
     camera_id: CameraId, plugged: PluggedDevice, entries: Sequence[CameraConfig]
 ) -> str:
     """Return the configured source of a camera. Raises AdoptionError if it is another device's."""
-    source = next((entry.source for entry in entries if entry.id == camera_id), None)
-    if source is not None and not isinstance(source, V4l2Source):
+    entry = next((entry for entry in entries if entry.id == camera_id), None)
+    source = entry.source.selector if entry else None
+    if entry is not None and source is None:
         raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
     if not allows_adoption(source, plugged):
         raise AdoptionError(
@@ -190,10 +191,10 @@ class MatchState:
         used = {match.plugged for match in self.matches.values()}
         return [plugged for plugged in self.plugged if plugged not in used]
 
-    def source(self, camera_id: CameraId) -> V4l2Source | None:
+    def source(self, camera_id: CameraId) -> DeviceSelector | None:
         """Return a camera's configured source."""
         entry = self.entries.get(camera_id)
-        return entry.source if entry and isinstance(entry.source, V4l2Source) else None
+        return entry.source.selector if entry else None
 
     def permits(self, known: KnownCamera, plugged: PluggedDevice) -> bool:
         """Tell whether the configuration allows a camera to have this device."""
@@ -258,7 +259,7 @@ def _start(
     entries: Sequence[CameraConfig],
 ) -> MatchState:
     """Begin without matches; known cameras whose configured source has changed are forgotten."""
-    ours = {entry.id: entry for entry in entries if isinstance(entry.source, V4l2Source)}
+    ours = {entry.id: entry for entry in entries if entry.source.selector is not None}
     state = MatchState(plugged, ours, frozenset(e.id for e in entries if e.id not in ours))
     for camera in sorted(known, key=lambda camera: natural_key(camera.camera_id)):
         state.known.setdefault(camera.camera_id, camera)
@@ -294,7 +295,7 @@ def _match_new_entries(state: MatchState) -> None:
 
 
 def _bind_entry(
-    state: MatchState, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
+    state: MatchState, camera_id: CameraId, source: DeviceSelector, plugged: PluggedDevice
 ) -> None:
     """Bind an entry to the device that it selects.
 
@@ -448,6 +449,6 @@ def _binding(state: MatchState, camera_id: CameraId) -> DeviceBinding:
     if match is not None:
         device, rule = match.plugged.device, match.matched_by
         return attrs.evolve(binding, device=device, matched_by=rule, reason=match.reason)
-    source = state.source(camera_id) or V4l2Source()
+    source = state.source(camera_id) or DeviceSelector()
     problem = state.problems.get(camera_id) or messages.never_found(camera_id, source)
     return attrs.evolve(binding, reason=problem.message, problem=problem)

@@ -1,0 +1,47 @@
+"""Sources of video: what each kind is, in one file per kind; and the table of all kinds.
+
+Others use `Source` (every question that can be asked of a source), `parse_source`, and never ask
+which kind it is. `source` has the questions and their defaults, `query_options` and `stream_url`
+read what several kinds have in their texts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from camd.sources.file import FileSource
+from camd.sources.rtsp import RtspSource
+from camd.sources.source import FileFacts, SoundPlace, Source, SourceFinding
+from camd.sources.synthetic import TestSource
+from camd.sources.v4l2 import V4l2Source
+
+# Every kind, in the order in which a message lists them.
+SOURCES: tuple[type[Source], ...] = (V4l2Source, RtspSource, FileSource, TestSource)
+# The source of a camera whose entry names none: the device that is bound to its id.
+BOUND_DEVICE: Source = V4l2Source()
+
+
+def parse_source(text: str, folder: Path, home: Path | None = None) -> Source:
+    """Read a camera's source; relative file paths start at `folder`. Raises ValueError."""
+    scheme, colon, _ = text.strip().partition(":")
+    for kind in SOURCES:
+        if colon and scheme.lower() in kind.schemes:
+            return kind.parse(text.strip(), folder, home)
+    *others, last = [beginning for kind in SOURCES for beginning in kind.beginnings]
+    hint = "".join(kind.hint(text) for kind in SOURCES)
+    raise ValueError(f"a source starts with {', '.join(others)} or {last}{hint}")
+
+
+__all__ = [
+    "BOUND_DEVICE",
+    "SOURCES",
+    "FileFacts",
+    "FileSource",
+    "RtspSource",
+    "SoundPlace",
+    "Source",
+    "SourceFinding",
+    "TestSource",
+    "V4l2Source",
+    "parse_source",
+]
