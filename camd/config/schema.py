@@ -16,7 +16,7 @@ from camd.config.keys import key
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.model.notation import RATE_LIMITS
-from camd.sources import BOUND_DEVICE, Source
+from camd.sources import BOUND_DEVICE, Source, list_schemes
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
@@ -311,7 +311,7 @@ class CameraConfig:
     source: Source = key(
         None,
         values.SOURCE,
-        "Where frames come from: v4l2:, rtsp:, rtsps:, file: or test:. Required, except beside the "
+        f"Where frames come from: {list_schemes()}. Required, except beside the "
         "id of a camera that was found by itself.",
         default=BOUND_DEVICE,
     )

@@ -27,9 +27,18 @@ def parse_source(text: str, folder: Path, home: Path | None = None) -> Source:
     for kind in SOURCES:
         if colon and scheme.lower() in kind.schemes:
             return kind.parse(text.strip(), folder, home)
-    *others, last = [beginning for kind in SOURCES for beginning in kind.beginnings]
+    beginnings = _listed(*(each for kind in SOURCES for each in kind.beginnings))
     hint = "".join(kind.hint(text) for kind in SOURCES)
-    raise ValueError(f"a source starts with {', '.join(others)} or {last}{hint}")
+    raise ValueError(f"a source starts with {beginnings}{hint}")
+
+
+def list_schemes() -> str:
+    """List what a source may begin with, in words: "v4l2:, file: or test:"."""
+    return _listed(*(f"{scheme}:" for kind in SOURCES for scheme in kind.schemes))
+
+
+def _listed(*words: str) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 __all__ = [
@@ -43,5 +52,6 @@ __all__ = [
     "SourceFinding",
     "TestSource",
     "V4l2Source",
+    "list_schemes",
     "parse_source",
 ]

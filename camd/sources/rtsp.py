@@ -59,7 +59,7 @@ class RtspSource(Source):
     @classmethod
     def parse(cls, text: str, folder: Path, home: Path | None) -> Self:
         """Check a URL, and keep it as it is."""
-        check_stream_url(text, "rtsp", "rtsp://user:password@host:554/stream")
+        check_stream_url(text, "an rtsp source", "rtsp://user:password@host:554/stream")
         return cls(text)
 
     @property

@@ -12,8 +12,11 @@ from camd.sources.source import SourceFinding
 CHECK_TIMEOUT_SECONDS = 5
 
 
-def check_stream_url(url: str, scheme: str, example: str) -> SplitResult:
-    """Return the parts of a stream's URL. Raises ValueError without repeating the URL."""
+def check_stream_url(url: str, what: str, example: str) -> SplitResult:
+    """Return the parts of a stream's URL; `what` is "an rtsp source".
+
+    Raises ValueError without repeating the URL.
+    """
     try:
         parts = urlsplit(url)
         # Reading the port checks it; a name that DNS cannot hold raises UnicodeError (RFC 3490).
@@ -23,11 +26,11 @@ def check_stream_url(url: str, scheme: str, example: str) -> SplitResult:
     spaced = any(character.isspace() or character < " " for character in url)
     if _has_bare_password(url) or (spaced and "@" in url):
         raise ValueError(
-            f"user name and password of an {scheme} source are percent-encoded: write %23 for #, "
+            f"user name and password of {what} are percent-encoded: write %23 for #, "
             "%2F for /, %3F for ?, %40 for @, %3A for :, %20 for a space, and %25 for % itself"
         )
     if not fine or spaced:
-        raise ValueError(f'an {scheme} source is a URL such as "{example}"')
+        raise ValueError(f'{what} is a URL such as "{example}"')
     return parts
 
 
