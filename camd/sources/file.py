@@ -41,6 +41,10 @@ class FileSource(Source):
 
     schemes = ("file",)
     beginnings = ("file:/…",)
+    form = (
+        "file:/path.mp4",
+        "over and over in real time; `?loop=false` once; `?speed=10` ten times as fast",
+    )
     live = False
     foreign_clock = False
     is_remote = False

@@ -53,6 +53,10 @@ class RtspSource(Source):
 
     schemes = ("rtsp", "rtsps")
     beginnings = ("rtsp://…", "rtsps://…")
+    form = (
+        "rtsp://user:password@host/path",
+        "an RTSP stream, `rtsps://` over TLS; credentials are redacted in logs and answers",
+    )
     connect_steps = CONNECT_STEPS
     has_audio_header = True  # in the description of the stream (SDP)
 

@@ -63,6 +63,8 @@ class Source:
     """What its text begins with, before the first colon, in small letters."""
     beginnings: ClassVar[tuple[str, ...]] = ()
     """The same for people, as the message about an unknown source shows it."""
+    form: ClassVar[tuple[str, str]] = ("", "")
+    """How its text is written, and what that means; `docs/render.py` writes it into a page."""
 
     # --- in the configuration
 

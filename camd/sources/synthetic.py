@@ -28,6 +28,10 @@ class TestSource(Source):
 
     schemes = ("test",)
     beginnings = ("test:",)
+    form = (
+        "test:",
+        "a synthetic picture with its time and frame number; `?size=1280x720&rate=30&audio=true`",
+    )
     live = False
     foreign_clock = False
     constant_rate = True

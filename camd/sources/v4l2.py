@@ -23,6 +23,10 @@ class V4l2Source(DeviceSelector, Source):
 
     schemes = ("v4l2",)
     beginnings = ("v4l2:/dev/…",)
+    form = (
+        "v4l2:/dev/video0",
+        "a capture node, or a link below `/dev/v4l/by-id` or `by-path`",
+    )
     fitting_keys = frozenset(("controls",))
     foreign_clock = False
     is_probed = False  # it is not opened twice

@@ -36,6 +36,13 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page, "run docs/render.py"
 
 
+def test_the_table_of_sources_is_up_to_date() -> None:
+    """Each kind of source has its row, as its class says."""
+    page = (ROOT / "docs" / "cameras.md").read_text(encoding="utf-8")
+    assert _render().list_sources(page) == page, "run docs/render.py"
+    assert "| `test:` | a synthetic" in _render().list_sources(page.replace("| `test:` |", "| x |"))
+
+
 def test_links_between_the_pages_lead_somewhere() -> None:
     """Every relative link in a page names a file that exists."""
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
