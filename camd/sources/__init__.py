@@ -12,11 +12,12 @@ from pathlib import Path
 from camd.sources.file import FileSource
 from camd.sources.rtsp import RtspSource
 from camd.sources.source import FileFacts, SoundPlace, Source, SourceFinding
+from camd.sources.srt import SrtSource
 from camd.sources.synthetic import TestSource
 from camd.sources.v4l2 import V4l2Source
 
 # Every kind, in the order in which a message lists them.
-SOURCES: tuple[type[Source], ...] = (V4l2Source, RtspSource, FileSource, TestSource)
+SOURCES: tuple[type[Source], ...] = (V4l2Source, RtspSource, SrtSource, FileSource, TestSource)
 # The source of a camera whose entry names none: the device that is bound to its id.
 BOUND_DEVICE: Source = V4l2Source()
 
@@ -50,6 +51,7 @@ __all__ = [
     "SoundPlace",
     "Source",
     "SourceFinding",
+    "SrtSource",
     "TestSource",
     "V4l2Source",
     "list_schemes",
