@@ -199,15 +199,10 @@ class SourceContents:
 
     def _changes_transport(self, problem: Problem) -> bool:
         """Take UDP from now on where the server refuses TCP and the entry leaves the choice."""
-        refused = problem.kind in (
-            ProblemKind.UNSUPPORTED_TRANSPORT,
-            ProblemKind.SERVER_BUSY,
-        )
-        free = self.camera.transport == "auto" and "-rtsp_transport" not in (
-            self.camera.input_options
-        )
-        stream = "transport" in self.source.fitting_keys
-        if not (refused and free and stream and self._transport == "tcp"):
+        refused = problem.kind in (ProblemKind.UNSUPPORTED_TRANSPORT, ProblemKind.SERVER_BUSY)
+        option = self.source.transport_option
+        free = self.camera.transport == "auto" and option not in self.camera.input_options
+        if not (refused and option and free and self._transport == "tcp"):
             return False
         self._take_transport("udp")
         log.info("transport_changed", camera=self.camera.id, transport="udp")

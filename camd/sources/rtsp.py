@@ -57,6 +57,7 @@ class RtspSource(Source):
         "rtsp://user:password@host/path",
         "an RTSP stream, `rtsps://` over TLS; credentials are redacted in logs and answers",
     )
+    transport_option = "-rtsp_transport"
     connect_steps = CONNECT_STEPS
     has_audio_header = True  # in the description of the stream (SDP)
 
@@ -86,7 +87,7 @@ class RtspSource(Source):
         if access.tls_verify is not None:
             verify = ("-tls_verify", "1" if access.tls_verify else "0")
         return (
-            *("-rtsp_transport", access.transport, timeout, micros(access.timeout), *verify),
+            *(self.transport_option, access.transport, timeout, micros(access.timeout), *verify),
             *("-i", self.url),
         )
 

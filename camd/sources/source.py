@@ -189,6 +189,11 @@ class Source:
     # --- its connection and its probe
 
     @property
+    def transport_option(self) -> str:
+        """FFmpeg's option that chooses TCP or UDP; "": there is no choice."""
+        return ""
+
+    @property
     def connect_steps(self) -> int:
         """How many steps its connection takes, each as long as a start may take."""
         return 1

@@ -9,9 +9,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.sources import FileSource, RtspSource, TestSource, V4l2Source, parse_source
+from camd.ffmpeg.text.args import CaptureOptions
+from camd.sources import (
+    SOURCES,
+    FileSource,
+    RtspSource,
+    Source,
+    TestSource,
+    V4l2Source,
+    parse_source,
+)
+from camd.sources.source import SPECIAL_KEYS
 
 FOLDER = Path("/etc/camd")
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_kind_agrees_with_itself(kind: type[Source]) -> None:
+    """What the documentation and messages show of it is read as this kind, and hides nothing."""
+    source = parse_source(kind.form[0], FOLDER)
+    assert type(source) is kind
+    assert {begin.partition(":")[0] for begin in kind.beginnings} == set(kind.schemes)
+    assert (source.speed is None) is source.live
+    assert source.fitting_keys <= SPECIAL_KEYS.keys()
+    assert "password" not in f"{source!r}{source.cache_name(None)}"
+    assert source.path is None or source.path.is_absolute()
+    assert not (source.loops and source.may_end)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_kind_opens_what_it_probes(kind: type[Source]) -> None:
+    """The capture's first input is the probe's, and its audio is of an input that is there."""
+    source = parse_source(kind.form[0], FOLDER)
+    options = CaptureOptions("ffmpeg", source)
+    capture, probe = source.input(options), source.probe_input((5, 1), options.access)
+    opened = capture[capture.index("-i") + 1]
+    assert opened == probe[probe.index("-i") + 1]
+    audio = source.audio_stream(options)
+    assert not audio or int(audio[0]) < capture.count("-i")
 
 
 @pytest.mark.parametrize(

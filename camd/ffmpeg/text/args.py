@@ -1,6 +1,6 @@
 """FFmpeg's argument lists: capture, encoder trial, probe, remux and stream hashes.
 
-An RTSP URL with its credentials is one of the arguments, and other users of the machine can read
+A stream's URL with its credentials is one of the arguments, and other users of the machine can read
 them: FFmpeg takes the URL from nowhere else (a playlist or a `concat` list read from a pipe would
 hide it, but brings a demuxer that ends at the first interruption). Give the service its own user
 and mount /proc with hidepid=2, or use a relay that needs no credentials. What camd logs or sends
