@@ -28,6 +28,7 @@ from camd.capture.supervisor import (
     SourceEnded,
     WarningsChanged,
 )
+from camd.clock import Clock
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import (
     ALREADY_RECORDING,
@@ -133,7 +134,7 @@ CameraMessage = (
 )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Camera:
     """A camera. Its status is an attribute; everything else is asked for."""
 
@@ -142,6 +143,7 @@ class Camera:
     _storage: Storage
     _events: Fanout[Event]
     planner: CapturePlanner
+    clock: Clock
     _environment: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
     settings: CameraControls = attrs.field(
         default=attrs.Factory(
@@ -149,7 +151,7 @@ class Camera:
         )
     )
     hub: StreamHub = attrs.field(init=False)
-    _factory: SessionFactory = attrs.field(init=False)
+    sessions: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[CameraMessage] = attrs.field(factory=Mailbox, init=False)
     _supervisor: CaptureSupervisor | None = attrs.field(default=None, init=False)
     _session: RecordingSession | None = attrs.field(default=None, init=False)
@@ -166,14 +168,14 @@ class Camera:
 
     def __attrs_post_init__(self) -> None:
         self._offered = Published(self.binding)
-        self._factory = SessionFactory(
+        self.sessions = SessionFactory(
             camera_id=self.config.id,
             config=self._all,
             recording=self._all.recording,
             storage=self._storage,
             planner=self.planner,
             events=self._events,
-            name_device=lambda: self.device,
+            clock=self.clock,
         )
         self._begin_anew()
         self._published = Published(self.status)
@@ -183,7 +185,7 @@ class Camera:
         self._supervisor = self._session = None
         self._starts = []
         timeline = StreamTimeline() if self.planner.live else None
-        self.hub = StreamHub(preroll_buffer(self._factory.recording), timeline)
+        self.hub = StreamHub(preroll_buffer(self.sessions.recording), timeline)
 
     # --- the handle ---
 
@@ -282,7 +284,7 @@ class Camera:
         try:
             await self._post(Reconfigure(recording))
         except ActorGoneError:  # it restarts after a crash, with these
-            self._factory.recording = recording
+            self.sessions.recording = recording
 
     def bind_device(self, binding: DeviceBinding) -> None:
         """Use this device from now on, or wait for one; never waits itself."""
@@ -374,9 +376,9 @@ class Camera:
             case Resume(session, arrival):
                 ask.answer(self._resume(session, arrival))
             case Reconfigure(recording):
-                self._factory.recording = recording
+                self.sessions.recording = recording
                 if self._running is not None:
-                    self._running.use_rotation(self._factory.rotation())
+                    self._running.use_rotation(self.sessions.rotation())
                 ask.answer(None)
             case DeviceBound(binding):
                 self._rebind(binding)
@@ -428,7 +430,7 @@ class Camera:
             ask.refuse(Refusal(SHUTTING_DOWN, camera_id=camera_id))
         elif session is None:
             self.hub.look_at_clock()
-            session = self._begin(self._factory.new(request, self.hub))
+            session = self._begin(self.sessions.new(request, hub=self.hub, device=self.device))
             session.join(ask)
             self._go(partial(self._bound_start, session))
         elif request.key is None or request.key != session.ledger.request.key:
@@ -444,7 +446,7 @@ class Camera:
     def _resume(self, session: Session, arrival: FootageArrival | None) -> bool:
         if self._running is not None or self._closing:
             return False
-        self._begin(self._factory.resumed(session, arrival, self.hub))
+        self._begin(self.sessions.resumed(session, arrival, hub=self.hub, device=self.device))
         return True
 
     def _begin(self, session: RecordingSession) -> RecordingSession:
@@ -459,14 +461,14 @@ class Camera:
 
     async def _publish_changes(self, session: RecordingSession) -> None:
         """Publish the camera's status whenever that of its session changes."""
-        seen = session.accounts.published.value
+        seen = session.reports.published.value
         while not session.over:
-            seen = await session.accounts.published.wait_until(partial(operator.is_not, seen))
+            seen = await session.reports.published.wait_until(partial(operator.is_not, seen))
             self._publish()
 
     async def _bound_start(self, session: RecordingSession) -> None:
         """Let a start wait only so long for its first frame."""
-        with trio.move_on_after(self._factory.answer_timeout.total_seconds()) as timeout:
+        with trio.move_on_after(self.sessions.answer_timeout.total_seconds()) as timeout:
             await session.begun.wait()
         if timeout.cancelled_caught:
             await self._mailbox.tell(StartTimedOut(session))
@@ -529,6 +531,8 @@ class Camera:
         ends."""
         before = self.binding.device if self.binding is not None else None
         self.planner.binding, after = binding, binding.device
+        if self._running is not None:
+            self._running.use_device(self.device)
         if after is None:
             self._step(m.DeviceLost(binding.problem or UNPLUGGED))
         elif before is None or before.plug_id != after.plug_id:

@@ -12,16 +12,13 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
-from camd.camera.conversions import PendingConversions
-from camd.camera.resume import SessionResumption
 from camd.capture.controls import CameraControls, ControlStore, load_controls
 from camd.capture.planner import CapturePlanner
 from camd.capture.source_cache import SOURCES_FILE, TIMEOUT_SECONDS, SourceCache
 from camd.capture.supervisor import CaptureEnvironment
+from camd.clock import Clock
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
 from camd.devices.query import find_converters
@@ -49,7 +46,7 @@ _LINK_SECONDS = 2.0
 REMOVED = "camera_removed"  # why a session ended whose camera has another name now
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Cameras:
     """Every camera: the configured ones first, then those that were found, as they came."""
 
@@ -57,15 +54,13 @@ class Cameras:
     _storage: Storage
     _events: Fanout[Event]
     _nursery: trio.Nursery
-    _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _clock: Clock
     _controls: ControlStore = attrs.field(factory=ControlStore)
     _monitor: DeviceMonitor | None = None
     _pipes: PipePoller | None = None
-    _environment: CaptureEnvironment = attrs.field(init=False)
     _memory: SourceCache = attrs.field(factory=SourceCache)
-    binder: DeviceBinder | None = attrs.field(
-        default=None, init=False
-    )  # None: devices are not watched
+    _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _environment: CaptureEnvironment = attrs.field(init=False)
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
             lambda cameras: EncoderTrials(find_converters, cameras._config.ffmpeg.encoder),
@@ -145,6 +140,7 @@ class Cameras:
             storage=self._storage,
             events=self._events,
             planner=planner,
+            clock=self._clock,
             environment=self._environment,
             settings=CameraControls(config.id, config.controls, self._controls),
         )
@@ -152,14 +148,6 @@ class Cameras:
         self._nursery.start_soon(camera.serve)
         self._events.publish(CameraChanged(camera.status))
         return camera
-
-    async def take_in(self, config: CameraConfig) -> bool:
-        """Start the actor of a newly configured camera; False: as `DeviceBinder.add`."""
-        if self.binder is not None and not await self.binder.add(config):
-            return False
-        if config.id not in self._cameras:
-            self.add(config)
-        return True
 
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
         """End a camera's actor, without waiting for it; its recordings stay.
@@ -263,17 +251,19 @@ def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
 @asynccontextmanager
 async def open_cameras(
     config: Config,
+    *,
     storage: Storage,
     events: Fanout[Event],
+    clock: Clock,
     monitor: DeviceMonitor | None = None,
     pipes: PipePoller | None = None,
 ) -> AsyncIterator[Cameras]:
-    """Run one actor per camera while the block runs, and continue their unfinished sessions.
+    """Run one actor per configured camera while the block runs.
 
-    With `monitor`, the cameras of this machine get the devices that it finds for them, and cameras
-    that are not configured are added; without it, a V4L2 source is opened as it is configured.
-    With `pipes`, the output of all processes is read in rounds. On the way out all sessions are
-    sealed and all captures ended at the same time; bounded.
+    With `monitor`, the cameras of this machine wait for a device until a `DeviceBinder` gives them
+    one; without it, a V4L2 source is opened as it is configured. With `pipes`, the output of all
+    processes is read in rounds. At its end, the block seals all sessions and ends all captures at
+    the same time; bounded.
     """
     state_dir, controls = config.storage.state_dir, ControlStore()
     if monitor is not None:
@@ -281,21 +271,23 @@ async def open_cameras(
     memory = SourceCache(state_dir / SOURCES_FILE)
     await memory.load()
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, controls, monitor, pipes, memory)
+        cameras = Cameras(
+            config=config,
+            storage=storage,
+            events=events,
+            nursery=nursery,
+            clock=clock,
+            controls=controls,
+            monitor=monitor,
+            pipes=pipes,
+            memory=memory,
+        )
         await nursery.start(memory.serve)
         for camera in config.cameras:
             local = monitor is not None and isinstance(camera.source, V4l2Source)
             cameras.add(
                 camera, DeviceBinding(camera.id, None, problem=UNPLUGGED) if local else None
             )
-        if monitor is not None:
-            store = BindingStore.on_disk(state_dir / KNOWN_FILE)
-            await nursery.start(store.serve)
-            cameras.binder = DeviceBinder(config, cameras, monitor, store)
-            await cameras.binder.begin()
-            nursery.start_soon(cameras.binder.follow)
-        nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)
-        nursery.start_soon(PendingConversions(config, storage, cameras).catch_up)
         try:
             yield cameras
         finally:

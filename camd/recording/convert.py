@@ -1,7 +1,7 @@
 """Convert sealed MP4 segments to Matroska where that was asked for.
 
 The MP4 is removed only when the MKV is complete, durable and holds the same packets, byte for
-byte. A conversion that a crash interrupts is made again: see `camd.camera.conversions`.
+byte. A conversion that a crash interrupts is made again: see `camd.camera.unfinished`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import re
 import signal
 import stat
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -22,13 +22,13 @@ import attrs
 import structlog
 import trio
 
-from camd.clock import now
+from camd.clock import Clock
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.text.args import hash_arguments, remux_arguments
 from camd.model import RecordingEventKind, Segment
 from camd.mp4.segment import HASHED_FROM
-from camd.recording.accounts import SessionAccounts
+from camd.recording.reports import SessionReports
 from camd.runtime.child_process import ChildProcess, open_child_process
 from camd.storage.recovery.file_recovery import part_path
 from camd.storage.rules.naming import candidates, with_extension
@@ -42,24 +42,35 @@ _MOST_OUTPUT = 64 * 1024  # bytes of a program's output that are kept
 _HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
 
 
-async def to_mkv(program: FFmpegBinary, storage: Storage, segment: Segment) -> Segment | None:
+async def to_mkv(
+    program: FFmpegBinary,
+    storage: Storage,
+    segment: Segment,
+    *,
+    clock: Clock,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Segment | None:
     """Convert a sealed segment; return what replaces it, None when the MP4 had to stay.
 
-    Takes as long as copying the file does; runs FFmpeg twice more to compare the packets.
+    Takes as long as copying the file does; runs FFmpeg twice more to compare the packets. Gives
+    up after `timeout_seconds`, and more for a large file.
     """
     name = segment.filename
     if name in storage.converting:
         return None
     storage.converting.add(name)
     source, part = storage.folder / name, part_path(storage.folder, name)
-    timeout = TIMEOUT_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
+    timeout = timeout_seconds + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
     try:
         with storage.leased(name), trio.move_on_after(timeout):
-            if (made := await _made_before(program, storage, segment, source)) is not None:
-                return await _replace(storage, segment, source, made)
-            await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
-            made = await _convert(program, storage, segment, source, part)
-            return await _replace(storage, segment, source, made)
+            made = await _made_before(program, storage, segment, source)
+            if made is None:
+                await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
+                made = await _convert(program, storage, segment, source, part)
+            made = attrs.evolve(made, modified=clock.now())
+            await storage.note_replaced(name, made)
+            await storage.on_disk(lambda: _remove(storage, source))
+            return made
         log.error("mkv_failed", file=name, error=f"it took longer than {timeout:.0f} s")
     except (OSError, Refusal) as error:
         log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
@@ -114,13 +125,6 @@ async def _convert(
         candidates(segment.camera_id, segment.start, "mkv"),
     )
     return await storage.on_disk(lambda: _publish(storage, segment, source, part, names))
-
-
-async def _replace(storage: Storage, segment: Segment, source: Path, made: Segment) -> Segment:
-    """Let the MKV take the place of the MP4."""
-    await storage.note_replaced(segment.filename, made)
-    await storage.on_disk(lambda: _remove(storage, source))
-    return made
 
 
 def _remove(storage: Storage, source: Path) -> None:
@@ -194,9 +198,7 @@ def _described(segment: Segment, path: Path) -> Segment:
         file.seek(HASHED_FROM)
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    return attrs.evolve(
-        segment, filename=path.name, size_bytes=size, sha256=digest.hexdigest(), modified=now()
-    )
+    return attrs.evolve(segment, filename=path.name, size_bytes=size, sha256=digest.hexdigest())
 
 
 # --- The conversions of one running session.
@@ -204,12 +206,13 @@ def _described(segment: Segment, path: Path) -> Segment:
 SHUTDOWN_SECONDS = 5.0  # for conversions at the end of the service: they are made again
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class SessionConversions:
     """Converts a session's segments beside the recording. `convert` None: they stay as they are."""
 
-    accounts: SessionAccounts
+    reports: SessionReports
     convert: Callable[[Segment], Awaitable[Segment | None]] | None
+    shutdown_seconds: float = SHUTDOWN_SECONDS
     _sealed: deque[Segment] = attrs.field(factory=deque, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -222,19 +225,25 @@ class SessionConversions:
             self._sealed.append(segment)
             self._changed.set()
 
-    def close(self) -> None:
-        """Let `serve` return when everything that was added is converted."""
-        self._closed = True
-        self._changed.set()
-
     def hurry(self) -> None:
         """The service ends: what takes long is left for the next start."""
-        self._timeout = SHUTDOWN_SECONDS
+        self._timeout = self.shutdown_seconds
         for scope in self._running:
-            scope.deadline = min(scope.deadline, trio.current_time() + SHUTDOWN_SECONDS)
+            scope.deadline = min(scope.deadline, trio.current_time() + self.shutdown_seconds)
 
-    async def serve(self) -> None:
-        """Convert what is added, all segments at the same time, until `close` is called."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Convert what is added, all segments at the same time, while the block runs.
+
+        Waits at its end until everything that was added is converted.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve)
+            yield
+            self._closed = True
+            self._changed.set()
+
+    async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
             while self._sealed or not self._closed:
                 while self._sealed:
@@ -251,8 +260,8 @@ class SessionConversions:
             converted = await self.convert(segment)
         self._running.remove(scope)
         if converted is not None:
-            self.accounts.ledger.replace(converted)
+            self.reports.ledger.replace(converted)
         elif not scope.cancelled_caught:
-            self.accounts.tell(
+            self.reports.tell(
                 RecordingEventKind.ERROR, segment.filename, "conversion failed; the MP4 stays"
             )

@@ -10,7 +10,7 @@ import attrs
 import structlog
 
 from camd import __version__
-from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
+from camd.clock import Clock, to_unix_micros
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
@@ -26,17 +26,16 @@ log = structlog.get_logger("camd.recorder")
 
 
 @attrs.frozen
-class Beginning:
+class SegmentBeginning:
     """What a file begins with: `first` starts with a key frame, which arrived at `start`."""
 
-    identity: str
     init: Init
     first: Fragment
     start: datetime
     number: int  # of the file in its session
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class SegmentWriter:
     """One growing file, its place in the session, and its start."""
 
@@ -46,6 +45,7 @@ class SegmentWriter:
     number: int
     begin_seconds: float  # decode time of its first frame in the stream of the capture
     start: datetime
+    clock: Clock
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class SegmentWriter:
             codec=track.codec,
             width=track.width,
             height=track.height,
-            modified=now(),
+            modified=self.clock.now(),
             certain=not self.file.doubtful,
             leading_frames=index.leading_frames,
         )
@@ -154,11 +154,12 @@ class SegmentWriter:
 
     async def split(
         self,
+        *,
         storage: Storage,
         ledger: SessionLedger,
         init: Init,
         number: int,
-        harm: FileHarm | None = None,
+        harm: FileHarm | None,
     ) -> SegmentWriter | None:
         """Move the newest groups of pictures into a file of their own, so that there is room.
 
@@ -178,8 +179,8 @@ class SegmentWriter:
             first, *rest = file.fragments_behind(mark)
             before = file.index_before(mark) if mark else None
             start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
-            identity = file.index.metadata.identity
-            moved = _create(storage, ledger, Beginning(identity, init, first, start, number))
+            beginning = SegmentBeginning(init, first, start, number)
+            moved = _create(storage, ledger, beginning, self.clock)
             try:
                 moved.file.append(rest)
                 moved.file.sync()
@@ -220,28 +221,30 @@ class SegmentWriter:
 
 
 async def open_segment(
-    storage: Storage, ledger: SessionLedger, beginning: Beginning
+    *, storage: Storage, ledger: SessionLedger, beginning: SegmentBeginning, clock: Clock
 ) -> SegmentWriter:
     """Create the file with the fragment that it begins with; durable.
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
-    return await storage.on_disk(lambda: _create(storage, ledger, beginning))
+    return await storage.on_disk(lambda: _create(storage, ledger, beginning, clock))
 
 
-def _create(storage: Storage, ledger: SessionLedger, beginning: Beginning) -> SegmentWriter:
+def _create(
+    storage: Storage, ledger: SessionLedger, beginning: SegmentBeginning, clock: Clock
+) -> SegmentWriter:
     first, start, number = beginning.first, beginning.start, beginning.number
-    age = (now() - start).total_seconds()
+    age = (clock.now() - start).total_seconds()
     oldest = OLDEST_FIRST_FRAME_SECONDS + ledger.request.preroll_seconds
     metadata = SegmentMetadata(
         camera_id=ledger.camera_id,
-        identity=beginning.identity,
+        identity=ledger.camera_id,
         session_id=ledger.session_id,
         number=number,
         start_micros=to_unix_micros(start),
-        monotonic_start=monotonic() - min(max(0.0, age), oldest),
-        boot_id=boot_id(),
-        synchronised=synchronised(),
+        monotonic_start=clock.monotonic() - min(max(0.0, age), oldest),
+        boot_id=clock.boot_id(),
+        synchronised=clock.synchronised(),
         software=f"camd {__version__}",
     )
     index = SegmentIndex(beginning.init, first, metadata)
@@ -249,5 +252,11 @@ def _create(storage: Storage, ledger: SessionLedger, beginning: Beginning) -> Se
     names = (name for name in candidates(ledger.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
     return SegmentWriter(
-        file, ledger.camera_id, ledger.session_id, number, first.start_seconds, start
+        file=file,
+        camera_id=ledger.camera_id,
+        session_id=ledger.session_id,
+        number=number,
+        begin_seconds=first.start_seconds,
+        start=start,
+        clock=clock,
     )

@@ -22,7 +22,6 @@ from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.model import Cause, Gap, Session, SessionState
-from camd.recording import factory
 
 FRAGMENT_SECONDS = 1.0  # the longest that is drawn
 SOURCE = (Cause.FRAMES_DROPPED_BY_SOURCE, Cause.CLOCK_STEP)  # no outage, and within files
@@ -147,7 +146,9 @@ async def recorded(
         behaviours += [world.behaviour(life), *[refuses("[error] No such device")] * life.refused]
     behaviours += [world.steady()] * 50
     with capture_logs() as logs, trio.fail_after(600):
-        async with open_camera_rig(world.steady(), recording=ROTATION) as rig:
+        async with open_camera_rig(
+            world.steady(), recording=ROTATION, wall=wall, queue_bytes=6000
+        ) as rig:
             rig.launcher.behaviours.clear()
             rig.launcher.then(world.behaviour(CaptureRun((5,), False, 0)), *behaviours)
             await rig.camera.start_recording(REQUEST)
@@ -225,8 +226,7 @@ def tell(session: Session) -> str:
 
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """The wall clock may be set, and the queue is full after a few seconds."""
-    monkeypatch.setattr(factory, "DEFAULT_LIMIT_BYTES", 6000)
+    """The wall clock may be set."""
     return jump_clocks(monkeypatch)
 
 

@@ -91,7 +91,7 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
     """Cut at the next key frame, named by the new time, and seamless in it (I3)."""
-    async with open_camera_rig() as rig:
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         with never_sick(rig):
             await trio.sleep_until(12.2)
@@ -118,7 +118,7 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
 
 async def test_a_clock_that_is_nudged_does_not_cut(clock: MockClock, wall: Wall) -> None:
     """Small corrections come all the time and are no steps."""
-    async with open_camera_rig() as rig:
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         for _ in range(8):
             await trio.sleep(1)
@@ -134,7 +134,7 @@ async def test_time_for_a_session_is_not_the_walls(
     """A timed session ends when its time is up, and is cut as often as without the step."""
     recording = RecordingConfig(rotation=timedelta(seconds=5))
     wish = RecordingRequest("ann", duration=timedelta(seconds=20))
-    async with open_camera_rig(recording=recording) as rig:
+    async with open_camera_rig(recording=recording, wall=wall) as rig:
         await rig.camera.start_recording(wish)
         await trio.sleep_until(12.2)
         wall.step(days=step.days, seconds=step.seconds)
@@ -151,7 +151,7 @@ async def test_a_step_while_the_camera_is_absent(
 ) -> None:
     """The outage is as long as it was, and its times are told on the new clock."""
     node = Node()
-    async with open_camera_rig(streams(10.2, status=0), node=node) as rig:
+    async with open_camera_rig(streams(10.2, status=0), node=node, wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(10.1)
         node.there.append(False)
@@ -177,7 +177,7 @@ async def test_a_step_and_a_stop_while_the_camera_rests(
 ) -> None:
     """Whoever stops before a frame comes again reads the outage's true length, too."""
     failing = [refuses("[error] x")] * 4
-    async with open_camera_rig(streams(5.2), *failing) as rig:
+    async with open_camera_rig(streams(5.2), *failing, wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
         wall.step(days=step.days, seconds=step.seconds)
@@ -193,7 +193,7 @@ async def test_a_step_during_a_pause_of_the_disk(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
     """What could not be written is as long as it was; the next file has the new time."""
-    async with open_camera_rig() as rig:
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
         rig.fill(96)
@@ -214,7 +214,7 @@ async def test_a_step_during_a_pause_of_the_disk(
 async def test_a_step_back_into_seconds_that_are_taken(clock: MockClock, wall: Wall) -> None:
     """No file is replaced: the name of a second that comes again gets a number (I5)."""
     recording = RecordingConfig(rotation=timedelta(seconds=5))
-    async with open_camera_rig(recording=recording) as rig:
+    async with open_camera_rig(recording=recording, wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
         before = {path: bytes(file.data) for path, file in rig.disk.files.items()}
@@ -230,7 +230,7 @@ async def test_a_step_back_into_seconds_that_are_taken(clock: MockClock, wall: W
 
 async def test_a_clock_that_goes_to_and_fro(clock: MockClock, wall: Wall) -> None:
     """Each step is an entry; the frames are all there, and the session's length is right."""
-    async with open_camera_rig() as rig:
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         for hours in (5, -2, -9, 6, 24):
             await trio.sleep(3.3)
@@ -245,7 +245,7 @@ async def test_a_clock_that_goes_to_and_fro(clock: MockClock, wall: Wall) -> Non
 
 async def test_a_stop_right_after_a_step(clock: MockClock, wall: Wall, step: timedelta) -> None:
     """The file that was not cut any more has the times it began with, and the right length."""
-    async with open_camera_rig() as rig:
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(4.7)
         wall.step(days=step.days, seconds=step.seconds)
@@ -258,7 +258,7 @@ async def test_a_stop_right_after_a_step(clock: MockClock, wall: Wall, step: tim
 
 async def test_a_step_before_the_first_frame(clock: MockClock, wall: Wall, step: timedelta) -> None:
     """The session begins in the new time, with nothing in its ledger and no past it has not."""
-    async with open_camera_rig() as rig:
+    async with open_camera_rig(wall=wall) as rig:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.camera.start_recording, REQUEST)
             await trio.sleep(0.2)
@@ -273,7 +273,7 @@ async def test_a_step_before_the_first_frame(clock: MockClock, wall: Wall, step:
 
 async def test_a_step_between_two_sessions(clock: MockClock, wall: Wall, step: timedelta) -> None:
     """A camera that films all the time hands its past on in the new time."""
-    async with open_camera_rig(always_on=True) as rig:
+    async with open_camera_rig(always_on=True, wall=wall) as rig:
         await trio.sleep_until(3.2)
         wall.step(days=step.days, seconds=step.seconds)
         session = await rig.camera.start_recording(OTHER_REQUEST)
@@ -290,7 +290,7 @@ async def test_a_step_while_the_daemon_was_down(
 ) -> None:
     """The ledger has the outage as long as it was, and that the clock was set; the session is as
     long as it was, in all."""
-    async with open_camera_rig() as rig:
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
         session = await rig.camera.stop_recording()

@@ -14,6 +14,7 @@ from support.camera_rig import (
     REQUEST,
     MemoryStorage,
     Node,
+    Wall,
     at,
     memory_storage,
     open_camera_rig,
@@ -21,7 +22,7 @@ from support.camera_rig import (
 from support.fake_ffmpeg import Behaviour, FakeFfmpeg, hangs, refuses, skips, streams
 from trio.testing import MockClock
 
-from camd.camera.resume import SessionResumption
+from camd.camera.unfinished import UnfinishedWork
 from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraState, Cause, Session, SessionState
 from camd.storage.segment_file import SegmentFile
@@ -163,12 +164,13 @@ async def test_a_session_that_nothing_continues_says_what_it_lacks(
         await trio.sleep_until(3.2)
         ended = await rig.camera.stop_recording()
     running = attrs.evolve(
-        *(ended,), state=SessionState.RECORDING, reason="", end=None, duration_limit=limit
+        ended, state=SessionState.RECORDING, reason="", end=None, duration_limit=limit
     )
     await trio.sleep_until(100)
     made = memory_storage()
     storage = Remembering(made.folder, made.disk, made.space, left=(running,))
-    await SessionResumption(Config(), storage, Nobody()).resume_sessions()
+    work = UnfinishedWork(config=Config(), storage=storage, cameras=Nobody(), clock=Wall().clock)
+    await work.resume_sessions()
     (gap,) = storage.gaps
     (closed,) = storage.sessions
     assert (gap.cause, gap.exact) == (Cause.DAEMON_DOWN, False)

@@ -12,7 +12,6 @@ from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.model import CameraState, RecordingRequest, Session
-from camd.recording import factory
 
 TEN = RecordingConfig(preroll=timedelta(seconds=10))
 
@@ -140,13 +139,10 @@ async def test_memory_is_given_back(clock: MockClock) -> None:
         assert held(rig) == 0
 
 
-async def test_the_past_is_bounded_in_bytes_and_fits_into_the_queue(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_past_is_bounded_in_bytes_and_fits_into_the_queue(clock: MockClock) -> None:
     """A start never loses of its past what was kept; what was not kept was not promised."""
-    monkeypatch.setattr(factory, "DEFAULT_LIMIT_BYTES", 2000)
     recording = RecordingConfig(preroll=timedelta(seconds=60), preroll_size=15_000)
-    async with open_camera_rig(recording=recording) as rig:
+    async with open_camera_rig(recording=recording, queue_bytes=2000) as rig:
         await trio.sleep_until(60.2)
         assert 10_000 < held(rig) <= 15_000
         session = await rig.camera.start_recording(REQUEST)

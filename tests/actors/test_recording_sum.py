@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.model import Gap
-from camd.recording.rules.ledger import GapLedger
+from camd.recording.rules.ledger import SessionLedger
 
 
 async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) -> None:
@@ -25,7 +25,7 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
         book = rig.camera._session.ledger
         await trio.sleep_until(4.2)
         assert rig.events_told == ["STARTED", "ROTATED"]
-        book.captured(3)
+        book.frames_captured += 3
         with capture_logs() as logs:
             await trio.sleep_until(8.2)
             assert rig.events_told == ["STARTED", "ROTATED", error, "ROTATED", "ROTATED"]
@@ -60,13 +60,13 @@ async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         assert rig.camera._session is not None
-        book, finish = rig.camera._session.ledger, GapLedger.finish
+        book, finish = rig.camera._session.ledger, SessionLedger.finish
 
-        def forgetful(ledger: GapLedger, until: datetime) -> list[Gap]:
-            book.captured(2)
+        def forgetful(ledger: SessionLedger, until: datetime) -> list[Gap]:
+            book.frames_captured += 2
             return finish(ledger, until)
 
-        monkeypatch.setattr(GapLedger, "finish", forgetful)
+        monkeypatch.setattr(SessionLedger, "finish", forgetful)
         with capture_logs() as logs:
             await rig.camera.stop_recording()
         found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]

@@ -17,6 +17,7 @@ from support.fake_disk import roomy_disk
 
 from camd.camera.camera import Camera
 from camd.capture.planner import CapturePlanner
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -139,7 +140,14 @@ async def open_real_camera(
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
             planner = CapturePlanner(camera_config, config, find_program, launch)
-            camera = Camera(camera_config, config, storage, events, planner)
+            camera = Camera(
+                config=camera_config,
+                all=config,
+                storage=storage,
+                events=events,
+                planner=planner,
+                clock=SYSTEM_CLOCK,
+            )
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls
                 yield RealCamera(camera, storage, folder, children, heard)

@@ -18,8 +18,9 @@ from real_camera import REQUEST, check_receipt, open_real_camera, packets
 from structlog.testing import capture_logs
 from support.fake_disk import roomy_disk
 
-from camd.camera.conversions import PendingConversions
+from camd.camera.unfinished import UnfinishedWork
 from camd.cli.folder_commands import recover, verify
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Segment, Session, TestSource
@@ -70,7 +71,18 @@ async def storage_of(folder: Path) -> AsyncIterator[Storage]:
 async def catch_up(storage: Storage) -> None:
     """Make what was not made."""
     config = Config(ffmpeg=FfmpegConfig(path=BUNDLED))
-    await PendingConversions(config, storage, Nobody()).catch_up()
+    work = UnfinishedWork(config=config, storage=storage, cameras=Nobody(), clock=SYSTEM_CLOCK)
+    await work.convert_files()
+
+
+async def to_mkv(
+    storage: Storage, segment: Segment, program: Path, seconds: float = 60.0
+) -> Segment | None:
+    """Convert one file with an FFmpeg, within a time."""
+    ffmpeg = FFmpegBinary(program, (5, 1))
+    return await convert.to_mkv(
+        ffmpeg, storage, segment, clock=SYSTEM_CLOCK, timeout_seconds=seconds
+    )
 
 
 def files(folder: Path) -> list[str]:
@@ -163,11 +175,11 @@ async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> 
         part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
         program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 100")
         async with storage_of(folder) as storage, trio.open_nursery() as nursery:
-            nursery.start_soon(convert.to_mkv, FFmpegBinary(program, (5, 1)), storage, left)
+            nursery.start_soon(to_mkv, storage, left, program)
             while not part.exists():  # noqa: ASYNC110 - another process writes it
                 await trio.sleep(0.01)
             assert storage.converting == {left.filename}
-            assert await convert.to_mkv(FFmpegBinary(program, (5, 1)), storage, left) is None
+            assert await to_mkv(storage, left, program) is None
             nursery.cancel_scope.cancel()
         assert storage.converting == set()
     assert files(folder) == [left.filename]
@@ -175,11 +187,8 @@ async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> 
         os.kill(int(await trio.Path(pids).read_text()), 0)
 
 
-async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_conversion_does_not_hold_up_the_end_of_the_service(tmp_path: Path) -> None:
     """It has a few seconds; whoever waits for the stop gets the MP4, and it is no error."""
-    monkeypatch.setattr(convert, "SHUTDOWN_SECONDS", 0.3)
     folder = tmp_path / "recordings"
     program = script(tmp_path, "exec sleep 100")
     receipts: list[Session] = []
@@ -189,6 +198,8 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
             trio.open_nursery() as nursery,
         ):
             await rig.camera.start_recording(REQUEST)
+            assert rig.camera._session is not None
+            rig.camera._session.conversions.shutdown_seconds = 0.3
             await rig.grow(10)
 
             async def stop() -> None:
@@ -204,14 +215,15 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     assert rig.events_told == ["STARTED", "STOPPED stopped"]
 
 
-async def test_a_conversion_that_hangs_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_conversion_that_hangs_is_given_up(tmp_path: Path) -> None:
     """It ends in its time, which grows with the file; the MP4 stays and the log says why."""
-    monkeypatch.setattr(convert, "TIMEOUT_SECONDS", 0.2)
     folder = tmp_path / "recordings"
-    with trio.fail_after(30), capture_logs() as logs:
-        left = await record(folder, script(tmp_path, "exec sleep 100"))
+    with trio.fail_after(30):
+        left = await record(folder, script(tmp_path, "exit 1"))
+        program = script(tmp_path, "exec sleep 100")
+        async with storage_of(folder) as storage:
+            with capture_logs() as logs:
+                assert await to_mkv(storage, left, program, seconds=0.2) is None
     assert files(folder) == [left.filename]
     (entry,) = [entry for entry in logs if entry["event"] == "mkv_failed"]
     assert "took longer" in entry["error"]

@@ -14,6 +14,7 @@ from support.ffmpeg_media import PROGRAMS
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
 from camd.capture import process
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.model import (
     CameraId,
@@ -68,7 +69,7 @@ async def test_a_child_that_misbehaves_is_replaced(
     with trio.fail_after(40):
         async with (
             open_storage(config.storage, events, roomy_disk()) as storage,
-            open_cameras(config, storage, events) as cameras,
+            open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
         ):
             begun, problem, ended = await _record_through(cameras.find("gate"))
     assert problem == word

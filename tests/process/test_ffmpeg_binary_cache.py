@@ -12,6 +12,7 @@ from support.camera_rig import memory_storage
 
 from camd.camera import cameras as module
 from camd.camera.cameras import Cameras
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.model import Event
@@ -46,7 +47,13 @@ async def test_a_disk_that_hangs_delays_no_cancelled_search(
     monkeypatch.setattr(module, look, hang)
     monkeypatch.setattr(module, "find_ffmpeg", find)
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(Config(), memory_storage(), Fanout[Event](), nursery)
+        cameras = Cameras(
+            config=Config(),
+            storage=memory_storage(),
+            events=Fanout[Event](),
+            nursery=nursery,
+            clock=SYSTEM_CLOCK,
+        )
         if look == "is_still_the_one":
             cameras._memory.program = KnownBinary(PROGRAM, 1, 1)
         nursery.start_soon(cameras.find_program)
