@@ -47,7 +47,7 @@ class LiveConfig:
             self.config = merge(self.config, new)
             space = self.config.storage
             self.storage.space.reconfigure(Thresholds(space.warn_percent, space.block_percent))
-            await self.cameras.reconfigure(self.config.recording)
+            self.cameras.reconfigure(self.config.recording)
             added = [camera for camera in self.config.cameras if camera.id not in known]
             waiting = [camera for camera in added if not await self.binder.add(camera)]
             if waiting:  # a later reload tries again, once nothing records

@@ -85,13 +85,6 @@ class StopRecording:
 
 
 @attrs.frozen
-class Reconfigure:
-    """Use other recording settings, for the running session too."""
-
-    recording: RecordingConfig
-
-
-@attrs.frozen
 class DeviceBound:
     """The camera has this device now, or none."""
 
@@ -123,7 +116,6 @@ CameraMessage = (
     StartRecording
     | StopRecording
     | Resume
-    | Reconfigure
     | DeviceBound
     | Close
     | StartTimedOut
@@ -139,13 +131,13 @@ class Camera:
     """A camera. Its status is an attribute; everything else is asked for."""
 
     config: CameraConfig
-    _all: Config
+    _daemon_config: Config
     _storage: Storage
     _events: Fanout[Event]
     planner: CapturePlanner
     clock: Clock
     _environment: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
-    settings: CameraControls = attrs.field(
+    controls: CameraControls = attrs.field(
         default=attrs.Factory(
             lambda camera: CameraControls(camera.config.id, camera.config.controls), takes_self=True
         )
@@ -170,8 +162,8 @@ class Camera:
         self._offered = Published(self.binding)
         self.sessions = SessionFactory(
             camera_id=self.config.id,
-            config=self._all,
-            recording=self._all.recording,
+            config=self._daemon_config,
+            recording=self._daemon_config.recording,
             storage=self._storage,
             planner=self.planner,
             events=self._events,
@@ -279,12 +271,11 @@ class Camera:
         session: Session = await self._ask(StopRecording())
         return session
 
-    async def reconfigure(self, recording: RecordingConfig) -> None:
-        """Apply rotation and format; a running session goes on untouched."""
-        try:
-            await self._post(Reconfigure(recording))
-        except ActorGoneError:  # it restarts after a crash, with these
-            self.sessions.recording = recording
+    def reconfigure(self, recording: RecordingConfig) -> None:
+        """Use other recording settings: for later sessions, and the rotation for this one too."""
+        self.sessions.recording = recording
+        if self._running is not None:
+            self._running.use_rotation(self.sessions.rotation())
 
     def bind_device(self, binding: DeviceBinding) -> None:
         """Use this device from now on, or wait for one; never waits itself."""
@@ -340,7 +331,7 @@ class Camera:
                     supervisor.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
                 self._publish()
                 nursery.start_soon(self.planner.prepare)
-                if self.config.always_on or self._all.recording.preroll:
+                if self.config.always_on or self._daemon_config.recording.preroll:
                     nursery.start_soon(self._stay_on)
                 while not (self._closing and self._running is None and supervisor.gone):
                     self._handle(await self._mailbox.receive())
@@ -352,7 +343,7 @@ class Camera:
     def _new_supervisor(self, nursery: trio.Nursery) -> CaptureSupervisor:
         return CaptureSupervisor(
             planner=self.planner,
-            ffmpeg=self._all.ffmpeg,
+            ffmpeg=self._daemon_config.ffmpeg,
             tell=self._mailbox.tell,
             hub=self.hub,
             environment=self._environment,
@@ -375,11 +366,7 @@ class Camera:
                 self._stop(ask)
             case Resume(session, arrival):
                 ask.answer(self._resume(session, arrival))
-            case Reconfigure(recording):
-                self.sessions.recording = recording
-                if self._running is not None:
-                    self._running.use_rotation(self.sessions.rotation())
-                ask.answer(None)
+
             case DeviceBound(binding):
                 self._rebind(binding)
             case Close(reason):
@@ -551,7 +538,7 @@ class Camera:
     async def _tune(self) -> None:
         """Set the controls that are asked for; a camera records without them as well."""
         if self.node is not None:
-            why = await self.settings.apply(self.node)
+            why = await self.controls.apply(self.node)
             if why and why != self._untuned:
                 log.warning("controls_not_set", camera=self.camera_id, why=why)
             self._untuned = why

@@ -136,13 +136,13 @@ class Cameras:
         )
         camera = Camera(
             config=config,
-            all=self._config,
+            daemon_config=self._config,
             storage=self._storage,
             events=self._events,
             planner=planner,
             clock=self._clock,
             environment=self._environment,
-            settings=CameraControls(config.id, config.controls, self._controls),
+            controls=CameraControls(config.id, config.controls, self._controls),
         )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
@@ -202,11 +202,11 @@ class Cameras:
             and other.status.state is CameraState.STREAMING
         ]
 
-    async def reconfigure(self, recording: RecordingConfig) -> None:
+    def reconfigure(self, recording: RecordingConfig) -> None:
         """Apply recording settings to every camera, running sessions and later ones included."""
         self._config = attrs.evolve(self._config, recording=recording)
-        for camera in tuple(self):  # others may come and go meanwhile
-            await camera.reconfigure(recording)
+        for camera in self:
+            camera.reconfigure(recording)
 
     async def close(self) -> None:
         """End all cameras at the same time; bounded."""

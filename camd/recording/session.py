@@ -165,6 +165,7 @@ class RecordingSession:
         self.storage.space.release(self.ledger.session_id)
         self._timekeeping.cancel()
         await self._close_ledger()
+
     async def _close_ledger(self) -> None:
         ledger = self.ledger
         if ledger.until is None:

@@ -464,7 +464,7 @@ async def test_other_settings_reach_the_running_session(clock: MockClock) -> Non
         await rig.camera.start_recording(REQUEST)
         await trio.sleep(5.2)
         assert rig.events_told == ["STARTED"]
-        await rig.camera.reconfigure(RecordingConfig(rotation=timedelta(seconds=1)))
+        rig.camera.reconfigure(RecordingConfig(rotation=timedelta(seconds=1)))
         await trio.sleep(5)
         session = await rig.camera.stop_recording()
         rig.check(session)

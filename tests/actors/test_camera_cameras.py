@@ -71,26 +71,22 @@ async def test_cameras_close_at_the_same_time(clock: MockClock) -> None:
 SHORT = RecordingConfig(rotation=timedelta(seconds=60))
 
 
-async def test_recording_settings_reach_cameras_that_come_meanwhile_and_later(
-    clock: MockClock,
-) -> None:
-    """A reload that meets a plugging ends well, and what comes later has the new settings too."""
+async def test_recording_settings_reach_all_cameras_and_later_ones(clock: MockClock) -> None:
+    """A reload applies to cameras that run, and to those that are added after it."""
     async with open_cameras(
         CONFIG, storage=memory_storage(), events=Fanout[Event](), clock=Wall().clock
     ) as cameras:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(cameras.reconfigure, SHORT)
-            await trio.lowlevel.checkpoint()
-            cameras.add(CameraConfig(CameraId("late"), TestSource()))
+        cameras.add(CameraConfig(CameraId("late"), TestSource()))
+        cameras.reconfigure(SHORT)
         later = cameras.add(CameraConfig(CameraId("later"), TestSource()))
         assert [camera.sessions.recording.rotation for camera in cameras] == [SHORT.rotation] * 5
-        assert later._all == attrs.evolve(CONFIG, recording=SHORT)
+        assert later._daemon_config == attrs.evolve(CONFIG, recording=SHORT)
 
 
-async def test_a_camera_that_begins_anew_after_a_bug_hinders_no_reload(
+async def test_a_camera_that_restarts_after_a_bug_does_not_hinder_a_reload(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody answers for it; its next life has the new settings all the same."""
+    """It answers nothing meanwhile, and has the new settings when it runs again."""
     monkeypatch.setattr(Camera, "_handle", lambda self, ask: 1 / 0)
     with capture_logs():
         async with open_cameras(
@@ -100,7 +96,7 @@ async def test_a_camera_that_begins_anew_after_a_bug_hinders_no_reload(
             with pytest.raises(Refusal):
                 await gate.stop_recording()
             await gate.published.wait_until(lambda status: status.state is CameraState.FAULTED)
-            await gate.reconfigure(SHORT)
+            gate.reconfigure(SHORT)
             assert gate.sessions.recording.rotation == SHORT.rotation
 
 

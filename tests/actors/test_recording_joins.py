@@ -83,7 +83,7 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
         rig.camera.hub.preroll.limit_bytes = 3000
         await rig.until(CameraState.STREAMING)
         await trio.sleep(10)
-        await rig.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))
+        rig.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))
         begun = trio.current_time()
         with trio.fail_after(30), pytest.raises(Refusal) as caught:
             await rig.camera.start_recording(REQUEST)

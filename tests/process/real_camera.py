@@ -142,7 +142,7 @@ async def open_real_camera(
             planner = CapturePlanner(camera_config, config, find_program, launch)
             camera = Camera(
                 config=camera_config,
-                all=config,
+                daemon_config=config,
                 storage=storage,
                 events=events,
                 planner=planner,

@@ -335,7 +335,7 @@ async def open_camera_rig(
     planner.looks = ImmediateLookup()
     camera = Camera(
         config=camera_config,
-        all=config,
+        daemon_config=config,
         storage=storage,
         events=events,
         planner=planner,
