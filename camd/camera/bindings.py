@@ -55,7 +55,7 @@ class DeviceBinder:
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def begin(self) -> None:
-        """Load the known cameras, and bind all cameras for the first time.
+        """Load the known cameras, and bind all cameras once.
 
         Waits until all devices have answered, for SETTLE_TIMEOUT_SECONDS at most.
         """
@@ -74,7 +74,7 @@ class DeviceBinder:
     async def add(self, camera: CameraConfig) -> bool:
         """Add a camera that the configuration has now, with any kind of source.
 
-        A camera that had only a number is replaced by it. Returns False, and changes nothing,
+        It replaces a discovered camera that had its device. Returns False, and changes nothing,
         while that one records.
         """
         former = self._cameras.get(camera.id)

@@ -148,7 +148,7 @@ class Camera:
     _supervisor: CaptureSupervisor | None = attrs.field(default=None, init=False)
     _session: RecordingSession | None = attrs.field(default=None, init=False)
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)  # wait for a session's end
-    _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
+    _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # why controls were not set
     _offered: Published[DeviceBinding | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[CameraMessage]] = attrs.field(factory=list, init=False)
@@ -188,20 +188,20 @@ class Camera:
 
     @property
     def device(self) -> str:
-        """What clients see as device: the node it has, else the one it was configured by."""
+        """The device that clients see: the node it has now, else the configured one."""
         source = self.config.source
         path = source.path if isinstance(source, V4l2Source) else None
         return self.config.device or str(self.node or path or self.config.id)
 
     @property
     def name(self) -> str:
-        """What people call it: as configured, else as the camera calls itself."""
+        """The name that people see: the configured one, else that of the device."""
         own = self.binding.name if self.binding is not None else ""
         return self.config.name or own or self.config.id
 
     @property
     def binding(self) -> DeviceBinding | None:
-        """The device that it has; None: not a camera of this machine, or nothing is watched."""
+        """The device that it has; None: no camera of this machine, or devices are not watched."""
         return self.planner.binding
 
     @property
@@ -214,7 +214,7 @@ class Camera:
 
     @property
     def published(self) -> Published[CameraStatus]:
-        """The status as of each change, for those who wait for one."""
+        """The status as of each change, to wait for."""
         return self._published
 
     @property
@@ -288,7 +288,7 @@ class Camera:
             try:
                 await self._post(Close(reason))
             except ActorGoneError:
-                self._closed = True  # it crashed and waits: there is nothing to end
+                self._closed = True  # its actor restarts: there is nothing to end
 
     async def _ask(self, message: CameraMessage) -> Any:
         try:
@@ -381,7 +381,7 @@ class Camera:
                 if self._running is not None and self._running.queue in consumers:
                     self._running.end("source_ended")
             case WarningsChanged():
-                pass  # the status that is published below has them
+                pass  # they are in the status that is published below
             case m.Wanted() if self._closing:
                 pass  # it was sent before the camera was closed
             case event:
@@ -461,7 +461,7 @@ class Camera:
             await self._mailbox.tell(StartTimedOut(session))
 
     def _give_up_start(self, session: RecordingSession) -> None:
-        """Refuse a start that waits for frames, or in the midst of them for a key frame."""
+        """Refuse a start that waits for the first frame, or for a key frame among others."""
         if session.begun.is_set():
             return
         if self.capture.state is not CameraState.STREAMING:
@@ -477,7 +477,7 @@ class Camera:
         self._running.end("stopped")
 
     def _forget(self, session: RecordingSession) -> None:
-        """Let go of a session that is over; those who waited for its end begin another."""
+        """Drop a session that is over; starts that waited for its end begin another."""
         if session is self._session:
             self._session = None
         waiting, self._starts = self._starts, []
@@ -531,12 +531,12 @@ class Camera:
             self._use_device()
 
     def _use_device(self) -> None:
-        """Use the device at once if it is needed, and be prepared if not."""
+        """Use the device at once if it is needed, and probe it in any case."""
         self._go(self.planner.prepare)
         self._step(m.DeviceAppeared())
 
     async def _tune(self) -> None:
-        """Set the controls that are asked for; a camera records without them as well."""
+        """Set the configured controls; a failure is a warning."""
         if self.node is not None:
             why = await self.controls.apply(self.node)
             if why and why != self._untuned:

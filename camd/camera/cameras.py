@@ -43,12 +43,12 @@ log = structlog.get_logger("camd.cameras")
 
 _LINK_LOOKS = 4  # at a time
 _LINK_SECONDS = 2.0
-REMOVED = "camera_removed"  # why a session ended whose camera has another name now
+REMOVED = "camera_removed"  # why a session ended: its camera has another id now
 
 
 @attrs.define(eq=False, kw_only=True)
 class Cameras:
-    """Every camera: the configured ones first, then those that were found, as they came."""
+    """Every camera: first the configured ones, then discovered ones in the order of discovery."""
 
     _config: Config
     _storage: Storage
@@ -107,10 +107,9 @@ class Cameras:
         try:
             return self.find(name)
         except Refusal:
-            below_dev = name.startswith("/dev/") and ".." not in name.split("/")
-            if not below_dev:
+            if not name.startswith("/dev/") or ".." in name.split("/"):
                 raise
-        nodes = {camera.camera_id: node for camera in self if (node := _node(camera))}
+        nodes = {camera.camera_id: camera.node for camera in self if camera.node is not None}
         found = await self._links.ask(partial(_owner_of, name, nodes), None)
         return self.find(found or name)
 
@@ -161,8 +160,8 @@ class Cameras:
                 self._nursery.start_soon(self._controls.forget, camera_id)
 
     async def find_program(self) -> FFmpegBinary:
-        """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
-        async with self._finding:  # who comes meanwhile waits for the same search
+        """Find FFmpeg, once; again while it is missing, and after it was removed."""
+        async with self._finding:  # callers that come meanwhile wait for the same search
             if self._program is None or not await self._is_there(self._program):
                 self._program = await self._recall_program()
             if self._program is None:
@@ -224,20 +223,9 @@ def _bus(camera: Camera | None) -> str | None:
 
 def _names(camera: Camera) -> tuple[str, ...]:
     """Name a camera's device in every way; a node's names belong to whoever has the node now."""
-    binding, source = camera.binding, camera.config.source
-    names = [camera.config.device]
-    if binding is not None and binding.device is not None:
-        names += [str(binding.device.node), *map(str, binding.device.links)]
-    elif binding is None and isinstance(source, V4l2Source):
-        names.append(str(source.path or ""))
-    return tuple(name for name in names if name)
-
-
-def _node(camera: Camera) -> Path | None:
-    binding, source = camera.binding, camera.config.source
-    if binding is not None:
-        return binding.device.node if binding.device is not None else None
-    return source.path if isinstance(source, V4l2Source) else None
+    device = camera.binding.device if camera.binding is not None else None
+    links = device.links if device is not None else ()
+    return tuple(str(name) for name in (camera.config.device, camera.node, *links) if name)
 
 
 def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:

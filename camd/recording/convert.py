@@ -65,7 +65,7 @@ async def to_mkv(
         with storage.leased(name), trio.move_on_after(timeout):
             made = await _made_before(program, storage, segment, source)
             if made is None:
-                await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
+                await storage.on_disk(lambda: part.unlink(missing_ok=True))  # left by a crash
                 made = await _convert(program, storage, segment, source, part)
             made = attrs.evolve(made, modified=clock.now())
             await storage.note_replaced(name, made)
@@ -109,7 +109,7 @@ async def _made_before(
     try:
         same = packets and packets == await _packets(program, path)
     except OSError:
-        return None  # it is no media file, and not camd's
+        return None  # it is not a media file, and not made by camd
     return await storage.on_disk(lambda: _described(segment, path)) if same else None
 
 
@@ -141,20 +141,20 @@ async def _packets(program: FFmpegBinary, path: Path) -> list[str]:
 async def _run(arguments: Sequence[str]) -> bytes:
     """Run a process that cannot outlive the daemon; return the end of what it wrote to stdout.
 
-    Raises OSError with its last words when it fails.
+    Raises OSError with its last message when it fails.
     """
-    output, words = bytearray(), bytearray()
+    output, messages = bytearray(), bytearray()
     async with open_child_process(arguments) as process:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_collect, process, output)
             while some := await process.read_errors():
-                _keep(words, some)
+                _keep(messages, some)
         status = await process.wait()
     if status == -signal.SIGXFSZ:
         raise OSError(errno.EFBIG, "the Matroska file would be larger than a file may be here")
     if status != 0:
-        lines = words.decode("utf-8", "replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        lines = messages.decode("utf-8", "replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "it wrote no message")
         raise OSError(f"{Path(arguments[0]).name} ended with {status}: {last.strip()}")
     return bytes(output)
 
@@ -174,14 +174,14 @@ def _publish(
 ) -> Segment:
     """Make the file durable, hash it, and give it the first name that is free (I5).
 
-    The name of the MP4 need not be: a segment of the same second may have had it before, and
-    have become Matroska since.
+    The name of the MP4 may be taken: another segment of the same second may have had it, and may
+    have been converted since.
     """
     with part.open("rb") as file:
         with suppress(OSError):  # not every file system has modes
             os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode))
         os.fsync(file.fileno())
-    made = _described(segment, part)  # before it has its name: then it is noted at once
+    made = _described(segment, part)  # before it has its name: then it is stored at once
     for name in names:
         with suppress(FileExistsError):
             storage.disk.move(part, storage.folder / name)
@@ -201,14 +201,14 @@ def _described(segment: Segment, path: Path) -> Segment:
     return attrs.evolve(segment, filename=path.name, size_bytes=size, sha256=digest.hexdigest())
 
 
-# --- The conversions of one running session.
+# --- the conversions of a running session
 
 SHUTDOWN_SECONDS = 5.0  # for conversions at the end of the service: they are made again
 
 
 @attrs.define(eq=False, kw_only=True)
 class SessionConversions:
-    """Converts a session's segments beside the recording. `convert` None: they stay as they are."""
+    """Converts a session's sealed segments while it records. `convert` None: they stay MP4."""
 
     reports: SessionReports
     convert: Callable[[Segment], Awaitable[Segment | None]] | None
@@ -226,7 +226,7 @@ class SessionConversions:
             self._changed.set()
 
     def hurry(self) -> None:
-        """The service ends: what takes long is left for the next start."""
+        """The service ends: conversions that take long are left for the next start."""
         self._timeout = self.shutdown_seconds
         for scope in self._running:
             scope.deadline = min(scope.deadline, trio.current_time() + self.shutdown_seconds)

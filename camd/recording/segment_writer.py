@@ -64,7 +64,7 @@ class SegmentWriter:
         return self.file.size_bytes / seconds if seconds > 0 else 0.0
 
     def account(self, state: SegmentState) -> Segment:
-        """Describe it as it is now."""
+        """Describe the segment as it is now."""
         index, track = self.file.index, self.file.index.init.video
         return Segment(
             filename=self.name,
@@ -87,7 +87,7 @@ class SegmentWriter:
         )
 
     async def append(self, storage: Storage, fragment: Fragment, *, sync: bool) -> OSError | None:
-        """Append a fragment and sync; return why the sync failed: the fragment is in all the same.
+        """Append a fragment and sync; return why the sync failed: the fragment is appended anyway.
 
         Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
         the file was removed, moved or cut by another program.
@@ -106,7 +106,7 @@ class SegmentWriter:
         return await storage.on_disk(write)
 
     async def seal(self, storage: Storage) -> OSError | None:
-        """Seal and close the file; return why that failed: it is closed all the same, and plays.
+        """Seal and close the file; return why that failed: it is closed all the same, and playable.
 
         Waits for the disk. On a full one the reserve makes room. Where the file may not
         become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
@@ -165,7 +165,7 @@ class SegmentWriter:
 
         With `harm`, the newest one, out of a file that is not in the folder any more. None when
         that cannot be. The new file is durable before anything is taken off this one:
-        a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
+        a crash in between duplicates frames, and loses none. Waits for the disk. Raises
         OSError; then this file is as it was.
         """
 
@@ -201,7 +201,7 @@ class SegmentWriter:
 
     def _seal(self, space: SpaceMonitor) -> None:
         try:
-            with suppress(OSError):  # a volume that is not there: the seal itself will say
+            with suppress(OSError):  # of a volume that is not there: sealing it fails as well
                 self.file.look()
             self._seal_with(space)
         except OSError as error:
@@ -248,7 +248,7 @@ def _create(
         software=f"camd {__version__}",
     )
     index = SegmentIndex(beginning.init, first, metadata)
-    taken = {segment.filename for segment in ledger.segments}  # also what was taken away
+    taken = {segment.filename for segment in ledger.segments}  # also of removed files
     names = (name for name in candidates(ledger.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
     return SegmentWriter(

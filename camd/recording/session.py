@@ -125,7 +125,7 @@ class RecordingSession:
         self._answer_all()
 
     async def _reserve(self) -> bool:
-        """Reserve space. A session that goes on had some; when there is none now, it waits."""
+        """Reserve space, or refuse the start. A continued session is not refused, but waits."""
         space, session_id, need = self.storage.space, self.ledger.session_id, self._need()
         if self.ledger.first_frame_at is not None:
             space.reserve(session_id, need.bytes)
@@ -150,7 +150,7 @@ class RecordingSession:
             self.reports.tell(RecordingEventKind.STARTED, self.ledger.segments[0].filename)
 
     async def _end_input_when_told(self, attachment: Attachment) -> None:
-        """Once the session is to end, take the frames in flight, but do not wait for ever."""
+        """Once the session is to end, take the frames in flight; wait for them a limited time."""
         await self._end.wait()
         attachment.finish()
         await trio.sleep(DRAIN_SECONDS)
@@ -178,21 +178,21 @@ class RecordingSession:
         self.reports.check_sum()
 
     async def _look_hashes_up(self) -> None:
-        """Complete the account of segments that were recovered: their hashes came later."""
+        """Complete the account of recovered segments, whose hashes were computed later."""
         for segment in self.ledger.segments:
             if segment.sha256 is None and segment.state is SegmentState.SEALED:
                 with suppress(Refusal):
                     self.ledger.replace((await self.storage.recording(segment.filename))[0])
 
     def _final(self) -> Session:
-        """What is stored of the session: one that ended with the daemon is to be continued."""
+        """The account to store: a session that ended with the daemon waits to be continued."""
         session = self.snapshot()
         if self.settings.resumable and session.reason in (SHUTDOWN, INTERRUPTED):
             return attrs.evolve(session, state=SessionState.WAITING, end=None)
         return session
 
     def _need(self) -> SpaceNeed:
-        """The space that the session needs: one that goes on needs it for the rest of its time."""
+        """The space that the session needs for the rest of its time."""
         request, seconds = self.ledger.request, None
         preroll = request.preroll_seconds
         if request.duration is not None:
@@ -253,7 +253,7 @@ class RecordingSession:
         self.queue.put(EndOfInput())
 
     def crashed(self) -> None:
-        """The camera failed: `run` was cancelled, and could not know why."""
+        """End the account after a bug in the camera's actor, which cancelled `run`."""
         ledger = self.ledger
         ledger.ended = ledger.ended or self.clock.now()
         ledger.state, ledger.reason = SessionState.ENDED, INTERNAL_ERROR
@@ -309,7 +309,7 @@ class RecordingSession:
     # --- its time and its health ---
 
     async def _keep_time(self) -> None:
-        """Watch the session's health, report progress, and end it when its time is up."""
+        """Watch the session's health, report progress, and end it when its duration is over."""
         if not self.ledger.segments:
             return
         end, progress_at = self._end_due(), self.clock.monotonic() + self.settings.progress_seconds
@@ -333,7 +333,7 @@ class RecordingSession:
         return ledger.first_frame_at + limit.total_seconds() + preroll
 
     def _look_after_health(self) -> None:
-        """Say "recording" only while bytes become durable (I7)."""
+        """Report the session as healthy only while bytes become durable (I7)."""
         ledger = self.ledger
         health = judge_health(
             written_at=ledger.written_at,
@@ -344,7 +344,7 @@ class RecordingSession:
         )
         ledger.healthy = health.good
         if not health.written and ledger.state is SessionState.RECORDING:
-            disk = self.queue.waiting_bytes > 0  # frames are there, and are not written
+            disk = self.queue.waiting_bytes > 0  # frames wait and are not written
             ledger.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
         if (status := (ledger.state, ledger.healthy)) != self._told_health:
             self._told_health = status
@@ -352,7 +352,7 @@ class RecordingSession:
 
 
 def refusal_for(problem: Problem, camera_id: str) -> Refusal:
-    """Say to the caller of a start why the camera does not deliver."""
+    """Make a refusal of a start from the problem that keeps the camera from delivering."""
     kind = UNSUPPORTED if problem.possible else SOURCE_UNAVAILABLE
     facts = {"possible": list(problem.possible)} if problem.possible else {}
     return Refusal(

@@ -1,7 +1,7 @@
 """Write what one camera delivers into the segments of one session, and count every frame.
 
-The writer drops nothing by itself: what it cannot write goes into the gap ledger (I4), and the
-session is called "recording" only while bytes become durable (I7).
+Frames that it cannot write go into the gap ledger (I4), and the session is reported as recording
+only while bytes become durable (I7).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class SessionWriter:
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _backoff: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
     _finishing: bool = attrs.field(default=False, init=False)
-    done: bool = attrs.field(default=False, init=False)  # everything is sealed and ledgered
+    done: bool = attrs.field(default=False, init=False)  # everything is sealed and accounted for
     refused_by: Cause | None = attrs.field(default=None, init=False)  # before the first frame
 
     async def write_beginning(self) -> None:
@@ -68,7 +68,7 @@ class SessionWriter:
             await self._write_next()
 
     async def write_rest(self) -> None:
-        """Write until the input is over; then seal, and ledger what is missing."""
+        """Write until the input is over; then seal, and enter what is missing into the ledger."""
         while not self._finishing:
             await self._write_next()
         await self.reports.store(self.ledger.settle_drops(capture_over=True))
@@ -135,7 +135,7 @@ class SessionWriter:
     def _began_with(self, captured: CapturedFragment) -> bool:
         """Whether a session without a file begins here, or has lost frames that are counted.
 
-        A session begins with a key frame; what a source sends before that is not part of it.
+        A session begins with a key frame; frames before that are not part of it.
         """
         return captured.fragment.starts_with_sync or self.ledger.frames_captured > 0
 
@@ -155,7 +155,7 @@ class SessionWriter:
                 await self._rotate()
             if self._open is None:
                 if not fragment.frames:
-                    return  # sound before the first picture is not missing anywhere
+                    return  # sound before the first frame is not part of the session
                 if not fragment.starts_with_sync:
                     cause = self.ledger.latest_cause
                     self.ledger.lose_fragment(captured, cause, "waited for the next key frame")
@@ -216,7 +216,7 @@ class SessionWriter:
     async def _append(self, captured: CapturedFragment) -> None:
         """Append to the open segment, and sync when it is due.
 
-        Raises OSError when the fragment is not in the file; a sync that fails is dealt with here.
+        Raises OSError when the fragment is not in the file; a sync that fails is handled here.
         """
         assert self._open is not None
         due = self._sync_due is not None and self.clock.monotonic() >= self._sync_due
@@ -280,7 +280,7 @@ class SessionWriter:
         """Move the newest GOP of a file into the next one, which is open then."""
         before = opened.file.size_bytes
         try:
-            init = opened.file.index.init  # the header of what is in it, not of what comes
+            init = opened.file.index.init  # of what is in the file, not of the next fragment
             moved = await opened.split(
                 storage=self.storage,
                 ledger=self.ledger,
@@ -306,7 +306,7 @@ class SessionWriter:
     # --- durability ---
 
     def _until_sync(self) -> float:
-        """Seconds until what was written must be synced although nothing new has come."""
+        """Seconds until what was written must be synced, even if no item comes."""
         return (
             float("inf")
             if self._sync_due is None
@@ -337,7 +337,7 @@ class SessionWriter:
             self.storage.space.reserve(self.ledger.session_id, need.bytes)
 
     async def _seal(self) -> None:
-        """Seal the open segment, if there is one; a failure leaves it playable, and is an event."""
+        """Seal the open segment, if any; a failure is an event, and leaves a playable file."""
         while self._open is not None:
             opened, self._open, self._sync_due = self._open, None, None
             await self._seal_file(opened)
@@ -383,7 +383,7 @@ class SessionWriter:
         await self._settle_harm(opened, harm)
 
     async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
-        """Account for what is left of a file, and ledger the rest."""
+        """Account for what is left of a file, and enter the rest into the ledger."""
         log.error("file_harmed", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         before = opened.file.size_bytes
@@ -425,7 +425,7 @@ class SessionWriter:
             self.queue.put(EndOfInput())
 
     async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
-        """Seal the file, ledger the fragment, and try again later."""
+        """Seal the file, count the fragment as lost, and try again later."""
         cause = self._backoff.failed(error, self.clock.monotonic())
         log.error("write_failed", session=self.ledger.session_id, error=str(error))
         self.storage.space.suspect(error)

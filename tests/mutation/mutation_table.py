@@ -1607,8 +1607,8 @@ _break(
     "bound: intervals that are made up for",
     "A late frame is not waited for without end.",
     "camd/recording/rules/drops.py",
-    "len(self._before) < LEAST_KNOWN or len(self._waiting) > LONGEST_FORESIGHT",
-    "len(self._before) < LEAST_KNOWN",
+    "len(self._before) < MIN_KNOWN or len(self._waiting) > MAX_LOOK_AHEAD",
+    "len(self._before) < MIN_KNOWN",
     "tests/pure/test_recording_drops.py::test_memory_is_bounded",
 )
 _break(

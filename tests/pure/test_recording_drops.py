@@ -15,17 +15,17 @@ from support.media_streams import EPOCH, TIMESCALE, read
 
 from camd.mp4.fragments import Fragment
 from camd.recording.rules.drops import (
-    FIRST_CALM_SECONDS,
-    FORESIGHT,
-    LEAST_KNOWN,
-    LONGEST_FORESIGHT,
+    FIRST_MERGE_SECONDS,
+    LOOK_AHEAD,
+    MAX_LOOK_AHEAD,
+    MIN_KNOWN,
     WINDOW,
     DropDetector,
     DroppedFrames,
 )
 
 FRAME = 512  # ticks: 30 frames a second
-MANY = WINDOW + FORESIGHT
+MANY = WINDOW + LOOK_AHEAD
 
 
 def stream(ticks: list[int], sizes: Sequence[int] = (10,), guess: int = FRAME) -> list[Fragment]:
@@ -107,7 +107,7 @@ def test_another_rate_is_no_hole(rate: int) -> None:
     ticks = [FRAME] * 100 + [slow] * 100
     assert drops(ticks) == []
     assert drops([*ticks, *calm(10)]) == []
-    (drop,) = drops([*ticks, slow * 4, *[slow] * FORESIGHT])
+    (drop,) = drops([*ticks, slow * 4, *[slow] * LOOK_AHEAD])
     assert drop.frames == 3
 
 
@@ -130,7 +130,7 @@ def test_a_new_cadence_is_soon_normal(pattern: tuple[int, ...]) -> None:
 def test_nothing_is_usual_at_the_beginning() -> None:
     """Muxers stretch a stream's first frame, cameras are slow to start: no holes."""
     assert drops([FRAME * 3] + [FRAME] * 50) == []
-    assert drops([FRAME] * (LEAST_KNOWN - 1) + [FRAME * 9] + [FRAME] * 50) == []
+    assert drops([FRAME] * (MIN_KNOWN - 1) + [FRAME * 9] + [FRAME] * 50) == []
 
 
 def test_the_last_interval_of_all_is_not_judged() -> None:
@@ -160,7 +160,7 @@ def test_holes_close_to_each_other_are_one_entry() -> None:
 def test_an_entry_is_complete_when_it_has_been_calm() -> None:
     """Nobody has to wait for the end of the recording; each entry doubles the calm."""
     finder = DropDetector()
-    ticks = [*calm(3), FRAME * 3, *calm(FIRST_CALM_SECONDS + 1)]
+    ticks = [*calm(3), FRAME * 3, *calm(FIRST_MERGE_SECONDS + 1)]
     assert [drop.frames for drop in watch(finder, stream(ticks))] == [2]
     assert finder.close() == []
     found = drops([*ticks * 40, *calm(30)])
@@ -211,4 +211,4 @@ def test_memory_is_bounded() -> None:
     assert len(finder._before) + len(finder._waiting) <= MANY
     assert len(finder._kept) <= WINDOW
     watch(finder, stream([FRAME] * 100 + [1] * 2000))  # as if a late frame were made up for
-    assert len(finder._waiting) <= LONGEST_FORESIGHT + 1
+    assert len(finder._waiting) <= MAX_LOOK_AHEAD + 1
