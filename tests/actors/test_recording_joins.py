@@ -1,4 +1,4 @@
-"""A stream that is joined between two key frames: the disk is not blamed for what came before."""
+"""Captures that begin between two key frames: no entry blames the disk."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SOUND = [Sample(10, 1024) for _ in range(23)]
 
 
 def joined(*, frames_before: int) -> Behaviour:
-    """Play a child that has sound for two seconds before its first key frame.
+    """Deliver sound for two seconds before the first key frame.
 
-    `frames_before` pictures come shortly before that one.
+    `frames_before` frames come shortly before it.
     """
 
     async def part(child: FakeFfmpeg) -> int:
@@ -56,20 +56,20 @@ async def _record(frames_before: int) -> Session:
 
 
 async def test_sound_before_the_first_picture_is_not_missing(clock: MockClock) -> None:
-    """Nothing is entered into the ledger for a session that has just begun."""
+    """It makes no entry in the ledger of a new session."""
     session = await _record(0)
     assert session.gaps == ()
     assert session.frames_written > 3 * FPS
 
 
 async def test_a_session_begins_with_the_first_key_frame(clock: MockClock) -> None:
-    """Pictures before it are no part of a session that has just begun; no disk is blamed."""
+    """Frames before it are not part of a new session, and make no entry."""
     session = await _record(3)
     assert session.gaps == ()
     assert session.frames_written > 3 * FPS
 
 
-async def test_a_start_inside_a_group_that_never_ends_is_answered(
+async def test_a_start_without_another_key_frame_is_refused(
     clock: MockClock,
 ) -> None:
     """A start behind a key frame that the hub does not hold is refused after its time-out."""
@@ -94,7 +94,7 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
 
 
 async def test_a_start_with_sound_alone_is_refused_by_its_name(clock: MockClock) -> None:
-    """It is waited for three times as long as for silence at the most, and told what is missing."""
+    """It is refused after at most three times the stall time-out, and names the problem."""
 
     async def frozen(child: FakeFfmpeg) -> int:
         child.write(VIDEO_AND_AUDIO)

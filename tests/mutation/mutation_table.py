@@ -34,7 +34,7 @@ HEALTH = "tests/actors/test_recording_health.py"
 CLOCK = "tests/actors/test_recording_clock_steps.py"
 DROPPED = "tests/actors/test_recording_dropped_frames.py"
 SEAMS = "tests/actors/test_recording_seams.py"
-PAST = "tests/actors/test_recording_past.py"
+PREROLL = "tests/actors/test_recording_preroll.py"
 SUM = "tests/actors/test_recording_sum.py"
 ENTRIES = "tests/actors/test_recording_gap_entries.py"
 PIPES = "tests/process/test_runtime_pipe_poller.py"
@@ -221,7 +221,7 @@ _break(
     "camd/recording/segment_writer.py:SegmentWriter.append",
     "self.file.sync()",
     "",
-    f"{DURABILITY}::test_a_recorder_that_is_never_idle_syncs_all_the_same",
+    f"{DURABILITY}::test_a_writer_that_is_never_idle_syncs_as_often",
 )
 _break(
     "recorder: sync never due",
@@ -517,7 +517,7 @@ _break(
     f"{LEDGER}.took",
     "self.frames_captured += frames",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "ledger: entry not kept",
@@ -533,7 +533,7 @@ _break(
     "camd/recording/reports.py:SessionReports.store",
     "await self.storage.note_gaps(gaps)",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "ledger: entry not told",
@@ -549,7 +549,7 @@ _break(
     f"{RECORDER}._seal_file",
     "self.reports.check_sum()",
     "",
-    f"{SUM}::test_frames_that_vanish_are_told_at_the_next_seal",
+    f"{SUM}::test_lost_frames_are_reported_at_the_next_seal",
 )
 _break(
     "ledger: sum not checked at the end",
@@ -557,7 +557,7 @@ _break(
     "camd/recording/session.py:RecordingSession._close_ledger",
     "self.reports.check_sum()",
     "",
-    f"{SUM}::test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end",
+    f"{SUM}::test_lost_frames_after_the_last_seal_are_reported_at_the_end",
 )
 _break(
     "storage_slow",
@@ -661,7 +661,7 @@ _break(
     f"{RECORDER}._settle_harm",
     "self.ledger.latest_cause = Cause.FILE_REMOVED",
     "",
-    f"{HARMS}::test_what_cannot_be_read_back_is_waited_behind",
+    f"{HARMS}::test_a_session_waits_where_frames_cannot_be_read_back",
 )
 _break(
     "ledger: rest of a group",
@@ -685,7 +685,7 @@ _break(
     f"{RECORDER}.cut_short",
     'self.ledger.lose_in_hand(self.clock.now(), "was interrupted")',
     "False",
-    f"{ENTRIES}::test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger",
+    f"{ENTRIES}::test_frames_in_hand_of_an_interrupted_writer_are_in_the_ledger",
 )
 _break(
     "encoder_exit",
@@ -693,7 +693,7 @@ _break(
     f"{RECORDER}._take",
     "self.ledger.capture_ended(item)",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "encoder_exit: nobody told",
@@ -701,7 +701,7 @@ _break(
     "camd/capture/hub.py:StreamHub.end",
     "attachment.consumer.put(ended)",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "outage: no entry",
@@ -709,7 +709,7 @@ _break(
     f"{LEDGER}._settle_outage",
     "[self.enter_outage(start, until, over.cause)]",
     "[]",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "outage: its first cause lost",
@@ -749,7 +749,7 @@ _break(
     "camd/capture/supervisor.py:_capture_ended",
     "Cause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
-    f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
+    f"{ENTRIES}::test_a_device_that_is_gone_is_lost_whatever_ffmpeg_wrote",
 )
 _break(
     "camera_stalled",
@@ -773,7 +773,7 @@ _break(
     "camd/capture/process.py:CaptureProcess._end_when_told",
     "await self.stalled(HUNG)",
     "",
-    f"{HEALTH}::test_a_hung_child_leaves_the_session_waiting",
+    f"{HEALTH}::test_a_process_that_cannot_be_ended_leaves_the_session_waiting",
 )
 _break(
     "daemon_down",
@@ -789,7 +789,7 @@ _break(
     "camd/camera/unfinished.py:UnfinishedWork._close_session",
     "await self._storage.note_gaps(gaps)",
     "",
-    f"{ENTRIES}::test_a_session_that_nothing_continues_says_what_it_lacks",
+    f"{ENTRIES}::test_a_session_that_is_not_continued_has_an_entry_for_the_rest",
 )
 _break(
     "clock_step",
@@ -821,7 +821,7 @@ _break(
     f"{RECORDER}._append",
     "await self.reports.store(dropped)",
     "",
-    f"{DROPPED}::test_a_hole_is_told_when_the_camera_has_calmed_down",
+    f"{DROPPED}::test_drops_are_entered_when_the_intervals_are_regular_again",
 )
 _break(
     "frames_dropped_by_source: at a seal",
@@ -829,7 +829,7 @@ _break(
     f"{RECORDER}._seal_file",
     "await self.reports.store(self.ledger.settle_drops())",
     "",
-    f"{DROPPED}::test_holes_are_entered_at_every_seal_and_at_the_end",
+    f"{DROPPED}::test_drops_are_entered_at_every_seal_and_at_the_end",
 )
 _break(
     "frames_dropped_by_source: of a dead child",
@@ -837,7 +837,7 @@ _break(
     f"{RECORDER}._take",
     "await self.reports.store(self.ledger.settle_drops(capture_over=True))",
     "",
-    f"{ENTRIES}::test_what_a_child_left_out_is_told_when_it_has_died",
+    f"{ENTRIES}::test_drops_of_a_capture_are_entered_at_its_exit",
 )
 _break(
     "frames_dropped_by_source: too slow",

@@ -1,4 +1,4 @@
-"""Matroska files that a daemon could not finish are made by its next life, and nothing is left."""
+"""Unfinished conversions to Matroska are made at the next start, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MATROSKA = RecordingConfig(format="mkv")
 
 
 def script(folder: Path, text: str) -> Path:
-    """Write an FFmpeg that does something else when it is to make Matroska."""
+    """Write an FFmpeg that runs `text` when it is asked for Matroska."""
     path = folder / "ffmpeg"
     path.write_text(f'#!/bin/sh\ncase "$*" in *matroska*) {text};; esac\nexec {BUNDLED} "$@"\n')
     path.chmod(0o755)
@@ -43,7 +43,7 @@ def script(folder: Path, text: str) -> Path:
 
 
 async def record(folder: Path, program: Path = BUNDLED) -> Segment:
-    """Record a short session that is to become Matroska; return its file."""
+    """Record a short session that is to be converted; return its file."""
     async with open_real_camera(
         program, folder, TestSource(160, 90, 25), recording=MATROSKA
     ) as rig:
@@ -53,25 +53,25 @@ async def record(folder: Path, program: Path = BUNDLED) -> Segment:
     return segment
 
 
-class Nobody:
+class NoCameras:
     """No cameras."""
 
     def get(self, camera_id: object) -> None:
-        """Know none."""
+        """Return none."""
 
 
 @asynccontextmanager
 async def storage_of(folder: Path) -> AsyncIterator[Storage]:
-    """Open what is known of a folder, as the next life does."""
+    """Open the storage of a folder, as the next run of the daemon does."""
     config = StorageConfig(recordings_dir=folder, state_dir=folder / ".state")
     async with open_storage(config, Fanout(), roomy_disk()) as storage:
         yield storage
 
 
 async def catch_up(storage: Storage) -> None:
-    """Make what was not made."""
+    """Convert what was left."""
     config = Config(ffmpeg=FfmpegConfig(path=BUNDLED))
-    work = UnfinishedWork(config=config, storage=storage, cameras=Nobody(), clock=SYSTEM_CLOCK)
+    work = UnfinishedWork(config=config, storage=storage, cameras=NoCameras(), clock=SYSTEM_CLOCK)
     await work.convert_files()
 
 
@@ -86,13 +86,13 @@ async def to_mkv(
 
 
 def files(folder: Path) -> list[str]:
-    """List recordings, and what hides among them."""
+    """List the recordings, and the partial files."""
     found = [*folder.iterdir(), *(folder / ".camd").iterdir()]
     return sorted(path.name for path in found if "camera0" in path.name)
 
 
-async def test_what_was_cut_short_is_made_at_the_next_start(tmp_path: Path) -> None:
-    """The promised name is found all the time, parts go, and modes are those of the MP4."""
+async def test_an_interrupted_conversion_is_made_at_the_next_start(tmp_path: Path) -> None:
+    """The announced name is found all the time, partial files are removed, and modes are kept."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -115,8 +115,8 @@ async def test_what_was_cut_short_is_made_at_the_next_start(tmp_path: Path) -> N
     assert found.sha256 == hashlib.sha256(made.read_bytes()[48:]).hexdigest()
 
 
-async def test_a_whole_mkv_that_was_not_noted_is_taken_over(tmp_path: Path) -> None:
-    """Killed between the last name and the index, the daemon makes no second MKV of it."""
+async def test_a_whole_mkv_that_is_not_in_the_index_is_adopted(tmp_path: Path) -> None:
+    """A kill between the rename and the index does not make a second MKV."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -131,8 +131,8 @@ async def test_a_whole_mkv_that_was_not_noted_is_taken_over(tmp_path: Path) -> N
     assert mkv.read_bytes() == ours
 
 
-async def test_an_mp4_that_its_mkv_has_outlived_goes_at_the_next_start(tmp_path: Path) -> None:
-    """Killed right before the removal, the daemon leaves both; a copy of a person's stays."""
+async def test_an_mp4_whose_mkv_is_stored_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    """A kill right before the removal leaves both files; a user's copy of the MP4 stays."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -152,7 +152,7 @@ async def test_an_mp4_that_its_mkv_has_outlived_goes_at_the_next_start(tmp_path:
 async def test_a_conversion_without_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FAT and others have neither links nor modes: the MKV is made all the same."""
+    """FAT and others have neither links nor modes: the MKV is made nevertheless."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
@@ -167,8 +167,8 @@ async def test_a_conversion_without_hard_links(
     assert len(packets(BUNDLED, tmp_path / made.filename)["video"]) == made.frames
 
 
-async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> None:
-    """When the daemon stops in the middle, its child ends, the part goes and the MP4 stays."""
+async def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path) -> None:
+    """When the daemon stops, FFmpeg ends, the partial file is removed, and the MP4 stays."""
     folder, pids = tmp_path / "recordings", tmp_path / "pids"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -187,8 +187,8 @@ async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> 
         os.kill(int(await trio.Path(pids).read_text()), 0)
 
 
-async def test_a_conversion_does_not_hold_up_the_end_of_the_service(tmp_path: Path) -> None:
-    """It has a few seconds; whoever waits for the stop gets the MP4, and it is no error."""
+async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path) -> None:
+    """It has a few seconds; the stop is answered with the MP4, and without an error."""
     folder = tmp_path / "recordings"
     program = script(tmp_path, "exec sleep 100")
     receipts: list[Session] = []
@@ -216,7 +216,7 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(tmp_path: Pa
 
 
 async def test_a_conversion_that_hangs_is_given_up(tmp_path: Path) -> None:
-    """It ends in its time, which grows with the file; the MP4 stays and the log says why."""
+    """It ends after a time-out that grows with the file; the MP4 stays, the log says why."""
     folder = tmp_path / "recordings"
     with trio.fail_after(30):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -232,7 +232,7 @@ async def test_a_conversion_that_hangs_is_given_up(tmp_path: Path) -> None:
 async def test_verify_and_recover_name_what_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A part is no mystery to whoever looks: both say what it is, and recovery removes it."""
+    """Both commands name a partial file, and recovery removes it."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -261,7 +261,7 @@ async def test_verify_and_recover_name_what_is_left(
 
 
 async def test_a_receipt_is_right_after_a_conversion(tmp_path: Path) -> None:
-    """The file that a stop names is the MKV, as it is on the disk."""
+    """The receipt names the MKV, as it is on the disk."""
     with trio.fail_after(60):
         async with open_real_camera(
             BUNDLED, tmp_path, TestSource(160, 90, 25), recording=MATROSKA

@@ -1,4 +1,4 @@
-"""Children that do what children must not: each is ended in bounded time, sessions go on."""
+"""FFmpeg processes that hang or fork: each is ended in bounded time, and sessions go on."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def _open_files() -> dict[str, str]:
         ("floods", "unknown", Cause.ENCODER_EXIT),
     ],
 )
-async def test_a_child_that_misbehaves_is_replaced(
+async def test_a_process_that_misbehaves_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, word: str, cause: Cause
 ) -> None:
-    """Never two children, no zombie and no descriptor left, and the same session goes on."""
+    """Never two processes, no zombie and no open file is left, and the same session goes on."""
     monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(process, "END_TIMEOUT_SECONDS", 0.5)
     program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
@@ -86,12 +86,12 @@ async def test_a_child_that_misbehaves_is_replaced(
 
 
 def _exists(pid: str) -> bool:
-    """Say whether there is such a process, a zombie included."""
+    """Whether there is such a process, a zombie included."""
     return Path(f"/proc/{pid}").exists()
 
 
 async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
-    """Record until the second child delivers; return what was begun, the trouble, what ended."""
+    """Record until the second process delivers; return first answer, problem and receipt."""
     begun = await camera.start_recording(RecordingRequest("tester"))
     status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
     assert status.problem is not None

@@ -29,7 +29,7 @@ FRAME = 0.1
 
 
 def seconds(count: float) -> timedelta:
-    """Say it shorter."""
+    """Make a timedelta."""
     return timedelta(seconds=count)
 
 
@@ -96,7 +96,7 @@ def loss(start: float, end: float, frames: int, cause: Cause = Cause.STORAGE_FUL
 def test_rotation_is_due_by_time_or_size(
     at: float, number: int, size: int, more: int, due: bool
 ) -> None:
-    """A cut comes when the time is over, and before a fragment that would make the file too big."""
+    """A file ends when its time is over, and before a fragment that would make it too large."""
     rotation = Rotation(10.0, 1000, stagger_seconds=2.0)
     asked = rotation.due(
         number=number, seconds=at, size_bytes=size, next_bytes=more, frame_seconds=FRAME
@@ -158,7 +158,7 @@ def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, Cause]]) -
     assert all(gap.duration_seconds >= 0 for gap in session.gaps)
 
 
-def test_an_error_in_the_sum_is_said_once() -> None:
+def test_an_error_in_the_sum_is_returned_once() -> None:
     """Until the end, frames in hand and losses without an entry are no error."""
     account = new_ledger()
     account.took(7)
@@ -180,7 +180,7 @@ def test_an_error_in_the_sum_is_said_once() -> None:
 
 
 def test_missed_frames_are_estimated_from_the_newest_rate() -> None:
-    """Nobody counted what never came: the number is marked as an estimate."""
+    """Frames that never arrived cannot be counted: their number is marked as an estimate."""
     account = new_ledger()
     account.took(50)
     write(account, segment(frames=50), 50, 105.0)
@@ -191,21 +191,21 @@ def test_missed_frames_are_estimated_from_the_newest_rate() -> None:
 
 
 def test_a_gap_never_ends_before_it_begins() -> None:
-    """A clock that was set back makes a gap of no length, not a negative one."""
+    """A clock that was set back makes a gap of length zero, not a negative one."""
     account = new_ledger()
     gap = account.enter_outage(EPOCH + seconds(5), EPOCH, Cause.CAMERA_LOST)
     assert (gap.start, gap.end, gap.duration_seconds, gap.frames) == (gap.end, gap.start, 0, 0)
 
 
 def test_losses_one_after_another_are_one_entry() -> None:
-    """The first one's cause is why the second one happened."""
+    """The first one's cause is the cause of both."""
     both = loss(0, 1, 10).and_then(loss(1, 3, 20, Cause.STORAGE_ERROR))
     assert both == loss(0, 3, 30)
     assert loss(1, 3, 5).and_then(loss(0, 2, 5)).end == EPOCH + seconds(3)
 
 
 def test_a_session_begins_with_its_first_frame() -> None:
-    """Frames from before the request are pre-roll, and the time that passed counts from them."""
+    """Frames from before the request are pre-roll, and the session's time counts from them."""
     account = new_ledger()
     account.took(10)
     write(account, segment(frames=10, start=-0.8), 10, 100.0)
@@ -255,7 +255,7 @@ def test_states_follow_what_happens() -> None:
 
 
 def test_durable_is_what_was_written_before_the_last_sync() -> None:
-    """The next frame makes it untrue again."""
+    """The next frame makes the session not durable again."""
     account = new_ledger()
     write(account, segment(), 5, 100.0)
     assert not account.snapshot(100.0).durable
@@ -266,7 +266,7 @@ def test_durable_is_what_was_written_before_the_last_sync() -> None:
 
 
 def test_a_snapshot_is_everything_and_stays_as_it_is() -> None:
-    """What somebody was shown does not change under them."""
+    """Later changes of the ledger do not change it."""
     account = new_ledger()
     account.took(10)
     write(account, segment(), 5, 100.0)
@@ -283,7 +283,7 @@ def test_a_snapshot_is_everything_and_stays_as_it_is() -> None:
     assert after.current == segment(1, 7, 1.0)
 
 
-def test_the_time_of_an_ended_session_stands_still() -> None:
+def test_the_length_of_an_ended_session_is_fixed() -> None:
     """Its length is from its first frame to its last."""
     account = new_ledger()
     write(account, segment(frames=50), 50, 105.0)
@@ -292,7 +292,7 @@ def test_the_time_of_an_ended_session_stands_still() -> None:
 
 
 def test_the_account_ends_behind_the_newest_segment_or_entry() -> None:
-    """Nothing: where the session began; then whatever ends last of what came last."""
+    """Without either: where the session began."""
     account = new_ledger()
     assert accounted_until(account.snapshot(0.0)) == EPOCH
     account.replace(segment(0, frames=20))
@@ -307,7 +307,7 @@ def test_the_account_ends_behind_the_newest_segment_or_entry() -> None:
 
 
 def continued(session: Session, moment: BootMoment) -> SessionLedger:
-    """Continue a session whose newest file does not tell when it arrived."""
+    """Continue a session whose newest file has no arrival time."""
     return SessionLedger.resumed(
         session, moment=moment, point=ResumePoint.of(session, moment, None)
     )
@@ -336,7 +336,7 @@ def left(limit: float | None = None, stepped: float = 0.0) -> Session:
 def test_time_goes_by_the_monotonic_clock_of_a_boot(
     wall: float, monotonic: float, boot: str, elapsed: float
 ) -> None:
-    """Whether a session's time is over is not decided by a clock that somebody can set."""
+    """Steps of the wall clock do not change when a session's time is over."""
     moment = BootMoment(EPOCH + seconds(wall), monotonic, boot)
     assert moment.since_start_of(left()) == elapsed
     assert moment.planned_end_of(left()) is None
@@ -348,21 +348,21 @@ def test_time_goes_by_the_monotonic_clock_of_a_boot(
 
 
 def test_a_clock_that_was_set_before_the_boot_does_not_age_a_session() -> None:
-    """What the clock was set by while the session ran comes off its age by the wall clock."""
+    """Steps of the wall clock during the session are subtracted from its age by the wall clock."""
     moment = BootMoment(EPOCH + seconds(3660), 7.0, "b2")
     assert moment.since_start_of(left(stepped=3600.0)) == 60.0
 
 
 def test_a_pre_roll_is_not_taken_off_a_duration() -> None:
-    """A timed session that goes on in another life is as long as was asked for when it began."""
+    """A timed session that another run continues has the duration that was asked for."""
     begun = attrs.evolve(left(100.0), preroll_seconds=8.0)
     moment = BootMoment(EPOCH + seconds(60), 1060.0, "b1")
     assert moment.planned_end_of(begun) == moment.wall + seconds(100 + 8 - 60)
     assert continued(begun, moment).snapshot(1060.0).preroll_seconds == 8.0
 
 
-def test_what_a_session_lacks_that_nothing_continues() -> None:
-    """Up to when it was wanted; where nobody knows, at most what could be lost."""
+def test_the_rest_of_a_session_that_is_not_continued() -> None:
+    """Until footage was wanted; where that is not known, at most what could be lost."""
     opened = continued(left(), BootMoment(EPOCH + seconds(99), 7.0, "b2"))
     end = accounted_until(left())
     assert end == EPOCH + seconds(10)

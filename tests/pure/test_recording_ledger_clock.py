@@ -1,4 +1,4 @@
-"""Open losses and the end of footage, when the clock that tells them is set."""
+"""Losses and outages without an entry, when the wall clock is set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 
 def seconds(count: float) -> timedelta:
-    """Say it shorter."""
+    """Make a timedelta."""
     return timedelta(seconds=count)
 
 
@@ -33,7 +33,7 @@ def written() -> SessionLedger:
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 def test_an_outage_keeps_its_length(step: timedelta) -> None:
-    """What began before the clock was set began by as much earlier or later on the new clock."""
+    """The start of an outage is shifted by the step."""
     ledger = written()
     ledger.capture_ended(CaptureEnded(Cause.CAMERA_LOST, "gone"))
     ledger.clock_stepped(step, EPOCH + seconds(3) + step)
@@ -58,7 +58,7 @@ def test_a_loss_keeps_its_length(step: timedelta) -> None:
 
 
 def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
-    """What it holds is written by the old time; where footage goes on is told in the new one."""
+    """Its own times are by the old clock; where footage goes on is by the new one."""
     ledger = written()
     ledger.clock_stepped(HOUR, EPOCH + HOUR)
     assert ledger.clock_was_set
@@ -72,8 +72,8 @@ def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
     assert ledger.stepped_seconds == HOUR.total_seconds()
 
 
-def test_what_another_life_wrote_has_times_of_another_clock() -> None:
-    """A machine that boots with an old clock corrects it: the time it was down is not the step."""
+def test_files_of_an_earlier_run_have_times_of_another_clock() -> None:
+    """A boot with an old clock that is corrected later: the outage is not counted as the step."""
     moment, point = BootMoment(EPOCH, 7.0, "b2"), ResumePoint(EPOCH + seconds(0.5))
     ledger = SessionLedger.resumed(written().snapshot(100.5), moment=moment, point=point)
     ledger.clock_stepped(HOUR, EPOCH + HOUR)
