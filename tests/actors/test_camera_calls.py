@@ -66,7 +66,7 @@ async def test_start_is_answered_when_frames_are_on_disk(clock: MockClock) -> No
     async with open_camera_rig() as rig:
         rig.storage.seconds = 0.25
         session = await rig.camera.start_recording(REQUEST)
-        assert trio.current_time() == 0.75  # half a second of film, one visit to the disk
+        assert trio.current_time() == 0.75  # half a second of pictures, and one call to the disk
         assert session.state is SessionState.RECORDING
         assert (session.owner, session.frames_written, session.healthy) == ("ann", 5, True)
         (segment,) = session.segments

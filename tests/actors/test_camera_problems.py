@@ -23,6 +23,7 @@ from support.camera_rig import (
 from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, says, streams
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from camd.capture.consumer import CapturedFragment
 from camd.capture.rules import state
 from camd.config.schema import RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
@@ -47,7 +48,7 @@ def session_of(rig: CameraRig) -> Session:
     return session
 
 
-# --- FFmpeg -----------------------------------------------------------------------------
+# --- FFmpeg -------------------------------------------------------------------------------
 
 
 async def test_a_session_outlives_its_capture(clock: MockClock) -> None:
@@ -216,33 +217,25 @@ async def test_a_continued_session_reserves_the_rest_of_its_time(
         assert 9 * rate < promised < 11 * rate
 
 
-async def test_an_outage_is_in_the_ledger_before_the_file_behind_it(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_outage_is_in_the_ledger_before_the_file_behind_it(clock: MockClock) -> None:
     """I4: a kill between the two finds the entry alone, but never the file alone."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
         session = await rig.camera.stop_recording()
         await trio.sleep_until(9.0)
-        seen: list[tuple[str, int, int]] = []
-        create, note = type(rig.disk).create, type(rig.storage).note_gaps
+        seen: list[tuple[int, int]] = []  # files and entries, whenever a file is created
 
-        def watched_create(disk: Any, path: Any) -> Any:
-            seen.append(("file", len(disk.files), len(rig.storage.gaps)))
-            return create(disk, path)
+        def watch(what: str) -> None:
+            if what == "create":
+                seen.append((len(rig.disk.files), len(rig.storage.gaps)))
 
-        async def watched_note(storage: Any, gaps: Any) -> None:
-            seen.append(("gaps", len(rig.disk.files), len(storage.gaps)))
-            await note(storage, gaps)
-
-        monkeypatch.setattr(type(rig.disk), "create", watched_create)
-        monkeypatch.setattr(type(rig.storage), "note_gaps", watched_note)
+        rig.disk.watch = watch
         left = attrs.evolve(session, state=SessionState.WAITING, end=None)
         assert await rig.camera.resume(left)
         await trio.sleep_until(12.2)
         session = await rig.camera.stop_recording()
-        assert seen == [("gaps", 1, 0), ("file", 1, 1)]
+        assert seen == [(1, 1)]
         assert [gap.cause for gap in session.gaps] == [Cause.DAEMON_DOWN]
 
 
@@ -455,16 +448,31 @@ async def test_a_disk_that_never_syncs_is_not_healthy(clock: MockClock) -> None:
 # --- bugs ---------------------------------------------------------------------------------
 
 
-async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@attrs.define(eq=False)
+class FaultyConsumer:
+    """A consumer with a bug: it raises an exception when a fragment comes."""
+
+    works: bool = False
+    grace_seconds: float = 0.0
+
+    def put(self, item: object) -> None:
+        """Raise, unless it works for now."""
+        if isinstance(item, CapturedFragment) and not self.works:
+            raise ZeroDivisionError("a bug")
+
+
+async def test_a_bug_ends_the_session_and_the_camera_starts_anew(clock: MockClock) -> None:
     """The caller is answered, the file is sealed, and after a second the camera works again."""
-    async with open_camera_rig() as rig, open_camera_rig() as other:
+    faulty = FaultyConsumer(works=True)
+    async with (
+        open_camera_rig() as rig,
+        rig.camera.hub.attach(faulty, needs_capture=False),
+        open_camera_rig() as other,
+    ):
         await other.camera.start_recording(OTHER_REQUEST)
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
-        feed = rig.camera.hub
-        monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
+        faulty.works = False
         with capture_logs() as logs:
             await rig.until(CameraState.FAULTED)
         assert "actor_crashed" in {entry["event"] for entry in logs}
@@ -494,7 +502,7 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
                 await ask()
             assert refused.value.kind is RECORDING_FAILED
             assert refused.value.data["cause"] == "restarting"
-        assert trio.current_time() == 3.5  # nobody waits for the next life
+        assert trio.current_time() == 3.5  # the calls do not wait for the restart
 
         await rig.camera.published.wait_until(lambda s: s.state is not CameraState.FAULTED)
         session = await rig.camera.start_recording(REQUEST)
@@ -505,11 +513,13 @@ async def test_a_bug_ends_the_session_and_the_camera_starts_anew(
 
 
 async def test_a_camera_that_is_closed_before_its_restart_does_not_restart(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    clock: MockClock,
 ) -> None:
     """Closing returns at once, and later calls are refused because the service stops."""
-    async with open_camera_rig() as rig:
-        monkeypatch.setattr(type(rig.camera), "_handle", lambda self, ask: 1 / 0)
+    async with (
+        open_camera_rig() as rig,
+        rig.camera.hub.attach(FaultyConsumer(), needs_capture=False),
+    ):
         with capture_logs():
             with pytest.raises(Refusal):
                 await rig.camera.start_recording(REQUEST)
@@ -525,20 +535,12 @@ async def test_a_camera_that_is_closed_before_its_restart_does_not_restart(
         assert rig.camera.status.state is CameraState.FAULTED
 
 
-def _raise_in(culprit: object, original: Any) -> Any:
-    def measure(self: object, fragment: object) -> None:
-        if self is culprit:
-            raise ZeroDivisionError("a bug")
-        original(self, fragment)
-
-    return measure
-
-
-async def test_calls_that_wait_are_refused_after_a_bug(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_calls_that_wait_are_refused_after_a_bug(clock: MockClock) -> None:
     """A start and a stop that wait are refused, and may be tried again."""
-    async with open_camera_rig(hangs()) as rig:
+    async with (
+        open_camera_rig(hangs()) as rig,
+        rig.camera.hub.attach(FaultyConsumer(), needs_capture=False),
+    ):
         heard: list[Refusal] = []
 
         async def hear(call: Any) -> None:
@@ -551,8 +553,6 @@ async def test_calls_that_wait_are_refused_after_a_bug(
                 nursery.start_soon(hear, rig.camera.start_recording(REQUEST))
                 await rig.until(CameraState.STARTING)
                 await wait_all_tasks_blocked()
-                feed = rig.camera.hub
-                monkeypatch.setattr(type(feed), "_measure", _raise_in(feed, type(feed)._measure))
                 rig.launcher.children[0].write(rig.launcher.children[0].stream.next(5))
         assert [(each.kind.code, each.data["cause"]) for each in heard] == [(-1003, "restarting")]
         assert heard[0].data["retryable"] is True

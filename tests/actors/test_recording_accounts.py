@@ -34,7 +34,7 @@ class CaptureScript:
 
     steps: tuple[int, ...]
     hangs: bool
-    refused: int  # tries of the next child that fail
+    refused: int  # failed tries of the next process
 
 
 @attrs.frozen

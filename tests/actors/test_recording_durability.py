@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import trio
 from support.camera_rig import REQUEST, CameraRig, open_camera_rig
-from support.fake_disk import MemoryDisk, MemoryFile
+from support.fake_disk import MemoryFile
 from support.fake_ffmpeg import hangs
 from support.media_streams import FPS, frames_in
 from trio.testing import MockClock
@@ -72,19 +71,17 @@ async def test_a_start_is_answered_by_what_is_durable(clock: MockClock) -> None:
         assert rig.disk.steps == ["create", "append", "sync", "sync_directory"]
 
 
-async def test_a_file_is_durable_before_the_next_one_begins(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_is_durable_before_the_next_one_begins(clock: MockClock) -> None:
     """I2, I8: the moment a file is created, all others are sealed and synced, bit for bit."""
-    recording, begin = RecordingConfig(rotation=timedelta(seconds=2)), MemoryDisk.create
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
     unsynced: list[MemoryFile] = []
-
-    def create(disk: MemoryDisk, path: Path) -> MemoryFile:
-        unsynced.extend(file for file in disk.files.values() if file.durable != bytes(file.data))
-        return begin(disk, path)
-
-    monkeypatch.setattr(MemoryDisk, "create", create)
     async with open_camera_rig(durability="30s", recording=recording) as rig:
+
+        def watch(what: str) -> None:
+            files = rig.disk.files.values() if what == "create" else ()
+            unsynced.extend(file for file in files if file.durable != bytes(file.data))
+
+        rig.disk.watch = watch
         await rig.camera.start_recording(REQUEST)
         await trio.sleep(20)
         assert len(rig.disk.files) > 5

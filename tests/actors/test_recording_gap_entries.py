@@ -25,7 +25,6 @@ from trio.testing import MockClock
 from camd.camera.unfinished import UnfinishedWork
 from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraState, Cause, Session, SessionState
-from camd.storage.segment_file import SegmentFile
 
 
 @pytest.mark.parametrize(
@@ -101,20 +100,17 @@ async def test_a_leap_that_no_file_can_hold_costs_no_frame(clock: MockClock) -> 
         assert session.frames_captured == session.frames_written == 60
 
 
-async def test_frames_in_hand_of_an_interrupted_writer_are_in_the_ledger(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_frames_in_hand_of_an_interrupted_writer_are_in_the_ledger(clock: MockClock) -> None:
     """After a bug in the middle of a write, the fragment is in the ledger."""
-    append, bugs = SegmentFile.append, [RuntimeError("a bug")]
+    bugs = [RuntimeError("a bug")]
 
-    def buggy(segment, fragments):  # type: ignore[no-untyped-def]
-        if trio.current_time() > 3.2 and bugs:
+    def watch(what: str) -> None:
+        if what == "append" and trio.current_time() > 3.2 and bugs:
             raise bugs.pop()
-        append(segment, fragments)
 
-    monkeypatch.setattr(SegmentFile, "append", buggy)
     with capture_logs() as logs:
         async with open_camera_rig() as rig:
+            rig.disk.watch = watch
             await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(3.9)
         assert "actor_crashed" in {entry["event"] for entry in logs}

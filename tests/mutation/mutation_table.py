@@ -34,7 +34,6 @@ HEALTH = "tests/actors/test_recording_health.py"
 CLOCK = "tests/actors/test_recording_clock_steps.py"
 DROPPED = "tests/actors/test_recording_dropped_frames.py"
 SEAMS = "tests/actors/test_recording_seams.py"
-PREROLL = "tests/actors/test_recording_preroll.py"
 SUM = "tests/actors/test_recording_sum.py"
 ENTRIES = "tests/actors/test_recording_gap_entries.py"
 PIPES = "tests/process/test_runtime_pipe_poller.py"
@@ -188,7 +187,7 @@ _break(
     "camd/recording/segment_writer.py:SegmentWriter.split",
     "moved.file.sync()",
     "",
-    f"{LIMITS}::test_pictures_are_durable_where_they_go_before_they_are_taken_off",
+    f"{LIMITS}::test_frames_that_move_are_durable_before_they_are_removed",
 )
 _break(
     "segment: header before moov",

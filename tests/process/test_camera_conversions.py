@@ -206,7 +206,7 @@ async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path
                 receipts.append(await rig.camera.stop_recording())
 
             nursery.start_soon(stop)
-            while not rig.storage.converting:  # noqa: ASYNC110 - nobody publishes it
+            while not rig.storage.converting:  # noqa: ASYNC110 - it is not published
                 await trio.sleep(0.01)
             await rig.camera.close()
     (segment,) = receipts[0].segments

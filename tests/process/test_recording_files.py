@@ -133,7 +133,7 @@ async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> 
     assert len(rig.children) == 1
 
 
-# --- dropped frames --------------------------------------------------------------------------------
+# --- dropped frames -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codec", ["auto", "mjpeg"])
@@ -183,7 +183,7 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
     assert session.gaps == ()
 
 
-# --- FFmpeg exits or hangs --------------------------------------------------------------------
+# --- FFmpeg exits or hangs ----------------------------------------------------------------
 
 
 async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:

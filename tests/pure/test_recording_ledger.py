@@ -326,7 +326,7 @@ def left(limit: float | None = None, stepped: float = 0.0) -> Session:
     ("wall", "monotonic", "boot", "elapsed"),
     [
         (60, 1060, "b1", 60),
-        (60 + 86_400, 1060, "b1", 60),  # the clock was set, nobody waited longer for that
+        (60 + 86_400, 1060, "b1", 60),  # the clock was set: the elapsed time is the same
         (-86_400, 1060, "b1", 60),
         (60, 7, "b2", 60),  # another boot: the wall clock is all there is
         (-5, 7, "b2", 0),
