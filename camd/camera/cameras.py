@@ -13,8 +13,9 @@ import structlog
 import trio
 
 from camd.camera.camera import Camera
+from camd.camera.ffmpeg_finder import FFmpegFinder
 from camd.capture.controls import CameraControls, ControlStore, load_controls
-from camd.capture.planner import CapturePlanner
+from camd.capture.planner import CapturePlanner, ProgramFinder
 from camd.capture.source_cache import SOURCES_FILE, TIMEOUT_SECONDS, SourceCache
 from camd.capture.supervisor import CaptureEnvironment
 from camd.clock import Clock
@@ -23,7 +24,6 @@ from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
 from camd.devices.query import find_converters
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg, is_still_the_one, look_at_program
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.model import (
     CameraChanged,
@@ -55,6 +55,7 @@ class Cameras:
     _events: Fanout[Event]
     _nursery: trio.Nursery
     _clock: Clock
+    find_program: ProgramFinder
     _controls: ControlStore = attrs.field(factory=ControlStore)
     _monitor: DeviceMonitor | None = None
     _pipes: PipePoller | None = None
@@ -68,9 +69,6 @@ class Cameras:
         ),
         init=False,
     )
-    _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _program: FFmpegBinary | None = attrs.field(default=None, init=False)
-    _looks: PathLookup = attrs.field(factory=PathLookup, init=False)
     _links: PathLookup = attrs.field(
         factory=partial(PathLookup, _LINK_LOOKS, _LINK_SECONDS), init=False
     )
@@ -159,36 +157,6 @@ class Cameras:
             if for_good:
                 self._nursery.start_soon(self._controls.forget, camera_id)
 
-    async def find_program(self) -> FFmpegBinary:
-        """Find FFmpeg, once; again while it is missing, and after it was removed."""
-        async with self._finding:  # callers that come meanwhile wait for the same search
-            if self._program is None or not await self._is_there(self._program):
-                self._program = await self._recall_program()
-            if self._program is None:
-                self._program = await find_ffmpeg(self._config.ffmpeg.path)
-                look = partial(look_at_program, self._program)
-                self._memory.learn_program(await self._looks.ask(look, otherwise=None))
-                log.info(
-                    "ffmpeg_found",
-                    version=".".join(map(str, self._program.version)),
-                    bundled=self._program.bundled,
-                )
-            return self._program
-
-    async def _is_there(self, program: FFmpegBinary) -> bool:
-        """Whether the program still exists; on a disk that hangs, assume that it does."""
-        return await self._looks.ask(program.path.exists, otherwise=True)
-
-    async def _recall_program(self) -> FFmpegBinary | None:
-        """Return the FFmpeg of the daemon's last run, if it is still the same file."""
-        seen, self._memory.program = self._memory.program, None
-        if seen is None:
-            return None
-        look = partial(is_still_the_one, seen, self._config.ffmpeg.path)
-        same = await self._looks.ask(look, otherwise=False)
-        self._memory.program = seen if same else None
-        return seen.program if same else None
-
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
         """Name the other cameras that stream over the same USB bus."""
         bus = _bus(self.get(camera_id))
@@ -265,6 +233,7 @@ async def open_cameras(
             events=events,
             nursery=nursery,
             clock=clock,
+            find_program=FFmpegFinder(path=config.ffmpeg.path, memory=memory).find,
             controls=controls,
             monitor=monitor,
             pipes=pipes,

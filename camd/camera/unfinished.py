@@ -14,7 +14,7 @@ from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.config.schema import Config
 from camd.errors import Refusal
-from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError, find_ffmpeg
+from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.model import Cause, Segment, Session, SessionState
 from camd.recording.convert import remove_superseded, to_mkv
 from camd.recording.rules.ledger import SessionLedger
@@ -125,7 +125,7 @@ class UnfinishedWork:
         if not waiting and not superseded:
             return
         try:
-            program = await find_ffmpeg(self._config.ffmpeg.path)
+            program = await self._cameras.find_program()
         except FfmpegMissingError as error:
             remux_log.error("mkv_failed", files=len(waiting), error=str(error))
             return

@@ -21,8 +21,8 @@ from support.fake_disk import roomy_disk
 from camd.camera.unfinished import UnfinishedWork
 from camd.cli.folder_commands import recover, verify
 from camd.clock import SYSTEM_CLOCK
-from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
-from camd.ffmpeg.binary import FFmpegBinary
+from camd.config.schema import Config, RecordingConfig, StorageConfig
+from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
 from camd.model import Segment, Session, TestSource
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
@@ -54,10 +54,14 @@ async def record(folder: Path, program: Path = BUNDLED) -> Segment:
 
 
 class NoCameras:
-    """No cameras."""
+    """No cameras, and the bundled FFmpeg."""
 
     def get(self, camera_id: object) -> None:
         """Return none."""
+
+    async def find_program(self) -> FFmpegBinary:
+        """Find the bundled FFmpeg."""
+        return await find_ffmpeg(BUNDLED)
 
 
 @asynccontextmanager
@@ -70,8 +74,7 @@ async def storage_of(folder: Path) -> AsyncIterator[Storage]:
 
 async def catch_up(storage: Storage) -> None:
     """Convert what was left."""
-    config = Config(ffmpeg=FfmpegConfig(path=BUNDLED))
-    work = UnfinishedWork(config=config, storage=storage, cameras=NoCameras(), clock=SYSTEM_CLOCK)
+    work = UnfinishedWork(config=Config(), storage=storage, cameras=NoCameras(), clock=SYSTEM_CLOCK)
     await work.convert_files()
 
 

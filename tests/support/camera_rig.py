@@ -407,7 +407,7 @@ class FakeFfmpegCameras(Cameras):
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
-        camera.planner.launch, camera.planner.find_program = self.launcher.launch, find_program
+        camera.planner.launch = self.launcher.launch
         camera.planner.abilities = UntriedEncoders()
         return camera
 
@@ -452,7 +452,12 @@ async def open_cameras_rig(
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             cameras = FakeFfmpegCameras(
-                config=config, storage=storage, events=events, nursery=nursery, clock=Wall().clock
+                config=config,
+                storage=storage,
+                events=events,
+                nursery=nursery,
+                clock=Wall().clock,
+                find_program=find_program,
             )
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
