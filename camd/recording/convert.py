@@ -59,18 +59,11 @@ async def to_mkv(
     if name in storage.converting:
         return None
     storage.converting.add(name)
-    source, part = storage.folder / name, part_path(storage.folder, name)
+    part = part_path(storage.folder, name)
     timeout = timeout_seconds + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
     try:
         with storage.leased(name), trio.move_on_after(timeout):
-            made = await _made_before(program, storage, segment, source)
-            if made is None:
-                await storage.on_disk(lambda: part.unlink(missing_ok=True))  # left by a crash
-                made = await _convert(program, storage, segment, source, part)
-            made = attrs.evolve(made, modified=clock.now())
-            await storage.note_replaced(name, made)
-            await storage.on_disk(lambda: _remove(storage, source))
-            return made
+            return await _replace(program, storage, segment, part, clock)
         log.error("mkv_failed", file=name, error=f"it took longer than {timeout:.0f} s")
     except (OSError, Refusal) as error:
         log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
@@ -79,6 +72,21 @@ async def to_mkv(
         with trio.CancelScope(shield=True), trio.move_on_after(5):
             await trio.to_thread.run_sync(_forget, part, abandon_on_cancel=True)
     return None
+
+
+async def _replace(
+    program: FFmpegBinary, storage: Storage, segment: Segment, part: Path, clock: Clock
+) -> Segment:
+    """Make the MKV, or adopt a finished one; store it in place of the MP4, and remove that."""
+    source = storage.folder / segment.filename
+    made = await _made_before(program, storage, segment, source)
+    if made is None:
+        await storage.on_disk(lambda: part.unlink(missing_ok=True))  # left by a crash
+        made = await _convert(program, storage, segment, source, part)
+    made = attrs.evolve(made, modified=clock.now())
+    await storage.note_replaced(segment.filename, made)
+    await storage.on_disk(lambda: _remove(storage, source))
+    return made
 
 
 async def remove_superseded(program: FFmpegBinary, storage: Storage, name: str) -> bool:

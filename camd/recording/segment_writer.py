@@ -18,7 +18,7 @@ from camd.mp4.segment import SegmentIndex
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.recording.rules.ledger import OLDEST_FIRST_FRAME_SECONDS, SessionLedger
 from camd.storage.rules.naming import candidates
-from camd.storage.segment_file import FileHarm, SegmentFile
+from camd.storage.segment_file import FileHarm, GopMark, SegmentFile
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
 
@@ -169,35 +169,40 @@ class SegmentWriter:
         OSError; then this file is as it was.
         """
 
-        def move() -> SegmentWriter | None:
-            file = self.file
-            if file.limit_bytes is not None:
-                storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
-            mark = file.newest_mark if harm else file.cut_for_limit()
+        def split() -> SegmentWriter | None:
+            if self.file.limit_bytes is not None:
+                storage.disk.learn_largest_file(storage.folder, self.file.limit_bytes)
+            mark = self.file.newest_mark if harm else self.file.cut_for_limit()
             if mark is None and harm is not FileHarm.REMOVED:
                 return None
-            first, *rest = file.fragments_behind(mark)
-            before = file.index_before(mark) if mark else None
-            start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
-            beginning = SegmentBeginning(init, first, start, number)
-            moved = _create(storage, ledger, beginning, self.clock)
-            try:
-                moved.file.append(rest)
-                moved.file.sync()
-                if mark and before:
-                    file.cut(mark, before)
-                else:
-                    file.frames_moved = file.index.frames
-            except OSError:
-                moved.file.close()
-                storage.disk.unlink(moved.file.path)
-                raise
-            return moved
+            return self._move_behind(mark, storage, ledger, init, number)
 
         try:
-            return await storage.on_disk(move)
+            return await storage.on_disk(split)
         except MediaError as error:
             raise OSError(errno.EIO, str(error)) from error
+
+    def _move_behind(
+        self, mark: GopMark | None, storage: Storage, ledger: SessionLedger, init: Init, number: int
+    ) -> SegmentWriter:
+        """Move what is behind a mark, or everything, into a new file."""
+        file = self.file
+        first, *rest = file.fragments_behind(mark)
+        before = file.index_before(mark) if mark else None
+        start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
+        moved = _create(storage, ledger, SegmentBeginning(init, first, start, number), self.clock)
+        try:
+            moved.file.append(rest)
+            moved.file.sync()
+            if mark and before:
+                file.cut(mark, before)
+            else:
+                file.frames_moved = file.index.frames
+        except OSError:
+            moved.file.close()
+            storage.disk.unlink(moved.file.path)
+            raise
+        return moved
 
     def _seal(self, space: SpaceMonitor) -> None:
         try:

@@ -184,7 +184,7 @@ _break(
 _break(
     "split: sync of what was moved",
     "Pictures are taken off a file when the one that they were moved into is durable.",
-    "camd/recording/segment_writer.py:SegmentWriter.split",
+    "camd/recording/segment_writer.py:SegmentWriter._move_behind",
     "moved.file.sync()",
     "",
     f"{LIMITS}::test_frames_that_move_are_durable_before_they_are_removed",

@@ -71,30 +71,30 @@ class SessionLedger:
     boot_id: str = ""
     warnings: tuple[str, ...] = ()
     drops: DropDetector = attrs.field(factory=DropDetector)
-    segments: list[Segment] = attrs.field(factory=list, init=False)
-    gaps: list[Gap] = attrs.field(factory=list, init=False)
-    state: SessionState = attrs.field(default=SessionState.STARTING, init=False)
-    reason: str = attrs.field(default="", init=False)
-    fits_seconds: int | None = attrs.field(default=None, init=False)  # when it was admitted
-    until: datetime | None = attrs.field(default=None, init=False)  # footage is wanted
-    ended: datetime | None = attrs.field(default=None, init=False)
-    frames_captured: int = attrs.field(default=0, init=False)
-    frames_written: int = attrs.field(default=0, init=False)
-    bytes_written: int = attrs.field(default=0, init=False)
-    first_frame_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    written_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    durable_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
-    stepped_seconds: float = attrs.field(default=0.0, init=False)  # see Session
-    preroll_seconds: float = attrs.field(default=0.0, init=False)
-    durable: bool = attrs.field(default=True, init=False)
-    healthy: bool = attrs.field(default=False, init=False)
+    segments: list[Segment] = attrs.field(factory=list)
+    gaps: list[Gap] = attrs.field(factory=list)
+    state: SessionState = SessionState.STARTING
+    reason: str = ""
+    fits_seconds: int | None = None  # when it was admitted
+    until: datetime | None = None  # footage is wanted
+    ended: datetime | None = None
+    frames_captured: int = 0
+    frames_written: int = 0
+    bytes_written: int = 0
+    first_frame_at: float | None = None  # monotonic seconds
+    written_at: float | None = None  # monotonic seconds
+    durable_at: float | None = None  # monotonic seconds
+    stepped_seconds: float = 0.0  # see Session
+    preroll_seconds: float = 0.0
+    durable: bool = True
+    healthy: bool = False
     # Why frames have to wait for a key frame; by default the source dropped it.
-    latest_cause: Cause = attrs.field(default=Cause.FRAMES_DROPPED_BY_SOURCE, init=False)
-    clock_was_set: bool = attrs.field(default=False, init=False)  # since the newest file began
-    written_until: datetime | None = attrs.field(default=None, init=False)
-    _set_by: timedelta = attrs.field(default=timedelta(0), init=False)  # since the newest file
-    _earlier_run: bool = attrs.field(default=False, init=False)  # of the daemon wrote that file
-    _by_this_clock: bool = attrs.field(default=True, init=False)  # `written_until` is
+    latest_cause: Cause = Cause.FRAMES_DROPPED_BY_SOURCE
+    clock_was_set: bool = False  # since the newest file began
+    written_until: datetime | None = None
+    _set_by: timedelta = timedelta(0)  # since the newest file
+    _earlier_run: bool = False  # of the daemon wrote that file
+    _by_this_clock: bool = True  # `written_until` is
     _stream_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
     _arrived: datetime | None = attrs.field(default=None, init=False)  # the newest frame
     _placed: bool = attrs.field(default=False, init=False)  # the newest times follow arrival
@@ -118,32 +118,29 @@ class SessionLedger:
         drops: DropDetector | None = None,
     ) -> SessionLedger:
         """Continue, at `point`, the account of a session that an earlier run of the daemon left."""
-        request = RecordingRequest(
-            owner=session.owner,
-            duration=session.duration_limit,
-            format=session.format,
-            key=session.key,
-            preroll=timedelta(seconds=session.preroll_seconds),
-        )
         ledger = cls(
             session_id=session.session_id,
             camera_id=session.camera_id,
-            request=request,
+            request=_request_of(session),
             format=session.format,
             started=session.start,
             boot_id=moment.boot_id,
             drops=drops or DropDetector(),
+            segments=list(session.segments),
+            gaps=list(session.gaps),
+            state=SessionState.WAITING,
+            reason=Cause.DAEMON_DOWN.value,
+            frames_captured=session.frames_captured,
+            frames_written=session.frames_written,
+            bytes_written=session.bytes_written,
+            first_frame_at=moment.monotonic - moment.since_start_of(session),
+            stepped_seconds=session.stepped_seconds,
+            preroll_seconds=session.preroll_seconds,
+            written_until=point.until,
+            set_by=point.moved,
+            earlier_run=True,
+            by_this_clock=point.exact,
         )
-        ledger.segments, ledger.gaps = list(session.segments), list(session.gaps)
-        ledger.frames_captured = session.frames_captured
-        ledger.frames_written = session.frames_written
-        ledger.bytes_written = session.bytes_written
-        ledger.first_frame_at = moment.monotonic - moment.since_start_of(session)
-        ledger.stepped_seconds = session.stepped_seconds
-        ledger.preroll_seconds = session.preroll_seconds
-        ledger.state, ledger.reason = SessionState.WAITING, Cause.DAEMON_DOWN.value
-        ledger.written_until, ledger._earlier_run = point.until, True
-        ledger._by_this_clock, ledger._set_by = point.exact, point.moved
         ledger.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))
         return ledger
 
@@ -510,6 +507,16 @@ class SessionLedger:
             boot_id=self.boot_id if self.first_frame_at is not None else "",
             monotonic_start=self.first_frame_at or 0.0,
         )
+
+
+def _request_of(session: Session) -> RecordingRequest:
+    return RecordingRequest(
+        owner=session.owner,
+        duration=session.duration_limit,
+        format=session.format,
+        key=session.key,
+        preroll=timedelta(seconds=session.preroll_seconds),
+    )
 
 
 def _zero_of(captured: CapturedFragment) -> datetime:
