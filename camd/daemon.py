@@ -21,8 +21,10 @@ from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
+from camd.camera.bindings import DeviceBinder, open_binder
 from camd.camera.cameras import Cameras, open_cameras
-from camd.clock import SYSTEM_CLOCK
+from camd.camera.unfinished import open_unfinished_work
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.devices.listing import discovery_config
@@ -49,7 +51,9 @@ log = structlog.get_logger("camd.daemon")
 EX_CONFIG = 78  # sysexits.h; systemd does not restart the service after it
 
 
-async def serve(config: Config, config_path: Path | None, signals: ServiceSignals) -> None:
+async def serve(
+    config: Config, config_path: Path | None, signals: ServiceSignals, clock: Clock
+) -> None:
     """Run all parts of the daemon until a stop signal comes.
 
     Raises ListenError, FolderInUseError or ConfigError when it cannot start.
@@ -66,10 +70,25 @@ async def serve(config: Config, config_path: Path | None, signals: ServiceSignal
             open_pipe_poller() as pipes,
         ):
             signals.stop_in_order()
-            async with open_cameras(
-                config, storage=storage, events=events, monitor=monitor, pipes=pipes
-            ) as cameras:
-                live = LiveConfig(config, config_path, cameras, storage)
+            async with (
+                open_cameras(
+                    config,
+                    storage=storage,
+                    events=events,
+                    clock=clock,
+                    monitor=monitor,
+                    pipes=pipes,
+                ) as cameras,
+                open_binder(config, cameras=cameras, monitor=monitor) as binder,
+                open_unfinished_work(config, storage=storage, cameras=cameras, clock=clock),
+            ):
+                live = LiveConfig(
+                    config=config,
+                    path=config_path,
+                    cameras=cameras,
+                    binder=binder,
+                    storage=storage,
+                )
                 await serve_clients(live, authenticator, events, signals, max_sockets)
     log.info("stopped")
 
@@ -100,7 +119,13 @@ async def serve_clients(
             with EventPublisher(notifications).listening(events):
                 async with open_server(
                     config.server,
-                    registry=build_registry(cameras, storage, retention, system),
+                    registry=build_registry(
+                        cameras=cameras,
+                        binder=live.binder,
+                        storage=storage,
+                        retention=retention,
+                        system=system,
+                    ),
                     authenticator=authenticator,
                     notifications=notifications,
                     app=web.app(),
@@ -117,7 +142,12 @@ async def serve_clients(
 
 
 def build_registry(
-    cameras: Cameras, storage: Storage, retention: Retention, system: SystemApi
+    *,
+    cameras: Cameras,
+    binder: DeviceBinder,
+    storage: Storage,
+    retention: Retention,
+    system: SystemApi,
 ) -> Registry:
     """Collect the methods of all resources."""
     return Registry(
@@ -130,7 +160,7 @@ def build_registry(
             FilesApi(storage),
             RetentionApi(retention),
             ControlsApi(cameras),
-            DevicesApi(cameras),
+            DevicesApi(cameras, binder),
         )
     )
 
@@ -173,7 +203,7 @@ def run_daemon(config_path: Path | None) -> int:
         config = load_config(config_path, dict(os.environ))
         log.info("starting", version=__version__, config=str(config.file or "defaults"))
         SYSTEM_CLOCK.boot_id()  # cached here: the event loop must not read files
-        trio.run(serve, config, config_path, signals)
+        trio.run(serve, config, config_path, signals, SYSTEM_CLOCK)
     except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
         cause = _only(error)
         if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):

@@ -36,11 +36,11 @@ class ControlsApi:
     async def get_camera_controls(self, caller: Caller, params: ByDevice) -> result_fields.View:
         """List the controls of a camera with their values, ranges and choices."""
         camera = await self._cameras.locate(params.device)
-        controls = await camera.settings.read(_node_of(camera))
+        controls = await camera.controls.read(_node_of(camera))
         return {
             "device": params.device,
             "camera_id": camera.camera_id,
-            "controls": [_control(each, camera.settings) for each in controls],
+            "controls": [_control(each, camera.controls) for each in controls],
         }
 
     @method(role=Role.OPERATOR)
@@ -49,7 +49,7 @@ class ControlsApi:
     ) -> result_fields.View:
         """Set a control and store the value; it is set again whenever the camera starts."""
         camera = await self._cameras.locate(params.device)
-        settings = camera.settings
+        settings = camera.controls
         caller.link.hold(about_camera(camera.camera_id))
         control = await settings.change(_node_of(camera), params.control, params.value)
         return {

@@ -308,11 +308,11 @@ async def test_a_reload_ends_no_recording(clock: MockClock, config: CameraConfig
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(REQUEST)
-        assert not await rig.cameras.take_in(config)
+        assert not await rig.bindings.add(config)
         await trio.sleep(5)
         ended = await camera.stop_recording()
         assert (ended.session_id, ended.gaps) == (begun.session_id, ())
-        assert await rig.cameras.take_in(config)
+        assert await rig.bindings.add(config)
         assert (await rig.camera(config.id)).config == config
         names = {camera.camera_id for camera in rig.cameras}
         assert names == ({"camera0", "camera1"} if config is OTHER else {config.id})

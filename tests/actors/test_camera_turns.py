@@ -1,4 +1,4 @@
-"""What a child delivers is parsed in turns: everybody else goes on meanwhile."""
+"""The output of FFmpeg is parsed in turns: other tasks run meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Counter:
     fragments = 0
 
     def begin(self, init: Init) -> None:
-        """Take the stream's description."""
+        """Take the header."""
 
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count one."""
@@ -27,15 +27,15 @@ class Counter:
 
 
 async def ignore() -> None:
-    """Hear that pictures come."""
+    """Do nothing."""
 
 
 async def shrug(problem: Problem) -> None:
-    """Hear that nothing comes."""
+    """Do nothing."""
 
 
 async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_clock) -> None:
-    """One read that holds thousands of fragments is no reason to let anybody wait."""
+    """One read that holds thousands of fragments does not delay other tasks."""
     small = build.fragment((1, 0, build.group(1, 1)))
     count = TURNS * TURN_BYTES // len(small)
 

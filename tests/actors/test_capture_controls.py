@@ -35,7 +35,7 @@ class FakeSettings:
 async def recording(rig: CamerasRig, settings: FakeSettings) -> Camera:
     """Record with the one camera, whose settings these are."""
     camera = await rig.until("camera0", CameraState.IDLE)
-    camera.settings = settings  # type: ignore[assignment]
+    camera.controls = settings  # type: ignore[assignment]
     await camera.start_recording(REQUEST)
     await trio.sleep(1)
     return camera

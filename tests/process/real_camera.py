@@ -17,6 +17,7 @@ from support.fake_disk import roomy_disk
 
 from camd.camera.camera import Camera
 from camd.capture.planner import CapturePlanner
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -76,7 +77,7 @@ class RealCamera:
         return changes[-1].session
 
     async def grow(self, frames: int) -> None:
-        """Wait until the session's newest segment is said to hold so many frames."""
+        """Wait until the session's newest segment has so many frames."""
         await self.camera.published.wait_until(
             lambda status: (
                 status.session is not None
@@ -87,7 +88,7 @@ class RealCamera:
 
     @property
     def events_told(self) -> list[str]:
-        """What clients were told about recordings, PROGRESS left out."""
+        """The events about recordings, without PROGRESS."""
         return [
             f"{event.kind.name} {event.reason}".strip()
             for event in self.heard
@@ -112,7 +113,7 @@ async def open_real_camera(
 ) -> AsyncIterator[RealCamera]:
     """Run one camera that records into `folder` while the block runs.
 
-    `found` is the program that was found long ago.
+    `found` is an FFmpeg that an earlier search found.
     """
     config = Config(
         server=ServerConfig(progress_interval=timedelta(seconds=0.2)),
@@ -139,7 +140,14 @@ async def open_real_camera(
     with events.subscribed(heard.append):
         async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
             planner = CapturePlanner(camera_config, config, find_program, launch)
-            camera = Camera(camera_config, config, storage, events, planner)
+            camera = Camera(
+                config=camera_config,
+                daemon_config=config,
+                storage=storage,
+                events=events,
+                planner=planner,
+                clock=SYSTEM_CLOCK,
+            )
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls
                 yield RealCamera(camera, storage, folder, children, heard)
@@ -160,7 +168,7 @@ Packets = dict[str, list[tuple[int, str]]]
 def packets(program: str, *paths: Path) -> Packets:
     """Hash each stream's packets in order, and decode everything without an error.
 
-    What several files hold is joined in the order given.
+    The packets of several files are joined in the order given.
     """
     inputs = [word for path in paths for word in ("-i", str(path))]
     mapped = [word for number in range(len(paths)) for word in ("-map", str(number))]
@@ -185,7 +193,7 @@ def packets(program: str, *paths: Path) -> Packets:
 
 
 def joined(program: str, paths: Sequence[Path]) -> Packets:
-    """Join what many files hold, in the order given."""
+    """Join the packets of many files, in the order given."""
     whole: Packets = {"video": [], "audio": []}
     some = [paths[at : at + _AT_A_TIME] for at in range(0, len(paths), _AT_A_TIME)]
     for part in _TWO.map(lambda few: packets(program, *few), some):
@@ -195,7 +203,7 @@ def joined(program: str, paths: Sequence[Path]) -> Packets:
 
 
 def check_receipt(folder: Path, session: Session) -> Iterator[Path]:
-    """Compare each file with what the receipt says of it; yields their paths."""
+    """Compare each file with the receipt; yield their paths."""
     ledgered = sum(gap.frames for gap in session.gaps if gap.exact)
     assert session.frames_captured == session.frames_written + ledgered
     assert sum(segment.frames for segment in session.segments) == session.frames_written
@@ -207,7 +215,7 @@ def check_receipt(folder: Path, session: Session) -> Iterator[Path]:
 
 
 def check_file(folder: Path, segment: Segment) -> Path:
-    """Compare a file with what is said of it."""
+    """Compare a file with its account."""
     path = folder / segment.filename
     data = path.read_bytes()
     assert len(data) == segment.size_bytes

@@ -1,4 +1,4 @@
-"""A real limit of a file's size (RLIMIT_FSIZE) costs a real recording nothing."""
+"""A real limit of file sizes (RLIMIT_FSIZE) loses nothing of a real recording."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def limited(size: int) -> Iterator[None]:
-    """Let no file of this process, or of its children, become larger."""
+    """Limit the size of files of this process and its child processes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -53,7 +53,7 @@ def limited(size: int) -> Iterator[None]:
 async def test_every_packet_is_in_files_below_the_limit(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, container: str
 ) -> None:
-    """Nothing is lost, nothing is ledgered, no disk is blamed; known beforehand or met."""
+    """No packet is lost and no entry is made, whether the limit is known before or met."""
     monkeypatch.setattr(disks, "_LEARNED", {})
     if not known:
         monkeypatch.setattr(disks, "largest_file", lambda folder: None)

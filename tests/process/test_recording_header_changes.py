@@ -1,4 +1,4 @@
-"""A camera that changes its picture on the way: each file has one header, and plays by itself."""
+"""A camera changes its picture size: each file has one header, and is playable alone."""
 
 from __future__ import annotations
 

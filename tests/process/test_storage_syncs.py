@@ -12,6 +12,7 @@ import pytest
 import trio
 from support.recordings import segment
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Event, Segment
@@ -145,7 +146,7 @@ async def test_an_mp4_goes_when_its_mkv_is_durable(kernel: Kernel, tmp_path: Pat
     folder = tmp_path / "recordings"
     async with before_a_conversion(tmp_path, COPIER) as (program, storage, made):
         kernel.steps.clear()
-        mkv = await to_mkv(program, storage, made)
+        mkv = await to_mkv(program, storage, made, clock=SYSTEM_CLOCK)
         steps = list(kernel.steps)
     assert mkv is not None
     assert (folder / mkv.filename).read_bytes() == bytes(1000)
@@ -180,5 +181,5 @@ async def test_an_mp4_stays_when_its_mkv_holds_something_else(tmp_path: Path) ->
     folder = tmp_path / "recordings"
     liar = COPIER.replace("SHA256=ab", 'SHA256=ab$(echo "$*" | cksum | cut -c1-6)')
     async with before_a_conversion(tmp_path, liar) as (program, storage, made):
-        assert await to_mkv(program, storage, made) is None
+        assert await to_mkv(program, storage, made, clock=SYSTEM_CLOCK) is None
     assert [path.name for path in folder.iterdir() if path.is_file()] == [made.filename]

@@ -9,12 +9,12 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.recordings import NOON
+from support.recordings import NOON, segment
 from test_capture_timestamps import RATE, Frame, begun, muxed, steady, then
 
 from camd.capture.consumer import CapturedFragment
 from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId
-from camd.recording.rules.ledger import GapLedger, SessionLedger
+from camd.recording.rules.ledger import SessionLedger
 
 ROTATION_SECONDS = 20.0
 
@@ -22,8 +22,14 @@ ROTATION_SECONDS = 20.0
 def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
     """Record frames as a live stream, into files of 20 s; return what the ledger says of it."""
     began = frames[0].arrived
-    book = SessionLedger(SessionId("s"), CameraId("c"), RecordingRequest("ann"), "mp4", NOON)
-    ledger, timeline, gaps = GapLedger(book), begun(), []
+    ledger = SessionLedger(
+        session_id=SessionId("s"),
+        camera_id=CameraId("c"),
+        request=RecordingRequest("ann"),
+        format="mp4",
+        started=NOON,
+    )
+    timeline, gaps = begun(), []
     start, zero = NOON, 0.0
     for fragment, arrived in muxed(frames, size):
         placed = timeline.place(fragment, arrived)
@@ -37,14 +43,15 @@ def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
             spread=timeline.spread,
         )
         ledger.took(placed.frames)
-        if not book.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
-            gaps += ledger.close_drops()
+        if not ledger.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
+            gaps += ledger.settle_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             gaps += ledger.begin(start, placed)
-        gaps += ledger.wrote(captured, start + timedelta(seconds=placed.end_seconds - zero))
-        book.frames_written += placed.frames
-    assert book.frames_captured == len(frames)
-    return [*gaps, *ledger.capture_over()]
+        until = start + timedelta(seconds=placed.end_seconds - zero)
+        file = segment("a.mp4", start=start, end=until, number=0)
+        gaps += ledger.wrote(captured, file, size_bytes=1, monotonic=arrived)
+    assert ledger.frames_captured == len(frames)
+    return [*gaps, *ledger.settle_drops(capture_over=True)]
 
 
 def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:

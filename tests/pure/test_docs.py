@@ -52,7 +52,7 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 
 REGISTRY = Registry(
     (
-        *(CamerasApi(None), ControlsApi(None), DevicesApi(None), FilesApi(None)),
+        *(CamerasApi(None), ControlsApi(None), DevicesApi(None, None), FilesApi(None)),
         *(RecordingsApi(None, None), HistoryApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None)),
     )

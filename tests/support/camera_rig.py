@@ -27,6 +27,7 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.capture import supervisor
 from camd.capture.planner import CapturePlanner
+from camd.clock import Clock
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -72,7 +73,7 @@ REQUEST, OTHER_REQUEST = RecordingRequest("ann"), RecordingRequest("bob")
 
 @attrs.define(eq=False)
 class Wall:
-    """The wall clock, which somebody may set."""
+    """A wall clock that runs with the test's clock, and that a test may set."""
 
     ahead: timedelta = timedelta(0)  # of where it would be
 
@@ -81,8 +82,19 @@ class Wall:
         self.ahead += timedelta(**by)
 
     def now(self, _: object = None) -> datetime:
-        """Say what it shows."""
+        """Return the time that it shows."""
         return at(trio.current_time()) + self.ahead
+
+    @property
+    def clock(self) -> Clock:
+        """All clocks of a machine that has this wall clock; they run with the test's clock."""
+        return Clock(
+            now=self.now,
+            monotonic=trio.current_time,
+            boottime=trio.current_time,
+            boot_id=lambda: "boot",
+            synchronised=lambda: True,
+        )
 
 
 def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
@@ -294,8 +306,13 @@ async def open_camera_rig(
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
     binding: DeviceBinding | None = None,
+    wall: Wall | None = None,
+    queue_bytes: int | None = None,
 ) -> AsyncIterator[CameraRig]:
-    """Run a camera while the block runs; its children play `behaviours`, then film without end."""
+    """Run a camera while the block runs.
+
+    Its FFmpeg processes do what `behaviours` say; later ones deliver without end.
+    """
     synthetic = EndingSource if once else TestSource
     source = synthetic(320, 180, FPS) if node is None else V4l2Source(node)
     config = Config(
@@ -311,7 +328,15 @@ async def open_camera_rig(
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
     planner = CapturePlanner(camera_config, config, find_program, launcher.launch, binding=binding)
     planner.looks = ImmediateLookup()
-    camera = Camera(camera_config, config, storage, events, planner)
+    camera = Camera(
+        config=camera_config,
+        daemon_config=config,
+        storage=storage,
+        events=events,
+        planner=planner,
+        clock=(wall or Wall()).clock,
+    )
+    camera.sessions.queue_bytes = queue_bytes or camera.sessions.queue_bytes
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
@@ -377,7 +402,7 @@ class FakeFfmpegCameras(Cameras):
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
-        camera.planner.launch, camera.planner.find_program = self.launcher.launch, find_program
+        camera.planner.launch = self.launcher.launch
         camera.planner.abilities = UntriedEncoders()
         return camera
 
@@ -421,13 +446,20 @@ async def open_cameras_rig(
     monitor.plug(*devices)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
-            cameras = FakeFfmpegCameras(config, storage, events, nursery)
+            cameras = FakeFfmpegCameras(
+                config=config,
+                storage=storage,
+                events=events,
+                nursery=nursery,
+                clock=Wall().clock,
+                find_program=find_program,
+            )
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
                 cameras.add(camera, DeviceBinding(camera.id, None) if local else None)
             store = BindingStore(kept.load, kept.save)
             await nursery.start(store.serve)
-            cameras.binder = binder = DeviceBinder(config, cameras, monitor, store)
+            binder = DeviceBinder(config=config, cameras=cameras, monitor=monitor, store=store)
             await binder.begin()
             nursery.start_soon(binder.follow)
             yield CamerasRig(cameras, binder, monitor, kept, storage, heard)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,6 +93,7 @@ class MemoryDisk:
     device: int = 1
     hard_limit: int | None = None  # of a file's size; nobody knows it before it is met
     known_limit: int | None = None
+    watch: Callable[[str], None] = lambda what: None  # is called before each operation
 
     def fail(self, *numbers: int, code: int = errno.ENOSPC) -> None:
         """Let the steps of these numbers fail, counted from the next one as 0."""
@@ -100,6 +101,7 @@ class MemoryDisk:
 
     def step(self, what: str) -> None:
         """Count an operation; raise when it is one that fails."""
+        self.watch(what)
         number = len(self.steps)
         self.steps.append(what)
         if code := self.faults.get(number):
