@@ -20,7 +20,6 @@ import attrs
 import click
 import trio
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 
 from camd.auth.key_file import ADMIN_KEY_FILE
@@ -28,7 +27,7 @@ from camd.cli import tables
 from camd.cli.exit import CommandFailed
 from camd.cli.record import fail_if_incomplete, print_receipt, progress_line
 from camd.cli.service_access import run_to_end
-from camd.cli.terminal import console
+from camd.cli.terminal import console, live_text
 from camd.client import CannotConnectError, Client, open_client
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 
@@ -272,22 +271,18 @@ async def record_both(service: DemoService, client: Client) -> dict[str, dict[st
 
 
 async def _show_progress(service: DemoService, client: Client) -> None:
-    live = Live(console=service.out, transient=True, auto_refresh=False)
-    interval = 0.25 if service.out.is_terminal else 2.0
+    on_terminal = service.out.is_terminal
+    interval = 0.25 if on_terminal else 2.0
     end = trio.current_time() + RECORDING_SECONDS
-    if service.out.is_terminal:
-        live.start()
-    try:
+    with live_text(service.out) as show:
         while (left := end - trio.current_time()) > 0:
             await trio.sleep(min(left, interval))
             lines = [await client.call("get_recording_status", device=name) for name in CAMERAS]
-            text = "\n".join(f"   {progress_line(line).plain}" for line in lines if line)
-            if service.out.is_terminal:
-                live.update(f"[red]{escape(text)}[/]", refresh=True)
+            text = escape("\n".join(f"   {progress_line(line).plain}" for line in lines if line))
+            if on_terminal:
+                show(f"[red]{text}[/]")
             else:
-                service.say(escape(text))
-    finally:
-        live.stop()
+                service.say(text)
 
 
 async def show_results(service: DemoService, client: Client, receipts: Mapping[str, Any]) -> None:

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import attrs
 import click
 import trio
-from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
 from camd.cli import tables
 from camd.cli.exit import CommandFailed
-from camd.cli.service_access import ServiceAccess, ask, json_option, remote_options, talk
-from camd.cli.terminal import console, messages, print_json
+from camd.cli.service_access import (
+    ServiceAccess,
+    ask,
+    json_option,
+    print_result,
+    printed_by,
+    remote_options,
+    talk,
+)
+from camd.cli.terminal import console, live_text, messages, read_duration
 from camd.client import Client
-from camd.config.values import parse_duration
 from camd.model import are_durable
 
 _PROGRESS_SECONDS = 0.5
 _LONGEST = timedelta(days=1)
 
 
-def whole_seconds(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
+def whole_seconds(context: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Read a duration such as 10m for an option; the service accepts whole seconds up to a day."""
-    if value is None:
+    duration = read_duration(context, param, value)
+    if duration is None:
         return None
-    try:
-        duration = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param=param) from None
     second = timedelta(seconds=1)
     if duration % second or not second <= duration <= _LONGEST:
         raise click.BadParameter(f"{value} is not 1s to 24h in whole seconds", param=param)
@@ -44,12 +45,12 @@ def whole_seconds(_: click.Context, param: click.Parameter, value: str | None) -
 
 @attrs.define(eq=False)
 class FollowedRecording:
-    """One recording that this command started: follow it to its end, then account for it."""
+    """The recording that this command started: it is followed to its end, and has a receipt."""
 
     client: Client
     camera: str
     started: dict[str, Any]
-    show: Callable[[dict[str, Any]], None]
+    show: Callable[[Text], None]
     signals: AsyncIterator[int]  # of Ctrl-C and SIGTERM, from before the start
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -85,7 +86,7 @@ class FollowedRecording:
             if status is None or status.get("session_id") != self.started["session_id"]:
                 self._ended.set()
                 return
-            self.show(status)
+            self.show(progress_line(status))
             await trio.sleep(_PROGRESS_SECONDS)
 
     async def _receipt_from_files(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
 )
 @click.option(
     "--key",
-    help="Name this start: the same key again joins the session instead of starting another.",
+    help="Key of this start: a second start with the same key joins the session.",
 )
 @remote_options
 @json_option
@@ -159,33 +160,26 @@ def record(
             say.print(
                 f"Recording {camera} into {started['filename']}; Ctrl-C stops it.", markup=False
             )
-            live = Live(console=say, transient=True, auto_refresh=False)
-            with live if say.is_terminal else nullcontext():
-                show = partial(_show, live) if say.is_terminal else _show_nothing
+            with live_text(say) as show:
                 return await FollowedRecording(client, camera, started, show, signals).follow()
 
-    _print_receipt(talk(access, conversation), as_json=as_json)
+    receipt = talk(access, conversation)
+    print_result(receipt, print_receipt, as_json=as_json)
+    fail_if_incomplete(receipt)
+
+
+def _print_stopped(result: Mapping[str, Any]) -> None:
+    print_receipt(result["receipt"])
+    fail_if_incomplete(result["receipt"])
 
 
 @click.command(short_help="Stop the recording of CAMERA.")
 @click.argument("camera")
 @remote_options
-@json_option
-def stop(access: ServiceAccess, as_json: bool, camera: str) -> None:
+@printed_by(_print_stopped)
+def stop(access: ServiceAccess, camera: str) -> object:
     """Stop the recording of CAMERA, also one that another client started; print the receipt."""
-    result = ask(access, "stop_recording", device=camera)
-    if as_json:
-        print_json(result)
-        return
-    _print_receipt(result["receipt"], as_json=False)
-
-
-def _show(live: Live, status: dict[str, Any]) -> None:
-    live.update(progress_line(status), refresh=True)
-
-
-def _show_nothing(status: dict[str, Any]) -> None:
-    """Show no progress: stderr is no terminal."""
+    return ask(access, "stop_recording", device=camera)
 
 
 def progress_line(status: dict[str, Any]) -> Text:
@@ -203,14 +197,6 @@ def progress_line(status: dict[str, Any]) -> Text:
     if gaps:
         parts.append(f"{gaps} gap{'s' if gaps > 1 else ''}")
     return Text("  ".join(part for part in parts if part), overflow="ellipsis", no_wrap=True)
-
-
-def _print_receipt(receipt: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(receipt)
-    else:
-        print_receipt(receipt)
-    fail_if_incomplete(receipt)
 
 
 def fail_if_incomplete(receipt: dict[str, Any]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import click
@@ -19,18 +19,20 @@ import trio
 from camd import early_signals
 from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import config_option, terminal
-from camd.cli.exit import ServiceUnreachable, misconfigured, refused
+from camd.cli.exit import CallRefused, ServiceUnreachable, misconfigured, refused
+from camd.cli.terminal import print_json
 from camd.client import (
     CannotConnectError,
     Client,
     ConnectionLostError,
+    NotAuthenticatedError,
     RemoteError,
     open_client,
 )
 from camd.config.load import load_config
 from camd.config.schema import Config, ServerConfig
 from camd.config.values import TcpAddress, UnixAddress, parse_listen
-from camd.errors import ConfigError
+from camd.errors import ConfigError, sole_exception
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -162,6 +164,28 @@ def json_option(command: F) -> F:
     )
 
 
+def printed_by(show: Callable[[Any], None]) -> Callable[[F], F]:
+    """Add `--json`: the result of the command is printed as JSON with it, else by `show`."""
+
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def with_output(*args: object, as_json: bool, **kw: object) -> None:
+            print_result(command(*args, **kw), show, as_json=as_json)
+
+        result: Any = with_output
+        return cast("F", json_option(result))
+
+    return decorate
+
+
+def print_result(result: object, show: Callable[[Any], None], *, as_json: bool) -> None:
+    """Print the result of a command as JSON, or by `show`."""
+    if as_json:
+        print_json(result)
+    else:
+        show(result)
+
+
 def talk(access: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
     """Connect, run the conversation, return its result. Raises CommandFailed."""
 
@@ -177,14 +201,44 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
     try:
         return trio.run(main)
     except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
-        leaf = _leaf(error)
-        raise (_failure(leaf, hint) if leaf is not None else error) from None
+        raise _failure(sole_exception(error), hint) from None
 
 
 def ask(access: ServiceAccess, method: str, **params: object) -> Any:
     """Call one method and return its result; omits parameters that are None."""
     given = {name: value for name, value in params.items() if value is not None}
     return talk(access, lambda client: client.call(method, **given))
+
+
+def ask_each(
+    access: ServiceAccess, method: str, calls: Iterable[dict[str, object]]
+) -> tuple[list[Any], list[tuple[dict[str, object], RemoteError]]]:
+    """Call a method several times; return the results, and the refused parameters with the error.
+
+    Raises CommandFailed when the token is not accepted or the connection is lost.
+    """
+    results: list[Any] = []
+    refusals: list[tuple[dict[str, object], RemoteError]] = []
+
+    async def conversation(client: Client) -> None:
+        for params in calls:
+            try:
+                results.append(await client.call(method, **params))
+            except NotAuthenticatedError:
+                raise
+            except RemoteError as error:
+                refusals.append((params, error))
+
+    talk(access, conversation)
+    return results, refusals
+
+
+def fail_if_refused(refusals: Iterable[tuple[object, RemoteError]]) -> None:
+    """Raise CallRefused with one paragraph for each subject whose call was refused."""
+    if texts := [
+        f"{subject}: {refused(e.code, e.message, e.data).message}" for subject, e in refusals
+    ]:
+        raise CallRefused("\n".join(texts))
 
 
 def _failure(error: BaseException, hint: str) -> BaseException:
@@ -200,13 +254,4 @@ def _failure(error: BaseException, hint: str) -> BaseException:
             return ServiceUnreachable(f"the connection was lost: {error}")
         case KeyboardInterrupt():
             return click.exceptions.Exit(early_signals.INTERRUPTED)
-    return error
-
-
-def _leaf(error: BaseException) -> BaseException | None:
-    """Return the only exception in nested groups; None when there are several."""
-    while isinstance(error, BaseExceptionGroup):
-        if len(error.exceptions) > 1:
-            return None
-        error = error.exceptions[0]
     return error
