@@ -57,7 +57,7 @@ _COLOURS |= {FileOutcome.UNREADABLE: "red", FileOutcome.MISSING: "red"}
 @config_option
 @json_option
 def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: bool) -> None:
-    """Repair a recordings folder that no service has.
+    """Repair a recordings folder that no service uses.
 
     Seals interrupted files, adds unknown ones to the index, marks missing ones, and computes
     missing hashes; the service does the same when it starts. Nothing is deleted except partial
@@ -91,8 +91,8 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
         raise CommandFailed(f"{error.filename or folder}: {error.strerror or error}") from None
     except sqlite3.Error as error:
         raise CommandFailed(
-            f"the index cannot be used: {error}\n  `camd recover --reindex` puts it aside and "
-            "makes a new one out of the journal and the files."
+            f"the index cannot be used: {error}\n  `camd recover --reindex` sets it aside and "
+            "makes a new one from the journal and the files."
         ) from None
     if as_json:
         print_json(recover_values(result))
@@ -109,7 +109,7 @@ def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
 
 
 def _refuse_for_others(folder: Path) -> None:
-    """Keep root from leaving files behind that the service's user cannot write."""
+    """Refuse root, whose files the user of the service could not write."""
     known = folder / FOLDER
     try:
         owner = (known if known.exists() else folder).stat().st_uid
@@ -206,8 +206,9 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     """Check recordings: structure, hashes, and that index, ledger and files agree.
 
     Checks all recordings, or the given FILEs. The service may run meanwhile: files being recorded
-    are left out, and nothing is changed. What camd removed itself is no finding. Warnings (!) are
-    about files that somebody else removed, or that are not camd's; findings (✗) need attention.
+    are left out, and nothing is changed. A file that camd removed itself is not a finding. Warnings
+    (!) are about files that another program removed, or that are not camd's; findings (✗) need
+    attention.
 
     Exits with 0 when there are no findings, with or without warnings; with 1 when there are, when a
     FILE is not there, or when the folder cannot be listed.
@@ -237,7 +238,7 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
 
 
 def _name_in(folder: Path, file: str) -> str:
-    """Accept a name, or a path into the recordings folder."""
+    """Return the name of a recording that is given by name or by path."""
     if "/" not in file:
         return file
     path = Path(file)

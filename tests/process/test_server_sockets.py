@@ -16,10 +16,7 @@ import pytest
 import structlog
 import trio
 import trustme
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from memory_server import APP, REGISTRY, SECRET
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
@@ -35,50 +32,11 @@ from camd.client import (
     open_client,
 )
 from camd.config.schema import AuthConfig, ServerConfig
-from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
+from camd.rpc.registry import Notification
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
 from camd.server.listeners import AddressInUseError, ListenError
 from camd.server.server import Server, open_server
-
-SECRET = "s" * 32
-
-
-class MethodsForTests:
-    """Methods that answer, or never do."""
-
-    @method(role=Role.VIEWER, immediate=True)
-    async def ping(self, caller: Caller, params: NoParams) -> object:
-        """Answer at once."""
-        return "pong"
-
-    @method(role=Role.ADMIN)
-    async def rule(self, caller: Caller, params: NoParams) -> object:
-        """Answer an administrator."""
-        return "pong"
-
-    @method(role=Role.VIEWER)
-    async def hang(self, caller: Caller, params: NoParams) -> object:
-        """Never answer."""
-        await trio.sleep_forever()
-
-
-async def hello(request: Request) -> Response:
-    return PlainTextResponse("hello")
-
-
-async def echo(request: Request) -> Response:
-    return Response(await request.body())
-
-
-async def large(request: Request) -> Response:
-    return Response(b"x" * 3_000_000)
-
-
-REGISTRY = Registry([MethodsForTests()])
-APP = Starlette(
-    routes=[Route("/hello", hello), Route("/echo", echo, methods=["POST"]), Route("/large", large)]
-)
 
 
 @asynccontextmanager

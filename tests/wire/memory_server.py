@@ -1,4 +1,7 @@
-"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
+"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets.
+
+Its methods and pages serve tests of the server on real sockets, too.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ class Work:
 
 
 class MethodsForTests:
-    """Methods that wait, fail or use their caller's link."""
+    """Methods that answer, wait, fail or use the caller's link."""
 
     @method(role=Role.VIEWER, immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> object:
@@ -83,6 +86,11 @@ class MethodsForTests:
         """Answer after a time."""
         await trio.sleep(params.seconds)
         return params.seconds
+
+    @method(role=Role.VIEWER)
+    async def hang(self, caller: Caller, params: NoParams) -> object:
+        """Never answer."""
+        await trio.sleep_forever()
 
     @method(role=Role.VIEWER)
     async def crash(self, caller: Caller, params: NoParams) -> object:
@@ -126,6 +134,10 @@ async def echo(request: Request) -> Response:
     return PlainTextResponse(await request.body())
 
 
+async def large(request: Request) -> Response:
+    return Response(b"x" * 3_000_000)
+
+
 async def broken(request: Request) -> Response:
     raise ZeroDivisionError("a bug")
 
@@ -160,6 +172,7 @@ APP = Starlette(
         Route("/short", short_of_files),
         Route("/hello", hello),
         Route("/echo", echo, methods=["POST"]),
+        Route("/large", large),
         Route("/broken", broken),
         Route("/endless", endless),
     ]
