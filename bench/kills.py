@@ -6,7 +6,7 @@ Every daemon records its cameras in sessions that outlive it, with a new file ea
 killed while it starts, recovers, records, makes and seals files, and stops. After each kill and at
 the end `tests/daemon/repeated_kills.py` checks everything: no session is forgotten, one
 ledger entry stands for each outage, every file is sealed and plays, what the daemon had said to be
-written is there, copied packets are the source's in order, no child is left. Exit status 1 when
+written is there, copied packets are the source's in order, no process is left. Exit status 1 when
 anything is wrong. It takes about five seconds a kill and daemon.
 """
 
@@ -64,7 +64,7 @@ def row(what: str, kills: Sequence[Kill]) -> str:
 def show(kills: Sequence[Kill]) -> None:
     """Print the table: files as the kills left them, and seconds."""
     heads = " ".join(f"{kind.value:>8}" for kind in FileState)
-    print(f"{'':12} {'':5} {'files of that life, as the kill left them':>44}   ", end="")
+    print(f"{'':12} {'':5} {'open files, as the kill left them':>44}   ", end="")
     print(f"{'last frame to kill':>15}   {'all go on after':>15}")
     print(f"{'killed while':12} {'kills':>5} {heads}   {'median':>7} {'worst':>7}", end="")
     print(f"   {'median':>7} {'worst':>7}")
@@ -94,12 +94,12 @@ def main() -> int:
         finally:
             left = [pid for kills_run in ordeals for pid in kills_run.daemon.clean_up()]
     kills = [kill for kills_run in ordeals for kill in kills_run.kills]
-    wrong = [complaint for kills_run in ordeals for complaint in kills_run.wrong]
+    wrong = [finding for kills_run in ordeals for finding in kills_run.wrong]
     wrong += [f"{name} was never hashed" for kills_run in ordeals for name in kills_run.unhashed]
-    wrong += [f"children were left at the end: {left}"] if left else []
+    wrong += [f"processes were left at the end: {left}"] if left else []
     show(kills)
-    for complaint in wrong:
-        print(f"WRONG: {complaint}")
+    for finding in wrong:
+        print(f"WRONG: {finding}")
     print(
         f"{len(kills)} kills, {len(ordeals)} daemons with {options.cameras} cameras each, seed"
         f" {options.seed}: {sum(o.frames for o in ordeals)} frames in"

@@ -3,7 +3,7 @@
     python bench/latency.py [--rounds 10]
 
 The stop of a 30-minute segment (54000 frames) should take less than 100 ms plus the sync; the
-segment is made by reading a film 100 times as fast as real time. The sync itself is measured
+segment is made by reading a clip 100 times as fast as real time. The sync itself is measured
 beside it: one write of a megabyte and fdatasync(2) on the same volume.
 """
 
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from running import Camd, make_film, running
+from running import Camd, make_clip, running
 
 FAST = 100
 
@@ -82,19 +82,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
-        make_film(film, size="640x360", rate=30, bitrate="500k", seconds=60)
+        clip = Path(folder) / "clip.mp4"
+        make_clip(clip, size="640x360", rate=30, bitrate="500k", seconds=60)
         cameras = f"""
             [[camera]]
             id = "cold"
-            source = "file:{film}"
+            source = "file:{clip}"
             [[camera]]
             id = "warm"
-            source = "file:{film}"
+            source = "file:{clip}"
             always_on = true
             [[camera]]
             id = "long"
-            source = "file:{film}?speed={FAST}"
+            source = "file:{clip}?speed={FAST}"
         """
         with running(cameras, recording__rotation="24h") as camd:
             time.sleep(3)

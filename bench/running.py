@@ -57,8 +57,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def children(pid: int) -> list[int]:
-    """Process ids of the direct children."""
+def child_processes(pid: int) -> list[int]:
+    """List the process ids of what a process has started."""
     text = "".join(p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children"))
     return [int(word) for word in text.split()]
 
@@ -118,8 +118,8 @@ def find_ffmpeg() -> str:
     return str(trio.run(binary.find_ffmpeg).path)
 
 
-def make_film(path: Path, *, size: str, rate: int, bitrate: str, seconds: int) -> None:
-    """Encode a noisy H.264 film of about `bitrate`, with a key frame every second."""
+def make_clip(path: Path, *, size: str, rate: int, bitrate: str, seconds: int) -> None:
+    """Encode a noisy H.264 clip of about `bitrate`, with a key frame every second."""
     picture = f"testsrc2=size={size}:rate={rate},noise=alls=40:allf=t"
     command = f"""{find_ffmpeg()} -v error -f lavfi -i {picture} -t {seconds} -c:v libx264
         -preset ultrafast -g {rate} -pix_fmt yuv420p -b:v {bitrate} -minrate {bitrate}

@@ -5,7 +5,8 @@
 Nobody records for 12 hours here: ten seconds of real FFmpeg output are taken in again and again,
 on a timeline that goes on, until the index holds as many samples as a segment of that length
 (12 hours at 30 frames a second: 1,296,000). "jitter" has another duration for every frame, as
-cameras with a clock of their own have. The file is sealed as the daemon does it, its media a hole.
+cameras with a clock of their own have. The file is sealed as the daemon does it; in the place of
+its media is a sparse range.
 
 The baseline writes as many bytes, and syncs as often, without making them. "others wait" is the
 longest time for which another thread did not run while the index was made: status, viewers and

@@ -66,9 +66,9 @@ async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None
         time, healthy, state, reason = words[-1]
         assert time < 9
         assert (healthy, state, reason) == (False, SessionState.WAITING, AWAITS_CAMERA)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
         rig.launcher.immortal = False
-        rig.launcher.children[0]._killed.cancel()
+        rig.launcher.processes[0]._killed.cancel()
         await rig.until(CameraState.STREAMING)
         await trio.sleep(2.2)
         session = await rig.camera.stop_recording()
@@ -143,5 +143,5 @@ async def test_a_camera_that_wakes_while_it_is_ended_loses_nothing(clock: MockCl
         assert session.frames_written == session.frames_captured
         assert session.segments[0].frames == 60
         assert Cause.CAMERA_STALLED in {gap.cause for gap in session.gaps}
-        assert len(rig.launcher.children) == 2
+        assert len(rig.launcher.processes) == 2
         rig.check(session)

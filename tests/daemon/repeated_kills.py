@@ -26,7 +26,7 @@ from camd.client import Client
 RESUMES = {"recording": {"rotation": "1s", "resume_sessions": True}}
 CAMERAS = 4
 RESUME_SECONDS = 40.0  # until a session is resumed, on a busy machine
-CHILDREN_SECONDS = 2.0
+PROCESSES_SECONDS = 2.0
 HASH_SECONDS = 5.0
 WRITES_BEFORE_THE_SEAL = 3  # the header and two fragments of half a second
 
@@ -163,9 +163,9 @@ class RepeatedKills:
         ended = await self.daemon.wait_end()
         if ended != -signal.SIGKILL and not (moment is Moment.STOPPING and ended == 0):
             self._report(f"ended with {ended}")
-        children = await trio.to_thread.run_sync(self.daemon.wait_no_children, CHILDREN_SECONDS)
-        if children:
-            self._report(f"children were left: {children}")
+        processes = await trio.to_thread.run_sync(self.daemon.wait_no_processes, PROCESSES_SECONDS)
+        if processes:
+            self._report(f"processes were left: {processes}")
         found = await self._read_new_files(moment)
         lost = [
             (moment_of_death - max(some)).total_seconds()
@@ -201,7 +201,7 @@ class RepeatedKills:
         try:
             return await trio.to_thread.run_sync(packets, path)
         except AssertionError as error:
-            self._report(f"FFmpeg complains: {error}")
+            self._report(f"FFmpeg reports: {error}")
             return []
 
     # --- after the next start

@@ -2,7 +2,7 @@
 
 Tests wait for notifications and do not poll: READY=1 with the address comes on a notification
 socket, events over a connection, the end of a process over its pidfd. An environment variable marks
-all processes of a daemon, so that `children` finds them.
+all processes of a daemon, so that `processes` finds them.
 """
 
 from __future__ import annotations
@@ -260,15 +260,15 @@ class Daemon:
             self.process = None
             if self._notices is not None:
                 self._notices.close()
-        left = self.wait_no_children(2.0)
+        left = self.wait_no_processes(2.0)
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return left
 
-    # --- children
+    # --- processes
 
-    def children(self) -> list[int]:
+    def processes(self) -> list[int]:
         """Return every process that the daemon left or has, itself not included."""
         wanted = f"{MARK}={self._mark}".encode()
         own = self.process.pid if self.process is not None else 0
@@ -281,10 +281,10 @@ class Daemon:
                     found.append(int(entry.name))
         return found
 
-    def wait_no_children(self, seconds: float) -> list[int]:
-        """Wait until no child is left, and return those that still are."""
+    def wait_no_processes(self, seconds: float) -> list[int]:
+        """Wait until no process is left, and return those that still are."""
         deadline = time.monotonic() + seconds
-        while (found := self.children()) and time.monotonic() < deadline:
+        while (found := self.processes()) and time.monotonic() < deadline:
             with suppress(ProcessLookupError), _pidfd(found[0]) as pidfd:
                 select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))
         return found

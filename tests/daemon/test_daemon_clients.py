@@ -339,7 +339,7 @@ async def test_the_same_key_joins_the_session(daemon: Daemon) -> None:
             with pytest.raises(RemoteError) as refused:
                 await client.call("start_recording", device="camera0", key="shift-2")
             assert refused.value.code == -1006
-            assert len(daemon.children()) == 1
+            assert len(daemon.processes()) == 1
 
 
 async def test_an_answer_comes_before_the_notifications_that_its_call_causes(

@@ -162,25 +162,25 @@ async def test_watch_shows_events_until_ctrl_c(shared_daemon: Daemon) -> None:
 async def test_keys_are_made_listed_and_taken_away(daemon: Daemon) -> None:
     """A new key counts within seconds; a revoked one stops working, also where it is in use."""
     with trio.fail_after(60):
-        made = await daemon.camd("keys", "add", "gate-screen", "--role", "operator")
+        made = await daemon.camd("keys", "add", "hall-screen", "--role", "operator")
         assert made.returncode == 0
         key = made.stdout.strip()
         assert len(key) >= 32
         await until_known(daemon, key)
         names = {item["name"]: item["role"] for item in await parsed(daemon, "keys", "list")}
-        assert names["gate-screen"] == "operator"
+        assert names["hall-screen"] == "operator"
         assert key not in (await daemon.camd("keys", "list")).stdout
         assert (await daemon.camd("stop", "camera0", CAMD_TOKEN=key)).returncode == 4
 
         async with daemon.client(key) as client:
-            assert (await daemon.camd("keys", "revoke", "gate-screen")).returncode == 0
+            assert (await daemon.camd("keys", "revoke", "hall-screen")).returncode == 0
             assert await until_refused(client) == "revoked"
         refused = await daemon.camd("status", CAMD_TOKEN=key)
         assert refused.returncode == 5
         assert key not in refused.stderr
-        again = await daemon.camd("keys", "revoke", "gate-screen")
+        again = await daemon.camd("keys", "revoke", "hall-screen")
         assert again.returncode == 1
-        assert "no key called gate-screen" in again.stderr
+        assert "no key called hall-screen" in again.stderr
 
 
 async def until_known(daemon: Daemon, key: str) -> None:

@@ -36,16 +36,16 @@ async def test_a_session_continues_after_ffmpeg_is_killed(daemon: Daemon) -> Non
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             await notified.recording("ROTATED")
-            (child,) = daemon.children()
-            os.kill(child, signal.SIGKILL)
+            (pid,) = daemon.processes()
+            os.kill(pid, signal.SIGKILL)
             gap = await notified.recording("GAP")
             assert gap["session_id"] == started["session_id"]
             await notified.recording("ROTATED", 3)
             running = await client.call("get_recording_status", device="camera0")
             assert running["session_id"] == started["session_id"]
             assert running["status"] == "RECORDING"
-            (other,) = daemon.children()
-            assert other != child
+            (other,) = daemon.processes()
+            assert other != pid
             stopped = await client.call("stop_recording", device="camera0")
     assert stopped["session_id"] == started["session_id"]
     receipt = stopped["receipt"]
@@ -112,7 +112,7 @@ async def kill_and_check(
             status[camera] = await client.call("get_recording_status", device=camera)
         daemon.signal(signal.SIGKILL)
         assert await daemon.wait_end() == -signal.SIGKILL
-    assert await trio.to_thread.run_sync(daemon.wait_no_children, 1.0) == []
+    assert await trio.to_thread.run_sync(daemon.wait_no_processes, 1.0) == []
     tally.kills += 1
     for camera in CAMERAS:
         new = sorted(files_of(daemon, f"{camera}_") - old)

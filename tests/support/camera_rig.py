@@ -299,7 +299,7 @@ async def open_camera_rig(
     durability: str = "1s",
     binding: DeviceBinding | None = None,
 ) -> AsyncIterator[CameraRig]:
-    """Run a camera while the block runs; its children play `behaviours`, then film without end."""
+    """Run a camera while the block runs; its FFmpegs do what `behaviours` say, then stream."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
     config = Config(
         storage=StorageConfig(durability=durability),

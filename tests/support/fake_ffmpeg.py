@@ -109,17 +109,17 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
     After `seconds` it ends by itself; `flush` says whether the frames in flight come out then.
     """
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(child.stream.head)
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(process.stream.head)
         end = trio.current_time() + seconds
         while True:
             begun = trio.current_time()
             with trio.move_on_at(min(begun + 0.5, end)):
-                await child.told_to_end.wait()
-            told, over = child.told_to_end.is_set(), trio.current_time() >= end
+                await process.told_to_end.wait()
+            told, over = process.told_to_end.is_set(), trio.current_time() >= end
             frames = round((trio.current_time() - begun) * FPS)
             if frames and (flush or not over or frames == 5):
-                child.write(child.stream.next(frames))
+                process.write(process.stream.next(frames))
             if told or over:
                 return 255 if told else status
 
@@ -129,17 +129,17 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
 def skips(*moments: float, frames: int = 7) -> Behaviour:
     """Leave out so many frames at each of these moments, and go on."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(child.stream.head)
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(process.stream.head)
         coming, begun = deque(moments), trio.current_time()
-        while not child.told_to_end.is_set():
+        while not process.told_to_end.is_set():
             if coming and trio.current_time() >= begun + coming[0]:
                 coming.popleft()
-                child.stream.skip(frames)
+                process.stream.skip(frames)
                 await trio.sleep(frames / FPS)
             with trio.move_on_after(0.5):
-                await child.told_to_end.wait()
-            child.write(child.stream.next(5))
+                await process.told_to_end.wait()
+            process.write(process.stream.next(5))
         return 255
 
     return behaviour
@@ -153,10 +153,10 @@ def plays_once(seconds: float) -> Behaviour:
 def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
     """Write an error to stderr, and end."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
+    async def behaviour(process: FakeFfmpeg) -> int:
         with trio.move_on_after(after):
-            await child.told_to_end.wait()
-        child.write_error(words)
+            await process.told_to_end.wait()
+        process.write_error(words)
         return status
 
     return behaviour
@@ -165,14 +165,14 @@ def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
 def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
     """Deliver for a while, then nothing; a deaf process ignores SIGTERM."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(child.stream.head)
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(process.stream.head)
         end = trio.current_time() + after
-        while trio.current_time() < end and not child.told_to_end.is_set():
+        while trio.current_time() < end and not process.told_to_end.is_set():
             with trio.move_on_after(0.5):
-                await child.told_to_end.wait()
-            child.write(child.stream.next(5))
-        await child.told_to_end.wait()
+                await process.told_to_end.wait()
+            process.write(process.stream.next(5))
+        await process.told_to_end.wait()
         if deaf:
             await trio.sleep_forever()
         return 255
@@ -183,9 +183,9 @@ def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
 def says(data: bytes) -> Behaviour:
     """Write these bytes, and wait to be told to end."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(data)
-        await child.told_to_end.wait()
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(data)
+        await process.told_to_end.wait()
         return 255
 
     return behaviour
@@ -196,7 +196,7 @@ class FakeLauncher:
     """Launches fake FFmpegs: with the given behaviours in order, then streaming without end."""
 
     behaviours: deque[Behaviour] = attrs.field(factory=deque)
-    children: list[FakeFfmpeg] = attrs.field(factory=list)
+    processes: list[FakeFfmpeg] = attrs.field(factory=list)
     immortal: bool = False
     alive: int = 0
     most_alive: int = 0
@@ -208,16 +208,16 @@ class FakeLauncher:
     @asynccontextmanager
     async def launch(self, arguments: Sequence[str]) -> AsyncIterator[Any]:
         """Do what `open_child_process` does."""
-        child = FakeFfmpeg(1000 + len(self.children), immortal=self.immortal)
-        self.children.append(child)
+        process = FakeFfmpeg(1000 + len(self.processes), immortal=self.immortal)
+        self.processes.append(process)
         self.alive += 1
         self.most_alive = max(self.most_alive, self.alive)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(
-                    child.play, self.behaviours.popleft() if self.behaviours else streams()
+                    process.play, self.behaviours.popleft() if self.behaviours else streams()
                 )
-                yield child
+                yield process
                 nursery.cancel_scope.cancel()
         finally:
             self.alive -= 1

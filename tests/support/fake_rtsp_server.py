@@ -54,7 +54,7 @@ class RtspServer:
     query: str = ""  # what the URL ends with
     sdp: str = ""
     refusal: str = ""  # "404 Not Found": the answer to DESCRIBE
-    challenge: str = 'Basic realm="film"'  # what is asked for when credentials are
+    challenge: str = 'Basic realm="clip"'  # what is asked for when credentials are
     tcp: bool = True  # whether it sends RTP over the connection
     udp: bool = False  # whether it sends RTP by UDP
     pauses: dict[str, float] = attrs.field(factory=dict)  # seconds before a method's answer
@@ -75,7 +75,7 @@ class RtspServer:
         """Where to connect, credentials included."""
         user = f"{self.credentials}@" if self.credentials else ""
         secure = "s" if self.tls else ""
-        return f"rtsp{secure}://{user}127.0.0.1:{self.port}/film{self.query}"
+        return f"rtsp{secure}://{user}127.0.0.1:{self.port}/clip{self.query}"
 
     # --- conversation ---
 
@@ -176,12 +176,12 @@ class RtspServer:
             with contextlib.suppress(*GONE):
                 await client.send(head + packet)
 
-    # --- trouble ---
+    # --- faults ---
 
     async def hang_up(self) -> None:
         """End every client's stream behind a whole picture, as a server that is stopped does.
 
-        Half a picture would be in the recording, and whoever plays it would complain.
+        Half a picture would be in the recording, and a player would report an error.
         """
         async with self._picture:
             for client in self.clients:
@@ -355,7 +355,7 @@ def description(init: Init) -> str:
     sprop = ",".join(base64.b64encode(nal).decode() for nal in sets)
     return "\r\n".join(
         (
-            *("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=film", "c=IN IP4 0.0.0.0", "t=0 0"),
+            *("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=clip", "c=IN IP4 0.0.0.0", "t=0 0"),
             *("m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=control:track0"),
             f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}",
             *("m=audio 0 RTP/AVP 97", "a=rtpmap:97 mpeg4-generic/48000/1", "a=control:track1"),
