@@ -252,7 +252,7 @@ class Daemon:
         return self.process is not None and self.process.poll() is None
 
     def clean_up(self) -> list[int]:
-        """Kill everything; return the child processes that had outlived the daemon."""
+        """Kill everything; return the processes that had outlived the daemon."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)

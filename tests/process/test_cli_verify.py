@@ -57,7 +57,7 @@ def test_a_clean_folder_ends_with_zero(recordings: Recordings) -> None:
 
 
 def test_a_problem_is_one_line_and_ends_with_one(recordings: Recordings) -> None:
-    """The line has the file, what is wrong with it, and what to do; a note alone is no failure."""
+    """The line has the file, what is wrong with it, and what to do; a warning is no failure."""
     (recordings.folder / "notes [1].txt").touch()
     assert run(recordings).exit_code == 0
     name = next(recordings.folder.glob("*.mp4")).name
@@ -71,7 +71,7 @@ def test_a_problem_is_one_line_and_ends_with_one(recordings: Recordings) -> None
 
 
 def test_json_has_everything(recordings: Recordings) -> None:
-    """For programs: whether all is well, and each finding with its parts."""
+    """Programs get whether the folder is clean, and each finding with its parts."""
     assert json.loads(run(recordings, "--json", "--fast").stdout)["clean"] is True
     (recordings.folder / "caf\udce9.mp4").touch()
     next(recordings.folder.glob("camera*.mp4")).unlink()
@@ -112,7 +112,7 @@ def test_names_of_any_bytes_are_printable() -> None:
 
 
 def test_progress_is_files_bytes_and_rate() -> None:
-    """As far as they are known; bytes that are read twice count once."""
+    """The rate is left out until it is known; bytes that are read twice count once."""
     at = CheckProgress(3, 10, 2_000_000, 4_000_000, "a.mp4")
     assert verify_progress(at, 4.0) == "3 of 10 files  2.0 MB of 4.0 MB  500.0 kB/s  a.mp4"
     assert verify_progress(CheckProgress(0, 1, 9, 5), 0) == "0 of 1 files  5 B of 5 B"
@@ -130,7 +130,7 @@ def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
 
 
 def test_it_has_the_lowest_cpu_priority(recordings: Recordings) -> None:
-    """Programs that record go first."""
+    """The thread that runs the command has niceness 19 afterwards."""
     _, before, after = run_with_priorities(recordings)
     assert before < 19
     assert after == 19

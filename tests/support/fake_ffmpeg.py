@@ -1,4 +1,4 @@
-"""A fake FFmpeg: a process in memory that behaves as told, and a program that misbehaves."""
+"""Fakes of FFmpeg: a process in memory with a given behaviour, and a program that misbehaves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Behaviour = Callable[["FakeFfmpeg"], Awaitable[int]]
 
 @attrs.define(eq=False)
 class FakeFfmpeg:
-    """A process as of `open_child_process`: does what its behaviour says, and takes signals."""
+    """A process as `open_child_process` returns it; it runs a behaviour and receives signals."""
 
     pid: int
     stream: FakeStream = attrs.field(factory=FakeStream)
@@ -64,7 +64,7 @@ class FakeFfmpeg:
         return self._status
 
     def signal(self, number: signal.Signals) -> None:
-        """Take a signal."""
+        """Receive a signal."""
         if self._ended.is_set():
             return
         self.signals.append(number)
@@ -86,7 +86,7 @@ class FakeFfmpeg:
 
 @attrs.define(eq=False)
 class _Pipe:
-    """A pipe in memory; empty bytes mark its end, and stay."""
+    """A pipe in memory; empty bytes mark its end."""
 
     _chunks: deque[bytes] = attrs.field(factory=deque)
     _filled: trio.Event = attrs.field(factory=trio.Event)
@@ -127,7 +127,7 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
 
 
 def skips(*moments: float, frames: int = 7) -> Behaviour:
-    """Leave out so many frames at each of these moments, and go on."""
+    """Drop so many frames at each of these moments, in seconds, and continue."""
 
     async def behaviour(process: FakeFfmpeg) -> int:
         process.write(process.stream.head)
@@ -146,12 +146,12 @@ def skips(*moments: float, frames: int = 7) -> Behaviour:
 
 
 def plays_once(seconds: float) -> Behaviour:
-    """Deliver for so many seconds, and end as at the end of a file."""
+    """Deliver for so many seconds, then exit with 0, as at the end of a file."""
     return streams(seconds, status=0, flush=True)
 
 
 def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
-    """Write an error to stderr, and end."""
+    """Write an error to stderr, and exit."""
 
     async def behaviour(process: FakeFfmpeg) -> int:
         with trio.move_on_after(after):
@@ -163,7 +163,7 @@ def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
 
 
 def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
-    """Deliver for a while, then nothing; a deaf process ignores SIGTERM."""
+    """Deliver for `after` seconds, then nothing; with `deaf`, ignore SIGTERM."""
 
     async def behaviour(process: FakeFfmpeg) -> int:
         process.write(process.stream.head)
@@ -181,7 +181,7 @@ def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
 
 
 def says(data: bytes) -> Behaviour:
-    """Write these bytes, and wait to be told to end."""
+    """Write these bytes, and wait for a signal."""
 
     async def behaviour(process: FakeFfmpeg) -> int:
         process.write(data)
@@ -193,7 +193,7 @@ def says(data: bytes) -> Behaviour:
 
 @attrs.define(eq=False)
 class FakeLauncher:
-    """Launches fake FFmpegs: with the given behaviours in order, then streaming without end."""
+    """Starts fake FFmpegs with the given behaviours in order; later ones stream without end."""
 
     behaviours: deque[Behaviour] = attrs.field(factory=deque)
     processes: list[FakeFfmpeg] = attrs.field(factory=list)
@@ -202,12 +202,12 @@ class FakeLauncher:
     most_alive: int = 0
 
     def then(self, *behaviours: Behaviour) -> None:
-        """Say how the next processes behave."""
+        """Append the behaviours of further processes."""
         self.behaviours.extend(behaviours)
 
     @asynccontextmanager
     async def launch(self, arguments: Sequence[str]) -> AsyncIterator[Any]:
-        """Do what `open_child_process` does."""
+        """Start a process while the block runs, as `open_child_process` does."""
         process = FakeFfmpeg(1000 + len(self.processes), immortal=self.immortal)
         self.processes.append(process)
         self.alive += 1

@@ -1,6 +1,6 @@
 """A small RTSP server (RFC 2326) that relays what an FFmpeg sends it by RTP, over TCP.
 
-It can also do what cameras do when they are unwell: refuse, fall silent, hang up, go away.
+It can also fail as cameras do: refuse a request, send nothing, close the connection, disappear.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 @attrs.define(eq=False)
 class Client:
-    """A connection, and on which channels it wants which tracks."""
+    """A connection, with the channels of its tracks."""
 
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     turn: trio.Lock = attrs.field(factory=trio.Lock)
@@ -47,7 +47,7 @@ class Client:
 
 @attrs.define(eq=False)
 class RtspServer:
-    """Serves one stream at `url`; a client joins it where it is now."""
+    """Serves one stream at `url`; a client gets it from the present moment on."""
 
     port: int
     credentials: str = ""  # "user:password" asked for by Basic authentication
@@ -59,7 +59,7 @@ class RtspServer:
     udp: bool = False  # whether it sends RTP by UDP
     pauses: dict[str, float] = attrs.field(factory=dict)  # seconds before a method's answer
     tls: ssl.SSLContext | None = None
-    mute: bool = False  # takes connections, and answers nothing
+    mute: bool = False  # accepts connections, and answers nothing
     frozen: bool = False  # stays connected, and delivers nothing
     connections: int = 0  # so far
     wrong_passwords: int = 0  # that were tried
@@ -72,7 +72,7 @@ class RtspServer:
 
     @property
     def url(self) -> str:
-        """Where to connect, credentials included."""
+        """The URL, with credentials."""
         user = f"{self.credentials}@" if self.credentials else ""
         secure = "s" if self.tls else ""
         return f"rtsp{secure}://{user}127.0.0.1:{self.port}/clip{self.query}"
@@ -128,7 +128,7 @@ class RtspServer:
     def _obey(
         self, client: Client, method: str, target: str, transport: str, reply: list[str]
     ) -> str:
-        """Do what a request asks for; add to the reply's head, and return its body."""
+        """Carry out a request; add to the head of the reply, and return its body."""
         match method:
             case "OPTIONS":
                 reply.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
@@ -151,7 +151,7 @@ class RtspServer:
         return ""
 
     async def relay(self, rtp: trio.socket.SocketType, track: int) -> None:
-        """Pass RTP packets on, a picture or some sound at a time."""
+        """Relay RTP packets, a picture or some sound at a time."""
         while True:
             packet = await rtp.recv(65536)
             if track:
@@ -164,7 +164,7 @@ class RtspServer:
                     await self._pass_on(rtp, track, packet)
 
     async def _pass_on(self, rtp: trio.socket.SocketType, track: int, packet: bytes) -> None:
-        """Send a packet to whoever plays, framed for the channel (RFC 2326, 10.12) or by UDP."""
+        """Send a packet to playing clients: framed for the channel (RFC 2326, 10.12), or by UDP."""
         for client in tuple(self.clients):
             if self.frozen or not client.playing:
                 continue
@@ -200,7 +200,7 @@ class RtspServer:
             client.stream.socket.close()
 
     async def go_away(self) -> None:
-        """Close the port and all connections."""
+        """Close the port and all connections, as a camera without power does."""
         self._listening.cancel()
         await self.hang_up()
         await trio.testing.wait_all_tasks_blocked()

@@ -1,4 +1,4 @@
-"""A recordings folder with real files and a real index, and what can happen to it."""
+"""A recordings folder with real files and a real index, and ways to damage it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MATROSKA = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4
 
 
 def session(session_id: str = "s0", files: int = 1, **facts: object) -> Session:
-    """Describe a session that is over, with so many files and nothing missing."""
+    """Describe a session that has ended, with so many files and nothing missing."""
     values: dict[str, object] = {
         "session_id": SessionId(session_id),
         "camera_id": WHO.camera_id,
@@ -177,9 +177,9 @@ class Recordings:
         return self.folder / FOLDER / "journal-000001.jsonl"
 
     def state(self) -> dict[str, object]:
-        """Return everything that there is, by its name: bytes and times of change.
+        """Return the bytes and the time of change of everything in the folder, by name.
 
-        Left out is where SQLite's processes tell each other what they read.
+        Leaves out SQLite's shared memory files, which readers change, too.
         """
         return {
             str(path.relative_to(self.folder)): (
@@ -197,7 +197,7 @@ def signature(data: bytes) -> str:
 
 
 def damage(path: Path, at: int | None = None) -> None:
-    """Turn one bit over, in the first picture unless told otherwise."""
+    """Invert one bit, in the first picture unless `at` is given."""
     data = bytearray(path.read_bytes())
     if at is None:
         at = data.index(b"mdat", HASHED_FROM) + 20

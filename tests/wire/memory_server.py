@@ -45,7 +45,7 @@ UPGRADE = (
 
 
 def now() -> float:
-    """Wall time that runs with the test's clock."""
+    """Return a wall time that follows the clock of the test."""
     return START + trio.current_time() % 1_000_000
 
 
@@ -116,7 +116,7 @@ class MethodsForTests:
 
     @method(role=Role.VIEWER)
     async def work(self, caller: Caller, params: Work) -> object:
-        """Hold notifications about a subject back for a time."""
+        """Hold back the notifications about a subject for a time."""
         caller.link.hold(params.about)
         if params.seconds:
             await trio.sleep(params.seconds)
@@ -143,7 +143,7 @@ async def broken(request: Request) -> Response:
 
 
 class Endless:
-    """Gives bytes for ever."""
+    """Yields bytes without end."""
 
     def __aiter__(self) -> Endless:
         return self
@@ -193,7 +193,7 @@ class Peer:
         return json.loads(await self.socket.receive())
 
     async def call(self, method: str, **params: object) -> Any:
-        """Make a call; give the whole answer."""
+        """Make a call; return the whole answer."""
         await self.send(id="the call", method=method, params=params)
         answer = await self.receive()
         assert answer["id"] == "the call"
@@ -217,7 +217,7 @@ class MemoryServer:
     async def peer(
         self, *, lockstep: bool = False, login: bool = True, client: str | None = None
     ) -> AsyncIterator[Peer]:
-        """Open a WebSocket; `login`: and authenticate."""
+        """Open a WebSocket; with `login`, authenticate."""
         stream = self.connect(lockstep=lockstep, client=client)
         async with open_client_websocket(
             stream, host="camera.local", path="/ws", max_message_bytes=2**24
