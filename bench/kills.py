@@ -33,16 +33,16 @@ from repeated_kills import RepeatedKills, run_kills
 from running_daemon import Daemon, make_clip, roomy_folder
 
 
-async def run_all(ordeals: Sequence[RepeatedKills], clip: Path, kills: int) -> None:
+async def run_all(runs: Sequence[RepeatedKills], clip: Path, kills: int) -> None:
     """Let every daemon have its share of the kills, all at the same time.
 
     The first kill of each comes when its sessions have just begun.
     """
     async with trio.open_nursery() as nursery:
-        for number, kills_run in enumerate(ordeals):
-            kills_run.configure(clip)
-            share = kills // len(ordeals) + (number < kills % len(ordeals))
-            nursery.start_soon(partial(run_kills, kills_run, moments_of(kills_run.dice, share - 1)))
+        for number, each in enumerate(runs):
+            each.configure(clip)
+            share = kills // len(runs) + (number < kills % len(runs))
+            nursery.start_soon(partial(run_kills, each, moments_of(each.rng, share - 1)))
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -84,26 +84,26 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         clip = Path(name) / "clip.mp4"
-        known, ordeals = make_clip(clip), []
+        known, runs = make_clip(clip), []
         for number in range(min(options.daemons, options.kills)):
             folder, thresholds = roomy_folder(Path(name) / f"daemon{number}")
-            dice = random.Random(options.seed * 1000 + number)
-            ordeals.append(RepeatedKills(Daemon(folder, thresholds), known, dice, options.cameras))
+            rng = random.Random(options.seed * 1000 + number)
+            runs.append(RepeatedKills(Daemon(folder, thresholds), known, rng, options.cameras))
         try:
-            trio.run(run_all, ordeals, clip, options.kills)
+            trio.run(run_all, runs, clip, options.kills)
         finally:
-            left = [pid for kills_run in ordeals for pid in kills_run.daemon.clean_up()]
-    kills = [kill for kills_run in ordeals for kill in kills_run.kills]
-    wrong = [finding for kills_run in ordeals for finding in kills_run.wrong]
-    wrong += [f"{name} was never hashed" for kills_run in ordeals for name in kills_run.unhashed]
+            left = [pid for each in runs for pid in each.daemon.clean_up()]
+    kills = [kill for each in runs for kill in each.kills]
+    wrong = [finding for each in runs for finding in each.wrong]
+    wrong += [f"{name} was never hashed" for each in runs for name in each.unhashed]
     wrong += [f"processes were left at the end: {left}"] if left else []
     show(kills)
     for finding in wrong:
         print(f"WRONG: {finding}")
     print(
-        f"{len(kills)} kills, {len(ordeals)} daemons with {options.cameras} cameras each, seed"
-        f" {options.seed}: {sum(o.frames for o in ordeals)} frames in"
-        f" {sum(o.files for o in ordeals)} files, {len(wrong)} violations,"
+        f"{len(kills)} kills, {len(runs)} daemons with {options.cameras} cameras each, seed"
+        f" {options.seed}: {sum(o.frames for o in runs)} frames in"
+        f" {sum(o.files for o in runs)} files, {len(wrong)} violations,"
         f" {time.monotonic() - began:.0f} s"
     )
     return 1 if wrong else 0

@@ -86,12 +86,12 @@ def template(content: str) -> tuple[Init, list[Fragment]]:
     return init, fragments
 
 
-def later(run: TrackRun, starts: dict[int, int], dice: random.Random | None) -> TrackRun:
-    """Move a run to where its track goes on; with dice, shake every duration a little."""
+def later(run: TrackRun, starts: dict[int, int], rng: random.Random | None) -> TrackRun:
+    """Move a run to where its track goes on; with `rng`, change every duration a little."""
     durations = run.durations
-    if dice is not None:
+    if rng is not None:
         most = max(1, min(durations) // 20)
-        durations = array("I", (value + dice.randint(-most, most) for value in durations))
+        durations = array("I", (value + rng.randint(-most, most) for value in durations))
     start = starts.setdefault(run.track_id, run.decode_time)
     starts[run.track_id] = start + sum(durations)
     return attrs.evolve(run, decode_time=start, durations=durations, duration=sum(durations))
@@ -101,11 +101,11 @@ def filled(content: str, hours: float) -> SegmentIndex:
     """Make the index of a segment of that length."""
     init, fragments = template(content)
     index = SegmentIndex(init, fragments[0], WHO)
-    dice = random.Random(1) if "jitter" in content else None
+    rng = random.Random(1) if "jitter" in content else None
     starts: dict[int, int] = {}
     while index.frames < hours * 3600 * FPS:
         for fragment in fragments:
-            runs = [later(run, starts, dice) for run in fragment.runs]
+            runs = [later(run, starts, rng) for run in fragment.runs]
             index.check(runs)
             index.record(runs, fragment.size_bytes)
     return index

@@ -225,16 +225,16 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
 
     try:
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
-            verdict = FolderCheck(folder, fast, progress, on_finding).run(names)
+            result = FolderCheck(folder, fast, progress, on_finding).run(names)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
     if as_json:
-        print_json(verify_values(verdict))
+        print_json(verify_values(result))
     else:
-        out.print(summary(verdict))
-    sys.exit(ExitCode.OK if verdict.clean else ExitCode.FAILED)
+        out.print(summary(result))
+    sys.exit(ExitCode.OK if result.clean else ExitCode.FAILED)
 
 
 def _name_in(folder: Path, file: str) -> str:
@@ -254,26 +254,26 @@ def finding_line(finding: Finding) -> str:
     return f"{mark} [bold]{subject}[/] {text}. {escape(finding.advice)}"
 
 
-def summary(verdict: CheckResult) -> str:
+def summary(result: CheckResult) -> str:
     """Summarise a check in one line."""
-    parts = [f"{verdict.files} files checked"]
-    if verdict.busy:
-        parts.append(f"{len(verdict.busy)} being recorded")
-    bad = sum(not finding.fault.harmless for finding in verdict.findings)
-    warnings = len(verdict.findings) - bad
+    parts = [f"{result.files} files checked"]
+    if result.busy:
+        parts.append(f"{len(result.busy)} being recorded")
+    bad = sum(not finding.fault.harmless for finding in result.findings)
+    warnings = len(result.findings) - bad
     if warnings and not bad:
         parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
     parts.append(f"{bad} problem{'s' if bad > 1 else ''}" if bad else "no problems")
     return ", ".join(parts) + "."
 
 
-def verify_values(verdict: CheckResult) -> dict[str, object]:
+def verify_values(result: CheckResult) -> dict[str, object]:
     """Convert a result to JSON values."""
     return {
-        "clean": verdict.clean,
-        "files": verdict.files,
-        "read_bytes": verdict.read_bytes,
-        "recording": [printable(name) for name in verdict.busy],
+        "clean": result.clean,
+        "files": result.files,
+        "read_bytes": result.read_bytes,
+        "recording": [printable(name) for name in result.busy],
         "findings": [
             {
                 "subject": printable(finding.subject),
@@ -282,7 +282,7 @@ def verify_values(verdict: CheckResult) -> dict[str, object]:
                 "text": finding.text,
                 "advice": finding.advice,
             }
-            for finding in verdict.findings
+            for finding in result.findings
         ],
     }
 

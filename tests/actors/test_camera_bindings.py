@@ -190,7 +190,7 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         rig.cameras.launcher.then(hangs(2.0, deaf=True))
-        rig.cameras.launcher.immortal = True
+        rig.cameras.launcher.unkillable = True
         await camera.start_recording(REQUEST)
         await camera.stop_recording()
         assert await rig.bindings.add(entry("gate", serial="A1"))

@@ -300,7 +300,7 @@ async def test_stopping_while_the_camera_rests(clock: MockClock) -> None:
 async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
     """Frames in flight are waited for four seconds; then the session ends with what there is."""
     async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
-        rig.launcher.immortal = True
+        rig.launcher.unkillable = True
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(4.0)
         session = await rig.camera.stop_recording()

@@ -58,7 +58,7 @@ async def test_a_silent_camera_is_told_within_seconds(clock: MockClock, durabili
 async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None:
     """While the kernel holds on to it, nobody is told RECORDING; the ledger names the cause."""
     async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
-        rig.launcher.immortal = True
+        rig.launcher.unkillable = True
         with heard(rig) as words:
             await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(40)
@@ -67,7 +67,7 @@ async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None
         assert time < 9
         assert (healthy, state, reason) == (False, SessionState.WAITING, AWAITS_CAMERA)
         assert len(rig.launcher.processes) == 1
-        rig.launcher.immortal = False
+        rig.launcher.unkillable = False
         rig.launcher.processes[0]._killed.cancel()
         await rig.until(CameraState.STREAMING)
         await trio.sleep(2.2)

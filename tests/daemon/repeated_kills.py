@@ -18,7 +18,15 @@ from typing import Any
 import attrs
 import trio
 from folder_watch import watching
-from kill_rules import FileState, Kill, KilledFile, Moment, inspect_file, is_cut_from, judge_receipt
+from kill_rules import (
+    FileState,
+    Kill,
+    KilledFile,
+    Moment,
+    inspect_file,
+    is_cut_from,
+    receipt_errors,
+)
 from running_daemon import FRAGMENT_FRAMES, Daemon, hash_of, packets, receipt_hash, small_camera
 
 from camd.client import Client
@@ -37,7 +45,7 @@ class RepeatedKills:
 
     daemon: Daemon
     known: Sequence[str]  # hashes of the packets of the clip that cameras copy
-    dice: random.Random
+    rng: random.Random
     count: int = CAMERAS
     sessions: dict[str, str] = attrs.field(factory=dict, init=False)
     kills: list[Kill] = attrs.field(factory=list, init=False)
@@ -84,7 +92,7 @@ class RepeatedKills:
         self._resumed_after = None
         if moment is Moment.STARTING:
             self.daemon.launch()
-            await trio.sleep(self.dice.uniform(0.0, 1.5))
+            await trio.sleep(self.rng.uniform(0.0, 1.5))
             await self._kill_daemon(moment)
             return
         began = time.monotonic()
@@ -125,25 +133,25 @@ class RepeatedKills:
                     await self._wait_near_first_file(wait_file)
                 case Moment.CREATING:
                     await trio.to_thread.run_sync(wait_file, 0)
-                    await trio.sleep(self.dice.uniform(0.0, 0.01))
+                    await trio.sleep(self.rng.uniform(0.0, 0.01))
                 case Moment.SEALING:
                     await trio.to_thread.run_sync(wait_file, WRITES_BEFORE_THE_SEAL + 1)
-                    await trio.sleep(self.dice.uniform(0.0, 0.003))
+                    await trio.sleep(self.rng.uniform(0.0, 0.003))
                 case Moment.STOPPING:
                     self.daemon.signal(signal.SIGTERM)
-                    await trio.sleep(self.dice.uniform(0.0, 0.5))
+                    await trio.sleep(self.rng.uniform(0.0, 0.5))
                 case _:
-                    await trio.sleep(self.dice.uniform(0.0, 2.0))
+                    await trio.sleep(self.rng.uniform(0.0, 2.0))
                     await self._note_frames(client)
             await self._kill_daemon(moment)
 
     async def _wait_near_first_file(self, wait_file: Callable[[int], None]) -> None:
         """Wait for a random time in recovery, or until the first session is resumed."""
-        if self.dice.random() < 0.5:
-            await trio.sleep(self.dice.uniform(0.0, 1.0))
+        if self.rng.random() < 0.5:
+            await trio.sleep(self.rng.uniform(0.0, 1.0))
         elif not any(path not in self._seen for path in self.daemon.recordings.glob("*.mp4")):
             await trio.to_thread.run_sync(wait_file, 0)
-            await trio.sleep(self.dice.uniform(0.0, 0.01))
+            await trio.sleep(self.rng.uniform(0.0, 0.01))
 
     async def _note_frames(self, client: Client) -> None:
         """Note the frames that the daemon reports as written; they must never be lost."""
@@ -271,7 +279,7 @@ class RepeatedKills:
         if stopped["session_id"] != self.sessions[camera]:
             self._report(f"{camera}: another session was stopped")
         paths = [path for path in self._run_of if _of(path) == camera]
-        for found in judge_receipt(
+        for found in receipt_errors(
             stopped["receipt"],
             {path.name: self._run_of[path] for path in paths},
             {path.name: len(self._packets[path]) for path in paths},

@@ -20,7 +20,7 @@ from websockets.uri import parse_uri
 
 from camd.client import Client, NotAuthenticatedError, RemoteError
 
-CROWD = 50
+CLIENTS = 50
 
 
 def ask(socket: ClientConnection, method: str, **params: object) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_only_one_of_fifty_starts_at_the_same_instant_wins(
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     trio.run(daemon.start)
-    together = threading.Barrier(CROWD)
+    together = threading.Barrier(CLIENTS)
 
     def race(number: int) -> dict[str, Any]:
         with connect(daemon.url) as socket:
@@ -57,12 +57,12 @@ def test_only_one_of_fifty_starts_at_the_same_instant_wins(
             together.wait(30)
             return ask(socket, "start_recording", device="camera0")
 
-    with ThreadPoolExecutor(CROWD) as threads:
-        answers = list(threads.map(race, range(CROWD)))
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        answers = list(threads.map(race, range(CLIENTS)))
     winners = [answer["result"] for answer in answers if "result" in answer]
     refusals = [answer["error"] for answer in answers if "error" in answer]
     assert [winner["status"] for winner in winners] == ["STARTED"]
-    assert [refusal["code"] for refusal in refusals] == [-1006] * (CROWD - 1)
+    assert [refusal["code"] for refusal in refusals] == [-1006] * (CLIENTS - 1)
     for refusal in refusals:
         assert refusal["message"] == "Camera is currently recording"
         assert refusal["data"]["session_id"] == winners[0]["session_id"]

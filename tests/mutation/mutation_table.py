@@ -1465,7 +1465,7 @@ _break(
     "camd/server/connection.py:Connection._check_liveness",
     "trio.move_on_after(PONG_SECONDS)",
     "trio.CancelScope()",
-    f"{CONNECTIONS}::test_a_dead_client_is_dropped",
+    f"{CONNECTIONS}::test_a_client_without_pongs_is_disconnected",
 )
 _break(
     "bound: client that does not read",

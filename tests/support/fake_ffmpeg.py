@@ -27,7 +27,7 @@ class FakeFfmpeg:
     stream: FakeStream = attrs.field(factory=FakeStream)
     signals: list[signal.Signals] = attrs.field(factory=list)
     told_to_end: trio.Event = attrs.field(factory=trio.Event)
-    immortal: bool = False  # stuck in the kernel: SIGKILL does nothing
+    unkillable: bool = False  # stuck in the kernel: SIGKILL does nothing
     _pipes: tuple[_Pipe, _Pipe] = attrs.field(factory=lambda: (_Pipe(), _Pipe()))
     _killed: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _ended: trio.Event = attrs.field(factory=trio.Event)
@@ -69,7 +69,7 @@ class FakeFfmpeg:
             return
         self.signals.append(number)
         self.told_to_end.set()
-        if number is signal.SIGKILL and not self.immortal:
+        if number is signal.SIGKILL and not self.unkillable:
             self._killed.cancel()
 
     async def end(self) -> int | None:
@@ -197,7 +197,7 @@ class FakeLauncher:
 
     behaviours: deque[Behaviour] = attrs.field(factory=deque)
     processes: list[FakeFfmpeg] = attrs.field(factory=list)
-    immortal: bool = False
+    unkillable: bool = False
     alive: int = 0
     most_alive: int = 0
 
@@ -208,7 +208,7 @@ class FakeLauncher:
     @asynccontextmanager
     async def launch(self, arguments: Sequence[str]) -> AsyncIterator[Any]:
         """Start a process while the block runs, as `open_child_process` does."""
-        process = FakeFfmpeg(1000 + len(self.processes), immortal=self.immortal)
+        process = FakeFfmpeg(1000 + len(self.processes), unkillable=self.unkillable)
         self.processes.append(process)
         self.alive += 1
         self.most_alive = max(self.most_alive, self.alive)

@@ -118,14 +118,14 @@ class RtspServer:
             status = "461 Unsupported Transport"
             self.refusals += 1
         else:
-            body = self._obey(client, method, target, headers.get("Transport", ""), reply)
+            body = self._carry_out(client, method, target, headers.get("Transport", ""), reply)
         text = "\r\n".join([f"RTSP/1.0 {status}", *reply]) + "\r\n\r\n" + body
         await client.send(text.encode())
         if method == "PLAY" and status == "200 OK":
             async with self._picture:
                 client.playing = True
 
-    def _obey(
+    def _carry_out(
         self, client: Client, method: str, target: str, transport: str, reply: list[str]
     ) -> str:
         """Carry out a request; add to the head of the reply, and return its body."""

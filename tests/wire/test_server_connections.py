@@ -58,7 +58,7 @@ async def test_a_silent_client_stays_connected(autojump_clock: MockClock) -> Non
         assert (await peer.call("ping"))["result"] == "pong"
 
 
-async def test_a_dead_client_is_dropped(autojump_clock: MockClock) -> None:
+async def test_a_client_without_pongs_is_disconnected(autojump_clock: MockClock) -> None:
     """A client that answers no ping is disconnected 40 seconds after its last message."""
     async with serving() as running:
         with structlog.testing.capture_logs() as logs:
@@ -73,7 +73,7 @@ async def test_a_dead_client_is_dropped(autojump_clock: MockClock) -> None:
 
 
 async def test_pongs_get_through_while_calls_run(autojump_clock: MockClock) -> None:
-    """A call that takes minutes does not make a client look dead."""
+    """A call that takes minutes does not disconnect the client."""
     async with serving(max_calls_in_flight=2) as running, running.peer() as peer:
         for number in range(2):
             await peer.send(id=number, method="wait", params={"seconds": 300})
