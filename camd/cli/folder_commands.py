@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -80,8 +79,6 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
     try:
         with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
             result = OfflineRecovery(folder, dry_run, reindex, on_finding, progress).run()
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except FolderInUseError as error:
         raise CommandFailed(
             f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what has to "
@@ -226,8 +223,6 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     try:
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
             result = FolderCheck(folder, fast, progress, on_finding).run(names)
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
     if as_json:

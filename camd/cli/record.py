@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-import attrs
 import click
 import trio
 from rich.markup import escape
@@ -18,6 +18,7 @@ from camd.cli.exit import CommandFailed
 from camd.cli.service_access import (
     ServiceAccess,
     ask,
+    interrupted,
     json_option,
     print_result,
     printed_by,
@@ -43,59 +44,25 @@ def whole_seconds(context: click.Context, param: click.Parameter, value: str | N
     return duration // second
 
 
-@attrs.define(eq=False)
-class FollowedRecording:
-    """The recording that this command started: it is followed to its end, and has a receipt."""
+async def show_until_end(
+    client: Client, camera: str, session_id: str, show: Callable[[Text], None]
+) -> None:
+    """Show the progress of a session; return when the camera records it no more."""
+    while True:
+        status = await client.call("get_recording_status", device=camera)
+        if status is None or status.get("session_id") != session_id:
+            return
+        show(progress_line(status))
+        await trio.sleep(_PROGRESS_SECONDS)
 
-    client: Client
-    camera: str
-    started: dict[str, Any]
-    show: Callable[[Text], None]
-    signals: AsyncIterator[int]  # of Ctrl-C and SIGTERM, from before the start
-    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    async def follow(self) -> dict[str, Any]:
-        """Show progress until Ctrl-C, or until the recording ends by itself; return the receipt."""
-        stopped: dict[str, Any] | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._poll)
-            if await self._interrupted():
-                stopped = await self.client.call("stop_recording", device=self.camera)
-            nursery.cancel_scope.cancel()
-        return stopped["receipt"] if stopped is not None else await self._receipt_from_files()
-
-    async def _interrupted(self) -> bool:
-        """Wait for Ctrl-C (True) or for the end of the recording (False)."""
-        interrupted = False
-        async with trio.open_nursery() as nursery:
-
-            async def wait_signal() -> None:
-                nonlocal interrupted
-                await anext(self.signals)
-                interrupted = True
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(wait_signal)
-            await self._ended.wait()
-            nursery.cancel_scope.cancel()
-        return interrupted
-
-    async def _poll(self) -> None:
-        while True:
-            status = await self.client.call("get_recording_status", device=self.camera)
-            if status is None or status.get("session_id") != self.started["session_id"]:
-                self._ended.set()
-                return
-            self.show(progress_line(status))
-            await trio.sleep(_PROGRESS_SECONDS)
-
-    async def _receipt_from_files(self) -> dict[str, Any]:
-        """Build the receipt of a session that ended by itself."""
-        session_id = self.started["session_id"]
-        page = await self.client.call("list_recordings", session_id=session_id, limit=1000)
-        names = [file["filename"] for file in reversed(page["files"])]
-        infos = [await self.client.call("get_recording_info", filename=name) for name in names]
-        return session_receipt(infos)
+async def receipt_from_files(client: Client, session_id: str) -> dict[str, Any]:
+    """Build the receipt of a session that ended by itself."""
+    page = await client.call("list_recordings", session_id=session_id, limit=1000)
+    names = [file["filename"] for file in reversed(page["files"])]
+    return session_receipt(
+        [await client.call("get_recording_info", filename=name) for name in names]
+    )
 
 
 def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,8 +127,13 @@ def record(
             say.print(
                 f"Recording {camera} into {started['filename']}; Ctrl-C stops it.", markup=False
             )
+            session_id: str = started["session_id"]
             with live_text(say) as show:
-                return await FollowedRecording(client, camera, started, show, signals).follow()
+                until_end = partial(show_until_end, client, camera, session_id, show)
+                if await interrupted(signals, until_end):
+                    stopped = await client.call("stop_recording", device=camera)
+                    return cast("dict[str, Any]", stopped["receipt"])
+            return await receipt_from_files(client, session_id)
 
     receipt = talk(access, conversation)
     print_result(receipt, print_receipt, as_json=as_json)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,7 +16,6 @@ import attrs
 import click
 import trio
 
-from camd import early_signals
 from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import config_option, terminal
 from camd.cli.exit import CallRefused, ServiceUnreachable, misconfigured, refused
@@ -200,8 +199,25 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
     """Run `main`; turn the errors of the client into CommandFailed."""
     try:
         return trio.run(main)
-    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
+    except (Exception, BaseExceptionGroup) as error:
         raise _failure(sole_exception(error), hint) from None
+
+
+async def interrupted(signals: AsyncIterator[int], work: Callable[[], Awaitable[object]]) -> bool:
+    """Run `work` until it ends (False), or cancel it at the first signal (True)."""
+    received = False
+    async with trio.open_nursery() as nursery:
+
+        async def wait_signal() -> None:
+            nonlocal received
+            await anext(signals)
+            received = True
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait_signal)
+        await work()
+        nursery.cancel_scope.cancel()
+    return received
 
 
 def ask(access: ServiceAccess, method: str, **params: object) -> Any:
@@ -252,6 +268,4 @@ def _failure(error: BaseException, hint: str) -> BaseException:
             )
         case ConnectionLostError():
             return ServiceUnreachable(f"the connection was lost: {error}")
-        case KeyboardInterrupt():
-            return click.exceptions.Exit(early_signals.INTERRUPTED)
     return error

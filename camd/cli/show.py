@@ -191,38 +191,29 @@ class EventFilter:
 
 def event_line(method: str, params: dict[str, Any]) -> str:
     """Format one notification as a line, with rich's markup."""
-    time = terminal.format_moment(params.get("time"), "%H:%M:%S")
-    camera = escape(str(params.get("camera_id") or ""))
+
+    def text(key: str) -> str:
+        return escape(str(params.get(key) or ""))
+
     match method:
         case "camera_status_update":
-            state = escape(str(params.get("state") or "").lower())
-            message = escape(str(params.get("message") or ""))
-            parts = [camera, tables.coloured(params.get("status")), state, message]
+            status = tables.coloured(params.get("status"))
+            parts = [text("camera_id"), status, text("state").lower(), text("message")]
         case "recording_status_update":
-            parts = [
-                camera,
-                tables.coloured(params.get("status")),
-                escape(str(params.get("filename") or "")),
-                tables.clock_time(params.get("duration")),
-                tables.file_size(params.get("file_size")),
-                escape(str(params.get("reason") or "")),
-            ]
+            status = tables.coloured(params.get("status"))
+            length, size = params.get("duration"), params.get("file_size")
+            parts = [text("camera_id"), status, text("filename")]
+            parts += [tables.clock_time(length), tables.file_size(size), text("reason")]
         case "storage_status_update":
             percent = params.get("used_percent")
-            parts = [
-                "storage",
-                tables.coloured(params.get("threshold_status")),
-                "" if percent is None else f"{percent:.1f} % used",
-                escape(str(params.get("message") or "")),
-            ]
+            used = "" if percent is None else f"{percent:.1f} % used"
+            level = tables.coloured(params.get("threshold_status"))
+            parts = ["storage", level, used, text("message")]
         case "retention_update":
-            parts = ["retention", escape(str(params.get("message") or ""))]
+            parts = ["retention", text("message")]
         case "scrub_update":
-            parts = [
-                "scrub",
-                tables.coloured(params.get("status")),
-                escape(str(params.get("message") or "")),
-            ]
+            parts = ["scrub", tables.coloured(params.get("status")), text("message")]
         case _:
             parts = [escape(method)]
+    time = terminal.format_moment(params.get("time"), "%H:%M:%S")
     return "  ".join(part for part in (time, *parts) if part)

@@ -68,7 +68,7 @@ class Work:
     about: str = "camera camera0"
 
 
-class MethodsForTests:
+class ServerMethods:
     """Methods that answer, wait, fail or use the caller's link."""
 
     @method(role=Role.VIEWER, immediate=True)
@@ -123,7 +123,7 @@ class MethodsForTests:
         return {"done": True}
 
 
-REGISTRY = Registry([MethodsForTests()])
+REGISTRY = Registry([ServerMethods()])
 
 
 async def hello(request: Request) -> Response:
