@@ -512,3 +512,12 @@ async def hash_of(client: Client, name: str) -> str:
         if info["sha256"] is not None:
             return str(info["sha256"])
         await trio.sleep(0.05)
+
+
+async def record_with_frozen_ffmpeg(daemon: Daemon) -> None:
+    """Record until a file has ended; then freeze FFmpeg, which does not react to SIGTERM then."""
+    async with daemon.client() as client, listening(client) as notified:
+        await client.call("start_recording", device="camera0")
+        await notified.recording("ROTATED")
+    (pid,) = daemon.processes()
+    os.kill(pid, signal.SIGSTOP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -13,7 +12,15 @@ from typing import Any
 
 import pytest
 import trio
-from running_daemon import Daemon, NewDaemon, frames_in, listening, receipt_hash, small_camera
+from running_daemon import (
+    Daemon,
+    NewDaemon,
+    frames_in,
+    listening,
+    receipt_hash,
+    record_with_frozen_ffmpeg,
+    small_camera,
+)
 
 from camd.client import RemoteError, open_client
 
@@ -64,11 +71,7 @@ async def test_a_second_signal_ends_a_stop_that_takes_long(
     """With an FFmpeg that does not react, a second signal ends the daemon at once; no process is
     left, and every file plays."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as notified:
-            await client.call("start_recording", device="camera0")
-            await notified.recording("ROTATED")
-        (pid,) = daemon.processes()
-        await freeze(pid)
+        await record_with_frozen_ffmpeg(daemon)
         daemon.signal(number)
         await daemon.wait_notice("STOPPING=1")
         daemon.signal(number)
@@ -79,20 +82,10 @@ async def test_a_second_signal_ends_a_stop_that_takes_long(
         assert await frames_in(path) > 0
 
 
-async def freeze(pid: int) -> None:
-    """Stop a process as a hanging driver would: it does not react to SIGTERM any more."""
-    await trio.lowlevel.checkpoint()
-    os.kill(pid, signal.SIGSTOP)
-
-
 async def test_an_ffmpeg_that_does_not_react_does_not_prevent_the_stop(daemon: Daemon) -> None:
     """A frozen FFmpeg is killed in time; the session is sealed and the exit status is 0."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as notified:
-            await client.call("start_recording", device="camera0")
-            await notified.recording("ROTATED")
-        (pid,) = daemon.processes()
-        await freeze(pid)
+        await record_with_frozen_ffmpeg(daemon)
         await daemon.stop()
         assert daemon.processes() == []
     for path in daemon.recordings.glob("*.mp4"):
