@@ -4,9 +4,10 @@
 
 One RTSP camera (H.264, 720p, a key frame every second, the GOP) on the loopback interface is
 recorded. In each round the daemon gets SIGTERM and is started again at once; then the camera goes
-away and comes back. What counts is the gap in the recording: from the last frame before to the
-first one behind, as the ledger and the files say. Then `--cameras` cameras that are files, as in
-recording.py, are recorded, and the daemon is restarted: when has each written its first frame?
+away and comes back. The result is the gap in the recording, from the last frame before to the
+first frame after, by the ledger and the files. Then `--cameras` cameras that are files, as in
+recording.py, are recorded, and the daemon is restarted; the result is the time until each has
+written its first frame.
 
 The baseline of each is FFmpeg alone, connecting to the same source with the same options: the
 time from its start to its first fragment, one process for each camera at the same time.
@@ -60,7 +61,7 @@ async def bare(inputs: list[str]) -> float:
 
 
 def files(daemon: Daemon) -> set[Path]:
-    """Name the files that recordings are in."""
+    """List the files of the recordings."""
     return set(daemon.recordings.glob("*.mp4"))
 
 
@@ -80,7 +81,7 @@ async def restart(daemon: Daemon) -> None:
 
 
 async def away(daemon: Daemon, server: RtspServer, seconds: float) -> float:
-    """Let the camera be away; return for how long it was."""
+    """Remove the camera for a time; return the seconds."""
     before, began = files(daemon), trio.current_time()
     await server.go_away()
     await trio.sleep(seconds)
@@ -157,7 +158,7 @@ async def many_rounds(options: argparse.Namespace, folder: Path, clip: Path) -> 
 
 
 async def run(options: argparse.Namespace, folder: Path, stream: Path, clip: Path) -> None:
-    """Do all of it."""
+    """Run all measurements."""
     print(f"{'seconds':34} {'median':>7} {'worst':>7} {'FFmpeg':>9} {'ratio':>7}   aim")
     await stream_rounds(options, folder, stream)
     await many_rounds(options, folder, clip)

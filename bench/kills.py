@@ -1,13 +1,13 @@
-"""What SIGKILL of the daemon costs, when it comes at the worst moments, again and again.
+"""The loss of footage when the daemon is killed again and again at the worst moments.
 
     python bench/kills.py [--kills 100] [--cameras 4] [--daemons 2] [--seed N]
 
 Every daemon records its cameras in sessions that outlive it, with a new file each second. It is
 killed while it starts, recovers, records, makes and seals files, and stops. After each kill and at
-the end `tests/daemon/repeated_kills.py` checks everything: no session is forgotten, one
-ledger entry stands for each outage, every file is sealed and plays, what the daemon had said to be
-written is there, copied packets are the source's in order, no process is left. Exit status 1 when
-anything is wrong. It takes about five seconds a kill and daemon.
+the end `tests/daemon/repeated_kills.py` checks everything: all sessions continue, the ledger has
+one entry for each outage, every file is sealed and plays, all frames that the daemon had reported
+as written exist, copied packets are the source's in order, no process is left. The exit status is 1
+when anything is wrong. It takes about five seconds a kill and daemon.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from running_daemon import Daemon, make_clip, roomy_folder
 
 
 async def run_all(runs: Sequence[RepeatedKills], clip: Path, kills: int) -> None:
-    """Let every daemon have its share of the kills, all at the same time.
+    """Kill all daemons at the same time, each its share of the kills.
 
     The first kill of each comes when its sessions have just begun.
     """
@@ -65,7 +65,7 @@ def show(kills: Sequence[Kill]) -> None:
     """Print the table: files as the kills left them, and seconds."""
     heads = " ".join(f"{kind.value:>8}" for kind in FileState)
     print(f"{'':12} {'':5} {'open files, as the kill left them':>44}   ", end="")
-    print(f"{'last frame to kill':>15}   {'all go on after':>15}")
+    print(f"{'last frame to kill':>15}   {'all continue after':>15}")
     print(f"{'killed while':12} {'kills':>5} {heads}   {'median':>7} {'worst':>7}", end="")
     print(f"   {'median':>7} {'worst':>7}")
     for moment in Moment:

@@ -1,4 +1,4 @@
-"""How long a user waits: from a start to the first durable frame, from a stop to the receipt.
+"""The time from a start to the first durable frame, and from a stop to the receipt.
 
     python bench/latency.py [--rounds 10]
 
@@ -22,7 +22,7 @@ FAST = 100
 
 
 def starts(camd: Camd, rounds: int) -> list[float]:
-    """Seconds from the request to an answer that means durable."""
+    """Seconds from the request to the answer, when the first frame is durable."""
     seconds = []
     for _ in range(rounds):
         before = time.perf_counter()

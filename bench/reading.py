@@ -1,4 +1,4 @@
-"""What reading the pipes of many captures costs: in rounds, and each pipe waited for by itself.
+"""The CPU time of reading the pipes of many captures, in rounds and each pipe by itself.
 
     python bench/reading.py [--seconds 20] [--cameras 1,4,16]
 
@@ -31,12 +31,12 @@ from camd.runtime.pipe_poller import PipePoller, open_pipe_poller
 
 @attrs.define(eq=False)
 class Counter:
-    """Takes fragments and forgets them."""
+    """Counts fragments and drops them."""
 
     frames: int = 0
 
     def begin(self, init: object) -> None:
-        """Take no note."""
+        """Do nothing."""
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Count."""
@@ -55,7 +55,7 @@ class Wakes(trio.abc.Instrument):
 
 
 async def nothing(*_: object) -> None:
-    """Hear of what nobody needs."""
+    """Ignore a notification."""
     await trio.lowlevel.checkpoint()
 
 

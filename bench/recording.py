@@ -1,4 +1,4 @@
-"""What recording costs: CPU of camd and its FFmpeg processes against bare FFmpeg, and memory.
+"""The CPU time of camd and its FFmpeg processes, compared with bare FFmpeg, and the memory.
 
     python bench/recording.py [--seconds 30] [--cameras 1,4,16] [--compare]
 

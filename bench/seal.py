@@ -1,9 +1,9 @@
-"""What it takes to seal a segment, by its length and by what is in it.
+"""The time and memory for sealing a segment, by its length and its content.
 
     python bench/seal.py [--hours 0.5,2,12] [--rounds 3]
 
-Nobody records for 12 hours here: ten seconds of real FFmpeg output are taken in again and again,
-on a timeline that goes on, until the index holds as many samples as a segment of that length
+The segments are not recorded: ten seconds of real FFmpeg output are added repeatedly, on a
+continuing timeline, until the index holds as many samples as a segment of that length
 (12 hours at 30 frames a second: 1,296,000). "jitter" has another duration for every frame, as
 cameras with a clock of their own have. The file is sealed as the daemon does it; in the place of
 its media is a sparse range.
@@ -60,7 +60,7 @@ WHO = SegmentMetadata(
 
 @attrs.frozen
 class Sealed:
-    """What one seal took. Seconds and bytes."""
+    """Seconds and bytes of one seal."""
 
     samples: int
     index_bytes: int
@@ -87,7 +87,7 @@ def template(content: str) -> tuple[Init, list[Fragment]]:
 
 
 def later(run: TrackRun, starts: dict[int, int], rng: random.Random | None) -> TrackRun:
-    """Move a run to where its track goes on; with `rng`, change every duration a little."""
+    """Move a run to the end of its track; with `rng`, change every duration a little."""
     durations = run.durations
     if rng is not None:
         most = max(1, min(durations) // 20)
@@ -112,7 +112,7 @@ def filled(content: str, hours: float) -> SegmentIndex:
 
 
 class Ticker:
-    """Another thread, which wants to run every millisecond; `longest` is how long it could not."""
+    """A thread that runs every millisecond; `longest` is the longest time for which it did not."""
 
     def __init__(self) -> None:
         self.longest = 0.0
