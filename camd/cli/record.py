@@ -23,7 +23,7 @@ from camd.cli.service_access import (
     print_result,
     printed_by,
     remote_options,
-    talk,
+    with_client,
 )
 from camd.cli.terminal import console, live_text, messages, read_duration
 from camd.client import Client
@@ -117,7 +117,7 @@ def record(
     wanted = {"duration": seconds, "format": container, "key": key}
     params = {name: value for name, value in wanted.items() if value is not None}
 
-    async def conversation(client: Client) -> dict[str, Any]:
+    async def calls(client: Client) -> dict[str, Any]:
         # Before the start: Ctrl-C while the camera starts must not leave it recording.
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             started = await client.call("start_recording", device=camera, **params)
@@ -135,7 +135,7 @@ def record(
                     return cast("dict[str, Any]", stopped["receipt"])
             return await receipt_from_files(client, session_id)
 
-    receipt = talk(access, conversation)
+    receipt = with_client(access, calls)
     print_result(receipt, print_receipt, as_json=as_json)
     fail_if_incomplete(receipt)
 

@@ -1,4 +1,4 @@
-"""Connect to the service: its address, the token, the options for both, and failures.
+"""Call the service and print results: its address, the token, options, calls and failures.
 
 The address is `--server`, `$CAMD_URL`, or the first one that the configuration listens on. The
 token is `--token`, `$CAMD_TOKEN`, or the admin key that the service wrote at its first start.
@@ -185,12 +185,12 @@ def print_result(result: object, show: Callable[[Any], None], *, as_json: bool) 
         show(result)
 
 
-def talk(access: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
-    """Connect, run the conversation, return its result. Raises CommandFailed."""
+def with_client(access: ServiceAccess, calls: Callable[[Client], Awaitable[T]]) -> T:
+    """Connect, make the calls, return the result. Raises CommandFailed."""
 
     async def main() -> T:
         async with open_client(access.address, access.token) as client:
-            return await conversation(client)
+            return await calls(client)
 
     return run_to_end(main, access.hint)
 
@@ -223,7 +223,7 @@ async def interrupted(signals: AsyncIterator[int], work: Callable[[], Awaitable[
 def ask(access: ServiceAccess, method: str, **params: object) -> Any:
     """Call one method and return its result; omits parameters that are None."""
     given = {name: value for name, value in params.items() if value is not None}
-    return talk(access, lambda client: client.call(method, **given))
+    return with_client(access, lambda client: client.call(method, **given))
 
 
 def ask_each(
@@ -236,7 +236,7 @@ def ask_each(
     results: list[Any] = []
     refusals: list[tuple[dict[str, object], RemoteError]] = []
 
-    async def conversation(client: Client) -> None:
+    async def call_each(client: Client) -> None:
         for params in calls:
             try:
                 results.append(await client.call(method, **params))
@@ -245,7 +245,7 @@ def ask_each(
             except RemoteError as error:
                 refusals.append((params, error))
 
-    talk(access, conversation)
+    with_client(access, call_each)
     return results, refusals
 
 

@@ -18,7 +18,7 @@ from camd.cli.service_access import (
     page_options,
     printed_by,
     remote_options,
-    talk,
+    with_client,
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, RemoteError
@@ -69,7 +69,7 @@ def _print_status(found: Mapping[str, Any]) -> None:
 def status(access: ServiceAccess) -> object:
     """Show the service and its cameras."""
 
-    async def conversation(client: Client) -> dict[str, Any]:
+    async def calls(client: Client) -> dict[str, Any]:
         try:
             service = await client.call("get_status")
         except RemoteError as error:
@@ -78,7 +78,7 @@ def status(access: ServiceAccess) -> object:
             service = {}  # a viewer may see only the cameras
         return {"service": service, **await client.call("get_camera_list")}
 
-    return talk(access, conversation)
+    return with_client(access, calls)
 
 
 def _print_info(details: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def gaps(access: ServiceAccess, **page: Any) -> object:
 def watch(access: ServiceAccess, as_json: bool) -> None:
     """Show events as they happen, until Ctrl-C; with --json, one object per line."""
 
-    async def conversation(client: Client) -> None:
+    async def calls(client: Client) -> None:
         out = console()
         messages().print("Waiting for events; Ctrl-C ends.")
         unseen = EventFilter()
@@ -169,7 +169,7 @@ def watch(access: ServiceAccess, as_json: bool) -> None:
             elif unseen.accepts(method, params):
                 out.print(event_line(method, params), soft_wrap=True)
 
-    talk(access, conversation)
+    with_client(access, calls)
 
 
 @attrs.define(eq=False)
