@@ -28,7 +28,14 @@ SAME_NAME = {
 }
 
 # Folders outside of camd/ whose modules are read for words, too.
-TEST_FOLDERS = ("bench", "tests/daemon", "tests/mutation", "tests/support", "tests/wire")
+TEST_FOLDERS = (
+    "bench",
+    "tests/daemon",
+    "tests/hardware",
+    "tests/mutation",
+    "tests/support",
+    "tests/wire",
+)
 
 # Words that are no words of this program, and what to say instead. A word is found in names, too:
 # `take_seat` and `SeatTaken` hold "seat"; plurals in -s are found, too. Where a word has a meaning
