@@ -30,7 +30,7 @@ from camd.config.schema import Config
 from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
-from camd.errors import ConfigError, Refusal
+from camd.errors import ConfigError, Refusal, sole_exception
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.model import Event
 from camd.reload import LiveConfig
@@ -205,17 +205,10 @@ def run_daemon(config_path: Path | None) -> int:
         SYSTEM_CLOCK.boot_id()  # cached here: the event loop must not read files
         trio.run(serve, config, config_path, signals, SYSTEM_CLOCK)
     except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
-        cause = _only(error)
+        cause = sole_exception(error)
         if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):
             raise
         stream.drain(DRAIN_SECONDS)
         print(f"camd: {cause}", file=sys.stderr)  # noqa: T201 - for people who start it by hand
         return EX_CONFIG if isinstance(cause, ConfigError) else 1
     return 0
-
-
-def _only(error: BaseException) -> BaseException:
-    """Return the exception inside groups of one: nurseries wrap what they raise."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

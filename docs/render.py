@@ -1,9 +1,8 @@
 """Writes the pages that are generated from the code: errors.md, states.md and faults.md here.
 
-Run `python docs/render.py` after changing the table of errors, the camera's machine, the table
-of faults, the documentation of a configuration key, which is the comment of that key in
-examples/camd.toml, or what a source says of its text, which is a table in cameras.md; a test fails
-while they are old.
+Run `python docs/render.py` after a change of the errors, the states of a camera, the problems, the
+documentation of a configuration key, which is the comment of that key in examples/camd.toml, or
+what a source says of its text, which is a table in cameras.md. A test compares them.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ def errors_page() -> str:
             "",
             GENERATED,
             "",
-            "Every error carries `data.retryable` and `data.suggestion`; the message is for",
-            "people.",
+            "Every error has `data.retryable` and `data.suggestion`; the message is for people.",
             "",
             "| code | name | message | retryable | what to do |",
             "| --- | --- | --- | --- | --- |",
@@ -68,7 +66,7 @@ _EVENTS: tuple[tuple[str, m.CaptureEvent], ...] = (
 
 
 def _transitions() -> list[tuple[str, str, str, str]]:
-    """Ask the machine for every state and event: from, event, to, actions."""
+    """Compute the transition of every state and event: from, event, to, actions."""
     rows = []
     for state in m.STATES:
         wanted = state is not m.CameraState.IDLE
@@ -82,7 +80,7 @@ def _transitions() -> list[tuple[str, str, str, str]]:
 
 
 def states_page() -> str:
-    """Draw and tabulate the camera's machine."""
+    """Draw the states of a camera, and list the transitions."""
     rows = _transitions()
     arrows = [
         f"    {source} --> {target}: {event}"
@@ -96,15 +94,14 @@ def states_page() -> str:
             GENERATED,
             "",
             "A camera is *wanted* while a consumer needs its capture: a recording session, or",
-            "`always_on` and pre-roll for as long as the camera is configured so. A capture that",
-            "was told to end, or stalled, is `STOPPING` until the kernel says that it is gone:",
-            "there is never a second one on the same device. Events that are not listed change no",
-            "state; a capture that delivers no key frame only shows its problem. The table is for",
-            "a camera that is wanted; a capture that ends in `STOPPING` leads to `IDLE` when the",
-            "camera is wanted no more, and to `RESTING` or `ABSENT` when it had been told to end",
-            "because it stalled. After *device lost*, which the list of plugged devices tells, a",
-            "camera stays `ABSENT` and tries nothing until *device came*; a file that is missing",
-            "is looked for again and again.",
+            "`always_on` and pre-roll while they are configured. A capture that has to end, or",
+            "has stalled, is `STOPPING` until its process has ended: two captures never use one",
+            "device. Events that are not listed change no state; a capture that delivers no key",
+            "frame only shows its problem. The table is for a camera that is wanted. The end of a",
+            "capture in `STOPPING` leads to `IDLE` when the camera is no longer wanted, and to",
+            "`RESTING` or `ABSENT` when the capture was ended because it stalled. After *device",
+            "lost*, which the device monitor reports, a camera stays `ABSENT` and tries nothing",
+            "until *device came*; a missing file is looked for again after each rest.",
             "",
             "```mermaid",
             "stateDiagram-v2",
@@ -112,7 +109,7 @@ def states_page() -> str:
             *arrows,
             "```",
             "",
-            "| state | event | next state | what is done |",
+            "| state | event | next state | actions |",
             "| --- | --- | --- | --- |",
             *(f"| {s} | {e} | {t} | {a} |" for s, e, t, a in rows),
             "",
@@ -174,19 +171,19 @@ _FAULTS: tuple[tuple[str, Iterable[Problem]], ...] = (
         [row.problem for row in (*error_patterns.DEVICES, *error_patterns.SOUND)],
     ),
     ("Streams", [row.problem for row in error_patterns.STREAMS]),
-    ("What a look at a stream's server or a file shows", _EXPLAINED),
+    ("Found by a probe of the server or the file", _EXPLAINED),
     (
         "FFmpeg and its encoders",
         [row.problem for row in (*error_patterns.ENCODERS, *error_patterns.OPTIONS)],
     ),
     ("Any source", [row.problem for row in error_patterns.CONTENTS]),
-    ("What camd notices by itself", _ALL),
-    ("Which camera is which", _MATCHES),
+    ("Found by camd itself", _ALL),
+    ("Bindings of cameras", _MATCHES),
 )
 
 
 def faults_page() -> str:
-    """List what can be wrong with a camera's source, and what to do about it."""
+    """List the problems of a camera's source, each with its suggestion."""
     lines: list[str] = []
     seen: set[Problem] = set()
     for title, group in _FAULTS:
@@ -206,11 +203,12 @@ def faults_page() -> str:
             "",
             GENERATED,
             "",
-            "Why a camera does not deliver. The cause is the `cause` of a camera's status and of",
-            "error -32006; message and suggestion come along with it, and say more where more is",
-            "known: which program holds the camera, which command gives access to it, which other",
-            "cameras use the same bus. A running session goes on as soon as the camera delivers",
-            "again: in a new file, with an entry in the ledger whose cause is in the last column.",
+            "The reasons for which a camera does not deliver. The cause is the `cause` of the",
+            "camera's status and of error -32006. Message and suggestion come with it, with more",
+            "details when they are known: which program uses the camera, which command gives",
+            "access to it, which other cameras use the same bus. A running session continues when",
+            "the camera delivers again: in a new file, with an entry in the ledger, whose cause is",
+            "in the last column.",
             "",
             *lines,
         ]
@@ -247,7 +245,7 @@ def annotate(text: str) -> str:
 
 
 def _comment(assignment: str, doc: str) -> list[str]:
-    """Write an assignment with a comment behind it, which goes on below in its own column."""
+    """Write an assignment with its comment, which continues below in its own column."""
     lead = "#" if assignment.startswith("#") else ""
     start = max(_COMMENT_COLUMN, len(assignment) + 2)
     first = textwrap.wrap(doc, _WIDTH - start - 2)[0] if _WIDTH - start > 30 else ""

@@ -29,7 +29,7 @@ KEYS_FILE = "keys.toml"
 ADMIN_KEY_FILE = "admin.key"
 _LOCAL_KEY = "local_key_made"  # in the file: the first start has written its admin key
 _MOST_BYTES = 16 * 1024 * 1024
-_HEADING = "# API keys of camd: `camd keys add|list|revoke`. The keys themselves are not stored.\n"
+_HEADING = "# API keys of camd: `camd keys`. The keys themselves are not stored.\n"
 
 
 class KeyFileError(Exception):

@@ -18,7 +18,7 @@ __all__ = ["config_option", "main"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 # The module of each command. It is imported when the command runs, or for `--help`, so that a
-# command that only talks to the service does not import what records.
+# command that only calls the service does not import the modules that record.
 _MODULES = {
     **dict.fromkeys(("adopt", "controls", "devices", "forget"), "device_commands"),
     "check": "check",
@@ -54,7 +54,7 @@ def main() -> None:
 
     Start here: `camd demo` records synthetic cameras; `camd check` finds what would keep this
     machine from recording; `camd run` starts the service. `camd verify` and `camd recover` work on
-    the files of the recordings. All other commands talk to the service on this machine.
+    the files of the recordings. All other commands call the service on this machine.
     """
 
 

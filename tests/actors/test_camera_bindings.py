@@ -101,7 +101,7 @@ async def test_another_camera_at_its_port_does_not_record_as_the_old_one(clock: 
         assert (await rig.until("camera1", CameraState.IDLE)).device == "/dev/video0"
         await trio.sleep(100)
         assert camera.status.state is CameraState.ABSENT
-        assert len(rig.cameras.launcher.children) == 1
+        assert len(rig.cameras.launcher.processes) == 1
         with pytest.raises(Refusal) as caught:
             await (await rig.camera("camera0")).start_recording(REQUEST)
         assert caught.value.kind.code == -1006  # the session waits
@@ -182,7 +182,7 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         rig.cameras.launcher.then(hangs(2.0, deaf=True))
-        rig.cameras.launcher.immortal = True
+        rig.cameras.launcher.unkillable = True
         await camera.start_recording(REQUEST)
         await camera.stop_recording()
         assert await rig.bindings.add(entry("gate", serial="A1"))
@@ -191,7 +191,7 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
             await gate.start_recording(REQUEST)
         assert caught.value.data["cause"] == "busy"
         assert rig.cameras.launcher.most_alive == 1
-        for child in rig.cameras.launcher.children:
+        for child in rig.cameras.launcher.processes:
             child._killed.cancel()
 
 
@@ -208,7 +208,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
         camera._environment = attrs.evolve(camera._environment, look_again=look_again)
         await camera.start_recording(REQUEST)
         await trio.sleep(30)
-        assert len(rig.cameras.launcher.children) == 1
+        assert len(rig.cameras.launcher.processes) == 1
         rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), other)
         await rig.until("camera0", CameraState.STREAMING)
 

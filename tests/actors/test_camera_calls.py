@@ -99,7 +99,7 @@ async def test_of_many_starts_at_the_same_instant_one_wins(clock: MockClock) -> 
             assert refusal.kind.code == -1006
             assert refusal.data["session_id"] == session.session_id
             assert refusal.data["owner"] == session.owner
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
         assert rig.events_told == ["STARTED"]
 
 
@@ -132,7 +132,7 @@ async def test_a_source_that_is_missing_is_a_refusal(clock: MockClock) -> None:
         assert (refusal.data["cause"], refusal.data["camera_id"]) == ("not_found", "camera0")
         await rig.idle()
         await rig.until(CameraState.IDLE)
-        assert (rig.launcher.children, rig.disk.files, rig.events_told) == ([], {}, [])
+        assert (rig.launcher.processes, rig.disk.files, rig.events_told) == ([], {}, [])
         assert rig.storage.status.promised_bytes == 0
 
 
@@ -153,7 +153,7 @@ async def test_a_source_that_cannot_be_opened_is_a_refusal(
         assert (refusal.kind.code, refusal.data["cause"]) == (-32006, cause)
         assert trio.current_time() < 1
         await rig.until(CameraState.IDLE)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_a_source_that_delivers_nothing_is_a_refusal(clock: MockClock) -> None:
@@ -210,7 +210,7 @@ async def test_a_volume_without_room_is_a_refusal(clock: MockClock) -> None:
         refusal = await refused(rig.camera.start_recording(REQUEST))
         assert refusal.kind.code == -1010
         await rig.idle()
-        assert rig.launcher.children == []
+        assert rig.launcher.processes == []
 
 
 async def test_a_nearly_full_volume_warns(clock: MockClock) -> None:
@@ -294,13 +294,13 @@ async def test_stopping_while_the_camera_rests(clock: MockClock) -> None:
         rig.check(session)
         await rig.until(CameraState.IDLE)
         await trio.sleep(60)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
     """The stop waits four seconds for frames in flight; then the session ends without them."""
     async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
-        rig.launcher.immortal = True
+        rig.launcher.unkillable = True
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(4.0)
         session = await rig.camera.stop_recording()
@@ -310,7 +310,7 @@ async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
         assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
         rig.check(session)
         await rig.camera.published.wait_until(lambda s: s.problem == HUNG)
-        for child in rig.launcher.children:
+        for child in rig.launcher.processes:
             child._killed.cancel()
         await rig.until(CameraState.IDLE)
 
@@ -376,7 +376,7 @@ async def test_a_source_that_has_been_played_ends_its_session(clock: MockClock) 
         assert (session.frames_written, session.reason, session.gaps) == (33, "source_ended", ())
         rig.check(session)
         await rig.until(CameraState.IDLE)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_the_end_of_a_file_does_not_end_the_next_session(clock: MockClock) -> None:
@@ -412,7 +412,7 @@ async def test_a_camera_that_is_always_on_keeps_its_process(clock: MockClock) ->
         rig.check(session)
         await rig.idle()
         assert rig.camera.status.state is CameraState.STREAMING
-        assert [child.signals for child in rig.launcher.children] == [[]]
+        assert [child.signals for child in rig.launcher.processes] == [[]]
 
 
 async def test_a_camera_that_is_always_on_starts_again_by_itself(clock: MockClock) -> None:
@@ -420,7 +420,7 @@ async def test_a_camera_that_is_always_on_starts_again_by_itself(clock: MockCloc
     async with open_camera_rig(streams(2.0), always_on=True) as rig:
         await rig.until(CameraState.RESTING)
         await rig.until(CameraState.STREAMING)
-        assert len(rig.launcher.children) == 2
+        assert len(rig.launcher.processes) == 2
 
 
 # --- rotation -----------------------------------------------------------------------------
@@ -440,7 +440,7 @@ async def test_rotation_loses_nothing(clock: MockClock) -> None:
             for one, two in zip(session.segments, session.segments[1:], strict=False)
         )
         rig.check(session)
-        (child,) = rig.launcher.children
+        (child,) = rig.launcher.processes
         sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
         assert rig.pictures(session) == sent
         assert rig.events_told == ["STARTED", *["ROTATED"] * 10, "STOPPED stopped"]

@@ -88,7 +88,7 @@ async def test_a_camera_that_hangs_is_started_again(clock: MockClock) -> None:
         assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(5.5))
         assert gap.frames == 35
         rig.check(session)
-        assert len(rig.launcher.children) == 2
+        assert len(rig.launcher.processes) == 2
 
 
 async def test_a_camera_that_is_unplugged_comes_back(clock: MockClock) -> None:
@@ -97,12 +97,12 @@ async def test_a_camera_that_is_unplugged_comes_back(clock: MockClock) -> None:
     async with open_camera_rig(streams(2.2, status=0), node=node) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.1)
-        rig.launcher.children[0].write_error("[error] VIDIOC_DQBUF: No such device")
+        rig.launcher.processes[0].write_error("[error] VIDIOC_DQBUF: No such device")
         node.there.append(False)
         await rig.until(CameraState.ABSENT)
         await trio.sleep_until(20)
         assert rig.camera.status.state is CameraState.ABSENT
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
         node.there.append(True)
         await rig.until(CameraState.STREAMING)
         await trio.sleep(1.2)
@@ -163,7 +163,7 @@ async def test_garbage_in_the_middle_ends_the_process_not_the_session(clock: Moc
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.2)
-        rig.launcher.children[0].write(b"\0\0\0\1junk" * 10)
+        rig.launcher.processes[0].write(b"\0\0\0\1junk" * 10)
         await rig.until(CameraState.RESTING)
         await trio.sleep_until(5.2)
         session = await rig.camera.stop_recording()
@@ -553,7 +553,7 @@ async def test_calls_that_wait_are_refused_after_a_bug(clock: MockClock) -> None
                 nursery.start_soon(hear, rig.camera.start_recording(REQUEST))
                 await rig.until(CameraState.STARTING)
                 await wait_all_tasks_blocked()
-                rig.launcher.children[0].write(rig.launcher.children[0].stream.next(5))
+                rig.launcher.processes[0].write(rig.launcher.processes[0].stream.next(5))
         assert [(each.kind.code, each.data["cause"]) for each in heard] == [(-1003, "restarting")]
         assert heard[0].data["retryable"] is True
 

@@ -28,7 +28,7 @@ class FakeSettings:
     async def apply(self, node: Path) -> tuple[str, ...]:
         """Remember when it was called."""
         await trio.lowlevel.checkpoint()
-        self.applied.append((str(node), len(self.rig.cameras.launcher.children)))
+        self.applied.append((str(node), len(self.rig.cameras.launcher.processes)))
         return self.complaints
 
 

@@ -74,7 +74,7 @@ async def test_a_viewer_outlives_a_recording(clock: MockClock) -> None:
             assert (viewer.frames, viewer.ends) == (200, [])
         await rig.until(CameraState.IDLE)
         assert trio.current_time() == pytest.approx(20.2 + GRACE_SECONDS)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_a_recording_outlives_a_viewer(clock: MockClock) -> None:
@@ -93,7 +93,7 @@ async def test_a_recording_outlives_a_viewer(clock: MockClock) -> None:
         rig.check(session)
         await rig.until(CameraState.IDLE)
         assert trio.current_time() == 40.2
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_who_comes_back_within_the_grace_finds_the_same_capture(clock: MockClock) -> None:
@@ -110,7 +110,7 @@ async def test_who_comes_back_within_the_grace_finds_the_same_capture(clock: Moc
         assert rig.camera.status.state is CameraState.STREAMING
         await rig.until(CameraState.IDLE)
         assert trio.current_time() == pytest.approx(20.0 + GRACE_SECONDS)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_the_grace_is_that_of_the_consumer_that_left_last(clock: MockClock) -> None:
@@ -133,7 +133,7 @@ async def test_a_failing_capture_is_started_again_for_a_viewer(clock: MockClock)
         async with rig.camera.hub.attach(viewer):
             await trio.sleep_until(10.2)
         assert [end.cause for end in viewer.ends] == [Cause.ENCODER_EXIT]
-        assert len(rig.launcher.children) == 2
+        assert len(rig.launcher.processes) == 2
         assert viewer.frames > 80
 
 
@@ -145,10 +145,10 @@ async def test_a_consumer_that_comes_after_a_source_was_played_plays_it_again(
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
             await trio.sleep_until(10.0)
-            assert (viewer.frames, len(rig.launcher.children)) == (30, 1)
+            assert (viewer.frames, len(rig.launcher.processes)) == (30, 1)
             await rig.camera.start_recording(REQUEST)
             await rig.idle()
-            assert (viewer.frames, len(rig.launcher.children)) == (50, 2)
+            assert (viewer.frames, len(rig.launcher.processes)) == (50, 2)
         assert rig.storage.sessions[-1].reason == "source_ended"
 
 
@@ -164,7 +164,7 @@ async def test_a_camera_that_closes_takes_no_account_of_viewers(clock: MockClock
             async with rig.camera.hub.attach(Viewer()):
                 await trio.sleep(60)
         assert rig.camera.status.state is CameraState.IDLE
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_preroll_is_a_consumer_that_stays(clock: MockClock) -> None:
@@ -179,4 +179,4 @@ async def test_preroll_is_a_consumer_that_stays(clock: MockClock) -> None:
         await rig.camera.stop_recording()
         await trio.sleep_until(60)
         assert rig.states == ["STARTING", "STREAMING"]
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1

@@ -102,7 +102,7 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
         assert running.elapsed_seconds == 20.2
         session = await rig.camera.stop_recording()
         rig.check(session)
-        (child,) = rig.launcher.children
+        (child,) = rig.launcher.processes
         sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
         assert rig.pictures(session) == sent
         first, second = session.segments

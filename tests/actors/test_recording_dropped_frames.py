@@ -43,7 +43,7 @@ async def test_drops_are_entered_at_every_seal_and_at_the_end(clock: MockClock) 
         session = await rig.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {DROPPED}
         assert len(session.gaps) == len(session.segments) == 4
-        sent = rig.launcher.children[0].stream.frames
+        sent = rig.launcher.processes[0].stream.frames
         assert sent == session.frames_written + sum(gap.frames for gap in session.gaps)
         rig.check(session)
 
@@ -53,7 +53,7 @@ async def test_a_drop_just_before_an_exit_has_its_own_entry(clock: MockClock) ->
     async with open_camera_rig(skips(5.0, frames=10)) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(8.2)
-        rig.launcher.children[0]._killed.cancel()
+        rig.launcher.processes[0]._killed.cancel()
         await trio.sleep_until(14.2)
         session = await rig.camera.stop_recording()
         assert [gap.cause for gap in session.gaps] == [DROPPED, Cause.ENCODER_EXIT]

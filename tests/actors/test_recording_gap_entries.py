@@ -246,7 +246,7 @@ async def test_drops_of_a_capture_are_entered_at_its_exit(clock: MockClock) -> N
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
         rig.launcher.then(refuses("[error] Device or resource busy"))
-        rig.launcher.children[0]._killed.cancel()
+        rig.launcher.processes[0]._killed.cancel()
         await trio.sleep_until(7.4)
         (gap,) = rig.storage.gaps
         assert (gap.cause, gap.frames) == (Cause.FRAMES_DROPPED_BY_SOURCE, 10)

@@ -60,7 +60,7 @@ async def test_a_camera_that_delivers_nothing_is_reported_within_seconds(
 async def test_a_process_that_cannot_be_ended_leaves_the_session_waiting(clock: MockClock) -> None:
     """While a process cannot be ended, the session is not RECORDING; the ledger names the cause."""
     async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
-        rig.launcher.immortal = True
+        rig.launcher.unkillable = True
         with heard(rig) as words:
             await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(40)
@@ -68,9 +68,9 @@ async def test_a_process_that_cannot_be_ended_leaves_the_session_waiting(clock: 
         time, healthy, state, reason = words[-1]
         assert time < 9
         assert (healthy, state, reason) == (False, SessionState.WAITING, AWAITS_CAMERA)
-        assert len(rig.launcher.children) == 1
-        rig.launcher.immortal = False
-        rig.launcher.children[0]._killed.cancel()
+        assert len(rig.launcher.processes) == 1
+        rig.launcher.unkillable = False
+        rig.launcher.processes[0]._killed.cancel()
         await rig.until(CameraState.STREAMING)
         await trio.sleep(2.2)
         session = await rig.camera.stop_recording()
@@ -145,5 +145,5 @@ async def test_frames_between_the_stall_and_the_exit_are_recorded(clock: MockClo
         assert session.frames_written == session.frames_captured
         assert session.segments[0].frames == 60
         assert Cause.CAMERA_STALLED in {gap.cause for gap in session.gaps}
-        assert len(rig.launcher.children) == 2
+        assert len(rig.launcher.processes) == 2
         rig.check(session)

@@ -29,7 +29,7 @@ def held(rig: CameraRig) -> int:
 def check_pictures(rig: CameraRig, session: Session, first: int) -> None:
     """Compare the session's frames with what FFmpeg sent from its `first` frame on."""
     rig.check(session)
-    (child,) = rig.launcher.children
+    (child,) = rig.launcher.processes
     sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
     behind = sent[first * child.stream.frame_bytes :]
     assert rig.pictures(session) == behind[: session.frames_written * child.stream.frame_bytes]
@@ -95,7 +95,7 @@ async def test_the_preroll_goes_on_after_a_stop(clock: MockClock) -> None:
         second = await rig.camera.start_recording(OTHER_REQUEST)
         assert (second.start, second.preroll_seconds) == (at(5), 10.5)
         assert second.start < (first.end or at(0))
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_the_preroll_comes_on_top_of_the_duration(clock: MockClock) -> None:

@@ -59,8 +59,8 @@ HOLD = "tests/wire/test_server_held_notifications.py"
 _made: list[Mutation] = []
 
 
-def _break(name: str, promise: str, where: str, old: str, new: str, *tests: str) -> None:
-    _made.append(Mutation(name, promise, where, old, new, tests))
+def _break(name: str, guarantee: str, where: str, old: str, new: str, *tests: str) -> None:
+    _made.append(Mutation(name, guarantee, where, old, new, tests))
 
 
 # --- syncs ----------------------------------------------------------------------------------
@@ -688,7 +688,7 @@ _break(
 )
 _break(
     "encoder_exit",
-    "The time from one child's last frame to the next one's first is in the ledger.",
+    "The time from the last frame of a capture to the first one of the next is in the ledger.",
     f"{RECORDER}._take",
     "self.ledger.capture_ended(item)",
     "",
@@ -696,7 +696,7 @@ _break(
 )
 _break(
     "encoder_exit: nobody told",
-    "A session hears that its camera's child has ended.",
+    "A session is told that the capture has ended.",
     "camd/capture/hub.py:StreamHub.end",
     "attachment.consumer.put(ended)",
     "",
@@ -704,7 +704,7 @@ _break(
 )
 _break(
     "outage: no entry",
-    "What a child did not deliver is an entry when footage goes on, or the session ends.",
+    "Footage that is missing has an entry when a capture delivers again, or the session ends.",
     f"{LEDGER}._settle_outage",
     "[self.enter_outage(start, until, over.cause)]",
     "[]",
@@ -712,7 +712,7 @@ _break(
 )
 _break(
     "outage: its first cause lost",
-    "The first cause of an outage stands, whatever keeps the next child from delivering.",
+    "The first cause of an outage is kept, whatever keeps the next capture from delivering.",
     f"{LEDGER}.capture_ended",
     "self._end_of_capture is None or self._end_of_capture.cause is None",
     "True",
@@ -744,7 +744,7 @@ _break(
 )
 _break(
     "camera_lost",
-    "A camera that is gone is told as lost, and not as a dead child.",
+    "A camera that is gone is reported as lost, and not as an FFmpeg process that ended.",
     "camd/capture/supervisor.py:_capture_ended",
     "Cause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
@@ -768,7 +768,7 @@ _break(
 )
 _break(
     "camera_hung",
-    "A child that SIGKILL does not end is told.",
+    "An FFmpeg process that SIGKILL does not end is reported.",
     "camd/capture/process.py:CaptureProcess._end_when_told",
     "await self.stalled(HUNG)",
     "",
@@ -824,15 +824,15 @@ _break(
 )
 _break(
     "frames_dropped_by_source: at a seal",
-    "Holes that were found are in the ledger when their file is sealed.",
+    "Dropped frames that were found are in the ledger when their file is sealed.",
     f"{RECORDER}._seal_file",
     "await self.reports.store(self.ledger.settle_drops())",
     "",
     f"{DROPPED}::test_drops_are_entered_at_every_seal_and_at_the_end",
 )
 _break(
-    "frames_dropped_by_source: of a dead child",
-    "What a child left out before it died has its own entry.",
+    "frames_dropped_by_source: of a capture that has ended",
+    "Frames that a capture dropped before it ended have their own entry.",
     f"{RECORDER}._take",
     "await self.reports.store(self.ledger.settle_drops(capture_over=True))",
     "",
@@ -1018,7 +1018,7 @@ _break(
 )
 _break(
     "bound: mdat",
-    "A fragment of a child is at most 64 MiB.",
+    "A fragment of a capture is at most 64 MiB.",
     "camd/mp4/boxes.py",
     "64 * _MIB",
     "64 * _MIB * _MIB",
@@ -1113,8 +1113,8 @@ _break(
     f"{ASKING}::test_a_program_that_takes_too_long_is_ended",
 )
 _break(
-    "bound: what a child leaves behind",
-    "A process that a child left, and that holds its pipe, delays the end by seconds only.",
+    "bound: processes that outlive FFmpeg",
+    "A process that FFmpeg started, and that holds its pipe, delays the end by seconds only.",
     "camd/capture/process.py:CaptureProcess.live",
     "nursery.start_soon(self._end_rest, process)",
     "",
@@ -1145,7 +1145,7 @@ _break(
     f"{BOUNDS}::test_a_program_that_talks_without_end_takes_no_memory",
 )
 _break(
-    "bound: words of a child, each",
+    "bound: a line of FFmpeg's messages",
     "A line of stderr without an end takes no memory.",
     "camd/capture/process.py:CaptureProcess._watch_errors",
     "rest = rest[-LONGEST_LINE_BYTES:]",
@@ -1153,8 +1153,8 @@ _break(
     f"{RUN}::test_a_line_without_an_end_takes_no_memory",
 )
 _break(
-    "bound: words of a child, all",
-    "Only the last words of a child are kept.",
+    "bound: all of FFmpeg's messages",
+    "Only the last messages of an FFmpeg process are kept.",
     "camd/capture/process.py:CaptureProcess",
     "lambda: deque(maxlen=LAST_WORDS)",
     "deque",
@@ -1169,8 +1169,8 @@ _break(
     f"{RUN}::test_a_pipe_that_stays_open_delays_the_end_by_a_second",
 )
 _break(
-    "bound: wait for the end of a mute child",
-    "A child that closes its output and goes on is ended.",
+    "bound: wait for an FFmpeg process without output",
+    "An FFmpeg process that closes its output and does not exit is ended.",
     "camd/capture/process.py:CaptureProcess._wait",
     "trio.move_on_after(END_TIMEOUT_SECONDS)",
     "trio.CancelScope()",
@@ -1218,14 +1218,14 @@ _break(
 )
 _break(
     "bound: one pipe in a round",
-    "A child that always has more does not keep the others waiting.",
+    "A process that always has more output does not keep the others waiting.",
     "camd/runtime/pipe_poller.py:PolledPipe.read",
     "left -= max(1, size)",
     "left -= 1",
     f"{PIPES}::test_a_pipe_that_is_never_empty_is_left_for_the_next_round",
 )
 _break(
-    "bound: end of a child",
+    "bound: end of an FFmpeg process",
     "A stop does not wait for the next round.",
     "camd/capture/process.py:CaptureProcess.stop",
     "self._reading.release()",
@@ -1234,7 +1234,7 @@ _break(
 )
 _break(
     "bound: SIGTERM",
-    "A child that does not hear SIGTERM is killed.",
+    "A process that ignores SIGTERM is killed.",
     "camd/runtime/child_process.py:ChildProcess.end",
     "trio.move_on_after(timeout_seconds)",
     "trio.CancelScope()",
@@ -1463,7 +1463,7 @@ _break(
     "camd/server/connection.py:Connection._check_liveness",
     "trio.move_on_after(PONG_SECONDS)",
     "trio.CancelScope()",
-    f"{CONNECTIONS}::test_a_dead_client_is_dropped",
+    f"{CONNECTIONS}::test_a_client_without_pongs_is_disconnected",
 )
 _break(
     "bound: client that does not read",
@@ -1595,7 +1595,7 @@ _break(
     "tests/pure/test_recording_drops.py::test_memory_is_bounded",
 )
 _break(
-    "bound: intervals without holes",
+    "bound: intervals without dropped frames",
     "What the search for drops remembers of steady times is bounded.",
     "camd/recording/rules/drops.py",
     "_kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
@@ -1612,7 +1612,7 @@ _break(
 )
 _break(
     "bound: samples of a fragment",
-    "A promise of too many samples is refused without making them.",
+    "A fragment that announces too many samples is refused before they are made.",
     "camd/mp4/fragments.py",
     'raise FragmentError(f"a fragment with more than {MAX_SAMPLES} samples")',
     "",
@@ -1657,7 +1657,7 @@ _break(
     "tests/process/test_runtime_state_file.py::test_a_damaged_file_is_set_aside_before_it_is_replaced",
 )
 _break(
-    "bound: room that was promised",
+    "bound: space that is reserved",
     "A start is refused when what was asked for does not fit.",
     "camd/storage/space.py:SpaceMonitor.admit",
     "self._reservations[session] = need.bytes",

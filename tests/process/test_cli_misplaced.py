@@ -33,7 +33,7 @@ def camd(folder: Path, *command: str) -> Result:
 def test_a_directory_in_place_of_an_index_file_is_reported(
     tmp_path: Path, name: str, command: list[str]
 ) -> None:
-    """The message names it and says that it has to be moved; nothing is reported as good."""
+    """The message names it and says that it has to be moved; nothing is reported as clean."""
     path = tmp_path / "recordings" / FOLDER / name
     path.mkdir(parents=True)
     result = camd(tmp_path, *command)

@@ -30,6 +30,16 @@ SAME_NAME = {
     "v4l2": "the source `v4l2:`; the kernel's structures in devices",
 }
 
+# Folders outside of camd/ whose modules are read for words, too.
+TEST_FOLDERS = (
+    "bench",
+    "tests/daemon",
+    "tests/hardware",
+    "tests/mutation",
+    "tests/support",
+    "tests/wire",
+)
+
 # Words that are no words of this program, and what to say instead. A word is found in names, too:
 # `take_seat` and `SeatTaken` hold "seat"; plurals in -s are found, too. Where a word has a meaning
 # of its own, the pattern in MEANT says which use is meant.
@@ -37,13 +47,16 @@ FORBIDDEN = {
     "archive": "index, or recordings folder",
     "books": "session accounts, index snapshot",
     "brake": "write backoff; limit of a deletion",
+    "brim": "full volume",
     "child": "FFmpeg process",
     "children": "FFmpeg processes",
     "clerk": "index worker",
     "company": "cameras",
     "complain": "report",
     "complaint": "finding",
+    "crowd": "clients",
     "desk": "the camera's start and stop of a recording",
+    "dice": "random numbers",
     "door": "listener",
     "faceless": "without identity",
     "feed": "hub",
@@ -55,10 +68,12 @@ FORBIDDEN = {
     "guest": "client, connection",
     "hole": "dropped frames",
     "house": "machine, program",
+    "immortal": "unkillable",
     "ladder": "match rules",
     "life": "capture, FFmpeg process",
     "news": "event, notification",
     "noun": "resource",
+    "ordeal": "run",
     "orders": "signals",
     "outbox": "send queue",
     "patience": "timeout",
@@ -81,6 +96,7 @@ FORBIDDEN = {
     "stranger": "unknown device, anonymous client",
     "studio": "launcher",
     "survey": "device monitor",
+    "torment": "kill repeatedly",
     "trouble": "problem",
     "welcome": "state sent on connecting",
     "wish": "request, option",
@@ -103,6 +119,8 @@ ALLOWED = {
         "camd/runtime/": "any processes that are started, FFmpeg or not",
         "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
         "camd/storage/check/": "boxes in a box (ISO/IEC 14496-12)",
+        "tests/mutation/": "boxes in a box (ISO/IEC 14496-12)",
+        "bench/running.py": "a file below /proc",
     },
 }
 # Names of the interface or of other programs that hold such a word.
@@ -112,6 +130,8 @@ ALLOWED_TEXT = {
     "child_process": "the module of any process that is started",
     "child process": "any process that is started",
     "ChildProcess": "any process that is started",
+    "child_processes": "any processes that are started",
+    "iter_child_nodes": "a function of Python's ast",
 }
 
 
@@ -303,9 +323,11 @@ def texts() -> Iterator[tuple[str, str]]:
     """Read everything whose words are looked at."""
     pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("[CR]*.md"), *(ROOT / "examples").iterdir()]
     pages += (ROOT / "systemd").iterdir()
-    for path in [*modules(), *sorted(p for p in pages if p.is_file())]:
-        if path.name != "CHANGELOG.md":  # it tells of what was
-            yield where(path), path.read_text(encoding="utf-8")
+    tests = [path for folder in TEST_FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in [*modules(), *tests, *sorted(p for p in pages if p.is_file())]:
+        if path.name != "CHANGELOG.md":  # it has the words of its time
+            text = path.read_text(encoding="utf-8")
+            yield where(path), re.sub(r"::test_\w+", "", text)  # names of tests elsewhere
 
 
 def words_apart(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Camera actors on fakes: FFmpeg and the disk are in memory, and the clock jumps."""
+"""Camera actors on fakes: FFmpeg and the disk are in memory, the clock is the test's."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ REQUEST, OTHER_REQUEST = RecordingRequest("ann"), RecordingRequest("bob")
 
 @attrs.define(eq=False)
 class Wall:
-    """A wall clock that runs with the test's clock, and that a test may set."""
+    """A wall clock that follows the test's clock, and that a test may set."""
 
-    ahead: timedelta = timedelta(0)  # of where it would be
+    ahead: timedelta = timedelta(0)  # of the time since EPOCH
 
     def step(self, **by: float) -> None:
-        """Set it by so much; back when negative."""
+        """Set the clock forward, or back by a negative time."""
         self.ahead += timedelta(**by)
 
     def now(self, _: object = None) -> datetime:
-        """Return the time that it shows."""
+        """Read the clock."""
         return at(trio.current_time()) + self.ahead
 
     @property
@@ -98,7 +98,7 @@ class Wall:
 
 
 def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """Let wall time and monotonic time run with the test's clock, and rests have no jitter."""
+    """Make wall time and monotonic time follow the test's clock; remove the jitter of rests."""
     wall = Wall()
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=trio.current_time))
     monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=wall.now))
@@ -107,7 +107,7 @@ def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
 
 
 def at(seconds: float) -> datetime:
-    """Name the moment so long after the test began."""
+    """Return the wall time so many seconds after the test began."""
     return EPOCH.astimezone(UTC) + timedelta(seconds=seconds)
 
 
@@ -126,25 +126,25 @@ class MemorySpaceMonitor(SpaceMonitor):
         self.look()
 
     def look(self) -> None:
-        """Classify what the disk says now."""
+        """Sample the disk, and set the level."""
         self._usage = self._disk.usage(self.folder)
         self._judge(level_of(self._usage, self._thresholds, self._level))
 
     def free_reserve(self) -> None:
-        """Give nothing: there is none."""
+        """Do nothing: this volume has no reserve file."""
 
 
 @attrs.define(eq=False)
 class MemoryStorage(Storage):
-    """Storage without threads; what would go into the catalog is in lists."""
+    """Storage without threads; lists take the place of the index."""
 
     segments: dict[str, Segment] = attrs.field(factory=dict)
     sessions: list[Session] = attrs.field(factory=list)
     gaps: list[Gap] = attrs.field(factory=list)
-    seconds: float = 0.0  # how long the disk takes for everything
+    seconds: float = 0.0  # duration of each operation of the disk
 
     async def on_disk(self, work: Callable[[], T]) -> T:
-        """Do the work after the time that it takes, like a thread that is never abandoned."""
+        """Do the work after `seconds`; it cannot be cancelled, like the work of a thread."""
         await trio.lowlevel.checkpoint()
         with trio.CancelScope(shield=True):
             await trio.sleep(self.seconds)
@@ -173,7 +173,7 @@ class MemoryStorage(Storage):
 
     @property
     def still_growing(self) -> list[str]:
-        """Which files are said to be written at the moment."""
+        """Names of the files that are being recorded."""
         return list(self._growing)
 
 
@@ -187,7 +187,7 @@ class Node:
     there: list[bool] = attrs.field(factory=lambda: [True])
 
     def exists(self) -> bool:
-        """Say whether it is plugged in."""
+        """Whether it is plugged in."""
         return self.there[-1]
 
     def __str__(self) -> str:
@@ -195,10 +195,10 @@ class Node:
 
 
 class ImmediateLookup(PathLookup):
-    """Looks at fake nodes without a thread, for which an autojump clock would not wait."""
+    """Looks at fake nodes without a thread: an autojump clock does not wait for threads."""
 
     async def ask(self, look: Callable[[], T], otherwise: T) -> T:
-        """Look."""
+        """Return the result at once."""
         return look()
 
 
@@ -211,7 +211,7 @@ class EndingSource(TestSource):
 
 @attrs.define(eq=False)
 class CameraRig:
-    """Everything around one camera."""
+    """One camera with everything that it uses."""
 
     camera: Camera
     storage: MemoryStorage
@@ -221,7 +221,7 @@ class CameraRig:
     heard: list[Event]
 
     def fill(self, percent: float) -> None:
-        """Let so much of the volume be used, and let the space monitor see it."""
+        """Set the used share of the volume, and take a sample."""
         self.disk.volume = usage(percent)
         self.space.look()
 
@@ -235,7 +235,7 @@ class CameraRig:
 
     @property
     def events_told(self) -> list[str]:
-        """What clients were told about recordings, PROGRESS left out."""
+        """The recording events that clients were sent, without PROGRESS."""
         words = [
             f"{event.kind.name} {event.reason}".strip()
             for event in self.heard
@@ -245,7 +245,7 @@ class CameraRig:
 
     @property
     def states(self) -> list[str]:
-        """Which states the camera was told to be in, repetitions left out."""
+        """The states that clients were sent, without repetitions."""
         states: list[str] = []
         for event in self.heard:
             if isinstance(event, CameraChanged) and [event.status.state.value] != states[-1:]:
@@ -253,11 +253,11 @@ class CameraRig:
         return states
 
     def data(self, segment: Segment) -> bytes:
-        """Read a file back."""
+        """Read a file from the disk."""
         return bytes(self.disk.files[FOLDER / segment.filename].data)
 
     def check(self, session: Session) -> None:
-        """Compare an ended session's account with what is on the disk, and with the ledger."""
+        """Check that the counters of an ended session agree with its files and its gaps."""
         ledgered = sum(gap.frames for gap in session.gaps if gap.exact)
         assert session.frames_captured == session.frames_written + ledgered
         assert sum(segment.frames for segment in session.segments) == session.frames_written
@@ -280,17 +280,17 @@ class CameraRig:
         assert self.storage.status.promised_bytes == 0
 
     def pictures(self, session: Session) -> bytes:
-        """Join what the files of a session show."""
+        """Join the pictures in the files of a session."""
         return b"".join(frames_in(self.data(segment))[1] for segment in session.segments)
 
 
 def usage(percent: float) -> Usage:
-    """Describe a volume that is so full."""
+    """Return the usage of a volume of which so much is used."""
     return Usage(VOLUME_BYTES, VOLUME_BYTES - round(VOLUME_BYTES * percent / 100))
 
 
 def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
-    """Make a volume in memory that is nearly empty."""
+    """Make storage in memory, of which 10 % is used."""
     disk = MemoryDisk(volume=usage(10))
     space = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout())
     space.look()
@@ -348,7 +348,7 @@ async def open_camera_rig(
 
 
 async def find_program() -> FFmpegBinary:
-    """Find a program that is never run."""
+    """Return a program that is never run."""
     await trio.lowlevel.checkpoint()
     return FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
 
@@ -358,7 +358,7 @@ async def find_program() -> FFmpegBinary:
 
 @attrs.define(eq=False)
 class FakeMonitor:
-    """A device monitor: plugged in is what the test says."""
+    """A device monitor whose devices the test plugs in."""
 
     present: Published[tuple[Device, ...]] = attrs.field(
         factory=lambda: Published[tuple[Device, ...]](())
@@ -367,7 +367,7 @@ class FakeMonitor:
     method: str = "by hand"
 
     def plug(self, *devices: Device) -> None:
-        """Let these be plugged in, and no others."""
+        """Plug in these devices, and unplug all others."""
         self.present.publish(devices)
         self.settled.set()
 
@@ -377,16 +377,16 @@ class MemoryBindings:
     """The file of known cameras, in memory."""
 
     known: tuple[KnownCamera, ...] = ()
-    seconds: float = 0.0  # that saving takes
+    seconds: float = 0.0  # duration of saving
     full: bool = False
 
     async def load(self) -> tuple[KnownCamera, ...]:
-        """Return what was kept."""
+        """Return the known cameras."""
         await trio.lowlevel.checkpoint()
         return self.known
 
     async def save(self, known: tuple[KnownCamera, ...]) -> None:
-        """Keep it."""
+        """Keep the known cameras, or fail when the disk is full."""
         await trio.sleep(self.seconds)
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -395,7 +395,7 @@ class MemoryBindings:
 
 @attrs.define(eq=False)
 class FakeFfmpegCameras(Cameras):
-    """All cameras of a machine, each with fake FFmpegs."""
+    """All cameras of a machine; their FFmpeg processes are fakes."""
 
     launcher: FakeLauncher = attrs.field(factory=FakeLauncher)
 
@@ -409,7 +409,7 @@ class FakeFfmpegCameras(Cameras):
 
 @attrs.define(eq=False)
 class CamerasRig:
-    """Everything around a machine's cameras."""
+    """The cameras of a machine with everything that they use."""
 
     cameras: FakeFfmpegCameras
     bindings: DeviceBinder
@@ -438,7 +438,7 @@ async def open_cameras_rig(
     kept: MemoryBindings | None = None,
     auto: bool = True,
 ) -> AsyncIterator[CamerasRig]:
-    """Run the cameras of a machine in which these devices are plugged in."""
+    """Run the cameras of a machine with these devices while the block runs."""
     events, heard = Fanout[Event](), list[Event]()
     config = Config(cameras=entries, discovery=DiscoveryConfig(v4l2=auto))
     storage = memory_storage(events)

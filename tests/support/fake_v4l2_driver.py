@@ -69,7 +69,7 @@ class FakeControl:
 
 @attrs.define(eq=False)
 class FakeDriver:
-    """One node. `log` lists what was written; every call waits for `stuck`, if it is set."""
+    """One node. `log` lists what was written; every call waits for the event `stuck`."""
 
     device_caps: int = VIDEO
     caps: int = WHOLE

@@ -1,4 +1,4 @@
-"""Fragmented MP4 as a test wants it: boxes, and the stream of a camera."""
+"""Fragmented MP4 made by hand: boxes, and the stream of a fake camera."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ VIDEO_AND_AUDIO = FTYP + moov(trak(1), trak(2, b"soun", 48000, b"mp4a"), trex=tr
 
 
 def trun(samples: list[Sample], data_offset: int, version: int = 1) -> bytes:
-    """Build a run that says everything about every sample."""
+    """Build a run with all fields of every sample."""
     rows = [struct.pack(">IIIi", s.duration, s.size, s.flags, s.offset) for s in samples]
     head = struct.pack(">Ii", len(samples), data_offset)
     return full_box(b"trun", version, 0xF01, head, *rows)
@@ -155,7 +155,7 @@ class FakeStream:
         return data
 
     def skip(self, count: int) -> None:
-        """Leave out the next frames, as a camera does that is short of something."""
+        """Drop the next frames, as a camera does on a busy bus."""
         self.frames += count
 
 
@@ -175,7 +175,7 @@ def fragments_of(
 
 
 def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[CapturedFragment]:
-    """Say of fragments that they arrived from `since` on, without a gap."""
+    """Return fragments as captured ones that arrived from `since` on, without a gap."""
     for each in fragments:
         start = since + timedelta(seconds=each.start_seconds)
         yield CapturedFragment(each, start, start + timedelta(seconds=each.duration_seconds))
@@ -192,7 +192,7 @@ def frames_in(data: bytes) -> tuple[int, bytes]:
 
 
 def shape(items: Sequence[QueueItem]) -> list[str]:
-    """Write items down: key frames as K, others as p, drops with their number of frames."""
+    """Describe items as text: key frames as K, others as p, drops with their number of frames."""
     words = []
     for item in items:
         match item:

@@ -1,4 +1,4 @@
-"""Fragments to record, and what a segment made of them must look like, byte by byte."""
+"""Fragments to record, the bytes of their segments, and values of sessions and gaps."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def footage(count: int, frames: int = 3) -> tuple[Init, list[Fragment]]:
 def growing_bytes(
     init: Init, fragments: Sequence[Fragment], first: Fragment, *, synced: bool = True
 ) -> bytes:
-    """Say what a growing segment of `fragments` holds that was begun for `first`.
+    """Return the bytes of a growing segment of `fragments` that began with `first`.
 
-    `synced`: the first one was durable before the others came, as it is in a real one.
+    `synced`: the first fragment was durable before the others were written, as in a real one.
     """
     return _grown(SegmentIndex(init, first, WHO), fragments, synced)
 
@@ -52,7 +52,7 @@ def growing_bytes(
 def sealed_bytes(
     init: Init, fragments: Sequence[Fragment], first: Fragment, *, synced: bool = True
 ) -> bytes:
-    """Say what a sealed segment of `fragments` holds; see `growing_bytes`."""
+    """Return the bytes of a sealed segment of `fragments`; see `growing_bytes`."""
     index = SegmentIndex(init, first, WHO)
     data = _grown(index, fragments, synced)
     header = index.seal_header(len(data))

@@ -1,4 +1,7 @@
-"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
+"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets.
+
+Its methods and pages serve tests of the server on real sockets, too.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ UPGRADE = (
 
 
 def now() -> float:
-    """Wall time that runs with the test's clock."""
+    """Return a wall time that follows the clock of the test."""
     return START + trio.current_time() % 1_000_000
 
 
@@ -65,8 +68,8 @@ class Work:
     about: str = "camera camera0"
 
 
-class MethodsForTests:
-    """Methods that wait, fail or use their caller's link."""
+class ServerMethods:
+    """Methods that answer, wait, fail or use the caller's link."""
 
     @method(role=Role.VIEWER, immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> object:
@@ -83,6 +86,11 @@ class MethodsForTests:
         """Answer after a time."""
         await trio.sleep(params.seconds)
         return params.seconds
+
+    @method(role=Role.VIEWER)
+    async def hang(self, caller: Caller, params: NoParams) -> object:
+        """Never answer."""
+        await trio.sleep_forever()
 
     @method(role=Role.VIEWER)
     async def crash(self, caller: Caller, params: NoParams) -> object:
@@ -108,14 +116,14 @@ class MethodsForTests:
 
     @method(role=Role.VIEWER)
     async def work(self, caller: Caller, params: Work) -> object:
-        """Hold notifications about a subject back for a time."""
+        """Hold back the notifications about a subject for a time."""
         caller.link.hold(params.about)
         if params.seconds:
             await trio.sleep(params.seconds)
         return {"done": True}
 
 
-REGISTRY = Registry([MethodsForTests()])
+REGISTRY = Registry([ServerMethods()])
 
 
 async def hello(request: Request) -> Response:
@@ -126,12 +134,16 @@ async def echo(request: Request) -> Response:
     return PlainTextResponse(await request.body())
 
 
+async def large(request: Request) -> Response:
+    return Response(b"x" * 3_000_000)
+
+
 async def broken(request: Request) -> Response:
     raise ZeroDivisionError("a bug")
 
 
 class Endless:
-    """Gives bytes for ever."""
+    """Yields bytes without end."""
 
     def __aiter__(self) -> Endless:
         return self
@@ -160,6 +172,7 @@ APP = Starlette(
         Route("/short", short_of_files),
         Route("/hello", hello),
         Route("/echo", echo, methods=["POST"]),
+        Route("/large", large),
         Route("/broken", broken),
         Route("/endless", endless),
     ]
@@ -180,7 +193,7 @@ class Peer:
         return json.loads(await self.socket.receive())
 
     async def call(self, method: str, **params: object) -> Any:
-        """Make a call; give the whole answer."""
+        """Make a call; return the whole answer."""
         await self.send(id="the call", method=method, params=params)
         answer = await self.receive()
         assert answer["id"] == "the call"
@@ -204,7 +217,7 @@ class MemoryServer:
     async def peer(
         self, *, lockstep: bool = False, login: bool = True, client: str | None = None
     ) -> AsyncIterator[Peer]:
-        """Open a WebSocket; `login`: and authenticate."""
+        """Open a WebSocket; with `login`, authenticate."""
         stream = self.connect(lockstep=lockstep, client=client)
         async with open_client_websocket(
             stream, host="camera.local", path="/ws", max_message_bytes=2**24
