@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -22,7 +23,7 @@ from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.cameras import Cameras, open_cameras
-from camd.clock import SYSTEM_CLOCK
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.devices.listing import discovery_config
@@ -49,7 +50,9 @@ log = structlog.get_logger("camd.daemon")
 EX_CONFIG = 78  # sysexits.h; systemd does not restart the service after it
 
 
-async def serve(config: Config, config_path: Path | None, signals: ServiceSignals) -> None:
+async def serve(
+    config: Config, config_path: Path | None, signals: ServiceSignals, *, clock: Clock
+) -> None:
     """Run all parts of the daemon until a stop signal comes.
 
     Raises ListenError, FolderInUseError or ConfigError when it cannot start.
@@ -60,8 +63,8 @@ async def serve(config: Config, config_path: Path | None, signals: ServiceSignal
     with signals.cancel_on_stop():
         async with (
             open_state(state_dir),
-            open_authenticator(config.auth, state_dir) as authenticator,
-            open_storage(config.storage, events) as storage,
+            open_authenticator(config.auth, state_dir, clock=clock) as authenticator,
+            open_storage(config.storage, events, clock=clock) as storage,
             open_monitor(discovery_config(config), query=read_capabilities) as monitor,
             open_pipe_poller() as pipes,
         ):
@@ -70,7 +73,7 @@ async def serve(config: Config, config_path: Path | None, signals: ServiceSignal
                 config, storage=storage, events=events, monitor=monitor, pipes=pipes
             ) as cameras:
                 live = LiveConfig(config, config_path, cameras, storage)
-                await serve_clients(live, authenticator, events, signals, max_sockets)
+                await serve_clients(live, authenticator, events, signals, max_sockets, clock=clock)
     log.info("stopped")
 
 
@@ -80,6 +83,8 @@ async def serve_clients(
     events: Fanout[Event],
     signals: ServiceSignals,
     max_sockets: int,
+    *,
+    clock: Clock,
 ) -> None:
     """Run the API, the server and the background work until a stop signal comes."""
     config, cameras, storage = live.config, live.cameras, live.storage
@@ -92,18 +97,20 @@ async def serve_clients(
                 storage=storage,
                 events=events,
                 in_use=cameras.newest_files,
+                clock=clock,
             ) as retention,
-            open_scrub(config.scrub, storage, state_dir, events) as scrub,
+            open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
         ):
-            system = SystemApi(cameras, storage, live.reload, scrub)
-            web = HttpApp(storage, authenticator, system.health)
-            with EventPublisher(notifications).listening(events):
+            system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
+            web = HttpApp(storage, authenticator, system.health, clock=clock)
+            with EventPublisher(notifications, clock=clock).listening(events):
                 async with open_server(
                     config.server,
-                    registry=build_registry(cameras, storage, retention, system),
+                    registry=build_registry(cameras, storage, retention, system, clock=clock),
                     authenticator=authenticator,
                     notifications=notifications,
                     app=web.app(),
+                    clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
                     max_sockets=max_sockets,
@@ -117,17 +124,17 @@ async def serve_clients(
 
 
 def build_registry(
-    cameras: Cameras, storage: Storage, retention: Retention, system: SystemApi
+    cameras: Cameras, storage: Storage, retention: Retention, system: SystemApi, *, clock: Clock
 ) -> Registry:
     """Collect the methods of all resources."""
     return Registry(
         (
             system,
-            CamerasApi(cameras),
+            CamerasApi(cameras, clock=clock),
             RecordingsApi(cameras, storage),
             StorageApi(storage),
             HistoryApi(cameras, storage),
-            FilesApi(storage),
+            FilesApi(storage, clock=clock),
             RetentionApi(retention),
             ControlsApi(cameras),
             DevicesApi(cameras),
@@ -173,7 +180,7 @@ def run_daemon(config_path: Path | None) -> int:
         config = load_config(config_path, dict(os.environ))
         log.info("starting", version=__version__, config=str(config.file or "defaults"))
         SYSTEM_CLOCK.boot_id()  # cached here: the event loop must not read files
-        trio.run(serve, config, config_path, signals)
+        trio.run(partial(serve, config, config_path, signals, clock=SYSTEM_CLOCK))
     except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
         cause = _only(error)
         if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):

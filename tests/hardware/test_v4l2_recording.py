@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from camd.camera.cameras import open_cameras
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.ffmpeg.binary import find_ffmpeg
@@ -65,7 +66,7 @@ async def test_a_camera_records(tmp_path: Path, node: Path) -> None:
     config = _config(tmp_path, node)
     with trio.fail_after(100 * TIMEOUT_FACTOR):
         async with (
-            open_storage(config.storage, events) as storage,
+            open_storage(config.storage, events, clock=SYSTEM_CLOCK) as storage,
             open_cameras(config, storage, events) as cameras,
         ):
             camera = cameras.find(str(node))
@@ -94,7 +95,7 @@ async def test_a_node_that_is_not_there_is_refused(tmp_path: Path) -> None:
     config = _config(tmp_path, Path("/dev/video-none"))
     with trio.fail_after(30 * TIMEOUT_FACTOR):
         async with (
-            open_storage(config.storage, events) as storage,
+            open_storage(config.storage, events, clock=SYSTEM_CLOCK) as storage,
             open_cameras(config, storage, events) as cameras,
         ):
             with pytest.raises(Refusal) as refused:

@@ -17,6 +17,7 @@ from support.fake_disk import roomy_disk
 
 from camd.camera.camera import Camera
 from camd.capture.planner import CapturePlanner
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -137,7 +138,9 @@ async def open_real_camera(
         CameraId("camera0"), source, codec=codec, audio=audio, input_options=input_options
     )
     with events.subscribed(heard.append):
-        async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
+        async with open_storage(
+            config.storage, events, disk or roomy_disk(), clock=SYSTEM_CLOCK
+        ) as storage:
             planner = CapturePlanner(camera_config, config, find_program, launch)
             camera = Camera(camera_config, config, storage, events, planner)
             async with trio.open_nursery() as nursery:

@@ -18,7 +18,7 @@ from support.recordings import segment
 from camd.api.event_publisher import render
 from camd.api.recording_methods import RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
-from camd.clock import now
+from camd.clock import SYSTEM_CLOCK, now
 from camd.config.schema import RetentionConfig, StorageConfig
 from camd.errors import Refusal
 from camd.model import CleanupEnded, Event, SegmentState
@@ -68,9 +68,14 @@ async def opened(tmp_path: Path) -> AsyncIterator[RetentionClient]:
     with trio.fail_after(20):
         async with (
             open_storage(
-                StorageConfig(folder, state_dir=folder / ".state"), events, roomy_disk()
+                StorageConfig(folder, state_dir=folder / ".state"),
+                events,
+                roomy_disk(),
+                clock=SYSTEM_CLOCK,
             ) as storage,
-            open_retention(RetentionConfig(), state, storage, events, dict) as retention,
+            open_retention(
+                RetentionConfig(), state, storage, events, dict, clock=SYSTEM_CLOCK
+            ) as retention,
         ):
             await storage.unfinished_sessions()
             for name in NAMES:
@@ -82,7 +87,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[RetentionClient]:
                 )
             apis = (
                 RecordingsApi({}, storage),  # type: ignore[arg-type]
-                FilesApi(storage),
+                FilesApi(storage, clock=SYSTEM_CLOCK),
                 RetentionApi(retention),
             )
             registry = Registry(apis)

@@ -20,6 +20,7 @@ from support.fake_disk import roomy_disk
 
 from camd.camera.conversions import PendingConversions
 from camd.cli.folder_commands import recover, verify
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Segment, Session, TestSource
@@ -63,7 +64,7 @@ class Nobody:
 async def storage_of(folder: Path) -> AsyncIterator[Storage]:
     """Open what is known of a folder, as the next life does."""
     config = StorageConfig(recordings_dir=folder, state_dir=folder / ".state")
-    async with open_storage(config, Fanout(), roomy_disk()) as storage:
+    async with open_storage(config, Fanout(), roomy_disk(), clock=SYSTEM_CLOCK) as storage:
         yield storage
 
 

@@ -14,6 +14,7 @@ from support.ffmpeg_media import PROGRAMS
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
 from camd.capture import process
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.model import (
     CameraId,
@@ -67,7 +68,7 @@ async def test_a_child_that_misbehaves_is_replaced(
     before = _open_files()
     with trio.fail_after(40):
         async with (
-            open_storage(config.storage, events, roomy_disk()) as storage,
+            open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
             open_cameras(config, storage, events) as cameras,
         ):
             begun, problem, ended = await _record_through(cameras.find("gate"))

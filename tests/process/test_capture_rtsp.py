@@ -18,6 +18,7 @@ from support.ffmpeg_media import PROGRAMS, run
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -76,7 +77,7 @@ async def recording_camera(
     assert "s3cret" not in repr(config)
     events = Fanout[Event]()
     async with (
-        open_storage(config.storage, events, roomy_disk()) as storage,
+        open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
         open_cameras(config, storage, events) as cameras,
     ):
         yield cameras.find("gate")

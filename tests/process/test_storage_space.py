@@ -12,12 +12,13 @@ import trio
 import trio.testing
 from support.fake_disk import GaugedDisk
 
+from camd.clock import SYSTEM_CLOCK
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.runtime.broadcast import Fanout
 from camd.storage import space as probe_module
-from camd.storage import space as space_module
 from camd.storage.rules.levels import SEAL_RESERVE_BYTES, SpaceNeed, Thresholds, Usage
+from camd.storage.rules.limits import StorageLimits
 from camd.storage.space import SpaceMonitor
 
 OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
@@ -62,7 +63,9 @@ async def set_up(folder: Path) -> AsyncIterator[MonitoredFolder]:
     (folder / ".camd").mkdir(parents=True)
     disk = GaugedDisk(Usage(GIGA, GIGA))
     events: Fanout[Event] = Fanout()
-    setup = MonitoredFolder(SpaceMonitor(folder, disk, Thresholds(), events), disk, folder, [])
+    setup = MonitoredFolder(
+        SpaceMonitor(folder, disk, Thresholds(), events, clock=SYSTEM_CLOCK), disk, folder, []
+    )
     with trio.fail_after(20), events.subscribed(lambda e: setup.announced.append(e.status.level)):
         async with trio.open_nursery() as nursery:
             await nursery.start(setup.space.serve)
@@ -150,9 +153,9 @@ async def test_problem_besides_the_volume_is_no_level(setup: MonitoredFolder) ->
 
 
 @pytest.fixture
-def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(setup: MonitoredFolder) -> None:
     """Make a probe count as hung after a tenth of a second."""
-    monkeypatch.setattr(space_module, "PROBE_TIMEOUT_SECONDS", 0.1)
+    setup.space.limits = StorageLimits(probe_timeout_seconds=0.1)
 
 
 async def test_a_hung_volume_is_a_level_until_it_answers(
@@ -249,9 +252,9 @@ IO_ERROR = OSError(5, "Input/output error")
 
 
 @pytest.fixture
-def tries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def tries_at_once(setup: MonitoredFolder) -> None:
     """Let trial writes follow each other without a pause."""
-    monkeypatch.setattr(space_module, "TRIAL_SECONDS", 0.0)
+    setup.space.limits = StorageLimits(trial_seconds=0.0)
 
 
 async def test_an_error_is_a_level_until_a_trial_works(

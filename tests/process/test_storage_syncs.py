@@ -12,6 +12,7 @@ import pytest
 import trio
 from support.recordings import segment
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Event, Segment
@@ -83,7 +84,7 @@ async def test_the_syncs_of_a_recording_reach_the_kernel(kernel: Kernel, tmp_pat
     folder = tmp_path / "recordings"
     config = StorageConfig(recordings_dir=folder, state_dir=tmp_path / "state")
     with trio.fail_after(30):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             kernel.steps.clear()
             file = storage.disk.create(folder / "a.mp4")
             file.append([b"0123456789"])
@@ -133,7 +134,7 @@ async def before_a_conversion(
     path.chmod(0o755)
     config = StorageConfig(recordings_dir=folder, state_dir=place / "state")
     with trio.fail_after(60):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             made = segment(size_bytes=1000)
             (folder / made.filename).write_bytes(bytes(1000))
             await storage.note_segment(made)

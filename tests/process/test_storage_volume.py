@@ -19,6 +19,7 @@ from real_camera import REQUEST, check_receipt, open_real_camera
 from structlog.testing import capture_logs
 from support.fake_disk import roomy_disk
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -101,7 +102,9 @@ class PluggableVolume:
             recordings_dir=self.folder, state_dir=self.state, require_mount=require_mount
         )
         with trio.fail_after(20):
-            async with open_storage(config, Fanout[Event](), self.disk) as storage:
+            async with open_storage(
+                config, Fanout[Event](), self.disk, clock=SYSTEM_CLOCK
+            ) as storage:
                 yield storage
 
 

@@ -14,6 +14,7 @@ from camd.api.device_methods import DevicesApi
 from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
+from camd.clock import SYSTEM_CLOCK
 from camd.rpc.openrpc import fields_of
 from camd.rpc.registry import Method, Registry
 
@@ -45,9 +46,14 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 
 REGISTRY = Registry(
     (
-        *(CamerasApi(None), ControlsApi(None), DevicesApi(None), FilesApi(None)),
+        *(
+            CamerasApi(None, clock=SYSTEM_CLOCK),
+            ControlsApi(None),
+            DevicesApi(None),
+            FilesApi(None, clock=SYSTEM_CLOCK),
+        ),
         *(RecordingsApi(None, None), HistoryApi(None, None), RetentionApi(None)),
-        *(StorageApi(None), SystemApi(None, None, None)),
+        *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
     )
 )
 

@@ -151,11 +151,10 @@ def test_what_a_crash_left_open_is_marked_when_the_index_is_opened() -> None:
     assert [s.filename for s in index.catalog.segments_in(SegmentState.OPEN)] == ["a.mp4"]
 
 
-def test_the_facts_that_wait_for_the_disk_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_facts_that_wait_for_the_disk_are_bounded() -> None:
     """While nothing can be written, the newest facts wait in memory, and no more than so many."""
-    monkeypatch.setattr("camd.storage.index.recording_index.MOST_PENDING", 3)
     disk = MemoryDisk()
-    index = opened(disk)
+    index = open_index(disk, None, FOLDER, max_pending=3)
     disk.fail(*range(100), code=errno.ENOSPC)
     for number in range(6):
         with pytest.raises(OSError, match="space"):

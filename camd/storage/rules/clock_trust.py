@@ -18,7 +18,7 @@ from camd.clock import from_unix_micros
 SETTLED_SECONDS = 3600.0  # a clock that stepped is trusted after so long
 LONGEST_DOWN = timedelta(days=1)  # trusted without synchronisation
 AHEAD = timedelta(seconds=60)  # less is not reported
-MOST_BOOTS = 500  # remembered, the latest
+MAX_BOOTS = 500  # remembered, the latest
 _STEP_SECONDS = 5.0
 _DRIFT = 0.001  # of the time between two readings
 
@@ -103,7 +103,7 @@ class ClockTrust:
         certain = self._settled or (this in known and known[this].certain)
         began = self.credible.timestamp() - self.reading.boottime
         others = [boot for boot in self.boots if boot.boot_id != this]
-        boots = (*others, KnownBoot(this, began, certain))[-MOST_BOOTS:]
+        boots = (*others, KnownBoot(this, began, certain))[-MAX_BOOTS:]
         return attrs.evolve(self, boots=boots if this else tuple(others))
 
     # --- for retention ---

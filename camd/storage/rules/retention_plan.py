@@ -16,7 +16,7 @@ from camd.model import Segment, SegmentState
 BYTES_PER_GB = 1_000_000_000
 LONGEST_DAYS = 36_500
 LARGEST_GB = 1_000_000_000
-MOST_LISTED = 1000  # kept files in a plan; all are counted
+MAX_LISTED = 1000  # kept files in a plan; all are counted
 
 
 class PolicyType(enum.Enum):
@@ -88,7 +88,7 @@ class CleanupPlan:
     policy: RetentionPolicy
     total_bytes: int  # of all recordings before the run
     to_delete: tuple[ToDelete, ...]
-    kept: tuple[Kept, ...]  # the first MOST_LISTED of them
+    kept: tuple[Kept, ...]  # the first MAX_LISTED of them
     kept_files: int
     freed_bytes: int
     short_bytes: int  # above the size limit even after the run
@@ -190,7 +190,7 @@ class Planner:
             return
         self._kept_files += 1
         self._waiting_files += reason is KeptReason.CLOCK
-        if len(self._kept) < MOST_LISTED:
+        if len(self._kept) < MAX_LISTED:
             self._kept.append(Kept(name, size, reason))
 
     def plan(self) -> CleanupPlan:
