@@ -209,7 +209,7 @@ class FilesApi:
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
     @method(role=Role.OPERATOR)
-    async def unpin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
+    async def unpin_recording(self, caller: Caller, params: ByName) -> result_fields.View:
         """Remove the pin of a recorded file, if it has one."""
         segment = await self._storage.unpin(params.filename)
         return result_fields.stored(segment, None) | {"pin": None}

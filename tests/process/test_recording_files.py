@@ -26,7 +26,6 @@ from camd.model import (
     StorageLevel,
     TestSource,
 )
-from camd.runtime import child_process
 from camd.storage.removal import Pin
 
 RECENT = RecordingQuery()
@@ -64,12 +63,6 @@ def original(clip: Path) -> Packets:
     found = packets(BUNDLED, clip)
     assert len(found["video"]) == SECONDS * FPS
     return found
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less for children that do not end."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.3)
 
 
 # --- rotation -----------------------------------------------------------------------------
@@ -215,11 +208,12 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     ]
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed by its silence, and killed."""
     with trio.fail_after(60):
-        async with open_real_camera(BUNDLED, tmp_path, SMALL, stall=1.5) as rig:
+        async with open_real_camera(
+            BUNDLED, tmp_path, SMALL, stall=1.5, terminate_seconds=0.3
+        ) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
             rig.children[0].signal(signal.SIGSTOP)
@@ -265,7 +259,9 @@ async def refused(
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
     with trio.fail_after(60):
-        async with open_real_camera(program, folder, source, found=found) as rig:
+        async with open_real_camera(
+            program, folder, source, found=found, terminate_seconds=0.3
+        ) as rig:
             with pytest.raises(Refusal) as caught:
                 await rig.camera.start_recording(REQUEST)
             await rig.until(CameraState.IDLE)
@@ -290,7 +286,6 @@ def script(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
