@@ -29,7 +29,7 @@ from camd.server.rules.answers import (
     NotificationHold,
     SendAnswer,
 )
-from camd.server.rules.rate_limit import TokenBucket
+from camd.server.rules.connection_limits import TokenBucket
 from camd.server.send_queue import SendQueue, SendQueueFullError
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 

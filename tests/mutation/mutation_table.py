@@ -315,7 +315,7 @@ _break(
 _break(
     "receipts: sync",
     "The receipt of a cleanup survives a power cut.",
-    "camd/storage/retention/cleanup_log.py:append_receipt",
+    "camd/storage/retention/cleanup.py:append_receipt",
     "file.sync()",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
@@ -323,7 +323,7 @@ _break(
 _break(
     "receipts: sync of the folder",
     "The first receipt survives a power cut.",
-    "camd/storage/retention/cleanup_log.py:_opened",
+    "camd/storage/retention/cleanup.py:_opened",
     "disk.sync_directory(folder)",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",

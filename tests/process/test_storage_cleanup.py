@@ -34,13 +34,16 @@ from camd.storage.disk import PosixDisk
 from camd.storage.removal import Pin
 from camd.storage.retention.cleanup import (
     BATCHES,
+    POLICY_FILE,
+    RECEIPTS,
     CleanupBatches,
     Retention,
     _Tally,
+    append_receipt,
+    load_policy,
     open_retention,
+    save_policy,
 )
-from camd.storage.retention.cleanup_log import RECEIPTS, append_receipt
-from camd.storage.retention.policy_file import POLICY_FILE, load_policy, save_policy
 from camd.storage.retention.trusted_clock import TrustedClock
 from camd.storage.rules.retention_plan import KeptReason, PolicyType, RetentionPolicy
 from camd.storage.segment_file import SegmentFile

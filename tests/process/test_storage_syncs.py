@@ -21,7 +21,7 @@ from camd.runtime.broadcast import Fanout
 from camd.runtime.state_file import replace_file
 from camd.storage import disk
 from camd.storage.disk import PosixDisk, PosixFile
-from camd.storage.retention.policy_file import save_policy
+from camd.storage.retention.cleanup import save_policy
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
 from camd.storage.space import writing_works
 from camd.storage.storage import Storage, open_storage

@@ -1,4 +1,4 @@
-"""Carries out the retention policy, on schedule or on request; each run leaves a receipt."""
+"""Keeps the retention policy and carries it out, on schedule or on request, with receipts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+import msgspec
 import structlog
 import trio
 
@@ -17,18 +18,20 @@ from camd.config.schema import RetentionConfig
 from camd.errors import INTERNAL_ERROR, Refusal
 from camd.model import CleanupEnded, CleanupReceipt, Event, Segment, SegmentState
 from camd.runtime.broadcast import Fanout
+from camd.runtime.state_file import StateFile
+from camd.storage.disk import Disk, DiskFile
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import in_batches
 from camd.storage.removal import Removal
-from camd.storage.retention.cleanup_log import append_receipt
-from camd.storage.retention.policy_file import load_policy, save_policy
 from camd.storage.retention.trusted_clock import TrustedClock
 from camd.storage.rules.clock_trust import ClockTrust, FootageArrival
 from camd.storage.rules.retention_plan import (
     MAX_LISTED,
     CleanupPlan,
     Planner,
+    PolicyType,
     RetentionPolicy,
+    mistakes_of,
     outcome,
 )
 from camd.storage.rules.rows import SessionStart
@@ -40,6 +43,8 @@ FIRST_SECONDS = 300.0  # before the first run: cameras and recovery come first
 LOOK_SECONDS = 60.0  # between two readings of the clocks
 RECEIPT_SECONDS = 5.0
 SCHEDULED = "schedule"
+POLICY_FILE = "retention.json"  # in the state folder
+RECEIPTS = "cleanups.jsonl"  # beside the index; one JSON object a line, append-only
 
 InUse = Callable[[], Mapping[str, int]]  # newest files of running sessions, and their sizes
 
@@ -321,3 +326,77 @@ async def open_retention(
         nursery.start_soon(retention.run_when_due)
         yield retention
         nursery.cancel_scope.cancel()
+
+
+# --- The file of the policy
+
+
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+    """The policy as stored in its file."""
+
+    policy_type: PolicyType
+    enabled: bool
+    max_age_days: float | None = None
+    max_size_gb: float | None = None
+
+
+def load_policy(state_dir: Path) -> RetentionPolicy:
+    """Read the policy. Blocks. A missing or unreadable one removes nothing."""
+    return _policy_file(state_dir).load() or RetentionPolicy()
+
+
+def save_policy(state_dir: Path, policy: RetentionPolicy) -> None:
+    """Store the policy durably. Blocks. Raises OSError."""
+    _policy_file(state_dir).save(policy)
+
+
+def _policy_file(state_dir: Path) -> StateFile[RetentionPolicy]:
+    return StateFile(state_dir / POLICY_FILE, _parse, _render, mode=0o600)
+
+
+def _parse(text: str) -> RetentionPolicy:
+    stored = msgspec.json.decode(text, type=_Stored)  # its errors are ValueErrors
+    policy = RetentionPolicy(
+        stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb
+    )
+    if mistakes := mistakes_of(policy):
+        raise ValueError("; ".join(f"{field} {sentence}" for field, sentence in mistakes))
+    return policy
+
+
+def _render(policy: RetentionPolicy) -> str:
+    stored = _Stored(policy.type, policy.enabled, policy.max_age_days, policy.max_size_gb)
+    return msgspec.json.encode(stored).decode() + "\n"
+
+
+# --- The log of cleanups
+
+
+def append_receipt(disk: Disk, folder: Path, receipt: CleanupReceipt) -> None:
+    """Append a receipt durably. Raises OSError.
+
+    A line torn by a crash is kept, and the next one begins on a line of its own.
+    """
+    file = _opened(disk, folder)
+    try:
+        size = file.size()
+        file.truncate(size)  # only moves the file position to the end
+        torn = size > 0 and file.read(size - 1, 1) != b"\n"
+        line = msgspec.json.encode(attrs.asdict(receipt)) + b"\n"
+        file.append([b"\n" * torn, line])
+        file.sync()
+    finally:
+        file.close()
+
+
+def _opened(disk: Disk, folder: Path) -> DiskFile:
+    path = folder / RECEIPTS
+    if RECEIPTS in disk.names(folder):
+        return disk.open(path)
+    file = disk.create(path)
+    try:
+        disk.sync_directory(folder)
+    except OSError:
+        file.close()
+        raise
+    return file

@@ -14,8 +14,8 @@ import attrs
 from camd.model import Segment, SegmentState
 
 BYTES_PER_GB = 1_000_000_000
-LONGEST_DAYS = 36_500
-LARGEST_GB = 1_000_000_000
+MAX_AGE_DAYS = 36_500
+MAX_SIZE_GB = 1_000_000_000
 MAX_LISTED = 1000  # kept files in a plan; all are counted
 
 
@@ -225,7 +225,7 @@ def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:
     """Return what is wrong with a policy, as pairs of field and sentence."""
     needed = {PolicyType.AGE: "max_age_days", PolicyType.SIZE: "max_size_gb"}.get(policy.type)
     found = []
-    for field, most in (("max_age_days", LONGEST_DAYS), ("max_size_gb", LARGEST_GB)):
+    for field, most in (("max_age_days", MAX_AGE_DAYS), ("max_size_gb", MAX_SIZE_GB)):
         value: float | None = getattr(policy, field)
         if value is None and field == needed:
             found.append((field, f"is required by the policy type {policy.type.value}"))
