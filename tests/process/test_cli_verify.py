@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from camd.storage.check.rules.findings import Finding, FindingKind
 @pytest.fixture(autouse=True)
 def urgent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the priority of the test process."""
+    # A process cannot take its niceness back.
     monkeypatch.setattr(priority, "be_nice", lambda: None)
 
 
@@ -123,17 +125,14 @@ def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
     assert meter.latest == CheckProgress(0, 1, 5, 1000)
 
 
-def test_idle_io_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_io_ends_with_the_block() -> None:
     """The class is idle in the block and normal afterwards; where it is unknown, nothing is
     done."""
     calls: list[int] = []
-    monkeypatch.setattr(priority, "_set_io_priority", lambda value: calls.append(value) or True)
-    with priority.idle_io() as agreed:
+    with priority.idle_io(lambda value: calls.append(value) or True) as agreed:
         assert (agreed, calls) == (True, [3 << 13])
     assert calls == [3 << 13, 0]
-    monkeypatch.undo()
-    monkeypatch.setattr(priority.platform, "machine", lambda: "vax")
-    with priority.idle_io() as agreed:
+    with priority.idle_io(partial(priority.set_io_priority, machine="vax")) as agreed:
         assert not agreed
 
 

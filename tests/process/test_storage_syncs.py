@@ -71,6 +71,7 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
     """Listen to what the kernel is asked for in the test's folder."""
     kernel = Kernel(tmp_path)
+    # The system calls themselves are what is asserted; nothing else shows that they were made.
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, kernel.synced(getattr(os, name)))
     for name in ("replace", "link", "unlink"):
