@@ -94,7 +94,7 @@ def saved(recordings: Recordings) -> ScrubProgress:
 
 async def test_a_run_reads_every_recording_once(recordings: Recordings, looked: Looked) -> None:
     """From the oldest to the newest; then it waits, and reports."""
-    async with scrubbing(recordings) as (scrub, _):
+    async with scrubbing(recordings, inspect=looked) as (scrub, _):
         progress = await over(scrub)
     assert looked == sorted(path.name for path in recordings.folder.glob("*.mp4"))
     assert progress.last is not None
@@ -129,7 +129,7 @@ async def test_damage_is_told_and_stays_in_the_status(recordings: Recordings) ->
 
 async def test_it_is_off_unless_it_is_wanted(recordings: Recordings, looked: Looked) -> None:
     """By default nothing is read, and no file is written."""
-    async with scrubbing(recordings, ScrubConfig()) as (scrub, storage):
+    async with scrubbing(recordings, ScrubConfig(), inspect=looked) as (scrub, storage):
         await storage.space.refresh()
         assert scrub.progress == ScrubProgress()
     assert looked == []
@@ -143,7 +143,7 @@ async def test_a_restart_goes_on_where_it_was(recordings: Recordings, looked: Lo
     os.truncate(recordings.folder / movie.filename, large.size_bytes)
     recordings.know(large)
     slow = ScrubConfig(enabled=True, rate=1_000_000)
-    async with scrubbing(recordings, slow) as (scrub, storage):
+    async with scrubbing(recordings, slow, inspect=looked) as (scrub, storage):
         await scrub.published.wait_until(lambda r: r.current is not None and r.current.files == 3)
         while storage.busy(movie) is not FILE_LEASED:
             await trio.lowlevel.checkpoint()
@@ -152,7 +152,7 @@ async def test_a_restart_goes_on_where_it_was(recordings: Recordings, looked: Lo
     assert looked[3:] == [movie.filename]
     (recordings.folder / movie.filename).write_bytes(MATROSKA)
     recordings.know(movie)
-    async with scrubbing(recordings) as (scrub, _):
+    async with scrubbing(recordings, inspect=looked) as (scrub, _):
         progress = await over(scrub)
     assert looked[4:] == [movie.filename]
     assert progress.last is not None
@@ -161,16 +161,16 @@ async def test_a_restart_goes_on_where_it_was(recordings: Recordings, looked: Lo
 
 async def test_it_waits_until_the_next_run_is_due(recordings: Recordings, looked: Looked) -> None:
     """A restart within the interval begins no run; one after it does."""
-    async with scrubbing(recordings) as (scrub, _):
+    async with scrubbing(recordings, inspect=looked) as (scrub, _):
         progress = await over(scrub)
     del looked[:]
-    async with scrubbing(recordings) as (scrub, _):
+    async with scrubbing(recordings, inspect=looked) as (scrub, _):
         await scrub.published.wait_until(lambda found: found == progress)
     assert looked == []
     assert progress.last is not None
     earlier = attrs.evolve(progress.last, began=progress.last.began - timedelta(days=8))
     scrub_file(recordings.folder.parent / "state").save(attrs.evolve(progress, last=earlier))
-    async with scrubbing(recordings) as (scrub, _):
+    async with scrubbing(recordings, inspect=looked) as (scrub, _):
         await scrub.published.wait_until(
             lambda found: found.last is not None and found.last.began > progress.last.began  # type: ignore[union-attr]
         )
@@ -181,12 +181,17 @@ async def test_what_recovery_looks_after_is_passed(recordings: Recordings, looke
     """A file that is missing or being recorded is none of the scrub's."""
     names = sorted(path.name for path in recordings.folder.glob("*.mp4"))
     (recordings.folder / names[0]).unlink()
-    async with scrubbing(recordings, ScrubConfig()) as (_, storage):
+    async with scrubbing(recordings, ScrubConfig(), inspect=looked) as (_, storage):
         assert (await storage.find(names[0])).state is SegmentState.MISSING
         growing = attrs.evolve(await storage.find(names[1]), state=SegmentState.OPEN)
         storage.growing(growing, 0)
         async with open_scrub(
-            FAST, storage, recordings.folder.parent / "state", Fanout(), clock=SYSTEM_CLOCK
+            FAST,
+            storage,
+            recordings.folder.parent / "state",
+            Fanout(),
+            clock=SYSTEM_CLOCK,
+            inspect=looked,
         ) as scrub:
             progress = await over(scrub)
     assert looked == [names[2]]
