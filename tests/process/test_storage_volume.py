@@ -350,7 +350,7 @@ async def test_a_marker_that_met_a_bare_mount_point_is_not_known(tmp_path: Path)
             plugged.folder.mkdir()
             return super()._mark()
 
-    volume = MarkedTooLate(plugged.folder, plugged.state, False, plugged.disk)
+    volume = MarkedTooLate(plugged.folder, plugged.state, False, plugged.disk, clock=SYSTEM_CLOCK)
     assert volume.identify() is None
     with pytest.raises(FileNotFoundError):
         volume.claim()
