@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -52,7 +53,7 @@ EX_CONFIG = 78  # sysexits.h; systemd does not restart the service after it
 
 
 async def serve(
-    config: Config, config_path: Path | None, signals: ServiceSignals, clock: Clock
+    config: Config, config_path: Path | None, signals: ServiceSignals, *, clock: Clock
 ) -> None:
     """Run all parts of the daemon until a stop signal comes.
 
@@ -64,8 +65,8 @@ async def serve(
     with signals.cancel_on_stop():
         async with (
             open_state(state_dir),
-            open_authenticator(config.auth, state_dir) as authenticator,
-            open_storage(config.storage, events) as storage,
+            open_authenticator(config.auth, state_dir, clock=clock) as authenticator,
+            open_storage(config.storage, events, clock=clock) as storage,
             open_monitor(discovery_config(config), query=read_capabilities) as monitor,
             open_pipe_poller() as pipes,
         ):
@@ -89,7 +90,7 @@ async def serve(
                     binder=binder,
                     storage=storage,
                 )
-                await serve_clients(live, authenticator, events, signals, max_sockets)
+                await serve_clients(live, authenticator, events, signals, max_sockets, clock=clock)
     log.info("stopped")
 
 
@@ -99,6 +100,8 @@ async def serve_clients(
     events: Fanout[Event],
     signals: ServiceSignals,
     max_sockets: int,
+    *,
+    clock: Clock,
 ) -> None:
     """Run the API, the server and the background work until a stop signal comes."""
     config, cameras, storage = live.config, live.cameras, live.storage
@@ -111,12 +114,13 @@ async def serve_clients(
                 storage=storage,
                 events=events,
                 in_use=cameras.newest_files,
+                clock=clock,
             ) as retention,
-            open_scrub(config.scrub, storage, state_dir, events) as scrub,
+            open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
         ):
-            system = SystemApi(cameras, storage, live.reload, scrub)
-            web = HttpApp(storage, authenticator, system.health)
-            with EventPublisher(notifications).listening(events):
+            system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
+            web = HttpApp(storage, authenticator, system.health, clock=clock)
+            with EventPublisher(notifications, clock=clock).listening(events):
                 async with open_server(
                     config.server,
                     registry=build_registry(
@@ -125,10 +129,12 @@ async def serve_clients(
                         storage=storage,
                         retention=retention,
                         system=system,
+                        clock=clock,
                     ),
                     authenticator=authenticator,
                     notifications=notifications,
                     app=web.app(),
+                    clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
                     max_sockets=max_sockets,
@@ -148,16 +154,17 @@ def build_registry(
     storage: Storage,
     retention: Retention,
     system: SystemApi,
+    clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
     return Registry(
         (
             system,
-            CamerasApi(cameras),
+            CamerasApi(cameras, clock=clock),
             RecordingsApi(cameras, storage),
             StorageApi(storage),
             HistoryApi(cameras, storage),
-            FilesApi(storage),
+            FilesApi(storage, clock=clock),
             RetentionApi(retention),
             ControlsApi(cameras),
             DevicesApi(cameras, binder),
@@ -203,7 +210,7 @@ def run_daemon(config_path: Path | None) -> int:
         config = load_config(config_path, dict(os.environ))
         log.info("starting", version=__version__, config=str(config.file or "defaults"))
         SYSTEM_CLOCK.boot_id()  # cached here: the event loop must not read files
-        trio.run(serve, config, config_path, signals, SYSTEM_CLOCK)
+        trio.run(partial(serve, config, config_path, signals, clock=SYSTEM_CLOCK))
     except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
         cause = sole_exception(error)
         if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):

@@ -24,7 +24,7 @@ from camd.rpc.roles import Role
 from camd.storage.rules.naming import with_extension
 from camd.storage.storage import Storage
 
-LONGEST_SECONDS = 86_400
+MAX_DURATION_SECONDS = 86_400
 FORMATS = ("mp4", "mkv")
 _UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duration_hours": 3600}
 
@@ -45,7 +45,7 @@ class StartRequest:
     preroll: float | None = attrs.field(
         default=None,
         validator=attrs.validators.optional(
-            [attrs.validators.ge(0), attrs.validators.le(LONGEST_SECONDS)]
+            [attrs.validators.ge(0), attrs.validators.le(MAX_DURATION_SECONDS)]
         ),
     )
     key: str | None = attrs.field(
@@ -63,8 +63,8 @@ class StartRequest:
                 ParamError(name, f"only one duration may be given, not {', '.join(given)}")
             )
         seconds = value * _UNITS[name]
-        if not 1 <= seconds <= LONGEST_SECONDS:
-            most = LONGEST_SECONDS // _UNITS[name]
+        if not 1 <= seconds <= MAX_DURATION_SECONDS:
+            most = MAX_DURATION_SECONDS // _UNITS[name]
             raise invalid_params(ParamError(name, f"must be from 1 to {most}, not {value}"))
         return timedelta(seconds=seconds)
 

@@ -11,7 +11,7 @@ from camd.api import result_fields
 from camd.api.recording_methods import FORMATS
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
-from camd.clock import monotonic
+from camd.clock import Clock
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
@@ -48,7 +48,11 @@ class SystemApi:
     _storage: Storage
     _reload: Callable[[], Awaitable[ConfigChanges]]
     _scrub: Scrub | None = None
-    _started: float = attrs.field(factory=monotonic, init=False)
+    _clock: Clock = attrs.field(kw_only=True)
+    _started: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._started = self._clock.monotonic()
 
     @method(role=Role.VIEWER, immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> str:
@@ -75,7 +79,7 @@ class SystemApi:
         camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
         return {
             "status": overall,
-            "uptime": round(monotonic() - self._started, 3),
+            "uptime": round(self._clock.monotonic() - self._started, 3),
             "version": __version__,
             "components": {
                 "websocket_server": "running",

@@ -17,6 +17,7 @@ from camd.cli.exit import CommandFailed, ExitCode
 from camd.cli.service_access import configured, json_option
 from camd.cli.tables import file_size
 from camd.cli.terminal import ProgressMeter, console, messages, print_json, printable, show_progress
+from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
 from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
 from camd.storage.check.rules.findings import Finding
@@ -78,7 +79,10 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
 
     try:
         with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
-            result = OfflineRecovery(folder, dry_run, reindex, on_finding, progress).run()
+            recovery = OfflineRecovery(
+                folder, dry_run, reindex, on_finding, progress, clock=SYSTEM_CLOCK
+            )
+            result = recovery.run()
     except FolderInUseError as error:
         raise CommandFailed(
             f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what has to "

@@ -21,7 +21,7 @@ import cattrs
 from camd.errors import ParamError, invalid_params
 
 _EXACT_FLOAT = 2.0**53
-_MOST_NAMES = 8  # of unknown parameters in one report
+_MAX_NAMES = 8  # of unknown parameters in one report
 _NAME_CHARACTERS = 40
 
 
@@ -242,9 +242,9 @@ class ParamsReader:
 def unknown_names(params: Mapping[str, object], known: Container[str]) -> tuple[str, ...]:
     """List names of `params` that are not in `known`: at most eight, shortened and escaped."""
     names = [name for name in params if name not in known]
-    shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MOST_NAMES]]
-    if len(names) > _MOST_NAMES:
-        shown.append(f"and {len(names) - _MOST_NAMES} more")
+    shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MAX_NAMES]]
+    if len(names) > _MAX_NAMES:
+        shown.append(f"and {len(names) - _MAX_NAMES} more")
     return tuple(shown)
 
 

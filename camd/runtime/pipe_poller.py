@@ -22,7 +22,7 @@ FULL_SHARE = 2 / 3  # of a pipe, read in one round: the writer may be blocked
 CALM_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can wait again
 WINDOW_SECONDS = 2.0  # in which a rate is measured; writers write in bursts
 BUFFER_BYTES = 1024 * 1024
-MOST_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
+MAX_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
 TURN_SECONDS = 0.005  # before other tasks may run
 FEWEST = 8  # pipes; with fewer, one wake-up for each fragment costs less
 
@@ -85,7 +85,7 @@ class PolledPipe:
 
     def read(self, buffer: memoryview) -> None:
         """Read the available data, up to a limit, and pass it to `take`."""
-        left = MOST_BYTES
+        left = MAX_BYTES
         while left > 0 and not self.over.is_set():
             try:
                 size = os.readv(self._fd, [buffer])

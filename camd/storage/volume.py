@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import structlog
 
-from camd.clock import now
+from camd.clock import Clock
 from camd.runtime.state_file import StateFile, replace_file
 from camd.storage.disk import Disk
 from camd.storage.rules.levels import VolumeFault
@@ -80,6 +80,7 @@ class Volume:
     _state_dir: Path
     _require_mount: bool
     _disk: Disk
+    clock: Clock = attrs.field(kw_only=True)
     _known: KnownVolume | None = attrs.field(default=None, init=False)
     _loaded: bool = attrs.field(default=False, init=False)
     _found: IdentifiedVolume | None = attrs.field(default=None, init=False)  # the latest usable one
@@ -166,7 +167,7 @@ class Volume:
 
     def _mark(self) -> str | None:
         volume_id = str(uuid.uuid4())
-        marker = {"volume_id": volume_id, "created": now().isoformat()}
+        marker = {"volume_id": volume_id, "created": self.clock.now().isoformat()}
         try:
             path = self.folder / MARKER
             path.parent.mkdir(mode=0o750, exist_ok=True)

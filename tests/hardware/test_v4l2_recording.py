@@ -67,7 +67,7 @@ async def test_a_camera_records(tmp_path: Path, node: Path) -> None:
     config = _config(tmp_path, node)
     with trio.fail_after(100 * TIMEOUT_FACTOR):
         async with (
-            open_storage(config.storage, events) as storage,
+            open_storage(config.storage, events, clock=SYSTEM_CLOCK) as storage,
             open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
         ):
             camera = cameras.find(str(node))
@@ -96,7 +96,7 @@ async def test_a_node_that_is_not_there_is_refused(tmp_path: Path) -> None:
     config = _config(tmp_path, Path("/dev/video-none"))
     with trio.fail_after(30 * TIMEOUT_FACTOR):
         async with (
-            open_storage(config.storage, events) as storage,
+            open_storage(config.storage, events, clock=SYSTEM_CLOCK) as storage,
             open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
         ):
             with pytest.raises(Refusal) as refused:

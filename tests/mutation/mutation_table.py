@@ -313,7 +313,7 @@ _break(
 _break(
     "receipts: sync",
     "The receipt of a cleanup survives a power cut.",
-    "camd/storage/retention/cleanup_log.py:append_receipt",
+    "camd/storage/retention/cleanup.py:append_receipt",
     "file.sync()",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
@@ -321,7 +321,7 @@ _break(
 _break(
     "receipts: sync of the folder",
     "The first receipt survives a power cut.",
-    "camd/storage/retention/cleanup_log.py:_opened",
+    "camd/storage/retention/cleanup.py:_opened",
     "disk.sync_directory(folder)",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
@@ -1100,7 +1100,7 @@ _break(
     "bound: words of a program",
     "A program that is asked something, and does not stop talking, is ended.",
     "camd/runtime/query_process.py:_OutputReader.read",
-    "len(buffer) >= self.most_bytes",
+    "len(buffer) >= self.max_bytes",
     "False",
     f"{ASKING}::test_a_program_that_never_stops_talking_is_ended",
 )
@@ -1526,7 +1526,7 @@ _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
     "camd/storage/check/rules/scrub_progress.py:ScrubRun.checked",
-    "(*self.problems, *found)[:MOST_PROBLEMS]",
+    "(*self.problems, *found)[:MAX_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
 )
@@ -1534,7 +1534,7 @@ _break(
     "bound: files of a plan",
     "So many files that stay are listed in a plan at most.",
     "camd/storage/rules/retention_plan.py",
-    "len(self._kept) < MOST_LISTED",
+    "len(self._kept) < MAX_LISTED",
     "True",
     "tests/pure/test_storage_retention.py::test_a_long_list_of_what_stays_is_cut",
 )
@@ -1542,7 +1542,7 @@ _break(
     "bound: file of the journal",
     "A journal that is long enough goes on in another file.",
     f"{JOURNAL}:Journal._writable",
-    "self.position.offset >= FILE_LIMIT_BYTES",
+    "self.position.offset >= self.max_file_bytes",
     "False",
     f"{JOURNALS}::test_a_long_journal_has_several_files",
 )
@@ -1550,7 +1550,7 @@ _break(
     "bound: marker of a pin",
     "A marker that somebody made enormous is not read whole.",
     "camd/storage/removal.py:Pins.find",
-    "file.read(0, _MOST_BYTES)",
+    "file.read(0, _MAX_BYTES)",
     "file.read(0, 1 << 40)",
     f"{BOUNDS}::test_an_enormous_marker_is_a_pin_and_is_not_read_whole",
 )
@@ -1558,7 +1558,7 @@ _break(
     "bound: answer of the index",
     "A question to an index that does not answer is refused.",
     "camd/storage/index/worker.py:IndexWorker.read",
-    "trio.move_on_after(READ_TIMEOUT_SECONDS)",
+    "trio.move_on_after(self.limits.read_timeout_seconds)",
     "trio.CancelScope()",
     f"{BOUNDS}::test_an_index_that_does_not_answer_is_a_refusal",
 )
@@ -1566,7 +1566,7 @@ _break(
     "bound: look at a volume",
     "A volume that does not answer a look is unresponsive.",
     "camd/storage/space.py:SpaceMonitor._probe_timeout",
-    "await trio.sleep(PROBE_TIMEOUT_SECONDS)",
+    "await trio.sleep(self.limits.probe_timeout_seconds)",
     "await trio.sleep_forever()",
     "tests/process/test_storage_space.py::test_a_hung_volume_is_a_level_until_it_answers",
 )
@@ -1574,7 +1574,7 @@ _break(
     "bound: call to the disk",
     "A call to the disk that does not return is a level.",
     "camd/storage/space.py:SpaceMonitor._assess",
-    "pending >= HUNG_SECONDS",
+    "pending >= self.limits.hung_seconds",
     "False",
     "tests/process/test_storage_hangs.py::test_a_sync_that_hangs_delays_nobody_and_shows",
 )

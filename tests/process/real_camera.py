@@ -40,7 +40,7 @@ from camd.model import (
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import TERMINATE_TIMEOUT_SECONDS, ChildProcess, open_child_process
 from camd.sources import Source
 from camd.storage.disk import Disk
 from camd.storage.storage import Storage, open_storage
@@ -110,6 +110,7 @@ async def open_real_camera(
     state_dir: Path | None = None,
     found: FFmpegBinary | None = None,
     input_options: tuple[str, ...] = (),
+    terminate_seconds: float = TERMINATE_TIMEOUT_SECONDS,
 ) -> AsyncIterator[RealCamera]:
     """Run one camera that records into `folder` while the block runs.
 
@@ -125,7 +126,7 @@ async def open_real_camera(
 
     @asynccontextmanager
     async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
-        async with open_child_process(arguments) as child:
+        async with open_child_process(arguments, terminate_seconds=terminate_seconds) as child:
             children.append(child)
             yield child
 
@@ -138,7 +139,9 @@ async def open_real_camera(
         CameraId("camera0"), source, codec=codec, audio=audio, input_options=input_options
     )
     with events.subscribed(heard.append):
-        async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
+        async with open_storage(
+            config.storage, events, disk or roomy_disk(), clock=SYSTEM_CLOCK
+        ) as storage:
             planner = CapturePlanner(camera_config, config, find_program, launch)
             camera = Camera(
                 config=camera_config,

@@ -13,6 +13,7 @@ import trio
 from structlog.testing import capture_logs
 from support.recordings import NOON, WHO, footage
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.load import load_config
 from camd.config.schema import StorageConfig
 from camd.devices import binding_store
@@ -25,9 +26,9 @@ from camd.recording import convert
 from camd.runtime.broadcast import Fanout
 from camd.runtime.state_file import MAX_BYTES
 from camd.storage.disk import PosixDisk
-from camd.storage.index import worker
 from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
 from camd.storage.removal import Pins
+from camd.storage.rules.limits import StorageLimits
 from camd.storage.storage import open_storage
 
 MEBIBYTE = 1024 * 1024
@@ -148,15 +149,15 @@ class Stuck:
         return datetime.now(UTC)
 
 
-async def test_an_index_that_does_not_answer_is_a_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_index_that_does_not_answer_is_a_refusal(tmp_path: Path) -> None:
     """A client is told that the volume does not answer, while the question still hangs."""
-    monkeypatch.setattr(worker, "READ_TIMEOUT_SECONDS", 0.1)
+    limits = StorageLimits(read_timeout_seconds=0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
     with trio.fail_after(20):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(
+            config, Fanout[Event](), clock=SYSTEM_CLOCK, limits=limits
+        ) as storage:
             try:
                 with pytest.raises(Refusal) as caught:
                     await storage.index_worker.read(stuck)

@@ -69,7 +69,7 @@ class NoCameras:
 async def storage_of(folder: Path) -> AsyncIterator[Storage]:
     """Open the storage of a folder, as the next run of the daemon does."""
     config = StorageConfig(recordings_dir=folder, state_dir=folder / ".state")
-    async with open_storage(config, Fanout(), roomy_disk()) as storage:
+    async with open_storage(config, Fanout(), roomy_disk(), clock=SYSTEM_CLOCK) as storage:
         yield storage
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from camd.capture import process
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
-from camd.runtime import child_process
 from camd.runtime.broadcast import Fanout
+from camd.runtime.child_process import open_child_process
 from camd.sources import TestSource
 from camd.storage.storage import open_storage
 
@@ -50,7 +51,6 @@ async def test_a_process_that_misbehaves_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, word: str, cause: Cause
 ) -> None:
     """Never two processes, no zombie and no open file is left, and the same session goes on."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(process, "END_TIMEOUT_SECONDS", 0.5)
     program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
@@ -61,10 +61,12 @@ async def test_a_process_that_misbehaves_is_replaced(
     before = _open_files()
     with trio.fail_after(40):
         async with (
-            open_storage(config.storage, events, roomy_disk()) as storage,
-            open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
+            open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
+            open_cameras(config, storage=storage, events=events, roomy_disk(), clock=SYSTEM_CLOCK) as cameras,
         ):
-            begun, problem, ended = await _record_through(cameras.find("gate"))
+            camera = cameras.find("gate")
+            camera.planner.launch = partial(open_child_process, terminate_seconds=0.5)
+            begun, problem, ended = await _record_through(camera)
     assert problem == word
     assert ended.session_id == begun.session_id
     assert [gap.cause for gap in ended.gaps if gap.cause is not Cause.FRAMES_DROPPED_BY_SOURCE] == [

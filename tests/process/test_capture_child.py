@@ -11,7 +11,6 @@ import pytest
 import trio
 from support.fake_ffmpeg import FakeFfmpeg, FakeLauncher
 
-from camd.runtime import child_process
 from camd.runtime.child_process import open_child_process
 
 
@@ -78,10 +77,10 @@ async def test_a_child_ends_when_it_is_told_to(which: str) -> None:
         assert await child.read_output() == b""
 
 
-async def test_a_deaf_child_is_killed(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deaf_child_is_killed(which: str) -> None:
     """It gets its time, and no more."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
     async with launched(which, "deaf") as child:
+        child.terminate_seconds = 0.5
         assert await child.read_output() == b"ready"
         before = trio.current_time()
         assert await child.end() == -signal.SIGKILL

@@ -249,6 +249,7 @@ def test_a_file_that_cannot_be_hashed_stays_without(
             raise OSError(5, "Input/output error")
         return os.pread(self._fd, size, offset)
 
+    # A disk that cannot read one file cannot be had, and a command opens the real disk.
     monkeypatch.setattr(ReadOnlyFile, "read", read)
     result = run(recordings)
     assert result.exit_code == 1

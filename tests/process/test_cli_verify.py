@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import platform
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,10 +136,14 @@ def test_it_has_the_lowest_cpu_priority(recordings: Recordings) -> None:
     assert after == 19
 
 
-def test_an_unknown_machine_has_no_io_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the number of the system call is not known, nothing is done."""
-    monkeypatch.setattr(platform, "machine", lambda: "vax")
-    with priority.idle_io() as agreed:
+def test_idle_io_ends_with_the_block() -> None:
+    """The class is idle in the block and normal afterwards; where it is unknown, nothing is
+    done."""
+    calls: list[int] = []
+    with priority.idle_io(lambda value: calls.append(value) or True) as agreed:
+        assert (agreed, calls) == (True, [3 << 13])
+    assert calls == [3 << 13, 0]
+    with priority.idle_io(partial(priority.set_io_priority, machine="vax")) as agreed:
         assert not agreed
 
 

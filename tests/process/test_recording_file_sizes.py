@@ -12,11 +12,11 @@ import pytest
 import trio
 from real_camera import REQUEST, check_receipt, joined, open_real_camera, packets
 from support import ffmpeg_media as ffmpeg
+from support.fake_disk import roomy_disk
 
 from camd.config.schema import RecordingConfig
 from camd.model import StorageLevel
 from camd.sources import FileSource
-from camd.storage import disk as disks
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
 LIMIT = 2_500_000
@@ -51,17 +51,19 @@ def limited(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 @pytest.mark.parametrize("known", [True, False])
 async def test_every_packet_is_in_files_below_the_limit(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, container: str
+    clip: Path, tmp_path: Path, known: bool, container: str
 ) -> None:
     """No packet is lost and no entry is made, whether the limit is known before or met."""
-    monkeypatch.setattr(disks, "_LEARNED", {})
+    disk = roomy_disk()
     if not known:
-        monkeypatch.setattr(disks, "largest_file", lambda folder: None)
+        disk.limit_of = lambda folder: None
     levels: set[StorageLevel] = set()
     source = FileSource(clip, loop=False, speed=20)
     recording = RecordingConfig(format=container)
     with trio.fail_after(60), limited(LIMIT):
-        async with open_real_camera(BUNDLED, tmp_path, source, recording=recording) as rig:
+        async with open_real_camera(
+            BUNDLED, tmp_path, source, recording=recording, disk=disk
+        ) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
             levels.add(rig.storage.status.level)

@@ -18,7 +18,6 @@ from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import CameraState, Cause, RecordingQuery, SessionState, StorageLevel
-from camd.runtime import child_process
 from camd.sources import FileSource, TestSource
 from camd.storage.removal import Pin
 
@@ -57,12 +56,6 @@ def original(clip: Path) -> Packets:
     found = packets(BUNDLED, clip)
     assert len(found["video"]) == SECONDS * FPS
     return found
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the time-out after which a process is killed."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.3)
 
 
 # --- rotation -----------------------------------------------------------------------------
@@ -206,11 +199,12 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     ]
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed because it delivers nothing, and is killed."""
     with trio.fail_after(60):
-        async with open_real_camera(BUNDLED, tmp_path, SMALL, stall=1.5) as rig:
+        async with open_real_camera(
+            BUNDLED, tmp_path, SMALL, stall=1.5, terminate_seconds=0.3
+        ) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
             rig.children[0].signal(signal.SIGSTOP)
@@ -256,7 +250,9 @@ async def refused(
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
     with trio.fail_after(60):
-        async with open_real_camera(program, folder, source, found=found) as rig:
+        async with open_real_camera(
+            program, folder, source, found=found, terminate_seconds=0.3
+        ) as rig:
             with pytest.raises(Refusal) as caught:
                 await rig.camera.start_recording(REQUEST)
             await rig.until(CameraState.IDLE)
@@ -281,7 +277,6 @@ def script(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("text", "cause"),
     [

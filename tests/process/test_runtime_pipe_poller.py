@@ -133,7 +133,7 @@ def test_a_pipe_that_is_never_empty_is_left_for_the_next_round() -> None:
         for _ in range(3):
             turns.read(memoryview(bytearray(module.BUFFER_BYTES)))
             ends.append(len(collector.data) * module.BUFFER_BYTES)
-    assert ends == [module.MOST_BYTES * number for number in (1, 2, 3)]
+    assert ends == [module.MAX_BYTES * number for number in (1, 2, 3)]
 
 
 async def test_a_pipe_that_is_left_is_not_read_any_more() -> None:

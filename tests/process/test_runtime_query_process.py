@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from camd.capture.process import CaptureProcess, CaptureTimeouts
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.model import Problem
 from camd.mp4.fragments import Fragment, Init
-from camd.runtime import child_process
+from camd.runtime.child_process import open_child_process
 from camd.runtime.query_process import run_program
 
 KEPT = 4096
@@ -109,14 +110,12 @@ async def ignore_silence(problem: Problem) -> None:
     ["(trap '' TERM; exec sleep 1000)", "setsid sh -c \"trap '' TERM; exec sleep 1000\""],
     ids=["group", "session"],
 )
-async def test_a_capture_ends_although_its_pipe_is_held(
-    holder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_capture_ends_although_its_pipe_is_held(holder: str, tmp_path: Path) -> None:
     """A process that the child left, in its group or outside of it, costs a stop seconds only."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.2)
+    launch = partial(open_child_process, terminate_seconds=0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
-    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence, launch=launch)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.live, sh(script))

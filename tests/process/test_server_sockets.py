@@ -31,6 +31,7 @@ from camd.client import (
     RemoteError,
     open_client,
 )
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import AuthConfig, ServerConfig
 from camd.rpc.registry import Notification
 from camd.rpc.roles import Role
@@ -56,6 +57,7 @@ async def running(
             notifications=notifications or Fanout(),
             app=APP,
             inherited=inherited,
+            clock=SYSTEM_CLOCK,
         ) as server:
             yield server
 
@@ -371,7 +373,7 @@ async def test_a_key_is_added_and_revoked_while_the_service_runs(tmp_path: Path)
     """The first start leaves an admin key; a key that is added or revoked needs no restart."""
     file = KeyFile(tmp_path / "keys.toml")
     with trio.fail_after(20):
-        async with open_authenticator(AuthConfig(), tmp_path) as authenticator:
+        async with open_authenticator(AuthConfig(), tmp_path, clock=SYSTEM_CLOCK) as authenticator:
             secret = (tmp_path / "admin.key").read_text().strip()
             now = clock.now().timestamp()
             assert authenticator.check(secret, now).role is Role.ADMIN

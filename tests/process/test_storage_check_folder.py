@@ -396,9 +396,7 @@ def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
     ]
 
 
-def test_what_changes_meanwhile_is_looked_at_again(
-    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_changes_meanwhile_is_looked_at_again(recordings: Recordings) -> None:
     """A file that is adopted between the copy of the index and the inspection is no finding."""
     made = recordings.put(2, "s2", noted=False)
     told: list[Finding] = []
@@ -410,8 +408,8 @@ def test_what_changes_meanwhile_is_looked_at_again(
             recordings.know(made)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.check.folder.inspect_recording", examined)
-    FolderCheck(recordings.folder, False, lambda _: None, told.append).run([made.filename])
+    check = FolderCheck(recordings.folder, False, lambda _: None, told.append, inspect=examined)
+    check.run([made.filename])
     assert (looked, told) == ([made.filename], [])
 
 

@@ -15,7 +15,7 @@ import trio
 from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO, footage, segment
 
-from camd.clock import now
+from camd.clock import SYSTEM_CLOCK, now
 from camd.config.schema import StorageConfig
 from camd.errors import FILE_LEASED, Refusal
 from camd.model import RecordingQuery, Segment, SegmentState
@@ -44,7 +44,10 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
     disk.fill(50)
     with trio.fail_after(20):
         async with open_storage(
-            StorageConfig(folder, state_dir=folder.with_name("state")), Fanout(), disk
+            StorageConfig(folder, state_dir=folder.with_name("state")),
+            Fanout(),
+            disk,
+            clock=SYSTEM_CLOCK,
         ) as storage:
             await storage.unfinished_sessions()
             # Files are hashed after the search, and held while they are; nothing tells of the end.

@@ -16,6 +16,7 @@ import trio
 from support.fake_disk import roomy_disk
 from support.recordings import WHO, footage, gap, session
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.model import Event, RecordingQuery, Segment, SegmentState, SessionId
 from camd.mp4.segment import SegmentIndex
@@ -36,7 +37,10 @@ async def opened(folder: Path) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     with trio.fail_after(20):
         async with open_storage(
-            StorageConfig(folder, state_dir=folder / ".state"), Fanout[Event](), roomy_disk()
+            StorageConfig(folder, state_dir=folder / ".state"),
+            Fanout[Event](),
+            roomy_disk(),
+            clock=SYSTEM_CLOCK,
         ) as storage:
             yield storage
 

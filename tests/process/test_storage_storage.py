@@ -17,6 +17,7 @@ import trio
 from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO, footage, growing_bytes, sealed_bytes, segment
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -49,7 +50,9 @@ async def opened(
     gauged.fill(50)
     config = StorageConfig(recordings_dir=folder, state_dir=folder.parent / "state")
     with trio.fail_after(20):
-        async with open_storage(config, events or Fanout(), disk or gauged) as storage:
+        async with open_storage(
+            config, events or Fanout(), disk or gauged, clock=SYSTEM_CLOCK
+        ) as storage:
             if storage.status.level.writable and (folder / ".camd").is_dir():
                 await storage.unfinished_sessions()  # the folder has been searched
             yield storage
@@ -345,11 +348,15 @@ async def test_a_file_that_lost_everything_is_not_counted(tmp_path: Path) -> Non
     config = StorageConfig(tmp_path, state_dir=tmp_path)
     left = segment(state=SegmentState.OPEN, sha256=None)
     with trio.fail_after(20):
-        async with open_storage(config, Fanout[Event](), GaugedDisk()) as storage:
+        async with open_storage(
+            config, Fanout[Event](), GaugedDisk(), clock=SYSTEM_CLOCK
+        ) as storage:
             await storage.note_segment(left)
         path = tmp_path / left.filename
         path.write_bytes(b"")  # its name was durable, and nothing else
-        async with open_storage(config, Fanout[Event](), GaugedDisk()) as storage:
+        async with open_storage(
+            config, Fanout[Event](), GaugedDisk(), clock=SYSTEM_CLOCK
+        ) as storage:
             await storage.unfinished_sessions()  # waits until the files have been looked at
             assert (await storage.list_recordings(RecordingQuery())).total == 0
     assert path.exists()

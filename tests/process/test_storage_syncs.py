@@ -21,7 +21,7 @@ from camd.runtime.broadcast import Fanout
 from camd.runtime.state_file import replace_file
 from camd.storage import disk
 from camd.storage.disk import PosixDisk, PosixFile
-from camd.storage.retention.policy_file import save_policy
+from camd.storage.retention.cleanup import save_policy
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
 from camd.storage.space import writing_works
 from camd.storage.storage import Storage, open_storage
@@ -71,6 +71,7 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
     """Listen to what the kernel is asked for in the test's folder."""
     kernel = Kernel(tmp_path)
+    # The system calls themselves are what is asserted; nothing else shows that they were made.
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, kernel.synced(getattr(os, name)))
     for name in ("replace", "link", "unlink"):
@@ -84,7 +85,7 @@ async def test_the_syncs_of_a_recording_reach_the_kernel(kernel: Kernel, tmp_pat
     folder = tmp_path / "recordings"
     config = StorageConfig(recordings_dir=folder, state_dir=tmp_path / "state")
     with trio.fail_after(30):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             kernel.steps.clear()
             file = storage.disk.create(folder / "a.mp4")
             file.append([b"0123456789"])
@@ -134,7 +135,7 @@ async def before_a_conversion(
     path.chmod(0o755)
     config = StorageConfig(recordings_dir=folder, state_dir=place / "state")
     with trio.fail_after(60):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             made = segment(size_bytes=1000)
             (folder / made.filename).write_bytes(bytes(1000))
             await storage.note_segment(made)

@@ -16,6 +16,7 @@ from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.cli import main
+from camd.clock import SYSTEM_CLOCK
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS
 from camd.rpc.openrpc import fields_of
@@ -56,9 +57,14 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 
 REGISTRY = Registry(
     (
-        *(CamerasApi(None), ControlsApi(None), DevicesApi(None, None), FilesApi(None)),
+        *(
+            CamerasApi(None, clock=SYSTEM_CLOCK),
+            ControlsApi(None),
+            DevicesApi(None, None),
+            FilesApi(None, clock=SYSTEM_CLOCK),
+        ),
         *(RecordingsApi(None, None), HistoryApi(None, None), RetentionApi(None)),
-        *(StorageApi(None), SystemApi(None, None, None)),
+        *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
     )
 )
 

@@ -135,6 +135,30 @@ ALLOWED_TEXT = {
 }
 
 
+# Who reads the machine's clocks without being given a `Clock`, and why.
+SYSTEM_CLOCKS = {"SYSTEM_CLOCK", "boot_id", "boottime", "monotonic", "now", "synchronised"}
+CLOCK_READERS = {
+    "camd/daemon.py": "the composition root of the daemon passes its clock to all parts",
+    "camd/cli/credentials.py": "a command is its own composition root",
+    "camd/cli/folder_commands.py": "a command is its own composition root",
+    "camd/cli/terminal.py": "the progress of a command, on the terminal's own clock",
+    "camd/ffmpeg/encoder_trial.py": "how long one process takes",
+    "camd/storage/read_only_disk.py": "how long one read takes; the scrub passes another clock",
+}
+CLOCK_READERS_UNTIL_MERGED = {  # these packages get their clock in changes of their own
+    "camd/camera/resume.py",
+    "camd/capture/hub.py",
+    "camd/capture/planner.py",
+    "camd/capture/process.py",
+    "camd/recording/accounts.py",
+    "camd/recording/convert.py",
+    "camd/recording/factory.py",
+    "camd/recording/segment_writer.py",
+    "camd/recording/session.py",
+    "camd/recording/writer.py",
+}
+
+
 def modules() -> list[Path]:
     """List the modules of camd."""
     return sorted(CAMD.rglob("*.py"))
@@ -232,6 +256,39 @@ def test_the_layers_are_told_once() -> None:
     told = [re.findall(r"[\w.]+", line.partition("#")[0]) for line in block.splitlines()]
     layers = [re.findall(r"[\w.]+", layer) for layer in contracts()[LAYERS]["layers"]]
     assert told == [[name.removeprefix("camd.") for name in layer] for layer in layers]
+
+
+def reads_system_clock(tree: ast.AST) -> bool:
+    """Return whether a module imports a clock of the machine, or the module that has them."""
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and node.module in {"camd", "camd.clock"}
+        and {alias.name for alias in node.names}
+        & (SYSTEM_CLOCKS if node.module == "camd.clock" else {"clock"})
+        for node in ast.walk(tree)
+    )
+
+
+def test_a_clock_is_passed_in() -> None:
+    """No module reads the machine's clocks by itself, except those that are listed."""
+    readers = {where(path) for path in modules() if reads_system_clock(parsed(path))}
+    assert readers - CLOCK_READERS.keys() - CLOCK_READERS_UNTIL_MERGED == set()
+    assert CLOCK_READERS.keys() <= readers, "listed, but given its clock"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("from camd.clock import Clock, to_unix_micros", False),
+        ("from camd.clock import Clock, now", True),
+        ("from camd import clock", True),
+        ("from camd import systemd", False),
+        ("def f():\n    from camd.clock import SYSTEM_CLOCK", True),
+    ],
+)
+def test_a_reader_of_the_system_clock_is_found(code: str, found: bool) -> None:
+    """The search sees each way to import a clock, and no conversion of times."""
+    assert reads_system_clock(ast.parse(code)) is found
 
 
 def _defined(tree: ast.AST, prefix: str = "") -> Iterator[str]:

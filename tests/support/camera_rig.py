@@ -27,7 +27,7 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.capture import supervisor
 from camd.capture.planner import CapturePlanner
-from camd.clock import Clock
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -292,9 +292,9 @@ def usage(percent: float) -> Usage:
 def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
     """Make storage in memory, of which 10 % is used."""
     disk = MemoryDisk(volume=usage(10))
-    space = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout())
+    space = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout(), clock=SYSTEM_CLOCK)
     space.look()
-    return MemoryStorage(FOLDER, disk, space)
+    return MemoryStorage(FOLDER, disk, space, clock=SYSTEM_CLOCK)
 
 
 @asynccontextmanager

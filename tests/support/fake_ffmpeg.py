@@ -27,6 +27,7 @@ class FakeFfmpeg:
     stream: FakeStream = attrs.field(factory=FakeStream)
     signals: list[signal.Signals] = attrs.field(factory=list)
     told_to_end: trio.Event = attrs.field(factory=trio.Event)
+    terminate_seconds: float = child_process.TERMINATE_TIMEOUT_SECONDS
     unkillable: bool = False  # stuck in the kernel: SIGKILL does nothing
     _pipes: tuple[_Pipe, _Pipe] = attrs.field(factory=lambda: (_Pipe(), _Pipe()))
     _killed: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -75,7 +76,7 @@ class FakeFfmpeg:
     async def end(self) -> int | None:
         """Ask the process to end, then kill it."""
         for number, timeout in (
-            (signal.SIGTERM, child_process.TERMINATE_TIMEOUT_SECONDS),
+            (signal.SIGTERM, self.terminate_seconds),
             (signal.SIGKILL, child_process.KILL_TIMEOUT_SECONDS),
         ):
             self.signal(number)
@@ -197,6 +198,7 @@ class FakeLauncher:
 
     behaviours: deque[Behaviour] = attrs.field(factory=deque)
     processes: list[FakeFfmpeg] = attrs.field(factory=list)
+    terminate_seconds: float = child_process.TERMINATE_TIMEOUT_SECONDS
     unkillable: bool = False
     alive: int = 0
     most_alive: int = 0

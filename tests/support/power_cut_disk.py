@@ -27,6 +27,7 @@ from camd.storage.recovery.reconcile import ReconcileFinding, Reconciler, reconc
 from camd.storage.removal import Pins, Remover
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNoted
 from camd.storage.rules.levels import Usage
+from camd.storage.rules.limits import STORAGE_LIMITS
 from camd.storage.rules.volume_identity import FolderLocation
 from camd.storage.segment_file import SegmentFile
 
@@ -253,13 +254,18 @@ MINUTE = 60_000_000
 
 
 def open_index(
-    disk: Disk, database: bytes | None = None, folder: Path = INDEX_FOLDER
+    disk: Disk,
+    database: bytes | None = None,
+    folder: Path = INDEX_FOLDER,
+    *,
+    max_pending: int = STORAGE_LIMITS.max_pending,
 ) -> RecordingIndex:
     """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
     if database is not None:
         catalog._db.deserialize(database)
-    index = RecordingIndex(folder, catalog, Journal.open(disk, folder), -1, None)
+    journal = Journal.open(disk, folder)
+    index = RecordingIndex(folder, catalog, journal, -1, None, max_pending=max_pending)
     index.catch_up()
     return index
 

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ from starlette.routing import Route
 from camd.auth.authenticator import Authenticator
 from camd.auth.key_file import ApiKey, digest
 from camd.auth.tokens import mint_token
-from camd.clock import from_unix_micros
+from camd.clock import Clock, from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import AuthMethod, Principal, Role
@@ -47,6 +48,9 @@ UPGRADE = (
 def now() -> float:
     """Return a wall time that follows the clock of the test."""
     return START + trio.current_time() % 1_000_000
+
+
+CLOCK = Clock(now=lambda: datetime.fromtimestamp(now(), UTC), monotonic=trio.current_time)
 
 
 def token(role: Role = Role.OPERATOR, lifetime: float = 1e6) -> str:
@@ -246,8 +250,10 @@ def make_server(
 ) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
     return Server(
-        HttpConfig(APP, origins=origins, limits=http_limits or HttpLimits(), names=names),
-        ConnectionShared(REGISTRY, authenticator, now=now, **shared),
+        HttpConfig(
+            APP, clock=CLOCK, origins=origins, limits=http_limits or HttpLimits(), names=names
+        ),
+        ConnectionShared(REGISTRY, authenticator, clock=CLOCK, **shared),
         limits or ConnectionLimits(),
     )
 

@@ -72,6 +72,7 @@ class FolderCheck:
     fast: bool
     progress: Callable[[CheckProgress], None]
     on_finding: Callable[[Finding], None]
+    inspect: Callable[..., FileContents] = attrs.field(default=inspect_recording, kw_only=True)
     _disk: ReadOnlyDisk = attrs.field(init=False)
     _snapshot: IndexSnapshot = attrs.field(init=False)
     _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
@@ -163,7 +164,7 @@ class FolderCheck:
             return FileContents(name, FileShape.FOREIGN), [Finding(name, fault, text, advice)]
         known = self._snapshot.catalog.segment(name)
         expected = known.sha256 if known else None
-        seen = inspect_recording(self._disk, self.folder / name, fast=self.fast, expected=expected)
+        seen = self.inspect(self._disk, self.folder / name, fast=self.fast, expected=expected)
         if seen.shape is FileShape.GONE and asked:
             text, advice = "is not in the folder", "Check its name."
             if known is not None:

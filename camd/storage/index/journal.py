@@ -17,7 +17,7 @@ import attrs
 from camd.storage.disk import Disk, DiskFile
 from camd.storage.rules.journal_records import Record, decode, encode
 
-FILE_LIMIT_BYTES = 16 * 1024 * 1024  # then the next file begins
+MAX_FILE_BYTES = 16 * 1024 * 1024  # then the next file begins
 _NAME = re.compile(r"journal-(\d{6})\.jsonl", re.ASCII)
 
 
@@ -35,15 +35,16 @@ class Journal:
 
     disk: Disk
     folder: Path
+    max_file_bytes: int = attrs.field(default=MAX_FILE_BYTES, kw_only=True)
     # Where the next line goes.
     position: JournalPosition = attrs.field(default=JournalPosition(1), init=False)
     _file: DiskFile | None = attrs.field(default=None, init=False)
     _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
 
     @classmethod
-    def open(cls, disk: Disk, folder: Path) -> Journal:
+    def open(cls, disk: Disk, folder: Path, *, max_file_bytes: int = MAX_FILE_BYTES) -> Journal:
         """Open the journal in `folder`, which must exist. Raises OSError."""
-        journal = cls(disk, folder)
+        journal = cls(disk, folder, max_file_bytes=max_file_bytes)
         if numbers := journal.numbers():
             journal.position = JournalPosition(numbers[-1])
             journal._file = journal._continued()
@@ -125,7 +126,7 @@ class Journal:
                 file.close()
 
     def _writable(self) -> DiskFile:
-        if self.position.offset >= FILE_LIMIT_BYTES:
+        if self.position.offset >= self.max_file_bytes:
             self.close()
             self.position = JournalPosition(self.position.file + 1)
         if self._file is None:

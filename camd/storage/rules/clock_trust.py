@@ -16,9 +16,9 @@ import attrs
 from camd.clock import from_unix_micros
 
 SETTLED_SECONDS = 3600.0  # a clock that stepped is trusted after so long
-LONGEST_DOWN = timedelta(days=1)  # trusted without synchronisation
+MAX_DOWNTIME = timedelta(days=1)  # trusted without synchronisation
 AHEAD = timedelta(seconds=60)  # less is not reported
-MOST_BOOTS = 500  # remembered, the latest
+MAX_BOOTS = 500  # remembered, the latest
 _STEP_SECONDS = 5.0
 _DRIFT = 0.001  # of the time between two readings
 
@@ -73,7 +73,7 @@ class ClockTrust:
             if abs(by_wall - passed) > _STEP_SECONDS + _DRIFT * passed:
                 stepped_at = reading.boottime
         else:
-            most = reading.boottime + LONGEST_DOWN.total_seconds()
+            most = reading.boottime + MAX_DOWNTIME.total_seconds()
             passed, stepped_at = max(reading.boottime, min(by_wall, most)), None
         credible = self.credible + timedelta(seconds=passed)
         seen = attrs.evolve(self, reading=reading, credible=credible, stepped_at=stepped_at)
@@ -103,7 +103,7 @@ class ClockTrust:
         certain = self._settled or (this in known and known[this].certain)
         began = self.credible.timestamp() - self.reading.boottime
         others = [boot for boot in self.boots if boot.boot_id != this]
-        boots = (*others, KnownBoot(this, began, certain))[-MOST_BOOTS:]
+        boots = (*others, KnownBoot(this, began, certain))[-MAX_BOOTS:]
         return attrs.evolve(self, boots=boots if this else tuple(others))
 
     # --- for retention ---
