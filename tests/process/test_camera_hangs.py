@@ -62,7 +62,7 @@ async def test_a_process_that_misbehaves_is_replaced(
     with trio.fail_after(40):
         async with (
             open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
-            open_cameras(config, storage=storage, events=events, roomy_disk(), clock=SYSTEM_CLOCK) as cameras,
+            open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
         ):
             camera = cameras.find("gate")
             camera.planner.launch = partial(open_child_process, terminate_seconds=0.5)

@@ -69,8 +69,8 @@ async def recording_camera(
     assert "s3cret" not in repr(config)
     events = Fanout[Event]()
     async with (
-            open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
-            open_cameras(config, storage=storage, events=events, roomy_disk(), clock=SYSTEM_CLOCK) as cameras,
+        open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
+        open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
     ):
         yield cameras.find("gate")
 
