@@ -91,8 +91,20 @@ def free_port() -> int:
 async def open_sender(program: str, url: str) -> AsyncIterator[None]:
     """Send a synthetic stream to everybody who connects, one after the other, or call for ever."""
     picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=20")
+    tone = ("-re", "-f", "lavfi", "-i", "sine=frequency=440", "-c:a", "aac")
     video = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10")
-    command = (program, "-nostdin", "-loglevel", "error", *picture, *video, "-f", "mpegts", url)
+    command = (
+        program,
+        "-nostdin",
+        "-loglevel",
+        "error",
+        *picture,
+        *tone,
+        *video,
+        "-f",
+        "mpegts",
+        url,
+    )
 
     async def send() -> None:
         while True:
@@ -118,6 +130,8 @@ async def test_a_stream_is_copied_and_recorded(tmp_path: Path, program: str, mod
                 assert rig.camera.status.state is CameraState.STREAMING
                 video = rig.camera.hub.video
                 assert (video.codec[:3], video.width, video.height) == ("avc", 160, 90)
+                assert rig.camera.hub.init is not None
+                assert rig.camera.hub.init.audio is not None
                 ended = await rig.camera.stop_recording()
     assert ended.frames_written >= 20
 

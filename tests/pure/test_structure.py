@@ -360,6 +360,15 @@ def test_nobody_asks_which_kind_a_source_is() -> None:
     assert {path: kinds for path, kinds in found.items() if kinds} == {}
 
 
+def test_kinds_of_sources_do_not_know_each_other() -> None:
+    """What two kinds share is in a module of its own; so a kind can be added or taken away."""
+    files = {kind.__module__ for kind in SOURCES}
+    for name in files:
+        tree = parsed(ROOT / f"{name.replace('.', '/')}.py")
+        imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert imported & (files | {"camd.sources"}) == set(), name
+
+
 def test_a_question_for_the_kind_of_a_source_is_found() -> None:
     """In each form that Python has for it."""
     for text in (
