@@ -182,8 +182,15 @@ async def test_an_outage_is_in_the_ledger_once(clock: MockClock) -> None:
         await trio.sleep_until(3.2)
         session = await rig.camera.stop_recording()
         entry = Gap(
-            *(session.camera_id, session.session_id, session.segments[-1].end, at(6.0)),
-            *(2.8, 28, False, Cause.DAEMON_DOWN, ""),
+            camera_id=session.camera_id,
+            session_id=session.session_id,
+            start=session.segments[-1].end,
+            end=at(6.0),
+            duration_seconds=2.8,
+            frames=28,
+            exact=False,
+            cause=Cause.DAEMON_DOWN,
+            action="",
         )
         await rig.storage.note_gaps([entry])
         await trio.sleep_until(9.0)
@@ -264,7 +271,10 @@ async def test_a_critical_volume_pauses_a_session(clock: MockClock) -> None:
         assert (gap.start, gap.end) == (at(3.0), at(7.0))
         rig.check(session)
         assert rig.events_told == [
-            *("STARTED", "ERROR storage: critical", "GAP storage_full", "ROTATED"),
+            "STARTED",
+            "ERROR storage: critical",
+            "GAP storage_full",
+            "ROTATED",
             "STOPPED stopped",
         ]
 

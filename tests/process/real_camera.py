@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from shlex import split
 from typing import Any
 
 import attrs
@@ -176,8 +177,12 @@ def packets(program: str, *paths: Path) -> Packets:
     inputs = [word for path in paths for word in ("-i", str(path))]
     mapped = [word for number in range(len(paths)) for word in ("-map", str(number))]
     done = ffmpeg.run(
-        *(program, *inputs, *mapped, "-c", "copy", "-f", "framehash", "-hash", "md5", "-"),
-        *(*mapped, "-f", "null", "-"),
+        program,
+        *inputs,
+        *mapped,
+        *split("-c copy -f framehash -hash md5 -"),
+        *mapped,
+        *split("-f null -"),
     )
     assert (done.returncode, done.stderr) == (0, b""), (paths, done.stderr)
     kinds: dict[str, str] = {}  # of the streams, which are in the order of the files

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import split
 
 import imageio_ffmpeg
 import pytest
@@ -25,13 +26,15 @@ LIMIT = 2_500_000
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty seconds of pictures at 4 Mbit/s with B-frames and sound, a key frame each second."""
-    path = tmp_path_factory.mktemp("clip") / "film.mp4"
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     done = ffmpeg.run(
-        *(str(BUNDLED), "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"),
-        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000", "-t", "20"),
-        *("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-g", "25"),
-        *("-bf", "2", "-sc_threshold", "0", "-c:a", "aac", "-b:a", "32k"),
-        *("-x264-params", "nal-hrd=cbr:vbv-maxrate=4000:vbv-bufsize=4000", str(path)),
+        str(BUNDLED),
+        *split("-f lavfi -i testsrc2=size=640x360:rate=25"),
+        *split("-f lavfi -i sine=frequency=440:sample_rate=16000 -t 20"),
+        *split("-c:v libx264 -preset ultrafast -b:v 4M -g 25 -bf 2 -sc_threshold 0"),
+        *split("-x264-params nal-hrd=cbr:vbv-maxrate=4000:vbv-bufsize=4000"),
+        *split("-c:a aac -b:a 32k"),
+        str(path),
     )
     assert done.returncode == 0, done.stderr
     return path

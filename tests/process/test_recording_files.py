@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from datetime import timedelta
 from pathlib import Path
+from shlex import split
 
 import imageio_ffmpeg
 import pytest
@@ -39,12 +40,14 @@ def program(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a clip of 1100 frames with B-frames and sound, a key frame every second."""
-    path = tmp_path_factory.mktemp("clip") / "film.mp4"
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     done = ffmpeg.run(
-        *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate={FPS}"),
-        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000", "-t", str(SECONDS)),
-        *("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", str(FPS)),
-        *("-sc_threshold", "0", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "32k", str(path)),
+        BUNDLED,
+        *split(f"-f lavfi -i testsrc2=size=160x90:rate={FPS}"),
+        *split(f"-f lavfi -i sine=frequency=440:sample_rate=16000 -t {SECONDS}"),
+        *split(f"-c:v libx264 -preset ultrafast -bf 2 -g {FPS} -sc_threshold 0"),
+        *split("-pix_fmt yuv420p -c:a aac -b:a 32k"),
+        str(path),
     )
     assert done.returncode == 0, done.stderr
     return path
@@ -125,12 +128,15 @@ async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("codec", ["auto", "mjpeg"])
 async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec: str) -> None:
     """Copied with B-frames or encoded: the number of missing frames is estimated well."""
-    clip = tmp_path / "holes.mp4"
+    clip = tmp_path / "drops.mp4"
     gone = "not(between(n,60,67)+eq(n,90)+between(n,120,269))"
     done = ffmpeg.run(
-        *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=30,select='{gone}'"),
-        *("-fps_mode", "passthrough", "-t", "12", "-c:v", "libx264", "-preset", "ultrafast"),
-        *("-bf", "2", "-g", "15", "-pix_fmt", "yuv420p", str(clip)),
+        BUNDLED,
+        *split("-f lavfi -i"),
+        f"testsrc2=size=160x90:rate=30,select='{gone}'",
+        *split("-fps_mode passthrough -t 12 -c:v libx264 -preset ultrafast"),
+        *split("-bf 2 -g 15 -pix_fmt yuv420p"),
+        str(clip),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
@@ -153,10 +159,12 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
     """Between two rounds nothing is missing, though the sound is longer than the pictures."""
     clip = tmp_path / "short.mp4"
     done = ffmpeg.run(
-        *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30"),
-        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"),
-        *("-frames:v", "60", "-t", "2.2", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2"),
-        *("-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac", str(clip)),
+        BUNDLED,
+        *split("-f lavfi -i testsrc2=size=160x90:rate=30"),
+        *split("-f lavfi -i sine=frequency=440:sample_rate=16000"),
+        *split("-frames:v 60 -t 2.2 -c:v libx264 -preset ultrafast -bf 2 -g 15"),
+        *split("-pix_fmt yuv420p -c:a aac"),
+        str(clip),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
@@ -195,7 +203,10 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
     assert rig.events_told == [
-        *("STARTED", f"GAP {Cause.ENCODER_EXIT.value}", "ROTATED", "STOPPED stopped"),
+        "STARTED",
+        f"GAP {Cause.ENCODER_EXIT.value}",
+        "ROTATED",
+        "STOPPED stopped",
     ]
 
 
