@@ -61,7 +61,8 @@ def fill(path: Path, rows: int) -> timedelta:
             )
 
     with db:
-        db.executemany(f"INSERT INTO segments VALUES ({','.join('?' * 17)})", values())
+        columns = len(db.execute("PRAGMA table_info(segments)").fetchall())
+        db.executemany(f"INSERT INTO segments VALUES ({','.join('?' * columns)})", values())
     db.close()
     return rows // CAMERAS * length
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -14,8 +12,6 @@ from camd import __version__
 from camd.cli.exit import EPILOG
 
 __all__ = ["config_option", "main"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 # The module of each command. It is imported when the command runs, or for `--help`, so that a
 # command that only calls the service does not import the modules that record.
@@ -58,17 +54,16 @@ def main() -> None:
     """
 
 
-def config_option(command: F) -> F:
-    """Add the option that names the configuration file; it arrives as `config_path`."""
-    return click.option(
-        "--config",
-        "-c",
-        "config_path",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="The configuration file.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
-        "~/.config/camd/camd.toml, or built-in defaults]",
-    )(command)
+# Adds the option that names the configuration file; the command gets it as `config_path`.
+config_option = click.option(
+    "--config",
+    "-c",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The configuration file.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
+    "~/.config/camd/camd.toml, or built-in defaults]",
+)
 
 
 @main.command(short_help="Run the service in the foreground.")

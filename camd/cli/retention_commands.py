@@ -86,7 +86,7 @@ def _print_pin(found: Mapping[str, Any]) -> None:
 @remote_options
 @printed_by(_print_pin)
 def pin(access: ServiceAccess, name: str, reason: str | None, until: str | None) -> object:
-    """Keep the recording NAME: neither clients nor retention can remove it."""
+    """Protect the recording NAME from clients and retention."""
     return ask(access, "pin_recording", filename=name, reason=reason, until=until)
 
 

@@ -97,70 +97,67 @@ def remote_options(command: F) -> F:
     ) -> object:
         return command(*args, access=find_service(config_path, server, token), **kw)
 
-    options = (
-        config_option,
-        terminal.utc_option,
-        click.option(
-            "--server",
-            metavar="URL",
-            envvar="CAMD_URL",
-            help="The service: ws://HOST:PORT/ws, wss://… or unix:/PATH.  [default: from the "
-            "configuration]",
-        ),
-        click.option(
-            "--token",
-            envvar="CAMD_TOKEN",
-            help="A JWT or an API key; $CAMD_TOKEN keeps it out of the process list.  "
-            "[default: the admin key of the service on this machine]",
-        ),
-    )
-    decorated: Any = with_access
-    for option in reversed(options):
-        decorated = option(decorated)
-    result: F = decorated
-    return result
+    result: Any = with_access
+    return cast("F", _access_options(result))
 
 
-def page_options(command: F) -> F:
-    """Add the filters of a listing; the command gets them by the names of the call's parameters."""
-    options = (
-        click.option("--camera", metavar="CAMERA", help="Only those of this camera."),
-        click.option("--session", "session_id", metavar="ID", help="Only those of this session."),
-        click.option(
-            "--from",
-            "from",
-            metavar="TIME",
-            callback=terminal.read_time,
-            help="Not older than '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
-        ),
-        click.option(
-            "--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer than this."
-        ),
-        click.option(
-            "--limit",
-            type=click.IntRange(1, 1000),
-            default=20,
-            show_default=True,
-            help="Entries to show, at most.",
-        ),
-        click.option(
-            "--offset",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Entries to skip.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _options(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Make one decorator of several options; help shows them in this order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def json_option(command: F) -> F:
-    """Add `--json`; the command gets it as `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
-        command
-    )
+_access_options = _options(
+    config_option,
+    terminal.utc_option,
+    click.option(
+        "--server",
+        metavar="URL",
+        envvar="CAMD_URL",
+        help="The service: ws://HOST:PORT/ws, wss://… or unix:/PATH.  [default: from the "
+        "configuration]",
+    ),
+    click.option(
+        "--token",
+        envvar="CAMD_TOKEN",
+        help="A JWT or an API key; $CAMD_TOKEN keeps it out of the process list.  "
+        "[default: the admin key of the service on this machine]",
+    ),
+)
+
+# The filters of a listing; the command gets them by the names of the call's parameters.
+page_options = _options(
+    click.option("--camera", metavar="CAMERA", help="Only those of this camera."),
+    click.option("--session", "session_id", metavar="ID", help="Only those of this session."),
+    click.option(
+        "--from",
+        "from",
+        metavar="TIME",
+        callback=terminal.read_time,
+        help="Not older than '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
+    ),
+    click.option(
+        "--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer than this."
+    ),
+    click.option(
+        "--limit",
+        type=click.IntRange(1, 1000),
+        default=20,
+        show_default=True,
+        help="Entries to show, at most.",
+    ),
+    click.option(
+        "--offset", type=click.IntRange(0), default=0, show_default=True, help="Entries to skip."
+    ),
+)
+
+# Adds `--json`; the command gets it as `as_json`.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def printed_by(show: Callable[[Any], None]) -> Callable[[F], F]:
