@@ -251,3 +251,31 @@ class PosixDisk:
         while top != top.parent and top.parent.stat().st_dev == device:
             top = top.parent
         return FolderLocation(top, device)
+
+
+# --- Files of lines that are only appended
+
+
+@attrs.frozen
+class LineFile:
+    """A file of lines, open at its end. `torn`: a crash has left its last line without an end."""
+
+    file: DiskFile
+    size: int = 0
+    torn: bool = False
+
+
+def open_lines(disk: Disk, path: Path) -> LineFile:
+    """Open a file to append lines to, or create it; its name is durable then. Raises OSError."""
+    is_new = path.name not in disk.names(path.parent)
+    file = disk.create(path) if is_new else disk.open(path)
+    try:
+        disk.sync_directory(path.parent)
+        if is_new:
+            return LineFile(file)
+        size = file.size()
+        file.truncate(size)  # only moves the file position to the end
+        return LineFile(file, size, torn=size > 0 and file.read(size - 1, 1) != b"\n")
+    except OSError:
+        file.close()
+        raise

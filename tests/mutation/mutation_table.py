@@ -265,16 +265,16 @@ _break(
 _break(
     "journal: sync of the folder",
     "A new file of the journal survives a power cut.",
-    f"{JOURNAL}:Journal._begun",
-    "self.disk.sync_directory(self.folder)",
+    "camd/storage/disk.py:open_lines",
+    "disk.sync_directory(path.parent)",
     "",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "journal: sync of the folder again",
     "A file of the journal whose name was never synced is synced before lines go into it.",
-    f"{JOURNAL}:Journal._continued",
-    "self.disk.sync_directory(self.folder)",
+    "camd/storage/disk.py:open_lines",
+    "disk.sync_directory(path.parent)",
     "",
     f"{JOURNALS}::test_a_name_that_could_not_be_synced_is_synced_later",
 )
@@ -314,15 +314,15 @@ _break(
     "receipts: sync",
     "The receipt of a cleanup survives a power cut.",
     "camd/storage/retention/cleanup.py:append_receipt",
-    "file.sync()",
+    "lines.file.sync()",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
 )
 _break(
     "receipts: sync of the folder",
     "The first receipt survives a power cut.",
-    "camd/storage/retention/cleanup.py:_opened",
-    "disk.sync_directory(folder)",
+    "camd/storage/disk.py:open_lines",
+    "disk.sync_directory(path.parent)",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
 )

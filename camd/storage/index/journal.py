@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.storage.disk import Disk, DiskFile
+from camd.storage.disk import Disk, DiskFile, open_lines
 from camd.storage.rules.journal_records import Record, decode, encode
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # then the next file begins
@@ -47,7 +47,7 @@ class Journal:
         journal = cls(disk, folder, max_file_bytes=max_file_bytes)
         if numbers := journal.numbers():
             journal.position = JournalPosition(numbers[-1])
-            journal._file = journal._continued()
+            journal._file = journal._opened()
         return journal
 
     def numbers(self) -> list[int]:
@@ -130,30 +130,12 @@ class Journal:
             self.close()
             self.position = JournalPosition(self.position.file + 1)
         if self._file is None:
-            self._file = self._continued() or self._begun()
+            self._file = self._opened()
         return self._file
 
-    def _begun(self) -> DiskFile:
-        file = self.disk.create(self.path(self.position.file))
-        try:
-            self.disk.sync_directory(self.folder)
-        except OSError:
-            file.close()
-            raise
-        return file
-
-    def _continued(self) -> DiskFile | None:
-        """Open an existing file to append to; a torn line at its end is kept."""
-        if self.position.file not in self.numbers():
-            return None
-        file = self.disk.open(self.path(self.position.file))
-        try:
-            self.disk.sync_directory(self.folder)
-            size = file.size()
-            file.truncate(size)  # only moves the file position to the end
-            self._torn = size > 0 and file.read(size - 1, 1) != b"\n"
-        except OSError:
-            file.close()
-            raise
-        self.position = JournalPosition(self.position.file, size)
-        return file
+    def _opened(self) -> DiskFile:
+        """Open or create the present file to append to; a torn line at its end is kept."""
+        lines = open_lines(self.disk, self.path(self.position.file))
+        self._torn = lines.torn
+        self.position = JournalPosition(self.position.file, lines.size)
+        return lines.file

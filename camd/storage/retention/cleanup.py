@@ -19,7 +19,7 @@ from camd.errors import INTERNAL_ERROR, Refusal
 from camd.model import CleanupEnded, CleanupReceipt, Event, Segment, SegmentState
 from camd.runtime.broadcast import Fanout
 from camd.runtime.state_file import StateFile
-from camd.storage.disk import Disk, DiskFile
+from camd.storage.disk import Disk, open_lines
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import in_batches
 from camd.storage.removal import Removal
@@ -377,26 +377,10 @@ def append_receipt(disk: Disk, folder: Path, receipt: CleanupReceipt) -> None:
 
     A line torn by a crash is kept, and the next one begins on a line of its own.
     """
-    file = _opened(disk, folder)
+    lines = open_lines(disk, folder / RECEIPTS)
     try:
-        size = file.size()
-        file.truncate(size)  # only moves the file position to the end
-        torn = size > 0 and file.read(size - 1, 1) != b"\n"
         line = msgspec.json.encode(attrs.asdict(receipt)) + b"\n"
-        file.append([b"\n" * torn, line])
-        file.sync()
+        lines.file.append([b"\n" * lines.torn, line])
+        lines.file.sync()
     finally:
-        file.close()
-
-
-def _opened(disk: Disk, folder: Path) -> DiskFile:
-    path = folder / RECEIPTS
-    if RECEIPTS in disk.names(folder):
-        return disk.open(path)
-    file = disk.create(path)
-    try:
-        disk.sync_directory(folder)
-    except OSError:
-        file.close()
-        raise
-    return file
+        lines.file.close()
