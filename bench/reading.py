@@ -67,7 +67,7 @@ async def read(
     async with open_pipe_poller() as pipes, trio.open_nursery() as nursery:
         shared: PipePoller | None = pipes if rounds else None
         for counter in counters:
-            run = CaptureProcess(counter, CaptureTimeouts(30, 30), nothing, nothing, pipes=shared)
+            run = CaptureProcess(counter, CaptureTimeouts(30, 30), nothing, pipes=shared)
             nursery.start_soon(run.live, command)
         await trio.sleep(5)
         trio.lowlevel.add_instrument(wakes)

@@ -183,7 +183,9 @@ class Camera:
         self._supervisor = self._session = None
         self._starts = []
         timeline = StreamTimeline() if self.planner.live else None
-        self.hub = StreamHub(preroll_buffer(self._factory.recording), timeline)
+        self.hub = StreamHub(
+            preroll_buffer(self._factory.recording), timeline, clock=self._environment.clock
+        )
 
     # --- the handle ---
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import attrs
 import trio
 
+from camd.clock import Anchor
 from camd.model import Cause
 from camd.mp4.fragments import Fragment, Init
 
@@ -22,25 +23,37 @@ DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 
 @attrs.frozen
 class CapturedFragment:
-    """A fragment with the wall time (UTC) of its first and its last frame.
+    """A fragment, and when its last frame arrived, in monotonic seconds.
 
-    `init` is the header that it needs; None: the header that its capture began with. `placed`: its
-    times were compared with its arrival and follow it. `turned`: from here on the times come from
-    another clock, so intervals before and behind cannot be compared. `spread`: the frames are
-    timed by their arrival alone.
+    `anchor` converts that to wall time (UTC). `init` is the header that the fragment needs; None:
+    the header that its capture began with. `placed`: its time stamps were compared with its
+    arrival and follow it. `turned`: from here on the time stamps come from another clock, so
+    intervals before and after cannot be compared. `spread`: the frames are timed by their arrival
+    alone.
     """
 
     fragment: Fragment
-    start: datetime
-    end: datetime
+    arrived: float
+    anchor: Anchor
     init: Init | None = None
     placed: bool = False
     turned: bool = False
     spread: bool = False
 
-    def moved(self, by: timedelta) -> CapturedFragment:
-        """Return it with its times shifted by a step of the wall clock."""
-        return attrs.evolve(self, start=self.start + by, end=self.end + by)
+    @property
+    def began(self) -> float:
+        """When its first frame was captured, in monotonic seconds."""
+        return self.arrived - self.fragment.duration_seconds
+
+    @property
+    def start(self) -> datetime:
+        """Wall time of its first frame."""
+        return self.end - timedelta(seconds=self.fragment.duration_seconds)
+
+    @property
+    def end(self) -> datetime:
+        """Wall time of its last frame."""
+        return self.anchor.wall_at(self.arrived)
 
 
 @attrs.frozen

@@ -22,10 +22,10 @@ from camd.capture.consumer import (
     EndOfInput,
     HubItem,
 )
-from camd.capture.rules.clocks import ClockStepDetector, SourceClock
 from camd.capture.rules.preroll import PrerollBuffer
+from camd.capture.rules.source_clock import SourceClock
 from camd.capture.rules.timestamps import StreamTimeline
-from camd.clock import from_unix_micros, monotonic, now
+from camd.clock import SYSTEM_CLOCK, Anchor, Clock, from_unix_micros
 from camd.config.schema import RecordingConfig
 from camd.model import VideoFormat
 from camd.mp4.fragments import Fragment, Init
@@ -37,6 +37,7 @@ log = structlog.get_logger("camd.camera")
 
 GOP_LIMIT_BYTES = 32 * 1024 * 1024
 RATE_SHARE = 0.1  # how much one fragment moves the measured rates
+WALL_RESOLUTION_SECONDS = 1e-6  # of the wall times that are converted to monotonic seconds
 
 
 @attrs.frozen
@@ -121,6 +122,7 @@ class StreamHub:
 
     preroll: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
     timeline: StreamTimeline | None = None
+    clock: Clock = SYSTEM_CLOCK
     source_clock: SourceClock = attrs.field(factory=SourceClock, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
     demand: Published[Demand] = attrs.field(factory=lambda: Published(Demand()), init=False)
@@ -132,9 +134,12 @@ class StreamHub:
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
     _reheader: Reheader | None = attrs.field(default=None, init=False)
-    _clock: ClockStepDetector = attrs.field(factory=ClockStepDetector, init=False)
+    _anchor: Anchor = attrs.field(init=False)
     _attachments: list[Attachment] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._anchor = self.clock.anchor()
 
     # --- consumers ---
 
@@ -168,15 +173,16 @@ class StreamHub:
             self._detach(attachment)
 
     def _begin_with_past(self, attachment: Attachment, since: datetime | None) -> None:
-        wall = self.look_at_clock()
+        anchor = self.look_at_clock()
         self._attachments.append(attachment)
         if self.init is None:
             return
         attachment.consumer.put(CaptureBegan(self.init))
-        held = self.preroll.since(wall if since is None else since)
+        moment = anchor.monotonic if since is None else anchor.monotonic_at(since)
+        held = self.preroll.since(moment + WALL_RESOLUTION_SECONDS)
         attachment.awaits_key_frame = not held
         for captured in held:
-            attachment.consumer.put(captured)
+            attachment.consumer.put(attrs.evolve(captured, anchor=anchor))
 
     def _detach(self, attachment: Attachment) -> None:
         self.count(attachment, needs=False)
@@ -224,14 +230,12 @@ class StreamHub:
 
     # --- the stream ---
 
-    def look_at_clock(self) -> datetime:
-        """Return the wall time; when it was set, every consumer gets a ClockStepped first."""
-        before = monotonic()
-        wall = now()
-        if step := self._clock.look(before, wall, monotonic()):
-            self.preroll.move(step)
-            self._put(ClockStepped(step, wall))
-        return wall
+    def look_at_clock(self) -> Anchor:
+        """Take a new anchor; where the wall clock was set, every consumer gets a ClockStepped."""
+        before, self._anchor = self._anchor, self.clock.anchor(self._anchor)
+        if step := before.step_to(self._anchor):
+            self._put(ClockStepped(step, self._anchor.wall))
+        return self._anchor
 
     def expect(self) -> None:
         """A capture is started; it will deliver, and end."""
@@ -242,7 +246,7 @@ class StreamHub:
         init = sets_in_header(init)
         self._reheader = Reheader(init)
         self._describe(init)
-        self.began_at = monotonic()
+        self.began_at = self.clock.monotonic()
         self.source_clock.clear()
         self.warnings.publish(())
         if self.timeline is not None:
@@ -266,10 +270,9 @@ class StreamHub:
         fragment = in_place(fragment)
         if self._reheader is not None and (init := self._reheader.take(fragment)):
             self._describe(init)
-        captured = self._timed(fragment, monotonic() if arrived is None else arrived)
-        captured, fragment = attrs.evolve(captured, init=self.init), captured.fragment
+        captured = self._timed(fragment, self.clock.monotonic() if arrived is None else arrived)
         self.preroll.add(captured)
-        self._measure(fragment)
+        self._measure(captured.fragment)
         for attachment in tuple(self._attachments):
             attachment.awaits_key_frame &= not fragment.starts_with_sync
             if not attachment.awaits_key_frame:
@@ -313,11 +316,11 @@ class StreamHub:
 
         The wall time that a source sends is shown in the status, and used for nothing else.
         """
-        wall = self.look_at_clock()
-        end = wall - timedelta(seconds=max(0.0, monotonic() - arrived))
+        anchor = self.look_at_clock()
         if fragment.wall_micros is not None and self.timeline is not None:
             said = from_unix_micros(fragment.wall_micros)
-            self.source_clock.look(said + timedelta(seconds=fragment.duration_seconds), end)
+            end = said + timedelta(seconds=fragment.duration_seconds)
+            self.source_clock.look(end, anchor.wall_at(arrived))
         turned = spread = False
         if self.timeline is not None:
             before = self.timeline.faults
@@ -326,6 +329,12 @@ class StreamHub:
             if self.timeline.faults != before and self.timeline.fault is not None:
                 log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
             self._warn()
-        start = end - timedelta(seconds=fragment.duration_seconds)
-        placed = self.timeline is not None
-        return CapturedFragment(fragment, start, end, placed=placed, turned=turned, spread=spread)
+        return CapturedFragment(
+            fragment,
+            arrived,
+            anchor,
+            init=self.init,
+            placed=self.timeline is not None,
+            turned=turned,
+            spread=spread,
+        )

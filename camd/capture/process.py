@@ -16,8 +16,9 @@ import attrs
 import structlog
 import trio
 
+from camd.capture.rules.state import FragmentArrived, ProcessStalled, ProcessWaits
 from camd.capture.rules.timestamps import arrivals
-from camd.clock import monotonic
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.ffmpeg.text.output import LogLine, classify, parse_line
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
@@ -40,7 +41,6 @@ log = structlog.get_logger("camd.ffmpeg")
 
 LAST_WORDS = 100
 LAST_WORDS_SECONDS = 1.0  # a process that FFmpeg left behind could hold the pipe open
-END_TIMEOUT_SECONDS = 5.0  # from the end of its output to its own
 LONGEST_LINE_BYTES = 8192
 ERRORS_BYTES = 65536
 LAST_LOOK_SECONDS = 0.1  # when it was this program that slept, what came meanwhile is in the pipe
@@ -51,12 +51,11 @@ QUIET_SECONDS = 0.05
 GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # so far a source may be ahead of real time before it is throttled
 SOUND_STARTS = 2  # so many times its time more has a start from its first sound on
-
-REST_SECONDS = 2.0  # for processes that FFmpeg left behind, and that hold its pipe
 TURN_FRAGMENTS = 100  # delivered before others have their turn
 TURN_BYTES = 32 * 1024  # parsed before others have their turn: a stream may be nothing but headers
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[ChildProcess]]
+CaptureReport = FragmentArrived | ProcessWaits | ProcessStalled
 
 
 class FragmentSink(Protocol):
@@ -75,11 +74,15 @@ class CaptureTimeouts:
 
     FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`. Before the
     first picture sound counts as well, for SOUND_STARTS times `start_seconds` from the first on.
+    FFmpeg has `end_seconds` to exit after its output has ended, and a process that it left behind
+    may hold the output for `rest_seconds` after FFmpeg's exit.
     """
 
     start_seconds: float
     stall_seconds: float
     steps: int = 1
+    end_seconds: float = 5.0
+    rest_seconds: float = 2.0
 
 
 @attrs.define(eq=False)
@@ -106,13 +109,12 @@ class ReadThrottle:
 class CaptureProcess:
     """One process. `stop` may be called at any time; `live` returns when the process is gone."""
 
-    consumer: FragmentSink
+    sink: FragmentSink
     timeouts: CaptureTimeouts
-    streaming: Callable[[], Awaitable[None]]
-    stalled: Callable[[Problem], Awaitable[None]]
-    waiting: Callable[[Problem], Awaitable[None]] | None = None  # no key frame has come
+    tell: Callable[[CaptureReport], Awaitable[None]]
     may_end: bool = False  # the source has an end; all others are live, and never end well
     launch: Launch = open_child_process
+    clock: Clock = SYSTEM_CLOCK
     throttle: ReadThrottle | None = None  # for sources that are not live
     pipes: PipePoller | None = None  # reads the output in rounds when nothing waits for it
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
@@ -207,7 +209,7 @@ class CaptureProcess:
         Frames before the first key frame show that the source works, and are not recorded. A
         process that was told to end has no deadline here: `_end_when_told` has one.
         """
-        self._arrived = monotonic()
+        self._arrived = self.clock.monotonic()
         self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
         flow = PipeFlow(capacity(process.output)) if self.pipes is not None else None
@@ -216,13 +218,13 @@ class CaptureProcess:
                 await self._read_in_rounds(self.pipes, process, flow)
             chunk: bytes | None = None
             last = self._cut_off
-            timeout = max(LAST_LOOK_SECONDS, self._deadline - monotonic())
+            timeout = max(LAST_LOOK_SECONDS, self._deadline - self.clock.monotonic())
             if last or self._waiting:
                 timeout = LAST_LOOK_SECONDS if last else QUIET_SECONDS
             with trio.move_on_after(timeout) as self._look:
                 chunk = await process.read_output()
             if chunk and flow is not None:
-                flow.came(len(chunk), monotonic())
+                flow.came(len(chunk), self.clock.monotonic())
             if chunk and self._problem is None:
                 await self._parse(chunk)
             pictures = await self._hand_on_in_turns(quiet=not chunk)
@@ -232,18 +234,17 @@ class CaptureProcess:
                 await trio.sleep(GATHER_SECONDS)  # the rest is on its way, in many small writes
             await self._slow_down()
             if self._early and not self._fragments:
-                key_frame_due = min(key_frame_due, monotonic() + self.timeouts.start_seconds)
-                if monotonic() >= key_frame_due:
+                now = self.clock.monotonic()
+                key_frame_due = min(key_frame_due, now + self.timeouts.start_seconds)
+                if now >= key_frame_due:
                     key_frame_due += self.timeouts.start_seconds
                     await self._say_waiting()
-            if monotonic() >= self._deadline:
-                self._deadline = float("inf")
-                if not self.stopping:
-                    await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)
+            if self.clock.monotonic() >= self._deadline:
+                await self._say_stalled()
 
     def _sounded(self) -> None:
         """Extend the deadline of a start that has brought sound and no frame yet."""
-        now, start = monotonic(), self.timeouts.start_seconds
+        now, start = self.clock.monotonic(), self.timeouts.start_seconds
         if self._sound_since is None:
             self._sound_since = now
         longest = self._sound_since + SOUND_STARTS * start
@@ -256,7 +257,7 @@ class CaptureProcess:
         seconds = self.timeouts.stall_seconds
         if not self._fragments:  # it delivers, and a key frame is waited for
             seconds = max(seconds, self.timeouts.start_seconds)
-        self._deadline = monotonic() + seconds
+        self._deadline = self.clock.monotonic() + seconds
 
     def _may_wait(self, pipes: PipePoller, flow: PipeFlow) -> bool:
         """Whether nobody waits for what comes next, and reading in rounds costs less."""
@@ -273,15 +274,15 @@ class CaptureProcess:
         """
 
         def take(chunk: memoryview) -> bool:
-            flow.found(len(chunk), monotonic())
+            flow.found(len(chunk), self.clock.monotonic())
             self._feed(chunk)
             self._hand_on(quiet=True)
             return len(chunk) > 0 and self._may_wait(pipes, flow)
 
         with pipes.reading(process.output, take) as reading:
             self._reading = reading
-            while not reading.over.is_set() and monotonic() < self._deadline:
-                with trio.move_on_after(self._deadline - monotonic()):
+            while not reading.over.is_set() and self.clock.monotonic() < self._deadline:
+                with trio.move_on_after(self._deadline - self.clock.monotonic()):
                     await reading.over.wait()
         self._reading = None
         reading.check()
@@ -296,7 +297,7 @@ class CaptureProcess:
 
     def _feed(self, chunk: memoryview) -> None:
         """Keep what `chunk` completes, to be handed on."""
-        self._read_at = monotonic()
+        self._read_at = self.clock.monotonic()
         try:
             self._waiting += self._reader.feed(chunk)
         except MediaError as error:
@@ -316,7 +317,7 @@ class CaptureProcess:
             pictures += self._hand_on(quiet=quiet or pictures > 0, most=TURN_FRAGMENTS)
         if self.delivered and not before:
             self.begun.set()
-            await self.streaming()
+            await self.tell(FragmentArrived())
         return pictures > 0
 
     def _hand_on(self, *, quiet: bool, most: int | None = None) -> int:
@@ -327,25 +328,25 @@ class CaptureProcess:
         live = self.throttle is None
         holding = live and not self._fragments and not quiet and not self.stopping
         if holding and self._waiting:
-            self._held_since = self._held_since or monotonic()
-            if monotonic() - self._held_since < GATHERED_SECONDS:
+            self._held_since = self._held_since or self.clock.monotonic()
+            if self.clock.monotonic() - self._held_since < GATHERED_SECONDS:
                 return 0
         fragments = [event for event in self._waiting if isinstance(event, Fragment)]
         waiting, self._waiting = self._waiting[:most], self._waiting[most or len(self._waiting) :]
         times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
         for event in waiting:
             if isinstance(event, Init):
-                self.consumer.begin(event)
+                self.sink.begin(event)
                 continue
             self._arrived = next(times)
             pictures += event.frames
-            self.consumer.deliver(event, self._arrived)
+            self.sink.deliver(event, self._arrived)
             if self._fragments or event.starts_with_sync:
                 self._fragments += event.frames > 0
             else:
                 self._early += event.frames  # no recording begins before a key frame
             if self.throttle is not None:
-                self._ahead = self.throttle.ahead_seconds(event, monotonic())
+                self._ahead = self.throttle.ahead_seconds(event, self.clock.monotonic())
         if pictures:
             self._progressed()
         elif not self.delivered and not self._early and any(each.runs for each in fragments[:most]):
@@ -355,21 +356,28 @@ class CaptureProcess:
     async def _slow_down(self) -> None:
         """Leave in the pipe what comes too early."""
         if self._ahead > 0 and not self.stopping:
-            self._throttled_until = monotonic() + self._ahead
+            self._throttled_until = self.clock.monotonic() + self._ahead
             with trio.move_on_after(self._ahead):
                 await self._stop.wait()
-            self._throttled_until = monotonic()
+            self._throttled_until = self.clock.monotonic()
             self._progressed()
         self._ahead = 0.0
 
     async def _say_waiting(self) -> None:
         """Tell that nothing can be recorded yet; a start waits no longer."""
-        if self.waiting is not None and not self.stopping:
-            await self.waiting(WAITING_FOR_KEY_FRAME)
+        if not self.stopping:
+            await self.tell(ProcessWaits(WAITING_FOR_KEY_FRAME))
+
+    async def _say_stalled(self) -> None:
+        """Tell once that no frames come, or sound alone."""
+        self._deadline = float("inf")
+        if not self.stopping:
+            problem = STALLED if self._sound_since is None else SOUND_ONLY
+            await self.tell(ProcessStalled(problem))
 
     async def _wait(self, process: ChildProcess) -> int:
         """Wait for FFmpeg's end after its pipe has closed; insist after a while."""
-        with trio.move_on_after(END_TIMEOUT_SECONDS):
+        with trio.move_on_after(self.timeouts.end_seconds):
             return await process.wait()
         if not self.stopping:
             log.error("ffmpeg_does_not_end", pid=process.pid)
@@ -378,7 +386,7 @@ class CaptureProcess:
             return status
         log.error("ffmpeg_does_not_answer_signals", pid=process.pid)
         self._problem = HUNG
-        await self.stalled(HUNG)
+        await self.tell(ProcessStalled(HUNG))
         return await process.wait()  # never a second capture on a device that one still holds
 
     async def _await_sound(self, seconds: float) -> None:
@@ -394,17 +402,17 @@ class CaptureProcess:
         await self._stop.wait()
         if await process.end() is None:
             log.error("ffmpeg_does_not_answer_signals", pid=process.pid)
-            await self.stalled(HUNG)
+            await self.tell(ProcessStalled(HUNG))
 
     async def _end_rest(self, process: ChildProcess) -> None:
         """End what the capture left behind: its pipe must end, and its device be free, after it."""
         await process.wait()
-        ended = monotonic()
+        ended, seconds = self.clock.monotonic(), self.timeouts.rest_seconds
         while True:  # what is left in the pipe while it is braked holds it as well
-            left = max(ended, self._throttled_until) + REST_SECONDS - monotonic()
+            left = max(ended, self._throttled_until) + seconds - self.clock.monotonic()
             if left <= 0:
                 break
-            await trio.sleep(min(left, REST_SECONDS))
+            await trio.sleep(min(left, seconds))
         log.warning("ffmpeg_left_processes", pid=process.pid)
         process.signal(signal.SIGKILL)
         await trio.sleep(LAST_WORDS_SECONDS)

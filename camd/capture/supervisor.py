@@ -19,8 +19,14 @@ from camd.capture.consumer import CaptureEnded, Consumer
 from camd.capture.diagnosis import FindHolders, diagnose
 from camd.capture.hub import Demand, StreamHub
 from camd.capture.planner import CapturePlan, CapturePlanner
-from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
+from camd.capture.process import (
+    CaptureProcess,
+    CaptureReport,
+    CaptureTimeouts,
+    ReadThrottle,
+)
 from camd.capture.rules import state as m
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.schema import FfmpegConfig
 from camd.devices.leases import DeviceLeases
 from camd.model import CameraId, Cause, Device, Problem
@@ -32,6 +38,10 @@ def _nobody(camera_id: CameraId) -> Sequence[str]:
     return ()
 
 
+def _jitter() -> float:
+    return random.uniform(0.8, 1.2)
+
+
 @attrs.frozen
 class CaptureEnvironment:
     """What captures need of this machine and of the other cameras; each part may be absent."""
@@ -41,6 +51,9 @@ class CaptureEnvironment:
     neighbours: Callable[[CameraId], Sequence[str]] = _nobody  # who delivers over the same bus
     look_again: Callable[[Path], Awaitable[Device | None]] | None = None  # what a node is now
     pipes: PipePoller | None = None  # reads the output of all processes in rounds
+    clock: Clock = SYSTEM_CLOCK
+    jitter: Callable[[], float] = _jitter  # factor of each rest
+    settled_seconds: float = m.SETTLED_SECONDS
 
 
 log = structlog.get_logger("camd.camera")
@@ -130,27 +143,29 @@ class CaptureSupervisor:
     def _new_run(self) -> CaptureProcess:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
         return CaptureProcess(
-            consumer=self._hub,
+            sink=self._hub,
             timeouts=CaptureTimeouts(
                 start.total_seconds(), stall.total_seconds(), self._planner.connect_steps
             ),
-            streaming=self._streaming,
-            stalled=lambda problem: self._tell(m.ProcessStalled(problem)),
-            waiting=lambda problem: self._tell(m.ProcessWaits(problem)),
+            tell=self._report,
+            clock=self._environment.clock,
             may_end=self._planner.may_end,
             launch=self._planner.launch,
             throttle=ReadThrottle(self._planner.speed) if self._planner.speed is not None else None,
             pipes=self._environment.pipes,
         )
 
-    async def _streaming(self) -> None:
-        """The first frames are here; some drivers accept controls only now."""
+    async def _report(self, report: CaptureReport) -> None:
+        """Pass on what a process says; compare its first fragment with what was asked for."""
+        if not isinstance(report, m.FragmentArrived):
+            await self._tell(report)
+            return
         self._compare()
         self._planner.without_sound(delivered=True)
-        await self._tell(m.FragmentArrived())
+        await self._tell(report)
         if self._hub.init is not None and not self._planner.began(self._hub.init):
             await self._tell(m.ProcessStalled(STREAM_CHANGED))
-        self._go(self._tune)
+        self._go(self._tune)  # some drivers accept controls only now
 
     async def _supervise(self, run: CaptureProcess) -> None:
         """Run a process to its end, then report how it ended."""
@@ -254,7 +269,7 @@ class CaptureSupervisor:
 
     async def _settle(self, run: CaptureProcess) -> None:
         await run.begun.wait()
-        await trio.sleep(m.SETTLED_SECONDS)
+        await trio.sleep(self._environment.settled_seconds)
         self._compare()
         await self._tell(m.ProcessSettled())
 
@@ -267,7 +282,7 @@ class CaptureSupervisor:
 
     async def _take_rest(self, scope: trio.CancelScope, seconds: float) -> None:
         with scope:
-            await trio.sleep(seconds * random.uniform(0.8, 1.2))
+            await trio.sleep(seconds * self._environment.jitter())
             await self._tell(m.RestOver())
 
 

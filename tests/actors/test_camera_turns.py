@@ -6,8 +6,7 @@ import trio
 from support import media_streams as build
 from support.fake_ffmpeg import FakeFfmpeg, FakeLauncher
 
-from camd.capture.process import TURN_BYTES, CaptureProcess, CaptureTimeouts
-from camd.model import Problem
+from camd.capture.process import TURN_BYTES, CaptureProcess, CaptureReport, CaptureTimeouts
 from camd.mp4.fragments import Fragment, Init
 
 TURNS = 16
@@ -26,12 +25,8 @@ class Counter:
         self.fragments += 1
 
 
-async def ignore() -> None:
-    """Hear that pictures come."""
-
-
-async def shrug(problem: Problem) -> None:
-    """Hear that nothing comes."""
+async def ignore(report: CaptureReport) -> None:
+    """Take no note of what the process says."""
 
 
 async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_clock) -> None:
@@ -46,7 +41,7 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
 
     launcher, counter, seen, parsed = FakeLauncher(), Counter(), set(), set()
     launcher.then(part)
-    run = CaptureProcess(counter, CaptureTimeouts(60, 60), ignore, shrug, launch=launcher.launch)
+    run = CaptureProcess(counter, CaptureTimeouts(60, 60), ignore, launch=launcher.launch)
 
     async def look() -> None:
         while counter.fragments < count:

@@ -6,27 +6,24 @@ import signal
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
-import pytest
 import trio
 from support.media_streams import VIDEO_AND_AUDIO, FakeStream, Sample, fragment
 from trio.testing import MockClock
 
-from camd import clock as camd_clock
 from camd.capture import process as module
-from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
+from camd.capture.process import (
+    CaptureProcess,
+    CaptureReport,
+    CaptureTimeouts,
+    ReadThrottle,
+)
+from camd.capture.rules.state import ProcessStalled
+from camd.clock import Clock
 from camd.model import Problem
 from camd.model.problems import OUTPUT_CLOSED, SOUND_ONLY, STALLED
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    monkeypatch.setattr(camd_clock, "time", SimpleNamespace(monotonic=trio.current_time))
-    return autojump_clock
 
 
 @attrs.define(eq=False)
@@ -103,7 +100,7 @@ async def lived(
     stalls: list[float] | None = None,
     why: Problem = STALLED,
     throttle: ReadThrottle | None = None,
-    consumer: Nobody | None = None,
+    sink: Nobody | None = None,
 ) -> tuple[CaptureProcess, Problem | None]:
     """Let a child live; return its run, and why it ended. It may stall where that is collected."""
 
@@ -111,23 +108,26 @@ async def lived(
     async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
         yield child
 
-    async def streaming() -> None:
+    async def tell(report: CaptureReport) -> None:
         await trio.lowlevel.checkpoint()
+        if isinstance(report, ProcessStalled):
+            assert stalls is not None, report
+            assert report.problem == why
+            stalls.append(trio.current_time())
+            run.stop()
 
-    async def stalled(problem: Problem) -> None:
-        assert stalls is not None, problem
-        assert problem == why
-        stalls.append(trio.current_time())
-        run.stop()
-
-    timeouts = CaptureTimeouts(20.0, 7.0)
     run = CaptureProcess(
-        consumer or Nobody(), timeouts, streaming, stalled, launch=launch, throttle=throttle
+        sink=sink or Nobody(),
+        timeouts=CaptureTimeouts(20.0, 7.0),
+        tell=tell,
+        launch=launch,
+        clock=Clock(monotonic=trio.current_time),
+        throttle=throttle,
     )
     return run, await run.live(())
 
 
-async def test_a_line_without_an_end_takes_no_memory(clock: MockClock) -> None:
+async def test_a_line_without_an_end_takes_no_memory(autojump_clock: MockClock) -> None:
     """However much comes without a newline, what is kept of it is bounded."""
     chunk = b"x" * 65536
     child = Talker([b" No such device\n", *[chunk] * 200])
@@ -141,7 +141,7 @@ async def test_a_line_without_an_end_takes_no_memory(clock: MockClock) -> None:
     assert peak - before < 1_000_000 < 200 * len(chunk)
 
 
-async def test_only_the_last_words_are_kept(clock: MockClock) -> None:
+async def test_only_the_last_words_are_kept(autojump_clock: MockClock) -> None:
     """Of many lines the last hundred are left, each of a bounded length."""
     lines = [b"[error] line %06d %s\n" % (number, b"y" * 20_000) for number in range(300)]
     run, _ = await lived(Talker(list(reversed(lines))))
@@ -149,7 +149,7 @@ async def test_only_the_last_words_are_kept(clock: MockClock) -> None:
     assert all(len(word.text) <= module.LONGEST_LINE_BYTES for word in run._words)
 
 
-async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(clock: MockClock) -> None:
+async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(autojump_clock: MockClock) -> None:
     """A grandchild may hold stderr for ever: the child's end is told all the same."""
     begun = trio.current_time()
     with trio.move_on_after(100):
@@ -157,16 +157,16 @@ async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(clock: MockCloc
     assert trio.current_time() - begun == module.LAST_WORDS_SECONDS == 1.0
 
 
-async def test_a_child_that_closes_its_output_and_stays_is_ended(clock: MockClock) -> None:
+async def test_a_child_that_closes_its_output_and_stays_is_ended(autojump_clock: MockClock) -> None:
     """It is waited for during five seconds, then told to end, and that is its trouble."""
     begun = trio.current_time()
     with trio.move_on_after(100):
         _, problem = await lived(Talker([], ends=False))
         assert problem == OUTPUT_CLOSED
-    assert trio.current_time() - begun == module.END_TIMEOUT_SECONDS == 5.0
+    assert trio.current_time() - begun == CaptureTimeouts(20.0, 7.0).end_seconds == 5.0
 
 
-async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:
+async def test_a_child_that_never_delivers_is_told(autojump_clock: MockClock) -> None:
     """The time for starting is the configured one."""
     stalls: list[float] = []
     with trio.move_on_after(100):
@@ -174,7 +174,7 @@ async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:
     assert stalls == [20.0]
 
 
-async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
+async def test_a_child_that_falls_silent_is_told(autojump_clock: MockClock) -> None:
     """From its last pictures on, whatever it had delivered before."""
     stalls: list[float] = []
     stream = FakeStream()
@@ -185,13 +185,13 @@ async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
     assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2
 
 
-async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
+async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(autojump_clock: MockClock) -> None:
     """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
     stream, watcher, stalls = FakeStream(), Watcher(), list[float]()
     pieces = [stream.head + stream.next(10), *(stream.next(10) for _ in range(29))]
     with trio.move_on_after(100):
         child = Talker([], ends=False, stream=pieces[::-1])
-        await lived(child, stalls, throttle=ReadThrottle(1.0), consumer=watcher)
+        await lived(child, stalls, throttle=ReadThrottle(1.0), sink=watcher)
     first, *later = watcher.moments
     assert len(later) == 29
     for number, moment in enumerate(later, 1):
@@ -207,7 +207,7 @@ def sounds(count: int) -> list[bytes]:
     ]
 
 
-async def test_a_start_has_more_time_while_sound_arrives(clock: MockClock) -> None:
+async def test_a_start_has_more_time_while_sound_arrives(autojump_clock: MockClock) -> None:
     """A camera whose pictures come long after its sound is not given up, nor restarted."""
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(60), FakeStream().next(5)]
@@ -218,7 +218,7 @@ async def test_a_start_has_more_time_while_sound_arrives(clock: MockClock) -> No
     assert 31.0 + 7.0 <= stalls[0] < 1.1 * 31.0 + 7.2
 
 
-async def test_sound_that_stops_is_no_life(clock: MockClock) -> None:
+async def test_sound_that_stops_is_no_life(autojump_clock: MockClock) -> None:
     """The time for starting runs again from the last of it."""
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(9)]
@@ -228,7 +228,7 @@ async def test_sound_that_stops_is_no_life(clock: MockClock) -> None:
     assert 5.0 + 20.0 <= stalls[0] < 1.1 * 5.0 + 20.2
 
 
-async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -> None:
+async def test_a_camera_frozen_beside_its_sound_is_found_out(autojump_clock: MockClock) -> None:
     """Sound that never ends gives a start three times its time, and the trouble says so."""
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(400)]
@@ -239,7 +239,7 @@ async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -
     assert 40.0 < stalls[0] <= 3 * 20.0
 
 
-async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
+async def test_what_is_braked_was_not_left_behind(autojump_clock: MockClock) -> None:
     """A child that ends long before its output is read has left no process that holds its pipe."""
     stream = FakeStream()
     minute = stream.head + b"".join(stream.next(5) for _ in range(120))

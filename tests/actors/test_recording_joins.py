@@ -11,7 +11,6 @@ from support.fake_ffmpeg import Behaviour, FakeFfmpeg, streams
 from support.media_streams import FPS, TICKS, VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
 
-from camd.capture import hub
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import CameraState, Session
@@ -70,11 +69,8 @@ async def test_a_session_begins_with_the_first_key_frame(clock: MockClock) -> No
     assert session.frames_written > 3 * FPS
 
 
-async def test_a_start_inside_a_group_that_never_ends_is_answered(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_start_inside_a_group_that_never_ends_is_answered(clock: MockClock) -> None:
     """A camera that streams without another key frame keeps nobody waiting for ever."""
-    monkeypatch.setattr(hub, "GOP_LIMIT_BYTES", 3000)
 
     async def endless(child: FakeFfmpeg) -> int:
         child.stream.group = 10**9
@@ -82,6 +78,7 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
 
     recording = RecordingConfig(answer_timeout=timedelta(hours=1))
     async with open_camera_rig(endless, always_on=True, recording=recording) as rig:
+        rig.camera.hub.preroll.limit_bytes = 3000
         await rig.until(CameraState.STREAMING)
         await trio.sleep(10)
         await rig.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))

@@ -763,8 +763,8 @@ _break(
 _break(
     "camera_stalled: not noticed",
     "A camera that delivers nothing is noticed.",
-    "camd/capture/process.py:CaptureProcess._read",
-    "await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)",
+    "camd/capture/process.py:CaptureProcess._say_stalled",
+    "await self.tell(ProcessStalled(problem))",
     "",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
 )
@@ -772,7 +772,7 @@ _break(
     "camera_hung",
     "A child that SIGKILL does not end is told.",
     "camd/capture/process.py:CaptureProcess._end_when_told",
-    "await self.stalled(HUNG)",
+    "await self.tell(ProcessStalled(HUNG))",
     "",
     f"{HEALTH}::test_a_hung_child_leaves_the_session_waiting",
 )
@@ -812,7 +812,7 @@ _break(
     "clock_step: not noticed",
     "A session hears of a step of the wall clock.",
     "camd/capture/hub.py:StreamHub.look_at_clock",
-    "self._put(ClockStepped(step, wall))",
+    "self._put(ClockStepped(step, self._anchor.wall))",
     "",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
 )
@@ -1174,7 +1174,7 @@ _break(
     "bound: wait for the end of a mute child",
     "A child that closes its output and goes on is ended.",
     "camd/capture/process.py:CaptureProcess._wait",
-    "trio.move_on_after(END_TIMEOUT_SECONDS)",
+    "trio.move_on_after(self.timeouts.end_seconds)",
     "trio.CancelScope()",
     f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
 )
@@ -1182,7 +1182,7 @@ _break(
     "bound: silence of a camera",
     "A camera that stops delivering is noticed after the configured time.",
     "camd/capture/process.py:CaptureProcess._progressed",
-    "self._deadline = monotonic() + seconds",
+    "self._deadline = self.clock.monotonic() + seconds",
     'self._deadline = float("inf")',
     f"{RUN}::test_a_child_that_falls_silent_is_told",
 )
@@ -1206,7 +1206,7 @@ _break(
     "bound: silence in rounds",
     "A camera that falls silent is noticed although its pipe is read in rounds.",
     "camd/capture/process.py:CaptureProcess._read_in_rounds",
-    "trio.move_on_after(self._deadline - monotonic())",
+    "trio.move_on_after(self._deadline - self.clock.monotonic())",
     "trio.CancelScope()",
     f"{PIPES}::test_a_child_that_falls_silent_in_a_round_is_noticed",
 )

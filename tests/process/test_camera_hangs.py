@@ -13,7 +13,6 @@ from support.ffmpeg_media import PROGRAMS
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
-from camd.capture import process
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.model import (
     CameraId,
@@ -57,7 +56,6 @@ async def test_a_child_that_misbehaves_is_replaced(
 ) -> None:
     """Never two children, no zombie and no descriptor left, and the same session goes on."""
     monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(process, "END_TIMEOUT_SECONDS", 0.5)
     program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
     camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))

@@ -306,9 +306,7 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
         sound = said[said.index("alsa") - 1 :]
         picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (str(program.path), "-nostdin", "-loglevel", "level+info", *picture, *sound)
-        problem = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing, nothing).live(
-            command
-        )
+        problem = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing).live(command)
         assert problem is not None
         assert problem.kind == "audio_unavailable"
         capture.learn(problem)
@@ -326,7 +324,7 @@ async def test_sound_from_alsa_is_recorded(program: FFmpegBinary) -> None:
         start, stop = said.index("v4l2") - 1, said.index("/dev/video7") + 1
         picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (*said[1:start], *picture, *said[stop:-3], "-t", "1", *said[-3:])
-        run = CaptureProcess(heap, CaptureTimeouts(20, 20), nothing, nothing, may_end=True)
+        run = CaptureProcess(heap, CaptureTimeouts(20, 20), nothing, may_end=True)
         await run.live((str(program.path), *command))
     assert heap.sound
     assert heap.frames == 30

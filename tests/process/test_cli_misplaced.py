@@ -8,9 +8,8 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureReport, CaptureTimeouts
 from camd.cli import main
-from camd.model import Problem
 from camd.model.problems import NOT_FOUND
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, RecordingIndex
@@ -78,10 +77,10 @@ class Unused:
 async def test_the_service_reports_a_directory_as_a_source() -> None:
     """As FFmpeg finds it."""
 
-    async def hear(problem: Problem) -> None:
-        raise AssertionError(problem)
+    async def hear(report: CaptureReport) -> None:
+        raise AssertionError(report)
 
-    run = CaptureProcess(Unused(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
+    run = CaptureProcess(Unused(), CaptureTimeouts(20, 20), hear)
     words = "[error] /srv: Is a directory"
     with trio.fail_after(20):
         problem = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])

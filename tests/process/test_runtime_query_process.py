@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureReport, CaptureTimeouts
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
-from camd.model import Problem
 from camd.mp4.fragments import Fragment, Init
 from camd.runtime import child_process
 from camd.runtime.query_process import run_program
@@ -96,12 +95,8 @@ class Unused:
         """Take it."""
 
 
-async def ignore() -> None:
-    """Hear that pictures come."""
-
-
-async def ignore_silence(problem: Problem) -> None:
-    """Hear that nothing comes."""
+async def ignore(report: CaptureReport) -> None:
+    """Take no note of what the process says."""
 
 
 @pytest.mark.parametrize(
@@ -116,7 +111,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
     monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
-    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.live, sh(script))
@@ -133,7 +128,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
 
 async def test_endless_errors_do_not_block_the_event_loop() -> None:
     """A child that fills its stderr costs the others no more than moments."""
-    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore)
     longest = 0.0
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.media_streams import EPOCH, FPS, captured, fragments_of
+from support.media_streams import FPS, captured, fragments_of
 
 from camd.api.recording_methods import StartRequest
 from camd.capture.consumer import CapturedFragment
@@ -32,9 +30,9 @@ def filled(ring: PrerollBuffer, what: list[CapturedFragment]) -> PrerollBuffer:
 
 def ago(what: list[CapturedFragment], seconds: float) -> list[CapturedFragment]:
     """Say what a start must begin with that is asked for at the end of `what`."""
-    moment = what[-1].end - timedelta(seconds=seconds)
+    moment = what[-1].arrived - seconds
     first = [n for n, each in enumerate(what) if each.fragment.starts_with_sync]
-    early = [n for n in first if what[n].start <= moment]
+    early = [n for n in first if what[n].began <= moment]
     return what[max(early, default=first[0]) :]
 
 
@@ -51,7 +49,7 @@ def test_a_start_begins_at_the_latest_key_frame_that_is_early_enough(
     footage = pieces(*[5] * count, group=group)
     ring = filled(PrerollBuffer(kept, PLENTY), footage)
     asked = kept * share
-    got = ring.since(footage[-1].end - timedelta(seconds=asked))
+    got = ring.since(footage[-1].arrived - asked)
     assert got == ago(footage, asked)
 
 
@@ -60,7 +58,7 @@ def test_no_more_than_needed_is_kept(count: int, kept: float) -> None:
     """A group whose successor begins early enough goes."""
     footage = pieces(*[5] * count)
     ring = filled(PrerollBuffer(kept, PLENTY), footage)
-    held = ring.since(EPOCH - timedelta(days=1))
+    held = ring.since(-86_400.0)
     margin = MARGIN_SECONDS if kept else 0.0
     assert sum(each.fragment.frames for each in held) <= (kept + margin + 1) * FPS + 10
     assert ring.size_bytes == sum(each.fragment.size_bytes for each in held)
@@ -73,7 +71,7 @@ def test_memory_is_bounded(count: int, limit: int, group: int) -> None:
     ring = PrerollBuffer(60.0, limit)
     for number, piece in enumerate(footage):
         ring.add(piece)
-        held = ring.since(EPOCH - timedelta(days=1))
+        held = ring.since(-86_400.0)
         assert ring.size_bytes == sum(each.fragment.size_bytes for each in held) <= limit
         assert not held or held[0].fragment.starts_with_sync
         assert held == footage[number + 1 - len(held) : number + 1]
@@ -83,26 +81,16 @@ def test_a_group_that_is_too_large_is_not_kept() -> None:
     """Its rest is of no use either; the next key frame begins anew."""
     footage = pieces(*[5] * 12, group=50)
     ring = filled(PrerollBuffer(0.0, 4 * footage[0].fragment.size_bytes), footage)
-    assert ring.since(footage[-1].end) == footage[10:]
+    assert ring.since(footage[-1].arrived) == footage[10:]
 
 
 def test_when_nothing_is_early_enough_there_is_what_there_is() -> None:
     """More than is kept cannot be had, and nothing of nothing."""
     footage = pieces(5, 5, 5, 5)
     ring = filled(PrerollBuffer(30.0, PLENTY), footage)
-    assert ring.since(EPOCH - timedelta(seconds=20)) == footage
+    assert ring.since(-20.0) == footage
     ring.clear()
-    assert (ring.since(EPOCH), ring.size_bytes) == ([], 0)
-
-
-def test_what_is_kept_follows_the_clock() -> None:
-    """After a step the same footage is found in the new time."""
-    footage, day = pieces(*[5] * 8), timedelta(days=-1)
-    ring = filled(PrerollBuffer(10.0, PLENTY), footage)
-    ring.move(day)
-    assert ring.since(EPOCH + timedelta(seconds=2) + day) == [
-        each.moved(day) for each in footage[4:]
-    ]
+    assert (ring.since(0.0), ring.size_bytes) == ([], 0)
 
 
 # --- what may be asked for ----------------------------------------------------------------

@@ -13,6 +13,7 @@ from support.recordings import NOON
 from test_capture_timestamps import RATE, Frame, begun, muxed, steady, then
 
 from camd.capture.consumer import CapturedFragment
+from camd.clock import Anchor
 from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId
 from camd.recording.rules.ledger import GapLedger, SessionLedger
 
@@ -27,11 +28,10 @@ def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
     start, zero = NOON, 0.0
     for fragment, arrived in muxed(frames, size):
         placed = timeline.place(fragment, arrived)
-        end = NOON + timedelta(seconds=arrived - began)
         captured = CapturedFragment(
             placed,
-            end - timedelta(seconds=placed.duration_seconds),
-            end,
+            arrived,
+            Anchor(began, NOON),
             placed=True,
             turned=timeline.turned,
             spread=timeline.spread,

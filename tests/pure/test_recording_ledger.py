@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
 from support.media_streams import EPOCH, captured, fragments_of
 from test_recording_book import book, loss, segment
@@ -62,11 +63,11 @@ def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
     ledger = written()
     ledger.set_clock(HOUR, EPOCH + HOUR)
     assert ledger.clock_was_set
-    (_, piece) = captured(fragments_of(5, 5)[1])
+    (_, piece) = captured(fragments_of(5, 5)[1], EPOCH + HOUR)
     ledger.took(5)
-    ledger.wrote(piece.moved(HOUR), EPOCH + seconds(1))
+    ledger.wrote(piece, EPOCH + seconds(1))
     assert ledger.written_until == EPOCH + seconds(1) + HOUR
-    assert ledger.start_of(piece.moved(HOUR + seconds(0.6))) == EPOCH + seconds(1) + HOUR
+    assert ledger.start_of(attrs.evolve(piece, arrived=piece.arrived + 0.6)) == EPOCH + seconds(1) + HOUR
     ledger.begin(EPOCH + seconds(1) + HOUR)
     assert not ledger.clock_was_set
     assert ledger.ledger.stepped_seconds == HOUR.total_seconds()

@@ -25,8 +25,9 @@ from camd import clock
 from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
-from camd.capture import supervisor
 from camd.capture.planner import CapturePlanner
+from camd.capture.rules.state import SETTLED_SECONDS
+from camd.capture.supervisor import CaptureEnvironment
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -87,11 +88,10 @@ class Wall:
 
 
 def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """Let wall time and monotonic time run with the test's clock, and rests have no jitter."""
+    """Let wall time and monotonic time run with the test's clock."""
     wall = Wall()
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=trio.current_time))
     monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=wall.now))
-    monkeypatch.setattr(supervisor, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
     return wall
 
 
@@ -298,6 +298,7 @@ async def open_camera_rig(
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
     binding: DeviceBinding | None = None,
+    settled_seconds: float = SETTLED_SECONDS,
 ) -> AsyncIterator[CameraRig]:
     """Run a camera while the block runs; its children play `behaviours`, then film without end."""
     source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
@@ -316,7 +317,8 @@ async def open_camera_rig(
         camera_config, config, find_program, launcher.launch, binding=binding
     )
     planner.looks = ImmediateLookup()
-    camera = Camera(camera_config, config, storage, events, planner)
+    environment = CaptureEnvironment(jitter=no_jitter, settled_seconds=settled_seconds)
+    camera = Camera(camera_config, config, storage, events, planner, environment=environment)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
@@ -325,6 +327,11 @@ async def open_camera_rig(
             nursery.cancel_scope.cancel()
     assert launcher.most_alive <= 1
     assert launcher.alive == 0
+
+
+def no_jitter() -> float:
+    """Let each rest last exactly as long as the state table says."""
+    return 1.0
 
 
 async def find_program() -> FFmpegBinary:
@@ -378,6 +385,10 @@ class FakeFfmpegCameras(Cameras):
     """All cameras of a machine, each with fake FFmpegs."""
 
     launcher: FakeLauncher = attrs.field(factory=FakeLauncher)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._environment = attrs.evolve(self._environment, jitter=no_jitter)
 
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""

@@ -7,7 +7,7 @@ FFmpeg's own clock stands there, which is this machine's.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
@@ -57,32 +57,3 @@ def _length(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-# --- Whether somebody set the wall clock, by how it moves against the monotonic one. Pure.
-
-STEP_SECONDS = 0.5  # less is no step
-TORN_SECONDS = 0.1  # two clocks that were read further apart say nothing about each other
-
-
-@attrs.define(eq=False)
-class ClockStepDetector:
-    """Compares the clocks each time they are read."""
-
-    _wall: datetime | None = attrs.field(default=None, init=False)
-    _monotonic: float = attrs.field(default=0.0, init=False)
-
-    def look(self, before: float, wall: datetime, after: float) -> timedelta:
-        """Say by how much the clock was set since the last look; forward is positive.
-
-        `before` and `after` are the monotonic clock, read around the wall clock.
-        """
-        if after - before > TORN_SECONDS:
-            return timedelta(0)
-        step = timedelta(0)
-        if self._wall is not None:
-            step = wall - self._wall - timedelta(seconds=before - self._monotonic)
-        self._wall, self._monotonic = wall, before
-        if abs(step.total_seconds()) < STEP_SECONDS:
-            return timedelta(0)
-        return step
