@@ -67,7 +67,8 @@ def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
     ledger.took(5)
     ledger.wrote(piece, EPOCH + seconds(1))
     assert ledger.written_until == EPOCH + seconds(1) + HOUR
-    assert ledger.start_of(attrs.evolve(piece, arrived=piece.arrived + 0.6)) == EPOCH + seconds(1) + HOUR
+    late = attrs.evolve(piece, arrived=piece.arrived + 0.6)
+    assert ledger.start_of(late) == EPOCH + seconds(1) + HOUR
     ledger.begin(EPOCH + seconds(1) + HOUR)
     assert not ledger.clock_was_set
     assert ledger.ledger.stepped_seconds == HOUR.total_seconds()
