@@ -68,7 +68,7 @@ async def read(
         shared: PipePoller | None = pipes if rounds else None
         for counter in counters:
             run = CaptureProcess(counter, CaptureTimeouts(30, 30), nothing, pipes=shared)
-            nursery.start_soon(run.live, command)
+            nursery.start_soon(run.run, command)
         await trio.sleep(5)
         trio.lowlevel.add_instrument(wakes)
         cpu, begun = time.process_time(), time.monotonic()

@@ -1,8 +1,8 @@
-"""What a camera's hub hands out, and how a consumer takes it.
+"""The items that a hub puts into its consumers, and the queue of a recording.
 
 A consumer is a recording, a viewer, a snapshot, or the pre-roll of a camera. `Consumer.put` never
-waits: what happens when a consumer is full is that consumer's policy. FFmpeg's pipe is always
-read, because a blocked FFmpeg loses frames in the kernel, where nobody counts them.
+waits: each consumer has its own policy for a full queue. FFmpeg's pipe is always read, because a
+blocked FFmpeg loses frames in the kernel, where they are not counted.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ClockFound:
 
 @attrs.frozen
 class QueueOverflowed:
-    """Frames that a full queue dropped here."""
+    """Frames that the full queue dropped at this place."""
 
     start: datetime
     end: datetime
@@ -106,11 +106,11 @@ QueueItem = HubItem | ClockFound | QueueOverflowed
 
 
 class Consumer(Protocol):
-    """Somebody who takes a camera's stream; the queue and its policy are the consumer's own."""
+    """Takes a camera's stream, with a queue and a policy of its own."""
 
     @property
     def grace_seconds(self) -> float:
-        """How long the capture goes on when this consumer was the last one to leave."""
+        """How long the capture goes on after this consumer, when it is the last one to leave."""
 
     def put(self, item: HubItem) -> None:
         """Take an item at once: keep it, merge it, or drop it and count it."""
@@ -120,7 +120,7 @@ class Consumer(Protocol):
 class StandingDemand:
     """The consumer of an `always_on` camera or its pre-roll: needs the capture, keeps nothing.
 
-    What a later consumer begins with is kept by the hub.
+    The hub keeps what a later consumer begins with.
     """
 
     grace_seconds: float = 0.0
@@ -145,11 +145,11 @@ class LosslessQueue:
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes wait to be written."""
+        """Bytes in the queue."""
         return self._bytes
 
     def put(self, item: QueueItem) -> None:
-        """Add an item; behind EndOfInput nothing is added."""
+        """Add an item; nothing is added after EndOfInput."""
         if self.finished:
             return
         self.finished = isinstance(item, EndOfInput)

@@ -52,7 +52,7 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
-        await run.live([])
+        await run.run([])
     assert counter.fragments == count
     assert len(parsed) >= TURNS // 3, "before anything was handed on"
     assert len(seen) >= TURNS // 3

@@ -124,7 +124,7 @@ async def lived(
         clock=Clock(monotonic=trio.current_time),
         throttle=throttle,
     )
-    return run, await run.live(())
+    return run, await run.run(())
 
 
 async def test_a_line_without_an_end_takes_no_memory(autojump_clock: MockClock) -> None:
@@ -145,8 +145,8 @@ async def test_only_the_last_words_are_kept(autojump_clock: MockClock) -> None:
     """Of many lines the last hundred are left, each of a bounded length."""
     lines = [b"[error] line %06d %s\n" % (number, b"y" * 20_000) for number in range(300)]
     run, _ = await lived(Talker(list(reversed(lines))))
-    assert [word.text[:11] for word in run._words] == [f"line {n:06}" for n in range(200, 300)]
-    assert all(len(word.text) <= module.LONGEST_LINE_BYTES for word in run._words)
+    assert [word.text[:11] for word in run._lines] == [f"line {n:06}" for n in range(200, 300)]
+    assert all(len(word.text) <= module.LONGEST_LINE_BYTES for word in run._lines)
 
 
 async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(autojump_clock: MockClock) -> None:
@@ -154,7 +154,7 @@ async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(autojump_clock:
     begun = trio.current_time()
     with trio.move_on_after(100):
         await lived(Talker([b"[error] last words\n"], closes_errors=False))
-    assert trio.current_time() - begun == module.LAST_WORDS_SECONDS == 1.0
+    assert trio.current_time() - begun == module.ERRORS_END_SECONDS == 1.0
 
 
 async def test_a_child_that_closes_its_output_and_stays_is_ended(autojump_clock: MockClock) -> None:

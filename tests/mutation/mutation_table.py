@@ -763,7 +763,7 @@ _break(
 _break(
     "camera_stalled: not noticed",
     "A camera that delivers nothing is noticed.",
-    "camd/capture/process.py:CaptureProcess._say_stalled",
+    "camd/capture/process.py:CaptureProcess._report_stalled",
     "await self.tell(ProcessStalled(problem))",
     "",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
@@ -1117,7 +1117,7 @@ _break(
 _break(
     "bound: what a child leaves behind",
     "A process that a child left, and that holds its pipe, delays the end by seconds only.",
-    "camd/capture/process.py:CaptureProcess.live",
+    "camd/capture/process.py:CaptureProcess.run",
     "nursery.start_soon(self._end_rest, process)",
     "",
     f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
@@ -1158,15 +1158,15 @@ _break(
     "bound: words of a child, all",
     "Only the last words of a child are kept.",
     "camd/capture/process.py:CaptureProcess",
-    "lambda: deque(maxlen=LAST_WORDS)",
+    "lambda: deque(maxlen=KEPT_LINES)",
     "deque",
     f"{RUN}::test_only_the_last_words_are_kept",
 )
 _break(
     "bound: wait for the last words",
     "A grandchild that holds the pipe of stderr delays the end by a second at most.",
-    "camd/capture/process.py:CaptureProcess.live",
-    "trio.move_on_after(LAST_WORDS_SECONDS)",
+    "camd/capture/process.py:CaptureProcess.run",
+    "trio.move_on_after(ERRORS_END_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_pipe_that_stays_open_delays_the_end_by_a_second",
 )
@@ -1197,7 +1197,7 @@ _break(
 _break(
     "bound: sound without pictures",
     "Sound alone keeps a start to_delete for so long at most.",
-    "camd/capture/process.py:CaptureProcess._sounded",
+    "camd/capture/process.py:CaptureProcess._extend_start",
     "min(now + start, longest)",
     "now + start",
     f"{RUN}::test_a_camera_frozen_beside_its_sound_is_found_out",

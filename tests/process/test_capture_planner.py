@@ -306,7 +306,7 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
         sound = said[said.index("alsa") - 1 :]
         picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (str(program.path), "-nostdin", "-loglevel", "level+info", *picture, *sound)
-        problem = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing).live(command)
+        problem = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing).run(command)
         assert problem is not None
         assert problem.kind == "audio_unavailable"
         capture.learn(problem)
@@ -325,6 +325,6 @@ async def test_sound_from_alsa_is_recorded(program: FFmpegBinary) -> None:
         picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (*said[1:start], *picture, *said[stop:-3], "-t", "1", *said[-3:])
         run = CaptureProcess(heap, CaptureTimeouts(20, 20), nothing, may_end=True)
-        await run.live((str(program.path), *command))
+        await run.run((str(program.path), *command))
     assert heap.sound
     assert heap.frames == 30

@@ -253,7 +253,7 @@ async def followed(
     """Read such a child process to its end; return what it delivered, and its problem."""
     async with rounds() as pipes:
         run, watching = watched(pipes, stall)
-        problem = await run.live(script(folder, *steps))
+        problem = await run.run(script(folder, *steps))
     return watching, problem
 
 
@@ -313,7 +313,7 @@ async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
-            assert await run.live(command) is None
+            assert await run.run(command) is None
     assert watching.frames == 10
 
 
@@ -344,10 +344,10 @@ async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with open_pipe_poller(fewest=2) as pipes:
             run, watching = watched(pipes)
-            assert await run.live(script(tmp_path, *played(clip, 0.25, 3))) is None
+            assert await run.run(script(tmp_path, *played(clip, 0.25, 3))) is None
             assert True not in watching.in_rounds
             run, watching = watched(pipes)
             with pipes.interest():
-                assert await run.live(script(tmp_path, *played(other, 0.25, 3))) is None
+                assert await run.run(script(tmp_path, *played(other, 0.25, 3))) is None
             assert True in watching.in_rounds
             assert not pipes.worthwhile

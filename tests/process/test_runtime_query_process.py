@@ -114,7 +114,7 @@ async def test_a_capture_ends_although_its_pipe_is_held(
     run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.live, sh(script))
+            nursery.start_soon(run.run, sh(script))
             while not note.exists():  # noqa: ASYNC110 - another process writes it
                 await trio.sleep(0.01)
             before = trio.current_time()
@@ -132,11 +132,11 @@ async def test_endless_errors_do_not_block_the_event_loop() -> None:
     longest = 0.0
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.live, sh("while :; do echo x; done >&2"))
+            nursery.start_soon(run.run, sh("while :; do echo x; done >&2"))
             for _ in range(20):
                 before = time.monotonic()
                 await trio.sleep(0.02)
                 longest = max(longest, time.monotonic() - before)
             run.stop()
     assert longest < 1.0
-    assert len(run._words) <= 100
+    assert len(run._lines) <= 100

@@ -1,4 +1,4 @@
-"""The latest footage of one camera, kept by whole groups of pictures. Pure.
+"""Pure: the latest footage of one camera, in whole groups of pictures.
 
 Where several groups are kept, a recording can begin in the past.
 """
@@ -11,7 +11,7 @@ import attrs
 
 from camd.capture.consumer import CapturedFragment
 
-# A start is answered with footage from before it was asked for, although storage is asked first.
+# A recording begins before the request, although the reservation takes time first.
 MARGIN_SECONDS = 2.0
 
 
@@ -19,8 +19,8 @@ MARGIN_SECONDS = 2.0
 class PrerollBuffer:
     """Holds what is needed to begin `seconds` ago, but never more than `limit_bytes`.
 
-    With 0 seconds it holds what came since the last key frame. When there is more than the limit,
-    the oldest group goes, and a single one that is larger goes too.
+    With 0 seconds it holds what came since the last key frame. Above the limit, the
+    oldest group is dropped, also when it is the only one.
     """
 
     seconds: float
@@ -29,7 +29,7 @@ class PrerollBuffer:
     size_bytes: int = attrs.field(default=0, init=False)
 
     def add(self, captured: CapturedFragment) -> None:
-        """Keep a fragment, unless the beginning of its group is not held any more."""
+        """Add a fragment, unless the beginning of its group was dropped."""
         if captured.fragment.starts_with_sync:
             self._groups.append([])
         if not self._groups:
