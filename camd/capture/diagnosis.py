@@ -37,7 +37,6 @@ _ABOUT_NODES = frozenset(
 )
 
 FindHolders = Callable[[Path], Holders]
-Names = Callable[[], Sequence[str]]
 
 
 @attrs.frozen
@@ -48,7 +47,6 @@ class DiagnosisFacts:
     holders: Holders | None = None
     access: NodeAccess | None = None
     neighbours: tuple[str, ...] = ()  # cameras that stream over the same bus
-    offered: tuple[str, ...] = ()  # formats that the device offers
 
 
 async def diagnose(
@@ -56,8 +54,7 @@ async def diagnose(
     node: Path | None,
     *,
     find_holders: FindHolders | None = None,
-    neighbours: Names = tuple,
-    offered: Names = tuple,
+    neighbours: Callable[[], Sequence[str]] = tuple,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Problem:
     """Return the problem with what this machine knows about its cause, or unchanged.
@@ -67,17 +64,12 @@ async def diagnose(
     """
     if node is None or problem.kind not in _ABOUT_NODES:
         return problem
-    facts = DiagnosisFacts()
-    if problem.kind == ProblemKind.NO_BANDWIDTH:
-        facts = DiagnosisFacts(neighbours=tuple(neighbours()))
-    elif problem.kind == ProblemKind.UNSUPPORTED_FORMAT:
-        facts = DiagnosisFacts(offered=tuple(offered()))
+    crowded = problem.kind == ProblemKind.NO_BANDWIDTH
+    facts = DiagnosisFacts(neighbours=tuple(neighbours()) if crowded else ())
     look = partial(_look, problem.kind, node, find_holders)
     with trio.move_on_after(timeout_seconds):
         seen = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_looking)
-        return explain(
-            problem, attrs.evolve(seen, neighbours=facts.neighbours, offered=facts.offered), node
-        )
+        return explain(problem, attrs.evolve(seen, neighbours=facts.neighbours), node)
     log.warning("diagnosis_timed_out", cause=problem.kind)
     return explain(problem, facts, node)
 
@@ -95,8 +87,6 @@ def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
         case ProblemKind.NO_BANDWIDTH if facts.neighbours:
             message = f"{problem.message} beside {_listed(facts.neighbours)}"
             return attrs.evolve(problem, message=message)
-        case ProblemKind.UNSUPPORTED_FORMAT if facts.offered:
-            return attrs.evolve(problem, possible=facts.offered)
     return problem
 
 
