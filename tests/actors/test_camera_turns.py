@@ -1,4 +1,4 @@
-"""What a child delivers is parsed in turns: everybody else goes on meanwhile."""
+"""Output of a process is parsed in parts: other tasks run in between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Counter:
     fragments = 0
 
     def begin(self, init: Init) -> None:
-        """Take the stream's description."""
+        """Take the header."""
 
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count one."""
@@ -30,7 +30,7 @@ async def ignore(report: CaptureReport) -> None:
 
 
 async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_clock) -> None:
-    """One read that holds thousands of fragments is no reason to let anybody wait."""
+    """One read with thousands of fragments does not delay other tasks."""
     small = build.fragment((1, 0, build.group(1, 1)))
     count = TURNS * TURN_BYTES // len(small)
 

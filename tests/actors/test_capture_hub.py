@@ -1,4 +1,4 @@
-"""The hub of a camera: who gets what from which frame on, with which times, and who needs it."""
+"""The hub of a camera: which consumer gets which fragments, with which times; and demand."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def hub_with(*counts: int, hub: StreamHub | None = None, **stream: int) -> Strea
 
 
 async def test_a_consumer_begins_with_the_last_key_frame() -> None:
-    """It need not wait for the next one: the frame that is shown now is in it."""
+    """It does not wait for the next one."""
     hub, queue = hub_with(5, 5, 5, 4), LosslessQueue()
     async with hub.attach(queue):
         items = await received(queue)
@@ -75,7 +75,7 @@ async def test_a_consumer_begins_with_the_last_key_frame() -> None:
     assert shape(items) == ["CaptureBegan", "K", "p"]
 
 
-async def test_what_comes_goes_to_everybody_who_is_attached() -> None:
+async def test_every_attached_consumer_gets_each_item() -> None:
     """Each consumer gets the same items, from its arrival until it leaves."""
     hub, first, second = hub_with(5), LosslessQueue(), LosslessQueue()
     _, (_, later, last) = fragments_of(5, 5, 5)
@@ -92,7 +92,7 @@ async def test_what_comes_goes_to_everybody_who_is_attached() -> None:
 
 
 async def test_before_a_capture_delivers_there_is_nothing_to_begin_with() -> None:
-    """A consumer that came first gets everything from the stream's header on."""
+    """A consumer that attached before gets everything from the header of the stream on."""
     hub, queue = StoppedClock().hub(), LosslessQueue()
     async with hub.attach(queue):
         assert await received(queue) == []
@@ -118,8 +118,8 @@ async def test_nothing_of_a_capture_that_is_over_is_handed_on() -> None:
     assert captured.fragment is first
 
 
-def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
-    """A source whose clock is an hour behind is told of; its frames were there when they came."""
+def test_wall_time_from_the_stream_does_not_time_fragments() -> None:
+    """A source whose clock is an hour behind is a warning; frames are timed by their arrival."""
     stream = FakeStream()
     said = EPOCH - timedelta(hours=1)
     data = stream.head + b"".join(
@@ -139,7 +139,7 @@ def test_what_the_stream_says_of_wall_time_names_nothing() -> None:
 
 
 def test_times_come_from_the_arrival() -> None:
-    """The last frame of a fragment was there when the fragment was."""
+    """The last frame of a fragment arrived with it."""
     hub = StoppedClock().hub()
     init, (fragment,) = fragments_of(5)
     hub.begin(init)
@@ -174,7 +174,7 @@ async def test_a_step_of_the_clock_is_told_before_what_comes_after_it(hours: int
 
 
 async def test_what_is_held_follows_the_clock() -> None:
-    """A session that begins after a step begins in the new time, and hears of no step."""
+    """A session that begins after a step begins on the new clock, without a ClockStepped."""
     clock, queue = StoppedClock(), LosslessQueue()
     hub = hub_with(5, 5, hub=clock.hub())
     clock.wall = EPOCH + timedelta(days=9)
@@ -188,7 +188,7 @@ async def test_what_is_held_follows_the_clock() -> None:
 
 
 def test_rates_are_measured() -> None:
-    """Frames and bytes a second are what the fragments say, smoothed."""
+    """Frames and bytes per second are averages of the fragments."""
     hub = hub_with(5, 5, 5, 5, frame_bytes=1000)
     _, fragments = fragments_of(5, frame_bytes=1000)
     assert hub.video == VideoFormat("avc1", 320, 180, float(FPS))
@@ -198,7 +198,7 @@ def test_rates_are_measured() -> None:
 
 
 def test_a_single_odd_fragment_moves_the_rates_a_little() -> None:
-    """A tenth of the way."""
+    """By a tenth of the difference."""
     hub = hub_with(5)
     before = hub.bytes_per_second
     assert before is not None
@@ -208,8 +208,8 @@ def test_a_single_odd_fragment_moves_the_rates_a_little() -> None:
     assert hub.bytes_per_second == pytest.approx(before + 0.1 * (rate - before))
 
 
-def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
-    """The last fragment of a child is short, however many bytes are in it."""
+def test_a_frame_without_duration_hardly_moves_the_rates() -> None:
+    """The last fragment of a capture may be short, with many bytes."""
     hub = hub_with(5)
     before = hub.bytes_per_second
     _, (last,) = fragments_of(1)
@@ -221,7 +221,7 @@ def test_a_frame_that_lasts_no_time_moves_the_rates_hardly() -> None:
 
 
 def test_another_picture_is_measured_anew() -> None:
-    """What a smaller picture needs is not told by what a larger one took."""
+    """The rate of another picture size does not count."""
     hub = hub_with(5, frame_bytes=10_000)
     init, fragments = fragments_of(5, frame_bytes=1000)
     hub.begin(attrs.evolve(init, tracks=(attrs.evolve(init.video, width=160),)))
@@ -254,7 +254,7 @@ async def test_a_session_never_begins_inside_a_group() -> None:
 
 
 def test_a_group_without_an_end_costs_32_mebibytes() -> None:
-    """A camera that never sends another key frame makes nobody keep more than the bound."""
+    """Memory is bounded for a camera that sends no further key frame."""
     hub, (init, fragments) = StreamHub(), fragments_of(*[5] * 12, group=1000)
     hub.begin(init)
     media = bytes(5 * 1024 * 1024)
@@ -284,7 +284,7 @@ async def test_demand_is_who_needs_the_capture() -> None:
 
 
 async def test_a_consumer_that_finishes_gets_the_fragment_in_flight() -> None:
-    """It holds the frames until now; others go on, and need the capture."""
+    """It contains the frames until now; other consumers go on, and need the capture."""
     hub, leaving, staying = hub_with(5), LosslessQueue(), LosslessQueue()
     hub.expect()
     _, (_, in_flight, later) = fragments_of(5, 5, 5)
@@ -298,7 +298,7 @@ async def test_a_consumer_that_finishes_gets_the_fragment_in_flight() -> None:
 
 
 async def test_the_last_consumer_that_finishes_gets_all_that_the_capture_delivers() -> None:
-    """Nobody needs the capture any more: it ends, and its last fragments belong to that one."""
+    """The capture ends, and its last fragments belong to that consumer."""
     hub, queue = hub_with(5), LosslessQueue()
     hub.expect()
     _, (_, *last) = fragments_of(5, 5, 5)
@@ -314,7 +314,7 @@ async def test_the_last_consumer_that_finishes_gets_all_that_the_capture_deliver
 
 
 async def test_without_a_capture_nothing_is_in_flight() -> None:
-    """The input of a consumer that finishes is over at once."""
+    """The input of a consumer that finishes ends at once."""
     hub, queue = StoppedClock().hub(), LosslessQueue()
     async with hub.attach(queue) as attachment:
         attachment.finish()
@@ -322,7 +322,7 @@ async def test_without_a_capture_nothing_is_in_flight() -> None:
 
 
 async def test_a_hub_that_is_closed_has_no_demand() -> None:
-    """Whoever is attached or comes later."""
+    """Neither of attached consumers nor of later ones."""
     hub, queue = StoppedClock().hub(), LosslessQueue(grace_seconds=10.0)
     async with hub.attach(queue):
         hub.close()

@@ -1160,7 +1160,7 @@ _break(
     "camd/capture/process.py:CaptureProcess",
     "lambda: deque(maxlen=KEPT_LINES)",
     "deque",
-    f"{RUN}::test_only_the_last_words_are_kept",
+    f"{RUN}::test_only_the_last_lines_are_kept",
 )
 _break(
     "bound: wait for the last words",
@@ -1176,7 +1176,7 @@ _break(
     "camd/capture/process.py:CaptureProcess._wait",
     "trio.move_on_after(self.timeouts.end_seconds)",
     "trio.CancelScope()",
-    f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
+    f"{RUN}::test_a_process_that_closes_its_output_and_stays_is_ended",
 )
 _break(
     "bound: silence of a camera",
@@ -1184,7 +1184,7 @@ _break(
     "camd/capture/process.py:CaptureProcess._progressed",
     "self._deadline = self.clock.monotonic() + seconds",
     'self._deadline = float("inf")',
-    f"{RUN}::test_a_child_that_falls_silent_is_told",
+    f"{RUN}::test_a_process_that_stops_delivering_is_reported",
 )
 _break(
     "bound: silence at the start",
@@ -1192,15 +1192,15 @@ _break(
     "camd/capture/process.py:CaptureProcess._read",
     "self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps",
     'self._deadline = float("inf")',
-    f"{RUN}::test_a_child_that_never_delivers_is_told",
+    f"{RUN}::test_a_process_that_never_delivers_is_reported",
 )
 _break(
     "bound: sound without pictures",
-    "Sound alone keeps a start to_delete for so long at most.",
+    "Sound alone extends a start by so long at most.",
     "camd/capture/process.py:CaptureProcess._extend_start",
     "min(now + start, longest)",
     "now + start",
-    f"{RUN}::test_a_camera_frozen_beside_its_sound_is_found_out",
+    f"{RUN}::test_a_camera_that_sends_sound_alone_is_reported",
 )
 _break(
     "bound: silence in rounds",
