@@ -32,7 +32,7 @@ EVENTS: dict[str, m.CaptureEvent] = {
     "device lost": m.DeviceLost(GONE),
     "device came": m.DeviceAppeared(),
 }
-# What happens in each state; "." stays as it is. The state, then what is done on the way.
+# The next state and the actions, by state and event; "." means no change.
 WANTED_TABLE = {
     "IDLE": {"wanted": "STARTING spawn", "device lost": "ABSENT wake"},
     "STARTING": {
@@ -241,7 +241,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.machine = CaptureState()
         self.mailbox: deque[m.CaptureEvent] = deque()
-        self.child = ""  # "lives", "told to end", or ""
+        self.child = ""  # "runs", "told to end", or ""
         self.delivers = False
         self.resting = False
         self.somebody_wants = False
@@ -255,7 +255,7 @@ class World(RuleBasedStateMachine):
                     assert not self.child, "two children"
                     assert not self.end_is_under_way, "the last one's end is not known yet"
                     assert self.machine.present, "a child on no device"
-                    self.child, self.delivers = "lives", False
+                    self.child, self.delivers = "runs", False
                 case CaptureAction.TERMINATE:
                     assert self.child or self.end_is_under_way, "nothing to terminate"
                     self.child = self.child and "told to end"
@@ -294,7 +294,7 @@ class World(RuleBasedStateMachine):
         self.delivers = True
         self.mailbox.append(m.FragmentArrived())
 
-    @precondition(lambda self: self.child == "lives" and self.delivers)
+    @precondition(lambda self: self.child == "runs" and self.delivers)
     @rule()
     def settle(self) -> None:
         self.mailbox.append(m.ProcessSettled())
@@ -350,7 +350,7 @@ class World(RuleBasedStateMachine):
     @invariant()
     def unwanted_cameras_close_their_device(self) -> None:
         if not self.somebody_wants:
-            assert self.child != "lives" or self.end_is_under_way
+            assert self.child != "runs" or self.end_is_under_way
             assert not self.resting
 
     @invariant()
