@@ -21,6 +21,7 @@ import trio
 from running import find_ffmpeg, make_clip
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.clock import SYSTEM_CLOCK
 from camd.ffmpeg.text.args import CaptureOptions, capture_arguments
 from camd.ffmpeg.text.encoder_table import SOFTWARE
 from camd.ffmpeg.text.output import ProbeResult
@@ -67,8 +68,10 @@ async def read(
     async with open_pipe_poller() as pipes, trio.open_nursery() as nursery:
         shared: PipePoller | None = pipes if rounds else None
         for counter in counters:
-            run = CaptureProcess(counter, CaptureTimeouts(30, 30), nothing, nothing, pipes=shared)
-            nursery.start_soon(run.live, command)
+            run = CaptureProcess(
+                counter, CaptureTimeouts(30, 30), nothing, pipes=shared, clock=SYSTEM_CLOCK
+            )
+            nursery.start_soon(run.run, command)
         await trio.sleep(5)
         trio.lowlevel.add_instrument(wakes)
         cpu, begun = time.process_time(), time.monotonic()

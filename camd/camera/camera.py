@@ -135,7 +135,11 @@ class Camera:
     _events: Fanout[Event]
     planner: CapturePlanner
     clock: Clock
-    _environment: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
+    _environment: CaptureEnvironment = attrs.field(
+        default=attrs.Factory(
+            lambda camera: CaptureEnvironment(clock=camera.clock), takes_self=True
+        )
+    )
     controls: CameraControls = attrs.field(
         default=attrs.Factory(
             lambda camera: CameraControls(camera.config.id, camera.config.controls), takes_self=True
@@ -176,7 +180,7 @@ class Camera:
         self._supervisor = self._session = None
         self._starts = []
         timeline = StreamTimeline() if self.planner.source.live else None
-        self.hub = StreamHub(preroll_buffer(self.sessions.recording), timeline)
+        self.hub = StreamHub(preroll_buffer(self.sessions.recording), timeline, clock=self.clock)
 
     # --- the handle ---
 

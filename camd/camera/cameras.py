@@ -69,6 +69,7 @@ class Cameras:
     def __attrs_post_init__(self) -> None:
         look_again = self._monitor.query_again if self._monitor is not None else None
         self._environment = CaptureEnvironment(
+            clock=self._clock,
             find_holders=find_holders,
             neighbours=self._neighbours,
             look_again=look_again,
@@ -120,6 +121,7 @@ class Cameras:
             camera=config,
             config=self._config,
             find_program=self.find_program,
+            clock=self._clock,
             abilities=self.encoders,
             memory=self._memory,
             binding=binding,

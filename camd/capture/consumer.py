@@ -1,8 +1,8 @@
-"""What a camera's hub hands out, and how a consumer takes it.
+"""The items that a hub puts into its consumers, and the queue of a recording.
 
 A consumer is a recording, a viewer, a snapshot, or the pre-roll of a camera. `Consumer.put` never
-waits: what happens when a consumer is full is that consumer's policy. FFmpeg's pipe is always
-read, because a blocked FFmpeg loses frames in the kernel, where nobody counts them.
+waits: each consumer has its own policy for a full queue. FFmpeg's pipe is always read, because a
+blocked FFmpeg loses frames in the kernel, where they are not counted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol
 import attrs
 import trio
 
+from camd.clock import Anchor
 from camd.model import Cause
 from camd.mp4.fragments import Fragment, Init
 
@@ -22,25 +23,37 @@ DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 
 @attrs.frozen
 class CapturedFragment:
-    """A fragment with the wall time (UTC) of its first and its last frame.
+    """A fragment, and when its last frame arrived, in monotonic seconds.
 
-    `init` is the header that it needs; None: the header that its capture began with. `placed`: its
-    times were compared with its arrival and follow it. `turned`: from here on the times come from
-    another clock, so intervals before and behind cannot be compared. `spread`: the frames are
-    timed by their arrival alone.
+    `anchor` converts that to wall time (UTC). `init` is the header that the fragment needs; None:
+    the header that its capture began with. `placed`: its time stamps were compared with its
+    arrival and follow it. `turned`: from here on the time stamps come from another clock, so
+    intervals before and after cannot be compared. `spread`: the frames are timed by their arrival
+    alone.
     """
 
     fragment: Fragment
-    start: datetime
-    end: datetime
+    arrived: float
+    anchor: Anchor
     init: Init | None = None
     placed: bool = False
     turned: bool = False
     spread: bool = False
 
-    def moved(self, by: timedelta) -> CapturedFragment:
-        """Return it with its times shifted by a step of the wall clock."""
-        return attrs.evolve(self, start=self.start + by, end=self.end + by)
+    @property
+    def began(self) -> float:
+        """When its first frame was captured, in monotonic seconds."""
+        return self.arrived - self.fragment.duration_seconds
+
+    @property
+    def start(self) -> datetime:
+        """Wall time of its first frame."""
+        return self.end - timedelta(seconds=self.fragment.duration_seconds)
+
+    @property
+    def end(self) -> datetime:
+        """Wall time of its last frame."""
+        return self.anchor.wall_at(self.arrived)
 
 
 @attrs.frozen
@@ -76,7 +89,7 @@ class ClockFound:
 
 @attrs.frozen
 class QueueOverflowed:
-    """Frames that a full queue dropped here."""
+    """Frames that the full queue dropped at this place."""
 
     start: datetime
     end: datetime
@@ -93,11 +106,11 @@ QueueItem = HubItem | ClockFound | QueueOverflowed
 
 
 class Consumer(Protocol):
-    """Somebody who takes a camera's stream; the queue and its policy are the consumer's own."""
+    """Takes a camera's stream, with a queue and a policy of its own."""
 
     @property
     def grace_seconds(self) -> float:
-        """How long the capture goes on when this consumer was the last one to leave."""
+        """How long the capture goes on after this consumer, when it is the last one to leave."""
 
     def put(self, item: HubItem) -> None:
         """Take an item at once: keep it, merge it, or drop it and count it."""
@@ -107,7 +120,7 @@ class Consumer(Protocol):
 class StandingDemand:
     """The consumer of an `always_on` camera or its pre-roll: needs the capture, keeps nothing.
 
-    What a later consumer begins with is kept by the hub.
+    The hub keeps what a later consumer begins with.
     """
 
     grace_seconds: float = 0.0
@@ -132,11 +145,11 @@ class LosslessQueue:
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes wait to be written."""
+        """Bytes in the queue."""
         return self._bytes
 
     def put(self, item: QueueItem) -> None:
-        """Add an item; behind EndOfInput nothing is added."""
+        """Add an item; nothing is added after EndOfInput."""
         if self.finished:
             return
         self.finished = isinstance(item, EndOfInput)

@@ -13,7 +13,7 @@ from camd.capture.rules.negotiation import FormatNegotiation, unsupported
 from camd.capture.rules.sound import Microphone, StreamSound
 from camd.capture.source_cache import SourceCache
 from camd.capture.source_contents import SourceContents
-from camd.clock import monotonic, now
+from camd.clock import Clock
 from camd.config.schema import CameraConfig, Config
 from camd.devices.v4l2.formats import UnsupportedFormat
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
@@ -61,6 +61,7 @@ class CapturePlanner:
     camera: CameraConfig
     config: Config
     find_program: ProgramFinder
+    clock: Clock = attrs.field(kw_only=True)
     launch: Launch = open_child_process  # how FFmpeg is started; tests have another
     abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
     binding: DeviceBinding | None = None
@@ -74,7 +75,7 @@ class CapturePlanner:
 
     def __attrs_post_init__(self) -> None:
         camera, place = self.camera, self.source.sound_place
-        self.contents = SourceContents(camera, self.config.ffmpeg, self.memory)
+        self.contents = SourceContents(camera, self.config.ffmpeg, self.memory, clock=self.clock)
         self._microphone = Microphone(camera.audio if place is SoundPlace.MICROPHONE else "off")
         self._stream_sound = StreamSound(place is SoundPlace.STREAM and camera.audio != "off")
         self._asked = FormatNegotiation(camera)
@@ -211,9 +212,9 @@ class CapturePlanner:
             node=device.node if device else None,
             input_format=choice.input_format if choice else "",
             sound=await self._microphone_input(program, device),
-            with_sound=self._stream_sound.choose(found, monotonic()),
+            with_sound=self._stream_sound.choose(found, self.clock.monotonic()),
             access=self.contents.access(reach),
-            wall_ahead=now().timestamp() - monotonic(),
+            wall_ahead=self.clock.now().timestamp() - self.clock.monotonic(),
             input_options=self.camera.input_options,
             output_options=self.camera.output_options,
         )
@@ -293,4 +294,4 @@ class CapturePlanner:
 
     def without_sound(self, *, delivered: bool) -> None:
         """Hear that the capture that was tried without sound has delivered pictures, or none."""
-        self._stream_sound.learn(monotonic(), delivered=delivered)
+        self._stream_sound.learn(self.clock.monotonic(), delivered=delivered)

@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from camd.capture.source_cache import SourceCache, SourceFacts, key_of
-from camd.clock import monotonic
+from camd.clock import Clock
 from camd.config.schema import CameraConfig, FfmpegConfig
 from camd.ffmpeg.binary import FFmpegBinary, knows_tls_verify
 from camd.ffmpeg.text.args import StreamAccess, probe_arguments
@@ -61,6 +61,7 @@ class SourceContents:
     camera: CameraConfig
     ffmpeg: FfmpegConfig
     cache: SourceCache
+    clock: Clock = attrs.field(kw_only=True)
     missing: bool = attrs.field(default=False, init=False)  # the file, at the last look
     _found: ProbeResult | None = attrs.field(default=None, init=False)
     _facts: FileFacts | None = attrs.field(default=None, init=False)  # at the last look
@@ -270,13 +271,13 @@ class SourceContents:
             access=reach,
         )
         seconds = self.source.probe_seconds(reach.timeout.total_seconds())
-        asked = monotonic()
+        asked = self.clock.monotonic()
         try:
             answer = await run_program(arguments, seconds)
         except OSError:  # it went away since it was found; the capture will say so
             return ProbeResult()
         stream = self.source.is_remote
-        self._rare = stream and monotonic() - asked > LOOK_PICTURES / RARE_FPS
+        self._rare = stream and self.clock.monotonic() - asked > LOOK_PICTURES / RARE_FPS
         if answer.status is None and not answer.flooded:
             log.warning("probe_took_too_long", camera=self.camera.id)
             return TIMED_OUT if stream else ProbeResult()

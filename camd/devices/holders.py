@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -35,10 +35,8 @@ class Holders:
     complete: bool  # False: some processes could not be examined, and may have it open too
 
 
-def find_holders(
-    node: Path, proc: Path = Path("/proc"), *, without: Collection[int] = ()
-) -> Holders:
-    """Find the processes that have `node` open, except those in `without`.
+def find_holders(node: Path, proc: Path = Path("/proc")) -> Holders:
+    """Find the processes that have `node` open.
 
     Blocks for some milliseconds per hundred processes: call it in a thread. Only root can examine
     other users' processes. Never raises OSError.
@@ -51,7 +49,7 @@ def find_holders(
     found, complete = [], len(pids) <= MOST_PROCESSES
     for pid in pids[:MOST_PROCESSES]:
         try:
-            files = _open_files(proc / str(pid), node.name) if pid not in without else ()
+            files = _open_files(proc / str(pid), node.name)
             if any(_same(wanted, file) for file in files):
                 found.append(_describe(pid, proc))
         except (FileNotFoundError, ProcessLookupError):  # it has ended

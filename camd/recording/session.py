@@ -228,7 +228,7 @@ class RecordingSession:
         if hurry:
             self.conversions.hurry()
         if not self.ending:
-            self.ledger.end_for(reason, self.hub.look_at_clock())
+            self.ledger.end_for(reason, self.hub.look_at_clock().wall)
             self._end.set()
 
     def use_rotation(self, rotation: Rotation) -> None:

@@ -24,7 +24,6 @@ from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, says, streams
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from camd.capture.consumer import CapturedFragment
-from camd.capture.rules import state
 from camd.config.schema import RecordingConfig
 from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
@@ -128,18 +127,15 @@ async def test_failures_in_a_row_are_tried_ever_more_slowly(clock: MockClock) ->
         assert pauses == [2.7, 1.0, 2.0, 4.0, 8.0, 16.0, 12.7]
 
 
-async def test_a_start_that_takes_long_does_not_keep_failures(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_start_that_takes_long_does_not_keep_failures(clock: MockClock) -> None:
     """The time that resets the pause counts from the first frames, not from the process."""
-    monkeypatch.setattr(state, "SETTLED_SECONDS", 3.0)
     failing = [refuses("[error] Input/output error", after=0.0) for _ in range(3)]
 
     async def late(child: FakeFfmpeg) -> int:
         await trio.sleep(4.0)
         return await streams()(child)
 
-    async with open_camera_rig(*failing, late, always_on=True) as rig:
+    async with open_camera_rig(*failing, late, always_on=True, settled_seconds=3.0) as rig:
         await rig.until(CameraState.STREAMING)
         streaming = trio.current_time()
         await trio.sleep_until(streaming + 2.9)

@@ -164,7 +164,9 @@ async def test_a_session_that_is_not_continued_has_an_entry_for_the_rest(
     )
     await trio.sleep_until(100)
     made = memory_storage()
-    storage = StorageWithSessions(made.folder, made.disk, made.space, left=(running,))
+    storage = StorageWithSessions(
+        made.folder, made.disk, made.space, clock=made.clock, left=(running,)
+    )
     work = UnfinishedWork(config=Config(), storage=storage, cameras=NoCameras(), clock=Wall().clock)
     await work.resume_sessions()
     (gap,) = storage.gaps

@@ -69,9 +69,7 @@ async def test_a_session_begins_with_the_first_key_frame(clock: MockClock) -> No
     assert session.frames_written > 3 * FPS
 
 
-async def test_a_start_without_another_key_frame_is_refused(
-    clock: MockClock,
-) -> None:
+async def test_a_start_without_another_key_frame_is_refused(clock: MockClock) -> None:
     """A start behind a key frame that the hub does not hold is refused after its time-out."""
 
     async def endless(child: FakeFfmpeg) -> int:

@@ -761,8 +761,8 @@ _break(
 _break(
     "camera_stalled: not noticed",
     "A camera that delivers nothing is noticed.",
-    "camd/capture/process.py:CaptureProcess._read",
-    "await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)",
+    "camd/capture/process.py:CaptureProcess._report_stalled",
+    "await self.tell(ProcessStalled(problem))",
     "",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
 )
@@ -770,7 +770,7 @@ _break(
     "camera_hung",
     "An FFmpeg process that SIGKILL does not end is reported.",
     "camd/capture/process.py:CaptureProcess._end_when_told",
-    "await self.stalled(HUNG)",
+    "await self.tell(ProcessStalled(HUNG))",
     "",
     f"{HEALTH}::test_a_process_that_cannot_be_ended_leaves_the_session_waiting",
 )
@@ -810,7 +810,7 @@ _break(
     "clock_step: not noticed",
     "A session hears of a step of the wall clock.",
     "camd/capture/hub.py:StreamHub.look_at_clock",
-    "self._put(ClockStepped(step, wall))",
+    "self._put(ClockStepped(step, self._anchor.wall))",
     "",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
 )
@@ -1115,7 +1115,7 @@ _break(
 _break(
     "bound: processes that outlive FFmpeg",
     "A process that FFmpeg started, and that holds its pipe, delays the end by seconds only.",
-    "camd/capture/process.py:CaptureProcess.live",
+    "camd/capture/process.py:CaptureProcess.run",
     "nursery.start_soon(self._end_rest, process)",
     "",
     f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
@@ -1156,15 +1156,15 @@ _break(
     "bound: all of FFmpeg's messages",
     "Only the last messages of an FFmpeg process are kept.",
     "camd/capture/process.py:CaptureProcess",
-    "lambda: deque(maxlen=LAST_WORDS)",
+    "lambda: deque(maxlen=KEPT_LINES)",
     "deque",
-    f"{RUN}::test_only_the_last_words_are_kept",
+    f"{RUN}::test_only_the_last_lines_are_kept",
 )
 _break(
     "bound: wait for the last words",
     "A grandchild that holds the pipe of stderr delays the end by a second at most.",
-    "camd/capture/process.py:CaptureProcess.live",
-    "trio.move_on_after(LAST_WORDS_SECONDS)",
+    "camd/capture/process.py:CaptureProcess.run",
+    "trio.move_on_after(ERRORS_END_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_pipe_that_stays_open_delays_the_end_by_a_second",
 )
@@ -1172,17 +1172,17 @@ _break(
     "bound: wait for an FFmpeg process without output",
     "An FFmpeg process that closes its output and does not exit is ended.",
     "camd/capture/process.py:CaptureProcess._wait",
-    "trio.move_on_after(END_TIMEOUT_SECONDS)",
+    "trio.move_on_after(self.timeouts.end_seconds)",
     "trio.CancelScope()",
-    f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
+    f"{RUN}::test_a_process_that_closes_its_output_and_stays_is_ended",
 )
 _break(
     "bound: silence of a camera",
     "A camera that stops delivering is noticed after the configured time.",
     "camd/capture/process.py:CaptureProcess._progressed",
-    "self._deadline = monotonic() + seconds",
+    "self._deadline = self.clock.monotonic() + seconds",
     'self._deadline = float("inf")',
-    f"{RUN}::test_a_child_that_falls_silent_is_told",
+    f"{RUN}::test_a_process_that_stops_delivering_is_reported",
 )
 _break(
     "bound: silence at the start",
@@ -1190,21 +1190,21 @@ _break(
     "camd/capture/process.py:CaptureProcess._read",
     "self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps",
     'self._deadline = float("inf")',
-    f"{RUN}::test_a_child_that_never_delivers_is_told",
+    f"{RUN}::test_a_process_that_never_delivers_is_reported",
 )
 _break(
     "bound: sound without pictures",
-    "Sound alone keeps a start to_delete for so long at most.",
-    "camd/capture/process.py:CaptureProcess._sounded",
+    "Sound alone extends a start by so long at most.",
+    "camd/capture/process.py:CaptureProcess._extend_start",
     "min(now + start, longest)",
     "now + start",
-    f"{RUN}::test_a_camera_frozen_beside_its_sound_is_found_out",
+    f"{RUN}::test_a_camera_that_sends_sound_alone_is_reported",
 )
 _break(
     "bound: silence in rounds",
     "A camera that falls silent is noticed although its pipe is read in rounds.",
     "camd/capture/process.py:CaptureProcess._read_in_rounds",
-    "trio.move_on_after(self._deadline - monotonic())",
+    "trio.move_on_after(self._deadline - self.clock.monotonic())",
     "trio.CancelScope()",
     f"{PIPES}::test_a_child_that_falls_silent_in_a_round_is_noticed",
 )

@@ -143,7 +143,9 @@ async def open_real_camera(
         async with open_storage(
             config.storage, events, disk or roomy_disk(), clock=SYSTEM_CLOCK
         ) as storage:
-            planner = CapturePlanner(camera_config, config, find_program, launch)
+            planner = CapturePlanner(
+                camera_config, config, find_program, launch, clock=SYSTEM_CLOCK
+            )
             camera = Camera(
                 config=camera_config,
                 daemon_config=config,

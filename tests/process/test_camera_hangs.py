@@ -14,7 +14,6 @@ from support.ffmpeg_media import PROGRAMS
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
-from camd.capture import process
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
@@ -51,7 +50,6 @@ async def test_a_process_that_misbehaves_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, word: str, cause: Cause
 ) -> None:
     """Never two processes, no zombie and no open file is left, and the same session goes on."""
-    monkeypatch.setattr(process, "END_TIMEOUT_SECONDS", 0.5)
     program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
     camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))

@@ -12,6 +12,7 @@ from support.media_streams import VIDEO_ONLY, read
 from camd.capture import source_contents as module
 from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.source_cache import SourceCache, SourceFacts, key_of
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.encoder_trial import EncoderChoice
@@ -58,7 +59,9 @@ def capturing(
     if known is not None:
         memory.learn(key_of(source), known)
     camera = CameraConfig(CameraId("camera0"), source, transport=transport)
-    return CapturePlanner(camera, Config(), find_program, abilities=OneEncoder(), memory=memory)
+    return CapturePlanner(
+        camera, Config(), find_program, abilities=OneEncoder(), memory=memory, clock=SYSTEM_CLOCK
+    )
 
 
 async def planned(capture: CapturePlanner) -> str:

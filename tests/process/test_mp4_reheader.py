@@ -20,6 +20,7 @@ from camd.capture.consumer import (
 )
 from camd.capture.hub import StreamHub
 from camd.capture.rules.preroll import PrerollBuffer
+from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.parameter_sets import kind_of, read_from, walk
 from camd.mp4.h26x.reheader import Reheader, one_file, sets_in_header
@@ -177,7 +178,7 @@ async def test_preroll_keeps_its_own_header() -> None:
     """A recording that begins in the past has the old header first, then the new one."""
     init, small = stream("small")
     _, large = stream("large")
-    feed, queue = StreamHub(PrerollBuffer(60.0, 1 << 20)), LosslessQueue()
+    feed, queue = StreamHub(PrerollBuffer(60.0, 1 << 20), clock=SYSTEM_CLOCK), LosslessQueue()
     feed.begin(init)
     for fragment in (small[0], large[0], large[1]):
         feed.deliver(fragment)

@@ -15,6 +15,7 @@ from real_camera import REQUEST, open_real_camera
 from support.ffmpeg_media import PROGRAMS
 
 from camd.capture.planner import CapturePlanner
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
 from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, capture_arguments
@@ -149,7 +150,7 @@ async def test_a_sender_that_is_not_there_is_told_in_words_of_a_network(
         return await find_ffmpeg(Path(program))
 
     with trio.fail_after(30):
-        found = await CapturePlanner(camera, config, find_program).plan()
+        found = await CapturePlanner(camera, config, find_program, clock=SYSTEM_CLOCK).plan()
     assert isinstance(found, Problem)
     assert (found.kind, found.ledger_cause) == (ProblemKind.TIMED_OUT, Cause.SOURCE_UNREACHABLE)
     assert "passphrase" in found.suggestion

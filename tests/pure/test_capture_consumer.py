@@ -1,4 +1,4 @@
-"""The bounded way to a recorder: in order, by whole groups of pictures, nothing uncounted."""
+"""The queue of a recording: bounded, in order, drops whole GOPs, and counts frames."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def take(queue: LosslessQueue) -> QueueItem | None:
 
 
 def take_all(queue: LosslessQueue) -> list[QueueItem]:
-    """Get everything there is."""
+    """Get all items."""
     items = []
     while (item := take(queue)) is not None:
         items.append(item)
@@ -51,7 +51,7 @@ def frames(items: list[QueueItem]) -> int:
 
 
 def test_items_come_out_in_order() -> None:
-    """With room to spare the queue is a queue."""
+    """Below the limit nothing is dropped."""
     queue = LosslessQueue()
     items = [
         CaptureBegan(INIT),
@@ -66,7 +66,7 @@ def test_items_come_out_in_order() -> None:
 
 
 def test_a_full_queue_drops_its_oldest_group() -> None:
-    """What goes is a whole group of pictures, and a marker in its place says how many frames."""
+    """A whole GOP is dropped, and a QueueOverflowed in its place has the number of frames."""
     pieces = list(captured(fragments_of(5, 5, 5, 5, 5, 5)[1]))
     queue = LosslessQueue(limit_bytes=sum(piece.fragment.size_bytes for piece in pieces[:5]))
     for piece in pieces:
@@ -77,8 +77,8 @@ def test_a_full_queue_drops_its_oldest_group() -> None:
     assert marker == QueueOverflowed(pieces[0].start, pieces[1].end, 10)
 
 
-def test_drops_behind_each_other_are_one() -> None:
-    """However long the disk is too slow, the queue holds one marker for it."""
+def test_consecutive_drops_are_one_item() -> None:
+    """While the disk is too slow, there is one QueueOverflowed."""
     pieces = list(captured(fragments_of(*[5] * 40)[1]))
     queue = LosslessQueue(limit_bytes=4 * pieces[0].fragment.size_bytes)
     for piece in pieces:
@@ -87,7 +87,7 @@ def test_drops_behind_each_other_are_one() -> None:
 
 
 def test_the_rest_of_a_group_that_is_being_written_goes_first() -> None:
-    """The recorder has its beginning; without the middle, the end is of no use."""
+    """Its beginning was taken already; without the middle, the end cannot be decoded."""
     pieces = list(captured(fragments_of(4, 3, 3, 5, 5)[1]))
     size = pieces[0].fragment.size_bytes
     queue = LosslessQueue(limit_bytes=3 * size)
@@ -106,8 +106,8 @@ def test_one_fragment_always_fits() -> None:
     assert take_all(queue) == [piece]
 
 
-def test_markers_of_runs_are_never_dropped() -> None:
-    """A recorder must know of a new child, whatever became of the old one's footage."""
+def test_begin_and_end_of_captures_are_never_dropped() -> None:
+    """CaptureBegan and CaptureEnded stay, whatever is dropped between them."""
     first, second = (list(captured(fragments_of(5, 5)[1])) for _ in range(2))
     queue = LosslessQueue(limit_bytes=first[0].fragment.size_bytes * 2)
     for item in [CaptureBegan(INIT), *first, CaptureEnded(None, ""), CaptureBegan(INIT), *second]:
@@ -122,8 +122,8 @@ def test_markers_of_runs_are_never_dropped() -> None:
     ]
 
 
-def test_finish_is_the_last_word() -> None:
-    """What comes behind it is not the session's."""
+def test_nothing_follows_the_end_of_input() -> None:
+    """Items after EndOfInput do not belong to the session."""
     queue = LosslessQueue()
     queue.put(EndOfInput())
     for piece in captured(fragments_of(5)[1]):
@@ -140,7 +140,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.integers(1, 6))
 def test_nothing_is_lost_or_doubled(steps: list[int | str], limit_fragments: int) -> None:
-    """What comes out and what was dropped are what went in, in order and in whole groups."""
+    """Items taken and frames dropped are those that were put, in order and in whole GOPs."""
     counts = [step for step in steps if isinstance(step, int)]
     pieces = list(captured(fragments_of(*counts, frame_bytes=500)[1])) if counts else []
     size = max((piece.fragment.size_bytes for piece in pieces), default=1)
@@ -185,7 +185,7 @@ def test_nothing_is_lost_or_doubled(steps: list[int | str], limit_fragments: int
 
 
 def test_a_disk_that_hangs_for_ever_costs_64_mebibytes() -> None:
-    """However much comes while nothing can be written, no more than the default bound waits."""
+    """The default limit bounds the memory while nothing is written."""
     queue, _, picture = LosslessQueue(), *fragments_of(1)
     media = bytes(8 * MEBIBYTE)
     (large,) = captured([attrs.evolve(each, mdat=media) for each in picture])

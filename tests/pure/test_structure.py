@@ -145,18 +145,6 @@ CLOCK_READERS = {
     "camd/ffmpeg/encoder_trial.py": "how long one process takes",
     "camd/storage/read_only_disk.py": "how long one read takes; the scrub passes another clock",
 }
-CLOCK_READERS_UNTIL_MERGED = {  # these packages get their clock in changes of their own
-    "camd/camera/resume.py",
-    "camd/capture/hub.py",
-    "camd/capture/planner.py",
-    "camd/capture/process.py",
-    "camd/recording/accounts.py",
-    "camd/recording/convert.py",
-    "camd/recording/factory.py",
-    "camd/recording/segment_writer.py",
-    "camd/recording/session.py",
-    "camd/recording/writer.py",
-}
 
 
 def modules() -> list[Path]:
@@ -272,7 +260,7 @@ def reads_system_clock(tree: ast.AST) -> bool:
 def test_a_clock_is_passed_in() -> None:
     """No module reads the machine's clocks by itself, except those that are listed."""
     readers = {where(path) for path in modules() if reads_system_clock(parsed(path))}
-    assert readers - CLOCK_READERS.keys() - CLOCK_READERS_UNTIL_MERGED == set()
+    assert readers - CLOCK_READERS.keys() == set()
     assert CLOCK_READERS.keys() <= readers, "listed, but given its clock"
 
 

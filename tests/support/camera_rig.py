@@ -25,8 +25,9 @@ from camd import clock
 from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
-from camd.capture import supervisor
 from camd.capture.planner import CapturePlanner
+from camd.capture.rules.state import SETTLED_SECONDS
+from camd.capture.supervisor import CaptureEnvironment
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.schema import (
     CameraConfig,
@@ -98,11 +99,10 @@ class Wall:
 
 
 def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """Make wall time and monotonic time follow the test's clock; remove the jitter of rests."""
+    """Make wall time and monotonic time follow the test's clock."""
     wall = Wall()
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=trio.current_time))
     monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=wall.now))
-    monkeypatch.setattr(supervisor, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
     return wall
 
 
@@ -308,6 +308,7 @@ async def open_camera_rig(
     binding: DeviceBinding | None = None,
     wall: Wall | None = None,
     queue_bytes: int | None = None,
+    settled_seconds: float = SETTLED_SECONDS,
 ) -> AsyncIterator[CameraRig]:
     """Run a camera while the block runs.
 
@@ -326,15 +327,20 @@ async def open_camera_rig(
     disk, space = storage.disk, storage.space
     launcher = FakeLauncher(deque(behaviours))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    planner = CapturePlanner(camera_config, config, find_program, launcher.launch, binding=binding)
+    clock = (wall or Wall()).clock
+    planner = CapturePlanner(
+        camera_config, config, find_program, launcher.launch, binding=binding, clock=clock
+    )
     planner.looks = ImmediateLookup()
+    environment = CaptureEnvironment(clock=clock, jitter=no_jitter, settled_seconds=settled_seconds)
     camera = Camera(
         config=camera_config,
         daemon_config=config,
         storage=storage,
         events=events,
         planner=planner,
-        clock=(wall or Wall()).clock,
+        environment=environment,
+        clock=clock,
     )
     camera.sessions.queue_bytes = queue_bytes or camera.sessions.queue_bytes
     with events.subscribed(heard.append):
@@ -345,6 +351,11 @@ async def open_camera_rig(
             nursery.cancel_scope.cancel()
     assert launcher.most_alive <= 1
     assert launcher.alive == 0
+
+
+def no_jitter() -> float:
+    """Let each rest last exactly as long as the state table says."""
+    return 1.0
 
 
 async def find_program() -> FFmpegBinary:
@@ -398,6 +409,10 @@ class FakeFfmpegCameras(Cameras):
     """All cameras of a machine; their FFmpeg processes are fakes."""
 
     launcher: FakeLauncher = attrs.field(factory=FakeLauncher)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._environment = attrs.evolve(self._environment, jitter=no_jitter)
 
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""

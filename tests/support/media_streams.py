@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import attrs
 
 from camd.capture.consumer import CapturedFragment, QueueItem, QueueOverflowed
+from camd.clock import Anchor
 from camd.mp4.boxes import box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 
@@ -177,8 +178,7 @@ def fragments_of(
 def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[CapturedFragment]:
     """Return fragments as captured ones that arrived from `since` on, without a gap."""
     for each in fragments:
-        start = since + timedelta(seconds=each.start_seconds)
-        yield CapturedFragment(each, start, start + timedelta(seconds=each.duration_seconds))
+        yield CapturedFragment(each, each.end_seconds, Anchor(0.0, since))
 
 
 def frames_in(data: bytes) -> tuple[int, bytes]:
