@@ -32,7 +32,7 @@ from running import find_ffmpeg
 
 from camd.mp4.fragments import Fragment, FragmentReader, Init, TrackRun
 from camd.mp4.inspect import HEAD_SIZE, summarise
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.storage.disk import PosixDisk
 
@@ -97,10 +97,10 @@ def later(run: TrackRun, starts: dict[int, int], rng: random.Random | None) -> T
     return attrs.evolve(run, decode_time=start, durations=durations, duration=sum(durations))
 
 
-def filled(content: str, hours: float) -> SegmentIndex:
+def filled(content: str, hours: float) -> SegmentLayout:
     """Make the index of a segment of that length."""
     init, fragments = template(content)
-    index = SegmentIndex(init, fragments[0], WHO)
+    index = SegmentLayout(init, fragments[0], WHO)
     rng = random.Random(1) if "jitter" in content else None
     starts: dict[int, int] = {}
     while index.frames < hours * 3600 * FPS:
@@ -143,7 +143,7 @@ def memory(field: str) -> int:
     raise RuntimeError(field)
 
 
-def seal(index: SegmentIndex, path: Path) -> tuple[float, bytes]:
+def seal(index: SegmentLayout, path: Path) -> tuple[float, bytes]:
     """Seal a file of the index's size, as the daemon does; return seconds and the final moov."""
     file = PosixDisk().create(path)
     file.append([index.header])

@@ -34,7 +34,7 @@ from running_daemon import Daemon, small_camera
 from support.recordings import WHO, footage
 
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 CAMERAS, FILES_PER_SESSION = 4, 100
@@ -52,7 +52,7 @@ def tiny(init: Init, fragment: Fragment, number: int) -> tuple[str, bytes]:
         number=number // CAMERAS % FILES_PER_SESSION,
         start_micros=int(start.timestamp() * 1_000_000),
     )
-    index = SegmentIndex(init, fragment, who)
+    index = SegmentLayout(init, fragment, who)
     data = index.header + b"".join(index.append(fragment))
     header = index.seal_header(len(data))
     sealed = data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()

@@ -18,7 +18,7 @@ from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
-from camd.api.recording_methods import HistoryApi, RecordingsApi
+from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
@@ -163,7 +163,7 @@ def build_registry(
             CamerasApi(cameras, clock=clock),
             RecordingsApi(cameras, storage),
             StorageApi(storage),
-            HistoryApi(cameras, storage),
+            SessionsApi(cameras, storage),
             FilesApi(storage, clock=clock),
             RetentionApi(retention),
             ControlsApi(cameras),

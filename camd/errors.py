@@ -224,14 +224,14 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of the program
 
 
 @attrs.frozen
-class ParamError:
+class ParamMistake:
     """What is wrong with one parameter; `path` is the name that the client used."""
 
     path: str
     message: str
 
 
-def invalid_params(*errors: ParamError) -> Refusal:
+def invalid_params(*errors: ParamMistake) -> Refusal:
     """Make the refusal that lists what is wrong with each parameter."""
     text = "; ".join(f"{error.path} {error.message}".strip() for error in errors)
     listed = [{"path": error.path, "message": error.message} for error in errors]

@@ -16,7 +16,7 @@ from camd.capture.rules import state as m
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS, CameraConfig
 from camd.devices.matching import messages
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, identify_devices
+from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, identify_devices
 from camd.errors import TABLE
 from camd.ffmpeg.text import error_patterns, rtsp_messages
 from camd.model import CameraId, Cause, Device, Problem, ProblemKind, UsbFacts, problems
@@ -117,7 +117,7 @@ def states_page() -> str:
     )
 
 
-_KNOWN = KnownCamera(
+_KNOWN = RememberedCamera(
     CameraId("camera0"), DeviceIdentity("Webcam", "0c45", "6366", "SN1", "0000:00:14.0-usb2-1")
 )
 _PLUGGED = identify_devices(

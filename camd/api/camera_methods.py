@@ -22,7 +22,7 @@ DEVICE = {"aliases": ("camera_id",)}
 
 
 @attrs.frozen
-class ByDevice:
+class ByCamera:
     """A camera: its id, its device node, or a link to the node."""
 
     device: str = attrs.field(metadata=DEVICE)
@@ -56,13 +56,13 @@ class CamerasApi:
         return {"cameras": cameras, "total": len(cameras), "connected": connected}
 
     @method(role=Role.VIEWER, immediate=True)
-    async def get_camera_status(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def get_camera_status(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Describe one camera, with its counters and what it delivers."""
         camera = await self._cameras.locate(params.device)
         return _detailed(camera, self._clock.monotonic())
 
     @method(role=Role.VIEWER, immediate=True)
-    async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def get_camera_capabilities(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """List what a camera offers and what it is asked for."""
         camera = await self._cameras.locate(params.device)
         name = {"camera_id": camera.camera_id, "device": camera.status.device}

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from camd.api import result_fields
-from camd.api.camera_methods import ByDevice, offered
+from camd.api.camera_methods import ByCamera, offered
 from camd.camera.bindings import DeviceBinder
 from camd.camera.cameras import Cameras
 from camd.devices.holders import Holder
@@ -23,7 +23,7 @@ from camd.rpc.roles import Role
 
 
 @attrs.frozen
-class AdoptRequest(ByDevice):
+class AdoptRequest(ByCamera):
     """A camera id, and the node or link of its device; none where only one is possible."""
 
     node: str | None = None
@@ -60,7 +60,7 @@ class DevicesApi:
         }
 
     @method(role=Role.ADMIN)
-    async def forget_camera(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def forget_camera(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Forget a camera that was found automatically and is no longer plugged in."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(EVERYTHING)

@@ -8,9 +8,9 @@ import attrs
 
 from camd.api import result_fields
 from camd.api.event_publisher import RETENTION, STORAGE
-from camd.api.recording_methods import ByName
+from camd.api.recording_methods import ByFilename
 from camd.clock import Clock
-from camd.errors import ParamError, invalid_params
+from camd.errors import ParamMistake, invalid_params
 from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.storage.removal import Pin
@@ -61,7 +61,7 @@ class RetentionApi:
             params.policy_type, params.enabled, params.max_age_days, params.max_size_gb
         )
         if mistakes := mistakes_of(policy):
-            raise invalid_params(*(ParamError(field, sentence) for field, sentence in mistakes))
+            raise invalid_params(*(ParamMistake(field, sentence) for field, sentence in mistakes))
         caller.link.hold(RETENTION)
         await self._retention.set_policy(policy)
         state = "enabled" if policy.enabled else "disabled"
@@ -172,10 +172,10 @@ class PinRequest:
         """Return the pin. Raises Refusal when it would have no effect."""
         if len(self.reason) > MAX_REASON_CHARACTERS:
             raise invalid_params(
-                ParamError("reason", f"must have at most {MAX_REASON_CHARACTERS} characters")
+                ParamMistake("reason", f"must have at most {MAX_REASON_CHARACTERS} characters")
             )
         if self.until is not None and self.until <= since:
-            raise invalid_params(ParamError("until", "must be in the future"))
+            raise invalid_params(ParamMistake("until", "must be in the future"))
         return Pin(self.reason, by, since, self.until)
 
 
@@ -187,7 +187,7 @@ class FilesApi:
     _clock: Clock = attrs.field(kw_only=True)
 
     @method(role=Role.OPERATOR)
-    async def delete_recording(self, caller: Caller, params: ByName) -> result_fields.View:
+    async def delete_recording(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Remove a recorded file; refused while it is recorded, read or pinned."""
         caller.link.hold(STORAGE)
         removal = await self._storage.remove_one(params.filename, f"{caller.name} asked for it")
@@ -209,7 +209,7 @@ class FilesApi:
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
     @method(role=Role.OPERATOR)
-    async def unpin_recording(self, caller: Caller, params: ByName) -> result_fields.View:
+    async def unpin_recording(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Remove the pin of a recorded file, if it has one."""
         segment = await self._storage.unpin(params.filename)
         return result_fields.stored(segment, None) | {"pin": None}

@@ -16,7 +16,7 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.config.schema import CameraConfig, Config
 from camd.devices.binding_store import KNOWN_FILE, BindingStore
-from camd.devices.matching.identity import KnownCamera
+from camd.devices.matching.identity import RememberedCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
 from camd.devices.monitor import DeviceMonitor
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
@@ -51,7 +51,7 @@ class DeviceBinder:
     monitor: DeviceMonitor
     _store: BindingStore
     assignment: Assignment = attrs.field(factory=Assignment, init=False)
-    _known: tuple[KnownCamera, ...] = attrs.field(default=(), init=False)
+    _known: tuple[RememberedCamera, ...] = attrs.field(default=(), init=False)
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def begin(self) -> None:

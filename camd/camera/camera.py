@@ -55,7 +55,7 @@ from camd.recording.factory import SessionFactory
 from camd.recording.session import SHUTDOWN, RecordingSession, refusal_for
 from camd.runtime.actor import ActorGoneError, Ask, Mailbox, supervise
 from camd.runtime.broadcast import Fanout, Published
-from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.clock_trust import LastFrameMoment
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -75,7 +75,7 @@ class Resume:
     """Continue a session from before the daemon started; answered with whether it does."""
 
     session: Session
-    arrival: FootageArrival | None  # of its last frame, where that is known
+    arrival: LastFrameMoment | None  # of its last frame, where that is known
 
 
 @attrs.frozen
@@ -256,7 +256,7 @@ class Camera:
         session: Session = await self._ask(StartRecording(request))
         return session
 
-    async def resume(self, session: Session, arrival: FootageArrival | None = None) -> bool:
+    async def resume(self, session: Session, arrival: LastFrameMoment | None = None) -> bool:
         """Continue a session under its own id; False when another one runs already.
 
         `arrival` is that of its last frame, where its newest file tells it.
@@ -431,7 +431,7 @@ class Camera:
         else:
             session.join(ask)
 
-    def _resume(self, session: Session, arrival: FootageArrival | None) -> bool:
+    def _resume(self, session: Session, arrival: LastFrameMoment | None) -> bool:
         if self._running is not None or self._closing:
             return False
         self._begin(self.sessions.resumed(session, arrival, hub=self.hub, device=self.device))
@@ -466,7 +466,7 @@ class Camera:
         if session.begun.is_set():
             return
         if self.capture.state is not CameraState.STREAMING:
-            self._step(m.ProcessWaits(self.capture.problem or NO_PICTURE_YET))
+            self._step(m.AwaitingKeyFrame(self.capture.problem or NO_PICTURE_YET))
         elif session.awaits_key_frame:
             session.refuse(refusal_for(WAITING_FOR_KEY_FRAME, self.config.id))
 
@@ -503,8 +503,10 @@ class Camera:
         assert self._supervisor is not None
         self._supervisor.step(event)
         if self._running is not None:
-            waits = isinstance(event, m.ProcessWaits)
-            problem = event.problem if isinstance(event, m.ProcessWaits) else self.capture.problem
+            waits = isinstance(event, m.AwaitingKeyFrame)
+            problem = (
+                event.problem if isinstance(event, m.AwaitingKeyFrame) else self.capture.problem
+            )
             self._running.capture_changed(problem, failed=waits or not self.capture.has_process)
 
     async def _follow_bindings(self, binding: DeviceBinding | None) -> None:

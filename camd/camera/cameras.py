@@ -28,7 +28,7 @@ from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.model import CameraChanged, CameraId, CameraState, DeviceBinding, Event
 from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 from camd.runtime.pipe_poller import PipePoller
 from camd.storage.storage import Storage
 
@@ -62,8 +62,8 @@ class Cameras:
         ),
         init=False,
     )
-    _links: PathLookup = attrs.field(
-        factory=partial(PathLookup, _LINK_LOOKS, _LINK_SECONDS), init=False
+    _links: BoundedFileCalls = attrs.field(
+        factory=partial(BoundedFileCalls, _LINK_LOOKS, _LINK_SECONDS), init=False
     )
 
     def __attrs_post_init__(self) -> None:

@@ -18,7 +18,7 @@ from camd.ffmpeg.binary import (
     is_still_the_one,
     look_at_program,
 )
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 
 log = structlog.get_logger("camd.cameras")
 
@@ -34,7 +34,7 @@ class FFmpegFinder:
     _is_still: Callable[[KnownBinary, Path | None], bool] = is_still_the_one
     _program: FFmpegBinary | None = attrs.field(default=None, init=False)
     _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _looks: PathLookup = attrs.field(factory=PathLookup, init=False)
+    _looks: BoundedFileCalls = attrs.field(factory=BoundedFileCalls, init=False)
 
     async def find(self) -> FFmpegBinary:
         """Return FFmpeg; search while it is missing. Raises FfmpegMissingError."""

@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from camd.devices.holders import Holder, Holders
+from camd.devices.holders import DeviceUsers, Holder
 from camd.devices.probe import read_access
 from camd.devices.v4l2.access import NodeAccess, remedy
 from camd.model import Problem, ProblemKind
@@ -36,7 +36,7 @@ _ABOUT_NODES = frozenset(
     )
 )
 
-FindHolders = Callable[[Path], Holders]
+FindHolders = Callable[[Path], DeviceUsers]
 
 
 @attrs.frozen
@@ -44,7 +44,7 @@ class DiagnosisFacts:
     """Findings about a node. None: not looked for, or not found in time."""
 
     present: bool | None = None
-    holders: Holders | None = None
+    holders: DeviceUsers | None = None
     access: NodeAccess | None = None
     neighbours: tuple[str, ...] = ()  # cameras that stream over the same bus
 
@@ -90,7 +90,7 @@ def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
     return problem
 
 
-def _held(problem: Problem, found: Holders, node: Path) -> Problem:
+def _held(problem: Problem, found: DeviceUsers, node: Path) -> Problem:
     if found.holders:
         names = _listed([_described(holder) for holder in found.holders])
         one = len(found.holders) == 1

@@ -19,11 +19,11 @@ from camd.capture.consumer import (
     CaptureEnded,
     ClockStepped,
     Consumer,
-    EndOfInput,
+    EndOfStream,
     HubItem,
 )
 from camd.capture.rules.preroll import PrerollBuffer
-from camd.capture.rules.source_clock import SourceClock
+from camd.capture.rules.source_clock import CameraClockOffset
 from camd.capture.rules.timestamps import StreamTimeline
 from camd.clock import Anchor, Clock, from_unix_micros
 from camd.config.schema import RecordingConfig
@@ -108,7 +108,7 @@ class Attachment:
         self._hub.count(self, needs=True)
 
     def finish(self) -> None:
-        """Take the fragment in flight, then EndOfInput, and nothing more."""
+        """Take the fragment in flight, then EndOfStream, and nothing more."""
         self._hub.finish(self)
 
 
@@ -122,7 +122,7 @@ class StreamHub:
     preroll: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
     timeline: StreamTimeline | None = None
     clock: Clock = attrs.field(kw_only=True)
-    source_clock: SourceClock = attrs.field(factory=SourceClock, init=False)
+    source_clock: CameraClockOffset = attrs.field(factory=CameraClockOffset, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
     demand: Published[Demand] = attrs.field(factory=lambda: Published(Demand()), init=False)
     capturing: bool = attrs.field(default=False, init=False)  # a process exists or starts
@@ -216,7 +216,7 @@ class StreamHub:
     def _end_input(self, attachment: Attachment) -> None:
         if attachment in self._attachments:
             self._attachments.remove(attachment)
-            attachment.consumer.put(EndOfInput())
+            attachment.consumer.put(EndOfStream())
 
     def close(self) -> None:
         """End the demand for good, also that of attached consumers: the camera closes."""

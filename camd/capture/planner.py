@@ -9,23 +9,23 @@ import attrs
 import structlog
 
 from camd.capture.process import Launch
-from camd.capture.rules.negotiation import FormatNegotiation, unsupported
-from camd.capture.rules.sound import Microphone, StreamSound
+from camd.capture.rules.negotiation import FormatSelection, unsupported
+from camd.capture.rules.sound import MicrophonePolicy, StreamAudioPolicy
 from camd.capture.source_cache import SourceCache
 from camd.capture.source_contents import SourceContents
 from camd.clock import Clock
 from camd.config.schema import CameraConfig, Config
-from camd.devices.v4l2.formats import UnsupportedFormat
+from camd.devices.v4l2.formats import FormatRefusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.encoder_trial import EncoderAbilities, UntriedEncoders
 from camd.ffmpeg.text.args import CaptureOptions, SoundInput, capture_arguments
-from camd.ffmpeg.text.encoder_table import SOFTWARE, Encoder, EncoderInput
+from camd.ffmpeg.text.encoder_table import SOFTWARE, Encoder, VideoParameters
 from camd.ffmpeg.text.output import ProbeResult
 from camd.model import Device, DeviceBinding, FormatChoice, Problem, VideoFormat
 from camd.model.problems import NO_ENCODER, NOT_FOUND
 from camd.mp4.fragments import Init
 from camd.runtime.child_process import open_child_process
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 from camd.sources import SoundPlace, Source
 
 log = structlog.get_logger("camd.camera")
@@ -65,20 +65,22 @@ class CapturePlanner:
     launch: Launch = open_child_process  # how FFmpeg is started; tests have another
     abilities: EncoderAbilities = attrs.field(factory=UntriedEncoders)
     binding: DeviceBinding | None = None
-    looks: PathLookup = attrs.field(factory=PathLookup)
+    looks: BoundedFileCalls = attrs.field(factory=BoundedFileCalls)
     memory: SourceCache = attrs.field(factory=SourceCache)
     contents: SourceContents = attrs.field(init=False)
     _copies: bool = attrs.field(default=False, init=False)  # what the last plan does
-    _microphone: Microphone = attrs.field(init=False)
-    _stream_sound: StreamSound = attrs.field(init=False)
-    _asked: FormatNegotiation = attrs.field(init=False)
+    _microphone: MicrophonePolicy = attrs.field(init=False)
+    _stream_sound: StreamAudioPolicy = attrs.field(init=False)
+    _asked: FormatSelection = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         camera, place = self.camera, self.source.sound_place
         self.contents = SourceContents(camera, self.config.ffmpeg, self.memory, clock=self.clock)
-        self._microphone = Microphone(camera.audio if place is SoundPlace.MICROPHONE else "off")
-        self._stream_sound = StreamSound(place is SoundPlace.STREAM and camera.audio != "off")
-        self._asked = FormatNegotiation(camera)
+        self._microphone = MicrophonePolicy(
+            camera.audio if place is SoundPlace.MICROPHONE else "off"
+        )
+        self._stream_sound = StreamAudioPolicy(place is SoundPlace.STREAM and camera.audio != "off")
+        self._asked = FormatSelection(camera)
 
     @property
     def source(self) -> Source:
@@ -106,7 +108,7 @@ class CapturePlanner:
     def obstacle(self) -> Problem | None:
         """What would keep the next capture from recording, as far as that is known before."""
         binding, answer = self._binding, self._choose()
-        if isinstance(answer, UnsupportedFormat):
+        if isinstance(answer, FormatRefusal):
             return unsupported(answer)
         return (
             binding.device.problem if binding is not None and binding.device is not None else None
@@ -137,7 +139,7 @@ class CapturePlanner:
         wanted, chosen = self.wanted, self.chosen
         if self.camera.bitrate and (chosen is None or not chosen.copied):
             return self.camera.bitrate / 8.0
-        usual = EncoderInput(wanted.width, wanted.height, wanted.fps).usual_bitrate / 8.0
+        usual = VideoParameters(wanted.width, wanted.height, wanted.fps).usual_bitrate / 8.0
         copied_mjpeg = chosen is not None and chosen.copied and chosen.input_format == "mjpeg"
         if copied_mjpeg or self.camera.codec == "mjpeg":
             usual *= MJPEG_FACTOR
@@ -178,7 +180,7 @@ class CapturePlanner:
         if await self.is_absent():
             return (binding and binding.problem) or NOT_FOUND
         answer = self._choose()
-        if isinstance(answer, UnsupportedFormat):
+        if isinstance(answer, FormatRefusal):
             return unsupported(answer)
         device = binding.device if binding else None
         return device.problem if answer is None and device is not None else None
@@ -265,7 +267,7 @@ class CapturePlanner:
     def _binding(self) -> DeviceBinding | None:
         return self.binding if self.source.selector is not None else None
 
-    def _choose(self) -> FormatChoice | UnsupportedFormat | None:
+    def _choose(self) -> FormatChoice | FormatRefusal | None:
         """Choose for the device that the camera has; None while nothing is known of one."""
         binding = self._binding
         return self._asked.answer(

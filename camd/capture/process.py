@@ -16,7 +16,7 @@ import attrs
 import structlog
 import trio
 
-from camd.capture.rules.state import FragmentArrived, ProcessStalled, ProcessWaits
+from camd.capture.rules.state import AwaitingKeyFrame, FragmentArrived, ProcessStalled
 from camd.capture.rules.timestamps import arrivals
 from camd.clock import Clock
 from camd.ffmpeg.text.output import LogLine, classify, parse_line
@@ -35,7 +35,7 @@ from camd.model.problems import (
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess, open_child_process
-from camd.runtime.pipe_poller import PipeFlow, PipePoller, PolledPipe, capacity
+from camd.runtime.pipe_poller import PipeFillEstimate, PipePoller, PolledPipe, capacity
 
 log = structlog.get_logger("camd.ffmpeg")
 
@@ -55,7 +55,7 @@ TURN_FRAGMENTS = 100  # delivered before other tasks run
 TURN_BYTES = 32 * 1024  # parsed before other tasks run: a stream may consist of headers
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[ChildProcess]]
-CaptureReport = FragmentArrived | ProcessWaits | ProcessStalled
+CaptureReport = FragmentArrived | AwaitingKeyFrame | ProcessStalled
 
 
 class FragmentSink(Protocol):
@@ -215,7 +215,7 @@ class CaptureProcess:
         self._arrived = self.clock.monotonic()
         self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
-        flow = PipeFlow(capacity(process.output)) if self.pipes is not None else None
+        flow = PipeFillEstimate(capacity(process.output)) if self.pipes is not None else None
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, process, flow)
@@ -262,14 +262,14 @@ class CaptureProcess:
             seconds = max(seconds, self.timeouts.start_seconds)
         self._deadline = self.clock.monotonic() + seconds
 
-    def _may_wait(self, pipes: PipePoller, flow: PipeFlow) -> bool:
+    def _may_wait(self, pipes: PipePoller, flow: PipeFillEstimate) -> bool:
         """Whether the output may wait for the next round, and reading in rounds costs less."""
         usual = self.delivered and self._problem is None and not self.stopping
         calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
         return calm and pipes.worthwhile and self._deadline != float("inf")
 
     async def _read_in_rounds(
-        self, pipes: PipePoller, process: ChildProcess, flow: PipeFlow
+        self, pipes: PipePoller, process: ChildProcess, flow: PipeFillEstimate
     ) -> None:
         """Read the output in rounds, together with that of other captures, while that is possible.
 
@@ -369,7 +369,7 @@ class CaptureProcess:
     async def _report_waiting(self) -> None:
         """Report that nothing can be recorded yet; a start that waits is refused."""
         if not self.stopping:
-            await self.tell(ProcessWaits(WAITING_FOR_KEY_FRAME))
+            await self.tell(AwaitingKeyFrame(WAITING_FOR_KEY_FRAME))
 
     async def _report_stalled(self) -> None:
         """Report once that no frames arrive, or only sound."""

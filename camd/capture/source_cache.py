@@ -19,7 +19,7 @@ from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.ffmpeg.text.output import ProbeResult
 from camd.runtime.broadcast import Published
 from camd.runtime.state_file import StateFile, check_version
-from camd.sources import FileFacts, Source
+from camd.sources import FileStamp, Source
 
 log = structlog.get_logger("camd.cameras")
 
@@ -129,7 +129,7 @@ class SourceCache:
         return True
 
 
-def key_of(source: Source, facts: FileFacts | None = None) -> str:
+def key_of(source: Source, facts: FileStamp | None = None) -> str:
     """Name a source by a hash; "" for one of which nothing has to be known beforehand."""
     name = source.cache_name(facts)
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32] if name else ""

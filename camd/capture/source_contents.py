@@ -20,9 +20,9 @@ from camd.ffmpeg.text.output import ProbeResult, parse_probe, parse_refusal
 from camd.model import Problem, ProblemKind, VideoFormat
 from camd.model.problems import CANNOT_VERIFY_TLS, NOT_FOUND, TIMED_OUT
 from camd.mp4.fragments import Init
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 from camd.runtime.query_process import run_program
-from camd.sources import FileFacts, Source
+from camd.sources import FileStamp, Source
 from camd.sources.source import LOOK_PICTURES
 
 log = structlog.get_logger("camd.camera")
@@ -64,7 +64,7 @@ class SourceContents:
     clock: Clock = attrs.field(kw_only=True)
     missing: bool = attrs.field(default=False, init=False)  # the file, at the last look
     _found: ProbeResult | None = attrs.field(default=None, init=False)
-    _facts: FileFacts | None = attrs.field(default=None, init=False)  # at the last look
+    _facts: FileStamp | None = attrs.field(default=None, init=False)  # at the last look
     _transport: str = attrs.field(default="tcp", init=False)  # the one that is tried or works
     _last: Problem | None = attrs.field(default=None, init=False)  # how the last capture ended
     _hurried: bool = attrs.field(default=False, init=False)  # the last plan relied on what is known
@@ -82,7 +82,7 @@ class SourceContents:
 
     # --- before a capture
 
-    async def look(self, looks: PathLookup) -> Problem | None:
+    async def look(self, looks: BoundedFileCalls) -> Problem | None:
         """Look at the file, if the source is one; None: it can be read, or there is none."""
         found = await self.source.look(looks)
         self.missing = found == NOT_FOUND

@@ -20,7 +20,7 @@ import click
 import trio
 from rich.markup import escape
 
-from camd.capture.rules.negotiation import FormatNegotiation, unsupported
+from camd.capture.rules.negotiation import FormatSelection, unsupported
 from camd.cli import config_option
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured, json_option
@@ -28,9 +28,9 @@ from camd.cli.terminal import console, print_json
 from camd.config.environment import variables_of
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS, CameraConfig, Config
-from camd.devices.listing import DeviceListing, ListedDevice, scan_devices
+from camd.devices.listing import DeviceList, ListedDevice, scan_devices
 from camd.devices.query import find_converters
-from camd.devices.v4l2.formats import UnsupportedFormat
+from camd.devices.v4l2.formats import FormatRefusal
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
@@ -40,7 +40,7 @@ from camd.model.notation import TcpAddress, parse_listen
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
-from camd.storage.rules.volume_identity import VolumeRecognition
+from camd.storage.rules.volume_identity import RecognisedAs
 from camd.storage.volume import identify_volume, load_known_volume
 
 
@@ -88,7 +88,7 @@ _LASTING = (
 )
 
 
-def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding]:
+def judge_devices(found: DeviceList, config: Config) -> Iterator[CheckFinding]:
     """Judge each camera of this machine: is it there, and can it be recorded? Pure."""
     entries = {camera.id: camera for camera in config.cameras}
     listed = {one.camera_id: one for one in found.devices if one.camera_id is not None}
@@ -112,8 +112,8 @@ def _judge_camera(
     if device is None:
         return warning(subject, binding.reason, "Plug the camera in.")
     where = f"{device.node}, {device.name} ({binding.reason})"
-    choice = FormatNegotiation(entry).answer(device.capabilities)
-    if isinstance(choice, UnsupportedFormat):
+    choice = FormatSelection(entry).answer(device.capabilities)
+    if isinstance(choice, FormatRefusal):
         refused = unsupported(choice)
         return problem(subject, f"{where}: {refused.message}", refused.suggestion)
     holders = listed.holders.holders if listed is not None else ()
@@ -228,9 +228,9 @@ def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
     match found.verdict:
         case VolumeFault(reason=reason, suggestion=suggestion):
             return problem("volume", reason, suggestion)
-        case VolumeRecognition.CHANGED:
+        case RecognisedAs.CHANGED:
             grade, text = Grade.WARNING, f"another one than last time, on {where}"
-        case VolumeRecognition.NEW if known is not None:
+        case RecognisedAs.NEW if known is not None:
             grade, text = Grade.WARNING, f"a new one, on {where}; it is marked at the start"
         case _:
             grade, text = Grade.OK, f"on {where}"

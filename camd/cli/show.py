@@ -162,7 +162,7 @@ def watch(access: ServiceAccess, as_json: bool) -> None:
     async def calls(client: Client) -> None:
         out = console()
         messages().print("Waiting for events; Ctrl-C ends.")
-        unseen = EventFilter()
+        unseen = RepeatFilter()
         async for method, params in client.notifications():
             if as_json:
                 print_json({"method": method, "params": params}, indent=None)
@@ -173,7 +173,7 @@ def watch(access: ServiceAccess, as_json: bool) -> None:
 
 
 @attrs.define(eq=False)
-class EventFilter:
+class RepeatFilter:
     """Drops camera notifications that would print the same line again."""
 
     _latest: dict[object, tuple[object, ...]] = attrs.field(factory=dict, init=False)

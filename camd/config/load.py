@@ -16,7 +16,7 @@ import attrs
 import tomli
 
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
-from camd.config.parse import Structured, check, structure
+from camd.config.parse import ParsedConfig, check, structure
 from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
 from camd.config.values import SECRET_BYTES, PathBases
 from camd.errors import ConfigError
@@ -114,7 +114,7 @@ def _lay_over(raw: dict[str, object], overlay: EnvironmentOverlay) -> None:
 
 
 def _with_secret_from_file(
-    structured: Structured, overlay: EnvironmentOverlay, mistakes: list[str]
+    structured: ParsedConfig, overlay: EnvironmentOverlay, mistakes: list[str]
 ) -> dict[str, object]:
     """Return the section [auth] with the content of `jwt_secret_file` as its secret."""
     auth = structured.sections.get("auth")

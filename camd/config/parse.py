@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @attrs.define
-class Structured:
+class ParsedConfig:
     """Sections and cameras without mistakes, by name and by place, and the mistakes of the others.
 
     A section that has a mistake is absent, so that no later check judges its defaults.
@@ -33,9 +33,9 @@ class Structured:
 
 def structure(
     raw: Mapping[str, object], variables: Mapping[tuple[str, str], str], bases: PathBases
-) -> Structured:
+) -> ParsedConfig:
     """Read a whole raw configuration; `variables` names the values that the environment set."""
-    result = Structured()
+    result = ParsedConfig()
     known = {*SECTIONS, "camera"}
     for name in raw:
         if name not in known:
@@ -56,7 +56,7 @@ def structure(
     return result
 
 
-def _structure_cameras(converter: Converter, tables: list[object], result: Structured) -> None:
+def _structure_cameras(converter: Converter, tables: list[object], result: ParsedConfig) -> None:
     for index, table in enumerate(tables):
         path = f"camera[{index}]"
         camera = _structure(converter, CameraConfig, table, path, {}, result.mistakes)

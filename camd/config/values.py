@@ -278,7 +278,7 @@ class PathBases:
 
 
 @attrs.frozen
-class LocatedReader:
+class UnboundPathReader:
     """A reader of values with paths in them, before it knows where relative ones start."""
 
     read: Callable[[object, PathBases], object]
@@ -288,10 +288,12 @@ class LocatedReader:
         return lambda value: self.read(value, bases)
 
 
-DATA_PATH = LocatedReader(lambda value, bases: absolute_path(text(value), bases.data, bases.home))
-OPTIONAL_FILE = LocatedReader(
+DATA_PATH = UnboundPathReader(
+    lambda value, bases: absolute_path(text(value), bases.data, bases.home)
+)
+OPTIONAL_FILE = UnboundPathReader(
     lambda value, bases: (
         None if value == "" else absolute_path(text(value), bases.folder, bases.home)
     )
 )
-SOURCE = LocatedReader(lambda value, bases: parse_source(text(value), bases.folder, bases.home))
+SOURCE = UnboundPathReader(lambda value, bases: parse_source(text(value), bases.folder, bases.home))

@@ -28,14 +28,14 @@ class Holder:
 
 
 @attrs.frozen
-class Holders:
+class DeviceUsers:
     """The processes that have a node open."""
 
     holders: tuple[Holder, ...]
     complete: bool  # False: some processes could not be examined, and may have it open too
 
 
-def find_holders(node: Path, proc: Path = Path("/proc")) -> Holders:
+def find_holders(node: Path, proc: Path = Path("/proc")) -> DeviceUsers:
     """Find the processes that have `node` open.
 
     Blocks for some milliseconds per hundred processes: call it in a thread. Only root can examine
@@ -45,7 +45,7 @@ def find_holders(node: Path, proc: Path = Path("/proc")) -> Holders:
         wanted = node.stat()
         pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
     except OSError:
-        return Holders((), complete=False)
+        return DeviceUsers((), complete=False)
     found, complete = [], len(pids) <= MOST_PROCESSES
     for pid in pids[:MOST_PROCESSES]:
         try:
@@ -56,7 +56,7 @@ def find_holders(node: Path, proc: Path = Path("/proc")) -> Holders:
             continue
         except OSError:
             complete = False
-    return Holders(tuple(found), complete)
+    return DeviceUsers(tuple(found), complete)
 
 
 def _open_files(process: Path, node: str) -> Iterator[os.stat_result]:

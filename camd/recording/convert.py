@@ -215,7 +215,7 @@ SHUTDOWN_SECONDS = 5.0  # for conversions at the end of the service: they are ma
 
 
 @attrs.define(eq=False, kw_only=True)
-class SessionConversions:
+class MkvConversions:
     """Converts a session's sealed segments while it records. `convert` None: they stay MP4."""
 
     reports: SessionReports

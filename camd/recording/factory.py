@@ -8,23 +8,23 @@ from datetime import timedelta
 import attrs
 import structlog
 
-from camd.capture.consumer import DEFAULT_LIMIT_BYTES, ClockFound, LosslessQueue
 from camd.capture.hub import StreamHub
 from camd.capture.planner import CapturePlanner
 from camd.clock import Clock
 from camd.config.schema import Config, RecordingConfig
 from camd.ffmpeg.binary import FfmpegMissingError
 from camd.model import CameraId, Event, RecordingRequest, Segment, Session, SessionId
-from camd.recording.convert import SessionConversions, to_mkv
+from camd.recording.convert import MkvConversions, to_mkv
+from camd.recording.queue import DEFAULT_LIMIT_BYTES, ClockSteppedWhileDown, RecordingQueue
 from camd.recording.reports import SessionReports
-from camd.recording.rules.drops import DropDetector
+from camd.recording.rules.source_drops import DropDetector
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint
 from camd.recording.rules.rotation import Rotation
 from camd.recording.session import DURABILITY_SECONDS, RecordingSession, SessionSettings
 from camd.recording.writer import SessionWriter
 from camd.runtime.broadcast import Fanout
-from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.clock_trust import LastFrameMoment
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -66,7 +66,7 @@ class SessionFactory:
         return self._make(ledger, hub, device)
 
     def resumed(
-        self, session: Session, arrival: FootageArrival | None, *, hub: StreamHub, device: str
+        self, session: Session, arrival: LastFrameMoment | None, *, hub: StreamHub, device: str
     ) -> RecordingSession:
         """Continue a session that an earlier run of the daemon left.
 
@@ -78,7 +78,7 @@ class SessionFactory:
         ledger = SessionLedger.resumed(session, moment=moment, point=point, drops=self._drops())
         resumed = self._make(ledger, hub, device)
         if point.untold:
-            resumed.queue.put(ClockFound(point.untold, moment.wall))
+            resumed.queue.put(ClockSteppedWhileDown(point.untold, moment.wall))
         log.info("session_resumed", camera=ledger.camera_id, session=ledger.session_id)
         return resumed
 
@@ -100,7 +100,7 @@ class SessionFactory:
             device=device,
             clock=self.clock,
         )
-        conversions = SessionConversions(
+        conversions = MkvConversions(
             reports=reports, convert=self._to_mkv if ledger.format == "mkv" else None
         )
         queue, settings = self._queue(), self._settings()
@@ -139,10 +139,10 @@ class SessionFactory:
     def _drops(self) -> DropDetector:
         return DropDetector(SEAM_SECONDS if self.planner.source.loops else 0.0)
 
-    def _queue(self) -> LosslessQueue:
+    def _queue(self) -> RecordingQueue:
         """Make a queue with room for the pre-roll, which comes into it at once."""
         extra = self.recording.preroll_size if self.recording.preroll else 0
-        return LosslessQueue(limit_bytes=self.queue_bytes + extra)
+        return RecordingQueue(limit_bytes=self.queue_bytes + extra)
 
     async def _to_mkv(self, segment: Segment) -> Segment | None:
         try:

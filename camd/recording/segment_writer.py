@@ -14,7 +14,7 @@ from camd.clock import Clock, to_unix_micros
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.recording.rules.ledger import OLDEST_FIRST_FRAME_SECONDS, SessionLedger
 from camd.storage.rules.naming import candidates
@@ -252,7 +252,7 @@ def _create(
         synchronised=clock.synchronised(),
         software=f"camd {__version__}",
     )
-    index = SegmentIndex(beginning.init, first, metadata)
+    index = SegmentLayout(beginning.init, first, metadata)
     taken = {segment.filename for segment in ledger.segments}  # also of removed files
     names = (name for name in candidates(ledger.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)

@@ -14,7 +14,7 @@ import attrs
 import structlog
 import trio
 
-from camd.capture.consumer import CaptureEnded, EndOfInput, LosslessQueue
+from camd.capture.consumer import CaptureEnded, EndOfStream
 from camd.capture.hub import Attachment, StreamHub
 from camd.clock import Clock
 from camd.errors import (
@@ -33,7 +33,8 @@ from camd.model import (
     SessionState,
 )
 from camd.model.problems import STALLED
-from camd.recording.convert import SessionConversions
+from camd.recording.convert import MkvConversions
+from camd.recording.queue import RecordingQueue
 from camd.recording.reports import SessionReports
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK, judge_health
 from camd.recording.rules.ledger import SessionLedger
@@ -75,12 +76,12 @@ class RecordingSession:
     """A session that runs, or is about to. Its camera decides when it ends."""
 
     ledger: SessionLedger
-    queue: LosslessQueue
+    queue: RecordingQueue
     hub: StreamHub
     storage: Storage
     reports: SessionReports
     writer: SessionWriter
-    conversions: SessionConversions
+    conversions: MkvConversions
     settings: SessionSettings
     clock: Clock
     expected_bytes_per_second: float
@@ -156,7 +157,7 @@ class RecordingSession:
         await trio.sleep(DRAIN_SECONDS)
         problem = self._capture_problem or STALLED
         self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
-        self.queue.put(EndOfInput())
+        self.queue.put(EndOfStream())
 
     async def _close(self) -> None:
         """Seal what is open, give the space back, and store the final account."""
@@ -250,7 +251,7 @@ class RecordingSession:
     def refuse(self, refusal: Refusal) -> None:
         """Give up before the first frame."""
         self._refusal = self._refusal or refusal
-        self.queue.put(EndOfInput())
+        self.queue.put(EndOfStream())
 
     def crashed(self) -> None:
         """End the account after a bug in the camera's actor, which cancelled `run`."""

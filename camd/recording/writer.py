@@ -16,19 +16,16 @@ from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,
-    ClockFound,
     ClockStepped,
-    EndOfInput,
-    LosslessQueue,
-    QueueItem,
-    QueueOverflowed,
+    EndOfStream,
 )
 from camd.clock import Clock
 from camd.model import Cause, Gap, RecordingEventKind, Segment, SegmentState
 from camd.mp4.fragments import Init
 from camd.mp4.h26x.reheader import one_file
 from camd.mp4.segment import SegmentError
-from camd.recording.convert import SessionConversions
+from camd.recording.convert import MkvConversions
+from camd.recording.queue import ClockSteppedWhileDown, FramesDropped, QueueItem, RecordingQueue
 from camd.recording.reports import SessionReports
 from camd.recording.rules.durability import WriteBackoff
 from camd.recording.rules.ledger import FrameLoss, SessionLedger
@@ -46,10 +43,10 @@ class SessionWriter:
     """One session's writer. `rotation` may be replaced while it runs."""
 
     ledger: SessionLedger
-    queue: LosslessQueue
+    queue: RecordingQueue
     storage: Storage
     reports: SessionReports
-    conversions: SessionConversions
+    conversions: MkvConversions
     rotation: Rotation
     sync_seconds: float | None  # None: only when a segment is sealed
     end_on_storage_error: bool
@@ -85,7 +82,7 @@ class SessionWriter:
             return
         if self.ledger.lose_in_hand(self.clock.now(), "was interrupted"):
             await self._seal()
-        self.queue.put(EndOfInput())
+        self.queue.put(EndOfStream())
         await self.write_rest()
 
     async def _write_next(self) -> None:
@@ -93,7 +90,7 @@ class SessionWriter:
         item: QueueItem | None = None
         with trio.move_on_after(self._until_sync()):
             item = await self.queue.get()
-        if isinstance(item, EndOfInput):
+        if isinstance(item, EndOfStream):
             self._finishing = True
         elif item is None:
             await self._sync()
@@ -114,13 +111,13 @@ class SessionWriter:
                 if self.ledger.segments or self._began_with(item):
                     self.ledger.took(item.fragment.frames)
                     await self._capture(item)
-            case QueueOverflowed(start, end, frames):
+            case FramesDropped(start, end, frames):
                 self.ledger.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"
                 self.ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
                 await self.reports.store(self.ledger.settle_losses())
-            case ClockFound(by, moment):
+            case ClockSteppedWhileDown(by, moment):
                 await self.reports.store(self.ledger.clock_found(by, moment))
             case ClockStepped(by, moment):
                 await self.reports.store(self.ledger.clock_stepped(by, moment))
@@ -419,10 +416,10 @@ class SessionWriter:
         self.reports.tell_error(f"storage: {reason}")
         if self.ledger.first_frame_at is None:
             self.refused_by = cause
-            self.queue.put(EndOfInput())
+            self.queue.put(EndOfStream())
         elif self.end_on_storage_error:
             self.ledger.end_for(cause.value, self.clock.now())
-            self.queue.put(EndOfInput())
+            self.queue.put(EndOfStream())
 
     async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
         """Seal the file, count the fragment as lost, and try again later."""

@@ -2,7 +2,7 @@
 
 Waking up costs more than reading. Ten times a second every pipe is read without waiting, into one
 shared buffer, and its data is passed on at once, in the same task. A pipe that would fill up
-between two rounds is read by its own task instead (`PipeFlow`).
+between two rounds is read by its own task instead (`PipeFillEstimate`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Take = Callable[[memoryview], bool]
 
 
 @attrs.define(eq=False)
-class PipeFlow:
+class PipeFillEstimate:
     """Whether a pipe can wait for the next round, by its rate. Times are monotonic seconds."""
 
     pipe_bytes: int

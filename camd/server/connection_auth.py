@@ -15,7 +15,7 @@ import attrs
 from camd.auth.authenticator import Authenticator
 from camd.auth.tokens import AccessRefusedError, AuthFailure
 from camd.clock import Clock
-from camd.errors import NOT_AUTHENTICATED, ParamError, Refusal, invalid_params
+from camd.errors import NOT_AUTHENTICATED, ParamMistake, Refusal, invalid_params
 from camd.rpc.params import unknown_names, with_warnings
 from camd.rpc.roles import ANONYMOUS, Principal
 
@@ -56,7 +56,7 @@ class ConnectionAuth:
         token = params.pop("auth_token", None)
         if token is not None:
             if not isinstance(token, str):
-                raise invalid_params(ParamError("auth_token", "must be a string"))
+                raise invalid_params(ParamMistake("auth_token", "must be a string"))
             identity = self._check(token)
             if not self.is_authenticated:
                 self.identity = identity
@@ -122,9 +122,9 @@ def _token_in(params: dict[str, Any]) -> str:
     token = params.get(name)
     if not isinstance(token, str):
         message = "is required" if token is None else "must be a string"
-        raise invalid_params(ParamError("auth_token" if token is None else name, message))
+        raise invalid_params(ParamMistake("auth_token" if token is None else name, message))
     if params.get("auth_type") not in _KINDS:
-        raise invalid_params(ParamError("auth_type", "must be one of jwt, api_key"))
+        raise invalid_params(ParamMistake("auth_type", "must be one of jwt, api_key"))
     return token
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from camd.sources.file import FileSource
 from camd.sources.rtsp import RtspSource
-from camd.sources.source import FileFacts, SoundPlace, Source, SourceFinding
+from camd.sources.source import FileStamp, SoundPlace, Source, SourceFinding
 from camd.sources.srt import SrtSource
 from camd.sources.synthetic import TestSource
 from camd.sources.v4l2 import V4l2Source
@@ -45,8 +45,8 @@ def _listed(*words: str) -> str:
 __all__ = [
     "BOUND_DEVICE",
     "SOURCES",
-    "FileFacts",
     "FileSource",
+    "FileStamp",
     "RtspSource",
     "SoundPlace",
     "Source",

@@ -22,10 +22,10 @@ from camd.model.problems import (
     NOT_A_FILE,
     NOT_FOUND,
 )
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 from camd.runtime.small_files import kind_of_path
 from camd.sources.query_options import read_flag, read_number, read_options
-from camd.sources.source import FileFacts, Source, SourceFinding
+from camd.sources.source import FileStamp, Source, SourceFinding
 
 SPEED_LIMITS = (0.1, 100.0)  # times real time
 _SUFFIXES_WITH_CODEC_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
@@ -76,7 +76,7 @@ class FileSource(Source):
         """Containers that keep it apart from the packets have it."""
         return self.path.suffix.lower() in _SUFFIXES_WITH_CODEC_HEADERS
 
-    async def look(self, looks: PathLookup) -> FileFacts | Problem:
+    async def look(self, looks: BoundedFileCalls) -> FileStamp | Problem:
         """Say what is at the path; never opens it, as a FIFO's writer would notice."""
         return await looks.ask(partial(_look, self.path), otherwise=DISK_HANGS)
 
@@ -89,7 +89,7 @@ class FileSource(Source):
         """Read it as fast as it goes."""
         return ("-i", f"file:{self.path}")
 
-    def cache_name(self, facts: FileFacts | None) -> str:
+    def cache_name(self, facts: FileStamp | None) -> str:
         """A file of another size or time of change is another one."""
         return f"file {self.path} {facts.size_bytes} {facts.changed_ns}" if facts else ""
 
@@ -100,7 +100,7 @@ class FileSource(Source):
 
     async def check(self) -> SourceFinding:
         """Look whether it is a file that can be read."""
-        found = await self.look(PathLookup())
+        found = await self.look(BoundedFileCalls())
         if not isinstance(found, Problem):
             return SourceFinding(str(self.path))
         if found == NOT_FOUND:
@@ -125,7 +125,7 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _look(path: Path) -> FileFacts | Problem:
+def _look(path: Path) -> FileStamp | Problem:
     """Look. Blocks, on a mount that is dead for ever."""
     try:
         status = path.stat()
@@ -141,4 +141,4 @@ def _look(path: Path) -> FileFacts | Problem:
         return FILE_NOT_READABLE
     if not status.st_size:
         return EMPTY_FILE
-    return FileFacts(status.st_size, status.st_mtime_ns)
+    return FileStamp(status.st_size, status.st_mtime_ns)

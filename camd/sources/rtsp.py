@@ -27,7 +27,7 @@ from camd.ffmpeg.text.rtsp_messages import (
     request,
 )
 from camd.model import Problem, ProblemKind
-from camd.sources.source import CONNECT_STEPS, FileFacts, Source, SourceFinding
+from camd.sources.source import CONNECT_STEPS, FileStamp, Source, SourceFinding
 from camd.sources.stream_url import check_stream_url, check_tcp_port
 
 STEP_SECONDS = 3.0
@@ -100,7 +100,7 @@ class RtspSource(Source):
             quick += ("-probesize", _LEAST_PROBE_BYTES)
         return quick
 
-    def cache_name(self, facts: FileFacts | None) -> str:
+    def cache_name(self, facts: FileStamp | None) -> str:
         """A changed password makes no other stream."""
         return f"rtsp {redact(self.url)}"
 

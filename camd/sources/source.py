@@ -16,7 +16,7 @@ import attrs
 from camd.ffmpeg.text.args import CaptureOptions, StreamAccess
 from camd.ffmpeg.text.encoder_table import Arguments
 from camd.model import DeviceSelector, Problem, VideoFormat
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 
 # Configuration keys that fit some kinds of source only, and what is wrong with them elsewhere.
 SPECIAL_KEYS = {
@@ -38,7 +38,7 @@ class SoundPlace(enum.Enum):
 
 
 @attrs.frozen
-class FileFacts:
+class FileStamp:
     """What is known of a file that can be read."""
 
     size_bytes: int
@@ -108,11 +108,11 @@ class Source:
         """The file or node that must be there, when the configuration names one."""
         return self.node
 
-    async def look(self, looks: PathLookup) -> FileFacts | Problem | None:
+    async def look(self, looks: BoundedFileCalls) -> FileStamp | Problem | None:
         """Look at a file before each capture; None: there is nothing to look at."""
         return None
 
-    async def is_missing(self, looks: PathLookup) -> bool:
+    async def is_missing(self, looks: BoundedFileCalls) -> bool:
         """Whether its node is missing; asked only when it has no binding."""
         return False
 
@@ -213,7 +213,7 @@ class Source:
         pictures = LOOK_PICTURES if self.is_remote else 0
         return (CONNECT_STEPS + pictures) * timeout_seconds + ANALYSIS_SECONDS
 
-    def cache_name(self, facts: FileFacts | None) -> str:
+    def cache_name(self, facts: FileStamp | None) -> str:
         """Name what is remembered of its contents, without credentials; "": nothing is."""
         return ""
 

@@ -18,7 +18,7 @@ from camd.ffmpeg.text.encoder_table import Arguments
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
 from camd.model.problems import TIMED_OUT
-from camd.sources.source import ANALYSIS_SECONDS, FileFacts, Source, SourceFinding
+from camd.sources.source import ANALYSIS_SECONDS, FileStamp, Source, SourceFinding
 from camd.sources.stream_url import check_stream_url
 
 _KNOWN_ANALYSIS = timedelta(seconds=2)  # FFmpeg takes 5 s, as a stream could be added
@@ -71,7 +71,7 @@ class SrtSource(Source):
         """One step connects, and the stream begins at once."""
         return timeout_seconds + ANALYSIS_SECONDS
 
-    def cache_name(self, facts: FileFacts | None) -> str:
+    def cache_name(self, facts: FileStamp | None) -> str:
         """A changed passphrase makes no other stream."""
         return f"srt {redact(self.url)}"
 

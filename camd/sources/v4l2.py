@@ -13,7 +13,7 @@ import attrs
 from camd.ffmpeg.text.args import CaptureOptions, StreamAccess
 from camd.ffmpeg.text.encoder_table import Arguments
 from camd.model import DeviceSelector
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 from camd.sources.source import SoundPlace, Source
 
 
@@ -60,7 +60,7 @@ class V4l2Source(DeviceSelector, Source):
         """The source is its own selector."""
         return self
 
-    async def is_missing(self, looks: PathLookup) -> bool:
+    async def is_missing(self, looks: BoundedFileCalls) -> bool:
         """Whether the node is missing; one that cannot be looked at may be there."""
         if self.path is None:
             return True

@@ -52,7 +52,7 @@ from camd.storage.index.worker import IndexWorker
 from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
-from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.clock_trust import LastFrameMoment
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.rules.levels import Thresholds
 from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
@@ -289,7 +289,7 @@ class Storage:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
-    async def arrival(self, segment: Segment) -> FootageArrival | None:
+    async def arrival(self, segment: Segment) -> LastFrameMoment | None:
         """Read when a recording's last frame arrived; None when its file does not say."""
         return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
@@ -430,7 +430,7 @@ def _size_and_time(path: Path) -> tuple[int, datetime]:
     return facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
 
 
-def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | None:
+def arrival_of(disk: Disk, folder: Path, segment: Segment) -> LastFrameMoment | None:
     """Read from a file's head when its recording arrived; None when it does not say. Blocks."""
     try:
         file = disk.open(folder / segment.filename)
@@ -442,7 +442,7 @@ def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | N
         return None
     finally:
         file.close()
-    return FootageArrival(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
+    return LastFrameMoment(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
 
 
 @asynccontextmanager

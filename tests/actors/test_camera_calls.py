@@ -19,7 +19,7 @@ from support.camera_rig import (
 from support.fake_ffmpeg import hangs, plays_once, refuses, streams
 from trio.testing import MockClock
 
-from camd.capture.consumer import EndOfInput, LosslessQueue
+from camd.capture.consumer import EndOfStream
 from camd.capture.process import HUNG
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
@@ -32,6 +32,7 @@ from camd.model import (
     Session,
     SessionState,
 )
+from camd.recording.queue import RecordingQueue
 from camd.storage.rules.levels import SEAL_RESERVE_BYTES, Usage
 
 HOUR = timedelta(hours=1)
@@ -46,15 +47,15 @@ async def refused(call: object) -> Refusal:
 
 async def test_a_queue_wakes_its_reader(clock: MockClock) -> None:
     """A writer that waits gets an item as soon as it is put."""
-    queue = LosslessQueue()
+    queue = RecordingQueue()
 
     async def put_later() -> None:
         await trio.sleep(3)
-        queue.put(EndOfInput())
+        queue.put(EndOfStream())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(put_later)
-        assert await queue.get() == EndOfInput()
+        assert await queue.get() == EndOfStream()
     assert trio.current_time() == 3
 
 

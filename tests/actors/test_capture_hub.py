@@ -11,19 +11,13 @@ import pytest
 import trio
 from support.media_streams import EPOCH, FPS, FakeStream, fragments_of, prft, read, shape
 
-from camd.capture.consumer import (
-    CaptureBegan,
-    CapturedFragment,
-    CaptureEnded,
-    EndOfInput,
-    LosslessQueue,
-    QueueItem,
-)
+from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureEnded, EndOfStream
 from camd.capture.hub import GOP_LIMIT_BYTES, Demand, StreamHub
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.capture.rules.timestamps import StreamTimeline
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.model import Cause, VideoFormat
+from camd.recording.queue import QueueItem, RecordingQueue
 
 LOST = CaptureEnded(Cause.CAMERA_LOST, "gone")
 
@@ -42,7 +36,7 @@ class StoppedClock:
         return StreamHub(PrerollBuffer(0.0, limit_bytes), timeline, clock=clock)
 
 
-async def received(queue: LosslessQueue) -> list[QueueItem]:
+async def received(queue: RecordingQueue) -> list[QueueItem]:
     """Take everything that waits in a queue."""
     items = []
     with trio.move_on_after(0):
@@ -68,7 +62,7 @@ def hub_with(*counts: int, hub: StreamHub | None = None, **stream: int) -> Strea
 
 async def test_a_consumer_begins_with_the_last_key_frame() -> None:
     """It does not wait for the next one."""
-    hub, queue = hub_with(5, 5, 5, 4), LosslessQueue()
+    hub, queue = hub_with(5, 5, 5, 4), RecordingQueue()
     async with hub.attach(queue):
         items = await received(queue)
     assert frames_of(items) == 9
@@ -77,7 +71,7 @@ async def test_a_consumer_begins_with_the_last_key_frame() -> None:
 
 async def test_every_attached_consumer_gets_each_item() -> None:
     """Each consumer gets the same items, from its arrival until it leaves."""
-    hub, first, second = hub_with(5), LosslessQueue(), LosslessQueue()
+    hub, first, second = hub_with(5), RecordingQueue(), RecordingQueue()
     _, (_, later, last) = fragments_of(5, 5, 5)
     async with AsyncExitStack() as second_place:
         async with hub.attach(first):
@@ -93,7 +87,7 @@ async def test_every_attached_consumer_gets_each_item() -> None:
 
 async def test_before_a_capture_delivers_there_is_nothing_to_begin_with() -> None:
     """A consumer that attached before gets everything from the header of the stream on."""
-    hub, queue = StoppedClock().hub(), LosslessQueue()
+    hub, queue = StoppedClock().hub(), RecordingQueue()
     async with hub.attach(queue):
         assert await received(queue) == []
         init, (first, *_) = fragments_of(5)
@@ -104,7 +98,7 @@ async def test_before_a_capture_delivers_there_is_nothing_to_begin_with() -> Non
 
 async def test_nothing_of_a_capture_that_is_over_is_handed_on() -> None:
     """A consumer that attaches between two captures begins with the second one's first frame."""
-    hub, queue = hub_with(5, 5), LosslessQueue()
+    hub, queue = hub_with(5, 5), RecordingQueue()
     hub.end(LOST)
     assert hub.began_at is None
     async with hub.attach(queue):
@@ -158,7 +152,7 @@ async def test_a_step_of_the_clock_is_told_before_what_comes_after_it(hours: int
         for later in (timedelta(0), timedelta(seconds=1), timedelta(seconds=1) + step)
     )
     init, pieces = read(data)
-    hub, running, later = clock.hub(), LosslessQueue(), LosslessQueue()
+    hub, running, later = clock.hub(), RecordingQueue(), RecordingQueue()
     hub.begin(init)
     async with hub.attach(running):
         hub.deliver(pieces[0])
@@ -175,7 +169,7 @@ async def test_a_step_of_the_clock_is_told_before_what_comes_after_it(hours: int
 
 async def test_what_is_held_follows_the_clock() -> None:
     """A session that begins after a step begins on the new clock, without a ClockStepped."""
-    clock, queue = StoppedClock(), LosslessQueue()
+    clock, queue = StoppedClock(), RecordingQueue()
     hub = hub_with(5, 5, hub=clock.hub())
     clock.wall = EPOCH + timedelta(days=9)
     hub.look_at_clock()
@@ -232,7 +226,7 @@ def test_another_picture_is_measured_anew() -> None:
 async def test_a_group_that_never_ends_is_not_kept() -> None:
     """Memory is bounded: past the limit a session waits for the next key frame."""
     hub = hub_with(*[5] * 7, hub=StoppedClock().hub(limit_bytes=3000), group=1000)
-    queue = LosslessQueue()
+    queue = RecordingQueue()
     async with hub.attach(queue) as attachment:
         assert attachment.awaits_key_frame
         init, (first, *_) = fragments_of(5)
@@ -246,7 +240,7 @@ async def test_a_session_never_begins_inside_a_group() -> None:
     """Frames before its first key frame cannot be recorded and are not counted as lost."""
     _, fragments = fragments_of(*[5] * 12, group=50)
     hub = hub_with(*[5] * 7, hub=StoppedClock().hub(limit_bytes=3000), group=50)
-    queue = LosslessQueue()
+    queue = RecordingQueue()
     async with hub.attach(queue):
         for each in fragments[7:]:
             hub.deliver(each)
@@ -268,8 +262,8 @@ def test_a_group_without_an_end_costs_32_mebibytes() -> None:
 
 async def test_demand_is_who_needs_the_capture() -> None:
     """A consumer counts from when it needs the capture until it leaves; the grace is the last's."""
-    hub, recording = StoppedClock().hub(), LosslessQueue()
-    viewer = LosslessQueue(grace_seconds=10.0)
+    hub, recording = StoppedClock().hub(), RecordingQueue()
+    viewer = RecordingQueue(grace_seconds=10.0)
     async with hub.attach(recording, needs_capture=False) as attachment:
         assert hub.demand.value == Demand()
         attachment.need_capture()
@@ -285,7 +279,7 @@ async def test_demand_is_who_needs_the_capture() -> None:
 
 async def test_a_consumer_that_finishes_gets_the_fragment_in_flight() -> None:
     """It contains the frames until now; other consumers go on, and need the capture."""
-    hub, leaving, staying = hub_with(5), LosslessQueue(), LosslessQueue()
+    hub, leaving, staying = hub_with(5), RecordingQueue(), RecordingQueue()
     hub.expect()
     _, (_, in_flight, later) = fragments_of(5, 5, 5)
     async with hub.attach(leaving) as attachment, hub.attach(staying):
@@ -293,13 +287,13 @@ async def test_a_consumer_that_finishes_gets_the_fragment_in_flight() -> None:
         assert not leaving.finished
         hub.deliver(in_flight)
         hub.deliver(later)
-    assert shape(await received(leaving)) == ["CaptureBegan", "K", "p", "EndOfInput"]
+    assert shape(await received(leaving)) == ["CaptureBegan", "K", "p", "EndOfStream"]
     assert shape(await received(staying)) == ["CaptureBegan", "K", "p", "K"]
 
 
 async def test_the_last_consumer_that_finishes_gets_all_that_the_capture_delivers() -> None:
     """The capture ends, and its last fragments belong to that consumer."""
-    hub, queue = hub_with(5), LosslessQueue()
+    hub, queue = hub_with(5), RecordingQueue()
     hub.expect()
     _, (_, *last) = fragments_of(5, 5, 5)
     async with hub.attach(queue) as attachment:
@@ -309,24 +303,24 @@ async def test_the_last_consumer_that_finishes_gets_all_that_the_capture_deliver
         hub.end(CaptureEnded(None, ""))
     assert shape(await received(queue)) == [
         *("CaptureBegan", "K", "p", "K"),
-        *("CaptureEnded", "EndOfInput"),
+        *("CaptureEnded", "EndOfStream"),
     ]
 
 
 async def test_without_a_capture_nothing_is_in_flight() -> None:
     """The input of a consumer that finishes ends at once."""
-    hub, queue = StoppedClock().hub(), LosslessQueue()
+    hub, queue = StoppedClock().hub(), RecordingQueue()
     async with hub.attach(queue) as attachment:
         attachment.finish()
-        assert await received(queue) == [EndOfInput()]
+        assert await received(queue) == [EndOfStream()]
 
 
 async def test_a_hub_that_is_closed_has_no_demand() -> None:
     """Neither of attached consumers nor of later ones."""
-    hub, queue = StoppedClock().hub(), LosslessQueue(grace_seconds=10.0)
+    hub, queue = StoppedClock().hub(), RecordingQueue(grace_seconds=10.0)
     async with hub.attach(queue):
         hub.close()
         assert not hub.demand.value.lasts
-        async with hub.attach(LosslessQueue()):
+        async with hub.attach(RecordingQueue()):
             assert not hub.demand.value.lasts
     assert not hub.demand.value.lasts

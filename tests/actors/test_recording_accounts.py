@@ -22,7 +22,7 @@ from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.model import Cause, Gap, Session, SessionState
-from camd.recording.rules.drops import MIN_KNOWN
+from camd.recording.rules.source_drops import MIN_KNOWN
 
 FRAGMENT_SECONDS = 1.0  # the longest that is drawn
 SOURCE = (Cause.FRAMES_DROPPED_BY_SOURCE, Cause.CLOCK_STEP)  # no outage, and within files

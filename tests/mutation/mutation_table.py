@@ -39,7 +39,7 @@ ENTRIES = "tests/actors/test_recording_gap_entries.py"
 PIPES = "tests/process/test_runtime_pipe_poller.py"
 RUN = "tests/actors/test_capture_process.py"
 LIMITS = "tests/actors/test_recording_limits.py"
-QUEUE = "tests/pure/test_capture_consumer.py"
+QUEUE = "tests/pure/test_recording_queue.py"
 SESSIONS = "tests/pure/test_recording_ledger.py"
 BOXES = "tests/pure/test_mp4_boxes.py"
 FRAGMENTS = "tests/pure/test_mp4_fragments.py"
@@ -389,7 +389,7 @@ _break(
 _break(
     "check box: no checksum written",
     "A fragment's checksum is over its bytes.",
-    "camd/mp4/segment.py:SegmentIndex.render",
+    "camd/mp4/segment.py:SegmentLayout.render",
     "checksum_of((moof, fragment.mdat), synced_bytes)",
     "0",
     f"{REPAIR}::test_a_file_cut_anywhere_keeps_every_whole_fragment",
@@ -569,8 +569,8 @@ _break(
 _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
-    "camd/capture/consumer.py:LosslessQueue._drop_oldest_gop",
-    "self._items.insert(first, QueueOverflowed(start, end, frames))",
+    "camd/recording/queue.py:RecordingQueue._drop_oldest_gop",
+    "self._items.insert(first, FramesDropped(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
 )
@@ -963,7 +963,7 @@ _break(
 _break(
     "bound: queue",
     "What waits for the disk is bounded in bytes.",
-    "camd/capture/consumer.py:LosslessQueue.put",
+    "camd/recording/queue.py:RecordingQueue.put",
     "self._bytes > self.limit_bytes and self._drop_oldest_gop()",
     "False",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -971,7 +971,7 @@ _break(
 _break(
     "bound: queue of a session",
     "A disk that hangs costs at most 64 MiB of memory a camera.",
-    "camd/capture/consumer.py",
+    "camd/recording/queue.py",
     "DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024",
     "DEFAULT_LIMIT_BYTES = 1 << 60",
     f"{QUEUE}::test_a_disk_that_hangs_for_ever_costs_64_mebibytes",
@@ -1589,26 +1589,26 @@ _break(
 _break(
     "bound: intervals that wait",
     "What the search for drops remembers is bounded.",
-    "camd/recording/rules/drops.py",
+    "camd/recording/rules/source_drops.py",
     "_before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_before: deque[float] = attrs.field(factory=deque, init=False)",
-    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
+    "tests/pure/test_recording_source_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: intervals without dropped frames",
     "What the search for drops remembers of steady times is bounded.",
-    "camd/recording/rules/drops.py",
+    "camd/recording/rules/source_drops.py",
     "_kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_kept: deque[float] = attrs.field(factory=deque, init=False)",
-    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
+    "tests/pure/test_recording_source_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: intervals that are made up for",
     "A late frame is not waited for without end.",
-    "camd/recording/rules/drops.py",
+    "camd/recording/rules/source_drops.py",
     "len(self._before) < MIN_KNOWN or len(self._waiting) > MAX_LOOK_AHEAD",
     "len(self._before) < MIN_KNOWN",
-    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
+    "tests/pure/test_recording_source_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: samples of a fragment",

@@ -21,7 +21,7 @@ from camd.errors import ConfigError, Refusal
 from camd.model import Event
 from camd.mp4.boxes import BoxError, BoxReader
 from camd.mp4.recover import read_interrupted
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
 from camd.runtime.state_file import MAX_BYTES
@@ -53,7 +53,7 @@ def test_a_child_cannot_make_a_box_grow_without_end(kind: bytes, most: int) -> N
 def test_a_damaged_size_makes_nobody_read_gigabytes() -> None:
     """Sizes in a file that was not sealed may be anything: no read is larger than a fragment."""
     init, fragments = footage(2)
-    index = SegmentIndex(init, fragments[0], WHO)
+    index = SegmentLayout(init, fragments[0], WHO)
     head, first = index.header, b"".join(index.append(fragments[0]))
     moof = 3 << 29
     check = first[-24:-8] + bytes(8)
@@ -77,7 +77,7 @@ def test_a_damaged_size_makes_nobody_read_gigabytes() -> None:
 def test_a_file_with_an_enormous_index_is_not_read(tmp_path: Path) -> None:
     """What claims to be a sealed recording with gigabytes of index is left alone."""
     init, fragments = footage(1)
-    index = SegmentIndex(init, fragments[0], WHO)
+    index = SegmentLayout(init, fragments[0], WHO)
     data = index.header + b"".join(index.append(fragments[0]))
     header = index.seal_header(len(data))
     sealed = data[:32] + header + data[48:] + index.final_moov()

@@ -28,7 +28,7 @@ from camd.model import (
     Segment,
     SessionId,
 )
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
 from camd.storage.removal import Pin
@@ -44,7 +44,7 @@ from camd.storage.retention.cleanup import (
     open_retention,
     save_policy,
 )
-from camd.storage.retention.trusted_clock import TrustedClock
+from camd.storage.retention.trusted_clock import ClockTrustStore
 from camd.storage.rules.retention_plan import KeptReason, PolicyType, RetentionPolicy
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage
@@ -242,7 +242,7 @@ def arrived(folder: Path, number: int, **metadata: Any) -> Segment:
     init, fragments = footage(1)
     told = {"number": number, "boot_id": boot_id(), "monotonic_start": monotonic()} | metadata
     who = attrs.evolve(WHO, **told)
-    index = SegmentIndex(init, fragments[0], who)
+    index = SegmentLayout(init, fragments[0], who)
     name = f"camera0_now{number}.mp4"
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, fragments[0])
     file.seal()
@@ -283,11 +283,11 @@ async def test_a_step_that_is_taken_back_leaves_no_doubt(tmp_path: Path) -> None
     async with opened(tmp_path, AGE, OLD, clock=wall.clock) as setup:
         wall.ahead = timedelta(days=400)
         assert (await setup.retention.preview()).clock
-        again = TrustedClock.open(tmp_path / "state", clock=wall.clock)
+        again = ClockTrustStore.open(tmp_path / "state", clock=wall.clock)
         assert again.trust.doubt
         wall.ahead = timedelta(0)
         assert not (await setup.retention.preview()).clock
-        assert TrustedClock.open(tmp_path / "state", clock=SYSTEM_CLOCK).trust.doubt == ""
+        assert ClockTrustStore.open(tmp_path / "state", clock=SYSTEM_CLOCK).trust.doubt == ""
 
 
 async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from camd.model import (
     SessionId,
     SessionState,
 )
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
 from camd.storage.index.catalog import Catalog
@@ -71,7 +71,7 @@ async def opened(
 def write_recording(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False) -> Path:
     """Record a file, as a service would that is gone now."""
     folder.mkdir(exist_ok=True)
-    index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, number=number))
+    index = SegmentLayout(INIT, FRAGMENTS[0], attrs.evolve(WHO, number=number))
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, FRAGMENTS[0])
     file.append(FRAGMENTS[1:])
     if seal:

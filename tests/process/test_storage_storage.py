@@ -28,7 +28,7 @@ from camd.model import (
     SessionId,
     StorageLevel,
 )
-from camd.mp4.segment import HASHED_FROM, SegmentIndex
+from camd.mp4.segment import HASHED_FROM, SegmentLayout
 from camd.recording.segment_writer import SegmentWriter
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import Disk, PosixDisk
@@ -320,7 +320,7 @@ async def test_a_segment_is_sealed_on_a_full_volume(volume: Path) -> None:
     init, fragments = footage(40, frames=100)
     begun, rest = fragments[:-1], fragments[-1:]
     async with opened(folder, PosixDisk()) as storage:
-        index = SegmentIndex(init, fragments[0], WHO)
+        index = SegmentLayout(init, fragments[0], WHO)
         names = candidates(CameraId("camera0"), NOON)
         file = SegmentFile.create(storage.disk, folder, names, index, fragments[0])
         segment_now = SegmentWriter(*(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON))

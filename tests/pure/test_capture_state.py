@@ -24,7 +24,7 @@ EVENTS: dict[str, m.CaptureEvent] = {
     "fragment": m.FragmentArrived(),
     "settled": m.ProcessSettled(),
     "stalled": m.ProcessStalled(STALLED),
-    "waits": m.ProcessWaits(STALLED),
+    "waits": m.AwaitingKeyFrame(STALLED),
     "finished": m.ProcessEnded(None),
     "failed": m.ProcessEnded(BROKEN),
     "vanished": m.ProcessEnded(BROKEN, absent=True),

@@ -12,7 +12,7 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
-from camd.api.recording_methods import HistoryApi, RecordingsApi
+from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.cli import main
@@ -63,7 +63,7 @@ REGISTRY = Registry(
             DevicesApi(None, None),
             FilesApi(None, clock=SYSTEM_CLOCK),
         ),
-        *(RecordingsApi(None, None), HistoryApi(None, None), RetentionApi(None)),
+        *(RecordingsApi(None, None), SessionsApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
     )
 )

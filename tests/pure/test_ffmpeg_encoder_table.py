@@ -13,7 +13,7 @@ from camd.ffmpeg.text.encoder_table import (
     MJPEG,
     SOFTWARE,
     TABLE,
-    EncoderInput,
+    VideoParameters,
     device_arguments,
     encoder_named,
     encoding_arguments,
@@ -23,7 +23,7 @@ from camd.mp4.boxes import box
 from camd.sources import TestSource, V4l2Source
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
-HD = EncoderInput(1280, 720, 30.0)
+HD = VideoParameters(1280, 720, 30.0)
 
 
 @pytest.mark.parametrize("encoder", TABLE, ids=lambda each: each.name)

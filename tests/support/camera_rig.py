@@ -38,7 +38,7 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.devices.binding_store import BindingStore
-from camd.devices.matching.identity import KnownCamera
+from camd.devices.matching.identity import RememberedCamera
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.encoder_trial import UntriedEncoders
 from camd.model import (
@@ -57,7 +57,7 @@ from camd.model import (
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout, Published
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 from camd.sources import TestSource, V4l2Source
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
@@ -194,7 +194,7 @@ class Node:
         return "/dev/video0"
 
 
-class ImmediateLookup(PathLookup):
+class ImmediateLookup(BoundedFileCalls):
     """Looks at fake nodes without a thread: an autojump clock does not wait for threads."""
 
     async def ask(self, look: Callable[[], T], otherwise: T) -> T:
@@ -387,16 +387,16 @@ class FakeMonitor:
 class MemoryBindings:
     """The file of known cameras, in memory."""
 
-    known: tuple[KnownCamera, ...] = ()
+    known: tuple[RememberedCamera, ...] = ()
     seconds: float = 0.0  # duration of saving
     full: bool = False
 
-    async def load(self) -> tuple[KnownCamera, ...]:
+    async def load(self) -> tuple[RememberedCamera, ...]:
         """Return the known cameras."""
         await trio.lowlevel.checkpoint()
         return self.known
 
-    async def save(self, known: tuple[KnownCamera, ...]) -> None:
+    async def save(self, known: tuple[RememberedCamera, ...]) -> None:
         """Keep the known cameras, or fail when the disk is full."""
         await trio.sleep(self.seconds)
         if self.full:

@@ -15,7 +15,7 @@ import imageio_ffmpeg
 import pytest
 
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 
 PROGRAMS = [
@@ -83,9 +83,9 @@ def identity(number: int) -> SegmentMetadata:
     )
 
 
-def grow(init: Init, fragments: list[Fragment], number: int = 0) -> tuple[SegmentIndex, bytes]:
+def grow(init: Init, fragments: list[Fragment], number: int = 0) -> tuple[SegmentLayout, bytes]:
     """Return the bytes of a growing segment with these fragments."""
-    index = SegmentIndex(init, fragments[0], identity(number))
+    index = SegmentLayout(init, fragments[0], identity(number))
     pieces = [index.header]
     for fragment in fragments:
         pieces += index.append(fragment)
@@ -94,7 +94,7 @@ def grow(init: Init, fragments: list[Fragment], number: int = 0) -> tuple[Segmen
     return index, grown
 
 
-def seal(index: SegmentIndex, grown: bytes) -> bytes:
+def seal(index: SegmentLayout, grown: bytes) -> bytes:
     """Seal a growing segment in memory."""
     header = index.seal_header(len(grown))
     return grown[:FTYP_SIZE] + header + grown[FTYP_SIZE + 16 :] + index.final_moov()

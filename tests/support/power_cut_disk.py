@@ -18,7 +18,7 @@ from support.recordings import NOON, WHO, footage, gap, segment, session
 
 from camd.clock import from_unix_micros
 from camd.model import Gap, Segment, SegmentState, SessionId
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.storage.disk import Disk, OpenFileStat
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.journal import Journal
@@ -278,9 +278,9 @@ def recovered(
     return index, reconcile_folder(Reconciler(disk, FOLDER, index))
 
 
-def _index(number: int) -> SegmentIndex:
+def _index(number: int) -> SegmentLayout:
     metadata = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
-    return SegmentIndex(INIT, FRAGMENTS[0], metadata)
+    return SegmentLayout(INIT, FRAGMENTS[0], metadata)
 
 
 @attrs.define(eq=False)

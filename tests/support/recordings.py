@@ -18,7 +18,7 @@ from camd.model import (
     SessionState,
 )
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 
 WHO = SegmentMetadata(
@@ -46,20 +46,20 @@ def growing_bytes(
 
     `synced`: the first fragment was durable before the others were written, as in a real one.
     """
-    return _grown(SegmentIndex(init, first, WHO), fragments, synced)
+    return _grown(SegmentLayout(init, first, WHO), fragments, synced)
 
 
 def sealed_bytes(
     init: Init, fragments: Sequence[Fragment], first: Fragment, *, synced: bool = True
 ) -> bytes:
     """Return the bytes of a sealed segment of `fragments`; see `growing_bytes`."""
-    index = SegmentIndex(init, first, WHO)
+    index = SegmentLayout(init, first, WHO)
     data = _grown(index, fragments, synced)
     header = index.seal_header(len(data))
     return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
 
 
-def _grown(index: SegmentIndex, fragments: Sequence[Fragment], synced: bool) -> bytes:
+def _grown(index: SegmentLayout, fragments: Sequence[Fragment], synced: bool) -> bytes:
     data, durable = index.header, 0
     for fragment in fragments:
         data += b"".join(index.render(fragment, durable))

@@ -14,7 +14,7 @@ from support.recordings import NOON, WHO, footage
 
 from camd.clock import to_unix_micros
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
-from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentLayout
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, INDEX, RecordingIndex
 from camd.storage.rules.journal_records import GapNoted, Record, SegmentNoted, SessionNoted
@@ -57,7 +57,7 @@ def gap(start: float, end: float, session_id: str = "s0", **facts: object) -> Ga
 
 def contents(who: object = WHO, *, sealed: bool = True) -> bytes:
     """Return a segment's bytes; all of its fragments but the last were synced."""
-    index = SegmentIndex(INIT, FRAGMENTS[0], who)  # type: ignore[arg-type]
+    index = SegmentLayout(INIT, FRAGMENTS[0], who)  # type: ignore[arg-type]
     data, synced = index.header, 0
     for fragment in FRAGMENTS:
         synced = len(data)

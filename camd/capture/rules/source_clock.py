@@ -16,7 +16,7 @@ SURE = 3  # fragments in a row, before there is a warning
 
 
 @attrs.define(eq=False)
-class SourceClock:
+class CameraClockOffset:
     """Compares the wall time that a source sends with the arrival of its fragments."""
 
     _offset: float | None = attrs.field(default=None, init=False)

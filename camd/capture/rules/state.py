@@ -62,7 +62,7 @@ class ProcessStalled:
 
 
 @attrs.frozen
-class ProcessWaits:
+class AwaitingKeyFrame:
     """The process runs and its source delivers, but no key frame yet."""
 
     problem: Problem
@@ -99,7 +99,7 @@ CaptureEvent = (
     | FragmentArrived
     | ProcessSettled
     | ProcessStalled
-    | ProcessWaits
+    | AwaitingKeyFrame
     | ProcessEnded
     | RestOver
     | DeviceLost
@@ -111,7 +111,7 @@ EVENTS: tuple[type[CaptureEvent], ...] = (
     FragmentArrived,
     ProcessSettled,
     ProcessStalled,
-    ProcessWaits,
+    AwaitingKeyFrame,
     ProcessEnded,
     RestOver,
     DeviceLost,
@@ -245,7 +245,7 @@ def _terminate_stalled(capture: CaptureState, event: CaptureEvent) -> Step:
 
 def _show_problem(capture: CaptureState, event: CaptureEvent) -> Step:
     """Show why the process waits, or that it does not end although it was told to."""
-    assert isinstance(event, ProcessStalled | ProcessWaits)
+    assert isinstance(event, ProcessStalled | AwaitingKeyFrame)
     return attrs.evolve(capture, problem=event.problem), ()
 
 
@@ -324,7 +324,7 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.STARTING, Unwanted): _terminate,
     (_S.STARTING, FragmentArrived): _stream,
     (_S.STARTING, ProcessStalled): _terminate_stalled,
-    (_S.STARTING, ProcessWaits): _show_problem,
+    (_S.STARTING, AwaitingKeyFrame): _show_problem,
     (_S.STARTING, ProcessEnded): _process_ended,
     (_S.STREAMING, Wanted): _want,
     (_S.STREAMING, Unwanted): _terminate,

@@ -92,7 +92,7 @@ class DeviceIdentity:
 
 
 @attrs.frozen
-class KnownCamera:
+class RememberedCamera:
     """A camera id and the physical camera that it was bound to, as `cameras.json` keeps it."""
 
     camera_id: CameraId
@@ -192,7 +192,7 @@ def source_selects(source: DeviceSelector, plugged: PluggedDevice) -> bool:
 
 
 def source_permits(
-    source: DeviceSelector | None, known: KnownCamera, plugged: PluggedDevice
+    source: DeviceSelector | None, known: RememberedCamera, plugged: PluggedDevice
 ) -> bool:
     """Tell whether a known camera with this source may be matched to this device.
 

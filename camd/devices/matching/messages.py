@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, PluggedDevice
+from camd.devices.matching.identity import DeviceIdentity, PluggedDevice, RememberedCamera
 from camd.model import CameraId, Cause, DeviceSelector, Problem, ProblemKind
 from camd.model.problems import ABSENT
 
@@ -66,7 +66,7 @@ def never_found(camera_id: CameraId, source: DeviceSelector) -> Problem:
 
 
 def swapped(
-    known: KnownCamera, found: Sequence[PluggedDevice], *, can_accept: bool, can_adopt: bool
+    known: RememberedCamera, found: Sequence[PluggedDevice], *, can_accept: bool, can_adopt: bool
 ) -> Problem:
     """Problem of a known camera that has another camera at its place."""
     camera_id, expected = known.camera_id, known.identity
@@ -84,7 +84,7 @@ def swapped(
     )
 
 
-def ambiguous(known: KnownCamera, candidates: Sequence[PluggedDevice]) -> Problem:
+def ambiguous(known: RememberedCamera, candidates: Sequence[PluggedDevice]) -> Problem:
     """Problem of a known camera that may be one of several devices, or of several cameras."""
     return Problem(
         ProblemKind.AMBIGUOUS,

@@ -19,7 +19,7 @@ from camd.ffmpeg.text.encoder_table import (
     SOFTWARE,
     Arguments,
     Encoder,
-    EncoderInput,
+    VideoParameters,
     device_arguments,
     encoding_arguments,
 )
@@ -45,7 +45,7 @@ _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
 # Write decode times as they are. By default FFmpeg moves each track's first sample to zero and
 # stretches it up to the second one.
 _TRUE_STARTS = ("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative")
-_TRIAL = EncoderInput(640, 360, 30.0, live=True)
+_TRIAL = VideoParameters(640, 360, 30.0, live=True)
 # Drop frames that cannot be decoded; never fail because of their number.
 _KEEP_DECODING = ("-max_error_rate", "1")
 
@@ -281,7 +281,7 @@ def _copied_video(codec: str, options: CaptureOptions) -> Arguments:
 
 def _encoded_video(options: CaptureOptions) -> Arguments:
     source, known = options.source.picture, options.probe
-    picture = EncoderInput(
+    picture = VideoParameters(
         options.width or source.width or known.width,
         options.height or source.height or known.height,
         options.fps or source.fps or known.fps,

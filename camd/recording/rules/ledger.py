@@ -24,7 +24,7 @@ from camd.model import (
     clock_was_set,
 )
 from camd.mp4.fragments import Fragment
-from camd.recording.rules.drops import DropDetector, DroppedFrames
+from camd.recording.rules.source_drops import DropDetector, DroppedFrames
 from camd.recording.rules.resume_point import BootMoment, ResumePoint
 
 OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong

@@ -25,7 +25,7 @@ from camd.runtime.broadcast import Fanout, Published
 from camd.runtime.priority import idle_io
 from camd.runtime.state_file import StateFile, from_json
 from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FileContents, FileShape, Finding, check_file
+from camd.storage.check.rules.findings import FileContents, FileKind, Finding, check_file
 from camd.storage.check.rules.scrub_progress import (
     ScrubPace,
     ScrubPosition,
@@ -118,7 +118,7 @@ class Scrub:
             return current.passed(segment)
         with self.storage.leased(name):
             seen = await self._read(segment)
-        if seen.shape is FileShape.GONE:
+        if seen.shape is FileKind.GONE:
             await self.storage.note_missing(name)
             return current.passed(segment)
         known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))

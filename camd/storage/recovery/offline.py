@@ -13,7 +13,7 @@ import attrs
 from camd.clock import Clock
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
-from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import hash_file, parts_in
 from camd.storage.recovery.reconcile import (
@@ -108,7 +108,7 @@ class OfflineRecovery:
     def _open_target(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
         """Open the index and the disk; for a dry run, a snapshot and a disk that only reads."""
         if self.dry_run:
-            snapshot = IndexSnapshot.open(self.folder, reindex=self.reindex)
+            snapshot = InMemoryIndex.open(self.folder, reindex=self.reindex)
             try:
                 snapshot.catalog.interrupt()
                 yield ReadOnlyDisk(), snapshot

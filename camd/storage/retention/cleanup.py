@@ -23,8 +23,8 @@ from camd.storage.disk import Disk, open_lines
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import in_batches
 from camd.storage.removal import Removal
-from camd.storage.retention.trusted_clock import TrustedClock
-from camd.storage.rules.clock_trust import ClockTrust, FootageArrival
+from camd.storage.retention.trusted_clock import ClockTrustStore
+from camd.storage.rules.clock_trust import CredibleTime, LastFrameMoment
 from camd.storage.rules.retention_plan import (
     MAX_LISTED,
     CleanupPlan,
@@ -97,7 +97,7 @@ class Retention:
     events: Fanout[Event]
     in_use: InUse
     policy: RetentionPolicy
-    trusted_clock: TrustedClock
+    trusted_clock: ClockTrustStore
     clock: Clock
     batches: CleanupBatches
     last: CleanupReceipt | None = attrs.field(default=None, init=False)  # since the start
@@ -137,7 +137,7 @@ class Retention:
             await trio.sleep(LOOK_SECONDS)
             await self._look_at_clock()
 
-    async def _look_at_clock(self) -> ClockTrust:
+    async def _look_at_clock(self) -> CredibleTime:
         return await trio.to_thread.run_sync(
             self.trusted_clock.look, limiter=self._clock_thread, abandon_on_cancel=True
         )
@@ -202,7 +202,7 @@ class Retention:
     async def _too_young(
         self,
         aged: Sequence[Segment],
-        trust: ClockTrust,
+        trust: CredibleTime,
         policy: RetentionPolicy,
         trust_wall_clock: bool,
     ) -> set[str]:
@@ -253,12 +253,12 @@ class Retention:
         )
 
 
-def _by_session(segment: Segment, session_start: SessionStart | None) -> FootageArrival | None:
+def _by_session(segment: Segment, session_start: SessionStart | None) -> LastFrameMoment | None:
     """Derive the arrival of a file without metadata (Matroska) from its session's start."""
     if session_start is None or not session_start.boot_id:
         return None
     since = max(0.0, (segment.end - session_start.start).total_seconds())
-    return FootageArrival(session_start.boot_id, session_start.monotonic + since)
+    return LastFrameMoment(session_start.boot_id, session_start.monotonic + since)
 
 
 def _oldest(index: RecordingIndex, behind: Segment | None, limit: int) -> tuple[Segment, ...]:
@@ -308,7 +308,7 @@ async def open_retention(
     """Carry out the stored policy while the block runs; a run ends between two batches."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)
     trusted_clock = await trio.to_thread.run_sync(
-        partial(TrustedClock.open, state_dir, clock=clock)
+        partial(ClockTrustStore.open, state_dir, clock=clock)
     )
     retention = Retention(
         storage=storage,

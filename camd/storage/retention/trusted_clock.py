@@ -10,7 +10,7 @@ import structlog
 
 from camd.clock import Clock
 from camd.runtime.state_file import StateFile, from_json
-from camd.storage.rules.clock_trust import ClockReading, ClockTrust
+from camd.storage.rules.clock_trust import ClockReading, CredibleTime
 
 log = structlog.get_logger("camd.retention")
 
@@ -19,27 +19,27 @@ SAVE_SECONDS = 600.0  # between saves; a crash loses so much of the passed time
 
 
 @attrs.define(eq=False)
-class TrustedClock:
+class ClockTrustStore:
     """How far the wall clock is trusted. Everything blocks; for one thread at a time."""
 
-    file: StateFile[ClockTrust]
-    trust: ClockTrust
+    file: StateFile[CredibleTime]
+    trust: CredibleTime
     clock: Clock
     _saved_at: float = attrs.field(default=float("-inf"), init=False)
     _logged_error: str = attrs.field(default="", init=False)
 
     @classmethod
-    def open(cls, state_dir: Path, *, clock: Clock) -> TrustedClock:
+    def open(cls, state_dir: Path, *, clock: Clock) -> ClockTrustStore:
         """Continue from the saved state, and read the clocks."""
-        file = StateFile(state_dir / FILE, partial(from_json, kind=ClockTrust))
+        file = StateFile(state_dir / FILE, partial(from_json, kind=CredibleTime))
         known, reading = file.load(), read_clocks(clock)
-        trust = ClockTrust.first(reading) if known is None else known.then(reading)
+        trust = CredibleTime.first(reading) if known is None else known.then(reading)
         trusted = cls(file, trust, clock)
         trusted._log_change("")
         trusted.save()
         return trusted
 
-    def look(self) -> ClockTrust:
+    def look(self) -> CredibleTime:
         """Read the clocks, and save the result from time to time."""
         before, self.trust = self.trust, self.trust.then(read_clocks(self.clock))
         self._log_change(before.doubt)

@@ -14,7 +14,7 @@ from support import media_streams as build
 from support.media_streams import EPOCH, TIMESCALE, read
 
 from camd.mp4.fragments import Fragment
-from camd.recording.rules.drops import (
+from camd.recording.rules.source_drops import (
     FIRST_MERGE_SECONDS,
     LOOK_AHEAD,
     MAX_LOOK_AHEAD,
