@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -17,27 +17,24 @@ from camd.metrics.exposition import (
     CameraMetrics,
     MetricsSnapshot,
     RecorderCounts,
-    ServerCounts,
     render,
 )
 from camd.metrics.totals import RecorderTotals
 from camd.model import Event
+from camd.rpc.call_stats import CallStats
 from camd.runtime.broadcast import Fanout
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class MetricsCollector:
-    """Reads what the parts of the daemon publish; asks nobody and waits for nobody.
-
-    `server_counts` returns what the server has done so far.
-    """
+    """Reads what the parts of the daemon publish; asks nobody and waits for nobody."""
 
     _cameras: Cameras
     _storage: Storage
     _scrub: Scrub
-    _server_counts: Callable[[], ServerCounts]
+    _calls: CallStats
     _clock: Clock
     totals: RecorderTotals = attrs.field(
         default=attrs.Factory(lambda self: RecorderTotals(self._clock.now()), takes_self=True),
@@ -66,7 +63,7 @@ class MetricsCollector:
             storage=self._storage.status,
             syncs=self._storage.sync_histogram,
             recorder=RecorderCounts.of(self.totals),
-            server=self._server_counts(),
+            calls=attrs.evolve(self._calls),
             verified_at=ended.timestamp() if ended is not None else None,
         )
 

@@ -21,7 +21,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from camd.metrics.totals import RecorderTotals
-from camd.model import CameraState, CameraStatus, StorageLevel, StorageStatus
+from camd.model import CameraId, CameraState, CameraStatus, StorageLevel, StorageStatus
+from camd.rpc.call_stats import CallStats
 from camd.storage.rules.sync_histogram import SyncHistogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,12 +42,12 @@ class CameraMetrics:
 class RecorderCounts:
     """Copies of the counters of `RecorderTotals`, for the thread that writes them."""
 
-    recorded_bytes: Mapping[str, int] = attrs.field(factory=dict)
-    recorded_frames: Mapping[str, int] = attrs.field(factory=dict)
-    recorded_seconds: Mapping[str, float] = attrs.field(factory=dict)
-    gap_entries: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
-    gap_seconds: Mapping[tuple[str, str], float] = attrs.field(factory=dict)
-    failed_captures: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
+    recorded_bytes: Mapping[CameraId, int] = attrs.field(factory=dict)
+    recorded_frames: Mapping[CameraId, int] = attrs.field(factory=dict)
+    recorded_seconds: Mapping[CameraId, float] = attrs.field(factory=dict)
+    gap_entries: Mapping[tuple[CameraId, str], int] = attrs.field(factory=dict)
+    gap_seconds: Mapping[tuple[CameraId, str], float] = attrs.field(factory=dict)
+    failed_captures: Mapping[tuple[CameraId, str], int] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, totals: RecorderTotals) -> RecorderCounts:
@@ -62,18 +63,6 @@ class RecorderCounts:
 
 
 @attrs.frozen
-class ServerCounts:
-    """What the server has done since it started. Seconds of work, numbers of everything else."""
-
-    connections: int = 0
-    refused_connections: int = 0
-    requests: int = 0
-    errors: int = 0
-    busy_seconds: float = 0.0
-    notifications: int = 0
-
-
-@attrs.frozen
 class MetricsSnapshot:
     """Everything that `/metrics` says, at one moment."""
 
@@ -82,7 +71,7 @@ class MetricsSnapshot:
     storage: StorageStatus
     syncs: SyncHistogram
     recorder: RecorderCounts
-    server: ServerCounts
+    calls: CallStats
     verified_at: float | None = None  # Unix seconds of the end of the last complete scrub
 
 
@@ -110,7 +99,7 @@ def families(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield from _camera_families(snapshot.cameras)
     yield from _recorder_families(snapshot.recorder)
     yield from _storage_families(snapshot)
-    yield from _server_families(snapshot.server)
+    yield from _call_families(snapshot.calls)
 
 
 def _camera_families(cameras: Iterable[CameraMetrics]) -> Iterator[Metric]:
@@ -156,7 +145,7 @@ def _recorder_families(counts: RecorderCounts) -> Iterator[Metric]:
     by_cause = (
         ("camd_gap_seconds", "Footage missing by the gap ledger.", counts.gap_seconds),
         ("camd_gap_entries", "Entries of the gap ledger.", counts.gap_entries),
-        ("camd_child_exits", "FFmpeg processes that failed.", counts.failed_captures),
+        ("camd_ffmpeg_exits", "FFmpeg processes that failed.", counts.failed_captures),
     )
     for name, text, entries in by_cause:
         family = _counter(name, text, "cause")
@@ -203,19 +192,23 @@ def _histogram(syncs: SyncHistogram) -> Metric:
     return HistogramMetricFamily(
         "camd_storage_sync_seconds",
         "Duration of syncs of the recordings volume.",
-        buckets=[(floatToGoString(bound), count) for bound, count in syncs.cumulative()],
+        buckets=[(_bound(bound), count) for bound, count in syncs.cumulative()],
         sum_value=syncs.total_seconds,
     )
 
 
-def _server_families(counts: ServerCounts) -> Iterator[Metric]:
-    yield GaugeMetricFamily("camd_connections", "Open connections of clients.", counts.connections)
+def _bound(seconds: float) -> str:
+    return str(floatToGoString(seconds))  # type: ignore[no-untyped-call]
+
+
+def _call_families(stats: CallStats) -> Iterator[Metric]:
+    yield GaugeMetricFamily("camd_connections", "Open connections of clients.", stats.connections)
     totals = (
-        ("refused_connections", "Connections that were refused.", counts.refused_connections),
-        ("requests", "JSON-RPC calls that were answered.", counts.requests),
-        ("request_errors", "Calls that were answered with an error.", counts.errors),
-        ("request_seconds", "Time that answering calls took.", counts.busy_seconds),
-        ("notifications", "Notifications sent to clients.", counts.notifications),
+        ("refused_connections", "Connections that were refused.", stats.refused_connections),
+        ("requests", "JSON-RPC calls that were answered.", stats.requests),
+        ("request_errors", "Calls that were answered with an error.", stats.errors),
+        ("request_seconds", "Time that answering calls took.", stats.busy_seconds),
+        ("notifications", "Notifications sent to clients.", stats.notifications),
     )
     for name, text, value in totals:
         yield CounterMetricFamily(f"camd_{name}", text, value)

@@ -14,14 +14,16 @@ import trio
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
+from camd.clock import Clock
 from camd.config.schema import ServerConfig
 from camd.rpc import codec
+from camd.rpc.call_stats import CallStats
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.roles import Principal
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.server.asgi import AsgiApp, Endpoints
-from camd.server.connection import CallStats, Connection, ConnectionShared
+from camd.server.connection import Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import HttpConfig, HttpConnection, UpgradeRequest
 from camd.server.listeners import Listener, open_listeners, peer_identity, tls_context
@@ -208,6 +210,7 @@ async def open_server(
     authenticator: Authenticator,
     notifications: Fanout[Notification],
     app: AsgiApp,
+    clock: Clock,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
     call_stats: CallStats | None = None,
@@ -222,6 +225,7 @@ async def open_server(
     shared = ConnectionShared(
         registry=registry,
         authenticator=authenticator,
+        clock=clock,
         call_stats=call_stats or CallStats(),
         max_calls_in_flight=config.max_calls_in_flight,
         requests_per_minute=config.requests_per_minute,
@@ -240,6 +244,7 @@ async def open_server(
         server = Server(
             http_config=HttpConfig(
                 app=app,
+                clock=clock,
                 path=config.path,
                 origins=config.origins,
                 names=None if authenticator.enabled else names,

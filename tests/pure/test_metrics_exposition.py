@@ -14,7 +14,6 @@ from camd.metrics.exposition import (
     CameraMetrics,
     MetricsSnapshot,
     RecorderCounts,
-    ServerCounts,
     families,
     render,
 )
@@ -26,6 +25,7 @@ from camd.model import (
     StorageStatus,
     VideoFormat,
 )
+from camd.rpc.call_stats import CallStats
 from camd.storage.rules.sync_histogram import SyncCounter
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -70,7 +70,7 @@ def snapshot(**facts: object) -> MetricsSnapshot:
         "storage": storage,
         "syncs": SyncCounter().histogram,
         "recorder": RecorderCounts(),
-        "server": ServerCounts(connections=3, requests=7, busy_seconds=0.5),
+        "calls": CallStats(connections=3, requests=7, busy_seconds=0.5),
     }
     return MetricsSnapshot(**(values | facts))  # type: ignore[arg-type]
 
@@ -143,7 +143,7 @@ def test_totals_have_a_camera_and_gaps_a_cause() -> None:
     assert found["camd_recorded_seconds_total", (("camera", "gate"),)] == 12.5
     assert found["camd_gap_seconds_total", lost] == 3.25
     assert found["camd_gap_entries_total", lost] == 2
-    assert found["camd_child_exits_total", (("camera", "gate"), ("cause", "unplugged"))] == 4
+    assert found["camd_ffmpeg_exits_total", (("camera", "gate"), ("cause", "unplugged"))] == 4
 
 
 def test_syncs_are_a_histogram() -> None:
