@@ -19,6 +19,7 @@ from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
 from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
+from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.cameras import Cameras, open_cameras
@@ -40,6 +41,7 @@ from camd.runtime.pipe_poller import open_pipe_poller
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_signals import ServiceSignals
+from camd.snapshots.snapshots import Snapshots, open_snapshots
 from camd.storage.check.scrub import open_scrub
 from camd.storage.retention.cleanup import Retention, open_retention
 from camd.storage.storage import Storage, open_storage
@@ -94,13 +96,15 @@ async def serve_clients(
                 in_use=cameras.newest_files,
             ) as retention,
             open_scrub(config.scrub, storage, state_dir, events) as scrub,
+            open_snapshots(config, storage, cameras.find_program) as snapshots,
         ):
             system = SystemApi(cameras, storage, live.reload, scrub)
-            web = HttpApp(storage, authenticator, system.health)
+            pages = SnapshotPages(cameras, snapshots)
+            web = HttpApp(storage, authenticator, system.health, (pages,))
             with EventPublisher(notifications).listening(events):
                 async with open_server(
                     config.server,
-                    registry=build_registry(cameras, storage, retention, system),
+                    registry=build_registry(cameras, storage, retention, system, snapshots),
                     authenticator=authenticator,
                     notifications=notifications,
                     app=web.app(),
@@ -117,7 +121,11 @@ async def serve_clients(
 
 
 def build_registry(
-    cameras: Cameras, storage: Storage, retention: Retention, system: SystemApi
+    cameras: Cameras,
+    storage: Storage,
+    retention: Retention,
+    system: SystemApi,
+    snapshots: Snapshots,
 ) -> Registry:
     """Collect the methods of all resources."""
     return Registry(
@@ -125,6 +133,7 @@ def build_registry(
             system,
             CamerasApi(cameras),
             RecordingsApi(cameras, storage),
+            SnapshotsApi(cameras, snapshots),
             StorageApi(storage),
             HistoryApi(cameras, storage),
             FilesApi(storage),

@@ -49,6 +49,7 @@ from camd.model.recordings import (
     are_durable,
     clock_was_set,
 )
+from camd.model.stored_snapshots import SnapshotPage, StoredSnapshot
 from camd.model.sources import FileSource, RtspSource, Source, TestSource, V4l2Source
 from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
 
@@ -91,11 +92,13 @@ __all__ = [
     "SessionState",
     "SessionSummary",
     "SizeRange",
+    "SnapshotPage",
     "Source",
     "StorageChanged",
     "StorageLevel",
     "StorageStatus",
     "StoredFile",
+    "StoredSnapshot",
     "SyncLatency",
     "TestSource",
     "UsbFacts",

@@ -13,6 +13,7 @@ from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
 from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
+from camd.api.snapshot_methods import SnapshotsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.rpc.openrpc import fields_of
 from camd.rpc.registry import Method, Registry
@@ -47,7 +48,7 @@ REGISTRY = Registry(
     (
         *(CamerasApi(None), ControlsApi(None), DevicesApi(None), FilesApi(None)),
         *(RecordingsApi(None, None), HistoryApi(None, None), RetentionApi(None)),
-        *(StorageApi(None), SystemApi(None, None, None)),
+        *(StorageApi(None), SystemApi(None, None, None), SnapshotsApi(None, None)),
     )
 )
 
