@@ -72,6 +72,8 @@ def picture_end(data: bytes | bytearray, begin: int = 0) -> int | None:
         return _png_end(data)
     if data[:2] != JPEG_START[: len(data[:2])]:
         raise PictureError("neither JPEG nor PNG")
+    if len(data) < len(JPEG_START):
+        return None
     for marker in _markers(data):
         if marker.code == _SOS:
             end = data.find(_JPEG_END, max(marker.end, begin))
