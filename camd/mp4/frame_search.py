@@ -183,7 +183,7 @@ def _joined(
         data_at = place.moof + len(fragment.moof)  # `video_samples` counts from the mdat's start
         offsets.extend(data_at + at for at, _ in fragment.video_samples())
         sizes.extend(run.sizes)
-        durations.extend(run.durations)
+        durations.extend(iter(run.durations))
         composition.extend(run.composition or [0] * run.count)
         sync += run.sync
     return StoredFrames(init.video, offsets, sizes, durations, composition, bytes(sync))
