@@ -49,9 +49,9 @@ from camd.model.recordings import (
     are_durable,
     clock_was_set,
 )
-from camd.model.stored_snapshots import SnapshotPage, StoredSnapshot
 from camd.model.sources import FileSource, RtspSource, Source, TestSource, V4l2Source
 from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
+from camd.model.stored_snapshots import SnapshotPage, StoredSnapshot
 
 __all__ = [
     "CameraChanged",

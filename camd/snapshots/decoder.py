@@ -109,7 +109,7 @@ class PictureDecoder:
         when too many wait, −1003 with the cause when it cannot be made.
         """
         flight = self._flights.get((key, options))
-        if flight is None:
+        if flight is None or flight.refusal is not None:
             flight = self._begin((key, options), _Flight(movie, options, camera_id))
         await flight.done.wait()
         if flight.picture is None:
@@ -138,11 +138,10 @@ class PictureDecoder:
         finally:
             self._pending -= 1
             flight.movie = None
-            if flight.picture is None:
-                self._flights.pop(key, None)
             flight.fail("stopping", "the service is stopping")
-        self._drop_oldest()
-        await trio.sleep(KEPT_SECONDS)
+        if flight.picture is not None:
+            self._drop_oldest()
+            await trio.sleep(KEPT_SECONDS)
         if self._flights.get(key) is flight:
             del self._flights[key]
 

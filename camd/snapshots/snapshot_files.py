@@ -8,6 +8,7 @@ it is lost: each picture says itself which camera it shows, and when.
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import stat
 from collections import Counter
@@ -144,7 +145,11 @@ class SnapshotFiles:
 
     def _sample(self) -> tuple[Usage, bool]:
         """Sample the folder's volume; say whether the recordings are on the same one. Blocks."""
-        self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except FileExistsError as error:
+            why = os.strerror(errno.ENOTDIR)
+            raise NotADirectoryError(errno.ENOTDIR, why, str(self.folder)) from error
         with suppress(OSError):
             same = self.folder.stat().st_dev == self._storage.folder.stat().st_dev
             return self._disk.usage(self.folder), same
