@@ -33,6 +33,7 @@ READ_SECONDS = 10.0
 AT_A_TIME = 2  # threads that read
 MOST_GROUP_BYTES = 64 * 1024 * 1024
 _MOST_MOOV_BYTES = 256 * 1024 * 1024
+_TRIES, _SYNC_SECONDS = 4, 0.5  # for footage that is being synced
 _READABLE = (SegmentState.SEALED, SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
@@ -52,20 +53,27 @@ class PastFrames:
         then, −32008 for a file that holds no fragments, −1003 for a damaged one, or why the volume
         does not answer.
         """
-        for segment in await self._segments(camera_id, at):
-            if not segment.filename.endswith(".mp4"):
-                raise Refusal(
-                    UNSUPPORTED,
-                    "Pictures of the past come from MP4 recordings",
-                    suggestion='Record with format = "mp4", or download the file.',
-                    camera_id=camera_id,
-                    filename=segment.filename,
-                )
-            with self._storage.leased(segment.filename):
-                found = await self._read(segment, at)
-            if found is not None:
-                return found
-        raise await self._nothing(camera_id, at)
+        for _ in range(_TRIES):
+            segments = await self._segments(camera_id, at)
+            for segment in segments:
+                if (found := await self._read_leased(segment, at)) is not None:
+                    return found
+            if all(segment.state is not SegmentState.OPEN for segment in segments):
+                raise await self._nothing(camera_id, at)
+            await trio.sleep(_SYNC_SECONDS)  # it is recorded, and not durable yet
+        raise await self._nothing(camera_id, at, "not_durable_yet")
+
+    async def _read_leased(self, segment: Segment, at: datetime) -> FoundFrame | None:
+        if not segment.filename.endswith(".mp4"):
+            raise Refusal(
+                UNSUPPORTED,
+                "Pictures of the past come from MP4 recordings",
+                suggestion='Record with format = "mp4", or download the file.',
+                camera_id=segment.camera_id,
+                filename=segment.filename,
+            )
+        with self._storage.leased(segment.filename):
+            return await self._read(segment, at)
 
     async def _segments(self, camera_id: CameraId, at: datetime) -> list[Segment]:
         page = await self._storage.list_recordings(
@@ -105,7 +113,7 @@ class PastFrames:
                 raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
 
-    async def _nothing(self, camera_id: CameraId, at: datetime) -> Refusal:
+    async def _nothing(self, camera_id: CameraId, at: datetime, cause: str = "") -> Refusal:
         """Say why nothing is recorded at an instant, and where the nearest frames are."""
         until = at + timedelta(microseconds=1)
         gaps = await self._storage.gaps(
@@ -118,7 +126,9 @@ class PastFrames:
             lambda index: index.catalog.next_start(camera_id, at)
         )
         ends = [segment.end for segment in before.segments if segment.state in _READABLE]
-        return nothing_recorded(camera_id, at, gaps.gaps, max(ends, default=None), after)
+        refusal = nothing_recorded(camera_id, at, gaps.gaps, max(ends, default=None), after)
+        refusal.details["cause"] = cause or refusal.details["cause"]
+        return refusal
 
 
 def nothing_recorded(
