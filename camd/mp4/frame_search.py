@@ -57,9 +57,9 @@ def place_at(frames: StoredFrames, seconds: Fraction) -> FramePlace | None:
     shown = [number for number, time in enumerate(times) if times[0] <= time <= wanted]
     if not shown:
         return None
-    last = max(shown, key=times.__getitem__)
-    if wanted >= times[last] + max(1, frames.durations[last]):
+    if wanted >= max(times[0] + sum(frames.durations), max(times) + 1):
         return None
+    last = max(shown, key=times.__getitem__)  # it is shown until the next one, however late
     intra = frames.track.intra_only
     first = last if intra else frames.sync.rfind(b"\x01", 0, last + 1)
     if first < 0:

@@ -34,6 +34,8 @@ AT_A_TIME = 2  # threads that read
 MOST_GROUP_BYTES = 64 * 1024 * 1024
 _MOST_MOOV_BYTES = 256 * 1024 * 1024
 _TRIES, _SYNC_SECONDS = 4, 0.5  # for footage that is being synced
+_LONG_SHOWN = timedelta(seconds=1)  # then a frame may hide missing ones
+_NOT_RECORDED = "not_recorded"
 _READABLE = (SegmentState.SEALED, SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
@@ -57,11 +59,19 @@ class PastFrames:
             segments = await self._segments(camera_id, at)
             for segment in segments:
                 if (found := await self._read_leased(segment, at)) is not None:
+                    await self._check_hole(camera_id, found, at)
                     return found
             if all(segment.state is not SegmentState.OPEN for segment in segments):
                 raise await self._nothing(camera_id, at)
             await trio.sleep(_SYNC_SECONDS)  # it is recorded, and not durable yet
         raise await self._nothing(camera_id, at, "not_durable_yet")
+
+    async def _check_hole(self, camera_id: CameraId, found: FoundFrame, at: datetime) -> None:
+        """Refuse a frame that is only shown because those behind it are in the gap ledger."""
+        if at - found.time > _LONG_SHOWN:
+            refusal = await self._nothing(camera_id, at)
+            if refusal.details["cause"] != _NOT_RECORDED:
+                raise refusal
 
     async def _read_leased(self, segment: Segment, at: datetime) -> FoundFrame | None:
         if not segment.filename.endswith(".mp4"):
@@ -140,7 +150,7 @@ def nothing_recorded(
 ) -> Refusal:
     """Make the refusal (−1005) for an instant without footage; `before` and `after` are nearest."""
     gap = next((gap for gap in gaps if gap.lost_footage and gap.start <= at < gap.end), None)
-    cause = gap.cause.value if gap is not None else "not_recorded"
+    cause = gap.cause.value if gap is not None else _NOT_RECORDED
     return Refusal(
         FILE_NOT_FOUND,
         "There is no picture of that instant",
