@@ -317,7 +317,9 @@ async def test_a_deleted_snapshot_is_gone(tmp_path: Path) -> None:
         await rig.store()
         with rig.files.leased(NAME):
             assert await code_of(rig.files.delete, NAME) == -1013
+        rig.disk.steps.clear()
         assert (await rig.files.delete(NAME)).filename == NAME
+        assert rig.disk.steps == ["unlink", "sync_directory"]
         assert await code_of(rig.files.delete, NAME) == -1005
         assert await rig.names() == []
     assert os.listdir(tmp_path / "snapshots") == []

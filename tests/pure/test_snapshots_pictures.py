@@ -105,6 +105,16 @@ def test_a_note_is_read_back(picture: bytes) -> None:
     assert len(noted) > len(picture)
 
 
+def test_every_chunk_of_a_png_has_its_checksum() -> None:
+    """Readers refuse a PNG whose text has a wrong one."""
+    noted, at = with_note(png(), NOTE), 8
+    while at < len(noted):
+        end = at + 8 + int.from_bytes(noted[at : at + 4], "big")
+        assert noted[end : end + 4] == struct.pack(">I", zlib.crc32(noted[at + 4 : end]))
+        at = end + 4
+    assert b"tEXt" in noted
+
+
 def test_jfif_keeps_its_place() -> None:
     """The segment of JFIF stays the first one: some readers look nowhere else."""
     assert with_note(jpeg(), NOTE)[:20] == jpeg()[:20]
