@@ -229,7 +229,7 @@ class SnapshotPages:
 
         return (
             Route("/files/snapshots/{name:path}", stored),
-            Route("/still/{name}", still),
+            Route("/still/{name:path}", still),
         )
 
     def stored(self, request: Request) -> Response:

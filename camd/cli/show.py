@@ -81,11 +81,16 @@ def status(access: ServiceAccess, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--snapshots", is_flag=True, help="List snapshots instead.")
 @page_options
 @remote_options
 @json_option
-def ls(access: ServiceAccess, as_json: bool, **page: Any) -> None:
-    """List recordings, newest first."""
+def ls(access: ServiceAccess, as_json: bool, snapshots: bool, **page: Any) -> None:
+    """List recordings, newest first; with --snapshots, pictures."""
+    if snapshots:
+        answer = ask(access, "list_snapshots", **page)
+        _print_page(answer, "files", tables.snapshots, what="snapshots", page=page, as_json=as_json)
+        return
     answer = ask(access, "list_recordings", **page)
     _print_page(answer, "files", tables.recordings, what="recordings", page=page, as_json=as_json)
 
