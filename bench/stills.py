@@ -37,10 +37,11 @@ AIMS = {"": "150", "max_age_ms=1000": "50"}
 
 def make_clip(path: Path, options: str) -> None:
     """Encode a clip whose upper left corner holds each frame's number in bars."""
-    bars = f"geq=lum='16+219*mod(floor(N/pow(2,floor(X/{BAR}))),2)':cb=128:cr=128"
+    bars = f"geq=lum='16+219*mod(trunc(N/pow(2,trunc(X/{BAR}))),2)':cb=128:cr=128"
     graph = (
         f"testsrc2=size=1920x1080:rate={RATE},noise=alls=4:allf=t[a];"
-        f"color=size={BITS * BAR}x{BAR}:rate={RATE},format=yuv420p,{bars}[b];[a][b]overlay=0:0:shortest=1"
+        f"color=size={BITS * BAR}x{BAR}:rate={RATE},format=yuv420p,{bars}[b];"
+        "[a][b]overlay=0:0:shortest=1"
     )
     command = [find_ffmpeg(), "-v", "error", "-filter_complex", graph, "-t", str(SECONDS)]
     command += [*options.split(), "-g", str(RATE), "-pix_fmt", "yuv420p", "-y", str(path)]

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from camd.api import result_fields
 from camd.api.camera_methods import DEVICE
 from camd.api.http_app import Authenticate, LeasedResponse, file_response, is_unchanged
-from camd.api.recording_methods import ByName, PageRequest, query_of
+from camd.api.recording_methods import ByFilename, PageRequest, query_of
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.errors import (
@@ -28,7 +28,7 @@ from camd.errors import (
     RATE_LIMITED,
     RECORDING_FAILED,
     UNSUPPORTED,
-    ParamError,
+    ParamMistake,
     Refusal,
     invalid_params,
 )
@@ -115,12 +115,12 @@ class SnapshotsApi:
         }
 
     @method(role=Role.VIEWER)
-    async def get_snapshot_info(self, caller: Caller, params: ByName) -> result_fields.View:
+    async def get_snapshot_info(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Describe one stored snapshot."""
         return _stored(await self._snapshots.files.find(params.filename))
 
     @method(role=Role.OPERATOR)
-    async def delete_snapshot(self, caller: Caller, params: ByName) -> result_fields.View:
+    async def delete_snapshot(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Delete a stored snapshot; refused while it is being read."""
         deleted = await self._snapshots.files.delete(params.filename)
         return {
@@ -139,7 +139,7 @@ def source_of(camera: Camera) -> FrameSource:
 
 def _request(params: SnapshotRequest, format: str) -> PictureRequest:
     if params.at is not None and params.max_age_ms is not None:
-        raise invalid_params(ParamError("max_age_ms", "cannot be given together with at"))
+        raise invalid_params(ParamMistake("max_age_ms", "cannot be given together with at"))
     age = params.max_age_ms
     return PictureRequest(
         format=format,
@@ -278,7 +278,7 @@ class SnapshotPages:
 def _number(name: str, text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST_AGE_MS)):
         return int(text)
-    raise invalid_params(ParamError(name, "must be a whole number"))
+    raise invalid_params(ParamMistake(name, "must be a whole number"))
 
 
 def _refused(refusal: Refusal) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import attrs
 import trio
 
@@ -45,7 +47,7 @@ class NewestGop:
                 self._clear()
                 self.failed = item if cause is not None else None
             case ClockStepped(by):
-                self.fragments = [each.moved(by) for each in self.fragments]
+                self.fragments = [_stepped(each, by) for each in self.fragments]
             case _:
                 pass
         changed, self._changed = self._changed, trio.Event()
@@ -67,3 +69,9 @@ class NewestGop:
 
     def _clear(self) -> None:
         self.fragments, self._size_bytes = [], 0
+
+
+def _stepped(captured: CapturedFragment, by: timedelta) -> CapturedFragment:
+    """Give a fragment its time on the wall clock that was set."""
+    anchor = captured.anchor
+    return attrs.evolve(captured, anchor=attrs.evolve(anchor, wall=anchor.wall + by))

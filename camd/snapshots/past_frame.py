@@ -59,14 +59,14 @@ class PastFrames:
             segments = await self._segments(camera_id, at)
             for segment in segments:
                 if (found := await self._read_leased(segment, at)) is not None:
-                    await self._check_hole(camera_id, found, at)
+                    await self._check_gap(camera_id, found, at)
                     return found
             if all(segment.state is not SegmentState.OPEN for segment in segments):
                 raise await self._nothing(camera_id, at)
             await trio.sleep(_SYNC_SECONDS)  # it is recorded, and not durable yet
         raise await self._nothing(camera_id, at, "not_durable_yet")
 
-    async def _check_hole(self, camera_id: CameraId, found: FoundFrame, at: datetime) -> None:
+    async def _check_gap(self, camera_id: CameraId, found: FoundFrame, at: datetime) -> None:
         """Refuse a frame that is only shown because those behind it are in the gap ledger."""
         if at - found.time > _LONG_SHOWN:
             refusal = await self._nothing(camera_id, at)

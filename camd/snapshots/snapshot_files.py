@@ -33,7 +33,7 @@ from camd.errors import (
     STORAGE_FAILING,
     STORAGE_LOW,
     STORAGE_UNRESPONSIVE,
-    ParamError,
+    ParamMistake,
     Refusal,
     invalid_params,
 )
@@ -198,7 +198,7 @@ class SnapshotFiles:
         """Find a snapshot by a name from outside. Raises Refusal: unknown, or not a name."""
         if not may_be_snapshot(filename):
             raise invalid_params(
-                ParamError("filename", "must be a file name without a path, of a picture")
+                ParamMistake("filename", "must be a file name without a path, of a picture")
             )
         await self._reconcile()
         found = await self._storage.index_worker.read(
@@ -378,7 +378,7 @@ class SnapshotFiles:
                     work, limiter=self._threads, abandon_on_cancel=True
                 )
             except FileExistsError:
-                raise invalid_params(ParamError("filename", "exists already")) from None
+                raise invalid_params(ParamMistake("filename", "exists already")) from None
             except FileNotFoundError as error:
                 raise _not_found(Path(error.filename or "").name) from error
             except OSError as error:

@@ -10,9 +10,9 @@ import attrs
 import structlog
 import trio
 
-from camd.clock import SYSTEM_CLOCK, Clock
+from camd.clock import Clock
 from camd.config.schema import Config
-from camd.errors import ParamError, invalid_params
+from camd.errors import ParamMistake, invalid_params
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.text.still_args import DEFAULT_QUALITY, PictureOptions
 from camd.model import StoredSnapshot
@@ -116,7 +116,7 @@ class Snapshots:
         if request.at is None:
             return await newest_frame(source, max_age=request.max_age, clock=self._clock)
         if request.at > self._clock.now():
-            raise invalid_params(ParamError("at", "must not be in the future"))
+            raise invalid_params(ParamMistake("at", "must not be in the future"))
         return await self._past.find(source.camera_id, request.at)
 
     async def _picture(
@@ -138,7 +138,7 @@ async def open_snapshots(
     storage: Storage,
     find_program: Callable[[], Awaitable[FFmpegBinary]],
     *,
-    clock: Clock = SYSTEM_CLOCK,
+    clock: Clock,
     launch: LaunchDecoder | None = None,
 ) -> AsyncIterator[Snapshots]:
     """Take snapshots while the block runs, and keep the folder within its limits."""

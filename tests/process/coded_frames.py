@@ -10,7 +10,7 @@ FPS = 30
 BITS = 16
 WIDTH, HEIGHT = 256, 64
 
-_CODE = f"geq=lum='16+219*mod(floor(N/pow(2,floor(X/{WIDTH // BITS}))),2)':cb=128:cr=128"
+_CODE = f"geq=lum='16+219*mod(trunc(N/pow(2,trunc(X/{WIDTH // BITS}))),2)':cb=128:cr=128"
 ENCODERS = {
     "h264": ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", str(FPS)),
     "h265": (

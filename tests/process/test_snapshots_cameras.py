@@ -16,13 +16,15 @@ from coded_frames import FPS, make_coded_clip, number_in
 from real_camera import REQUEST, RealCamera, joined, open_real_camera, packets
 
 from camd.capture.consumer import CapturedFragment, HubItem
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config, RecordingConfig, StorageConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import CameraState, FileSource
+from camd.model import CameraState
 from camd.runtime.child_process import ChildProcess, open_child_process
 from camd.snapshots.live_frame import FrameSource
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still, open_snapshots
+from camd.sources.file import FileSource
 
 PROGRAM = imageio_ffmpeg.get_ffmpeg_exe()
 SECONDS = 40
@@ -114,7 +116,9 @@ async def opened(
                 stall=60,
                 state_dir=folder / "state",
             ) as rig,
-            open_snapshots(config, rig.storage, find, launch=launch) as snapshots,
+            open_snapshots(
+                config, rig.storage, find, clock=SYSTEM_CLOCK, launch=launch
+            ) as snapshots,
         ):
             yield SnapshotRig(rig, snapshots, decoders)
 

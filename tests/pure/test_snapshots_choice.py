@@ -14,8 +14,9 @@ from camd.capture.consumer import (
     CapturedFragment,
     CaptureEnded,
     ClockStepped,
-    EndOfInput,
+    EndOfStream,
 )
+from camd.clock import Anchor
 from camd.model import Cause
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.snapshots.newest_gop import NewestGop
@@ -27,6 +28,7 @@ from camd.snapshots.rules.frame_choice import (
 )
 
 STEP = timedelta(seconds=1 / FPS)
+ANCHOR = Anchor(1000.0, EPOCH)
 
 
 def stream(*counts: int) -> tuple[Init, list[CapturedFragment]]:
@@ -38,8 +40,8 @@ def stream(*counts: int) -> tuple[Init, list[CapturedFragment]]:
     for count in counts:
         (fragment,) = reader.feed(source.next(count))
         assert isinstance(fragment, Fragment)
-        captured.append(CapturedFragment(fragment, start, start + count * STEP))
         start += count * STEP
+        captured.append(CapturedFragment(fragment, ANCHOR.monotonic_at(start), ANCHOR))
     return init, captured
 
 
@@ -60,7 +62,7 @@ def test_frames_have_their_fragments_times() -> None:
     """Each frame is shown at its distance from its own fragment's start."""
     _, captured = stream(5, 3, 2)
     assert [frame.time for frame in frames_of(captured)] == [at(number) for number in range(10)]
-    late = attrs.evolve(captured[1], start=captured[1].start + timedelta(seconds=1))
+    late = attrs.evolve(captured[1], arrived=captured[1].arrived + 1)
     times = [frame.time for frame in frames_of([captured[0], late, captured[2]])]
     assert times[5] == at(5) + timedelta(seconds=1)
     assert times[8] == at(8)
@@ -170,7 +172,7 @@ def test_the_end_of_a_capture_ends_its_group(cause: Cause | None) -> None:
     gop.put(captured[0])
     ended = CaptureEnded(cause, "why")
     gop.put(ended)
-    gop.put(EndOfInput())
+    gop.put(EndOfStream())
     assert gop.fragments == []
     assert gop.failed is (None if cause is None else ended)
 
@@ -182,4 +184,4 @@ def test_a_clock_step_moves_what_is_held() -> None:
     gop.put(captured[0])
     by = timedelta(hours=-1)
     gop.put(ClockStepped(by, EPOCH))
-    assert gop.fragments == [captured[0].moved(by)]
+    assert [each.start for each in gop.fragments] == [EPOCH + by]

@@ -9,7 +9,7 @@ from itertools import count
 
 import attrs
 
-from camd.errors import ParamError, invalid_params
+from camd.errors import ParamMistake, invalid_params
 from camd.model import CameraId
 from camd.storage.rules.naming import is_plain, stem
 
@@ -46,15 +46,17 @@ def read_name(filename: str | None, format: str | None) -> NamedFormat:
     if filename is None:
         return NamedFormat(None, format or FORMATS[0])
     if not is_plain(filename):
-        raise invalid_params(ParamError("filename", "must be a file name without a path"))
+        raise invalid_params(ParamMistake("filename", "must be a file name without a path"))
     suffix = _suffix(filename)
     if suffix is None:
         if "." in filename:
-            raise invalid_params(ParamError("filename", "must end with .jpg, .jpeg or .png"))
+            raise invalid_params(ParamMistake("filename", "must end with .jpg, .jpeg or .png"))
         chosen = format or FORMATS[0]
         return read_name(f"{filename}.{chosen}", chosen)
     if format is not None and format != _SUFFIXES[suffix]:
-        raise invalid_params(ParamError("filename", f"ends with {suffix}, but format is {format}"))
+        raise invalid_params(
+            ParamMistake("filename", f"ends with {suffix}, but format is {format}")
+        )
     return NamedFormat(filename, _SUFFIXES[suffix])
 
 
