@@ -1860,6 +1860,30 @@ _break(
     f"{PICTURES_MADE}::test_a_decoder_that_hangs_is_killed",
 )
 _break(
+    "snapshot: time for a newer frame",
+    "A snapshot of a stalled camera is refused in time.",
+    "camd/snapshots/live_frame.py:newest_frame",
+    "trio.move_on_after(NEXT_SECONDS if gop.fragments else START_SECONDS)",
+    "trio.move_on_after(START_SECONDS)",
+    "tests/actors/test_snapshots_live.py::test_a_stalled_camera_is_refused",
+)
+_break(
+    "snapshot: camera without a process",
+    "A snapshot does not wait for a camera that is not there.",
+    "camd/snapshots/live_frame.py:_FrameSearch.watch_process",
+    "scope.cancel()",
+    "",
+    "tests/actors/test_snapshots_live.py::test_an_unplugged_camera_is_refused_soon",
+)
+_break(
+    "snapshot: missing frames",
+    "A frame that hides missing ones is not passed off as the one of an instant.",
+    "camd/snapshots/past_frame.py:PastFrames._check_gap",
+    "at - found.time > _LONG_SHOWN",
+    "False",
+    f"{PICTURES_TAKEN}::test_a_frame_before_missing_ones_is_not_shown",
+)
+_break(
     "snapshot: future",
     "An instant that is not over has no picture.",
     "camd/snapshots/snapshots.py:Snapshots._frame",

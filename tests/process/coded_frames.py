@@ -21,11 +21,26 @@ ENCODERS = {
 }
 
 
-def make_coded_clip(program: str, path: Path, codec: str, seconds: int) -> None:
-    """Encode a clip; its first frame has the number 0."""
+def make_coded_clip(
+    program: str, path: Path, codec: str, seconds: int, missing: tuple[int, int] = (-1, -1)
+) -> None:
+    """Encode a clip; its first frame has the number 0. `missing`: the first and the last number of
+    frames that it lacks.
+    """
+    some = f"select='not(between(n,{missing[0]},{missing[1]}))'"
     done = ffmpeg.run(
-        *(program, "-f", "lavfi", "-i", f"color=size={WIDTH}x{HEIGHT}:rate={FPS},{_CODE}"),
-        *("-t", str(seconds), "-pix_fmt", "yuv420p", *ENCODERS[codec], "-y", str(path)),
+        *(program, "-f", "lavfi", "-i", f"color=size={WIDTH}x{HEIGHT}:rate={FPS},{_CODE},{some}"),
+        *(
+            "-fps_mode",
+            "passthrough",
+            "-t",
+            str(seconds),
+            "-pix_fmt",
+            "yuv420p",
+            *ENCODERS[codec],
+            "-y",
+            str(path),
+        ),
     )
     assert done.returncode == 0, done.stderr
 

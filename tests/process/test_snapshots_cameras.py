@@ -316,6 +316,22 @@ async def test_an_instant_without_footage(clips: Path, tmp_path: Path) -> None:
         assert (await taking.refused(at=future)).kind.code == -32602
 
 
+async def test_a_frame_before_missing_ones_is_not_shown(clips: Path, tmp_path: Path) -> None:
+    """Where the source dropped frames for seconds, the ledger's cause is the answer, though the
+    file shows the frame before them all the time."""
+    lacking = tmp_path / "lacking.mp4"
+    await trio.to_thread.run_sync(make_coded_clip, PROGRAM, lacking, "mjpeg", 8, (60, 150))
+    async with opened(tmp_path, FileSource(lacking, loop=False)) as taking:
+        await taking.rig.camera.start_recording(REQUEST)
+        session = await taking.rig.ended()
+        gap = next(gap for gap in session.gaps if gap.cause.value == "frames_dropped_by_source")
+        first = session.segments[0].start
+        assert await taking.number(at=first + 59 * FRAME + FRAME / 2) == 59
+        refusal = await taking.refused(at=gap.start + (gap.end - gap.start) * 0.7)
+        assert refusal.details["cause"] == "frames_dropped_by_source"
+        assert await taking.number(at=first + 151 * FRAME + FRAME / 2) == 151
+
+
 async def test_a_file_that_is_damaged_or_gone(clips: Path, tmp_path: Path) -> None:
     """Garbage in a recording is a typed error; a file that went is no footage."""
     async with opened(tmp_path, FileSource(clips / "h264.mp4", speed=4)) as taking:
