@@ -103,6 +103,16 @@ async def test_a_stalled_camera_is_refused(clock: MockClock) -> None:
         assert trio.current_time() <= 2.5 + NEXT_SECONDS
 
 
+async def test_a_process_that_does_not_end_delays_no_refusal(clock: MockClock) -> None:
+    """A stalled capture that ignores SIGTERM takes longer to end than a snapshot waits."""
+    stalls = hangs(2.1, deaf=True)
+    async with open_camera_rig(stalls) as rig, rig.camera.hub.attach(StandingDemand()):
+        await trio.sleep_until(2.5)
+        refusal = await refused(rig, NOW)
+        assert refusal.details["cause"] == "stalled"
+        assert trio.current_time() == 2.5 + NEXT_SECONDS
+
+
 async def test_a_new_frame_is_waited_for(clock: MockClock) -> None:
     """With an age of zero, the frame was captured after the call."""
     async with open_camera_rig() as rig, rig.camera.hub.attach(StandingDemand()):

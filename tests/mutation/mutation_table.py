@@ -1865,7 +1865,7 @@ _break(
     "camd/snapshots/live_frame.py:newest_frame",
     "trio.move_on_after(NEXT_SECONDS if gop.fragments else START_SECONDS)",
     "trio.move_on_after(START_SECONDS)",
-    "tests/actors/test_snapshots_live.py::test_a_stalled_camera_is_refused",
+    "tests/actors/test_snapshots_live.py::test_a_process_that_does_not_end_delays_no_refusal",
 )
 _break(
     "snapshot: camera without a process",
