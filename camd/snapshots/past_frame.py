@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from camd.errors import FILE_NOT_FOUND, RECORDING_FAILED, STORAGE_UNRESPONSIVE, UNSUPPORTED, Refusal
-from camd.model import CameraId, Gap, RecordingQuery, Segment, SegmentState, StoredFile
+from camd.model import CameraId, Gap, ReadableRecording, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
 from camd.mp4.frame_movie import frame_movie
 from camd.mp4.frame_search import FramePlace, growing_frames, place_at
@@ -166,7 +166,7 @@ def nothing_recorded(
 # --- reading; everything here may block
 
 
-def read_frame(stored: StoredFile, segment: Segment, at: datetime) -> FoundFrame | None:
+def read_frame(stored: ReadableRecording, segment: Segment, at: datetime) -> FoundFrame | None:
     """Read the frame of a recording that is shown at an instant; None where it has none.
 
     Raises OSError and MediaError.

@@ -37,7 +37,7 @@ from camd.errors import (
     Refusal,
     invalid_params,
 )
-from camd.model import CameraId, RecordingQuery, SnapshotPage, StoredFile, StoredSnapshot
+from camd.model import CameraId, ReadableRecording, RecordingQuery, SnapshotPage, StoredSnapshot
 from camd.snapshots.rules.expiry import SnapshotLimits, expired
 from camd.snapshots.rules.pictures import PictureError, PictureNote, picture_size, read_note
 from camd.snapshots.rules.snapshot_names import (
@@ -49,7 +49,8 @@ from camd.snapshots.rules.snapshot_names import (
 )
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
-from camd.storage.rules.levels import Usage, level_of, message_of, room_below_block, space_facts
+from camd.storage.rules.admission import room_below_block, space_facts
+from camd.storage.rules.levels import Usage, level_of, message_of
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.snapshots")
@@ -208,14 +209,14 @@ class SnapshotFiles:
             raise _not_found(filename)
         return found
 
-    async def stored_file(self, filename: str) -> StoredFile:
+    async def stored_file(self, filename: str) -> ReadableRecording:
         """Find a snapshot that can be read. Raises Refusal as `find` does."""
         found = await self.find(filename)
         looked = await self._on_disk(partial(self._look_if_there, found.filename))
         if looked is None:  # another program deleted it
             await self._forget([found.filename])
             raise _not_found(filename)
-        return StoredFile(
+        return ReadableRecording(
             path=self.folder / found.filename,
             filename=found.filename,
             size_bytes=looked.size_bytes,
