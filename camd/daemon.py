@@ -21,6 +21,7 @@ from camd.api.http_app import HttpApp
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
+from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.bindings import DeviceBinder, open_binder
@@ -46,6 +47,7 @@ from camd.runtime.pipe_poller import open_pipe_poller
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_signals import ServiceSignals
+from camd.snapshots.snapshots import Snapshots, open_snapshots
 from camd.storage.check.scrub import open_scrub
 from camd.storage.retention.cleanup import Retention, open_retention
 from camd.storage.storage import Storage, open_storage
@@ -120,13 +122,15 @@ async def serve_clients(
                 clock=clock,
             ) as retention,
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
+            open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
         ):
             calls = ServerCounters()
             metrics = MetricsCollector(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
-            web = HttpApp(storage, authenticator, system.health, metrics, clock=clock)
+            pages = SnapshotPages(cameras, snapshots)
+            web = HttpApp(storage, authenticator, system.health, metrics, (pages,), clock=clock)
             with (
                 EventPublisher(notifications, clock=clock).listening(events),
                 metrics.listening(events),
@@ -139,6 +143,7 @@ async def serve_clients(
                         storage=storage,
                         retention=retention,
                         system=system,
+                        snapshots=snapshots,
                         metrics=metrics,
                         clock=clock,
                     ),
@@ -166,6 +171,7 @@ def build_registry(
     storage: Storage,
     retention: Retention,
     system: SystemApi,
+    snapshots: Snapshots,
     metrics: MetricsCollector,
     clock: Clock,
 ) -> Registry:
@@ -175,6 +181,7 @@ def build_registry(
             system,
             CamerasApi(cameras, clock=clock),
             RecordingsApi(cameras, storage),
+            SnapshotsApi(cameras, snapshots),
             StorageApi(storage),
             SessionsApi(cameras, storage),
             FilesApi(storage, clock=clock),

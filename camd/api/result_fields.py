@@ -213,7 +213,7 @@ def storage(status: StorageStatus) -> View:
         "usage_percent": percent,
         "used_percent": percent,
         "recordings_size": status.recordings_bytes,
-        "snapshots_size": 0,
+        "snapshots_size": status.snapshots_bytes,
         "low_space_warning": level is not StorageLevel.OK,
         "critical_space_warning": level not in (StorageLevel.OK, StorageLevel.LOW),
         "warn_threshold": status.warn_percent,

@@ -25,6 +25,7 @@ MAX_CAMERAS = 64
 CAPABILITIES = (
     "recording",
     "timed_recording",
+    "snapshots",
     "rotation",
     "stop_receipts",
     "gap_ledger",

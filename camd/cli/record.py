@@ -1,4 +1,4 @@
-"""The commands record and stop: progress, Ctrl-C, receipts."""
+"""The commands record, stop and snapshot: progress, Ctrl-C, receipts, pictures."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import signal
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote, urlencode
 
 import click
 import trio
 from rich.markup import escape
 from rich.text import Text
 
-from camd.cli import tables
+from camd.cli import tables, terminal
 from camd.cli.exit import CommandFailed
 from camd.cli.service_access import (
     ServiceAccess,
@@ -23,10 +25,11 @@ from camd.cli.service_access import (
     print_result,
     printed_by,
     remote_options,
+    run_to_end,
     with_client,
 )
 from camd.cli.terminal import console, live_text, messages, read_duration
-from camd.client import Client
+from camd.client import Client, fetch_page
 from camd.model import are_durable
 
 _PROGRESS_SECONDS = 0.5
@@ -195,3 +198,86 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     )
     durable = "durable" if receipt.get("durable") else "not yet durable"
     out.print(f"{share} are in files, {durable}.")
+
+
+# --- snapshot -------------------------------------------------------------------------------
+
+
+@click.command(short_help="Take a picture of CAMERA.")
+@click.argument("camera")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write the picture here, not into the service's folder; - is stdout. The suffix tells the "
+    "format.",
+)
+@click.option("--name", "filename", metavar="NAME", help="Name in the service's folder.")
+@click.option("--format", type=click.Choice(("jpg", "png")), help="[default: jpg]")
+@click.option("--quality", type=click.IntRange(1, 100), help="Of a JPEG.  [default: 85]")
+@click.option("--width", type=click.IntRange(16, 8192), help="In pixels; never enlarged.")
+@click.option(
+    "--max-age",
+    "max_age",
+    metavar="TIME",
+    callback=read_duration,
+    help="A frame that is no older will do, such as 1s.  [default: the newest]",
+)
+@click.option(
+    "--at",
+    metavar="TIME",
+    callback=terminal.read_time,
+    help="A past instant, from the recordings: '2026-01-15 15:30:05'.",
+)
+@remote_options
+@json_option
+def snapshot(
+    access: ServiceAccess,
+    as_json: bool,
+    camera: str,
+    output: Path | None,
+    filename: str | None,
+    max_age: timedelta | None,
+    **options: Any,
+) -> None:
+    """Take a picture of CAMERA, into the service's snapshots folder or into a file here."""
+    if max_age is not None:
+        options["max_age_ms"] = max_age // timedelta(milliseconds=1)
+    if output is not None:
+        if filename is not None:
+            raise click.UsageError("--name is for the service's folder; give it or --output")
+        taken = _fetch_picture(access, camera, output, options)
+    else:
+        taken = ask(access, "take_snapshot", device=camera, filename=filename, **options)
+    if str(output) != "-":
+        print_result(taken, _print_taken, as_json=as_json)
+
+
+def _print_taken(taken: Mapping[str, Any]) -> None:
+    size = f", {taken['width']}x{taken['height']}" if "width" in taken else ""
+    age = tables.clock_time(taken["frame_age_ms"] / 1000)
+    text = f"{taken['filename']}{size}, {tables.file_size(taken['file_size'])}, {age} old"
+    console().print(text, markup=False, highlight=False)
+
+
+def _fetch_picture(
+    access: ServiceAccess, camera: str, output: Path, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Get a picture that is not stored, and write it."""
+    suffix = output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
+    format = options.pop("format") or (suffix if suffix == "png" else "jpg")
+    query = urlencode({name: value for name, value in options.items() if value is not None})
+    path = f"/still/{quote(camera, safe='')}.{format}?{query}"
+    page = run_to_end(lambda: fetch_page(access.address, path, access.token), access.hint)
+    try:
+        with click.open_file(str(output), "wb") as file:
+            file.write(page.body)
+    except OSError as error:
+        raise CommandFailed(f"{output} cannot be written: {error.strerror}") from None
+    return {
+        "filename": str(output),
+        "timestamp": page.headers.get("x-frame-time"),
+        "frame_age_ms": int(page.headers.get("x-frame-age-ms", 0)),
+        "file_size": len(page.body),
+    }

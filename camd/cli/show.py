@@ -16,6 +16,7 @@ from camd.cli.service_access import (
     ask,
     json_option,
     page_options,
+    print_result,
     printed_by,
     remote_options,
     with_client,
@@ -123,13 +124,20 @@ def _page_printer(
     return show
 
 
+_print_recordings = _page_printer("files", tables.recordings, "recordings")
+_print_snapshots = _page_printer("files", tables.snapshots, "snapshots")
+
+
 @click.command()
+@click.option("--snapshots", is_flag=True, help="List snapshots instead.")
 @page_options
 @remote_options
-@printed_by(_page_printer("files", tables.recordings, "recordings"))
-def ls(access: ServiceAccess, **page: Any) -> object:
-    """List recordings, newest first."""
-    return ask(access, "list_recordings", **page)
+@json_option
+def ls(access: ServiceAccess, as_json: bool, snapshots: bool, **page: Any) -> None:
+    """List recordings, newest first; with --snapshots, pictures."""
+    method = "list_snapshots" if snapshots else "list_recordings"
+    show = _print_snapshots if snapshots else _print_recordings
+    print_result(ask(access, method, **page), show, as_json=as_json)
 
 
 @click.command(short_help="List recording sessions, newest first.")

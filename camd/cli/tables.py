@@ -135,6 +135,20 @@ def recordings(rows: Iterable[Row]) -> Table:
     return table
 
 
+def snapshots(rows: Iterable[Row]) -> Table:
+    """Make a table of snapshots."""
+    table = _table("file", "time", "camera", "picture", ">size")
+    for row in rows:
+        table.add_row(
+            _cell(row.get("filename")),
+            escape(terminal.format_moment(row.get("start_time") or row.get("modified_time"))),
+            _cell(row.get("camera_id")),
+            _cell(row.get("resolution")),
+            file_size(row.get("file_size")),
+        )
+    return table
+
+
 def receipt_files(files: Iterable[Row]) -> Table:
     """Make a table of the files of a receipt, with their hashes."""
     table = _table("file", ">length", ">frames", ">bytes", "sha256 of `tail -c +49 FILE`")

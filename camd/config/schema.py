@@ -228,6 +228,23 @@ class RetentionConfig:
 
 
 @attrs.frozen
+class SnapshotsConfig:
+    """Section `[snapshots]`: how long snapshots are kept; the oldest are deleted first."""
+
+    max_age: timedelta | None = key(
+        "",
+        values.optional(values.duration(60 * _SECOND, 3660 * _DAY)),
+        'Age at which a snapshot is deleted, such as "30d"; default: any age is kept.',
+    )
+    max_size: int = key(
+        "1GiB", values.size(_KIB**2, 64 * _TIB), "Space that all snapshots may take together."
+    )
+    max_count: int = key(
+        10_000, values.whole(1, 1_000_000), "Number of snapshots that are kept, at most."
+    )
+
+
+@attrs.frozen
 class ScrubConfig:
     """Section `[scrub]`: reading recordings again, to find damage early."""
 
@@ -393,6 +410,7 @@ class Config:
     storage: StorageConfig = StorageConfig()
     recording: RecordingConfig = RecordingConfig()
     retention: RetentionConfig = RetentionConfig()
+    snapshots: SnapshotsConfig = SnapshotsConfig()
     scrub: ScrubConfig = ScrubConfig()
     ffmpeg: FfmpegConfig = FfmpegConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
@@ -407,6 +425,7 @@ SECTIONS: dict[str, type] = {
     "storage": StorageConfig,
     "recording": RecordingConfig,
     "retention": RetentionConfig,
+    "snapshots": SnapshotsConfig,
     "scrub": ScrubConfig,
     "ffmpeg": FfmpegConfig,
     "discovery": DiscoveryConfig,

@@ -52,6 +52,7 @@ from camd.model.recordings import (
     clock_was_set,
 )
 from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
+from camd.model.stored_snapshots import SnapshotPage, StoredSnapshot
 
 __all__ = [
     "CameraChanged",
@@ -92,9 +93,11 @@ __all__ = [
     "SessionState",
     "SessionSummary",
     "SizeRange",
+    "SnapshotPage",
     "StorageChanged",
     "StorageLevel",
     "StorageStatus",
+    "StoredSnapshot",
     "SyncLatency",
     "UsbFacts",
     "VideoFormat",

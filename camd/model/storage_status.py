@@ -70,6 +70,7 @@ class StorageStatus:
     slow: bool = False  # such a call takes, or took within half a minute, a second or longer
     notes_waiting: int = 0  # what could not be written into index and journal yet
     notes_lost: int = 0  # since the start: too many waited
+    snapshots_bytes: int = 0  # of all snapshots, on whichever volume
 
 
 @attrs.frozen

@@ -153,6 +153,58 @@ def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
             at += size
 
 
+@attrs.frozen
+class StoredFrames:
+    """All samples of a file's video track, in decode order, as arrays of equal length.
+
+    Offsets count from the start of the file; durations and composition offsets are in ticks of the
+    track; `composition` is empty when every offset is 0, and `sync` holds 1 for a sync sample.
+    """
+
+    track: Track
+    offsets: array[int] = attrs.field(repr=False)
+    sizes: array[int] = attrs.field(repr=False)
+    durations: array[int] = attrs.field(repr=False)
+    composition: array[int] = attrs.field(repr=False)
+    sync: bytes = attrs.field(repr=False)
+
+
+def stored_frames(init: Init) -> StoredFrames:
+    """Read the sample tables of a final `moov` (8.6, 8.7). Raises MediaError."""
+    moov = init.moov
+    stbl = need(moov, b"mdia", b"minf", b"stbl", within=video_trak(init))
+    tables = {span.kind: span for span in boxes_in(moov, stbl)}
+    sizes, chunks = _sizes(moov, need(moov, b"stsz", within=stbl)), _chunk_offsets(moov, stbl)
+    offsets: array[int] = array("Q")
+    for offset, count in zip(chunks, _chunks(moov, stbl, len(chunks)), strict=True):
+        within = sizes[len(offsets) : len(offsets) + count]
+        offsets.extend(accumulate(within[:-1], initial=offset))
+    durations = _repeated(moov, need(moov, b"stts", within=stbl), len(sizes))
+    composition: array[int] = array("i")
+    if b"ctts" in tables:
+        composition = array("i", _repeated(moov, tables[b"ctts"], len(sizes)).tobytes())
+    sync = bytearray(b"\x00" if b"stss" in tables else b"\x01") * len(sizes)
+    for number in _entries(moov, tables[b"stss"], "I") if b"stss" in tables else ():
+        if not 1 <= number <= len(sizes):
+            raise SegmentError("its table of key frames names samples that it does not have")
+        sync[number - 1] = 1
+    if not len(offsets) == len(durations) == len(sizes):
+        raise SegmentError("its tables do not agree on the number of samples")
+    return StoredFrames(init.video, offsets, sizes, durations, composition, bytes(sync))
+
+
+def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
+    """Read a table of counts and values (8.6.1) as one value for each of `most` samples."""
+    pairs, values = _entries(moov, table, "I", 2), array("I")
+    for count, value in zip(pairs[0::2], pairs[1::2], strict=True):
+        if count > most - len(values):
+            raise SegmentError("its tables do not agree on the number of samples")
+        values.extend(array("I", (value,)) * count)
+    if len(values) != most:
+        raise SegmentError("its tables do not agree on the number of samples")
+    return values
+
+
 def _chunk_offsets(moov: bytes, stbl: BoxSpan) -> array[int]:
     """Read where the chunks lie in the file (8.7.5)."""
     if any(span.kind == b"co64" for span in boxes_in(moov, stbl)):

@@ -68,6 +68,7 @@ class SpaceMonitor:
     _sampled: trio.Event = attrs.field(factory=trio.Event, init=False)  # by the next sample
     _sample_soon: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
+    snapshots_bytes: int = attrs.field(default=0, init=False)
     notes_waiting: int = attrs.field(default=0, init=False)
     notes_lost: int = attrs.field(default=0, init=False)
     published: Published[StorageStatus] = attrs.field(init=False)
@@ -115,6 +116,11 @@ class SpaceMonitor:
         now = self.clock.monotonic()
         self._rate *= math.exp((self._rate_at - now) / RATE_WINDOW_SECONDS)
         self._rate_at = now
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds that apply now."""
+        return self._thresholds
 
     def reconfigure(self, thresholds: Thresholds) -> None:
         """Use other thresholds from now on."""
@@ -257,6 +263,7 @@ class SpaceMonitor:
             available_bytes=self._usage.available_bytes,
             used_percent=self._usage.used_percent,
             recordings_bytes=self.stored_bytes,
+            snapshots_bytes=self.snapshots_bytes,
             promised_bytes=int(sum(self._reservations.values())),
             write_rate=round(self._rate, 1),
             seconds_until_blocked=None,

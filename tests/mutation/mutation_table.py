@@ -1713,4 +1713,183 @@ _break(
     "tests/pure/test_metrics_totals.py::test_a_session_that_is_continued_counts_from_the_start_of_the_daemon",
 )
 
+# --- snapshots ------------------------------------------------------------------------------
+
+PICTURE_FILES = "camd/snapshots/snapshot_files.py:SnapshotFiles"
+PICTURES_STORED = "tests/process/test_snapshots_files.py"
+PICTURES_MADE = "tests/process/test_snapshots_decoder.py"
+PICTURES_TAKEN = "tests/process/test_snapshots_cameras.py"
+PICTURES = "tests/pure/test_snapshots_pictures.py"
+CHOICES = "tests/pure/test_snapshots_choice.py"
+EXPIRY = "tests/pure/test_snapshots_rules.py"
+
+_break(
+    "snapshot: fdatasync",
+    "A snapshot is on stable storage before it has its name.",
+    f"{PICTURE_FILES}._write",
+    "file.sync()",
+    "",
+    f"{PICTURES_STORED}::test_a_stored_picture_is_durable_before_it_has_a_name",
+)
+_break(
+    "snapshot: fsync of the folder",
+    "The name of a snapshot survives a power cut once it was answered.",
+    f"{PICTURE_FILES}._write",
+    "self._disk.sync_directory(self.folder)",
+    "",
+    f"{PICTURES_STORED}::test_a_stored_picture_is_durable_before_it_has_a_name",
+)
+_break(
+    "snapshot: fsync of the folder after a deletion",
+    "A deleted snapshot does not come back.",
+    f"{PICTURE_FILES}._unlink",
+    "self._disk.sync_directory(self.folder)",
+    "",
+    f"{PICTURES_STORED}::test_a_deleted_snapshot_is_gone",
+)
+_break(
+    "snapshot: part after an error",
+    "What could not be written leaves no file behind.",
+    f"{PICTURE_FILES}._write",
+    "self._disk.unlink(part)",
+    "",
+    f"{PICTURES_STORED}::test_what_the_disk_refuses_leaves_nothing_behind",
+)
+_break(
+    "snapshot: admission",
+    "No picture is stored at the block threshold.",
+    f"{PICTURE_FILES}._admit",
+    "message is not None and message.kind is not STORAGE_LOW",
+    "False",
+    f"{PICTURES_STORED}::test_a_full_volume_takes_no_pictures",
+)
+_break(
+    "snapshot: room",
+    "A picture that does not fit below the block threshold is refused.",
+    f"{PICTURE_FILES}._admit",
+    "size_bytes > room_below_block(status)",
+    "False",
+    f"{PICTURES_STORED}::test_a_full_volume_takes_no_pictures",
+)
+_break(
+    "snapshot: lease",
+    "A snapshot that is being sent is not deleted.",
+    f"{PICTURE_FILES}.delete",
+    "filename in self._leases",
+    "False",
+    f"{PICTURES_STORED}::test_a_deleted_snapshot_is_gone",
+)
+_break(
+    "snapshot: stuck index",
+    "An index that forgets nothing makes the limits delete no more.",
+    f"{PICTURE_FILES}._clean_up",
+    "not chosen or removed & {each.filename for each in chosen}",
+    "not chosen",
+    f"{PICTURES_STORED}::test_an_index_that_does_not_forget_deletes_no_more",
+)
+_break(
+    "snapshot: limits",
+    "The oldest snapshots go when there are too many, or too large ones.",
+    "camd/snapshots/rules/expiry.py:expired",
+    "not too_old and not limits.exceeded(count, size_bytes)",
+    "not too_old",
+    f"{EXPIRY}::test_the_oldest_go_until_the_rest_fits",
+)
+_break(
+    "snapshot: checksum of a chunk",
+    "A PNG stays valid with its note.",
+    "camd/snapshots/rules/pictures.py:_chunk",
+    "zlib.crc32(kind + content)",
+    "0",
+    f"{PICTURES}::test_every_chunk_of_a_png_has_its_checksum",
+)
+_break(
+    "snapshot: age",
+    "The last frame of a stalled camera is not shown as a new one.",
+    "camd/snapshots/rules/frame_choice.py:FrameDemand._will_do",
+    "return frame.time >= self.asked - max(LONGEST_AGE, 2 * frame.duration)",
+    "return True",
+    f"{CHOICES}::test_an_old_frame_is_not_new",
+)
+_break(
+    "snapshot: dark frames",
+    "The first frames of a camera that was just opened do not count.",
+    "camd/snapshots/rules/frame_choice.py:FrameDemand._will_do",
+    "self.settled is not None and frame.time < self.settled",
+    "False",
+    f"{CHOICES}::test_dark_frames_do_not_count",
+)
+_break(
+    "bound: group of a snapshot",
+    "A camera without key frames fills no memory.",
+    "camd/snapshots/newest_gop.py:NewestGop._keep",
+    "self._size_bytes > self.limit_bytes",
+    "False",
+    f"{CHOICES}::test_a_group_beyond_the_bound_is_dropped_whole",
+)
+_break(
+    "bound: pictures that wait",
+    "Further pictures are refused while eighteen are being made.",
+    "camd/snapshots/decoder.py:PictureDecoder._begin",
+    "self._pending >= AT_A_TIME + MOST_WAITING",
+    "False",
+    f"{PICTURES_MADE}::test_too_many_pictures_are_refused_at_once",
+)
+_break(
+    "bound: bytes of a picture",
+    "A decoder that writes without end is ended.",
+    "camd/snapshots/decoder.py:_read_picture",
+    "len(data) > MOST_PICTURE_BYTES",
+    "False",
+    f"{PICTURES_MADE}::test_a_flood_is_ended",
+)
+_break(
+    "snapshot: one decode",
+    "Those who ask for the same picture share one decode.",
+    "camd/snapshots/decoder.py:PictureDecoder.decode",
+    "flight is None or flight.refusal is not None",
+    "True",
+    f"{PICTURES_MADE}::test_one_decode_for_all_who_ask",
+)
+_break(
+    "snapshot: kill",
+    "A decoder that waits for input does not delay the end.",
+    "camd/snapshots/decoder.py:PictureDecoder._run_process",
+    "process.signal(signal.SIGKILL)",
+    "",
+    f"{PICTURES_MADE}::test_a_decoder_that_hangs_is_killed",
+)
+_break(
+    "snapshot: time for a newer frame",
+    "A snapshot of a stalled camera is refused in time.",
+    "camd/snapshots/live_frame.py:newest_frame",
+    "trio.move_on_after(NEXT_SECONDS if gop.fragments else START_SECONDS)",
+    "trio.move_on_after(START_SECONDS)",
+    "tests/actors/test_snapshots_live.py::test_a_process_that_does_not_end_delays_no_refusal",
+)
+_break(
+    "snapshot: camera without a process",
+    "A snapshot does not wait for a camera that is not there.",
+    "camd/snapshots/live_frame.py:_FrameSearch.watch_process",
+    "scope.cancel()",
+    "",
+    "tests/actors/test_snapshots_live.py::test_an_unplugged_camera_is_refused_soon",
+)
+_break(
+    "snapshot: missing frames",
+    "A frame that hides missing ones is not passed off as the one of an instant.",
+    "camd/snapshots/past_frame.py:PastFrames._check_gap",
+    "at - found.time > _LONG_SHOWN",
+    "False",
+    f"{PICTURES_TAKEN}::test_a_frame_before_missing_ones_is_not_shown",
+)
+_break(
+    "snapshot: future",
+    "An instant that is not over has no picture.",
+    "camd/snapshots/snapshots.py:Snapshots._frame",
+    "request.at > self._clock.now()",
+    "False",
+    f"{PICTURES_TAKEN}::test_an_instant_without_footage",
+)
+
 MUTATIONS = tuple(_made)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import attrs
 
-from camd.clock import to_unix_micros
+from camd.clock import from_unix_micros, to_unix_micros
 from camd.model import (
     Gap,
     GapPage,
@@ -26,6 +27,7 @@ from camd.model import (
     SessionPage,
 )
 from camd.storage.index.journal import JournalPosition
+from camd.storage.index.snapshot_table import SnapshotTable
 from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
@@ -34,6 +36,7 @@ from camd.storage.rules.journal_records import (
     SessionNoted,
 )
 from camd.storage.rules.rows import (
+    MIGRATIONS,
     SCHEMA,
     SCHEMA_VERSION,
     OrderedByTime,
@@ -67,12 +70,22 @@ def connect(path: Path) -> sqlite3.Connection:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:
             db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
+        elif (version := migrate(db, version)) != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"index version {version}, expected {SCHEMA_VERSION}")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def migrate(db: sqlite3.Connection, version: int) -> int:
+    """Bring the tables of an older version up to date; return the version that they have then."""
+    while version in MIGRATIONS:
+        db.executescript(
+            f"BEGIN; {MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT;"
+        )
+        version += 1
+    return version
 
 
 def put_aside(path: Path) -> None:
@@ -138,6 +151,11 @@ class Catalog:
                 raise
             put_aside(path)
             return cls(connect(path))
+
+    @property
+    def snapshots(self) -> SnapshotTable:
+        """The table of snapshots."""
+        return SnapshotTable(self._db)
 
     def close(self) -> None:
         """Checkpoint and close the database."""
@@ -248,6 +266,15 @@ class Catalog:
             "SELECT * FROM segments WHERE sha256 IS NULL AND state = 'completed' ORDER BY start_us"
         )
         return tuple(map(segment_of, rows))
+
+    def next_start(self, camera_id: str, after: datetime) -> datetime | None:
+        """Return when the first segment of a camera begins after a moment."""
+        row = self._db.execute(
+            "SELECT start_us FROM segments WHERE camera_id = ? AND start_us > ?"
+            " AND state != 'missing' ORDER BY start_us LIMIT 1",
+            (camera_id, to_unix_micros(after)),
+        ).fetchone()
+        return None if row is None else from_unix_micros(row["start_us"])
 
     def oldest(self, behind: OrderedByTime | None, limit: int) -> tuple[Segment, ...]:
         """Return the `limit` oldest segments after `behind`."""

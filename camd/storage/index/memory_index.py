@@ -17,7 +17,7 @@ import attrs
 
 from camd.model import SessionId
 from camd.storage.disk import Disk
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.catalog import Catalog, migrate
 from camd.storage.index.journal import Journal, JournalPosition
 from camd.storage.index.recording_index import FOLDER, INDEX
 from camd.storage.read_only_disk import ReadOnlyDisk
@@ -176,6 +176,7 @@ def _copy(address: str, db: sqlite3.Connection) -> None:
 def _problem_in(db: sqlite3.Connection) -> str:
     """Return why a database cannot be used, "" when it can; reads every row once."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    version = migrate(db, version)  # in memory
     if version != SCHEMA_VERSION:
         return f"has version {version}, and {SCHEMA_VERSION} is needed"
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()

@@ -25,8 +25,17 @@ from camd.model import (
 )
 from camd.storage.rules.time_index import NEVER, TimeSpan
 
-SCHEMA_VERSION = 4
-SCHEMA = """
+SCHEMA_VERSION = 5
+_SNAPSHOTS = """
+CREATE TABLE snapshots (
+  filename TEXT PRIMARY KEY, camera_id TEXT NOT NULL, time_us INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+  modified_us INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX snapshots_by_time ON snapshots (time_us, filename);
+CREATE INDEX snapshots_by_camera ON snapshots (camera_id, time_us, filename);
+"""
+SCHEMA = f"""
 CREATE TABLE segments (
   filename TEXT PRIMARY KEY, camera_id TEXT NOT NULL, session_id TEXT NOT NULL,
   number INTEGER NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL,
@@ -61,7 +70,8 @@ CREATE INDEX gaps_by_session ON gaps (session_id, start_us);
 CREATE INDEX gaps_by_camera ON gaps (camera_id, start_us);
 CREATE INDEX gaps_by_start ON gaps (start_us);
 CREATE TABLE journal (file INTEGER NOT NULL, offset INTEGER NOT NULL);
-"""
+{_SNAPSHOTS}"""
+MIGRATIONS = {4: _SNAPSHOTS}  # what makes the next version of each older one
 
 Values = tuple[object, ...]
 

@@ -1,0 +1,189 @@
+"""Find the frame of a recorded file that is shown at an instant, and what it needs to be decoded.
+
+A sealed file's `moov` tells where each sample is. A growing file is read box by box: its fragments
+lie one behind the other, and each one's `moof` tells its time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import attrs
+
+from camd.mp4.boxes import MediaError, boxes_in, children, find
+from camd.mp4.fragments import Fragment, read_moof
+from camd.mp4.frame_movie import presented
+from camd.mp4.init import Init, unpack
+from camd.mp4.inspect import StoredFrames
+
+Read = Callable[[int, int], bytes]  # offset, size; fewer bytes at the end of the file
+
+_MOST_FRAGMENTS = 1_000_000
+_MOST_MOOF_BYTES = 4 * 1024 * 1024
+
+
+@attrs.frozen
+class FramePlace:
+    """The samples from a key frame to one that is to be shown, in decode order.
+
+    `shown_at` is its time in seconds since the first frame of the file; sizes and offsets are in
+    bytes, the rest in ticks of the video track.
+    """
+
+    shown_at: Fraction
+    offsets: Sequence[int] = attrs.field(repr=False)
+    sizes: Sequence[int] = attrs.field(repr=False)
+    durations: Sequence[int] = attrs.field(repr=False)
+    composition: Sequence[int] = attrs.field(repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all samples."""
+        return sum(self.sizes)
+
+
+def place_at(frames: StoredFrames, seconds: Fraction) -> FramePlace | None:
+    """Find the frame that is shown `seconds` after the first one; None where there is none.
+
+    The first frame in decode order counts as the first one: leading pictures cannot be decoded.
+    """
+    times = presented(frames.durations, frames.composition)
+    if not times:
+        return None
+    wanted = times[0] + seconds * frames.track.timescale
+    shown = [number for number, time in enumerate(times) if times[0] <= time <= wanted]
+    if not shown:
+        return None
+    if wanted >= max(times[0] + sum(frames.durations), max(times) + 1):
+        return None
+    last = max(shown, key=times.__getitem__)  # it is shown until the next one, however late
+    intra = frames.track.intra_only
+    first = last if intra else frames.sync.rfind(b"\x01", 0, last + 1)
+    if first < 0:
+        raise MediaError("no key frame comes before the frame")
+    part = slice(first, last + 1)
+    return FramePlace(
+        Fraction(times[last] - times[0], frames.track.timescale),
+        frames.offsets[part],
+        frames.sizes[part],
+        frames.durations[part],
+        frames.composition[part],
+    )
+
+
+# --- growing files
+
+
+@attrs.frozen
+class _FragmentPlace:
+    moof: int
+    mdat: int
+    end: int
+
+
+def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float) -> StoredFrames:
+    """Read the samples of a growing file around an instant: of its first fragment, for its time,
+    and from a key frame before the instant to behind it.
+
+    Fragments lie from `begin` to `end`. Raises MediaError when there is none, OSError from `read`.
+    """
+    places = _fragment_places(read, begin, end)
+    if not places:
+        raise MediaError("the file has no complete fragment")
+    first = _fragment_at(read, init, places[0])
+    base = first.video.decode_time if first.video is not None else 0
+    number = _last_begun(read, init, places, base + round(seconds * init.video.timescale))
+    chosen = [number]
+    while chosen[0] > 0 and not _fragment_at(read, init, places[chosen[0]]).starts_with_sync:
+        chosen.insert(0, chosen[0] - 1)
+    if number + 1 < len(places):
+        chosen.append(number + 1)  # a frame may be shown later than its fragment says
+    found = [(places[n], _fragment_at(read, init, places[n])) for n in chosen]
+    return _joined(init, (places[0], first), found)
+
+
+def _fragment_places(read: Read, begin: int, end: int) -> list[_FragmentPlace]:
+    places: list[_FragmentPlace] = []
+    at, moof = begin, -1
+    while at + 16 <= end and len(places) < _MOST_FRAGMENTS:
+        head = read(at, 16)
+        if len(head) < 16:
+            break
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if size < 8 or at + size > end:
+            break
+        if kind == b"moof":
+            moof = at
+        elif kind == b"mdat" and moof >= 0:
+            places.append(_FragmentPlace(moof, at, at + size))
+            moof = -1
+        at += size
+    return places
+
+
+def _moof(read: Read, place: _FragmentPlace) -> bytes:
+    if place.mdat - place.moof > _MOST_MOOF_BYTES:
+        raise MediaError("a moof that is too large")
+    return read(place.moof, place.mdat - place.moof)
+
+
+def _fragment_at(read: Read, init: Init, place: _FragmentPlace) -> Fragment:
+    """Read a fragment without its media data."""
+    moof = _moof(read, place)
+    runs = read_moof(moof, init, place.mdat - place.moof + 8, place.end - place.moof)
+    return Fragment.of(init, moof, b"", runs)
+
+
+def _last_begun(read: Read, init: Init, places: Sequence[_FragmentPlace], ticks: int) -> int:
+    """Find the last fragment whose video begins at `ticks` or before; the first when none does."""
+
+    def begins(place: _FragmentPlace) -> int:
+        moof = _moof(read, place)
+        top = find(moof, b"moof")
+        for traf in boxes_in(moof, top) if top is not None else ():
+            if traf.kind != b"traf":
+                continue
+            parts = {span.kind: span for span in children(moof, traf.payload, traf.end)}
+            tfhd, tfdt = parts.get(b"tfhd"), parts.get(b"tfdt")
+            if tfhd is None or tfdt is None:
+                continue
+            (track_id,) = unpack("I", moof, tfhd.payload + 4, tfhd.end)
+            if track_id == init.video.track_id:
+                (version,) = unpack("B", moof, tfdt.payload, tfdt.end)
+                form = "q" if version else "I"
+                return unpack(form, moof, tfdt.payload + 4, tfdt.end)[0]
+        return -1  # sound alone
+
+    return max(0, bisect_right(places, ticks, key=begins) - 1)
+
+
+def _joined(
+    init: Init,
+    first: tuple[_FragmentPlace, Fragment],
+    found: Sequence[tuple[_FragmentPlace, Fragment]],
+) -> StoredFrames:
+    """Join fragments; where some are left out, the frame before them lasts until they begin."""
+    if found[0][0] != first[0]:
+        found = (first, *found)
+    offsets, durations = array("Q"), array("Q")  # a day's frame may last longer than 32 bits
+    sizes, composition = array("I"), array("i")
+    sync, end = bytearray(), None
+    for place, fragment in found:
+        run = fragment.video
+        if run is None:
+            continue
+        if end is not None and run.decode_time > end:
+            durations[-1] += run.decode_time - end
+        end = run.decode_time + run.duration
+        data_at = place.moof + len(fragment.moof)  # `video_samples` counts from the mdat's start
+        offsets.extend(data_at + at for at, _ in fragment.video_samples())
+        sizes.extend(run.sizes)
+        durations.extend(iter(run.durations))
+        composition.extend(run.composition or [0] * run.count)
+        sync += run.sync
+    return StoredFrames(init.video, offsets, sizes, durations, composition, bytes(sync))

@@ -1,0 +1,394 @@
+"""Snapshots of real captures and of their recordings: the right frame, or a clear refusal."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+import imageio_ffmpeg
+import pytest
+import trio
+from coded_frames import FPS, make_coded_clip, number_in
+from real_camera import REQUEST, RealCamera, joined, open_real_camera, packets
+
+from camd.capture.consumer import CapturedFragment, HubItem
+from camd.clock import SYSTEM_CLOCK
+from camd.config.schema import Config, RecordingConfig, StorageConfig
+from camd.errors import Refusal
+from camd.ffmpeg.binary import FFmpegBinary
+from camd.model import CameraState
+from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.snapshots.live_frame import FrameSource
+from camd.snapshots.snapshots import PictureRequest, Snapshots, Still, open_snapshots
+from camd.sources.file import FileSource
+
+PROGRAM = imageio_ffmpeg.get_ffmpeg_exe()
+SECONDS = 40
+REORDERED = 4  # B-frames: a frame may come before so many that are shown earlier
+FRAME = timedelta(seconds=1 / FPS)
+EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
+LONG = RecordingConfig(rotation=timedelta(hours=1))
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of clips by codec, a key frame every second."""
+    folder = tmp_path_factory.mktemp("clips")
+    for codec in ("h264", "h265", "mjpeg"):
+        make_coded_clip(PROGRAM, folder / f"{codec}.mp4", codec, SECONDS)
+    return folder
+
+
+@attrs.define(eq=False)
+class FrameCounter:
+    """A consumer that counts the frames of a capture."""
+
+    grace_seconds: float = 0.0
+    frames: int = 0
+
+    def put(self, item: HubItem) -> None:
+        """Count."""
+        if isinstance(item, CapturedFragment):
+            self.frames += item.fragment.frames
+
+
+@attrs.define(eq=False)
+class SnapshotRig:
+    """A camera, and what takes its pictures."""
+
+    rig: RealCamera
+    snapshots: Snapshots
+    decoders: list[ChildProcess]
+
+    @property
+    def source(self) -> FrameSource:
+        """The camera as a snapshot sees it."""
+        camera = self.rig.camera
+        return FrameSource(camera.camera_id, camera.hub, camera.published)
+
+    async def show(self, **request: object) -> Still:
+        """Take a picture that is not stored."""
+        return await self.snapshots.show(self.source, PictureRequest(**request))  # type: ignore[arg-type]
+
+    async def number(self, **request: object) -> int:
+        """Take a picture, and read the number of its frame."""
+        still = await self.show(**request)
+        return await trio.to_thread.run_sync(number_in, PROGRAM, still.picture)
+
+    async def refused(self, **request: object) -> Refusal:
+        """Return the refusal that a picture ends with."""
+        with pytest.raises(Refusal) as refusal:
+            await self.show(**request)
+        return refusal.value
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, source: FileSource, recording: RecordingConfig = LONG, *, codec: str = "copy"
+) -> AsyncIterator[SnapshotRig]:
+    """Run a camera, and take snapshots of it."""
+    decoders: list[ChildProcess] = []
+    program = FFmpegBinary(Path(PROGRAM), (9, 0))
+
+    @asynccontextmanager
+    async def launch(arguments: Sequence[str]) -> AsyncIterator[ChildProcess]:
+        async with open_child_process(arguments, takes_input=True) as process:
+            decoders.append(process)
+            yield process
+
+    async def find() -> FFmpegBinary:
+        return program
+
+    config = Config(storage=StorageConfig(folder / "recordings", folder / "snapshots"))
+    with trio.fail_after(90):
+        async with (
+            open_real_camera(
+                PROGRAM,
+                folder / "recordings",
+                source,
+                codec=codec,
+                recording=recording,
+                found=program,
+                stall=60,
+                state_dir=folder / "state",
+            ) as rig,
+            open_snapshots(
+                config, rig.storage, find, clock=SYSTEM_CLOCK, launch=launch
+            ) as snapshots,
+        ):
+            yield SnapshotRig(rig, snapshots, decoders)
+
+
+# --- the newest frame ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+@pytest.mark.parametrize("format", ["jpg", "png"])
+async def test_the_newest_frame_is_shown(
+    clips: Path, tmp_path: Path, codec: str, format: str
+) -> None:
+    """The picture is the newest that had arrived when it was asked for, or newer; by number."""
+    counter = FrameCounter()
+    async with (
+        opened(tmp_path, FileSource(clips / f"{codec}.mp4")) as taking,
+        taking.rig.camera.hub.attach(counter),
+    ):
+        for _ in range(4):
+            await trio.sleep(0.37)
+            before = counter.frames
+            number = await taking.number(format=format)
+            assert max(0, before - 1) <= number < counter.frames + REORDERED
+        before = counter.frames
+        assert await taking.number(format=format, max_age=timedelta(0)) >= before
+    assert len(taking.rig.children) == 1
+
+
+async def test_a_young_key_frame_will_do(clips: Path, tmp_path: Path) -> None:
+    """With an age, the cheapest frame that is young enough is shown, and never an older one."""
+    async with opened(tmp_path, FileSource(clips / "h264.mp4")) as taking:
+        await taking.show()
+        numbers = []
+        for _ in range(6):
+            asked = datetime.now(UTC)
+            still = await taking.show(max_age=timedelta(seconds=1))
+            assert asked - timedelta(seconds=1) <= still.time <= datetime.now(UTC)
+            numbers.append(number_in(PROGRAM, still.picture))
+            await trio.sleep(0.45)
+    assert any(number % FPS == 0 for number in numbers)
+    assert numbers == sorted(numbers)
+
+
+async def test_the_age_is_that_of_the_frame(clips: Path, tmp_path: Path) -> None:
+    """A frame that arrived a while ago is told with its age, at the time of the answer."""
+    async with opened(tmp_path, FileSource(clips / "mjpeg.mp4")) as taking:
+        still = await taking.show()
+        assert timedelta(0) < still.age < timedelta(seconds=2)
+        assert abs(datetime.now(UTC) - still.time - still.age) < timedelta(seconds=0.5)
+
+
+async def test_motion_jpeg_is_passed_on_as_it_is(clips: Path, tmp_path: Path) -> None:
+    """No process decodes it, unless another quality, size or format is asked for."""
+    async with opened(tmp_path, FileSource(clips / "mjpeg.mp4")) as taking:
+        still = await taking.show()
+        assert taking.decoders == []
+        assert (still.width, still.height) == (256, 64)
+        assert (await taking.show(width=128)).width == 128
+        assert len(taking.decoders) == 1
+
+
+async def test_a_camera_is_started_for_a_snapshot_and_goes_on(clips: Path, tmp_path: Path) -> None:
+    """An idle camera is captured, and the next snapshot finds it running."""
+    async with opened(tmp_path, FileSource(clips / "h264.mp4")) as taking:
+        assert taking.rig.camera.status.state is CameraState.IDLE
+        await taking.show()
+        assert taking.rig.camera.status.state is CameraState.STREAMING
+        assert taking.rig.camera.hub.demand.value.consumers == 0
+        await taking.show()
+        assert len(taking.rig.children) == 1
+
+
+# --- refusals -----------------------------------------------------------------------------
+
+
+async def test_a_camera_that_is_gone(clips: Path, tmp_path: Path) -> None:
+    """The refusal has the camera's problem; as soon as the camera is there, so are pictures."""
+    path = tmp_path / "later.mp4"
+    async with opened(tmp_path, FileSource(path)) as taking:
+        began = trio.current_time()
+        refusal = await taking.refused()
+        assert (refusal.kind.code, refusal.details["cause"]) == (-32006, "not_found")
+        assert refusal.details["camera_id"] == "camera0"
+        assert str(path) not in refusal.message
+        assert trio.current_time() - began < 5
+        path.symlink_to(clips / "h264.mp4")
+        await taking.show()
+
+
+async def test_a_stalled_cameras_last_frame_is_not_new(clips: Path, tmp_path: Path) -> None:
+    """Past its age, or five seconds, the last frame is refused; then pictures come again."""
+    async with (
+        opened(tmp_path, FileSource(clips / "h264.mp4")) as taking,
+        taking.rig.camera.hub.attach(FrameCounter()),
+    ):
+        await taking.show()
+        taking.rig.children[0].signal(signal.SIGSTOP)
+        await trio.sleep(0.7)  # what is in the pipe has been read
+        assert (await taking.show()).age > timedelta(0)  # young enough without a limit
+        began = trio.current_time()
+        refusal = await taking.refused(max_age=timedelta(milliseconds=300))
+        assert (refusal.kind.code, refusal.details["cause"]) == (-32006, "stalled")
+        assert trio.current_time() - began < 6
+        refusal = await taking.refused()
+        assert (refusal.kind.code, refusal.details["cause"]) == (-32006, "stalled")
+        taking.rig.children[0].signal(signal.SIGCONT)
+        assert (await taking.show(max_age=timedelta(0))).age < timedelta(seconds=3)
+
+
+async def test_a_capture_that_dies_refuses_at_once(clips: Path, tmp_path: Path) -> None:
+    """Who waits for a frame of a process that ends hears why, and does not wait on."""
+    async with (
+        opened(tmp_path, FileSource(clips / "h264.mp4")) as taking,
+        taking.rig.camera.hub.attach(FrameCounter()),
+    ):
+        await taking.show()
+        taking.rig.children[0].signal(signal.SIGSTOP)
+        await trio.sleep(0.5)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_kill_soon, taking.rig.children[0])
+            began = trio.current_time()
+            refusal = await taking.refused(max_age=timedelta(0))
+        assert refusal.kind.code == -32006
+        assert trio.current_time() - began < 3
+        await taking.show()  # of the process that was started anew
+
+
+async def _kill_soon(process: ChildProcess) -> None:
+    await trio.sleep(0.3)
+    process.signal(signal.SIGKILL)
+
+
+# --- the past -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+async def test_the_frame_of_a_past_instant(clips: Path, tmp_path: Path, codec: str) -> None:
+    """By number, in growing and sealed files, across rotations."""
+    source = FileSource(clips / f"{codec}.mp4")
+    recording = attrs.evolve(EVERY_SECOND, rotation=timedelta(seconds=2))
+    async with opened(tmp_path, source, recording) as taking:
+        started = await taking.rig.camera.start_recording(REQUEST)
+        await taking.rig.grow(FPS + 10)
+        growing = taking.rig.camera.status.session
+        assert growing is not None
+        first = growing.segments[0].start
+        for number in (0, 1, FPS - 1, FPS, FPS + 7):
+            assert await taking.number(at=first + number * FRAME + FRAME / 2) == number
+        await taking.rig.camera.published.wait_until(
+            lambda status: status.session is not None and len(status.session.segments) >= 3
+        )
+        session = await taking.rig.camera.stop_recording()
+        assert session.session_id == started.session_id
+        begun = 0
+        for segment in session.segments:
+            whole = segment is not session.segments[-1]  # a stop may cut between B-frames
+            for number in (0, segment.frames // 2, *([segment.frames - 1] if whole else [])):
+                still = await taking.show(at=segment.start + number * FRAME + FRAME / 2)
+                assert number_in(PROGRAM, still.picture) == begun + number
+                assert abs(still.time - (segment.start + number * FRAME)) < FRAME / 10
+            begun += segment.frames
+            assert (await taking.show(at=segment.end - FRAME / 2)).width == 256
+        assert begun == session.frames_written
+
+
+async def test_an_instant_without_footage(clips: Path, tmp_path: Path) -> None:
+    """The refusal has the cause of the gap, or that nothing was recorded, and what is nearest."""
+    async with opened(tmp_path, FileSource(clips / "h264.mp4")) as taking:
+        await taking.rig.camera.start_recording(REQUEST)
+        await taking.rig.grow(15)
+        taking.rig.children[0].signal(signal.SIGKILL)
+        await taking.rig.camera.published.wait_until(
+            lambda status: (
+                status.session is not None
+                and len(status.session.segments) > 1
+                and status.session.gaps != ()
+            )
+        )
+        await taking.rig.grow(5)
+        session = await taking.rig.camera.stop_recording()
+        gap = next(gap for gap in session.gaps if gap.cause.value == "encoder_exit")
+        refusal = await taking.refused(at=gap.start + (gap.end - gap.start) / 2)
+        assert (refusal.kind.code, refusal.details["cause"]) == (-1005, "encoder_exit")
+        before, after = session.segments[0].end, session.segments[1].start
+        assert refusal.details["nearest_before"] == before
+        assert refusal.details["nearest_after"] == after
+        refusal = await taking.refused(at=session.segments[0].start - timedelta(seconds=60))
+        assert refusal.details["cause"] == "not_recorded"
+        assert refusal.details["nearest_before"] is None
+        assert refusal.details["nearest_after"] == session.segments[0].start
+        refusal = await taking.refused(at=session.segments[-1].end + timedelta(milliseconds=1))
+        assert refusal.details["nearest_before"] == session.segments[-1].end
+        assert refusal.details["nearest_after"] is None
+        future = datetime.now(UTC) + timedelta(hours=1)
+        assert (await taking.refused(at=future)).kind.code == -32602
+
+
+async def test_a_frame_before_missing_ones_is_not_shown(clips: Path, tmp_path: Path) -> None:
+    """Where the source dropped frames for seconds, the ledger's cause is the answer, though the
+    file shows the frame before them all the time."""
+    lacking = tmp_path / "lacking.mp4"
+    await trio.to_thread.run_sync(make_coded_clip, PROGRAM, lacking, "mjpeg", 8, (60, 150))
+    async with opened(tmp_path, FileSource(lacking, loop=False)) as taking:
+        await taking.rig.camera.start_recording(REQUEST)
+        session = await taking.rig.ended()
+        gap = next(gap for gap in session.gaps if gap.cause.value == "frames_dropped_by_source")
+        first = session.segments[0].start
+        assert await taking.number(at=first + 59 * FRAME + FRAME / 2) == 59
+        refusal = await taking.refused(at=gap.start + (gap.end - gap.start) * 0.7)
+        assert refusal.details["cause"] == "frames_dropped_by_source"
+        assert await taking.number(at=first + 151 * FRAME + FRAME / 2) == 151
+
+
+async def test_a_file_that_is_damaged_or_gone(clips: Path, tmp_path: Path) -> None:
+    """Garbage in a recording is a typed error; a file that went is no footage."""
+    async with opened(tmp_path, FileSource(clips / "h264.mp4", speed=4)) as taking:
+        await taking.rig.camera.start_recording(REQUEST)
+        await taking.rig.grow(30)
+        session = await taking.rig.camera.stop_recording()
+        path = tmp_path / "recordings" / session.segments[0].filename
+        at = session.segments[0].start + 5 * FRAME
+        await taking.show(at=at)
+        data = path.read_bytes()
+        path.write_bytes(data[:48] + bytes(len(data) - 48))
+        assert (await taking.refused(at=at)).kind.code == -1003
+        path.unlink()
+        assert (await taking.refused(at=at)).kind.code == -1005
+
+
+# --- beside a recording -------------------------------------------------------------------
+
+
+async def test_a_recording_notices_nothing(clips: Path, tmp_path: Path) -> None:
+    """Bit for bit the source's packets, while eight clients take pictures without a pause, of now
+    and of the past, and decoders are killed in the middle."""
+    source = FileSource(clips / "h264.mp4", loop=False, speed=3)
+    outcomes: list[str] = []
+    async with opened(tmp_path, source, EVERY_SECOND) as taking:
+        await taking.rig.camera.start_recording(REQUEST)
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(_take_pictures, taking, number, outcomes)
+            nursery.start_soon(_kill_decoders, taking.decoders)
+            session = await taking.rig.ended()
+            nursery.cancel_scope.cancel()
+    assert session.reason == "source_ended"
+    assert session.gaps == ()
+    paths = [tmp_path / "recordings" / segment.filename for segment in session.segments]
+    assert len(paths) > 10
+    assert joined(PROGRAM, paths) == packets(PROGRAM, clips / "h264.mp4")
+    assert outcomes.count("picture") > 10
+    assert "decoder_ended" in outcomes
+    assert set(outcomes) <= {"picture", "decoder_ended", "timed_out", "-32002", "-1005"}
+
+
+async def _take_pictures(taking: SnapshotRig, number: int, outcomes: list[str]) -> None:
+    began = datetime.now(UTC)
+    requests = ({}, {"max_age": timedelta(seconds=1)}, {"quality": 50 + number}, {"at": began})
+    while True:
+        request = requests[(number + len(outcomes)) % len(requests)]
+        try:
+            await taking.snapshots.take(taking.source, PictureRequest(**request))  # type: ignore[arg-type]
+            outcomes.append("picture")
+        except Refusal as refusal:
+            cause = refusal.details.get("cause") if refusal.kind.code == -1003 else None
+            outcomes.append(str(cause or refusal.kind.code))
+
+
+async def _kill_decoders(decoders: list[ChildProcess]) -> None:
+    while True:
+        await trio.sleep(0.15)
+        if decoders:
+            decoders[-1].signal(signal.SIGKILL)
