@@ -19,6 +19,7 @@ from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
 from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
+from camd.api.stream_methods import StreamPages, StreamsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.cameras import Cameras, open_cameras
@@ -31,6 +32,7 @@ from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.model import Event
+from camd.publish.streams import Streams, open_streams
 from camd.reload import LiveConfig
 from camd.rpc.registry import Notification, Registry
 from camd.runtime import fd_limits
@@ -94,13 +96,15 @@ async def serve_clients(
                 in_use=cameras.newest_files,
             ) as retention,
             open_scrub(config.scrub, storage, state_dir, events) as scrub,
+            open_streams(config, cameras, events) as streams,
         ):
-            system = SystemApi(cameras, storage, live.reload, scrub)
-            web = HttpApp(storage, authenticator, system.health)
+            system = SystemApi(cameras, storage, live.reload, scrub, streams=streams)
+            pages = StreamPages(streams, clock=SYSTEM_CLOCK)
+            web = HttpApp(storage, authenticator, system.health, (pages,))
             with EventPublisher(notifications).listening(events):
                 async with open_server(
                     config.server,
-                    registry=build_registry(cameras, storage, retention, system),
+                    registry=build_registry(cameras, storage, retention, system, streams),
                     authenticator=authenticator,
                     notifications=notifications,
                     app=web.app(),
@@ -117,7 +121,11 @@ async def serve_clients(
 
 
 def build_registry(
-    cameras: Cameras, storage: Storage, retention: Retention, system: SystemApi
+    cameras: Cameras,
+    storage: Storage,
+    retention: Retention,
+    system: SystemApi,
+    streams: Streams,
 ) -> Registry:
     """Collect the methods of all resources."""
     return Registry(
@@ -131,6 +139,7 @@ def build_registry(
             RetentionApi(retention),
             ControlsApi(cameras),
             DevicesApi(cameras),
+            StreamsApi(cameras, streams),
         )
     )
 

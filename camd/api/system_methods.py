@@ -15,6 +15,7 @@ from camd.clock import monotonic
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus, V4l2Source
+from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.storage.check.scrub import Scrub
@@ -34,6 +35,7 @@ CAPABILITIES = (
     "scrub",
     "storage_guard",
     "notifications",
+    "streaming",
     "file_download",
     "reload_config",
 )
@@ -47,6 +49,7 @@ class SystemApi:
     _storage: Storage
     _reload: Callable[[], Awaitable[ConfigChanges]]
     _scrub: Scrub | None = None
+    _streams: Streams = attrs.field(factory=Streams, kw_only=True)
     _started: float = attrs.field(factory=monotonic, init=False)
 
     @method(role=Role.VIEWER, immediate=True)
@@ -62,7 +65,7 @@ class SystemApi:
             "camera_monitor": ("degraded" if failing else "healthy", details),
             "storage": _storage_health(self._storage.status),
             "service_manager": ("healthy", ""),
-            "mediamtx": ("healthy", "not used"),
+            "mediamtx": self._streams.health(),
         }
         order = ("healthy", "degraded", "unhealthy")
         return max((state for state, _ in parts.values()), key=order.index), parts
@@ -79,7 +82,7 @@ class SystemApi:
             "components": {
                 "websocket_server": "running",
                 "camera_monitor": "running" if camera_status == "healthy" else camera_status,
-                "mediamtx_controller": "disabled",
+                "mediamtx_controller": self._controller(parts["mediamtx"][0]),
                 "storage": "running" if storage_status == "healthy" else storage_status,
             },
             "details": {name: text for name, (_, text) in parts.items() if text},
@@ -89,6 +92,11 @@ class SystemApi:
             "scrub": self._scrub
             and result_fields.scrub(self._scrub.progress, enabled=self._scrub.config.enabled),
         }
+
+    def _controller(self, status: str) -> str:
+        if not self._streams.enabled:
+            return "disabled"
+        return "running" if status == "healthy" else status
 
     @method(role=Role.ADMIN)
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:

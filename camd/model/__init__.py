@@ -51,6 +51,7 @@ from camd.model.recordings import (
 )
 from camd.model.sources import FileSource, RtspSource, Source, TestSource, V4l2Source
 from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
+from camd.model.streams import ListedStream, PublicationState, PublicationStatus, ServedStream
 
 __all__ = [
     "CameraChanged",
@@ -72,10 +73,13 @@ __all__ = [
     "FrameSize",
     "Gap",
     "GapPage",
+    "ListedStream",
     "MatchedBy",
     "PixelFormat",
     "Problem",
     "ProblemKind",
+    "PublicationState",
+    "PublicationStatus",
     "Rates",
     "RecordingChanged",
     "RecordingEventKind",
@@ -85,6 +89,7 @@ __all__ = [
     "RtspSource",
     "Segment",
     "SegmentState",
+    "ServedStream",
     "Session",
     "SessionId",
     "SessionPage",

@@ -47,28 +47,29 @@ def _death_signal_prefix() -> tuple[str, ...]:
     return (setpriv, "--pdeathsig", "KILL") if works.returncode == 0 else ()
 
 
-def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+def _popen(arguments: Sequence[str], takes_input: bool) -> subprocess.Popen[bytes]:
     if shutil.which(arguments[0]) is None:  # setpriv would start and fail later
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), arguments[0])
     process = subprocess.Popen(
         [*_death_signal_prefix(), *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if takes_input else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
         close_fds=True,
     )
     fd_limits.lower_for_child(process.pid)
-    assert process.stdout is not None
-    with suppress(OSError):  # above the user's limit of pipe memory; the default size works too
-        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    for pipe in (process.stdout, process.stdin):
+        with suppress(OSError):  # above the user's limit of pipe memory; the default size works too
+            if pipe is not None:
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return process
 
 
-async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+async def _fork(arguments: Sequence[str], takes_input: bool) -> subprocess.Popen[bytes]:
     token = trio.lowlevel.current_trio_token()
     done = trio.Event()
-    future = _forker.submit(_popen, tuple(arguments))
+    future = _forker.submit(_popen, tuple(arguments), takes_input)
 
     def wake(_: object) -> None:
         with suppress(trio.RunFinishedError):
@@ -114,6 +115,18 @@ class ChildProcess:
         assert self._process.stderr is not None
         return await _read(self._process.stderr, size)
 
+    async def write_input(self, data: bytes | memoryview) -> None:
+        """Write to the child's stdin, as fast as it reads. Raises BrokenPipeError at its end."""
+        assert self._process.stdin is not None
+        await _write(self._process.stdin, memoryview(data))
+
+    def close_input(self) -> None:
+        """Close the child's stdin: it reads the end of its input."""
+        pipe = self._process.stdin
+        if pipe is not None and not pipe.closed:
+            trio.lowlevel.notify_closing(pipe)
+            pipe.close()
+
     async def wait(self) -> int:
         """Wait until the child has ended; return its exit status, or minus the signal's number."""
         await self._ended.wait()
@@ -152,6 +165,7 @@ class ChildProcess:
         self.signal(signal.SIGKILL)
         if self._status is not None:
             self._process.wait()  # it has ended: this does not block
+        self.close_input()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 trio.lowlevel.notify_closing(pipe)
@@ -169,17 +183,29 @@ async def _read(pipe: IO[bytes], size: int) -> bytes:
             await trio.lowlevel.wait_readable(pipe)
 
 
+async def _write(pipe: IO[bytes], data: memoryview) -> None:
+    await trio.lowlevel.checkpoint()
+    while data:
+        try:
+            data = data[os.write(pipe.fileno(), data) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(pipe)
+
+
 @asynccontextmanager
-async def open_child_process(arguments: Sequence[str]) -> AsyncIterator[ChildProcess]:
+async def open_child_process(
+    arguments: Sequence[str], *, takes_input: bool = False
+) -> AsyncIterator[ChildProcess]:
     """Run a child process while the block runs; then end it and close its pipes.
 
-    Raises OSError when the program cannot be executed. A child stuck in the kernel (state D) is
-    left behind after both timeouts, with SIGKILL pending.
+    With `takes_input` its stdin is a pipe, else empty. Raises OSError when the program cannot be
+    executed. A child stuck in the kernel (state D) is left behind after both timeouts, with SIGKILL
+    pending.
     """
-    process = await _fork(arguments)
-    for pipe in (process.stdout, process.stderr):
-        assert pipe is not None
-        os.set_blocking(pipe.fileno(), False)
+    process = await _fork(arguments, takes_input)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            os.set_blocking(pipe.fileno(), False)
     child = ChildProcess(process, os.pidfd_open(process.pid))
     try:
         async with trio.open_nursery() as nursery:
