@@ -110,12 +110,12 @@ class StreamServer:
     async def _ask(self, before: ServerView) -> ServerView:
         info = await self._api.get("/v3/info", ServerInfo) or ServerInfo()
         settings = before.settings
-        another = not before.healthy or info != before.info
+        another = not before.healthy or _shown(info) != before.info
         if another or self._clock.monotonic() >= self._settings_until:
             settings = await self._api.get("/v3/config/global/get", ServerSettings)
             self._settings_until = self._clock.monotonic() + SETTINGS_SECONDS
         paths, count = await self._list_paths()
-        return ServerView(None, True, info, settings, paths, count)
+        return ServerView(None, True, _shown(info), settings, paths, count)
 
     async def _list_paths(self) -> tuple[dict[str, ServerPath], int]:
         """List all paths, up to a bound; those that are wanted are looked up beyond it."""
@@ -180,6 +180,12 @@ class StreamServer:
     def _note_failure(self, problem: Problem) -> None:
         self.breaker.failed()
         log.debug("server_not_asked", why=problem.message, failures=self.breaker.failures)
+
+
+def _shown(info: ServerInfo) -> ServerInfo:
+    """Return the version as one short line: it goes to clients and into the log."""
+    version = "".join(char for char in info.version if char.isprintable())[:40]
+    return ServerInfo(version, info.started[:40])
 
 
 def _log_change(view: ServerView) -> None:

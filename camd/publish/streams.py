@@ -63,6 +63,10 @@ class Streams:
         """What is known of the server."""
         return self.server.view.value if self.server is not None else ServerView()
 
+    def publisher(self, camera_id: CameraId) -> Publisher | None:
+        """Return a camera's publisher; None where it has none."""
+        return self._publishers.get(camera_id)
+
     def publication(self, camera_id: CameraId) -> PublicationStatus:
         """Say how a camera's publication goes; OFF where it has none."""
         publisher = self._publishers.get(camera_id)
@@ -272,7 +276,7 @@ async def _open_published(
         with events.subscribed(follower.notice):
             nursery.start_soon(follower.follow)
             nursery.start_soon(streams.follow_server)
-            nursery.start_soon(partial(supervise, "stream server", server.serve, server.crashed))
+            nursery.start_soon(_serve, server)
             try:
                 yield streams
             finally:
@@ -280,6 +284,11 @@ async def _open_published(
     if not server.breaker.open:
         with trio.CancelScope(shield=True), trio.move_on_after(REMOVE_SECONDS):
             await _remove_made(server, made)
+
+
+async def _serve(server: StreamServer) -> None:
+    """Ask the server; a bug in that is logged, and it is asked again."""
+    await supervise("stream server", server.serve, server.crashed)
 
 
 async def _remove_made(server: StreamServer, made: MadePaths) -> None:

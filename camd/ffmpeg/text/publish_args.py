@@ -9,6 +9,7 @@ CARRIED_SOUND = frozenset(("mp4a", "Opus", ".mp3", "ac-3"))
 CARRIED_VIDEO = frozenset(
     ("avc1", "avc3", "hvc1", "hev1", "mp4v", "jpeg", "mjpg", "vp08", "vp09", "av01")
 )
+PACKET_BYTES = "1400"  # larger ones are split again by MediaMTX
 # FFmpeg says this line when the server has taken the stream.
 ACCEPTED = "Output #0, rtsp"
 
@@ -26,5 +27,5 @@ def publish_arguments(program: str, url: str, *, sound: bool) -> Arguments:
         *("-map", "0:v:0"),
         *(("-map", "0:a:0") if sound else ()),
         *("-c", "copy", "-max_interleave_delta", "200000"),
-        *("-rtsp_transport", "tcp", "-f", "rtsp", url),
+        *("-rtsp_transport", "tcp", "-pkt_size", PACKET_BYTES, "-f", "rtsp", url),
     )
