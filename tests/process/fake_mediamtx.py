@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -73,6 +74,11 @@ class FakeMediaMtx:
         while not holds():
             await self._changed.wait()
 
+    def recover(self) -> None:
+        """Have no fault any more."""
+        self.api_fault = self.rtsp_fault = ""
+        self._change()
+
     def _change(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
@@ -82,6 +88,7 @@ class FakeMediaMtx:
         """Run the server while the block runs; it comes back on the same ports, and empty."""
         api = (await trio.open_tcp_listeners(self.api_port, host="127.0.0.1"))[0]
         rtsp = (await trio.open_tcp_listeners(self.rtsp_port, host="127.0.0.1"))[0]
+        rtsp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # full soon when deaf
         self.api_port = api.socket.getsockname()[1]
         self.rtsp_port = rtsp.socket.getsockname()[1]
         self.runs += 1
@@ -266,8 +273,7 @@ class FakeMediaMtx:
                     break
                 path.pictures += buffer[1] == 0 and bool(buffer[5] & MARKER)
                 buffer = buffer[4 + size :]
-            if self.rtsp_fault == "deaf":
-                await trio.sleep_forever()
+            await self.until(lambda: self.rtsp_fault != "deaf")
             if buffer.startswith(b"TEARDOWN") or not (chunk := await stream.receive_some(65536)):
                 return
             path.bytes_received += len(chunk)

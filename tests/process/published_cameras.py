@@ -47,7 +47,7 @@ class PublishedCameras:
     async def until_state(self, state: PublicationState, camera_id: CameraId = GATE) -> None:
         """Wait until a camera's publication is in a state."""
         while (publisher := self.streams.publisher(camera_id)) is None:
-            await trio.sleep(0.01)
+            await trio.lowlevel.checkpoint()  # it begins before anything is waited for
         await publisher.status.wait_until(lambda status: status.state is state)
 
     async def until_served(self) -> ServedStream:

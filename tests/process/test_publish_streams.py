@@ -1,4 +1,4 @@
-"""Cameras are published to a media server that fails in every way, and recordings notice nothing."""
+"""Cameras are published to a server that fails in every way, and recordings notice nothing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from real_camera import REQUEST, joined, packets
 from support.ffmpeg_media import run
 
 from camd.config.schema import CameraConfig
-from camd.model import CameraId, CameraState, FileSource, PublicationState, TestSource
+from camd.model import CameraId, CameraState, FileSource, PublicationState
 from camd.publish import made_paths
 from camd.publish.rules import stream_problems as problems
 
 KILLS = 10
 FLOOD = 3000  # foreign paths
-LARGE = TestSource(1280, 720, 30.0)  # fills the buffers up to the server soon
 
 
 @asynccontextmanager
@@ -114,9 +113,14 @@ async def test_an_api_that_fails_is_degraded_and_noticed_as_healthy_again(
             if not hung:
                 served = await published.until_served()
                 assert served.protocols == ("rtsp",)
-            server.api_fault = ""
+            server.recover()
             await published.until_view(lambda status: status == "healthy")
-            assert (await published.until_served()).protocols == ("rtsp", "hls", "webrtc")
+            await published.camera.published.wait_until(
+                lambda status: (
+                    status.served is not None
+                    and status.served.protocols == ("rtsp", "hls", "webrtc")
+                )
+            )
 
 
 async def test_an_absent_server_is_asked_more_and_more_rarely(tmp_path: Path) -> None:
@@ -131,8 +135,9 @@ async def test_an_absent_server_is_asked_more_and_more_rarely(tmp_path: Path) ->
             assert published.streams.server is not None
             breaker = published.streams.server.breaker
             await published.streams.server.view.wait_until(lambda _: breaker.open)
-            assert await published.streams.server.prepare_path("x") is None  # nobody was asked
-            assert breaker.failures == 3
+            failures = breaker.failures
+            assert await published.streams.server.prepare_path("x") is None
+            assert breaker.failures == failures  # nobody was asked
             async with server.running():
                 await published.until_served()
                 assert not breaker.open
@@ -189,7 +194,13 @@ async def test_a_server_full_of_foreign_paths_hides_nothing(tmp_path: Path) -> N
 async def test_a_server_that_reads_no_more_is_left_and_tried_again(tmp_path: Path) -> None:
     """What it does not take is dropped up to the newest key frame; the process is ended."""
     server = FakeMediaMtx(rtsp_fault="deaf")
-    camera = CameraConfig(GATE, LARGE, device="gate", always_on=True, bitrate=40_000_000)
+    noise = tmp_path / "noise.mp4"  # of many bytes, so that the buffers up to the server fill soon
+    made = run(
+        *(str(PROGRAM), "-f", "lavfi", "-i", "nullsrc=size=320x180:rate=25,geq=random(1)*255"),
+        *("-t", "4", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-g", "12", str(noise)),
+    )
+    assert made.returncode == 0, made.stderr
+    camera = CameraConfig(GATE, FileSource(noise), device="gate", codec="copy", always_on=True)
     async with deadline(120), server.running():
         async with open_published(tmp_path, server.config(), camera) as published:
             await published.until_state(PublicationState.PUBLISHING)
@@ -198,7 +209,7 @@ async def test_a_server_that_reads_no_more_is_left_and_tried_again(tmp_path: Pat
             assert status.problem == problems.STALLED
             assert status.frames_dropped > 0
             assert published.camera.status.state is CameraState.STREAMING
-            server.rtsp_fault = ""
+            server.recover()
             await server.until(lambda: server.paths[GATE].pictures > 30)
 
 
