@@ -14,7 +14,7 @@ import attrs
 import msgspec
 import trio
 
-from camd.errors import NOT_AUTHENTICATED
+from camd.errors import NOT_AUTHENTICATED, sole_exception
 from camd.server.websocket import (
     HandshakeRefusedError,
     SocketClosedError,
@@ -187,7 +187,7 @@ async def open_client(
     except HandshakeRefusedError as refused:
         raise _not_camd(address, refused) from refused
     except BaseExceptionGroup as group:
-        error = _only(group)
+        error = sole_exception(group)
         if isinstance(error, HandshakeRefusedError):
             raise _not_camd(address, error) from error
         raise error from error.__cause__
@@ -197,14 +197,6 @@ async def open_client(
 
 def _not_camd(address: str, refused: HandshakeRefusedError) -> CannotConnectError:
     return CannotConnectError(f"{address} does not answer as camd does: {refused}")
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Take a single exception out of the groups that nurseries wrap around it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 async def _connect(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 
 from camd.api import result_fields
-from camd.clock import now
+from camd.clock import Clock
 from camd.model import (
     CameraChanged,
     CameraId,
@@ -36,6 +36,7 @@ class EventPublisher:
     """Publishes events as notifications, in order, numbered from 1."""
 
     notifications: Fanout[Notification]
+    clock: Clock = attrs.field(kw_only=True)
     _seq: int = attrs.field(default=0, init=False)
 
     @contextmanager
@@ -47,7 +48,7 @@ class EventPublisher:
     def _publish(self, event: Event) -> None:
         self._seq += 1
         method, params, key = render(event)
-        params |= {"seq": self._seq, "time": now()}
+        params |= {"seq": self._seq, "time": self.clock.now()}
         self.notifications.publish(Notification(method, params, key, _about(event)))
 
 

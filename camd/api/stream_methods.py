@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from camd.api import result_fields
-from camd.api.camera_methods import ByDevice
+from camd.api.camera_methods import ByCamera
 from camd.api.http_app import Authenticate
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
@@ -28,7 +28,7 @@ class StreamsApi:
     _streams: Streams
 
     @method(role=Role.VIEWER, immediate=True)
-    async def get_stream_url(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def get_stream_url(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Say where viewers can have a camera's stream; `available` is false while they cannot."""
         camera = await self._cameras.locate(params.device)
         served, publication = camera.status.served, self._streams.publication(camera.camera_id)

@@ -11,7 +11,7 @@ from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,
-    EndOfInput,
+    EndOfStream,
     HubItem,
 )
 from camd.mp4.fragments import Fragment, Init
@@ -64,7 +64,7 @@ class NewestGopQueue:
                 self._begin(init)
             case CapturedFragment():
                 self._add(item)
-            case CaptureEnded() | EndOfInput():
+            case CaptureEnded() | EndOfStream():
                 self._end()
 
     async def take(self, init: Init) -> Fragment | None:

@@ -18,7 +18,7 @@ from camd.model import Problem
 from camd.publish.connecting import StreamServerError, connect
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.rtsp_requests import RelayError, RequestRewriter, basic_authorization
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 
 log = structlog.get_logger("camd.publish")
 
@@ -59,7 +59,7 @@ class RtspRelay:
     _tls: ssl.SSLContext
     _port: int
     problem: Problem | None = attrs.field(default=None, init=False)
-    _looks: PathLookup = attrs.field(factory=PathLookup, init=False)
+    _looks: BoundedFileCalls = attrs.field(factory=BoundedFileCalls, init=False)
 
     @property
     def address(self) -> str:

@@ -14,7 +14,7 @@ import trio
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
-from camd.clock import SYSTEM_CLOCK, Clock
+from camd.clock import Clock
 from camd.config.schema import Config, MediaMtxConfig
 from camd.model import (
     CameraId,
@@ -236,7 +236,7 @@ async def open_streams(
     cameras: Cameras,
     events: Fanout[Event],
     *,
-    clock: Clock = SYSTEM_CLOCK,
+    clock: Clock,
     launch: LaunchWithInput = open_child_process,
 ) -> AsyncIterator[Streams]:
     """Publish the cameras to the configured server while the block runs; without one, nothing.

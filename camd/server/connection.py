@@ -11,9 +11,9 @@ import attrs
 import structlog
 import trio
 
-from camd import clock
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import LOCAL
+from camd.clock import Clock
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
@@ -29,7 +29,7 @@ from camd.server.rules.answers import (
     NotificationHold,
     SendAnswer,
 )
-from camd.server.rules.rate_limit import TokenBucket
+from camd.server.rules.connection_limits import TokenBucket
 from camd.server.send_queue import SendQueue, SendQueueFullError
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
@@ -45,11 +45,6 @@ READ_AHEAD = 32  # messages in the send queue up to which calls are read
 _log = structlog.get_logger("camd.server")
 
 
-def unix_now() -> float:
-    """Seconds since 1970, for the expiry of credentials."""
-    return clock.now().timestamp()
-
-
 @attrs.define(eq=False)
 class CallStats:
     """Counters of one server, for metrics. Its connections write them; everybody may read them."""
@@ -62,16 +57,6 @@ class CallStats:
     busy_seconds: float = 0.0
     notifications: int = 0
 
-    @property
-    def average_response_ms(self) -> float:
-        """Average duration of a call."""
-        return self.busy_seconds / self.requests * 1000 if self.requests else 0.0
-
-    @property
-    def error_rate(self) -> float:
-        """Share of calls that were answered with an error, 0 to 1."""
-        return self.errors / self.requests if self.requests else 0.0
-
 
 @attrs.frozen
 class ConnectionShared:
@@ -79,12 +64,12 @@ class ConnectionShared:
 
     registry: Registry
     authenticator: Authenticator
+    clock: Clock = attrs.field(kw_only=True)
     call_stats: CallStats = attrs.field(factory=CallStats)
     max_calls_in_flight: int = 32
     requests_per_minute: int = 600
     max_message_bytes: int = 1024 * 1024
     legacy_dialect: str = "auto"
-    now: Callable[[], float] = unix_now
     authentication_seconds: float = 10.0
 
 
@@ -125,7 +110,7 @@ class Connection:
             authenticator=self.shared.authenticator,
             connection_id=self.id,
             dialect=self.shared.legacy_dialect,
-            now=self.shared.now,
+            clock=self.shared.clock,
             identity=self.identity,
         )
         self._bucket = TokenBucket(self.shared.requests_per_minute)

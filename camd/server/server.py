@@ -14,6 +14,7 @@ import trio
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
+from camd.clock import Clock
 from camd.config.schema import ServerConfig
 from camd.rpc import codec
 from camd.rpc.registry import Notification, Registry
@@ -208,6 +209,7 @@ async def open_server(
     authenticator: Authenticator,
     notifications: Fanout[Notification],
     app: AsgiApp,
+    clock: Clock,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
     call_stats: CallStats | None = None,
@@ -222,6 +224,7 @@ async def open_server(
     shared = ConnectionShared(
         registry=registry,
         authenticator=authenticator,
+        clock=clock,
         call_stats=call_stats or CallStats(),
         max_calls_in_flight=config.max_calls_in_flight,
         requests_per_minute=config.requests_per_minute,
@@ -240,6 +243,7 @@ async def open_server(
         server = Server(
             http_config=HttpConfig(
                 app=app,
+                clock=clock,
                 path=config.path,
                 origins=config.origins,
                 names=None if authenticator.enabled else names,

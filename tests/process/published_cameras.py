@@ -13,6 +13,7 @@ from support.ffmpeg_media import PROGRAMS
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras, open_cameras
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -83,8 +84,8 @@ async def open_published(
     )
     events: Fanout[Event] = Fanout()
     async with (
-        open_storage(config.storage, events, roomy_disk()) as storage,
-        open_cameras(config, storage, events) as open_ones,
-        open_streams(config, open_ones, events) as streams,
+        open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
+        open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras_open,
+        open_streams(config, cameras_open, events, clock=SYSTEM_CLOCK) as streams,
     ):
-        yield PublishedCameras(open_ones, streams, folder / "recordings")
+        yield PublishedCameras(cameras_open, streams, folder / "recordings")
