@@ -52,7 +52,7 @@ from camd.model.recordings import (
     clock_was_set,
 )
 from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
-from camd.model.streams import ListedStream, PublicationState, PublicationStatus, ServedStream
+from camd.model.stream_status import ListedStream, PublicationState, PublicationStatus, ServedStream
 
 __all__ = [
     "CameraChanged",

@@ -9,7 +9,7 @@ import attrs
 from camd.model.ids import CameraId
 from camd.model.problems import Problem
 from camd.model.recordings import Session
-from camd.model.streams import ServedStream
+from camd.model.stream_status import ServedStream
 
 
 class CameraState(enum.Enum):

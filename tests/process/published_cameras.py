@@ -22,9 +22,10 @@ from camd.config.schema import (
     MediaMtxConfig,
     StorageConfig,
 )
-from camd.model import CameraId, Event, PublicationState, ServedStream, TestSource
+from camd.model import CameraId, Event, PublicationState, ServedStream
 from camd.publish.streams import Streams, open_streams
 from camd.runtime.broadcast import Fanout
+from camd.sources.synthetic import TestSource
 from camd.storage.storage import open_storage
 
 PROGRAM = Path(str(PROGRAMS[0].values[0]))

@@ -14,9 +14,10 @@ from real_camera import REQUEST, joined, packets
 from support.ffmpeg_media import run
 
 from camd.config.schema import CameraConfig
-from camd.model import CameraId, CameraState, FileSource, PublicationState
+from camd.model import CameraId, CameraState, PublicationState
 from camd.publish import made_paths
 from camd.publish.rules import stream_problems as problems
+from camd.sources.file import FileSource
 
 KILLS = 10
 FLOOD = 3000  # foreign paths
@@ -55,15 +56,22 @@ async def test_a_camera_that_captures_is_served_to_viewers(tmp_path: Path) -> No
 async def test_credentials_reach_the_server_and_no_argument(tmp_path: Path) -> None:
     """The server demands a password; it is in no command line of any process."""
     server = FakeMediaMtx(username="camd", password="hunter#2secret")
-    async with deadline(), server.running():
-        async with open_published(tmp_path, server.config()) as published:
-            await published.until_served()
-            await server.until(lambda: server.paths[GATE].pictures >= 15)
-            lines = [_command(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    async with (
+        deadline(),
+        server.running(),
+        open_published(tmp_path, server.config()) as published,
+    ):
+        await published.until_served()
+        await server.until(lambda: server.paths[GATE].pictures >= 15)
+        lines = await trio.to_thread.run_sync(_commands)
     publishing = [line for line in lines if b"-f\0rtsp" in line]
     assert publishing
     secrets = (b"hunter", b"Y2FtZDpodW50ZXIjMnNlY3JldA")
     assert not [line for line in publishing for secret in secrets if secret in line]
+
+
+def _commands() -> list[bytes]:
+    return [_command(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _command(entry: Path) -> bytes:
@@ -104,23 +112,25 @@ async def test_an_api_that_fails_is_degraded_and_noticed_as_healthy_again(
 ) -> None:
     """Whatever answers there, the health page says it in words, and goes back by itself."""
     server = FakeMediaMtx(all_others=True, api_fault=fault)
-    async with deadline(), server.running():
-        async with open_published(tmp_path, server.config()) as published:
-            details = await published.until_view(lambda status: status == "degraded")
-            assert getattr(problem, "message", "") in details
-            await published.until_state(PublicationState.PUBLISHING)  # RTSP works
-            hung = fault in ("silent", "error")
-            if not hung:
-                served = await published.until_served()
-                assert served.protocols == ("rtsp",)
-            server.recover()
-            await published.until_view(lambda status: status == "healthy")
-            await published.camera.published.wait_until(
-                lambda status: (
-                    status.served is not None
-                    and status.served.protocols == ("rtsp", "hls", "webrtc")
-                )
+    async with (
+        deadline(),
+        server.running(),
+        open_published(tmp_path, server.config()) as published,
+    ):
+        details = await published.until_view(lambda status: status == "degraded")
+        assert getattr(problem, "message", "") in details
+        await published.until_state(PublicationState.PUBLISHING)  # RTSP works
+        hung = fault in ("silent", "error")
+        if not hung:
+            served = await published.until_served()
+            assert served.protocols == ("rtsp",)
+        server.recover()
+        await published.until_view(lambda status: status == "healthy")
+        await published.camera.published.wait_until(
+            lambda status: (
+                status.served is not None and status.served.protocols == ("rtsp", "hls", "webrtc")
             )
+        )
 
 
 async def test_an_absent_server_is_asked_more_and_more_rarely(tmp_path: Path) -> None:
@@ -201,16 +211,19 @@ async def test_a_server_that_reads_no_more_is_left_and_tried_again(tmp_path: Pat
     )
     assert made.returncode == 0, made.stderr
     camera = CameraConfig(GATE, FileSource(noise), device="gate", codec="copy", always_on=True)
-    async with deadline(120), server.running():
-        async with open_published(tmp_path, server.config(), camera) as published:
-            await published.until_state(PublicationState.PUBLISHING)
-            await published.until_state(PublicationState.RESTING)
-            status = published.streams.publication(GATE)
-            assert status.problem == problems.STALLED
-            assert status.frames_dropped > 0
-            assert published.camera.status.state is CameraState.STREAMING
-            server.recover()
-            await server.until(lambda: server.paths[GATE].pictures > 30)
+    async with (
+        deadline(120),
+        server.running(),
+        open_published(tmp_path, server.config(), camera) as published,
+    ):
+        await published.until_state(PublicationState.PUBLISHING)
+        await published.until_state(PublicationState.RESTING)
+        status = published.streams.publication(GATE)
+        assert status.problem == problems.STALLED
+        assert status.frames_dropped > 0
+        assert published.camera.status.state is CameraState.STREAMING
+        server.recover()
+        await server.until(lambda: server.paths[GATE].pictures > 30)
 
 
 async def test_a_camera_is_published_only_while_it_captures_unless_always(tmp_path: Path) -> None:

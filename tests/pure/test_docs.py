@@ -14,6 +14,7 @@ from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
+from camd.api.stream_methods import StreamsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.cli import main
 from camd.clock import SYSTEM_CLOCK
@@ -65,6 +66,7 @@ REGISTRY = Registry(
         ),
         *(RecordingsApi(None, None), SessionsApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
+        StreamsApi(None, None),
     )
 )
 
