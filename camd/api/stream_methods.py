@@ -87,6 +87,8 @@ class StreamPages:
             "reachable": view.healthy,
             "version": view.info.version or None,
             "paths": view.path_count,
-            "streams_ready": sum(stream.ready for stream in self._streams.listed()),
+            "streams_ready": sum(
+                stream.ready for stream in self._streams.listed() if stream.camera_id is not None
+            ),
         }
         return JSONResponse(body, HTTPStatus.OK)

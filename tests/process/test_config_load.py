@@ -330,6 +330,12 @@ def test_the_password_of_the_media_server_comes_from_a_file(tmp_path: Path) -> N
     assert "stands beside mediamtx.password_file" in mistake
 
 
+def test_a_password_needs_a_user(tmp_path: Path) -> None:
+    """Without one it would never be sent."""
+    (mistake,) = mistakes_of(tmp_path, "[mediamtx]\npassword = 'x'")
+    assert mistake.startswith("mediamtx.username: is missing")
+
+
 def test_two_cameras_never_have_the_same_path(tmp_path: Path) -> None:
     """Neither by their names, nor by the name of one and the id of the other."""
     cameras = "[[camera]]\nid = 'a'\nsource = 'test:'\n"

@@ -132,7 +132,6 @@ def test_every_default_is_a_value_that_the_readers_take() -> None:
         ("mediamtx.publish = true", "mediamtx.publish: must be text in quotes"),
         ("mediamtx.prefix = '/a'", "mediamtx.prefix: must be text such as"),
         ("mediamtx.viewers = ['srt']", "mediamtx.viewers: item 0 must be one of rtsp, hls, webrtc"),
-        ("mediamtx.password = 'x'", "mediamtx.username: is missing"),
         ("discovery.ignore = 'a'", "discovery.ignore: must be a list in square brackets"),
         ("server = 5", "server: must be a table, not a number"),
         ("servers = {}", "servers: unknown section; did you mean 'server'?"),
