@@ -18,6 +18,7 @@ from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
+from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.stream_methods import StreamPages, StreamsApi
@@ -34,10 +35,12 @@ from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
+from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.publish.streams import Streams, open_streams
 from camd.reload import LiveConfig
 from camd.rpc.registry import Notification, Registry
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folder_lock import FolderInUseError, open_state
@@ -121,10 +124,17 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_streams(config, cameras, events, clock=clock) as streams,
         ):
+            calls = ServerCounters()
+            metrics = MetricsCollector(
+                cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
+            )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
-            pages = StreamPages(streams, clock=clock)
-            web = HttpApp(storage, authenticator, system.health, (pages,), clock=clock)
-            with EventPublisher(notifications, clock=clock).listening(events):
+            pages = (StreamPages(streams, clock=clock),)
+            web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
+            with (
+                EventPublisher(notifications, clock=clock).listening(events),
+                metrics.listening(events),
+            ):
                 async with open_server(
                     config.server,
                     registry=build_registry(
@@ -134,6 +144,7 @@ async def serve_clients(
                         retention=retention,
                         system=system,
                         streams=streams,
+                        metrics=metrics,
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -142,6 +153,7 @@ async def serve_clients(
                     clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
+                    call_stats=calls,
                     max_sockets=max_sockets,
                 ) as server:
                     signals.stop_in_order()
@@ -160,6 +172,7 @@ def build_registry(
     retention: Retention,
     system: SystemApi,
     streams: Streams,
+    metrics: MetricsCollector,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -175,6 +188,7 @@ def build_registry(
             ControlsApi(cameras),
             DevicesApi(cameras, binder),
             StreamsApi(cameras, streams),
+            MetricsApi(metrics, clock=clock),
         )
     )
 
