@@ -22,6 +22,7 @@ from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
+from camd.api.stream_methods import StreamPages, StreamsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.bindings import DeviceBinder, open_binder
@@ -37,6 +38,7 @@ from camd.errors import ConfigError, Refusal, sole_exception
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
+from camd.publish.streams import Streams, open_streams
 from camd.reload import LiveConfig
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.server_counters import ServerCounters
@@ -123,14 +125,15 @@ async def serve_clients(
             ) as retention,
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
+            open_streams(config, cameras, events, clock=clock) as streams,
         ):
             calls = ServerCounters()
             metrics = MetricsCollector(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )
-            system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
-            pages = SnapshotPages(cameras, snapshots)
-            web = HttpApp(storage, authenticator, system.health, metrics, (pages,), clock=clock)
+            system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
+            pages = (SnapshotPages(cameras, snapshots), StreamPages(streams, clock=clock))
+            web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
                 EventPublisher(notifications, clock=clock).listening(events),
                 metrics.listening(events),
@@ -144,6 +147,7 @@ async def serve_clients(
                         retention=retention,
                         system=system,
                         snapshots=snapshots,
+                        streams=streams,
                         metrics=metrics,
                         clock=clock,
                     ),
@@ -172,6 +176,7 @@ def build_registry(
     retention: Retention,
     system: SystemApi,
     snapshots: Snapshots,
+    streams: Streams,
     metrics: MetricsCollector,
     clock: Clock,
 ) -> Registry:
@@ -188,6 +193,7 @@ def build_registry(
             RetentionApi(retention),
             ControlsApi(cameras),
             DevicesApi(cameras, binder),
+            StreamsApi(cameras, streams),
             MetricsApi(metrics, clock=clock),
         )
     )

@@ -11,7 +11,8 @@ from hypothesis import settings
 
 os.environ["TZ"] = "UTC"  # whatever this machine has: commands show times in the local zone
 time.tzset()
-for folder in ("hardware", "pure", "wire"):  # modules that tests of other folders use, too
+# Their modules are used by tests of other folders, too.
+for folder in ("hardware", "pure", "wire", "process"):
     sys.path.append(str(Path(__file__).parent / folder))
 # The duration of an example depends on the load of the machine: it fails no test.
 settings.register_profile("camd", deadline=None)

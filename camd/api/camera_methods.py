@@ -75,7 +75,8 @@ def _detailed(camera: Camera, monotonic: float) -> result_fields.View:
     return result_fields.camera(status) | {
         "metrics": {
             "bytes_sent": status.bytes_captured,
-            "readers": 1 if status.session else 0,
+            "readers": (status.session is not None)
+            + (status.served.readers if status.served else 0),
             "uptime": int(monotonic - since) if since is not None else 0,
         },
         "capabilities": _capabilities(camera),

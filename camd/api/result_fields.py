@@ -17,6 +17,7 @@ from camd.model import (
     Gap,
     Problem,
     Segment,
+    ServedStream,
     Session,
     SessionState,
     SessionSummary,
@@ -62,8 +63,8 @@ def camera(status: CameraStatus) -> View:
         "name": status.name,
         "resolution": resolution(shown.width, shown.height),
         "fps": round(shown.fps or status.wanted.fps, 2),
-        "streams": {},
-        "stream_url": None,
+        "streams": dict(status.served.addresses) if status.served else {},
+        "stream_url": stream_url(status.served),
         "recording": session is not None and session.state is not SessionState.STARTING,
         "recording_session": session.session_id if session else None,
         "current_file": current.filename if current else None,
@@ -76,6 +77,11 @@ def camera(status: CameraStatus) -> View:
     if status.problem is not None:
         view |= problem(status.problem)
     return view
+
+
+def stream_url(served: ServedStream | None) -> str | None:
+    """The first address of a stream, RTSP where that is served; null when nothing is."""
+    return served.addresses[0][1] if served is not None else None
 
 
 def problem(found: Problem) -> View:

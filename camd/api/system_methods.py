@@ -15,6 +15,7 @@ from camd.clock import Clock
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
+from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
@@ -36,6 +37,7 @@ CAPABILITIES = (
     "scrub",
     "storage_guard",
     "notifications",
+    "streaming",
     "file_download",
     "reload_config",
 )
@@ -50,6 +52,7 @@ class SystemApi:
     _reload: Callable[[], Awaitable[ConfigChanges]]
     _scrub: Scrub | None = None
     _clock: Clock = attrs.field(kw_only=True)
+    _streams: Streams = attrs.field(factory=Streams, kw_only=True)
     _started: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -68,7 +71,7 @@ class SystemApi:
             "camera_monitor": ("degraded" if failing else "healthy", details),
             "storage": _storage_health(self._storage.status),
             "service_manager": ("healthy", ""),
-            "mediamtx": ("healthy", "not used"),
+            "mediamtx": self._streams.health(),
         }
         order = ("healthy", "degraded", "unhealthy")
         return max((state for state, _ in parts.values()), key=order.index), parts
@@ -85,7 +88,7 @@ class SystemApi:
             "components": {
                 "websocket_server": "running",
                 "camera_monitor": "running" if camera_status == "healthy" else camera_status,
-                "mediamtx_controller": "disabled",
+                "mediamtx_controller": self._controller(parts["mediamtx"][0]),
                 "storage": "running" if storage_status == "healthy" else storage_status,
             },
             "details": {name: text for name, (_, text) in parts.items() if text},
@@ -95,6 +98,11 @@ class SystemApi:
             "scrub": self._scrub
             and result_fields.scrub(self._scrub.progress, enabled=self._scrub.config.enabled),
         }
+
+    def _controller(self, status: str) -> str:
+        if not self._streams.enabled:
+            return "disabled"
+        return "running" if status == "healthy" else status
 
     @method(role=Role.ADMIN)
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:

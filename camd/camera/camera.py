@@ -48,6 +48,7 @@ from camd.model import (
     ProblemKind,
     RecordingRequest,
     Segment,
+    ServedStream,
     Session,
 )
 from camd.model.problems import CAMERA_RESTARTS, NO_PICTURE_YET, UNPLUGGED, WAITING_FOR_KEY_FRAME
@@ -160,6 +161,7 @@ class Camera:
     _restarts: int = attrs.field(default=0, init=False)
     _published: Published[CameraStatus] = attrs.field(init=False)
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
+    _served: ServedStream | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._offered = Published(self.binding)
@@ -237,6 +239,7 @@ class Camera:
             restarts=self._restarts,
             warnings=(*self.planner.warnings, *self._untuned, *hub.warnings.value),
             source_clock_offset=hub.source_clock.offset_seconds,
+            served=self._served,
         )
 
     @property
@@ -282,6 +285,12 @@ class Camera:
         """Use this device from now on, or wait for one; never waits itself."""
         if self._offered.value != binding:
             self._offered.publish(binding)
+
+    def show_served(self, served: ServedStream | None) -> None:
+        """Show in the status what a media server serves of this camera; None: nothing."""
+        if self._served != served:
+            self._served = served
+            self._publish()
 
     async def close(self, reason: str = SHUTDOWN) -> None:
         """End the session, for this reason, and the capture; bounded."""
@@ -571,4 +580,5 @@ def _essence(status: CameraStatus) -> tuple[object, ...]:
         status.warnings,
         (video.codec, video.width, video.height) if video else None,
         (session.session_id, session.state, session.healthy) if session else None,
+        status.served.addresses if status.served else None,
     )

@@ -17,7 +17,7 @@ import tomli
 
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
 from camd.config.parse import ParsedConfig, check, structure
-from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
+from camd.config.schema import AuthConfig, CameraConfig, Config, MediaMtxConfig, StorageConfig
 from camd.config.values import SECRET_BYTES, PathBases
 from camd.errors import ConfigError
 from camd.model import CameraId
@@ -44,6 +44,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     structured = structure(raw, overlay.variables, bases)
     mistakes = [*overlay.mistakes, *structured.mistakes]
     structured.sections.update(_with_secret_from_file(structured, overlay, mistakes))
+    structured.sections.update(_with_password_from_file(structured, overlay, mistakes))
     _complete(structured.sections, bases)
     cameras = _with_names(structured.cameras)
     mistakes += check(structured.sections, cameras)
@@ -136,6 +137,28 @@ def _with_secret_from_file(
             f"and at least {SECRET_BYTES} are needed; `openssl rand -hex 32` makes a good one"
         )
     return {"auth": attrs.evolve(auth, jwt_secret=secret)}
+
+
+def _with_password_from_file(
+    structured: ParsedConfig, overlay: EnvironmentOverlay, mistakes: list[str]
+) -> dict[str, object]:
+    """Return the section [mediamtx] with the content of `password_file` as its password."""
+    server = structured.sections.get("mediamtx")
+    if not isinstance(server, MediaMtxConfig) or server.password_file is None:
+        return {}
+    if server.password:
+        if ("mediamtx", "password") not in overlay.values:
+            mistakes.append(
+                "mediamtx.password: stands beside mediamtx.password_file; keep one of them"
+            )
+        return {}
+    try:
+        password = read_small_file(server.password_file, _SECRET_FILE_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        mistakes.append(f"mediamtx.password_file: {server.password_file} cannot be read: {reason}")
+        return {}
+    return {"mediamtx": attrs.evolve(server, password=password)}
 
 
 def _with_names(cameras: Mapping[int, CameraConfig]) -> dict[int, CameraConfig]:

@@ -10,7 +10,13 @@ from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from camd.config.keys import keys_of
-from camd.config.schema import SECTIONS, CameraConfig, ServerConfig, StorageConfig
+from camd.config.schema import (
+    SECTIONS,
+    CameraConfig,
+    MediaMtxConfig,
+    ServerConfig,
+    StorageConfig,
+)
 from camd.config.values import PathBases, Reader, kind_of
 from camd.model.notation import did_you_mean
 from camd.sources import BOUND_DEVICE
@@ -136,7 +142,26 @@ def check(sections: Mapping[str, object], cameras: Mapping[int, CameraConfig]) -
         mistakes += _check_server(server)
     if isinstance(storage, StorageConfig):
         mistakes += _check_storage(storage)
+    mediamtx = sections.get("mediamtx")
+    if isinstance(mediamtx, MediaMtxConfig):
+        mistakes += _check_publishing(mediamtx, cameras)
     return mistakes + _check_cameras(cameras)
+
+
+def _check_publishing(mediamtx: MediaMtxConfig, cameras: Mapping[int, CameraConfig]) -> list[str]:
+    """Check that a password has a user, and that no two cameras have the same path."""
+    mistakes = []
+    if (mediamtx.password or mediamtx.password_file) and not mediamtx.username:
+        mistakes.append(
+            "mediamtx.username: is missing; mediamtx.password is the password of a user"
+        )
+    names: dict[str, int] = {}
+    for index, camera in cameras.items():
+        name = camera.stream_name or f"{mediamtx.prefix}{camera.id}"
+        owner = names.setdefault(name, index)
+        if owner != index:
+            mistakes.append(f"camera[{index}].stream_name: {name!r} is the path of camera[{owner}]")
+    return mistakes
 
 
 def _check_server(server: ServerConfig) -> list[str]:

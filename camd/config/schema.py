@@ -305,13 +305,56 @@ class DiscoveryConfig:
 
 @attrs.frozen
 class MediaMtxConfig:
-    """Section `[mediamtx]`: a MediaMTX server whose streams appear as cameras; absent: none."""
+    """Section `[mediamtx]`: the MediaMTX server that cameras are published to; absent: none."""
 
     api: str = key(
-        "http://127.0.0.1:9997", values.url("http", "https"), "Control API of the server."
+        "http://127.0.0.1:9997",
+        values.bare_url("http", "https"),
+        "Control API of the server.",
     )
     rtsp: str = key(
-        "rtsp://127.0.0.1:8554", values.url("rtsp", "rtsps"), "RTSP address of the server."
+        "rtsp://127.0.0.1:8554",
+        values.bare_url("rtsp", "rtsps"),
+        "RTSP address of the server, to which cameras are published.",
+    )
+    username: str = key(
+        "", values.text, "User of the server, with the permissions publish and api; none: nobody."
+    )
+    password: str = key("", values.text, "Password of that user.", repr=False)
+    password_file: Path | None = key(
+        "", values.OPTIONAL_FILE, "File that holds the password instead of password."
+    )
+    publish: str = key(
+        "capturing",
+        values.choice("none", "capturing", "always"),
+        "none: cameras that say publish = true | capturing: each, while it captures | always: "
+        "each, and it captures for that.",
+    )
+    prefix: str = key(
+        "",
+        values.matching("([A-Za-z0-9_.~-][A-Za-z0-9_.~/-]{0,99})?", 'text such as "camd/"'),
+        'What a camera\'s path begins with, before its id: "camd/".',
+    )
+    viewers: tuple[str, ...] = key(
+        ["rtsp", "hls", "webrtc"],
+        values.several(values.choice("rtsp", "hls", "webrtc")),
+        "Protocols whose addresses viewers are told, as far as the server has them.",
+    )
+    viewer_rtsp: str = key(
+        "",
+        values.optional(values.bare_url("rtsp", "rtsps")),
+        "RTSP address that viewers are told; default: rtsp.",
+    )
+    viewer_hls: str = key(
+        "",
+        values.optional(values.bare_url("http", "https")),
+        "HLS address that viewers are told; default: the host of rtsp, the port that the server "
+        "says.",
+    )
+    viewer_webrtc: str = key(
+        "",
+        values.optional(values.bare_url("http", "https")),
+        "The same for WebRTC.",
     )
 
 
@@ -359,6 +402,16 @@ class CameraConfig:
         'stream or file: "off" leaves its sound out.',
     )
     always_on: bool = key(False, values.flag, "true: captures without a recording too.")
+    publish: bool | None = key(
+        None,
+        values.flag,
+        "Publish it to the server of [mediamtx]? Default: as mediamtx.publish says.",
+    )
+    stream_name: str = key(
+        "",
+        values.matching("([A-Za-z0-9_.~-][A-Za-z0-9_.~/-]{0,199})?", 'a path such as "yard/gate"'),
+        "Its path on that server; default: mediamtx.prefix and its id.",
+    )
     controls: tuple[tuple[str, int | str], ...] = key(
         {},
         values.controls,

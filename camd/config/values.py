@@ -249,6 +249,18 @@ def url(*schemes: str) -> Reader:
     return read
 
 
+def bare_url(*schemes: str) -> Reader:
+    """Read a URL without credentials in it, which have keys of their own."""
+    read_url = url(*schemes)
+
+    def read(value: object) -> object:
+        if "@" in urlsplit(text(value)).netloc:
+            raise ValueError("must not hold credentials; write them as username and password")
+        return read_url(value)
+
+    return read
+
+
 def secret(value: object) -> str:
     """Read "" or a secret that is long enough; the error tells only its length."""
     word = text(value)

@@ -53,6 +53,7 @@ from camd.model.recordings import (
 )
 from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
 from camd.model.stored_snapshots import SnapshotPage, StoredSnapshot
+from camd.model.stream_status import ListedStream, PublicationState, PublicationStatus, ServedStream
 
 __all__ = [
     "CameraChanged",
@@ -74,10 +75,13 @@ __all__ = [
     "FrameSize",
     "Gap",
     "GapPage",
+    "ListedStream",
     "MatchedBy",
     "PixelFormat",
     "Problem",
     "ProblemKind",
+    "PublicationState",
+    "PublicationStatus",
     "Rates",
     "ReadableRecording",
     "RecordingChanged",
@@ -87,6 +91,7 @@ __all__ = [
     "RecordingRequest",
     "Segment",
     "SegmentState",
+    "ServedStream",
     "Session",
     "SessionId",
     "SessionPage",

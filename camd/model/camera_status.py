@@ -9,6 +9,7 @@ import attrs
 from camd.model.ids import CameraId
 from camd.model.problems import Problem
 from camd.model.recordings import Session
+from camd.model.stream_status import ServedStream
 
 
 class CameraState(enum.Enum):
@@ -51,3 +52,4 @@ class CameraStatus:
     restarts: int
     warnings: tuple[str, ...] = ()  # differences from the configuration, for people
     source_clock_offset: float | None = None  # seconds ahead of this machine's; None: unknown
+    served: ServedStream | None = None  # by a media server; None: no viewer can have it

@@ -54,6 +54,10 @@ TIMELINE = "tests/pure/test_capture_timestamps.py"
 UNAUTHENTICATED = "tests/wire/test_server_unauthenticated.py"
 CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
+PUBLISHING = "tests/pure/test_publish_rules.py"
+PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
+STREAMS = "tests/process/test_publish_streams.py"
+CONTRACT = "tests/process/test_publish_mediamtx.py"
 HOLD = "tests/wire/test_server_held_notifications.py"
 
 _made: list[Mutation] = []
@@ -1890,6 +1894,105 @@ _break(
     "request.at > self._clock.now()",
     "False",
     f"{PICTURES_TAKEN}::test_an_instant_without_footage",
+)
+
+# --- publishing -------------------------------------------------------------------------
+
+_break(
+    "publishing: breaker",
+    "A server that is not there is not asked by every publisher.",
+    "camd/publish/rules/retry.py:CircuitBreaker.open",
+    "return self.failures >= FAILURES",
+    "return False",
+    f"{PUBLISHING}::test_the_breaker_opens_after_three_failures_and_an_answer_closes_it",
+)
+_break(
+    "publishing: growing delay",
+    "What fails again and again is tried more and more rarely.",
+    "camd/publish/rules/retry.py:GrowingDelay.after",
+    "self.first_seconds * 2.0**doublings",
+    "self.first_seconds",
+    f"{PUBLISHING}::test_delays_double_up_to_the_longest_and_are_shortened_by_half_at_most",
+)
+_break(
+    "publishing: another source",
+    "A path that somebody publishes to is not taken over.",
+    "camd/publish/rules/served.py:claim_path",
+    "path is not None and path.source is not None",
+    "False",
+    f"{PUBLISHING}::test_a_path_is_claimed_only_while_nobody_has_it",
+)
+_break(
+    "publishing: configured source",
+    "A path that the server pulls from somewhere is not taken over.",
+    "camd/publish/rules/served.py:claim_path",
+    'settings.source in ("publisher", "")',
+    "True",
+    f"{PUBLISHING}::test_a_path_is_claimed_only_while_nobody_has_it",
+)
+_break(
+    "publishing: ready",
+    "Viewers are told only of streams that the server has.",
+    "camd/publish/rules/served.py:served_stream",
+    "asked and not _is_ready(path)",
+    "False",
+    f"{PUBLISHING}::test_a_stream_is_served_only_when_camd_and_the_server_say_so",
+)
+_break(
+    "publishing: bound of bytes",
+    "A server that takes nothing costs at most 16 MiB a camera.",
+    "camd/publish/newest_gop.py:NewestGopQueue._add",
+    "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
+    "self._seconds > self.limit_seconds",
+    f"{PUBLISH_QUEUE}::test_memory_is_bounded_in_bytes",
+)
+_break(
+    "publishing: lag",
+    "A viewer is never more than some seconds behind for want of dropping.",
+    "camd/publish/newest_gop.py:NewestGopQueue._add",
+    "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
+    "self._bytes > self.limit_bytes",
+    f"{PUBLISH_QUEUE}::test_a_publisher_that_lags_goes_on_at_the_newest_key_frame",
+)
+_break(
+    "publishing: head of a request",
+    "The relay keeps no endless head.",
+    "camd/publish/rules/rtsp_requests.py:RequestRewriter._next_request",
+    "len(head) > MOST_HEAD_BYTES",
+    "False",
+    f"{PUBLISHING}::test_what_is_no_request_or_too_long_ends_the_relay",
+)
+_break(
+    "publishing: body of an answer",
+    "An answer without an end costs a bounded amount of memory.",
+    "camd/publish/control_api.py:_converse",
+    "len(received) > MOST_BODY_BYTES",
+    "False",
+    f"{STREAMS}::test_an_api_that_fails_is_degraded_and_noticed_as_healthy_again",
+)
+_break(
+    "publishing: stall",
+    "A server that reads no more is left.",
+    "camd/publish/publication.py:Publication._write",
+    "self._problem = problems.STALLED",
+    "",
+    f"{STREAMS}::test_a_server_that_reads_no_more_is_left_and_tried_again",
+)
+_break(
+    "publishing: own paths only",
+    "No path that others made is removed.",
+    "camd/publish/stream_server.py:StreamServer.remove_path",
+    "name in self._made",
+    "True",
+    f"{CONTRACT}::test_a_path_that_is_configured_otherwise_is_taken",
+)
+_break(
+    "publishing: credentials",
+    "No argument of FFmpeg holds a password, and the server gets it.",
+    "camd/publish/relay.py:needs_relay",
+    'bool(config.username) or config.rtsp.lower().startswith("rtsps:")',
+    'config.rtsp.lower().startswith("rtsps:")',
+    f"{STREAMS}::test_credentials_reach_the_server_and_no_argument",
 )
 
 MUTATIONS = tuple(_made)

@@ -310,3 +310,36 @@ def test_other_kinds_of_files_are_refused_with_a_message(
     (tmp_path / "other").mkdir()
     (mistake,) = mistakes_of(tmp_path / "other", text)
     assert words.removesuffix(" 4194304 by") in mistake
+
+
+def test_the_password_of_the_media_server_comes_from_a_file(tmp_path: Path) -> None:
+    """The file's content counts, without the line's end; the environment counts more."""
+    (tmp_path / "password").write_text("from the file\n", encoding="utf-8")
+    text = "[mediamtx]\nusername = 'camd'\npassword_file = 'password'"
+    server = load_config(write(tmp_path, text), {}).mediamtx
+    assert server is not None
+    assert server.password == "from the file"
+    assert "from the file" not in repr(server)
+    environ = {"CAMD_MEDIAMTX__PASSWORD": "from the environment"}
+    other = load_config(write(tmp_path, text), environ).mediamtx
+    assert other is not None
+    assert other.password == "from the environment"
+    (mistake,) = mistakes_of(tmp_path, text.replace("'password'", "'/nowhere'"))
+    assert mistake == "mediamtx.password_file: /nowhere cannot be read: No such file or directory"
+    (mistake,) = mistakes_of(tmp_path, text + "\npassword = 'x'")
+    assert "stands beside mediamtx.password_file" in mistake
+
+
+def test_a_password_needs_a_user(tmp_path: Path) -> None:
+    """Without one it would never be sent."""
+    (mistake,) = mistakes_of(tmp_path, "[mediamtx]\npassword = 'x'")
+    assert mistake.startswith("mediamtx.username: is missing")
+
+
+def test_two_cameras_never_have_the_same_path(tmp_path: Path) -> None:
+    """Neither by their names, nor by the name of one and the id of the other."""
+    cameras = "[[camera]]\nid = 'a'\nsource = 'test:'\n"
+    cameras += "[[camera]]\nid = 'b'\nsource = 'test:'\nstream_name = 'a'\n"
+    (mistake,) = mistakes_of(tmp_path, "[mediamtx]\n" + cameras)
+    assert mistake == "camera[1].stream_name: 'a' is the path of camera[0]"
+    load_config(write(tmp_path, cameras), {})  # without the section nothing is published

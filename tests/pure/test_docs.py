@@ -16,6 +16,7 @@ from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotsApi
+from camd.api.stream_methods import StreamsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.cli import main
 from camd.clock import SYSTEM_CLOCK
@@ -68,6 +69,7 @@ REGISTRY = Registry(
         *(RecordingsApi(None, None), SessionsApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
         SnapshotsApi(None, None),
+        StreamsApi(None, None),
         MetricsApi(None, clock=SYSTEM_CLOCK),
     )
 )

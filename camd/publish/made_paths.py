@@ -1,0 +1,90 @@
+"""The paths that camd has added to the server's configuration, kept over restarts of camd.
+
+Only what stands here is ever removed from the server.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from camd.runtime.state_file import StateFile, check_version, from_json
+
+log = structlog.get_logger("camd.publish")
+
+MADE_PATHS_FILE = "mediamtx_paths.json"
+VERSION = 1
+MOST_PATHS = 1024
+
+
+@attrs.frozen
+class MadePathsState:
+    """The file's content."""
+
+    version: int = VERSION
+    paths: tuple[str, ...] = ()
+
+
+def parse_made_paths(text: str) -> MadePathsState:
+    """Parse the file's text strictly. Raises ValueError."""
+    state = from_json(text, MadePathsState)
+    check_version({"version": state.version}, VERSION)
+    if len(state.paths) > MOST_PATHS:
+        raise ValueError(f"paths: must be a list of at most {MOST_PATHS}")
+    return state
+
+
+@attrs.define(eq=False)
+class MadePaths:
+    """The names, in memory and in a file. What the disk refuses is still known in memory."""
+
+    _file: StateFile[MadePathsState]
+    _names: set[str] = attrs.field(factory=set, init=False)
+    _limiter: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
+
+    @classmethod
+    def on_disk(cls, state_dir: Path) -> MadePaths:
+        """Keep the names in a file of this folder."""
+        return cls(StateFile(state_dir / MADE_PATHS_FILE, parse_made_paths))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names."""
+        return frozenset(self._names)
+
+    async def load(self) -> None:
+        """Read the file."""
+        found = await trio.to_thread.run_sync(
+            self._file.load, limiter=self._limiter, abandon_on_cancel=True
+        )
+        self._names = set(found.paths) if found is not None else set()
+
+    async def add(self, name: str) -> None:
+        """Keep a name, before the path is made: rather removed once too often than never."""
+        if name not in self._names and len(self._names) < MOST_PATHS:
+            self._names.add(name)
+            await self._save()
+
+    async def remove(self, name: str) -> None:
+        """Forget a name: its path is removed."""
+        if name in self._names:
+            self._names.remove(name)
+            await self._save()
+
+    async def _save(self) -> None:
+        state = MadePathsState(paths=tuple(sorted(self._names)))
+        try:
+            await trio.to_thread.run_sync(
+                self._file.save, state, limiter=self._limiter, abandon_on_cancel=True
+            )
+        except OSError as error:
+            log.error("made_paths_not_saved", error=str(error))

@@ -1,0 +1,134 @@
+"""Who has a path of the server, which streams viewers are told of, and under which addresses."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from camd.config.schema import CameraConfig, MediaMtxConfig
+from camd.model import PublicationState, PublicationStatus, ServedStream
+from camd.publish.rules.api_answers import (
+    PUBLISHED,
+    PathSettings,
+    ServerPath,
+    ServerSettings,
+)
+
+# What the server's other protocols carry; RTSP carries whatever FFmpeg could publish.
+_CARRIED = {
+    "hls": frozenset(("avc1", "avc3", "hvc1", "hev1", "av01", "vp09")),
+    "webrtc": frozenset(("avc1", "avc3", "av01", "vp08", "vp09")),
+}
+
+
+class PathClaim(enum.Enum):
+    """What is to be done before a camera is published on a path."""
+
+    FREE = "free"  # nothing: it is configured, and nobody publishes there
+    MISSING = "missing"  # it has to be made
+    TAKEN = "taken"  # it has another source, and is not taken over
+
+
+def claim_path(settings: PathSettings | None, path: ServerPath | None) -> PathClaim:
+    """Decide who may have a path, from its configuration and from what it is now.
+
+    Called while camd itself does not publish there: whoever does is somebody else.
+    """
+    if path is not None and path.source is not None:
+        return PathClaim.TAKEN
+    if settings is None:
+        return PathClaim.MISSING
+    return PathClaim.FREE if settings.source in ("publisher", "") else PathClaim.TAKEN
+
+
+def is_published(camera: CameraConfig, server: MediaMtxConfig) -> bool:
+    """Whether a camera is published at all."""
+    return server.publish != "none" if camera.publish is None else camera.publish
+
+
+def path_name(camera: CameraConfig, server: MediaMtxConfig) -> str:
+    """Return the path of a camera on the server."""
+    return camera.stream_name or f"{server.prefix}{camera.id}"
+
+
+@attrs.frozen
+class ServerAddresses:
+    """Base addresses that viewers use, by protocol; only of protocols that the server has."""
+
+    bases: tuple[tuple[str, str], ...] = ()
+
+    def of(self, name: str, codec: str) -> tuple[tuple[str, str], ...]:
+        """Return protocol and URL of a path, for protocols that carry the codec."""
+        path = quote(name, safe="/~")
+        return tuple(
+            (protocol, f"{base}/{path}{'/index.m3u8' if protocol == 'hls' else ''}")
+            for protocol, base in self.bases
+            if codec in _CARRIED.get(protocol, (codec,))
+        )
+
+
+def addresses(server: MediaMtxConfig, settings: ServerSettings | None) -> ServerAddresses:
+    """Return the addresses that viewers are told.
+
+    `settings` None: the server does not say what it has. Then RTSP counts, because camd publishes
+    by it, and no other protocol, not even one whose address is configured.
+    """
+    host = urlsplit(server.rtsp).hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    found = {"rtsp": server.viewer_rtsp or server.rtsp}
+    if settings is not None:
+        has: Mapping[str, tuple[bool, str, bool, str]] = {
+            "hls": (
+                settings.hls,
+                settings.hls_address,
+                settings.hls_encryption,
+                server.viewer_hls,
+            ),
+            "webrtc": (
+                settings.webrtc,
+                settings.webrtc_address,
+                settings.webrtc_encryption,
+                server.viewer_webrtc,
+            ),
+        }
+        for protocol, (there, address, encrypted, told) in has.items():
+            port = address.rpartition(":")[2]
+            if there and (told or port.isdigit()):
+                scheme = "https" if encrypted else "http"
+                found[protocol] = told or f"{scheme}://{host}:{port}"
+    shown = [protocol for protocol in ("rtsp", "hls", "webrtc") if protocol in server.viewers]
+    return ServerAddresses(tuple((each, found[each]) for each in shown if each in found))
+
+
+def served_stream(
+    status: PublicationStatus,
+    path: ServerPath | None,
+    *,
+    asked: bool,
+    bases: ServerAddresses,
+    codec: str,
+) -> ServedStream | None:
+    """Return what viewers can have of a camera; None: nothing.
+
+    It has to be published now. Where the control API answers (`asked`), the server has to say that
+    the path is ready, too, and that its source publishes by RTSP.
+    """
+    if status.state is not PublicationState.PUBLISHING:
+        return None
+    if asked and not _is_ready(path):
+        return None
+    urls = bases.of(status.name, codec)
+    if not urls:
+        return None
+    if path is None or not asked:
+        return ServedStream(status.name, urls)
+    return ServedStream(status.name, urls, len(path.readers or ()), path.sent_bytes)
+
+
+def _is_ready(path: ServerPath | None) -> bool:
+    if path is None or path.source is None:
+        return False
+    return path.is_ready and path.source.type in PUBLISHED
