@@ -410,9 +410,7 @@ class BackgroundReconcile:
         failed = self.report if self.searching else None
         tries = 1 + (failed.tries if failed is not None else 0)
         report = RecoveryReport.of(findings, began, None, tries=tries)
-        problem = (
-            failed.problem if failed is not None else None
-        )  # holds until this try gets further
+        problem = failed.problem if failed is not None else ""  # until this try gets further
         self.report = attrs.evolve(report, problem=problem)
         self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
         difference = await self.index_worker.run(
