@@ -15,6 +15,7 @@ from camd import __version__, systemd
 from camd.api.camera_methods import CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
+from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
 from camd.api.recording_methods import HistoryApi, RecordingsApi
@@ -29,6 +30,7 @@ from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal
+from camd.events.event_log import EventLog, open_event_log
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.model import Event
 from camd.reload import LiveConfig
@@ -94,15 +96,17 @@ async def serve_clients(
                 in_use=cameras.newest_files,
             ) as retention,
             open_scrub(config.scrub, storage, state_dir, events) as scrub,
+            open_event_log(state_dir, clock=SYSTEM_CLOCK) as event_log,
         ):
             system = SystemApi(cameras, storage, live.reload, scrub)
             web = HttpApp(storage, authenticator, system.health)
-            with EventPublisher(notifications).listening(events):
+            with EventPublisher(notifications, event_log).listening(events):
                 async with open_server(
                     config.server,
-                    registry=build_registry(cameras, storage, retention, system),
+                    registry=build_registry(cameras, storage, retention, system, event_log),
                     authenticator=authenticator,
                     notifications=notifications,
+                    history=event_log.history,
                     app=web.app(),
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
@@ -117,7 +121,11 @@ async def serve_clients(
 
 
 def build_registry(
-    cameras: Cameras, storage: Storage, retention: Retention, system: SystemApi
+    cameras: Cameras,
+    storage: Storage,
+    retention: Retention,
+    system: SystemApi,
+    event_log: EventLog,
 ) -> Registry:
     """Collect the methods of all resources."""
     return Registry(
@@ -131,6 +139,7 @@ def build_registry(
             RetentionApi(retention),
             ControlsApi(cameras),
             DevicesApi(cameras),
+            EventsApi(cameras, event_log.history),
         )
     )
 

@@ -15,6 +15,7 @@ import trio
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
 from camd.config.schema import ServerConfig
+from camd.events.rules.history import EventHistory
 from camd.rpc import codec
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.roles import Principal
@@ -210,6 +211,7 @@ async def open_server(
     app: AsgiApp,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
+    history: EventHistory | None = None,
     call_stats: CallStats | None = None,
     max_sockets: int | None = None,
 ) -> AsyncIterator[Server]:
@@ -227,6 +229,7 @@ async def open_server(
         requests_per_minute=config.requests_per_minute,
         max_message_bytes=config.max_message_bytes,
         legacy_dialect=legacy_dialect,
+        history=history or EventHistory(),
         authentication_seconds=config.authentication_timeout.total_seconds(),
     )
     tls = await _load_tls(config)

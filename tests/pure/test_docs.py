@@ -11,6 +11,7 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
+from camd.api.event_methods import EventsApi
 from camd.api.recording_methods import HistoryApi, RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
@@ -46,6 +47,7 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 REGISTRY = Registry(
     (
         *(CamerasApi(None), ControlsApi(None), DevicesApi(None), FilesApi(None)),
+        EventsApi(None, None),
         *(RecordingsApi(None, None), HistoryApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None)),
     )

@@ -25,6 +25,7 @@ SAME_NAME = {
     "rules": "the pure part of the package in which it is",
     "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
     "devices": "the package, and its values in the model",
+    "events": "the package that keeps them, and their values in the model",
 }
 
 # Words that are no words of this program, and what to say instead. A word is found in names, too:
