@@ -143,32 +143,6 @@ async def test_a_recording_is_there_twice_in_its_notification(daemon: Daemon) ->
     assert events[0]["params"]["duration"] == 0
 
 
-async def test_a_storage_notification_has_its_code(new_daemon: NewDaemon) -> None:
-    """Above the warn threshold −1008, above the block threshold −1010, each with a message."""
-    codes = {}
-    for warn, block in ((0.0001, 95.0), (0.0001, 0.0002)):
-        daemon = new_daemon()
-        daemon.configure({"storage": {"warn_percent": 80}}, [small_camera()])
-        await daemon.start()
-        daemon.configure(
-            {"storage": {"warn_percent": warn, "block_percent": block}}, [small_camera()]
-        )
-        async with raw_client(daemon) as raw:
-            await raw.send("subscribe_events", topics=["storage"], auth_token=raw.key)
-            await raw.send("reload_config")
-            frames = []
-            with trio.fail_after(20):
-                while not frames or frames[-1].get("method") != "storage_status_update":
-                    frames.append(await raw.frame())
-        params = frames[-1]["params"]
-        assert params["message"]
-        assert params["time"].endswith("Z")
-        codes[params["threshold_status"]] = params["code"]
-    assert codes.get("warning", -1008) == -1008
-    assert set(codes.values()) <= {-1008, -1010}
-    assert -1010 in codes.values()
-
-
 async def test_a_state_folder_that_cannot_be_written_stops_nothing(new_daemon: NewDaemon) -> None:
     """A file where the folder of events should be: recordings and events go on, in memory."""
     daemon = new_daemon()
