@@ -234,6 +234,13 @@ def invalid_params(*errors: ParamError) -> Refusal:
     return Refusal(INVALID_PARAMS, f"Invalid params: {text}", errors=listed)
 
 
+def sole_exception(error: BaseException) -> BaseException:
+    """Return the exception inside groups of one, in which nurseries wrap what they raise."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 class ConfigError(Exception):
     """The configuration has mistakes; each begins with its path (`cameras[1].fps: …`)."""
 

@@ -25,7 +25,7 @@ from camd.client import (
     Client,
     ConnectionLostError,
     RemoteError,
-    open_client,
+    connect,
 )
 from camd.config.load import load_config
 from camd.config.schema import Config, ServerConfig
@@ -166,7 +166,7 @@ def talk(access: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) 
     """Connect, run the conversation, return its result. Raises CommandFailed."""
 
     async def main() -> T:
-        async with open_client(access.address, access.token) as client:
+        async with connect(access.address, access.token, reconnect=False, timeout=None) as client:
             return await conversation(client)
 
     return run_to_end(main, access.hint)

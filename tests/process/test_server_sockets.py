@@ -32,8 +32,8 @@ from camd.client import (
     ConnectionLostError,
     NotAuthenticatedError,
     RemoteError,
-    open_client,
 )
+from camd.client import connect as open_client
 from camd.config.schema import AuthConfig, ServerConfig
 from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import Role
