@@ -13,7 +13,7 @@ import msgspec
 
 T = TypeVar("T")
 
-_OTHER_NAMES = {"from": "start", "to": "end"}  # of a gap: not Python's, or too short
+OTHER_NAMES = {"from": "start", "to": "end"}  # of a gap: not Python's, or too short
 
 
 class UnreadableAnswerError(Exception):
@@ -30,7 +30,7 @@ def read_result(kind: type[T], answer: object) -> T:
 
 def _renamed(value: Any) -> Any:
     if isinstance(value, dict):
-        names = _OTHER_NAMES if "from" in value else {}
+        names = OTHER_NAMES if "from" in value else {}
         return {names.get(name, name): _renamed(each) for name, each in value.items()}
     return [_renamed(each) for each in value] if isinstance(value, list) else value
 

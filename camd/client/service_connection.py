@@ -135,9 +135,11 @@ class ServiceConnection:
                 with trio.move_on_after(CONNECT_SECONDS, shield=True) as scope:
                     await self._socket.send(text)
         except SocketClosedError as error:
-            raise ConnectionLostError(str(error)) from None
+            self._end(f"the service closed the connection ({error})")
+            raise ConnectionLostError(self._lost) from None
         if scope.cancelled_caught:
-            raise ConnectionLostError("the service does not read")
+            self._end("the service does not read")
+            raise ConnectionLostError(self._lost)
 
     async def _receive(self) -> None:
         try:

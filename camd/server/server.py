@@ -229,7 +229,7 @@ async def open_server(
         requests_per_minute=config.requests_per_minute,
         max_message_bytes=config.max_message_bytes,
         legacy_dialect=legacy_dialect,
-        history=history or EventHistory(),
+        history=EventHistory() if history is None else history,
         authentication_seconds=config.authentication_timeout.total_seconds(),
     )
     tls = await _load_tls(config)
