@@ -20,13 +20,13 @@ from camd.client.results import (
     CameraInfo,
     DeletedFile,
     EventPage,
-    GapPage,
+    GapList,
     RecordingDetails,
-    RecordingPage,
+    RecordingList,
     RecordingStatus,
     ServerInfo,
     ServiceStatus,
-    SessionPage,
+    SessionList,
     StartedRecording,
     StoppedRecording,
     StorageInfo,
@@ -154,10 +154,10 @@ class Client:
         end: datetime | None = None,
         limit: int | None = None,
         offset: int | None = None,
-    ) -> RecordingPage:
+    ) -> RecordingList:
         """List recordings, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
-        return read_result(RecordingPage, await self._ask("list_recordings", **page))
+        return read_result(RecordingList, await self._ask("list_recordings", **page))
 
     async def recording(self, filename: str) -> RecordingDetails:
         """Describe one recording."""
@@ -188,10 +188,10 @@ class Client:
         end: datetime | None = None,
         limit: int | None = None,
         offset: int | None = None,
-    ) -> SessionPage:
+    ) -> SessionList:
         """List sessions with their coverage, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
-        return read_result(SessionPage, await self._ask("get_sessions", **page))
+        return read_result(SessionList, await self._ask("get_sessions", **page))
 
     async def gaps(
         self,
@@ -202,10 +202,10 @@ class Client:
         end: datetime | None = None,
         limit: int | None = None,
         offset: int | None = None,
-    ) -> GapPage:
+    ) -> GapList:
         """List what is missing, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
-        return read_result(GapPage, await self._ask("get_gaps", **page))
+        return read_result(GapList, await self._ask("get_gaps", **page))
 
     # --- The service.
 

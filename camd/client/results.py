@@ -240,7 +240,7 @@ class RecordingFile(RunningFile):
 
 
 @attrs.frozen(kw_only=True)
-class RecordingPage:
+class RecordingList:
     """A page of recordings, newest first."""
 
     files: tuple[RecordingFile, ...]
@@ -308,7 +308,7 @@ class SessionInfo:
 
 
 @attrs.frozen(kw_only=True)
-class SessionPage:
+class SessionList:
     """A page of sessions, newest first."""
 
     sessions: tuple[SessionInfo, ...]
@@ -318,7 +318,7 @@ class SessionPage:
 
 
 @attrs.frozen(kw_only=True)
-class GapPage:
+class GapList:
     """A page of the gap ledger, newest first."""
 
     gaps: tuple[GapInfo, ...]

@@ -121,15 +121,6 @@ class EventFiles:
         self._current, self._count = self.folder / f"{number:016d}.log", 0
         return self._current
 
-    def sync(self) -> None:
-        """Make the current file durable. Raises OSError."""
-        if self._current is not None and self._current.exists():
-            descriptor = os.open(self._current, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
-
     def _names(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
 

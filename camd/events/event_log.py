@@ -118,7 +118,6 @@ class _LogWriter:
         def finish(events: Sequence[KeptEvent]) -> None:
             with suppress(OSError):
                 self.files.append(events)
-                self.files.sync()
                 self.files.reserve(history.newest + 1)
 
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
