@@ -296,6 +296,6 @@ async def test_the_page_in_a_browser(daemon: Daemon) -> None:
     assert "Authentication failed" in seen["refused"]
     assert seen["rows"] == 2
     assert seen["problems"] == []
-    assert sorted(seen["seqs"]) == list(range(min(seen["seqs"]), max(seen["seqs"]) + 1))
+    assert seen["seqs"] == sorted(set(seen["seqs"]))
     files = (await daemon.call("list_recordings"))["files"]
     assert {file["camera_id"] for file in files} == {"camera0"}

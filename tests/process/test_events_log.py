@@ -46,7 +46,11 @@ def params_of(notification: Notification) -> Any:
 
 
 def _have(files: Path, text: bytes) -> bool:
-    return any(text in path.read_bytes() for path in files.glob("*.log"))
+    for path in files.glob("*.log"):
+        with suppress(FileNotFoundError):  # the oldest may be deleted at this moment
+            if text in path.read_bytes():
+                return True
+    return False
 
 
 async def written(log: EventLog, files: Path, text: bytes) -> None:
