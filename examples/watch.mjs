@@ -6,7 +6,7 @@
 const URL = process.env.CAMD_URL ?? "ws://127.0.0.1:8002/ws";
 const TOKEN = process.env.CAMD_TOKEN;
 
-/** One connection: calls with promises, notifications to `onEvent`. */
+/** One connection: calls to await, notifications to `onEvent`. */
 class Connection {
   #socket;
   #waiting = new Map();

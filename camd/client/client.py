@@ -89,10 +89,15 @@ class Client:
         *,
         camera: str | None = None,
         since: int | None = None,
+        reconnect: bool | None = None,
     ) -> AbstractAsyncContextManager[EventStream]:
-        """Follow events over a connection of their own; see `EventStream`."""
+        """Follow events over a connection of their own; see `EventStream`.
+
+        `reconnect`: as this client does, unless it is given.
+        """
         wanted = {"topics": None if topics is None else list(topics), "camera": camera}
-        return open_event_stream(self.address, wanted, since=since, reconnect=self.reconnect)
+        again = self.reconnect if reconnect is None else reconnect
+        return open_event_stream(self.address, wanted, since=since, reconnect=again)
 
     # --- Cameras.
 

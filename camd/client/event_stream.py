@@ -14,6 +14,7 @@ from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import InvalidParamsError, RemoteError
 from camd.client.results import (
     CameraInfo,
+    PastEvent,
     RecordingUpdate,
     StorageInfo,
     UnreadableAnswerError,
@@ -28,17 +29,20 @@ from camd.client.service_connection import (
 )
 from camd.errors import sole_exception
 
-EVENTS_MISSED = "events_missed"
 WAITING_EVENTS = 100  # for a reader; then the service is not read
+
+
+_SENT = attrs.field(default=None, kw_only=True, repr=False, eq=False)
 
 
 @attrs.frozen
 class CameraEvent:
-    """A camera has changed."""
+    """A camera has changed. `sent` is the notification, as in all events."""
 
     seq: int
     time: datetime
     camera: CameraInfo
+    sent: PastEvent | None = _SENT
 
 
 @attrs.frozen
@@ -48,6 +52,7 @@ class RecordingEvent:
     seq: int
     time: datetime
     recording: RecordingUpdate
+    sent: PastEvent | None = _SENT
 
 
 @attrs.frozen
@@ -57,28 +62,31 @@ class StorageEvent:
     seq: int
     time: datetime
     storage: StorageInfo
+    sent: PastEvent | None = _SENT
 
 
 @attrs.frozen
 class OtherEvent:
-    """An event of another kind, as it was sent."""
+    """An event of another kind: see `sent`."""
 
     seq: int
     time: datetime
     method: str
-    params: dict[str, Any] = attrs.field(repr=False)
+    sent: PastEvent | None = _SENT
 
 
 @attrs.frozen
 class EventsMissed:
     """Events that the service did not keep; `missed` is how many, at most.
 
-    None: it cannot be known, because the numbers of the service began anew.
+    None: it cannot be known, because the numbers of the service began anew. `sent` is None where
+    the answer to a call has said it.
     """
 
     missed: int | None
     oldest: int | None  # the lowest number that the service has
     seq: int  # the number from which on nothing is missing
+    sent: PastEvent | None = _SENT
 
 
 ServiceEvent = CameraEvent | RecordingEvent | StorageEvent | OtherEvent | EventsMissed
@@ -92,17 +100,18 @@ class _Stamp:
 
 def read_event(method: str, params: dict[str, Any]) -> ServiceEvent:
     """Make an event of a notification. Raises UnreadableAnswerError."""
-    stamp = read_result(_Stamp, params)
+    stamp, sent = read_result(_Stamp, params), PastEvent(method=method, params=params)
+    seq, time = stamp.seq, stamp.time
     match method:
         case "camera_status_update":
-            return CameraEvent(stamp.seq, stamp.time, read_result(CameraInfo, params))
+            return CameraEvent(seq, time, read_result(CameraInfo, params), sent=sent)
         case "recording_status_update":
-            return RecordingEvent(stamp.seq, stamp.time, read_result(RecordingUpdate, params))
+            return RecordingEvent(seq, time, read_result(RecordingUpdate, params), sent=sent)
         case "storage_status_update":
-            return StorageEvent(stamp.seq, stamp.time, read_result(StorageInfo, params))
+            return StorageEvent(seq, time, read_result(StorageInfo, params), sent=sent)
         case "events_missed":
-            return EventsMissed(params.get("missed"), params.get("oldest"), stamp.seq)
-    return OtherEvent(stamp.seq, stamp.time, method, params)
+            return EventsMissed(params.get("missed"), params.get("oldest"), seq, sent=sent)
+    return OtherEvent(seq, time, method, sent=sent)
 
 
 @attrs.define(eq=False)

@@ -96,8 +96,14 @@ ALLOWED = {
     "child": {
         "camd/runtime/": "any process that is started, FFmpeg or not",
         "camd/mp4/": "a box in a box (ISO/IEC 14496-12)",
+        "examples/page.html": "an element in an element (DOM)",
+    },
+    "promise": {
+        "examples/watch.mjs": "JavaScript's Promise",
+        "examples/page.html": "JavaScript's Promise",
     },
     "children": {
+        "examples/page.html": "elements in an element (DOM)",
         "camd/runtime/": "any processes that are started, FFmpeg or not",
         "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
         "camd/storage/check/": "boxes in a box (ISO/IEC 14496-12)",
