@@ -265,14 +265,19 @@ class Client:
             raise ConnectionLostError("there is no connection at present")
         return state
 
-    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+
+@attrs.frozen
+class _ConnectionKeeper:
+    client: Client
+
+    async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Keep a connection; raises what is wrong with the first one."""
         pauses = ReconnectPauses()
         connected_before = False
         while True:
             try:
-                async with open_connection(self.address) as connection:
-                    self._state.publish(connection)
+                async with open_connection(self.client.address) as connection:
+                    self.client._state.publish(connection)
                     if not connected_before:
                         connected_before = True
                         task_status.started()
@@ -282,9 +287,9 @@ class Client:
                 if not connected_before:
                     raise
                 if isinstance(error, RemoteError) and not error.retryable:
-                    self._state.publish(error)
+                    self.client._state.publish(error)
                     return
-            if not self.reconnect:
+            if not self.client.reconnect:
                 return
             await trio.sleep(pauses.next())
 
@@ -325,7 +330,7 @@ async def connect(
     client = Client(ServiceAddress(address, token, tls), reconnect, timeout)
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(client._serve)
+            await nursery.start(_ConnectionKeeper(client).serve)
             yield client
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:

@@ -155,7 +155,7 @@ class _Follower:
     source: trio.MemoryReceiveChannel[ServiceEvent]
     _stream: EventStream | None = attrs.field(default=None, init=False)
 
-    async def run(self, task_status: trio.TaskStatus[EventStream]) -> None:
+    async def serve(self, task_status: trio.TaskStatus[EventStream]) -> None:
         """Follow events; raises what is wrong with the first connection."""
         pauses = ReconnectPauses()
         async with self.sink:
@@ -237,7 +237,7 @@ async def open_event_stream(
     follower = _Follower(address, wanted, since, reconnect, sink, source)
     try:
         async with trio.open_nursery() as nursery:
-            yield await nursery.start(follower.run)
+            yield await nursery.start(follower.serve)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = sole_exception(group)

@@ -37,6 +37,7 @@ def test_a_reservation_that_comes_too_late_is_of_no_use() -> None:
     numbers.take(NOW_MS)
     numbers.reserved(late)
     assert numbers.wanted_limit == NOW_MS + 1 + BLOCK
+    assert numbers.take(NOW_MS + 9000) == NOW_MS + 1  # no second jump
 
 
 def test_the_first_number_of_a_run() -> None:
