@@ -281,8 +281,9 @@ class _ConnectionKeeper:
                     if not connected_before:
                         connected_before = True
                         task_status.started()
-                    pauses.reset()
+                    began = trio.current_time()
                     await connection.wait_lost()
+                    pauses.connected_for(trio.current_time() - began)
             except (CannotConnectError, ConnectionLostError, RemoteError) as error:
                 if not connected_before:
                     raise

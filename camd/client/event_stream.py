@@ -168,8 +168,7 @@ class _Follower:
                         if self._stream is None:
                             self._stream = EventStream(self.since or 0, self.source)
                             task_status.started(self._stream)
-                        pauses.reset()
-                        await self._hand_on(connection)
+                        await self._hand_on(connection, pauses)
                 except (
                     CannotConnectError,
                     ConnectionLostError,
@@ -211,9 +210,13 @@ class _Follower:
         answer: dict[str, Any] = await connection.call_soon("subscribe_events", **sent)
         return answer
 
-    async def _hand_on(self, connection: ServiceConnection) -> None:
-        async for method, params in connection.notifications():
-            await self._hand(read_event(method, params))
+    async def _hand_on(self, connection: ServiceConnection, pauses: ReconnectPauses) -> None:
+        began = trio.current_time()
+        try:
+            async for method, params in connection.notifications():
+                await self._hand(read_event(method, params))
+        finally:
+            pauses.connected_for(trio.current_time() - began)
 
     async def _hand(self, event: ServiceEvent) -> None:
         await self.sink.send(event)

@@ -9,6 +9,7 @@ import attrs
 
 FIRST_SECONDS = 0.2
 LONGEST_SECONDS = 30.0
+STABLE_SECONDS = 5.0
 
 
 @attrs.define(eq=False)
@@ -22,9 +23,10 @@ class ReconnectPauses:
     draw: Callable[[], float] = random.random  # 0 to 1
     _seconds: float = attrs.field(default=FIRST_SECONDS, init=False)
 
-    def reset(self) -> None:
-        """Begin anew, after a connection was made."""
-        self._seconds = FIRST_SECONDS
+    def connected_for(self, seconds: float) -> None:
+        """Begin anew after a connection that lasted; not after one that was closed at once."""
+        if seconds >= STABLE_SECONDS:
+            self._seconds = FIRST_SECONDS
 
     def next(self) -> float:
         """Return the next pause in seconds."""

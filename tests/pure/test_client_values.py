@@ -16,7 +16,12 @@ from camd.client import (
     RemoteError,
     UnreadableAnswerError,
 )
-from camd.client.reconnect import FIRST_SECONDS, LONGEST_SECONDS, ReconnectPauses
+from camd.client.reconnect import (
+    FIRST_SECONDS,
+    LONGEST_SECONDS,
+    STABLE_SECONDS,
+    ReconnectPauses,
+)
 from camd.client.remote_errors import remote_error
 from camd.client.results import read_result
 from camd.client.service_connection import ServiceAddress
@@ -87,7 +92,9 @@ def test_pauses_grow_up_to_a_bound_and_begin_anew() -> None:
     taken = [longest.next() for _ in range(12)]
     assert taken[:3] == [FIRST_SECONDS, 2 * FIRST_SECONDS, 4 * FIRST_SECONDS]
     assert taken[-1] == LONGEST_SECONDS
-    longest.reset()
+    longest.connected_for(STABLE_SECONDS - 1)
+    assert longest.next() == LONGEST_SECONDS
+    longest.connected_for(STABLE_SECONDS)
     assert longest.next() == FIRST_SECONDS
     shortest = ReconnectPauses(draw=lambda: 1.0)
     assert [shortest.next() for _ in range(12)] == [seconds / 2 for seconds in taken]
