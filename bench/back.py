@@ -1,12 +1,13 @@
-"""How soon recording goes on: after a restart of the daemon, and after a camera was away.
+"""The time until recording continues, after a restart of the daemon and after a camera was away.
 
     python bench/back.py [--rounds 3] [--cameras 16] [--away 3]
 
 One RTSP camera (H.264, 720p, a key frame every second, the GOP) on the loopback interface is
 recorded. In each round the daemon gets SIGTERM and is started again at once; then the camera goes
-away and comes back. What counts is the hole in the recording: from the last frame before to the
-first one behind, as the ledger and the files say. Then `--cameras` cameras that are files, as in
-recording.py, are recorded, and the daemon is restarted: when has each written its first frame?
+away and comes back. The result is the gap in the recording, from the last frame before to the
+first frame after, by the ledger and the files. Then `--cameras` cameras that are files, as in
+recording.py, are recorded, and the daemon is restarted; the result is the time until each has
+written its first frame.
 
 The baseline of each is FFmpeg alone, connecting to the same source with the same options: the
 time from its start to its first fragment, one process for each camera at the same time.
@@ -26,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "daemon"))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from imageio_ffmpeg import get_ffmpeg_exe
-from running import make_film
+from running import make_clip
 from running_daemon import FFMPEG, Daemon
 from support.fake_rtsp_server import RtspServer, open_rtsp_server
 
@@ -60,14 +61,14 @@ async def bare(inputs: list[str]) -> float:
 
 
 def files(daemon: Daemon) -> set[Path]:
-    """Name the files that recordings are in."""
+    """List the files of the recordings."""
     return set(daemon.recordings.glob("*.mp4"))
 
 
 async def wait_files(daemon: Daemon, before: set[Path], count: int) -> None:
     """Wait until so many more files are there: each begins with a recorded frame."""
     with trio.fail_after(60):
-        while len(files(daemon) - before) < count:  # noqa: ASYNC110 - a folder sends no news
+        while len(files(daemon) - before) < count:  # noqa: ASYNC110 - a folder sends no events
             await trio.sleep(0.02)
 
 
@@ -80,7 +81,7 @@ async def restart(daemon: Daemon) -> None:
 
 
 async def away(daemon: Daemon, server: RtspServer, seconds: float) -> float:
-    """Let the camera be away; return for how long it was."""
+    """Remove the camera for a time; return the seconds."""
     before, began = files(daemon), trio.current_time()
     await server.go_away()
     await trio.sleep(seconds)
@@ -99,10 +100,10 @@ def line(what: str, found: list[float], base: list[float], aim: str) -> None:
     )
 
 
-async def stream_rounds(options: argparse.Namespace, folder: Path, film: Path) -> None:
+async def stream_rounds(options: argparse.Namespace, folder: Path, clip: Path) -> None:
     """Measure one RTSP camera."""
     daemon = Daemon(folder / "one", ROOMY)
-    async with open_rtsp_server(get_ffmpeg_exe(), film) as server:
+    async with open_rtsp_server(get_ffmpeg_exe(), clip) as server:
         daemon.configure(AS_USUAL, cameras=[{"source": server.url}])
         await daemon.start()
         try:
@@ -126,17 +127,17 @@ async def stream_rounds(options: argparse.Namespace, folder: Path, film: Path) -
         else:
             missing.append(gap["duration"])
     assert len(missing) == 2 * options.rounds, gaps
-    holes = missing[::2]
-    late = [hole - seconds for hole, seconds in zip(missing[1::2], absent, strict=True)]
-    line("hole after SIGTERM and start", holes, base, "< 1 s + GOP (2)")
+    gaps = missing[::2]
+    late = [gap - seconds for gap, seconds in zip(missing[1::2], absent, strict=True)]
+    line("gap after SIGTERM and start", gaps, base, "< 1 s + GOP (2)")
     line("camera back: late by", late, base, "< 0.5 s + GOP (1.5)")
 
 
-async def many_rounds(options: argparse.Namespace, folder: Path, film: Path) -> None:
+async def many_rounds(options: argparse.Namespace, folder: Path, clip: Path) -> None:
     """Measure many cameras at a start."""
     daemon = Daemon(folder / "many", ROOMY)
     count = options.cameras
-    daemon.configure(AS_USUAL, cameras=[{"source": f"file:{film}"} for _ in range(count)])
+    daemon.configure(AS_USUAL, cameras=[{"source": f"file:{clip}"} for _ in range(count)])
     await daemon.start()
     try:
         for number in range(count):
@@ -145,7 +146,7 @@ async def many_rounds(options: argparse.Namespace, folder: Path, film: Path) -> 
         for _ in range(options.rounds):
             await trio.sleep(2)
             await daemon.stop()
-            base.append(await bare([f"-re -stream_loop -1 -i {film}"] * count))
+            base.append(await bare([f"-re -stream_loop -1 -i {clip}"] * count))
             known, began = files(daemon), trio.current_time()
             await daemon.start()
             await wait_files(daemon, known, count)
@@ -156,11 +157,11 @@ async def many_rounds(options: argparse.Namespace, folder: Path, film: Path) -> 
     line(f"{count} cameras: all record after", times, base, "< 2 s")
 
 
-async def run(options: argparse.Namespace, folder: Path, stream: Path, film: Path) -> None:
-    """Do all of it."""
+async def run(options: argparse.Namespace, folder: Path, stream: Path, clip: Path) -> None:
+    """Run all measurements."""
     print(f"{'seconds':34} {'median':>7} {'worst':>7} {'FFmpeg':>9} {'ratio':>7}   aim")
     await stream_rounds(options, folder, stream)
-    await many_rounds(options, folder, film)
+    await many_rounds(options, folder, clip)
 
 
 def main() -> int:
@@ -171,10 +172,10 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        stream, film = folder / "stream.mp4", folder / "film.mp4"
-        make_film(stream, size="1280x720", rate=25, bitrate="2M", seconds=20)
-        make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
-        trio.run(run, options, folder, stream, film)
+        stream, clip = folder / "stream.mp4", folder / "clip.mp4"
+        make_clip(stream, size="1280x720", rate=25, bitrate="2M", seconds=20)
+        make_clip(clip, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        trio.run(run, options, folder, stream, clip)
     return 0
 
 

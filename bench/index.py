@@ -1,4 +1,4 @@
-"""What the index costs at a million recordings: any page of any range, as a client sees it.
+"""The time of listings with a million recordings: any page of any range, measured at a client.
 
     python bench/index.py [--rows 1000000]
 
@@ -31,7 +31,7 @@ ROUNDS = 50
 
 
 def fill(path: Path, rows: int) -> timedelta:
-    """Put rows into an index; returns how much time they span. Segments last five minutes."""
+    """Put segments of five minutes into an index; return the time that they span."""
     Catalog.open(path).close()
     db = sqlite3.connect(path)
     length = timedelta(minutes=5)
@@ -61,7 +61,8 @@ def fill(path: Path, rows: int) -> timedelta:
             )
 
     with db:
-        db.executemany(f"INSERT INTO segments VALUES ({','.join('?' * 17)})", values())
+        columns = len(db.execute("PRAGMA table_info(segments)").fetchall())
+        db.executemany(f"INSERT INTO segments VALUES ({','.join('?' * columns)})", values())
     db.close()
     return rows // CAMERAS * length
 
@@ -77,7 +78,7 @@ def milliseconds(call: Callable[[], object]) -> tuple[float, float]:
 
 
 def by_sqlite(index: Path, offset: int) -> None:
-    """Do what the service would do without a timeline: count, and skip rows one by one."""
+    """Do the same with SQLite alone: count, and skip rows one by one."""
     db = sqlite3.connect(f"file:{index}?mode=ro", uri=True)
     db.execute("SELECT count(*) FROM segments").fetchone()
     order = "ORDER BY start_us DESC, filename DESC LIMIT 100 OFFSET ?"

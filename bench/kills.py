@@ -1,13 +1,13 @@
-"""What SIGKILL of the daemon costs, when it comes at the worst moments, again and again.
+"""The loss of footage when the daemon is killed again and again at the worst moments.
 
     python bench/kills.py [--kills 100] [--cameras 4] [--daemons 2] [--seed N]
 
 Every daemon records its cameras in sessions that outlive it, with a new file each second. It is
 killed while it starts, recovers, records, makes and seals files, and stops. After each kill and at
-the end `tests/daemon/repeated_kills.py` checks everything: no session is forgotten, one
-ledger entry stands for each outage, every file is sealed and plays, what the daemon had said to be
-written is there, copied packets are the source's in order, no child is left. Exit status 1 when
-anything is wrong. It takes about five seconds a kill and daemon.
+the end `tests/daemon/repeated_kills.py` checks everything: all sessions continue, the ledger has
+one entry for each outage, every file is sealed and plays, all frames that the daemon had reported
+as written exist, copied packets are the source's in order, no process is left. The exit status is 1
+when anything is wrong. It takes about five seconds a kill and daemon.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from repeated_kills import RepeatedKills, run_kills
 from running_daemon import Daemon, make_clip, roomy_folder
 
 
-async def run_all(ordeals: Sequence[RepeatedKills], clip: Path, kills: int) -> None:
-    """Let every daemon have its share of the kills, all at the same time.
+async def run_all(runs: Sequence[RepeatedKills], clip: Path, kills: int) -> None:
+    """Kill all daemons at the same time, each its share of the kills.
 
     The first kill of each comes when its sessions have just begun.
     """
     async with trio.open_nursery() as nursery:
-        for number, kills_run in enumerate(ordeals):
-            kills_run.configure(clip)
-            share = kills // len(ordeals) + (number < kills % len(ordeals))
-            nursery.start_soon(partial(run_kills, kills_run, moments_of(kills_run.dice, share - 1)))
+        for number, each in enumerate(runs):
+            each.configure(clip)
+            share = kills // len(runs) + (number < kills % len(runs))
+            nursery.start_soon(partial(run_kills, each, moments_of(each.rng, share - 1)))
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -64,8 +64,8 @@ def row(what: str, kills: Sequence[Kill]) -> str:
 def show(kills: Sequence[Kill]) -> None:
     """Print the table: files as the kills left them, and seconds."""
     heads = " ".join(f"{kind.value:>8}" for kind in FileState)
-    print(f"{'':12} {'':5} {'files of that life, as the kill left them':>44}   ", end="")
-    print(f"{'last frame to kill':>15}   {'all go on after':>15}")
+    print(f"{'':12} {'':5} {'open files, as the kill left them':>44}   ", end="")
+    print(f"{'last frame to kill':>15}   {'all continue after':>15}")
     print(f"{'killed while':12} {'kills':>5} {heads}   {'median':>7} {'worst':>7}", end="")
     print(f"   {'median':>7} {'worst':>7}")
     for moment in Moment:
@@ -84,26 +84,26 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         clip = Path(name) / "clip.mp4"
-        known, ordeals = make_clip(clip), []
+        known, runs = make_clip(clip), []
         for number in range(min(options.daemons, options.kills)):
             folder, thresholds = roomy_folder(Path(name) / f"daemon{number}")
-            dice = random.Random(options.seed * 1000 + number)
-            ordeals.append(RepeatedKills(Daemon(folder, thresholds), known, dice, options.cameras))
+            rng = random.Random(options.seed * 1000 + number)
+            runs.append(RepeatedKills(Daemon(folder, thresholds), known, rng, options.cameras))
         try:
-            trio.run(run_all, ordeals, clip, options.kills)
+            trio.run(run_all, runs, clip, options.kills)
         finally:
-            left = [pid for kills_run in ordeals for pid in kills_run.daemon.clean_up()]
-    kills = [kill for kills_run in ordeals for kill in kills_run.kills]
-    wrong = [complaint for kills_run in ordeals for complaint in kills_run.wrong]
-    wrong += [f"{name} was never hashed" for kills_run in ordeals for name in kills_run.unhashed]
-    wrong += [f"children were left at the end: {left}"] if left else []
+            left = [pid for each in runs for pid in each.daemon.clean_up()]
+    kills = [kill for each in runs for kill in each.kills]
+    wrong = [finding for each in runs for finding in each.wrong]
+    wrong += [f"{name} was never hashed" for each in runs for name in each.unhashed]
+    wrong += [f"processes were left at the end: {left}"] if left else []
     show(kills)
-    for complaint in wrong:
-        print(f"WRONG: {complaint}")
+    for finding in wrong:
+        print(f"WRONG: {finding}")
     print(
-        f"{len(kills)} kills, {len(ordeals)} daemons with {options.cameras} cameras each, seed"
-        f" {options.seed}: {sum(o.frames for o in ordeals)} frames in"
-        f" {sum(o.files for o in ordeals)} files, {len(wrong)} violations,"
+        f"{len(kills)} kills, {len(runs)} daemons with {options.cameras} cameras each, seed"
+        f" {options.seed}: {sum(o.frames for o in runs)} frames in"
+        f" {sum(o.files for o in runs)} files, {len(wrong)} violations,"
         f" {time.monotonic() - began:.0f} s"
     )
     return 1 if wrong else 0

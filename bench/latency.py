@@ -1,9 +1,9 @@
-"""How long a user waits: from a start to the first durable frame, from a stop to the receipt.
+"""The time from a start to the first durable frame, and from a stop to the receipt.
 
     python bench/latency.py [--rounds 10]
 
 The stop of a 30-minute segment (54000 frames) should take less than 100 ms plus the sync; the
-segment is made by reading a film 100 times as fast as real time. The sync itself is measured
+segment is made by reading a clip 100 times as fast as real time. The sync itself is measured
 beside it: one write of a megabyte and fdatasync(2) on the same volume.
 """
 
@@ -16,13 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from running import Camd, make_film, running
+from running import Camd, make_clip, running
 
 FAST = 100
 
 
 def starts(camd: Camd, rounds: int) -> list[float]:
-    """Seconds from the request to an answer that means durable."""
+    """Seconds from the request to the answer, when the first frame is durable."""
     seconds = []
     for _ in range(rounds):
         before = time.perf_counter()
@@ -82,19 +82,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
-        make_film(film, size="640x360", rate=30, bitrate="500k", seconds=60)
+        clip = Path(folder) / "clip.mp4"
+        make_clip(clip, size="640x360", rate=30, bitrate="500k", seconds=60)
         cameras = f"""
             [[camera]]
             id = "cold"
-            source = "file:{film}"
+            source = "file:{clip}"
             [[camera]]
             id = "warm"
-            source = "file:{film}"
+            source = "file:{clip}"
             always_on = true
             [[camera]]
             id = "long"
-            source = "file:{film}?speed={FAST}"
+            source = "file:{clip}?speed={FAST}"
         """
         with running(cameras, recording__rotation="24h") as camd:
             time.sleep(3)

@@ -1,8 +1,8 @@
-"""What reading the pipes of many captures costs: in rounds, and each pipe waited for by itself.
+"""The CPU time of reading the pipes of many captures, in rounds and each pipe by itself.
 
     python bench/reading.py [--seconds 20] [--cameras 1,4,16]
 
-As many FFmpegs as cameras copy a 1080p H.264 film of 8 Mbit/s in real time, as camd starts them;
+As many FFmpegs as cameras copy a 1080p H.264 clip of 8 Mbit/s in real time, as camd starts them;
 their output is parsed into fragments and counted, nothing else. CPU seconds of this process for
 each camera and minute, and how often it woke up in a second.
 """
@@ -18,25 +18,26 @@ from pathlib import Path
 
 import attrs
 import trio
-from running import find_ffmpeg, make_film
+from running import find_ffmpeg, make_clip
 
 from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.clock import SYSTEM_CLOCK
 from camd.ffmpeg.text.args import CaptureOptions, capture_arguments
 from camd.ffmpeg.text.encoder_table import SOFTWARE
 from camd.ffmpeg.text.output import ProbeResult
 from camd.logs import set_up_logging
-from camd.model import FileSource
 from camd.runtime.pipe_poller import PipePoller, open_pipe_poller
+from camd.sources import FileSource
 
 
 @attrs.define(eq=False)
 class Counter:
-    """Takes fragments and forgets them."""
+    """Counts fragments and drops them."""
 
     frames: int = 0
 
     def begin(self, init: object) -> None:
-        """Take no note."""
+        """Do nothing."""
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Count."""
@@ -55,7 +56,7 @@ class Wakes(trio.abc.Instrument):
 
 
 async def nothing(*_: object) -> None:
-    """Hear of what nobody needs."""
+    """Ignore a notification."""
     await trio.lowlevel.checkpoint()
 
 
@@ -67,8 +68,10 @@ async def read(
     async with open_pipe_poller() as pipes, trio.open_nursery() as nursery:
         shared: PipePoller | None = pipes if rounds else None
         for counter in counters:
-            run = CaptureProcess(counter, CaptureTimeouts(30, 30), nothing, nothing, pipes=shared)
-            nursery.start_soon(run.live, command)
+            run = CaptureProcess(
+                counter, CaptureTimeouts(30, 30), nothing, pipes=shared, clock=SYSTEM_CLOCK
+            )
+            nursery.start_soon(run.run, command)
         await trio.sleep(5)
         trio.lowlevel.add_instrument(wakes)
         cpu, begun = time.process_time(), time.monotonic()
@@ -90,11 +93,11 @@ def main() -> None:
     print("cameras  each by itself:  wakes   in rounds:       wakes   ratio")
     print("         CPU s/min each   a sec.  CPU s/min each   a sec.  of CPU")
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
-        make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        clip = Path(folder) / "clip.mp4"
+        make_clip(clip, size="1920x1080", rate=30, bitrate="8M", seconds=20)
         order = CaptureOptions(
             program=find_ffmpeg(),
-            source=FileSource(film),
+            source=FileSource(clip),
             version=(5, 1),
             fragment=timedelta(seconds=0.5),
             copy=True,

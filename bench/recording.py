@@ -1,11 +1,11 @@
-"""What recording costs: CPU of camd and its children against bare FFmpeg, and memory.
+"""The CPU time of camd and its FFmpeg processes, compared with bare FFmpeg, and the memory.
 
     python bench/recording.py [--seconds 30] [--cameras 1,4,16] [--compare]
 
-Every camera is the same 1080p H.264 film of 8 Mbit/s, read in real time and copied. Beside it, in
-the same run, as many `ffmpeg -c copy -f segment` read the same film. The daemon's share of a core
+Every camera is the same 1080p H.264 clip of 8 Mbit/s, read in real time and copied. Beside it, in
+the same run, as many `ffmpeg -c copy -f segment` read the same clip. The daemon's share of a core
 for each camera should stay below 1 %. With `--compare` also what the daemon takes when each
-child's pipe is waited for by itself, instead of all being read in rounds.
+pipe is waited for by itself, instead of all being read in rounds.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from running import children, cpu_seconds, find_ffmpeg, make_film, running
+from running import child_processes, cpu_seconds, find_ffmpeg, make_clip, running
 
 NO_ROUNDS = "from camd.runtime import pipe_poller; pipe_poller.FILLED_SHARE = 0.0"
 
 
-def bare(film: Path, count: int, seconds: float) -> float:
+def bare(clip: Path, count: int, seconds: float) -> float:
     """CPU seconds that `count` bare FFmpegs take in `seconds`."""
     with tempfile.TemporaryDirectory() as folder:
-        command = f"{find_ffmpeg()} -v error -nostdin -re -stream_loop -1 -i {film} -c copy"
+        command = f"{find_ffmpeg()} -v error -nostdin -re -stream_loop -1 -i {clip} -c copy"
         copies = [
             subprocess.Popen(
                 [*command.split(), *f"-f segment -segment_time 1800 {folder}/{n}-%d.mp4".split()]
@@ -43,16 +43,16 @@ def bare(film: Path, count: int, seconds: float) -> float:
 
 
 def recorded(
-    film: Path, count: int, seconds: float, before: str = ""
+    clip: Path, count: int, seconds: float, before: str = ""
 ) -> tuple[float, float, int, int]:
-    """CPU seconds of the daemon and of its children; private KiB idle and while recording."""
-    cameras = "".join(f'[[camera]]\nsource = "file:{film}"\n' for _ in range(count))
+    """CPU seconds of the daemon and of its FFmpegs; private KiB idle and while recording."""
+    cameras = "".join(f'[[camera]]\nsource = "file:{clip}"\n' for _ in range(count))
     with running(cameras, before=before) as camd:
         idle = camd.memory_kib()
         for number in range(count):
             camd.call("start_recording", device=f"camera{number}")
         time.sleep(5)
-        pids = children(camd.pid)
+        pids = child_processes(camd.pid)
         before = cpu_seconds(camd.pid), sum(map(cpu_seconds, pids))
         time.sleep(seconds)
         after = cpu_seconds(camd.pid), sum(map(cpu_seconds, pids))
@@ -70,24 +70,24 @@ def main() -> None:
     parser.add_argument("--cameras", default="1,4,16")
     parser.add_argument("--compare", action="store_true", help="with reading without rounds")
     options = parser.parse_args()
-    print("cameras  daemon    children  bare FFmpeg  both / bare  daemon     memory    CPU")
+    print("cameras  daemon    FFmpeg    bare FFmpeg  both / bare  daemon     memory    CPU")
     print("         % of a core each    each         ratio        per camera each      s/min")
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
-        make_film(film, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        clip = Path(folder) / "clip.mp4"
+        make_clip(clip, size="1920x1080", rate=30, bitrate="8M", seconds=20)
         for count in map(int, options.cameras.split(",")):
-            daemon, child, idle, busy = recorded(film, count, options.seconds)
-            other = bare(film, count, options.seconds)
+            daemon, ffmpeg, idle, busy = recorded(clip, count, options.seconds)
+            other = bare(clip, count, options.seconds)
             percent = 100 / options.seconds
             print(
-                f"{count:7}  {daemon * percent:7.2f}%  {child * percent / count:7.2f}%"
-                f"  {other * percent / count:10.2f}%  {(daemon + child) / max(other, 0.01):11.2f}"
+                f"{count:7}  {daemon * percent:7.2f}%  {ffmpeg * percent / count:7.2f}%"
+                f"  {other * percent / count:10.2f}%  {(daemon + ffmpeg) / max(other, 0.01):11.2f}"
                 f"  {daemon * percent / count:8.2f}%  {(busy - idle) / 1024 / count:6.1f} MiB"
                 f"  {daemon * 60 / options.seconds / count:5.2f}",
                 flush=True,
             )
             if options.compare:
-                alone, *_ = recorded(film, count, options.seconds, NO_ROUNDS)
+                alone, *_ = recorded(clip, count, options.seconds, NO_ROUNDS)
                 print(
                     f"{'':9}each pipe waited for by itself:{'':15}"
                     f"  {alone * percent / count:8.2f}%  {'':10}"

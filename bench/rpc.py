@@ -1,4 +1,4 @@
-"""What a call costs: CPU of camd for `ping` and `get_camera_list` against a bare echo.
+"""The CPU time of camd for `ping` and `get_camera_list`, compared with a bare echo.
 
     python bench/rpc.py [--requests 10000] [--connections 1,50,500]
 
@@ -31,7 +31,7 @@ LIST = '{"jsonrpc":"2.0","id":1,"method":"get_camera_list","params":{}}'
 
 
 async def serve_echo(report: Connection) -> None:
-    """Send every message back, with nothing but the library."""
+    """Send every message back, with the library alone."""
 
     async def echo(request: trio_websocket.WebSocketRequest) -> None:
         ws = await request.accept()

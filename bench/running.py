@@ -1,4 +1,4 @@
-"""A camd to measure: started in a temporary folder, asked over its WebSocket, and stopped."""
+"""A daemon to measure: started in a temporary folder, called over its WebSocket, and stopped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Camd:
     _id: int = 0
 
     def call(self, method: str, **params: object) -> dict:
-        """Make a call; notifications that come before its answer are passed over."""
+        """Make a call; skip the notifications before its answer."""
         self._id += 1
         request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
         self.socket.send(json.dumps(request))
@@ -46,7 +46,7 @@ class Camd:
                 return answer["result"]
 
     def memory_kib(self) -> int:
-        """Memory that is this process's alone (smaps_rollup, Private_*), in KiB."""
+        """Private memory of the process (smaps_rollup, Private_*), in KiB."""
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
@@ -57,8 +57,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def children(pid: int) -> list[int]:
-    """Process ids of the direct children."""
+def child_processes(pid: int) -> list[int]:
+    """List the process ids of what a process has started."""
     text = "".join(p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children"))
     return [int(word) for word in text.split()]
 
@@ -114,12 +114,12 @@ def _connected(url: str, daemon: subprocess.Popen[bytes]) -> ClientConnection:
 
 
 def find_ffmpeg() -> str:
-    """The FFmpeg that camd would take."""
+    """Return the FFmpeg that camd uses."""
     return str(trio.run(binary.find_ffmpeg).path)
 
 
-def make_film(path: Path, *, size: str, rate: int, bitrate: str, seconds: int) -> None:
-    """Encode a noisy H.264 film of about `bitrate`, with a key frame every second."""
+def make_clip(path: Path, *, size: str, rate: int, bitrate: str, seconds: int) -> None:
+    """Encode a noisy H.264 clip of about `bitrate`, with a key frame every second."""
     picture = f"testsrc2=size={size}:rate={rate},noise=alls=40:allf=t"
     command = f"""{find_ffmpeg()} -v error -f lavfi -i {picture} -t {seconds} -c:v libx264
         -preset ultrafast -g {rate} -pix_fmt yuv420p -b:v {bitrate} -minrate {bitrate}

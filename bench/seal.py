@@ -1,11 +1,12 @@
-"""What it takes to seal a segment, by its length and by what is in it.
+"""The time and memory for sealing a segment, by its length and its content.
 
     python bench/seal.py [--hours 0.5,2,12] [--rounds 3]
 
-Nobody records for 12 hours here: ten seconds of real FFmpeg output are taken in again and again,
-on a timeline that goes on, until the index holds as many samples as a segment of that length
+The segments are not recorded: ten seconds of real FFmpeg output are added repeatedly, on a
+continuing timeline, until the index holds as many samples as a segment of that length
 (12 hours at 30 frames a second: 1,296,000). "jitter" has another duration for every frame, as
-cameras with a clock of their own have. The file is sealed as the daemon does it, its media a hole.
+cameras with a clock of their own have. The file is sealed as the daemon does it; in the place of
+its media is a sparse range.
 
 The baseline writes as many bytes, and syncs as often, without making them. "others wait" is the
 longest time for which another thread did not run while the index was made: status, viewers and
@@ -31,7 +32,7 @@ from running import find_ffmpeg
 
 from camd.mp4.fragments import Fragment, FragmentReader, Init, TrackRun
 from camd.mp4.inspect import HEAD_SIZE, summarise
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.storage.disk import PosixDisk
 
@@ -59,7 +60,7 @@ WHO = SegmentMetadata(
 
 @attrs.frozen
 class Sealed:
-    """What one seal took. Seconds and bytes."""
+    """Seconds and bytes of one seal."""
 
     samples: int
     index_bytes: int
@@ -85,33 +86,33 @@ def template(content: str) -> tuple[Init, list[Fragment]]:
     return init, fragments
 
 
-def later(run: TrackRun, starts: dict[int, int], dice: random.Random | None) -> TrackRun:
-    """Move a run to where its track goes on; with dice, shake every duration a little."""
+def later(run: TrackRun, starts: dict[int, int], rng: random.Random | None) -> TrackRun:
+    """Move a run to the end of its track; with `rng`, change every duration a little."""
     durations = run.durations
-    if dice is not None:
+    if rng is not None:
         most = max(1, min(durations) // 20)
-        durations = array("I", (value + dice.randint(-most, most) for value in durations))
+        durations = array("I", (value + rng.randint(-most, most) for value in durations))
     start = starts.setdefault(run.track_id, run.decode_time)
     starts[run.track_id] = start + sum(durations)
     return attrs.evolve(run, decode_time=start, durations=durations, duration=sum(durations))
 
 
-def filled(content: str, hours: float) -> SegmentIndex:
+def filled(content: str, hours: float) -> SegmentLayout:
     """Make the index of a segment of that length."""
     init, fragments = template(content)
-    index = SegmentIndex(init, fragments[0], WHO)
-    dice = random.Random(1) if "jitter" in content else None
+    index = SegmentLayout(init, fragments[0], WHO)
+    rng = random.Random(1) if "jitter" in content else None
     starts: dict[int, int] = {}
     while index.frames < hours * 3600 * FPS:
         for fragment in fragments:
-            runs = [later(run, starts, dice) for run in fragment.runs]
+            runs = [later(run, starts, rng) for run in fragment.runs]
             index.check(runs)
             index.record(runs, fragment.size_bytes)
     return index
 
 
 class Ticker:
-    """Another thread, which wants to run every millisecond; `longest` is how long it could not."""
+    """A thread that runs every millisecond; `longest` is the longest time for which it did not."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -142,7 +143,7 @@ def memory(field: str) -> int:
     raise RuntimeError(field)
 
 
-def seal(index: SegmentIndex, path: Path) -> tuple[float, bytes]:
+def seal(index: SegmentLayout, path: Path) -> tuple[float, bytes]:
     """Seal a file of the index's size, as the daemon does; return seconds and the final moov."""
     file = PosixDisk().create(path)
     file.append([index.header])

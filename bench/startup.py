@@ -1,4 +1,4 @@
-"""How long it takes until the service is there, by how many recordings there are.
+"""The time until the service is ready, by the number of recordings.
 
     python bench/startup.py [--files 100000] [--rebuild 10000] [--rounds 5] [--folder DIR]
 
@@ -34,7 +34,7 @@ from running_daemon import Daemon, small_camera
 from support.recordings import WHO, footage
 
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 CAMERAS, FILES_PER_SESSION = 4, 100
@@ -52,7 +52,7 @@ def tiny(init: Init, fragment: Fragment, number: int) -> tuple[str, bytes]:
         number=number // CAMERAS % FILES_PER_SESSION,
         start_micros=int(start.timestamp() * 1_000_000),
     )
-    index = SegmentIndex(init, fragment, who)
+    index = SegmentLayout(init, fragment, who)
     data = index.header + b"".join(index.append(fragment))
     header = index.seal_header(len(data))
     sealed = data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
@@ -78,7 +78,7 @@ def made(folder: Path) -> Daemon:
 
 @contextmanager
 def cleaning(daemon: Daemon) -> Iterator[None]:
-    """Leave no process behind."""
+    """Kill all processes at the end."""
     try:
         yield
     finally:
@@ -108,7 +108,7 @@ async def wait_known(daemon: Daemon, count: int) -> tuple[float, float]:
 
 
 async def known(daemon: Daemon, count: int) -> None:
-    """Let the daemon take all files into its index, once."""
+    """Let the daemon add all files to its index, once."""
     with cleaning(daemon):
         ready, _ = await started(daemon)
         seconds, _ = await wait_known(daemon, count)
@@ -137,7 +137,7 @@ async def compare(full: Daemon, empty: Daemon, rounds: int) -> None:
 
 
 async def rebuilt(daemon: Daemon, count: int, what: str, spoil: Callable[[Path], None]) -> None:
-    """Take something away from what stands beside the recordings, and start."""
+    """Remove the index, or all but the recordings, and start."""
     spoil(daemon.recordings / ".camd")
     with cleaning(daemon):
         ready, listed = await started(daemon)
@@ -159,7 +159,7 @@ def without_anything(folder: Path) -> None:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> None:
-    """Do all of it."""
+    """Run all measurements."""
     full, fewer, empty = (made(folder / name) for name in ("full", "fewer", "empty"))
     for daemon, count in ((full, options.files), (fewer, options.rebuild)):
         make_files(daemon.recordings, count)

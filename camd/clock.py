@@ -1,6 +1,7 @@
 """The clocks of the machine; wall time and the boot id are read nowhere else.
 
-Code that needs times takes a `Clock`; tests pass another one than `SYSTEM_CLOCK`.
+Code that needs times takes a `Clock`; tests pass another one than `SYSTEM_CLOCK`. Inside, times are
+monotonic seconds; an `Anchor` converts them to wall time and back.
 """
 
 from __future__ import annotations
@@ -85,6 +86,31 @@ def synchronised() -> bool:
     return Path("/run/systemd/timesync/synchronized").exists()
 
 
+STEP_SECONDS = 0.5  # a smaller change of the wall clock is a correction, and no step
+TORN_SECONDS = 0.1  # two clocks that were read further apart cannot be compared
+
+
+@attrs.frozen
+class Anchor:
+    """What the wall clock showed at one moment of the monotonic clock."""
+
+    monotonic: float
+    wall: datetime
+
+    def wall_at(self, monotonic: float) -> datetime:
+        """Convert monotonic seconds to wall time."""
+        return self.wall + timedelta(seconds=monotonic - self.monotonic)
+
+    def monotonic_at(self, wall: datetime) -> float:
+        """Convert wall time to monotonic seconds."""
+        return self.monotonic + (wall - self.wall).total_seconds()
+
+    def step_to(self, later: Anchor) -> timedelta:
+        """By how much the wall clock was set between two anchors; forward is positive."""
+        step = later.wall - self.wall_at(later.monotonic)
+        return step if abs(step.total_seconds()) >= STEP_SECONDS else timedelta(0)
+
+
 @attrs.frozen
 class Clock:
     """The clocks that a part of the program reads; each field is a function."""
@@ -94,6 +120,13 @@ class Clock:
     boottime: Callable[[], float] = boottime
     boot_id: Callable[[], str] = boot_id
     synchronised: Callable[[], bool] = synchronised
+
+    def anchor(self, known: Anchor | None = None) -> Anchor:
+        """Read both clocks; return `known` where they were read too far apart to be compared."""
+        before = self.monotonic()
+        anchor = Anchor(before, self.now())
+        torn = self.monotonic() - before > TORN_SECONDS
+        return known if torn and known is not None else anchor
 
 
 SYSTEM_CLOCK = Clock()

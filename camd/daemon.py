@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -18,18 +19,20 @@ from camd.api.device_methods import DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
-from camd.api.recording_methods import HistoryApi, RecordingsApi
+from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
+from camd.camera.bindings import DeviceBinder, open_binder
 from camd.camera.cameras import Cameras, open_cameras
-from camd.clock import SYSTEM_CLOCK
+from camd.camera.unfinished import open_unfinished_work
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
-from camd.errors import ConfigError, Refusal
+from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.model import Event
@@ -51,7 +54,9 @@ log = structlog.get_logger("camd.daemon")
 EX_CONFIG = 78  # sysexits.h; systemd does not restart the service after it
 
 
-async def serve(config: Config, config_path: Path | None, signals: ServiceSignals) -> None:
+async def serve(
+    config: Config, config_path: Path | None, signals: ServiceSignals, *, clock: Clock
+) -> None:
     """Run all parts of the daemon until a stop signal comes.
 
     Raises ListenError, FolderInUseError or ConfigError when it cannot start.
@@ -62,17 +67,32 @@ async def serve(config: Config, config_path: Path | None, signals: ServiceSignal
     with signals.cancel_on_stop():
         async with (
             open_state(state_dir),
-            open_authenticator(config.auth, state_dir) as authenticator,
-            open_storage(config.storage, events) as storage,
+            open_authenticator(config.auth, state_dir, clock=clock) as authenticator,
+            open_storage(config.storage, events, clock=clock) as storage,
             open_monitor(discovery_config(config), query=read_capabilities) as monitor,
             open_pipe_poller() as pipes,
         ):
             signals.stop_in_order()
-            async with open_cameras(
-                config, storage=storage, events=events, monitor=monitor, pipes=pipes
-            ) as cameras:
-                live = LiveConfig(config, config_path, cameras, storage)
-                await serve_clients(live, authenticator, events, signals, max_sockets)
+            async with (
+                open_cameras(
+                    config,
+                    storage=storage,
+                    events=events,
+                    clock=clock,
+                    monitor=monitor,
+                    pipes=pipes,
+                ) as cameras,
+                open_binder(config, cameras=cameras, monitor=monitor) as binder,
+                open_unfinished_work(config, storage=storage, cameras=cameras, clock=clock),
+            ):
+                live = LiveConfig(
+                    config=config,
+                    path=config_path,
+                    cameras=cameras,
+                    binder=binder,
+                    storage=storage,
+                )
+                await serve_clients(live, authenticator, events, signals, max_sockets, clock=clock)
     log.info("stopped")
 
 
@@ -82,6 +102,8 @@ async def serve_clients(
     events: Fanout[Event],
     signals: ServiceSignals,
     max_sockets: int,
+    *,
+    clock: Clock,
 ) -> None:
     """Run the API, the server and the background work until a stop signal comes."""
     config, cameras, storage = live.config, live.cameras, live.storage
@@ -94,20 +116,30 @@ async def serve_clients(
                 storage=storage,
                 events=events,
                 in_use=cameras.newest_files,
+                clock=clock,
             ) as retention,
-            open_scrub(config.scrub, storage, state_dir, events) as scrub,
-            open_event_log(state_dir, clock=SYSTEM_CLOCK) as event_log,
+            open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
+            open_event_log(state_dir, clock=clock) as event_log,
         ):
-            system = SystemApi(cameras, storage, live.reload, scrub)
-            web = HttpApp(storage, authenticator, system.health)
+            system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
+            web = HttpApp(storage, authenticator, system.health, clock=clock)
             with EventPublisher(notifications, event_log).listening(events):
                 async with open_server(
                     config.server,
-                    registry=build_registry(cameras, storage, retention, system, event_log),
+                    registry=build_registry(
+                        cameras=cameras,
+                        binder=live.binder,
+                        storage=storage,
+                        retention=retention,
+                        system=system,
+                        event_log=event_log,
+                        clock=clock,
+                    ),
                     authenticator=authenticator,
                     notifications=notifications,
                     history=event_log.history,
                     app=web.app(),
+                    clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
                     max_sockets=max_sockets,
@@ -121,24 +153,27 @@ async def serve_clients(
 
 
 def build_registry(
+    *,
     cameras: Cameras,
+    binder: DeviceBinder,
     storage: Storage,
     retention: Retention,
     system: SystemApi,
     event_log: EventLog,
+    clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
     return Registry(
         (
             system,
-            CamerasApi(cameras),
+            CamerasApi(cameras, clock=clock),
             RecordingsApi(cameras, storage),
             StorageApi(storage),
-            HistoryApi(cameras, storage),
-            FilesApi(storage),
+            SessionsApi(cameras, storage),
+            FilesApi(storage, clock=clock),
             RetentionApi(retention),
             ControlsApi(cameras),
-            DevicesApi(cameras),
+            DevicesApi(cameras, binder),
             EventsApi(cameras, event_log.history),
         )
     )
@@ -182,19 +217,12 @@ def run_daemon(config_path: Path | None) -> int:
         config = load_config(config_path, dict(os.environ))
         log.info("starting", version=__version__, config=str(config.file or "defaults"))
         SYSTEM_CLOCK.boot_id()  # cached here: the event loop must not read files
-        trio.run(serve, config, config_path, signals)
+        trio.run(partial(serve, config, config_path, signals, clock=SYSTEM_CLOCK))
     except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
-        cause = _only(error)
+        cause = sole_exception(error)
         if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):
             raise
         stream.drain(DRAIN_SECONDS)
         print(f"camd: {cause}", file=sys.stderr)  # noqa: T201 - for people who start it by hand
         return EX_CONFIG if isinstance(cause, ConfigError) else 1
     return 0
-
-
-def _only(error: BaseException) -> BaseException:
-    """Return the exception inside groups of one: nurseries wrap what they raise."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -51,7 +51,11 @@ NOT_AUTHENTICATED = ErrorKind(
     "Call authenticate with a valid token or API key first.",
 )
 RATE_LIMITED = ErrorKind(
-    -32002, "rate_limited", "Rate limit exceeded", True, "Wait retry_after_ms, then go on slower."
+    -32002,
+    "rate_limited",
+    "Rate limit exceeded",
+    True,
+    "Wait retry_after_ms, then send fewer requests.",
 )
 FORBIDDEN = ErrorKind(
     -32003, "forbidden", "Insufficient permissions", False, "Use a token with the required role."
@@ -120,7 +124,7 @@ FILE_PINNED = ErrorKind(
     "file_pinned",
     "The file is pinned",
     False,
-    "unpin_recording, or `camd unpin`, lets it go.",
+    "unpin_recording, or `camd unpin`, removes the pin.",
 )
 FILE_LEASED = ErrorKind(
     -1013,
@@ -148,14 +152,14 @@ STORAGE_UNRESPONSIVE = ErrorKind(
     "storage_unresponsive",
     "The recordings volume does not answer",
     True,
-    "Check the disk's cabling and health; the service goes on and tries again.",
+    "Check the disk's cabling and health; the service tries again by itself.",
 )
 STORAGE_NO_INODES = ErrorKind(
     -1017,
     "storage_no_inodes",
     "The recordings volume can hold hardly any more files",
     True,
-    "Delete small files from the volume, or make its file system anew with more inodes.",
+    "Delete small files from the volume, or create its file system again with more inodes.",
 )
 STORAGE_FAILING = ErrorKind(
     -1018,
@@ -169,7 +173,7 @@ REMOVAL_FAILED = ErrorKind(
     "removal_failed",
     "The file could not be removed",
     True,
-    "Check the recordings volume and the folder's permissions; nothing else was touched.",
+    "Check the recordings volume and the folder's permissions; nothing else was changed.",
 )
 NOT_RECORDING = ErrorKind(
     -1020,
@@ -220,14 +224,14 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of the program
 
 
 @attrs.frozen
-class ParamError:
+class ParamMistake:
     """What is wrong with one parameter; `path` is the name that the client used."""
 
     path: str
     message: str
 
 
-def invalid_params(*errors: ParamError) -> Refusal:
+def invalid_params(*errors: ParamMistake) -> Refusal:
     """Make the refusal that lists what is wrong with each parameter."""
     text = "; ".join(f"{error.path} {error.message}".strip() for error in errors)
     listed = [{"path": error.path, "message": error.message} for error in errors]

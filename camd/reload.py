@@ -10,6 +10,7 @@ import attrs
 import structlog
 import trio
 
+from camd.camera.bindings import DeviceBinder
 from camd.camera.cameras import Cameras
 from camd.config.changes import ConfigChanges, compare, merge, postpone
 from camd.config.load import load_config
@@ -23,13 +24,14 @@ log = structlog.get_logger("camd.daemon")
 READ_TIMEOUT_SECONDS = 10.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class LiveConfig:
     """The current configuration; `reload` replaces it."""
 
     config: Config
     path: Path | None
     cameras: Cameras
+    binder: DeviceBinder
     storage: Storage
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _reader: trio.CapacityLimiter = attrs.field(
@@ -45,9 +47,9 @@ class LiveConfig:
             self.config = merge(self.config, new)
             space = self.config.storage
             self.storage.space.reconfigure(Thresholds(space.warn_percent, space.block_percent))
-            await self.cameras.reconfigure(self.config.recording)
+            self.cameras.reconfigure(self.config.recording)
             added = [camera for camera in self.config.cameras if camera.id not in known]
-            waiting = [camera for camera in added if not await self.cameras.take_in(camera)]
+            waiting = [camera for camera in added if not await self.binder.add(camera)]
             if waiting:  # a later reload tries again, once nothing records
                 cameras = tuple(camera for camera in self.config.cameras if camera not in waiting)
                 self.config = attrs.evolve(self.config, cameras=cameras)

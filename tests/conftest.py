@@ -1,4 +1,4 @@
-"""What every test folder shares: time zone, import paths, and hypothesis without deadlines."""
+"""The settings of all tests: time zone, import paths, and hypothesis without deadlines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import settings
 
 os.environ["TZ"] = "UTC"  # whatever this machine has: commands show times in the local zone
 time.tzset()
-sys.path.append(str(Path(__file__).parent / "hardware"))  # the checks of its scripts
-sys.path.append(str(Path(__file__).parent / "pure"))  # helpers of tests of several folders
-# How long an example takes is the machine's affair: no test fails for its slowness.
+for folder in ("hardware", "pure", "wire"):  # modules that tests of other folders use, too
+    sys.path.append(str(Path(__file__).parent / folder))
+# The duration of an example depends on the load of the machine: it fails no test.
 settings.register_profile("camd", deadline=None)
 settings.load_profile("camd")

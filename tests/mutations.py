@@ -143,7 +143,7 @@ def run(mutations: Sequence[Mutation], jobs: int) -> int:
                 line = f"{number:3}/{len(mutations)} {result:9} {seconds:5.1f} s  {mutation.name}"
                 print(line, flush=True)
                 if result != "killed":
-                    print(f"      {mutation.promise}\n      {mutation.where}: {mutation.old}")
+                    print(f"      {mutation.guarantee}\n      {mutation.where}: {mutation.old}")
         print(f"{len(mutations) - bad} killed, {bad} not")
     return 1 if bad else 0
 
@@ -162,7 +162,7 @@ def main() -> int:
         parser.error("no mutation has such a word in its name or file; see --list")
     if options.list:
         for mutation in mutations:
-            print(f"{mutation.name:32} {mutation.promise}")
+            print(f"{mutation.name:32} {mutation.guarantee}")
         return 0
     return run(mutations, options.jobs)
 

@@ -10,7 +10,7 @@ import msgspec
 from camd.api import result_fields
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
-from camd.clock import monotonic
+from camd.clock import Clock
 from camd.devices.v4l2.formats import CaptureMode, modes, unreadable_formats
 from camd.model import CameraState, CameraStatus, Capabilities, DeviceBinding, FormatChoice
 from camd.rpc.registry import Caller, NoParams, method
@@ -22,7 +22,7 @@ DEVICE = {"aliases": ("camera_id",)}
 
 
 @attrs.frozen
-class ByDevice:
+class ByCamera:
     """A camera: its id, its device node, or a link to the node."""
 
     device: str = attrs.field(metadata=DEVICE)
@@ -33,6 +33,7 @@ class CamerasApi:
     """Handlers over the cameras."""
 
     _cameras: Cameras
+    _clock: Clock = attrs.field(kw_only=True)
     _list: msgspec.Raw = attrs.field(factory=msgspec.Raw, init=False)
     _list_of: tuple[int, ...] = attrs.field(default=(), init=False)
     _list_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
@@ -43,10 +44,10 @@ class CamerasApi:
         # Clients poll this call: the encoded list is kept while no camera changes, for at most
         # LIST_SECONDS, so that its counters stay fresh.
         revisions = tuple([camera.revision for camera in self._cameras])
-        if revisions != self._list_of or monotonic() >= self._list_until:
+        if revisions != self._list_of or self._clock.monotonic() >= self._list_until:
             self._list = msgspec.Raw(msgspec.json.encode(self._all()))
             self._list_of = revisions
-            self._list_until = monotonic() + LIST_SECONDS
+            self._list_until = self._clock.monotonic() + LIST_SECONDS
         return self._list
 
     def _all(self) -> result_fields.View:
@@ -55,26 +56,27 @@ class CamerasApi:
         return {"cameras": cameras, "total": len(cameras), "connected": connected}
 
     @method(role=Role.VIEWER, immediate=True)
-    async def get_camera_status(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def get_camera_status(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Describe one camera, with its counters and what it delivers."""
-        return _detailed(await self._cameras.locate(params.device))
+        camera = await self._cameras.locate(params.device)
+        return _detailed(camera, self._clock.monotonic())
 
     @method(role=Role.VIEWER, immediate=True)
-    async def get_camera_capabilities(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def get_camera_capabilities(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """List what a camera offers and what it is asked for."""
         camera = await self._cameras.locate(params.device)
         name = {"camera_id": camera.camera_id, "device": camera.status.device}
         return name | _capabilities(camera)
 
 
-def _detailed(camera: Camera) -> result_fields.View:
+def _detailed(camera: Camera, monotonic: float) -> result_fields.View:
     status = camera.status
     since = status.streaming_since
     return result_fields.camera(status) | {
         "metrics": {
             "bytes_sent": status.bytes_captured,
             "readers": 1 if status.session else 0,
-            "uptime": int(monotonic() - since) if since is not None else 0,
+            "uptime": int(monotonic - since) if since is not None else 0,
         },
         "capabilities": _capabilities(camera),
     }

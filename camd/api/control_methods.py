@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from camd.api import result_fields
-from camd.api.camera_methods import ByDevice
+from camd.api.camera_methods import ByCamera
 from camd.api.event_publisher import about_camera
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
@@ -19,7 +19,7 @@ from camd.rpc.roles import Role
 
 
 @attrs.frozen
-class ControlRequest(ByDevice):
+class ControlRequest(ByCamera):
     """A control and its value; null sets the configured value or the default."""
 
     control: str
@@ -33,14 +33,14 @@ class ControlsApi:
     _cameras: Cameras
 
     @method(role=Role.VIEWER)
-    async def get_camera_controls(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def get_camera_controls(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """List the controls of a camera with their values, ranges and choices."""
         camera = await self._cameras.locate(params.device)
-        controls = await camera.settings.read(_node_of(camera))
+        controls = await camera.controls.read(_node_of(camera))
         return {
             "device": params.device,
             "camera_id": camera.camera_id,
-            "controls": [_control(each, camera.settings) for each in controls],
+            "controls": [_control(each, camera.controls) for each in controls],
         }
 
     @method(role=Role.OPERATOR)
@@ -49,7 +49,7 @@ class ControlsApi:
     ) -> result_fields.View:
         """Set a control and store the value; it is set again whenever the camera starts."""
         camera = await self._cameras.locate(params.device)
-        settings = camera.settings
+        settings = camera.controls
         caller.link.hold(about_camera(camera.camera_id))
         control = await settings.change(_node_of(camera), params.control, params.value)
         return {

@@ -9,12 +9,12 @@ from pathlib import Path
 import attrs
 
 from camd.api import result_fields
-from camd.api.camera_methods import ByDevice, offered
+from camd.api.camera_methods import ByCamera, offered
 from camd.camera.bindings import DeviceBinder
 from camd.camera.cameras import Cameras
 from camd.devices.holders import Holder
 from camd.devices.listing import ListedDevice, describe_devices
-from camd.errors import UNSUPPORTED, Refusal
+from camd.errors import Refusal
 from camd.model import CameraId, Device, DeviceBinding
 from camd.model.ids import ID_PATTERN
 from camd.model.problems import ABSENT
@@ -23,7 +23,7 @@ from camd.rpc.roles import Role
 
 
 @attrs.frozen
-class AdoptRequest(ByDevice):
+class AdoptRequest(ByCamera):
     """A camera id, and the node or link of its device; none where only one is possible."""
 
     node: str | None = None
@@ -34,6 +34,7 @@ class DevicesApi:
     """The methods, over the bindings of the cameras of this machine."""
 
     _cameras: Cameras
+    _binder: DeviceBinder
 
     @method(role=Role.OPERATOR)
     async def get_devices(self, caller: Caller, params: NoParams) -> result_fields.View:
@@ -41,18 +42,15 @@ class DevicesApi:
 
         Each device says which camera it is and why, and which processes have it open.
         """
-        binder = self._cameras.binder
-        if binder is None:
-            return {"devices": [], "absent": [], "watched": "not at all"}
-        found = binder.assignment
-        return device_list(await describe_devices(found), found.bindings, binder.monitor.method)
+        found, watched = self._binder.assignment, self._binder.monitor.method
+        return device_list(await describe_devices(found), found.bindings, watched)
 
     @method(role=Role.ADMIN)
     async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:
         """Bind a camera to the device at a node from now on, across restarts."""
         camera_id = await self._find_id(params.device)
         caller.link.hold(EVERYTHING)  # other cameras lose their device by it
-        binding = await self._binder().adopt(camera_id, Path(params.node) if params.node else None)
+        binding = await self._binder.adopt(camera_id, Path(params.node) if params.node else None)
         device = str(binding.device.node) if binding.device is not None else None
         return {
             "device": device,
@@ -62,11 +60,11 @@ class DevicesApi:
         }
 
     @method(role=Role.ADMIN)
-    async def forget_camera(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def forget_camera(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Forget a camera that was found automatically and is no longer plugged in."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(EVERYTHING)
-        await self._binder().forget(camera)
+        await self._binder.forget(camera)
         return {"camera_id": camera.camera_id, "success": True}
 
     async def _find_id(self, name: str) -> CameraId:
@@ -77,15 +75,6 @@ class DevicesApi:
             if not re.fullmatch(ID_PATTERN, name):
                 raise
             return CameraId(name)
-
-    def _binder(self) -> DeviceBinder:
-        if self._cameras.binder is None:
-            raise Refusal(
-                UNSUPPORTED,
-                "The service does not look for cameras of this machine",
-                suggestion="Set discovery.v4l2 = true, or configure a v4l2 source.",
-            )
-        return self._cameras.binder
 
 
 def device_list(

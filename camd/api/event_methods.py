@@ -7,7 +7,7 @@ import attrs
 from camd.api import result_fields
 from camd.api.event_publisher import TOPICS, about_camera, topic_named
 from camd.camera.cameras import Cameras
-from camd.errors import INVALID_PARAMS, ParamError, Refusal, invalid_params
+from camd.errors import INVALID_PARAMS, ParamMistake, Refusal, invalid_params
 from camd.events.rules.event_choice import EventChoice
 from camd.events.rules.history import EventHistory
 from camd.rpc.params import printable
@@ -163,6 +163,6 @@ def _topics_named(names: tuple[str, ...] | None) -> tuple[list[str] | None, list
     found = {name: topic_named(name) for name in names}
     unknown = [printable(name, 40) for name, topic in found.items() if topic is None]
     if len(unknown) == len(found):
-        raise invalid_params(ParamError("topics", f"must be some of {', '.join(TOPICS)}"))
+        raise invalid_params(ParamMistake("topics", f"must be some of {', '.join(TOPICS)}"))
     warnings = [f"unknown topic, ignored: {name}" for name in unknown[:8]]
     return sorted({topic for topic in found.values() if topic is not None}), warnings

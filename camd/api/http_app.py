@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
 from camd.auth.tokens import AccessRefusedError
-from camd.clock import now
+from camd.clock import Clock
 from camd.errors import FILE_NOT_FOUND, INVALID_PARAMS, Refusal
 from camd.model import StoredFile
 from camd.rpc.roles import Role
@@ -40,6 +40,7 @@ class HttpApp:
     _storage: Storage
     _authenticator: Authenticator
     _health: Health
+    _clock: Clock = attrs.field(kw_only=True)
     ready: bool = False
 
     def app(self) -> Starlette:
@@ -68,7 +69,7 @@ class HttpApp:
         overall, parts = self._health()
         body = {
             "status": overall,
-            "timestamp": now().isoformat().replace("+00:00", "Z"),
+            "timestamp": self._clock.now().isoformat().replace("+00:00", "Z"),
             "components": {
                 name: {"status": status, "details": details}
                 for name, (status, details) in parts.items()
@@ -114,7 +115,7 @@ class HttpApp:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = headers.get("x-api-key", "")
-        identity = self._authenticator.check(token.strip(), now().timestamp())
+        identity = self._authenticator.check(token.strip(), self._clock.now().timestamp())
         assert identity.role.includes(Role.VIEWER)
         _notify_server(request, "on_authenticated", identity)
 

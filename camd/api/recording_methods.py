@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import attrs
 
 from camd.api import result_fields
-from camd.api.camera_methods import DEVICE, ByDevice
+from camd.api.camera_methods import DEVICE, ByCamera
 from camd.api.event_publisher import about_camera
 from camd.camera.cameras import Cameras
-from camd.errors import UNSUPPORTED, ParamError, Refusal, invalid_params
+from camd.errors import UNSUPPORTED, ParamMistake, Refusal, invalid_params
 from camd.model import (
     CameraId,
     RecordingQuery,
@@ -24,7 +24,7 @@ from camd.rpc.roles import Role
 from camd.storage.rules.naming import with_extension
 from camd.storage.storage import Storage
 
-LONGEST_SECONDS = 86_400
+MAX_DURATION_SECONDS = 86_400
 FORMATS = ("mp4", "mkv")
 _UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duration_hours": 3600}
 
@@ -45,7 +45,7 @@ class StartRequest:
     preroll: float | None = attrs.field(
         default=None,
         validator=attrs.validators.optional(
-            [attrs.validators.ge(0), attrs.validators.le(LONGEST_SECONDS)]
+            [attrs.validators.ge(0), attrs.validators.le(MAX_DURATION_SECONDS)]
         ),
     )
     key: str | None = attrs.field(
@@ -60,12 +60,12 @@ class StartRequest:
         name, value = next(iter(given.items()))
         if len(given) > 1:
             raise invalid_params(
-                ParamError(name, f"only one duration may be given, not {', '.join(given)}")
+                ParamMistake(name, f"only one duration may be given, not {', '.join(given)}")
             )
         seconds = value * _UNITS[name]
-        if not 1 <= seconds <= LONGEST_SECONDS:
-            most = LONGEST_SECONDS // _UNITS[name]
-            raise invalid_params(ParamError(name, f"must be from 1 to {most}, not {value}"))
+        if not 1 <= seconds <= MAX_DURATION_SECONDS:
+            most = MAX_DURATION_SECONDS // _UNITS[name]
+            raise invalid_params(ParamMistake(name, f"must be from 1 to {most}, not {value}"))
         return timedelta(seconds=seconds)
 
 
@@ -86,7 +86,7 @@ class PageRequest:
 
 
 @attrs.frozen
-class ByName:
+class ByFilename:
     """A recorded file."""
 
     filename: str
@@ -114,7 +114,7 @@ class RecordingsApi:
         return _started(camera.status.device, await camera.start_recording(request))
 
     @method(role=Role.OPERATOR)
-    async def stop_recording(self, caller: Caller, params: ByDevice) -> result_fields.View:
+    async def stop_recording(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Stop a recording; the answer is a receipt and comes when all files are durable."""
         camera = await self._cameras.locate(params.device)
         caller.link.hold(about_camera(camera.camera_id))
@@ -138,7 +138,7 @@ class RecordingsApi:
 
     @method(role=Role.VIEWER, immediate=True)
     async def get_recording_status(
-        self, caller: Caller, params: ByDevice
+        self, caller: Caller, params: ByCamera
     ) -> result_fields.View | None:
         """Describe the session that a camera records; null when there is none."""
         status = (await self._cameras.locate(params.device)).status
@@ -182,7 +182,7 @@ class RecordingsApi:
         }
 
     @method(role=Role.VIEWER)
-    async def get_recording_info(self, caller: Caller, params: ByName) -> result_fields.View:
+    async def get_recording_info(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Describe one recorded file, with the gaps of its session."""
         found, gaps = await self._storage.recording(params.filename)
         pin = (await self._storage.pins([found.filename])).get(found.filename)
@@ -262,7 +262,7 @@ def _format(name: str | None) -> str | None:
 
 
 @attrs.define(eq=False)
-class HistoryApi:
+class SessionsApi:
     """Handlers over storage, and over cameras for running sessions."""
 
     _cameras: Cameras

@@ -8,15 +8,15 @@ import attrs
 
 from camd.api import result_fields
 from camd.api.event_publisher import RETENTION, STORAGE
-from camd.api.recording_methods import ByName
-from camd.clock import now
-from camd.errors import ParamError, invalid_params
+from camd.api.recording_methods import ByFilename
+from camd.clock import Clock
+from camd.errors import ParamMistake, invalid_params
 from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.storage.removal import Pin
 from camd.storage.retention.cleanup import Retention
 from camd.storage.rules.retention_plan import (
-    MOST_LISTED,
+    MAX_LISTED,
     CleanupPlan,
     PolicyType,
     RetentionPolicy,
@@ -61,7 +61,7 @@ class RetentionApi:
             params.policy_type, params.enabled, params.max_age_days, params.max_size_gb
         )
         if mistakes := mistakes_of(policy):
-            raise invalid_params(*(ParamError(field, sentence) for field, sentence in mistakes))
+            raise invalid_params(*(ParamMistake(field, sentence) for field, sentence in mistakes))
         caller.link.hold(RETENTION)
         await self._retention.set_policy(policy)
         state = "enabled" if policy.enabled else "disabled"
@@ -132,7 +132,7 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
                 "start_time": each.start,
                 "reason": plan.policy.rule,
             }
-            for each in plan.to_delete[:MOST_LISTED]
+            for each in plan.to_delete[:MAX_LISTED]
         ],
         "files_to_delete": len(plan.to_delete),
         "space_to_free": plan.freed_bytes,
@@ -157,7 +157,7 @@ def _plan(plan: CleanupPlan) -> result_fields.View:
 
 # --- Single files: pin, unpin, remove
 
-LONGEST_REASON = 1000
+MAX_REASON_CHARACTERS = 1000
 
 
 @attrs.frozen
@@ -170,12 +170,12 @@ class PinRequest:
 
     def pin(self, by: str, since: datetime) -> Pin:
         """Return the pin. Raises Refusal when it would have no effect."""
-        if len(self.reason) > LONGEST_REASON:
+        if len(self.reason) > MAX_REASON_CHARACTERS:
             raise invalid_params(
-                ParamError("reason", f"must have at most {LONGEST_REASON} characters")
+                ParamMistake("reason", f"must have at most {MAX_REASON_CHARACTERS} characters")
             )
         if self.until is not None and self.until <= since:
-            raise invalid_params(ParamError("until", "must be in the future"))
+            raise invalid_params(ParamMistake("until", "must be in the future"))
         return Pin(self.reason, by, since, self.until)
 
 
@@ -184,9 +184,10 @@ class FilesApi:
     """Methods of single files."""
 
     _storage: Storage
+    _clock: Clock = attrs.field(kw_only=True)
 
     @method(role=Role.OPERATOR)
-    async def delete_recording(self, caller: Caller, params: ByName) -> result_fields.View:
+    async def delete_recording(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Remove a recorded file; refused while it is recorded, read or pinned."""
         caller.link.hold(STORAGE)
         removal = await self._storage.remove_one(params.filename, f"{caller.name} asked for it")
@@ -203,12 +204,12 @@ class FilesApi:
 
         Replaces an older pin; the answer comes when the pin is durable.
         """
-        pin = params.pin(caller.name, now())
+        pin = params.pin(caller.name, self._clock.now())
         segment = await self._storage.pin(params.filename, pin)
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
     @method(role=Role.OPERATOR)
-    async def unpin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
+    async def unpin_recording(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Remove the pin of a recorded file, if it has one."""
         segment = await self._storage.unpin(params.filename)
         return result_fields.stored(segment, None) | {"pin": None}

@@ -11,12 +11,13 @@ from camd.api import result_fields
 from camd.api.recording_methods import FORMATS
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
-from camd.clock import monotonic
+from camd.clock import Clock
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
-from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus, V4l2Source
+from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
+from camd.sources import BOUND_DEVICE
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
 
@@ -47,7 +48,11 @@ class SystemApi:
     _storage: Storage
     _reload: Callable[[], Awaitable[ConfigChanges]]
     _scrub: Scrub | None = None
-    _started: float = attrs.field(factory=monotonic, init=False)
+    _clock: Clock = attrs.field(kw_only=True)
+    _started: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._started = self._clock.monotonic()
 
     @method(role=Role.VIEWER, immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> str:
@@ -74,7 +79,7 @@ class SystemApi:
         camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
         return {
             "status": overall,
-            "uptime": round(monotonic() - self._started, 3),
+            "uptime": round(self._clock.monotonic() - self._started, 3),
             "version": __version__,
             "components": {
                 "websocket_server": "running",
@@ -133,7 +138,7 @@ def _has_problem(camera: Camera) -> bool:
     status = camera.status
     if status.session is not None and not status.session.healthy:
         return True
-    if status.state is CameraState.ABSENT and camera.config.source == V4l2Source():
+    if status.state is CameraState.ABSENT and camera.config.source == BOUND_DEVICE:
         return status.problem is not None and status.problem.kind not in (
             ProblemKind.ABSENT,
             ProblemKind.UNPLUGGED,

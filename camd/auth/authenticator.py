@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import attrs
 import structlog
 import trio
 
-from camd import clock
 from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.tokens import AccessRefusedError, AuthFailure, check_token
+from camd.clock import Clock
 from camd.config.schema import AuthConfig
-from camd.config.small_files import read_small_file
 from camd.errors import ConfigError
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
+from camd.runtime.small_files import read_small_file
 
 _REFRESH_SECONDS = 2.0
 _SECRET_BYTES = 64 * 1024
@@ -86,25 +87,29 @@ class Authenticator:
 
 
 @asynccontextmanager
-async def open_authenticator(auth: AuthConfig, state_dir: Path) -> AsyncIterator[Authenticator]:
+async def open_authenticator(
+    auth: AuthConfig, state_dir: Path, *, clock: Clock
+) -> AsyncIterator[Authenticator]:
     """Check credentials while the block runs; changes of the key file are seen within seconds.
 
     The first start writes an admin key to `state_dir`. Raises ConfigError when a file that `[auth]`
     names cannot be used.
     """
-    authenticator = await trio.to_thread.run_sync(_load, auth, state_dir, abandon_on_cancel=True)
+    authenticator = await trio.to_thread.run_sync(
+        _load, auth, state_dir, clock, abandon_on_cancel=True
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_refresh, authenticator)
         yield authenticator
         nursery.cancel_scope.cancel()
 
 
-def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
+def _load(auth: AuthConfig, state_dir: Path, clock: Clock) -> Authenticator:
     if not auth.enabled:
         return Authenticator(enabled=False)
     file = KeyFile(auth.keys_file or state_dir / KEYS_FILE)
     try:
-        _make_local_key(file, state_dir)
+        _make_local_key(file, state_dir, clock.now())
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
             secret = read_small_file(auth.jwt_secret_file, _SECRET_BYTES).decode().strip()
@@ -116,10 +121,10 @@ def _load(auth: AuthConfig, state_dir: Path) -> Authenticator:
     return authenticator
 
 
-def _make_local_key(file: KeyFile, state_dir: Path) -> None:
+def _make_local_key(file: KeyFile, state_dir: Path, now: datetime) -> None:
     """Make the admin key of the first start; skip it when the key file is read-only."""
     try:
-        made = make_first_key(file, state_dir, now=clock.now())
+        made = make_first_key(file, state_dir, now=now)
     except OSError as error:
         if file.version() is None:
             raise

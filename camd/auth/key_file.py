@@ -20,16 +20,16 @@ from pathlib import Path
 
 import attrs
 
-from camd.config.small_files import read_small_file
 from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.runtime.small_files import read_small_file
 from camd.runtime.state_file import replace_file
 
 PREFIX = "camd_"
 KEYS_FILE = "keys.toml"
 ADMIN_KEY_FILE = "admin.key"
 _LOCAL_KEY = "local_key_made"  # in the file: the first start has written its admin key
-_MOST_BYTES = 16 * 1024 * 1024
-_HEADING = "# API keys of camd: `camd keys add|list|revoke`. The keys themselves are not stored.\n"
+_MAX_BYTES = 16 * 1024 * 1024
+_HEADING = "# API keys of camd: `camd keys`. The keys themselves are not stored.\n"
 
 
 class KeyFileError(Exception):
@@ -125,7 +125,7 @@ class KeyFile:
     def load(self) -> tuple[ApiKey, ...]:
         """Read all keys; none when there is no file. Raises KeyFileError."""
         try:
-            return parse_keys(read_small_file(self.path, _MOST_BYTES).decode())
+            return parse_keys(read_small_file(self.path, _MAX_BYTES).decode())
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeError) as error:

@@ -1,1 +1,5 @@
-"""One actor per camera, and all cameras together."""
+"""One actor per camera, and all cameras together: their bindings, and what an earlier run left.
+
+Others use `Cameras` and `open_cameras` (`cameras`), `Camera` (`camera`), `DeviceBinder` and
+`open_binder` (`bindings`), and `open_unfinished_work` (`unfinished`).
+"""

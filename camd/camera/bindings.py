@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 import structlog
 import trio
 
 from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
 from camd.config.schema import CameraConfig, Config
-from camd.devices.binding_store import BindingStore
-from camd.devices.matching.identity import KnownCamera
+from camd.devices.binding_store import KNOWN_FILE, BindingStore
+from camd.devices.matching.identity import RememberedCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
+from camd.devices.monitor import DeviceMonitor
 from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
-from camd.model import CameraId, Device, DeviceBinding, ProblemKind, V4l2Source
-
-if TYPE_CHECKING:
-    from camd.camera.cameras import Cameras
-    from camd.devices.monitor import DeviceMonitor
+from camd.model import CameraId, Device, DeviceBinding, ProblemKind
 
 log = structlog.get_logger("camd.cameras")
 
 SETTLE_TIMEOUT_SECONDS = 0.5  # slow devices do not delay the start
 
 
-@attrs.define(eq=False)
+@asynccontextmanager
+async def open_binder(
+    config: Config, *, cameras: Cameras, monitor: DeviceMonitor
+) -> AsyncIterator[DeviceBinder]:
+    """Bind all cameras of this machine, and go on doing so while the block runs."""
+    store = BindingStore.on_disk(config.storage.state_dir / KNOWN_FILE)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.serve)
+        binder = DeviceBinder(config=config, cameras=cameras, monitor=monitor, store=store)
+        await binder.begin()
+        nursery.start_soon(binder.follow)
+        yield binder
+        nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False, kw_only=True)
 class DeviceBinder:
     """Owns the known cameras and the assignment; adds, binds and removes local cameras by it."""
 
@@ -37,11 +51,11 @@ class DeviceBinder:
     monitor: DeviceMonitor
     _store: BindingStore
     assignment: Assignment = attrs.field(factory=Assignment, init=False)
-    _known: tuple[KnownCamera, ...] = attrs.field(default=(), init=False)
+    _known: tuple[RememberedCamera, ...] = attrs.field(default=(), init=False)
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def begin(self) -> None:
-        """Load the known cameras, and bind all cameras for the first time.
+        """Load the known cameras, and bind all cameras once.
 
         Waits until all devices have answered, for SETTLE_TIMEOUT_SECONDS at most.
         """
@@ -60,7 +74,7 @@ class DeviceBinder:
     async def add(self, camera: CameraConfig) -> bool:
         """Add a camera that the configuration has now, with any kind of source.
 
-        A camera that had only a number is replaced by it. Returns False, and changes nothing,
+        It replaces a discovered camera that had its device. Returns False, and changes nothing,
         while that one records.
         """
         former = self._cameras.get(camera.id)
@@ -76,6 +90,8 @@ class DeviceBinder:
             self._cameras.remove(camera.id, for_good=False)
             await former.close()
         await self._bind_cameras()
+        if self._cameras.get(camera.id) is None:
+            self._cameras.add(camera)
         return True
 
     async def adopt(self, camera_id: CameraId, node: Path | None) -> DeviceBinding:
@@ -175,12 +191,12 @@ class DeviceBinder:
             camera = self._cameras.get(binding.camera_id)
             if camera is None:
                 entry = configured.get(binding.camera_id)
-                self._cameras.add(entry or CameraConfig(binding.camera_id, V4l2Source()), binding)
+                self._cameras.add(entry or CameraConfig(binding.camera_id), binding)
             else:
                 camera.bind_device(binding)
         bound = {binding.camera_id for binding in found.bindings}
         for camera in list(self._cameras):
-            if isinstance(camera.config.source, V4l2Source) and camera.camera_id not in bound:
+            if camera.config.source.selector and camera.camera_id not in bound:
                 self._cameras.remove(camera.camera_id)
 
 

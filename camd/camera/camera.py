@@ -28,6 +28,7 @@ from camd.capture.supervisor import (
     SourceEnded,
     WarningsChanged,
 )
+from camd.clock import Clock
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import (
     ALREADY_RECORDING,
@@ -48,14 +49,13 @@ from camd.model import (
     RecordingRequest,
     Segment,
     Session,
-    V4l2Source,
 )
 from camd.model.problems import CAMERA_RESTARTS, NO_PICTURE_YET, UNPLUGGED, WAITING_FOR_KEY_FRAME
 from camd.recording.factory import SessionFactory
 from camd.recording.session import SHUTDOWN, RecordingSession, refusal_for
 from camd.runtime.actor import ActorGoneError, Ask, Mailbox, supervise
 from camd.runtime.broadcast import Fanout, Published
-from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.clock_trust import LastFrameMoment
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -75,19 +75,12 @@ class Resume:
     """Continue a session from before the daemon started; answered with whether it does."""
 
     session: Session
-    arrival: FootageArrival | None  # of its last frame, where that is known
+    arrival: LastFrameMoment | None  # of its last frame, where that is known
 
 
 @attrs.frozen
 class StopRecording:
     """End the session; answered when its files are sealed and durable."""
-
-
-@attrs.frozen
-class Reconfigure:
-    """Use other recording settings, for the running session too."""
-
-    recording: RecordingConfig
 
 
 @attrs.frozen
@@ -122,7 +115,6 @@ CameraMessage = (
     StartRecording
     | StopRecording
     | Resume
-    | Reconfigure
     | DeviceBound
     | Close
     | StartTimedOut
@@ -133,28 +125,33 @@ CameraMessage = (
 )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Camera:
     """A camera. Its status is an attribute; everything else is asked for."""
 
     config: CameraConfig
-    _all: Config
+    _daemon_config: Config
     _storage: Storage
     _events: Fanout[Event]
     planner: CapturePlanner
-    _environment: CaptureEnvironment = attrs.field(factory=CaptureEnvironment)
-    settings: CameraControls = attrs.field(
+    clock: Clock
+    _environment: CaptureEnvironment = attrs.field(
+        default=attrs.Factory(
+            lambda camera: CaptureEnvironment(clock=camera.clock), takes_self=True
+        )
+    )
+    controls: CameraControls = attrs.field(
         default=attrs.Factory(
             lambda camera: CameraControls(camera.config.id, camera.config.controls), takes_self=True
         )
     )
     hub: StreamHub = attrs.field(init=False)
-    _factory: SessionFactory = attrs.field(init=False)
+    sessions: SessionFactory = attrs.field(init=False)
     _mailbox: Mailbox[CameraMessage] = attrs.field(factory=Mailbox, init=False)
     _supervisor: CaptureSupervisor | None = attrs.field(default=None, init=False)
     _session: RecordingSession | None = attrs.field(default=None, init=False)
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)  # wait for a session's end
-    _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # what controls were not set
+    _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # why controls were not set
     _offered: Published[DeviceBinding | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[CameraMessage]] = attrs.field(factory=list, init=False)
@@ -166,14 +163,14 @@ class Camera:
 
     def __attrs_post_init__(self) -> None:
         self._offered = Published(self.binding)
-        self._factory = SessionFactory(
+        self.sessions = SessionFactory(
             camera_id=self.config.id,
-            config=self._all,
-            recording=self._all.recording,
+            config=self._daemon_config,
+            recording=self._daemon_config.recording,
             storage=self._storage,
             planner=self.planner,
             events=self._events,
-            name_device=lambda: self.device,
+            clock=self.clock,
         )
         self._begin_anew()
         self._published = Published(self.status)
@@ -182,8 +179,8 @@ class Camera:
         self._mailbox = Mailbox()
         self._supervisor = self._session = None
         self._starts = []
-        timeline = StreamTimeline() if self.planner.live else None
-        self.hub = StreamHub(preroll_buffer(self._factory.recording), timeline)
+        timeline = StreamTimeline() if self.planner.source.live else None
+        self.hub = StreamHub(preroll_buffer(self.sessions.recording), timeline, clock=self.clock)
 
     # --- the handle ---
 
@@ -194,20 +191,19 @@ class Camera:
 
     @property
     def device(self) -> str:
-        """What clients see as device: the node it has, else the one it was configured by."""
-        source = self.config.source
-        path = source.path if isinstance(source, V4l2Source) else None
-        return self.config.device or str(self.node or path or self.config.id)
+        """The device that clients see: the node it has now, else the configured one."""
+        named = self.config.source.node
+        return self.config.device or str(self.node or named or self.config.id)
 
     @property
     def name(self) -> str:
-        """What people call it: as configured, else as the camera calls itself."""
+        """The name that people see: the configured one, else that of the device."""
         own = self.binding.name if self.binding is not None else ""
         return self.config.name or own or self.config.id
 
     @property
     def binding(self) -> DeviceBinding | None:
-        """The device that it has; None: not a camera of this machine, or nothing is watched."""
+        """The device that it has; None: no camera of this machine, or devices are not watched."""
         return self.planner.binding
 
     @property
@@ -215,12 +211,11 @@ class Camera:
         """The node that it has now, None without one."""
         if self.binding is not None:
             return self.binding.device.node if self.binding.device is not None else None
-        source = self.config.source
-        return source.path if isinstance(source, V4l2Source) else None
+        return self.config.source.node
 
     @property
     def published(self) -> Published[CameraStatus]:
-        """The status as of each change, for those who wait for one."""
+        """The status as of each change, to wait for."""
         return self._published
 
     @property
@@ -261,7 +256,7 @@ class Camera:
         session: Session = await self._ask(StartRecording(request))
         return session
 
-    async def resume(self, session: Session, arrival: FootageArrival | None = None) -> bool:
+    async def resume(self, session: Session, arrival: LastFrameMoment | None = None) -> bool:
         """Continue a session under its own id; False when another one runs already.
 
         `arrival` is that of its last frame, where its newest file tells it.
@@ -277,12 +272,11 @@ class Camera:
         session: Session = await self._ask(StopRecording())
         return session
 
-    async def reconfigure(self, recording: RecordingConfig) -> None:
-        """Apply rotation and format; a running session goes on untouched."""
-        try:
-            await self._post(Reconfigure(recording))
-        except ActorGoneError:  # it restarts after a crash, with these
-            self._factory.recording = recording
+    def reconfigure(self, recording: RecordingConfig) -> None:
+        """Use other recording settings: for later sessions, and the rotation for this one too."""
+        self.sessions.recording = recording
+        if self._running is not None:
+            self._running.use_rotation(self.sessions.rotation())
 
     def bind_device(self, binding: DeviceBinding) -> None:
         """Use this device from now on, or wait for one; never waits itself."""
@@ -295,7 +289,7 @@ class Camera:
             try:
                 await self._post(Close(reason))
             except ActorGoneError:
-                self._closed = True  # it crashed and waits: there is nothing to end
+                self._closed = True  # its actor restarts: there is nothing to end
 
     async def _ask(self, message: CameraMessage) -> Any:
         try:
@@ -338,7 +332,7 @@ class Camera:
                     supervisor.step(m.DeviceLost(self.binding.problem or UNPLUGGED))
                 self._publish()
                 nursery.start_soon(self.planner.prepare)
-                if self.config.always_on or self._all.recording.preroll:
+                if self.config.always_on or self._daemon_config.recording.preroll:
                     nursery.start_soon(self._stay_on)
                 while not (self._closing and self._running is None and supervisor.gone):
                     self._handle(await self._mailbox.receive())
@@ -350,7 +344,7 @@ class Camera:
     def _new_supervisor(self, nursery: trio.Nursery) -> CaptureSupervisor:
         return CaptureSupervisor(
             planner=self.planner,
-            ffmpeg=self._all.ffmpeg,
+            ffmpeg=self._daemon_config.ffmpeg,
             tell=self._mailbox.tell,
             hub=self.hub,
             environment=self._environment,
@@ -373,11 +367,7 @@ class Camera:
                 self._stop(ask)
             case Resume(session, arrival):
                 ask.answer(self._resume(session, arrival))
-            case Reconfigure(recording):
-                self._factory.recording = recording
-                if self._running is not None:
-                    self._running.use_rotation(self._factory.rotation())
-                ask.answer(None)
+
             case DeviceBound(binding):
                 self._rebind(binding)
             case Close(reason):
@@ -392,7 +382,7 @@ class Camera:
                 if self._running is not None and self._running.queue in consumers:
                     self._running.end("source_ended")
             case WarningsChanged():
-                pass  # the status that is published below has them
+                pass  # they are in the status that is published below
             case m.Wanted() if self._closing:
                 pass  # it was sent before the camera was closed
             case event:
@@ -428,7 +418,7 @@ class Camera:
             ask.refuse(Refusal(SHUTTING_DOWN, camera_id=camera_id))
         elif session is None:
             self.hub.look_at_clock()
-            session = self._begin(self._factory.new(request, self.hub))
+            session = self._begin(self.sessions.new(request, hub=self.hub, device=self.device))
             session.join(ask)
             self._go(partial(self._bound_start, session))
         elif request.key is None or request.key != session.ledger.request.key:
@@ -441,10 +431,10 @@ class Camera:
         else:
             session.join(ask)
 
-    def _resume(self, session: Session, arrival: FootageArrival | None) -> bool:
+    def _resume(self, session: Session, arrival: LastFrameMoment | None) -> bool:
         if self._running is not None or self._closing:
             return False
-        self._begin(self._factory.resumed(session, arrival, self.hub))
+        self._begin(self.sessions.resumed(session, arrival, hub=self.hub, device=self.device))
         return True
 
     def _begin(self, session: RecordingSession) -> RecordingSession:
@@ -459,24 +449,24 @@ class Camera:
 
     async def _publish_changes(self, session: RecordingSession) -> None:
         """Publish the camera's status whenever that of its session changes."""
-        seen = session.accounts.published.value
+        seen = session.reports.published.value
         while not session.over:
-            seen = await session.accounts.published.wait_until(partial(operator.is_not, seen))
+            seen = await session.reports.published.wait_until(partial(operator.is_not, seen))
             self._publish()
 
     async def _bound_start(self, session: RecordingSession) -> None:
         """Let a start wait only so long for its first frame."""
-        with trio.move_on_after(self._factory.answer_timeout.total_seconds()) as timeout:
+        with trio.move_on_after(self.sessions.answer_timeout.total_seconds()) as timeout:
             await session.begun.wait()
         if timeout.cancelled_caught:
             await self._mailbox.tell(StartTimedOut(session))
 
     def _give_up_start(self, session: RecordingSession) -> None:
-        """Refuse a start that waits for frames, or in the midst of them for a key frame."""
+        """Refuse a start that waits for the first frame, or for a key frame among others."""
         if session.begun.is_set():
             return
         if self.capture.state is not CameraState.STREAMING:
-            self._step(m.ProcessWaits(self.capture.problem or NO_PICTURE_YET))
+            self._step(m.AwaitingKeyFrame(self.capture.problem or NO_PICTURE_YET))
         elif session.awaits_key_frame:
             session.refuse(refusal_for(WAITING_FOR_KEY_FRAME, self.config.id))
 
@@ -488,7 +478,7 @@ class Camera:
         self._running.end("stopped")
 
     def _forget(self, session: RecordingSession) -> None:
-        """Let go of a session that is over; those who waited for its end begin another."""
+        """Drop a session that is over; starts that waited for its end begin another."""
         if session is self._session:
             self._session = None
         waiting, self._starts = self._starts, []
@@ -513,8 +503,10 @@ class Camera:
         assert self._supervisor is not None
         self._supervisor.step(event)
         if self._running is not None:
-            waits = isinstance(event, m.ProcessWaits)
-            problem = event.problem if isinstance(event, m.ProcessWaits) else self.capture.problem
+            waits = isinstance(event, m.AwaitingKeyFrame)
+            problem = (
+                event.problem if isinstance(event, m.AwaitingKeyFrame) else self.capture.problem
+            )
             self._running.capture_changed(problem, failed=waits or not self.capture.has_process)
 
     async def _follow_bindings(self, binding: DeviceBinding | None) -> None:
@@ -529,25 +521,27 @@ class Camera:
         ends."""
         before = self.binding.device if self.binding is not None else None
         self.planner.binding, after = binding, binding.device
+        if self._running is not None:
+            self._running.use_device(self.device)
         if after is None:
             self._step(m.DeviceLost(binding.problem or UNPLUGGED))
         elif before is None or before.plug_id != after.plug_id:
             if before is not None:
                 self._step(m.DeviceLost(UNPLUGGED))
-            self.planner.forget()
+            self.planner.contents.forget()
             self._use_device()
         elif before.problem is not None and after.problem is None:  # such as a permission
             self._use_device()
 
     def _use_device(self) -> None:
-        """Use the device at once if it is needed, and be prepared if not."""
+        """Use the device at once if it is needed, and probe it in any case."""
         self._go(self.planner.prepare)
         self._step(m.DeviceAppeared())
 
     async def _tune(self) -> None:
-        """Set the controls that are asked for; a camera records without them as well."""
+        """Set the configured controls; a failure is a warning."""
         if self.node is not None:
-            why = await self.settings.apply(self.node)
+            why = await self.controls.apply(self.node)
             if why and why != self._untuned:
                 log.warning("controls_not_set", camera=self.camera_id, why=why)
             self._untuned = why

@@ -12,33 +12,23 @@ import attrs
 import structlog
 import trio
 
-from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
-from camd.camera.conversions import PendingConversions
-from camd.camera.resume import SessionResumption
+from camd.camera.ffmpeg_finder import FFmpegFinder
 from camd.capture.controls import CameraControls, ControlStore, load_controls
-from camd.capture.planner import CapturePlanner
+from camd.capture.planner import CapturePlanner, ProgramFinder
 from camd.capture.source_cache import SOURCES_FILE, TIMEOUT_SECONDS, SourceCache
 from camd.capture.supervisor import CaptureEnvironment
+from camd.clock import Clock
 from camd.config.schema import CameraConfig, Config, RecordingConfig
-from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
 from camd.devices.query import find_converters
 from camd.errors import CAMERA_UNKNOWN, Refusal
-from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg, is_still_the_one, look_at_program
 from camd.ffmpeg.encoder_trial import EncoderTrials
-from camd.model import (
-    CameraChanged,
-    CameraId,
-    CameraState,
-    DeviceBinding,
-    Event,
-    V4l2Source,
-)
+from camd.model import CameraChanged, CameraId, CameraState, DeviceBinding, Event
 from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
 from camd.runtime.pipe_poller import PipePoller
 from camd.storage.storage import Storage
 
@@ -46,26 +36,25 @@ log = structlog.get_logger("camd.cameras")
 
 _LINK_LOOKS = 4  # at a time
 _LINK_SECONDS = 2.0
-REMOVED = "camera_removed"  # why a session ended whose camera has another name now
+REMOVED = "camera_removed"  # why a session ended: its camera has another id now
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Cameras:
-    """Every camera: the configured ones first, then those that were found, as they came."""
+    """Every camera: first the configured ones, then discovered ones in the order of discovery."""
 
     _config: Config
     _storage: Storage
     _events: Fanout[Event]
     _nursery: trio.Nursery
-    _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _clock: Clock
+    find_program: ProgramFinder
     _controls: ControlStore = attrs.field(factory=ControlStore)
     _monitor: DeviceMonitor | None = None
     _pipes: PipePoller | None = None
-    _environment: CaptureEnvironment = attrs.field(init=False)
     _memory: SourceCache = attrs.field(factory=SourceCache)
-    binder: DeviceBinder | None = attrs.field(
-        default=None, init=False
-    )  # None: devices are not watched
+    _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    _environment: CaptureEnvironment = attrs.field(init=False)
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
             lambda cameras: EncoderTrials(find_converters, cameras._config.ffmpeg.encoder),
@@ -73,16 +62,14 @@ class Cameras:
         ),
         init=False,
     )
-    _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _program: FFmpegBinary | None = attrs.field(default=None, init=False)
-    _looks: PathLookup = attrs.field(factory=PathLookup, init=False)
-    _links: PathLookup = attrs.field(
-        factory=partial(PathLookup, _LINK_LOOKS, _LINK_SECONDS), init=False
+    _links: BoundedFileCalls = attrs.field(
+        factory=partial(BoundedFileCalls, _LINK_LOOKS, _LINK_SECONDS), init=False
     )
 
     def __attrs_post_init__(self) -> None:
         look_again = self._monitor.query_again if self._monitor is not None else None
         self._environment = CaptureEnvironment(
+            clock=self._clock,
             find_holders=find_holders,
             neighbours=self._neighbours,
             look_again=look_again,
@@ -112,10 +99,9 @@ class Cameras:
         try:
             return self.find(name)
         except Refusal:
-            below_dev = name.startswith("/dev/") and ".." not in name.split("/")
-            if not below_dev:
+            if not name.startswith("/dev/") or ".." in name.split("/"):
                 raise
-        nodes = {camera.camera_id: node for camera in self if (node := _node(camera))}
+        nodes = {camera.camera_id: camera.node for camera in self if camera.node is not None}
         found = await self._links.ask(partial(_owner_of, name, nodes), None)
         return self.find(found or name)
 
@@ -135,31 +121,25 @@ class Cameras:
             camera=config,
             config=self._config,
             find_program=self.find_program,
+            clock=self._clock,
             abilities=self.encoders,
             memory=self._memory,
             binding=binding,
         )
         camera = Camera(
             config=config,
-            all=self._config,
+            daemon_config=self._config,
             storage=self._storage,
             events=self._events,
             planner=planner,
+            clock=self._clock,
             environment=self._environment,
-            settings=CameraControls(config.id, config.controls, self._controls),
+            controls=CameraControls(config.id, config.controls, self._controls),
         )
         self._cameras[config.id] = camera
         self._nursery.start_soon(camera.serve)
         self._events.publish(CameraChanged(camera.status))
         return camera
-
-    async def take_in(self, config: CameraConfig) -> bool:
-        """Start the actor of a newly configured camera; False: as `DeviceBinder.add`."""
-        if self.binder is not None and not await self.binder.add(config):
-            return False
-        if config.id not in self._cameras:
-            self.add(config)
-        return True
 
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
         """End a camera's actor, without waiting for it; its recordings stay.
@@ -171,36 +151,6 @@ class Cameras:
             self._nursery.start_soon(camera.close, REMOVED)
             if for_good:
                 self._nursery.start_soon(self._controls.forget, camera_id)
-
-    async def find_program(self) -> FFmpegBinary:
-        """Find FFmpeg once; looked for again as long as it is missing, and when it went away."""
-        async with self._finding:  # who comes meanwhile waits for the same search
-            if self._program is None or not await self._is_there(self._program):
-                self._program = await self._recall_program()
-            if self._program is None:
-                self._program = await find_ffmpeg(self._config.ffmpeg.path)
-                look = partial(look_at_program, self._program)
-                self._memory.learn_program(await self._looks.ask(look, otherwise=None))
-                log.info(
-                    "ffmpeg_found",
-                    version=".".join(map(str, self._program.version)),
-                    bundled=self._program.bundled,
-                )
-            return self._program
-
-    async def _is_there(self, program: FFmpegBinary) -> bool:
-        """Whether the program still exists; on a disk that hangs, assume that it does."""
-        return await self._looks.ask(program.path.exists, otherwise=True)
-
-    async def _recall_program(self) -> FFmpegBinary | None:
-        """Return the FFmpeg of the daemon's last run, if it is still the same file."""
-        seen, self._memory.program = self._memory.program, None
-        if seen is None:
-            return None
-        look = partial(is_still_the_one, seen, self._config.ffmpeg.path)
-        same = await self._looks.ask(look, otherwise=False)
-        self._memory.program = seen if same else None
-        return seen.program if same else None
 
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
         """Name the other cameras that stream over the same USB bus."""
@@ -214,11 +164,11 @@ class Cameras:
             and other.status.state is CameraState.STREAMING
         ]
 
-    async def reconfigure(self, recording: RecordingConfig) -> None:
+    def reconfigure(self, recording: RecordingConfig) -> None:
         """Apply recording settings to every camera, running sessions and later ones included."""
         self._config = attrs.evolve(self._config, recording=recording)
-        for camera in tuple(self):  # others may come and go meanwhile
-            await camera.reconfigure(recording)
+        for camera in self:
+            camera.reconfigure(recording)
 
     async def close(self) -> None:
         """End all cameras at the same time; bounded."""
@@ -236,20 +186,9 @@ def _bus(camera: Camera | None) -> str | None:
 
 def _names(camera: Camera) -> tuple[str, ...]:
     """Name a camera's device in every way; a node's names belong to whoever has the node now."""
-    binding, source = camera.binding, camera.config.source
-    names = [camera.config.device]
-    if binding is not None and binding.device is not None:
-        names += [str(binding.device.node), *map(str, binding.device.links)]
-    elif binding is None and isinstance(source, V4l2Source):
-        names.append(str(source.path or ""))
-    return tuple(name for name in names if name)
-
-
-def _node(camera: Camera) -> Path | None:
-    binding, source = camera.binding, camera.config.source
-    if binding is not None:
-        return binding.device.node if binding.device is not None else None
-    return source.path if isinstance(source, V4l2Source) else None
+    device = camera.binding.device if camera.binding is not None else None
+    links = device.links if device is not None else ()
+    return tuple(str(name) for name in (camera.config.device, camera.node, *links) if name)
 
 
 def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
@@ -263,17 +202,19 @@ def _owner_of(link: str, nodes: Mapping[CameraId, Path]) -> CameraId | None:
 @asynccontextmanager
 async def open_cameras(
     config: Config,
+    *,
     storage: Storage,
     events: Fanout[Event],
+    clock: Clock,
     monitor: DeviceMonitor | None = None,
     pipes: PipePoller | None = None,
 ) -> AsyncIterator[Cameras]:
-    """Run one actor per camera while the block runs, and continue their unfinished sessions.
+    """Run one actor per configured camera while the block runs.
 
-    With `monitor`, the cameras of this machine get the devices that it finds for them, and cameras
-    that are not configured are added; without it, a V4L2 source is opened as it is configured.
-    With `pipes`, the output of all processes is read in rounds. On the way out all sessions are
-    sealed and all captures ended at the same time; bounded.
+    With `monitor`, the cameras of this machine wait for a device until a `DeviceBinder` gives them
+    one; without it, a V4L2 source is opened as it is configured. With `pipes`, the output of all
+    processes is read in rounds. At its end, the block seals all sessions and ends all captures at
+    the same time; bounded.
     """
     state_dir, controls = config.storage.state_dir, ControlStore()
     if monitor is not None:
@@ -281,21 +222,24 @@ async def open_cameras(
     memory = SourceCache(state_dir / SOURCES_FILE)
     await memory.load()
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(config, storage, events, nursery, controls, monitor, pipes, memory)
+        cameras = Cameras(
+            config=config,
+            storage=storage,
+            events=events,
+            nursery=nursery,
+            clock=clock,
+            find_program=FFmpegFinder(path=config.ffmpeg.path, memory=memory).find,
+            controls=controls,
+            monitor=monitor,
+            pipes=pipes,
+            memory=memory,
+        )
         await nursery.start(memory.serve)
         for camera in config.cameras:
-            local = monitor is not None and isinstance(camera.source, V4l2Source)
+            local = monitor is not None and camera.source.selector is not None
             cameras.add(
                 camera, DeviceBinding(camera.id, None, problem=UNPLUGGED) if local else None
             )
-        if monitor is not None:
-            store = BindingStore.on_disk(state_dir / KNOWN_FILE)
-            await nursery.start(store.serve)
-            cameras.binder = DeviceBinder(config, cameras, monitor, store)
-            await cameras.binder.begin()
-            nursery.start_soon(cameras.binder.follow)
-        nursery.start_soon(SessionResumption(config, storage, cameras).resume_sessions)
-        nursery.start_soon(PendingConversions(config, storage, cameras).catch_up)
         try:
             yield cameras
         finally:

@@ -1,46 +1,55 @@
-"""What a camera's hub hands out, and how a consumer takes it.
+"""The items that a hub puts into its consumers, and the queue of a recording.
 
 A consumer is a recording, a viewer, a snapshot, or the pre-roll of a camera. `Consumer.put` never
-waits: what happens when a consumer is full is that consumer's policy. FFmpeg's pipe is always
-read, because a blocked FFmpeg loses frames in the kernel, where nobody counts them.
+waits: each consumer has its own policy for a full queue. FFmpeg's pipe is always read, because a
+blocked FFmpeg loses frames in the kernel, where they are not counted.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import attrs
-import trio
 
+from camd.clock import Anchor
 from camd.model import Cause
 from camd.mp4.fragments import Fragment, Init
-
-DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 @attrs.frozen
 class CapturedFragment:
-    """A fragment with the wall time (UTC) of its first and its last frame.
+    """A fragment, and when its last frame arrived, in monotonic seconds.
 
-    `init` is the header that it needs; None: the header that its capture began with. `placed`: its
-    times were compared with its arrival and follow it. `turned`: from here on the times come from
-    another clock, so intervals before and behind cannot be compared. `spread`: the frames are
-    timed by their arrival alone.
+    `anchor` converts that to wall time (UTC). `init` is the header that the fragment needs; None:
+    the header that its capture began with. `placed`: its time stamps were compared with its
+    arrival and follow it. `turned`: from here on the time stamps come from another clock, so
+    intervals before and after cannot be compared. `spread`: the frames are timed by their arrival
+    alone.
     """
 
     fragment: Fragment
-    start: datetime
-    end: datetime
+    arrived: float
+    anchor: Anchor
     init: Init | None = None
     placed: bool = False
     turned: bool = False
     spread: bool = False
 
-    def moved(self, by: timedelta) -> CapturedFragment:
-        """Return it with its times shifted by a step of the wall clock."""
-        return attrs.evolve(self, start=self.start + by, end=self.end + by)
+    @property
+    def began(self) -> float:
+        """When its first frame was captured, in monotonic seconds."""
+        return self.arrived - self.fragment.duration_seconds
+
+    @property
+    def start(self) -> datetime:
+        """Wall time of its first frame."""
+        return self.end - timedelta(seconds=self.fragment.duration_seconds)
+
+    @property
+    def end(self) -> datetime:
+        """Wall time of its last frame."""
+        return self.anchor.wall_at(self.arrived)
 
 
 @attrs.frozen
@@ -67,37 +76,19 @@ class ClockStepped:
 
 
 @attrs.frozen
-class ClockFound:
-    """The wall clock was set while the daemon was down; later times are right already."""
-
-    by: timedelta
-    at: datetime
-
-
-@attrs.frozen
-class QueueOverflowed:
-    """Frames that a full queue dropped here."""
-
-    start: datetime
-    end: datetime
-    frames: int
-
-
-@attrs.frozen
-class EndOfInput:
+class EndOfStream:
     """Nothing follows."""
 
 
-HubItem = CaptureBegan | CapturedFragment | CaptureEnded | ClockStepped | EndOfInput
-QueueItem = HubItem | ClockFound | QueueOverflowed
+HubItem = CaptureBegan | CapturedFragment | CaptureEnded | ClockStepped | EndOfStream
 
 
 class Consumer(Protocol):
-    """Somebody who takes a camera's stream; the queue and its policy are the consumer's own."""
+    """Takes a camera's stream, with a queue and a policy of its own."""
 
     @property
     def grace_seconds(self) -> float:
-        """How long the capture goes on when this consumer was the last one to leave."""
+        """How long the capture goes on after this consumer, when it is the last one to leave."""
 
     def put(self, item: HubItem) -> None:
         """Take an item at once: keep it, merge it, or drop it and count it."""
@@ -107,78 +98,10 @@ class Consumer(Protocol):
 class StandingDemand:
     """The consumer of an `always_on` camera or its pre-roll: needs the capture, keeps nothing.
 
-    What a later consumer begins with is kept by the hub.
+    The hub keeps what a later consumer begins with.
     """
 
     grace_seconds: float = 0.0
 
     def put(self, item: HubItem) -> None:
         """Drop the item."""
-
-
-@attrs.define(eq=False)
-class LosslessQueue:
-    """The queue of a recording: every frame comes out, or is counted in a QueueOverflowed.
-
-    Bounded in bytes. When it is full, the oldest whole GOPs are dropped.
-    """
-
-    limit_bytes: int = DEFAULT_LIMIT_BYTES
-    grace_seconds: float = 0.0
-    _items: deque[QueueItem] = attrs.field(factory=deque, init=False)
-    _bytes: int = attrs.field(default=0, init=False)
-    _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
-    finished: bool = attrs.field(default=False, init=False)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How many bytes wait to be written."""
-        return self._bytes
-
-    def put(self, item: QueueItem) -> None:
-        """Add an item; behind EndOfInput nothing is added."""
-        if self.finished:
-            return
-        self.finished = isinstance(item, EndOfInput)
-        self._items.append(item)
-        if isinstance(item, CapturedFragment):
-            self._bytes += item.fragment.size_bytes
-            while self._bytes > self.limit_bytes and self._drop_oldest_gop():
-                pass
-        self._arrived.set()
-
-    def _drop_oldest_gop(self) -> bool:
-        """Replace the oldest GOP by a QueueOverflowed; False when nothing may be dropped."""
-        first = next(
-            (i for i, x in enumerate(self._items) if isinstance(x, CapturedFragment)), None
-        )
-        if first is None or first == len(self._items) - 1:
-            return False
-        dropped: list[CapturedFragment] = []
-        while first < len(self._items):
-            item = self._items[first]
-            if not isinstance(item, CapturedFragment) or (
-                dropped and item.fragment.starts_with_sync
-            ):
-                break
-            dropped.append(item)
-            del self._items[first]
-            self._bytes -= item.fragment.size_bytes
-        frames = sum(item.fragment.frames for item in dropped)
-        start, end = dropped[0].start, dropped[-1].end
-        before = self._items[first - 1] if first else None
-        if isinstance(before, QueueOverflowed):
-            self._items[first - 1] = QueueOverflowed(before.start, end, before.frames + frames)
-        else:
-            self._items.insert(first, QueueOverflowed(start, end, frames))
-        return True
-
-    async def get(self) -> QueueItem:
-        """Wait for the next item."""
-        while not self._items:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        item = self._items.popleft()
-        if isinstance(item, CapturedFragment):
-            self._bytes -= item.fragment.size_bytes
-        return item

@@ -33,7 +33,7 @@ from camd.errors import (
     INTERNAL_ERROR,
     SOURCE_UNAVAILABLE,
     UNSUPPORTED,
-    ParamError,
+    ParamMistake,
     Refusal,
     invalid_params,
 )
@@ -224,7 +224,7 @@ class CameraControls:
         try:
             wanted = driver_value(control, value)
         except ValueError as error:
-            raise invalid_params(ParamError("value", str(error))) from None
+            raise invalid_params(ParamMistake("value", str(error))) from None
         try:
             return self._write(node, control, wanted), wanted
         except OSError as error:

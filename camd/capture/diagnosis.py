@@ -1,4 +1,4 @@
-"""Add to a problem what FFmpeg cannot know: who holds or may open the node, who shares its bus."""
+"""Add to a problem who holds the node, who may open it, and which cameras share its bus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from camd.devices.holders import Holder, Holders
+from camd.devices.holders import DeviceUsers, Holder
 from camd.devices.probe import read_access
 from camd.devices.v4l2.access import NodeAccess, remedy
 from camd.model import Problem, ProblemKind
@@ -20,7 +20,7 @@ from camd.model.problems import LOST
 log = structlog.get_logger("camd.camera")
 
 TIMEOUT_SECONDS = 2.0
-_looking = trio.CapacityLimiter(4)  # threads that hang in a look-up take nobody else's place
+_looking = trio.CapacityLimiter(4)  # threads that hang do not use up those of other tasks
 _ABOUT_NODES = frozenset(
     (
         ProblemKind.LOST,
@@ -36,19 +36,17 @@ _ABOUT_NODES = frozenset(
     )
 )
 
-FindHolders = Callable[[Path], Holders]
-Names = Callable[[], Sequence[str]]
+FindHolders = Callable[[Path], DeviceUsers]
 
 
 @attrs.frozen
 class DiagnosisFacts:
-    """What was found out. None: it was not asked for, or nobody could tell in time."""
+    """Findings about a node. None: not looked for, or not found in time."""
 
     present: bool | None = None
-    holders: Holders | None = None
+    holders: DeviceUsers | None = None
     access: NodeAccess | None = None
-    neighbours: tuple[str, ...] = ()  # cameras that deliver over the same bus
-    offered: tuple[str, ...] = ()  # what could be asked for
+    neighbours: tuple[str, ...] = ()  # cameras that stream over the same bus
 
 
 async def diagnose(
@@ -56,37 +54,31 @@ async def diagnose(
     node: Path | None,
     *,
     find_holders: FindHolders | None = None,
-    neighbours: Names = tuple,
-    offered: Names = tuple,
+    neighbours: Callable[[], Sequence[str]] = tuple,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Problem:
-    """Say more of why a camera's FFmpeg process ended, where the machine can tell; else the same.
+    """Return the problem with what this machine knows about its cause, or unchanged.
 
-    `find_holders` may block and is called in a thread; `neighbours` and `offered` are called at
-    once. Waits for at most `timeout_seconds`, and may be cancelled at any time.
+    `find_holders` may block and is called in a thread. Waits for at most `timeout_seconds`, and
+    may be cancelled at any time.
     """
     if node is None or problem.kind not in _ABOUT_NODES:
         return problem
-    said = DiagnosisFacts()
-    if problem.kind == ProblemKind.NO_BANDWIDTH:
-        said = DiagnosisFacts(neighbours=tuple(neighbours()))
-    elif problem.kind == ProblemKind.UNSUPPORTED_FORMAT:
-        said = DiagnosisFacts(offered=tuple(offered()))
+    crowded = problem.kind == ProblemKind.NO_BANDWIDTH
+    facts = DiagnosisFacts(neighbours=tuple(neighbours()) if crowded else ())
     look = partial(_look, problem.kind, node, find_holders)
     with trio.move_on_after(timeout_seconds):
         seen = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_looking)
-        return explain(
-            problem, attrs.evolve(seen, neighbours=said.neighbours, offered=said.offered), node
-        )
-    log.warning("diagnosis_took_too_long", cause=problem.kind)
-    return explain(problem, said, node)
+        return explain(problem, attrs.evolve(seen, neighbours=facts.neighbours), node)
+    log.warning("diagnosis_timed_out", cause=problem.kind)
+    return explain(problem, facts, node)
 
 
 def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
-    """Compose what is known of `problem` into its message and suggestion. Pure."""
+    """Put the facts into the message and suggestion of `problem`. Pure."""
     if facts.present is False:
-        told = problem.kind in (ProblemKind.VANISHED, ProblemKind.NOT_FOUND)
-        return problem if told else LOST
+        known = problem.kind in (ProblemKind.VANISHED, ProblemKind.NOT_FOUND)
+        return problem if known else LOST
     match problem.kind:
         case ProblemKind.BUSY if facts.holders is not None:
             return _held(problem, facts.holders, node)
@@ -95,12 +87,10 @@ def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
         case ProblemKind.NO_BANDWIDTH if facts.neighbours:
             message = f"{problem.message} beside {_listed(facts.neighbours)}"
             return attrs.evolve(problem, message=message)
-        case ProblemKind.UNSUPPORTED_FORMAT if facts.offered:
-            return attrs.evolve(problem, possible=facts.offered)
     return problem
 
 
-def _held(problem: Problem, found: Holders, node: Path) -> Problem:
+def _held(problem: Problem, found: DeviceUsers, node: Path) -> Problem:
     if found.holders:
         names = _listed([_described(holder) for holder in found.holders])
         one = len(found.holders) == 1
@@ -136,7 +126,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _look(cause: str, node: Path, find_holders: FindHolders | None) -> DiagnosisFacts:
-    """Find out what matters for `cause`. Blocks, in a driver that hangs for ever."""
+    """Look for what matters for `cause`. Blocks, without end when a driver hangs."""
     facts = DiagnosisFacts(present=node.exists())
     if cause == ProblemKind.BUSY and find_holders is not None:
         with suppress(OSError):

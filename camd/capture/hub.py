@@ -19,13 +19,13 @@ from camd.capture.consumer import (
     CaptureEnded,
     ClockStepped,
     Consumer,
-    EndOfInput,
+    EndOfStream,
     HubItem,
 )
-from camd.capture.rules.clocks import ClockStepDetector, SourceClock
 from camd.capture.rules.preroll import PrerollBuffer
+from camd.capture.rules.source_clock import CameraClockOffset
 from camd.capture.rules.timestamps import StreamTimeline
-from camd.clock import from_unix_micros, monotonic, now
+from camd.clock import Anchor, Clock, from_unix_micros
 from camd.config.schema import RecordingConfig
 from camd.model import VideoFormat
 from camd.mp4.fragments import Fragment, Init
@@ -37,14 +37,15 @@ log = structlog.get_logger("camd.camera")
 
 GOP_LIMIT_BYTES = 32 * 1024 * 1024
 RATE_SHARE = 0.1  # how much one fragment moves the measured rates
+WALL_RESOLUTION_SECONDS = 1e-6  # of the wall times that are converted to monotonic seconds
 
 
 @attrs.frozen
 class ArrivalRate:
     """Moving averages over the latest fragments.
 
-    Sizes and durations are averaged, and not their ratio: the last fragment of a capture may hold
-    one frame of no duration, which would make hundreds of frames a second.
+    Sizes and durations are averaged, not their ratio: the last fragment of a capture may hold one
+    frame with no duration, whose rate would be hundreds of frames a second.
     """
 
     size_bytes: float = 0.0
@@ -62,17 +63,17 @@ class ArrivalRate:
 
     @property
     def fps(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.frames / self.seconds
 
     @property
     def bytes_per_second(self) -> float:
-        """Bytes a second."""
+        """Bytes per second."""
         return self.size_bytes / self.seconds
 
 
 def preroll_buffer(recording: RecordingConfig) -> PrerollBuffer:
-    """Make the buffer that recordings begin from."""
+    """Make the pre-roll buffer of a camera, by the configuration."""
     if not recording.preroll:
         return PrerollBuffer(0.0, GOP_LIMIT_BYTES)
     return PrerollBuffer(recording.preroll.total_seconds(), recording.preroll_size)
@@ -80,11 +81,11 @@ def preroll_buffer(recording: RecordingConfig) -> PrerollBuffer:
 
 @attrs.frozen
 class Demand:
-    """Who needs the capture. A capture that ended by itself begins again when `joined` grows."""
+    """How many consumers need the capture. A capture that ended restarts when `joined` grows."""
 
-    consumers: int = 0  # who need it now
-    joined: int = 0  # how many ever did
-    grace_seconds: float = 0.0  # for which it goes on without consumers
+    consumers: int = 0  # that need it now
+    joined: int = 0  # how many have ever needed it
+    grace_seconds: float = 0.0  # how long it goes on without consumers
 
     @property
     def lasts(self) -> bool:
@@ -94,7 +95,7 @@ class Demand:
 
 @attrs.define(eq=False)
 class Attachment:
-    """One consumer's place at the hub."""
+    """One consumer at the hub."""
 
     _hub: StreamHub
     consumer: Consumer
@@ -107,7 +108,7 @@ class Attachment:
         self._hub.count(self, needs=True)
 
     def finish(self) -> None:
-        """Need nothing more: the fragment in flight still comes, then EndOfInput."""
+        """Take the fragment in flight, then EndOfStream, and nothing more."""
         self._hub.finish(self)
 
 
@@ -115,16 +116,16 @@ class Attachment:
 class StreamHub:
     """The fan-out of one camera's stream.
 
-    `timeline` is for live sources, whose time stamps come from another clock; without one the
-    stamps are kept.
+    `timeline` corrects the time stamps of a live source; without one they are kept.
     """
 
     preroll: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
     timeline: StreamTimeline | None = None
-    source_clock: SourceClock = attrs.field(factory=SourceClock, init=False)
+    clock: Clock = attrs.field(kw_only=True)
+    source_clock: CameraClockOffset = attrs.field(factory=CameraClockOffset, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
     demand: Published[Demand] = attrs.field(factory=lambda: Published(Demand()), init=False)
-    capturing: bool = attrs.field(default=False, init=False)  # there is a process, or will be
+    capturing: bool = attrs.field(default=False, init=False)  # a process exists or starts
     init: Init | None = attrs.field(default=None, init=False)
     video: VideoFormat | None = attrs.field(default=None, init=False)
     bytes_captured: int = attrs.field(default=0, init=False)
@@ -132,15 +133,18 @@ class StreamHub:
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
     _reheader: Reheader | None = attrs.field(default=None, init=False)
-    _clock: ClockStepDetector = attrs.field(factory=ClockStepDetector, init=False)
+    _anchor: Anchor = attrs.field(init=False)
     _attachments: list[Attachment] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._anchor = self.clock.anchor()
 
     # --- consumers ---
 
     @property
     def consumers(self) -> tuple[Consumer, ...]:
-        """Everybody who is attached."""
+        """All consumers that are attached."""
         return tuple(each.consumer for each in self._attachments)
 
     @property
@@ -152,11 +156,11 @@ class StreamHub:
     async def attach(
         self, consumer: Consumer, *, since: datetime | None = None, needs_capture: bool = True
     ) -> AsyncIterator[Attachment]:
-        """Fill `consumer` while the block runs, from the last key frame before `since` (now) on.
+        """Give `consumer` the stream from the last key frame before `since` (default: now) on.
 
-        Where that key frame is not held any more, the consumer begins with the oldest one that
-        is held, and where none is, with the next one. With `needs_capture` False it takes what
-        comes, and is no reason to capture before `Attachment.need_capture` is called.
+        When that key frame is not held any more, it begins with the oldest one that is held;
+        when none is held, with the next one. With `needs_capture` False the consumer counts as
+        demand only after `Attachment.need_capture`. It is detached at the end of the block.
         """
         attachment = Attachment(self, consumer)
         self._begin_with_past(attachment, since)
@@ -168,15 +172,16 @@ class StreamHub:
             self._detach(attachment)
 
     def _begin_with_past(self, attachment: Attachment, since: datetime | None) -> None:
-        wall = self.look_at_clock()
+        anchor = self.look_at_clock()
         self._attachments.append(attachment)
         if self.init is None:
             return
         attachment.consumer.put(CaptureBegan(self.init))
-        held = self.preroll.since(wall if since is None else since)
+        moment = anchor.monotonic if since is None else anchor.monotonic_at(since)
+        held = self.preroll.since(moment + WALL_RESOLUTION_SECONDS)
         attachment.awaits_key_frame = not held
         for captured in held:
-            attachment.consumer.put(captured)
+            attachment.consumer.put(attrs.evolve(captured, anchor=anchor))
 
     def _detach(self, attachment: Attachment) -> None:
         self.count(attachment, needs=False)
@@ -184,7 +189,7 @@ class StreamHub:
             self._attachments.remove(attachment)
 
     def count(self, attachment: Attachment, *, needs: bool) -> None:
-        """Count a consumer as one that needs the capture, or does not any more."""
+        """Count a consumer as demand, or stop counting it."""
         if self._closed or attachment.needs_capture is needs:
             return
         attachment.needs_capture = needs
@@ -199,9 +204,9 @@ class StreamHub:
         )
 
     def finish(self, attachment: Attachment) -> None:
-        """End a consumer's input behind the fragment in flight; at once while nothing captures.
+        """End a consumer's input after the fragment in flight; at once when no capture runs.
 
-        When nobody else needs the capture, that is everything up to the end of the capture.
+        When no other consumer needs the capture, its input ends with the capture.
         """
         attachment.finishing = True
         self.count(attachment, needs=False)
@@ -211,10 +216,10 @@ class StreamHub:
     def _end_input(self, attachment: Attachment) -> None:
         if attachment in self._attachments:
             self._attachments.remove(attachment)
-            attachment.consumer.put(EndOfInput())
+            attachment.consumer.put(EndOfStream())
 
     def close(self) -> None:
-        """End the demand for good, whoever is attached: the camera closes."""
+        """End the demand for good, also that of attached consumers: the camera closes."""
         self._closed = True
         self.demand.publish(Demand(joined=self.demand.value.joined))
 
@@ -224,25 +229,23 @@ class StreamHub:
 
     # --- the stream ---
 
-    def look_at_clock(self) -> datetime:
-        """Return the wall time; when it was set, every consumer gets a ClockStepped first."""
-        before = monotonic()
-        wall = now()
-        if step := self._clock.look(before, wall, monotonic()):
-            self.preroll.move(step)
-            self._put(ClockStepped(step, wall))
-        return wall
+    def look_at_clock(self) -> Anchor:
+        """Take a new anchor; where the wall clock was set, every consumer gets a ClockStepped."""
+        before, self._anchor = self._anchor, self.clock.anchor(self._anchor)
+        if step := before.step_to(self._anchor):
+            self._put(ClockStepped(step, self._anchor.wall))
+        return self._anchor
 
     def expect(self) -> None:
-        """A capture is started; it will deliver, and end."""
+        """Note that a capture starts; `end` follows."""
         self.capturing = True
 
     def begin(self, init: Init) -> None:
-        """The capture delivers its header."""
+        """Take the header of a capture."""
         init = sets_in_header(init)
         self._reheader = Reheader(init)
         self._describe(init)
-        self.began_at = monotonic()
+        self.began_at = self.clock.monotonic()
         self.source_clock.clear()
         self.warnings.publish(())
         if self.timeline is not None:
@@ -250,7 +253,7 @@ class StreamHub:
         self._put(CaptureBegan(init))
 
     def _describe(self, init: Init) -> None:
-        """Take the format of what follows from its header."""
+        """Take the format of the fragments that follow from their header."""
         self.init = init
         track = init.video
         video = VideoFormat(track.codec, track.width, track.height, 0.0)
@@ -261,15 +264,14 @@ class StreamHub:
     def deliver(self, fragment: Fragment, arrived: float | None = None) -> CapturedFragment:
         """Hand a fragment to every consumer.
 
-        `arrived` is when its last frame was there, in monotonic seconds; by default now.
+        `arrived` is when its last frame arrived, in monotonic seconds; by default now.
         """
         fragment = in_place(fragment)
         if self._reheader is not None and (init := self._reheader.take(fragment)):
             self._describe(init)
-        captured = self._timed(fragment, monotonic() if arrived is None else arrived)
-        captured, fragment = attrs.evolve(captured, init=self.init), captured.fragment
+        captured = self._timed(fragment, self.clock.monotonic() if arrived is None else arrived)
         self.preroll.add(captured)
-        self._measure(fragment)
+        self._measure(captured.fragment)
         for attachment in tuple(self._attachments):
             attachment.awaits_key_frame &= not fragment.starts_with_sync
             if not attachment.awaits_key_frame:
@@ -279,7 +281,7 @@ class StreamHub:
         return captured
 
     def end(self, ended: CaptureEnded) -> None:
-        """The capture is over: its process is gone, or could not be started."""
+        """End the capture: its process has ended, or could not be started."""
         self.capturing = False
         self.init = None
         self.began_at = None
@@ -301,10 +303,10 @@ class StreamHub:
         self.bytes_per_second = self._pace.bytes_per_second
 
     def _warn(self) -> None:
-        """Publish what is wrong with the source's times, in sentences for people."""
+        """Publish warnings about the source's time stamps and clock, in sentences for people."""
         fault = self.timeline.fault if self.timeline is not None else None
-        told = (fault.value if fault is not None else "", self.source_clock.warning)
-        warnings = tuple(text for text in told if text)
+        texts = (fault.value if fault is not None else "", self.source_clock.warning)
+        warnings = tuple(text for text in texts if text)
         if warnings != self.warnings.value:
             self.warnings.publish(warnings)
 
@@ -313,11 +315,11 @@ class StreamHub:
 
         The wall time that a source sends is shown in the status, and used for nothing else.
         """
-        wall = self.look_at_clock()
-        end = wall - timedelta(seconds=max(0.0, monotonic() - arrived))
+        anchor = self.look_at_clock()
         if fragment.wall_micros is not None and self.timeline is not None:
             said = from_unix_micros(fragment.wall_micros)
-            self.source_clock.look(said + timedelta(seconds=fragment.duration_seconds), end)
+            end = said + timedelta(seconds=fragment.duration_seconds)
+            self.source_clock.look(end, anchor.wall_at(arrived))
         turned = spread = False
         if self.timeline is not None:
             before = self.timeline.faults
@@ -326,6 +328,12 @@ class StreamHub:
             if self.timeline.faults != before and self.timeline.fault is not None:
                 log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
             self._warn()
-        start = end - timedelta(seconds=fragment.duration_seconds)
-        placed = self.timeline is not None
-        return CapturedFragment(fragment, start, end, placed=placed, turned=turned, spread=spread)
+        return CapturedFragment(
+            fragment,
+            arrived,
+            anchor,
+            init=self.init,
+            placed=self.timeline is not None,
+            turned=turned,
+            spread=spread,
+        )

@@ -15,13 +15,11 @@ import attrs
 import structlog
 import trio
 
-from camd.capture.file_source import FileFacts
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.ffmpeg.text.output import ProbeResult
-from camd.ffmpeg.text.redact import redact
-from camd.model import FileSource, RtspSource, Source
 from camd.runtime.broadcast import Published
 from camd.runtime.state_file import StateFile, check_version
+from camd.sources import FileStamp, Source
 
 log = structlog.get_logger("camd.cameras")
 
@@ -131,16 +129,10 @@ class SourceCache:
         return True
 
 
-def key_of(source: Source, facts: FileFacts | None = None) -> str:
+def key_of(source: Source, facts: FileStamp | None = None) -> str:
     """Name a source by a hash; "" for one of which nothing has to be known beforehand."""
-    match source:
-        case RtspSource(url=url):
-            text = f"rtsp {redact(url)}"
-        case FileSource(path=path) if facts is not None:
-            text = f"file {path} {facts.size_bytes} {facts.changed_ns}"
-        case _:
-            return ""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+    name = source.cache_name(facts)
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32] if name else ""
 
 
 def render(found: _Found) -> str:

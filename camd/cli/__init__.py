@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -15,10 +13,8 @@ from camd.cli.exit import EPILOG
 
 __all__ = ["config_option", "main"]
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 # The module of each command. It is imported when the command runs, or for `--help`, so that a
-# command that only talks to the service does not import what records.
+# command that only calls the service does not import the modules that record.
 _MODULES = {
     **dict.fromkeys(("adopt", "controls", "devices", "forget"), "device_commands"),
     "check": "check",
@@ -54,21 +50,20 @@ def main() -> None:
 
     Start here: `camd demo` records synthetic cameras; `camd check` finds what would keep this
     machine from recording; `camd run` starts the service. `camd verify` and `camd recover` work on
-    the files of the recordings. All other commands talk to the service on this machine.
+    the files of the recordings. All other commands call the service on this machine.
     """
 
 
-def config_option(command: F) -> F:
-    """Add the option that names the configuration file; it arrives as `config_path`."""
-    return click.option(
-        "--config",
-        "-c",
-        "config_path",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="The configuration file.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
-        "~/.config/camd/camd.toml, or built-in defaults]",
-    )(command)
+# Adds the option that names the configuration file; the command gets it as `config_path`.
+config_option = click.option(
+    "--config",
+    "-c",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The configuration file.  [default: $CAMD_CONFIG, /etc/camd/camd.toml, "
+    "~/.config/camd/camd.toml, or built-in defaults]",
+)
 
 
 @main.command(short_help="Run the service in the foreground.")

@@ -14,15 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import attrs
 import click
 import trio
 from rich.markup import escape
 
-from camd.capture.file_source import look_at_file
-from camd.capture.rules.negotiation import FormatNegotiation, unsupported
+from camd.capture.rules.negotiation import FormatSelection, unsupported
 from camd.cli import config_option
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured, json_option
@@ -30,21 +28,19 @@ from camd.cli.terminal import console, print_json
 from camd.config.environment import variables_of
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS, CameraConfig, Config
-from camd.config.values import TcpAddress, parse_listen
-from camd.devices.listing import DeviceListing, ListedDevice, scan_devices
+from camd.devices.listing import DeviceList, ListedDevice, scan_devices
 from camd.devices.query import find_converters
-from camd.devices.v4l2.formats import UnsupportedFormat
+from camd.devices.v4l2.formats import FormatRefusal
 from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
-from camd.model import DeviceBinding, FileSource, Problem, ProblemKind, RtspSource, V4l2Source
-from camd.model.problems import NOT_FOUND
-from camd.runtime.path_lookup import PathLookup
+from camd.model import DeviceBinding, ProblemKind
+from camd.model.notation import TcpAddress, parse_listen
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
-from camd.storage.rules.volume_identity import VolumeRecognition
+from camd.storage.rules.volume_identity import RecognisedAs
 from camd.storage.volume import identify_volume, load_known_volume
 
 
@@ -92,12 +88,12 @@ _LASTING = (
 )
 
 
-def judge_devices(found: DeviceListing, config: Config) -> Iterator[CheckFinding]:
+def judge_devices(found: DeviceList, config: Config) -> Iterator[CheckFinding]:
     """Judge each camera of this machine: is it there, and can it be recorded? Pure."""
     entries = {camera.id: camera for camera in config.cameras}
     listed = {one.camera_id: one for one in found.devices if one.camera_id is not None}
     for binding in found.bindings:
-        entry = entries.get(binding.camera_id, CameraConfig(binding.camera_id, V4l2Source()))
+        entry = entries.get(binding.camera_id, CameraConfig(binding.camera_id))
         yield _judge_camera(binding, listed.get(binding.camera_id), entry)
     for one in found.devices:
         if one.camera_id is None:
@@ -116,8 +112,8 @@ def _judge_camera(
     if device is None:
         return warning(subject, binding.reason, "Plug the camera in.")
     where = f"{device.node}, {device.name} ({binding.reason})"
-    choice = FormatNegotiation(entry).answer(device.capabilities)
-    if isinstance(choice, UnsupportedFormat):
+    choice = FormatSelection(entry).answer(device.capabilities)
+    if isinstance(choice, FormatRefusal):
         refused = unsupported(choice)
         return problem(subject, f"{where}: {refused.message}", refused.suggestion)
     holders = listed.holders.holders if listed is not None else ()
@@ -132,7 +128,6 @@ def _judge_camera(
 
 # --- everything else --------------------------------------------------------------------------
 
-_RTSP_TIMEOUT_SECONDS = 5
 _LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -144,7 +139,7 @@ async def inspect(config: Config) -> list[CheckFinding]:
         findings += await trio.to_thread.run_sync(part, abandon_on_cancel=True)
     findings += await inspect_ffmpeg(config)
     for camera in config.cameras:
-        if not isinstance(camera.source, V4l2Source):
+        if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
     return [*findings, *judge_devices(await scan_devices(config), config)]
 
@@ -233,9 +228,9 @@ def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
     match found.verdict:
         case VolumeFault(reason=reason, suggestion=suggestion):
             return problem("volume", reason, suggestion)
-        case VolumeRecognition.CHANGED:
+        case RecognisedAs.CHANGED:
             grade, text = Grade.WARNING, f"another one than last time, on {where}"
-        case VolumeRecognition.NEW if known is not None:
+        case RecognisedAs.NEW if known is not None:
             grade, text = Grade.WARNING, f"a new one, on {where}; it is marked at the start"
         case _:
             grade, text = Grade.OK, f"on {where}"
@@ -303,42 +298,10 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
 
 
 async def inspect_source(camera: CameraConfig) -> CheckFinding:
-    """Report whether a file or a stream is there."""
-    subject = f"camera {camera.id}"
-    match camera.source:
-        case FileSource(path=path):
-            return await _inspect_file(subject, path)
-        case RtspSource() as source:
-            return await _inspect_rtsp(subject, source)
-    return ok(subject, "a synthetic picture")
-
-
-async def _inspect_file(subject: str, path: Path) -> CheckFinding:
-    found = await look_at_file(path, PathLookup())
-    if not isinstance(found, Problem):
-        return ok(subject, str(path))
-    if found == NOT_FOUND:
-        return problem(subject, f"there is no file {path}", "Correct its source.")
-    text = f"{found.message[:1].lower()}{found.message[1:]}: {path}"
-    return problem(subject, text, found.suggestion)
-
-
-async def _inspect_rtsp(subject: str, source: RtspSource) -> CheckFinding:
-    """Connect to the stream's host; does not try or show credentials and path."""
-    parts = urlsplit(source.url)
-    host, port = parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
-    try:
-        with trio.fail_after(_RTSP_TIMEOUT_SECONDS):
-            stream = await trio.open_tcp_stream(host, port)
-            await stream.aclose()
-    except (OSError, trio.TooSlowError) as error:
-        reason = "no answer" if isinstance(error, trio.TooSlowError) else str(error)
-        return warning(
-            subject,
-            f"{host}:{port} cannot be reached: {reason}",
-            "Check the address, the network and the camera's power; it is tried again by itself.",
-        )
-    return ok(subject, f"{host}:{port} answers")
+    """Report what a source says of itself."""
+    found = await camera.source.check()
+    grade = Grade.PROBLEM if found.blocks else Grade.WARNING if found.advice else Grade.OK
+    return CheckFinding(f"camera {camera.id}", grade, found.text, found.advice)
 
 
 def _existing(path: Path) -> Path:

@@ -19,22 +19,16 @@ from camd.cli import config_option, terminal
 from camd.cli.exit import CommandFailed, Misconfigured
 from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, messages, print_json
-from camd.config.values import parse_duration
 from camd.rpc.roles import Role
 
 _MINUTE = "%Y-%m-%d %H:%M"
 _ROLES = [role.value for role in Role]
 
 
-def lifetime(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """Read a duration such as 12h or 30d for an option."""
-    if value is None:
-        return None
-    try:
-        duration = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param=param) from None
-    if not duration:
+def lifetime(context: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read a duration such as 12h or 30d for an option; it must not be 0."""
+    duration = terminal.read_duration(context, param, value)
+    if duration is not None and not duration:
         raise click.BadParameter("must be longer than 0", param=param)
     return duration
 
@@ -126,7 +120,13 @@ def revoke(config_path: Path | None, name: str) -> None:
 @click.argument("user")
 @_role_option
 @click.option(
-    "--for", "valid", callback=lifetime, default="1h", show_default=True, help="Such as 12h."
+    "--for",
+    "valid",
+    callback=lifetime,
+    default="1h",
+    show_default=True,
+    metavar="DURATION",
+    help="How long the JWT is valid, such as 12h.",
 )
 @config_option
 def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> None:

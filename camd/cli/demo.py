@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,14 @@ import attrs
 import click
 import trio
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 
 from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import tables
 from camd.cli.exit import CommandFailed
 from camd.cli.record import fail_if_incomplete, print_receipt, progress_line
-from camd.cli.service_access import run_to_end
-from camd.cli.terminal import console
+from camd.cli.service_access import interrupted, run_to_end
+from camd.cli.terminal import console, live_text
 from camd.client import CannotConnectError, Client, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 
@@ -158,16 +158,9 @@ def end_of_log(service: DemoService) -> list[str]:
 
 async def wait_for_end(process: subprocess.Popen[bytes]) -> None:
     """Wait for Ctrl-C or SIGTERM. Raises CommandFailed when the service ends by itself."""
-    async with trio.open_nursery() as nursery:
-
-        async def watch_service() -> None:
-            await _wait(process)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        if not await interrupted(signals, partial(_wait, process)):
             raise CommandFailed(f"the service ended with exit status {process.returncode}")
-
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            nursery.start_soon(watch_service)
-            await anext(signals)
-        nursery.cancel_scope.cancel()
 
 
 async def _wait(process: subprocess.Popen[bytes]) -> None:
@@ -243,51 +236,42 @@ async def run_demo(service: DemoService, *, once: bool) -> None:
 
 async def record_both(service: DemoService, client: Client) -> dict[str, dict[str, Any]]:
     """Record both cameras for some seconds, with live progress; return the receipts."""
-    receipts: dict[str, dict[str, Any]] = {}
-    started: dict[str, str] = {}
-
-    async def start(camera: str) -> None:
-        answer = await client.call("start_recording", device=camera)
-        started[camera] = answer["filename"]
-
-    async def stop(camera: str) -> None:
-        receipts[camera] = (await client.call("stop_recording", device=camera))["receipt"]
-
-    before = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        for camera in CAMERAS:
-            nursery.start_soon(start, camera)
-    seconds = trio.current_time() - before
-    names = " and ".join(started[camera] for camera in CAMERAS)
+    started, seconds = await _call_both(client, "start_recording")
+    names = " and ".join(started[camera]["filename"] for camera in CAMERAS)
     service.say(f"[bold]4.[/] Both cameras record, {seconds:.1f} s after the calls: {names}")
     service.say(f"   For {RECORDING_SECONDS} s, with a new file every 2 s:")
     await _show_progress(service, client)
-    before = trio.current_time()
+    stopped, seconds = await _call_both(client, "stop_recording")
+    service.say(f"[bold]5.[/] Stopped, with every byte on disk, {seconds:.1f} s after the calls.")
+    return {camera: stopped[camera]["receipt"] for camera in CAMERAS}
+
+
+async def _call_both(client: Client, method: str) -> tuple[dict[str, Any], float]:
+    """Call a method for both cameras at the same time; return the answers and the seconds."""
+    answers, before = {}, trio.current_time()
+
+    async def call(camera: str) -> None:
+        answers[camera] = await client.call(method, device=camera)
+
     async with trio.open_nursery() as nursery:
         for camera in CAMERAS:
-            nursery.start_soon(stop, camera)
-    seconds = trio.current_time() - before
-    service.say(f"[bold]5.[/] Stopped, with every byte on disk, {seconds:.1f} s after the calls.")
-    return {camera: receipts[camera] for camera in CAMERAS}
+            nursery.start_soon(call, camera)
+    return answers, trio.current_time() - before
 
 
 async def _show_progress(service: DemoService, client: Client) -> None:
-    live = Live(console=service.out, transient=True, auto_refresh=False)
-    interval = 0.25 if service.out.is_terminal else 2.0
+    on_terminal = service.out.is_terminal
+    interval = 0.25 if on_terminal else 2.0
     end = trio.current_time() + RECORDING_SECONDS
-    if service.out.is_terminal:
-        live.start()
-    try:
+    with live_text(service.out) as show:
         while (left := end - trio.current_time()) > 0:
             await trio.sleep(min(left, interval))
             lines = [await client.call("get_recording_status", device=name) for name in CAMERAS]
-            text = "\n".join(f"   {progress_line(line).plain}" for line in lines if line)
-            if service.out.is_terminal:
-                live.update(f"[red]{escape(text)}[/]", refresh=True)
+            text = escape("\n".join(f"   {progress_line(line).plain}" for line in lines if line))
+            if on_terminal:
+                show(f"[red]{text}[/]")
             else:
-                service.say(escape(text))
-    finally:
-        live.stop()
+                service.say(text)
 
 
 async def show_results(service: DemoService, client: Client, receipts: Mapping[str, Any]) -> None:

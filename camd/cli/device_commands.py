@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -12,17 +13,18 @@ from rich.table import Table
 
 from camd.api.device_methods import device_list
 from camd.cli import tables
-from camd.cli.exit import CallRefused, ServiceUnreachable, refused
+from camd.cli.exit import ServiceUnreachable
 from camd.cli.service_access import (
     ServiceAccess,
     ask,
+    ask_each,
     configured,
+    fail_if_refused,
     json_option,
+    print_result,
     remote_options,
-    talk,
 )
-from camd.cli.terminal import console, messages, print_json
-from camd.client import Client, NotAuthenticatedError, RemoteError
+from camd.cli.terminal import console, messages
 from camd.devices.listing import scan_devices
 from camd.logs import set_up_logging
 
@@ -39,9 +41,10 @@ def devices(access: ServiceAccess, everything: bool, offline: bool, as_json: boo
     Asks the service; without one, looks at the devices as the service would when it starts.
     """
     found = _list_offline(access) if offline else _list_devices(access)
-    if as_json:
-        print_json(found)
-        return
+    print_result(found, partial(_print_devices, modes=everything), as_json=as_json)
+
+
+def _print_devices(found: Mapping[str, Any], *, modes: bool) -> None:
     out = console()
     if not found["devices"] and not found["absent"]:
         out.print("No camera is plugged in.")
@@ -50,7 +53,7 @@ def devices(access: ServiceAccess, everything: bool, offline: bool, as_json: boo
     for device in found["devices"]:
         for line in _remarks(device):
             out.print(f"[bold]{escape(device['device'])}[/]: {escape(line)}", soft_wrap=True)
-        if everything and device["modes"]:
+        if modes and device["modes"]:
             out.print(tables.modes(device["modes"]))
     for camera in found["absent"]:
         out.print(
@@ -75,7 +78,7 @@ def _list_offline(access: ServiceAccess) -> Any:
 
 
 def _remarks(device: dict[str, Any]) -> list[str]:
-    """Return what the row of the table has no room for."""
+    """Return the reason and the problem of a device, which its row in the table does not show."""
     lines = [str(device["reason"])] if device["reason"] else []
     if device.get("message"):
         lines.append(f"{device['message']}. {device['suggestion']}")
@@ -99,7 +102,10 @@ def adopt(access: ServiceAccess, camera: str, node: str | None) -> None:
 @click.argument("camera")
 @remote_options
 def forget(access: ServiceAccess, camera: str) -> None:
-    """Forget CAMERA, which was found by itself and will not come back; its recordings stay."""
+    """Forget CAMERA, which is not in the configuration and will not come back.
+
+    Its recordings stay.
+    """
     ask(access, "forget_camera", device=camera)
     console().print(f"{camera} is forgotten")
 
@@ -120,62 +126,37 @@ def controls(access: ServiceAccess, as_json: bool, camera: str, settings: tuple[
     They are set one by one, in the given order, and again whenever the camera starts. NAME=
     without a value forgets the value that was set.
     """
-    changes = [_parse_setting(each) for each in settings]
-    if changes:
-        _set_controls(access, camera, changes, as_json)
+    if not settings:
+        found = ask(access, "get_camera_controls", device=camera)
+        print_result(found, _print_controls, as_json=as_json)
         return
-    found = ask(access, "get_camera_controls", device=camera)
-    if as_json:
-        print_json(found)
-    elif found["controls"]:
-        console().print(_table(found["controls"]))
-    else:
-        console().print("This camera has no controls.")
+    calls = [{"device": camera, **_parse_setting(each)} for each in settings]
+    done, failures = ask_each(access, "set_camera_control", calls)
+    refusals = [
+        {"control": params["control"], "code": e.code, "message": str(e), "data": e.data}
+        for params, e in failures
+    ]
+    print_result({"set": done, "refused": refusals}, _print_set, as_json=as_json)
+    fail_if_refused((params["control"], error) for params, error in failures)
 
 
-def _parse_setting(text: str) -> tuple[str, str | None]:
+def _parse_setting(text: str) -> dict[str, object]:
+    """Parse NAME=VALUE to the parameters of the call."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise click.UsageError(f"{text!r} is not NAME=VALUE")
-    return name, value or None
+    return {"control": name, "value": value or None}
 
 
-def _set_controls(
-    access: ServiceAccess, camera: str, changes: list[tuple[str, str | None]], as_json: bool
-) -> None:
-    done: list[dict[str, Any]] = []
-    failures: list[tuple[str, RemoteError]] = []
-
-    async def conversation(client: Client) -> None:
-        for name, value in changes:
-            try:
-                answer = await client.call(
-                    "set_camera_control", device=camera, control=name, value=value
-                )
-            except NotAuthenticatedError:
-                raise
-            except RemoteError as error:
-                failures.append((name, error))
-            else:
-                done.append(answer)
-
-    talk(access, conversation)
-    if as_json:
-        refusals = [
-            {"control": name, "code": e.code, "message": str(e), "data": e.data}
-            for name, e in failures
-        ]
-        print_json({"set": done, "refused": refusals})
-    else:
-        for each in done:
-            inactive = "" if each.get("active", True) else "  (no effect at present)"
-            console().print(escape(f"{each.get('name')} = {_value(each)}{inactive}"))
-    if failures:
-        raise CallRefused("\n".join(_failure_text(name, error) for name, error in failures))
+def _print_controls(found: Mapping[str, Any]) -> None:
+    rows = found["controls"]
+    console().print(_table(rows) if rows else "This camera has no controls.")
 
 
-def _failure_text(name: str, error: RemoteError) -> str:
-    return f"{name}: {refused(error.code, error.message, error.data).message}"
+def _print_set(found: Mapping[str, Any]) -> None:
+    for each in found["set"]:
+        inactive = "" if each.get("active", True) else "  (no effect at present)"
+        console().print(escape(f"{each.get('name')} = {_value(each)}{inactive}"))
 
 
 def _table(rows: list[Mapping[str, Any]]) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from camd.cli.exit import CommandFailed, ExitCode
 from camd.cli.service_access import configured, json_option
 from camd.cli.tables import file_size
 from camd.cli.terminal import ProgressMeter, console, messages, print_json, printable, show_progress
+from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
 from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
 from camd.storage.check.rules.findings import Finding
@@ -57,7 +57,7 @@ _COLOURS |= {FileOutcome.UNREADABLE: "red", FileOutcome.MISSING: "red"}
 @config_option
 @json_option
 def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: bool) -> None:
-    """Repair a recordings folder that no service has.
+    """Repair a recordings folder that no service uses.
 
     Seals interrupted files, adds unknown ones to the index, marks missing ones, and computes
     missing hashes; the service does the same when it starts. Nothing is deleted except partial
@@ -79,9 +79,10 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
 
     try:
         with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
-            result = OfflineRecovery(folder, dry_run, reindex, on_finding, progress).run()
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+            recovery = OfflineRecovery(
+                folder, dry_run, reindex, on_finding, progress, clock=SYSTEM_CLOCK
+            )
+            result = recovery.run()
     except FolderInUseError as error:
         raise CommandFailed(
             f"{error}\n  Stop it first (`systemctl stop camd`), or see with --dry-run what has to "
@@ -91,8 +92,8 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
         raise CommandFailed(f"{error.filename or folder}: {error.strerror or error}") from None
     except sqlite3.Error as error:
         raise CommandFailed(
-            f"the index cannot be used: {error}\n  `camd recover --reindex` puts it aside and "
-            "makes a new one out of the journal and the files."
+            f"the index cannot be used: {error}\n  `camd recover --reindex` sets it aside and "
+            "makes a new one from the journal and the files."
         ) from None
     if as_json:
         print_json(recover_values(result))
@@ -109,7 +110,7 @@ def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
 
 
 def _refuse_for_others(folder: Path) -> None:
-    """Keep root from leaving files behind that the service's user cannot write."""
+    """Refuse root, whose files the user of the service could not write."""
     known = folder / FOLDER
     try:
         owner = (known if known.exists() else folder).stat().st_uid
@@ -206,8 +207,9 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
     """Check recordings: structure, hashes, and that index, ledger and files agree.
 
     Checks all recordings, or the given FILEs. The service may run meanwhile: files being recorded
-    are left out, and nothing is changed. What camd removed itself is no finding. Warnings (!) are
-    about files that somebody else removed, or that are not camd's; findings (✗) need attention.
+    are left out, and nothing is changed. A file that camd removed itself is not a finding. Warnings
+    (!) are about files that another program removed, or that are not camd's; findings (✗) need
+    attention.
 
     Exits with 0 when there are no findings, with or without warnings; with 1 when there are, when a
     FILE is not there, or when the folder cannot be listed.
@@ -224,20 +226,18 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
 
     try:
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
-            verdict = FolderCheck(folder, fast, progress, on_finding).run(names)
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+            result = FolderCheck(folder, fast, progress, on_finding).run(names)
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
     if as_json:
-        print_json(verify_values(verdict))
+        print_json(verify_values(result))
     else:
-        out.print(summary(verdict))
-    sys.exit(ExitCode.OK if verdict.clean else ExitCode.FAILED)
+        out.print(summary(result))
+    sys.exit(ExitCode.OK if result.clean else ExitCode.FAILED)
 
 
 def _name_in(folder: Path, file: str) -> str:
-    """Accept a name, or a path into the recordings folder."""
+    """Return the name of a recording that is given by name or by path."""
     if "/" not in file:
         return file
     path = Path(file)
@@ -253,26 +253,26 @@ def finding_line(finding: Finding) -> str:
     return f"{mark} [bold]{subject}[/] {text}. {escape(finding.advice)}"
 
 
-def summary(verdict: CheckResult) -> str:
+def summary(result: CheckResult) -> str:
     """Summarise a check in one line."""
-    parts = [f"{verdict.files} files checked"]
-    if verdict.busy:
-        parts.append(f"{len(verdict.busy)} being recorded")
-    bad = sum(not finding.fault.harmless for finding in verdict.findings)
-    warnings = len(verdict.findings) - bad
+    parts = [f"{result.files} files checked"]
+    if result.busy:
+        parts.append(f"{len(result.busy)} being recorded")
+    bad = sum(not finding.fault.harmless for finding in result.findings)
+    warnings = len(result.findings) - bad
     if warnings and not bad:
         parts.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
     parts.append(f"{bad} problem{'s' if bad > 1 else ''}" if bad else "no problems")
     return ", ".join(parts) + "."
 
 
-def verify_values(verdict: CheckResult) -> dict[str, object]:
+def verify_values(result: CheckResult) -> dict[str, object]:
     """Convert a result to JSON values."""
     return {
-        "clean": verdict.clean,
-        "files": verdict.files,
-        "read_bytes": verdict.read_bytes,
-        "recording": [printable(name) for name in verdict.busy],
+        "clean": result.clean,
+        "files": result.files,
+        "read_bytes": result.read_bytes,
+        "recording": [printable(name) for name in result.busy],
         "findings": [
             {
                 "subject": printable(finding.subject),
@@ -281,7 +281,7 @@ def verify_values(verdict: CheckResult) -> dict[str, object]:
                 "text": finding.text,
                 "advice": finding.advice,
             }
-            for finding in verdict.findings
+            for finding in result.findings
         ],
     }
 

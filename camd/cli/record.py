@@ -3,98 +3,66 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-import attrs
 import click
 import trio
-from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
 from camd.cli import tables
 from camd.cli.exit import CommandFailed
-from camd.cli.service_access import ServiceAccess, ask, json_option, remote_options, talk
-from camd.cli.terminal import console, messages, print_json
+from camd.cli.service_access import (
+    ServiceAccess,
+    ask,
+    interrupted,
+    json_option,
+    print_result,
+    printed_by,
+    remote_options,
+    with_client,
+)
+from camd.cli.terminal import console, live_text, messages, read_duration
 from camd.client import Client
-from camd.config.values import parse_duration
 from camd.model import are_durable
 
 _PROGRESS_SECONDS = 0.5
 _LONGEST = timedelta(days=1)
 
 
-def whole_seconds(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
+def whole_seconds(context: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Read a duration such as 10m for an option; the service accepts whole seconds up to a day."""
-    if value is None:
+    duration = read_duration(context, param, value)
+    if duration is None:
         return None
-    try:
-        duration = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param=param) from None
     second = timedelta(seconds=1)
     if duration % second or not second <= duration <= _LONGEST:
         raise click.BadParameter(f"{value} is not 1s to 24h in whole seconds", param=param)
     return duration // second
 
 
-@attrs.define(eq=False)
-class FollowedRecording:
-    """One recording that this command started: follow it to its end, then account for it."""
+async def show_until_end(
+    client: Client, camera: str, session_id: str, show: Callable[[Text], None]
+) -> None:
+    """Show the progress of a session; return when the camera records it no more."""
+    while True:
+        status = await client.call("get_recording_status", device=camera)
+        if status is None or status.get("session_id") != session_id:
+            return
+        show(progress_line(status))
+        await trio.sleep(_PROGRESS_SECONDS)
 
-    client: Client
-    camera: str
-    started: dict[str, Any]
-    show: Callable[[dict[str, Any]], None]
-    signals: AsyncIterator[int]  # of Ctrl-C and SIGTERM, from before the start
-    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    async def follow(self) -> dict[str, Any]:
-        """Show progress until Ctrl-C, or until the recording ends by itself; return the receipt."""
-        stopped: dict[str, Any] | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._poll)
-            if await self._interrupted():
-                stopped = await self.client.call("stop_recording", device=self.camera)
-            nursery.cancel_scope.cancel()
-        return stopped["receipt"] if stopped is not None else await self._receipt_from_files()
-
-    async def _interrupted(self) -> bool:
-        """Wait for Ctrl-C (True) or for the end of the recording (False)."""
-        interrupted = False
-        async with trio.open_nursery() as nursery:
-
-            async def wait_signal() -> None:
-                nonlocal interrupted
-                await anext(self.signals)
-                interrupted = True
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(wait_signal)
-            await self._ended.wait()
-            nursery.cancel_scope.cancel()
-        return interrupted
-
-    async def _poll(self) -> None:
-        while True:
-            status = await self.client.call("get_recording_status", device=self.camera)
-            if status is None or status.get("session_id") != self.started["session_id"]:
-                self._ended.set()
-                return
-            self.show(status)
-            await trio.sleep(_PROGRESS_SECONDS)
-
-    async def _receipt_from_files(self) -> dict[str, Any]:
-        """Build the receipt of a session that ended by itself."""
-        session_id = self.started["session_id"]
-        page = await self.client.call("list_recordings", session_id=session_id, limit=1000)
-        names = [file["filename"] for file in reversed(page["files"])]
-        infos = [await self.client.call("get_recording_info", filename=name) for name in names]
-        return session_receipt(infos)
+async def receipt_from_files(client: Client, session_id: str) -> dict[str, Any]:
+    """Build the receipt of a session that ended by itself."""
+    page = await client.call("list_recordings", session_id=session_id, limit=1000)
+    names = [file["filename"] for file in reversed(page["files"])]
+    return session_receipt(
+        [await client.call("get_recording_info", filename=name) for name in names]
+    )
 
 
 def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
@@ -129,7 +97,7 @@ def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
 )
 @click.option(
     "--key",
-    help="Name this start: the same key again joins the session instead of starting another.",
+    help="Key of this start: a second start with the same key joins the session.",
 )
 @remote_options
 @json_option
@@ -149,7 +117,7 @@ def record(
     wanted = {"duration": seconds, "format": container, "key": key}
     params = {name: value for name, value in wanted.items() if value is not None}
 
-    async def conversation(client: Client) -> dict[str, Any]:
+    async def calls(client: Client) -> dict[str, Any]:
         # Before the start: Ctrl-C while the camera starts must not leave it recording.
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             started = await client.call("start_recording", device=camera, **params)
@@ -159,33 +127,31 @@ def record(
             say.print(
                 f"Recording {camera} into {started['filename']}; Ctrl-C stops it.", markup=False
             )
-            live = Live(console=say, transient=True, auto_refresh=False)
-            with live if say.is_terminal else nullcontext():
-                show = partial(_show, live) if say.is_terminal else _show_nothing
-                return await FollowedRecording(client, camera, started, show, signals).follow()
+            session_id: str = started["session_id"]
+            with live_text(say) as show:
+                until_end = partial(show_until_end, client, camera, session_id, show)
+                if await interrupted(signals, until_end):
+                    stopped = await client.call("stop_recording", device=camera)
+                    return cast("dict[str, Any]", stopped["receipt"])
+            return await receipt_from_files(client, session_id)
 
-    _print_receipt(talk(access, conversation), as_json=as_json)
+    receipt = with_client(access, calls)
+    print_result(receipt, print_receipt, as_json=as_json)
+    fail_if_incomplete(receipt)
+
+
+def _print_stopped(result: Mapping[str, Any]) -> None:
+    print_receipt(result["receipt"])
+    fail_if_incomplete(result["receipt"])
 
 
 @click.command(short_help="Stop the recording of CAMERA.")
 @click.argument("camera")
 @remote_options
-@json_option
-def stop(access: ServiceAccess, as_json: bool, camera: str) -> None:
+@printed_by(_print_stopped)
+def stop(access: ServiceAccess, camera: str) -> object:
     """Stop the recording of CAMERA, also one that another client started; print the receipt."""
-    result = ask(access, "stop_recording", device=camera)
-    if as_json:
-        print_json(result)
-        return
-    _print_receipt(result["receipt"], as_json=False)
-
-
-def _show(live: Live, status: dict[str, Any]) -> None:
-    live.update(progress_line(status), refresh=True)
-
-
-def _show_nothing(status: dict[str, Any]) -> None:
-    """Show no progress: stderr is no terminal."""
+    return ask(access, "stop_recording", device=camera)
 
 
 def progress_line(status: dict[str, Any]) -> Text:
@@ -203,14 +169,6 @@ def progress_line(status: dict[str, Any]) -> Text:
     if gaps:
         parts.append(f"{gaps} gap{'s' if gaps > 1 else ''}")
     return Text("  ".join(part for part in parts if part), overflow="ellipsis", no_wrap=True)
-
-
-def _print_receipt(receipt: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(receipt)
-    else:
-        print_receipt(receipt)
-    fail_if_incomplete(receipt)
 
 
 def fail_if_incomplete(receipt: dict[str, Any]) -> None:

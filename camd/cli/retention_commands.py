@@ -1,17 +1,25 @@
-"""Commands that decide what is kept: rm, pin, unpin, cleanup, retention."""
+"""Commands that remove recordings or keep them: rm, pin, unpin, cleanup, retention."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 from rich.markup import escape
 
 from camd.cli import tables
-from camd.cli.exit import CallRefused, refused
-from camd.cli.service_access import ServiceAccess, ask, json_option, remote_options, talk
-from camd.cli.terminal import console, messages, print_json
-from camd.client import Client, NotAuthenticatedError, RemoteError
+from camd.cli.service_access import (
+    ServiceAccess,
+    ask,
+    ask_each,
+    fail_if_refused,
+    json_option,
+    print_result,
+    printed_by,
+    remote_options,
+)
+from camd.cli.terminal import console, messages
 
 _PLAN = {
     "files_to_delete": "files to remove",
@@ -48,90 +56,70 @@ def rm(access: ServiceAccess, as_json: bool, names: tuple[str, ...], yes: bool) 
     if not yes:
         what = names[0] if len(names) == 1 else f"{len(names)} recordings"
         click.confirm(f"Remove {what} permanently?", abort=True, err=True)
-    removed: list[Any] = []
-    failures: list[RemoteError] = []
-
-    async def conversation(client: Client) -> None:
-        for name in names:
-            try:
-                removed.append(await client.call("delete_recording", filename=name))
-            except NotAuthenticatedError:
-                raise
-            except RemoteError as error:
-                error.data.setdefault("filename", name)
-                failures.append(error)
-
-    talk(access, conversation)
-    if as_json:
-        refusals = [{"code": e.code, "message": str(e), "data": e.data} for e in failures]
-        print_json({"removed": removed, "refused": refusals})
-    else:
-        for each in removed:
-            size = tables.file_size(each.get("space_freed"))
-            console().print(f"{escape(str(each.get('filename')))} removed, {size} freed")
-    if failures:
-        raise CallRefused("\n".join(_why(error) for error in failures))
+    calls: list[dict[str, object]] = [{"filename": name} for name in names]
+    removed, failures = ask_each(access, "delete_recording", calls)
+    refusals = [
+        {"code": error.code, "message": str(error), "data": params | error.data}
+        for params, error in failures
+    ]
+    print_result({"removed": removed, "refused": refusals}, _print_removed, as_json=as_json)
+    fail_if_refused((params["filename"], error) for params, error in failures)
 
 
-def _why(error: RemoteError) -> str:
-    return f"{error.data['filename']}: {refused(error.code, error.message, error.data).message}"
+def _print_removed(found: Mapping[str, Any]) -> None:
+    for each in found["removed"]:
+        size = tables.file_size(each.get("space_freed"))
+        console().print(f"{escape(str(each.get('filename')))} removed, {size} freed")
 
 
-@click.command()
-@click.argument("name")
-@click.option("--reason", metavar="TEXT", help="Why it is kept.")
-@click.option("--until", metavar="TIME", help="Until when: 2026-01-15T14:30:00Z.  [default: ever]")
-@remote_options
-@json_option
-def pin(
-    access: ServiceAccess, as_json: bool, name: str, reason: str | None, until: str | None
-) -> None:
-    """Keep the recording NAME: nobody and no policy removes it."""
-    found = ask(access, "pin_recording", filename=name, reason=reason, until=until)
-    if as_json:
-        print_json(found)
-        return
+def _print_pin(found: Mapping[str, Any]) -> None:
     end = (found.get("pin") or {}).get("until")
     messages().print(f"{escape(found['filename'])} is pinned {f'until {end}' if end else ''}")
 
 
 @click.command()
 @click.argument("name")
+@click.option("--reason", metavar="TEXT", help="Why it is kept.")
+@click.option(
+    "--until", metavar="TIME", help="Until when: 2026-01-15T14:30:00Z.  [default: for ever]"
+)
 @remote_options
-@json_option
-def unpin(access: ServiceAccess, as_json: bool, name: str) -> None:
+@printed_by(_print_pin)
+def pin(access: ServiceAccess, name: str, reason: str | None, until: str | None) -> object:
+    """Protect the recording NAME from clients and retention."""
+    return ask(access, "pin_recording", filename=name, reason=reason, until=until)
+
+
+@click.command()
+@click.argument("name")
+@remote_options
+@printed_by(lambda found: messages().print(f"{escape(found['filename'])} is not pinned"))
+def unpin(access: ServiceAccess, name: str) -> object:
     """Remove the pin of the recording NAME."""
-    found = ask(access, "unpin_recording", filename=name)
-    if as_json:
-        print_json(found)
-        return
-    messages().print(f"{escape(found['filename'])} is not pinned")
+    return ask(access, "unpin_recording", filename=name)
+
+
+def _print_cleanup(found: Mapping[str, Any]) -> None:
+    out = console()
+    for field, what in (("files", "remove"), ("kept", "keep")):
+        if found.get(field):
+            out.print(tables.planned(found[field], what))
+            out.print()
+    out.print(tables.pairs(found, _PLAN))
 
 
 @click.command()
 @click.option("--preview", is_flag=True, help="Only show what would be removed.")
 @click.option("--force", is_flag=True, help="Ignore max_delete_percent, and trust the wall clock.")
 @remote_options
-@json_option
-def cleanup(access: ServiceAccess, as_json: bool, preview: bool, force: bool) -> None:
+@printed_by(_print_cleanup)
+def cleanup(access: ServiceAccess, preview: bool, force: bool) -> object:
     """Carry out the retention policy now."""
     if preview and force:
         raise click.UsageError("--preview changes nothing; there is nothing to force")
     if preview:
-        found = ask(access, "preview_cleanup")
-    else:
-        found = ask(access, "cleanup_old_files", force=force)
-    if as_json:
-        print_json(found)
-        return
-    out = console()
-    if found.get("files"):
-        out.print(tables.planned(found["files"], "remove"))
-        out.print()
-    if found.get("kept"):
-        out.print(tables.planned(found["kept"], "keep"))
-        out.print()
-    out.print(tables.pairs(found, _PLAN))
+        return ask(access, "preview_cleanup")
+    return ask(access, "cleanup_old_files", force=force)
 
 
 class _ShowByDefault(click.Group):
@@ -149,19 +137,19 @@ def retention() -> None:
     """Show or set the retention policy; without a command: show."""
 
 
-@retention.command()
-@remote_options
-@json_option
-def show(access: ServiceAccess, as_json: bool) -> None:
-    """Show the policy and its last run."""
-    policy = ask(access, "get_retention_policy")
-    if as_json:
-        print_json(policy)
-        return
+def _print_policy(policy: Mapping[str, Any]) -> None:
     console().print(tables.pairs(policy, _POLICY))
     if policy.get("last_run"):
         console().print()
         console().print(tables.pairs(policy["last_run"], _LAST_RUN))
+
+
+@retention.command()
+@remote_options
+@printed_by(_print_policy)
+def show(access: ServiceAccess) -> object:
+    """Show the policy and its last run."""
+    return ask(access, "get_retention_policy")
 
 
 @retention.command("set")
@@ -170,22 +158,13 @@ def show(access: ServiceAccess, as_json: bool) -> None:
 @click.option("--gb", type=float, help="Remove the oldest above this size, in 10^9 bytes (size).")
 @click.option("--off", is_flag=True, help="Store it without carrying it out.")
 @remote_options
-@json_option
+@printed_by(lambda policy: messages().print(escape(str(policy.get("message")))))
 def set_policy(
-    access: ServiceAccess,
-    as_json: bool,
-    policy_type: str,
-    days: float | None,
-    gb: float | None,
-    off: bool,
-) -> None:
+    access: ServiceAccess, policy_type: str, days: float | None, gb: float | None, off: bool
+) -> object:
     """Set the policy: TYPE is age, size or manual.
 
     `camd cleanup --preview` shows what it will remove.
     """
     limits = {"max_age_days": days, "max_size_gb": gb}
-    policy = ask(access, "set_retention_policy", policy_type=policy_type, enabled=not off, **limits)
-    if as_json:
-        print_json(policy)
-        return
-    messages().print(escape(str(policy.get("message"))))
+    return ask(access, "set_retention_policy", policy_type=policy_type, enabled=not off, **limits)

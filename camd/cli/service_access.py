@@ -1,4 +1,4 @@
-"""Connect to the service: its address, the token, the options for both, and failures.
+"""Call the service and print results: its address, the token, options, calls and failures.
 
 The address is `--server`, `$CAMD_URL`, or the first one that the configuration listens on. The
 token is `--token`, `$CAMD_TOKEN`, or the admin key that the service wrote at its first start.
@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import click
 import trio
 
-from camd import early_signals
 from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import config_option, terminal
-from camd.cli.exit import ServiceUnreachable, misconfigured, refused
+from camd.cli.exit import CallRefused, ServiceUnreachable, misconfigured, refused
+from camd.cli.terminal import print_json
 from camd.client import (
     CannotConnectError,
     Client,
     ConnectionLostError,
+    NotAuthenticatedError,
     RemoteError,
     connect,
 )
 from camd.config.load import load_config
 from camd.config.schema import Config, ServerConfig
-from camd.config.values import TcpAddress, UnixAddress, parse_listen
-from camd.errors import ConfigError
+from camd.errors import ConfigError, sole_exception
+from camd.model.notation import TcpAddress, UnixAddress, parse_listen
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -96,78 +97,97 @@ def remote_options(command: F) -> F:
     ) -> object:
         return command(*args, access=find_service(config_path, server, token), **kw)
 
-    options = (
-        config_option,
-        terminal.utc_option,
-        click.option(
-            "--server",
-            metavar="URL",
-            envvar="CAMD_URL",
-            help="The service: ws://HOST:PORT/ws, wss://… or unix:/PATH.  [default: from the "
-            "configuration]",
-        ),
-        click.option(
-            "--token",
-            envvar="CAMD_TOKEN",
-            help="A JWT or an API key; $CAMD_TOKEN keeps it out of the process list.  "
-            "[default: the admin key of the service on this machine]",
-        ),
-    )
-    decorated: Any = with_access
-    for option in reversed(options):
-        decorated = option(decorated)
-    result: F = decorated
-    return result
+    result: Any = with_access
+    return cast("F", _access_options(result))
 
 
-def page_options(command: F) -> F:
-    """Add the filters of a listing; the command gets them by the names of the call's parameters."""
-    options = (
-        click.option("--camera", metavar="CAMERA", help="Only those of this camera."),
-        click.option("--session", "session_id", metavar="ID", help="Only those of this session."),
-        click.option(
-            "--from",
-            "from",
-            metavar="TIME",
-            callback=terminal.read_time,
-            help="Not older than '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
-        ),
-        click.option(
-            "--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer than this."
-        ),
-        click.option(
-            "--limit",
-            type=click.IntRange(1, 1000),
-            default=20,
-            show_default=True,
-            help="Entries to show, at most.",
-        ),
-        click.option(
-            "--offset",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Entries to skip.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _options(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Make one decorator of several options; help shows them in this order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def json_option(command: F) -> F:
-    """Add `--json`; the command gets it as `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
-        command
-    )
+_access_options = _options(
+    config_option,
+    terminal.utc_option,
+    click.option(
+        "--server",
+        metavar="URL",
+        envvar="CAMD_URL",
+        help="The service: ws://HOST:PORT/ws, wss://… or unix:/PATH.  [default: from the "
+        "configuration]",
+    ),
+    click.option(
+        "--token",
+        envvar="CAMD_TOKEN",
+        help="A JWT or an API key; $CAMD_TOKEN keeps it out of the process list.  "
+        "[default: the admin key of the service on this machine]",
+    ),
+)
+
+# The filters of a listing; the command gets them by the names of the call's parameters.
+page_options = _options(
+    click.option("--camera", metavar="CAMERA", help="Only those of this camera."),
+    click.option("--session", "session_id", metavar="ID", help="Only those of this session."),
+    click.option(
+        "--from",
+        "from",
+        metavar="TIME",
+        callback=terminal.read_time,
+        help="Not older than '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
+    ),
+    click.option(
+        "--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer than this."
+    ),
+    click.option(
+        "--limit",
+        type=click.IntRange(1, 1000),
+        default=20,
+        show_default=True,
+        help="Entries to show, at most.",
+    ),
+    click.option(
+        "--offset", type=click.IntRange(0), default=0, show_default=True, help="Entries to skip."
+    ),
+)
+
+# Adds `--json`; the command gets it as `as_json`.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def talk(access: ServiceAccess, conversation: Callable[[Client], Awaitable[T]]) -> T:
-    """Connect, run the conversation, return its result. Raises CommandFailed."""
+def printed_by(show: Callable[[Any], None]) -> Callable[[F], F]:
+    """Add `--json`: the result of the command is printed as JSON with it, else by `show`."""
+
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def with_output(*args: object, as_json: bool, **kw: object) -> None:
+            print_result(command(*args, **kw), show, as_json=as_json)
+
+        result: Any = with_output
+        return cast("F", json_option(result))
+
+    return decorate
+
+
+def print_result(result: object, show: Callable[[Any], None], *, as_json: bool) -> None:
+    """Print the result of a command as JSON, or by `show`."""
+    if as_json:
+        print_json(result)
+    else:
+        show(result)
+
+
+def with_client(access: ServiceAccess, calls: Callable[[Client], Awaitable[T]]) -> T:
+    """Connect, make the calls, return the result. Raises CommandFailed."""
 
     async def main() -> T:
         async with connect(access.address, access.token, reconnect=False, timeout=None) as client:
-            return await conversation(client)
+            return await calls(client)
 
     return run_to_end(main, access.hint)
 
@@ -176,15 +196,62 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
     """Run `main`; turn the errors of the client into CommandFailed."""
     try:
         return trio.run(main)
-    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
-        leaf = _leaf(error)
-        raise (_failure(leaf, hint) if leaf is not None else error) from None
+    except (Exception, BaseExceptionGroup) as error:
+        raise _failure(sole_exception(error), hint) from None
+
+
+async def interrupted(signals: AsyncIterator[int], work: Callable[[], Awaitable[object]]) -> bool:
+    """Run `work` until it ends (False), or cancel it at the first signal (True)."""
+    received = False
+    async with trio.open_nursery() as nursery:
+
+        async def wait_signal() -> None:
+            nonlocal received
+            await anext(signals)
+            received = True
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait_signal)
+        await work()
+        nursery.cancel_scope.cancel()
+    return received
 
 
 def ask(access: ServiceAccess, method: str, **params: object) -> Any:
     """Call one method and return its result; omits parameters that are None."""
     given = {name: value for name, value in params.items() if value is not None}
-    return talk(access, lambda client: client.call(method, **given))
+    return with_client(access, lambda client: client.call(method, **given))
+
+
+def ask_each(
+    access: ServiceAccess, method: str, calls: Iterable[dict[str, object]]
+) -> tuple[list[Any], list[tuple[dict[str, object], RemoteError]]]:
+    """Call a method several times; return the results, and the refused parameters with the error.
+
+    Raises CommandFailed when the token is not accepted or the connection is lost.
+    """
+    results: list[Any] = []
+    refusals: list[tuple[dict[str, object], RemoteError]] = []
+
+    async def call_each(client: Client) -> None:
+        for params in calls:
+            try:
+                results.append(await client.call(method, **params))
+            except NotAuthenticatedError:
+                raise
+            except RemoteError as error:
+                refusals.append((params, error))
+
+    with_client(access, call_each)
+    return results, refusals
+
+
+def fail_if_refused(refusals: Iterable[tuple[object, RemoteError]]) -> None:
+    """Raise CallRefused with one paragraph for each subject whose call was refused."""
+    if texts := [
+        f"{subject}: {refused(e.code, e.message, e.data).message}" for subject, e in refusals
+    ]:
+        raise CallRefused("\n".join(texts))
 
 
 def _failure(error: BaseException, hint: str) -> BaseException:
@@ -198,15 +265,4 @@ def _failure(error: BaseException, hint: str) -> BaseException:
             )
         case ConnectionLostError():
             return ServiceUnreachable(f"the connection was lost: {error}")
-        case KeyboardInterrupt():
-            return click.exceptions.Exit(early_signals.INTERRUPTED)
-    return error
-
-
-def _leaf(error: BaseException) -> BaseException | None:
-    """Return the only exception in nested groups; None when there are several."""
-    while isinstance(error, BaseExceptionGroup):
-        if len(error.exceptions) > 1:
-            return None
-        error = error.exceptions[0]
     return error

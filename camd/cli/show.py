@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -16,8 +16,9 @@ from camd.cli.service_access import (
     ask,
     json_option,
     page_options,
+    printed_by,
     remote_options,
-    talk,
+    with_client,
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, RemoteError
@@ -47,32 +48,14 @@ _STORAGE = {
 _SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
 
 
-@click.command()
-@remote_options
-@json_option
-def status(access: ServiceAccess, as_json: bool) -> None:
-    """Show the service and its cameras."""
-
-    async def conversation(client: Client) -> tuple[Any, Any]:
-        try:
-            service = await client.call("get_status")
-        except RemoteError as error:
-            if error.code != FORBIDDEN.code:
-                raise
-            service = {}  # a viewer may see only the cameras
-        return service, await client.call("get_camera_list")
-
-    service, cameras = talk(access, conversation)
-    if as_json:
-        print_json({"service": service, **cameras})
-        return
-    out = console()
-    if service:
-        out.print(tables.pairs(service, _SERVICE))
+def _print_status(found: Mapping[str, Any]) -> None:
+    out, cameras = console(), found["cameras"]
+    if found["service"]:
+        out.print(tables.pairs(found["service"], _SERVICE))
         out.print()
-    if cameras["cameras"]:
-        out.print(tables.cameras(cameras["cameras"]))
-        for line in (line for camera in cameras["cameras"] for line in tables.remarks(camera)):
+    if cameras:
+        out.print(tables.cameras(cameras))
+        for line in (line for camera in cameras for line in tables.remarks(camera)):
             out.print(line, soft_wrap=True)
     else:
         out.print(
@@ -81,85 +64,90 @@ def status(access: ServiceAccess, as_json: bool) -> None:
 
 
 @click.command()
-@page_options
 @remote_options
-@json_option
-def ls(access: ServiceAccess, as_json: bool, **page: Any) -> None:
-    """List recordings, newest first."""
-    answer = ask(access, "list_recordings", **page)
-    _print_page(answer, "files", tables.recordings, what="recordings", page=page, as_json=as_json)
+@printed_by(_print_status)
+def status(access: ServiceAccess) -> object:
+    """Show the service and its cameras."""
+
+    async def calls(client: Client) -> dict[str, Any]:
+        try:
+            service = await client.call("get_status")
+        except RemoteError as error:
+            if error.code != FORBIDDEN.code:
+                raise
+            service = {}  # a viewer may see only the cameras
+        return {"service": service, **await client.call("get_camera_list")}
+
+    return with_client(access, calls)
 
 
-@click.command()
-@click.argument("name")
-@remote_options
-@json_option
-def info(access: ServiceAccess, as_json: bool, name: str) -> None:
-    """Show everything about the recording NAME."""
-    details = ask(access, "get_recording_info", filename=name)
-    if as_json:
-        print_json(details)
-        return
-    missing = details.get("gaps") or []
-    out = console()
-    out.print(tables.pairs({key: value for key, value in details.items() if key != "gaps"}))
+def _print_info(details: dict[str, Any]) -> None:
+    missing, out = details.pop("gaps", None), console()
+    out.print(tables.pairs(details))
     if missing:
         out.print(tables.gaps(missing))
 
 
 @click.command()
+@click.argument("name")
 @remote_options
-@json_option
-def storage(access: ServiceAccess, as_json: bool) -> None:
+@printed_by(_print_info)
+def info(access: ServiceAccess, name: str) -> object:
+    """Show everything about the recording NAME."""
+    return ask(access, "get_recording_info", filename=name)
+
+
+@click.command()
+@remote_options
+@printed_by(lambda space: console().print(tables.pairs(space, _STORAGE)))
+def storage(access: ServiceAccess) -> object:
     """Show the free space, and how long it lasts."""
-    space = ask(access, "get_storage_info")
-    if as_json:
-        print_json(space)
-        return
-    console().print(tables.pairs(space, _STORAGE))
+    return ask(access, "get_storage_info")
 
 
-# --- sessions and gaps ---------------------------------------------------------------------
+# --- pages of recordings, sessions and gaps -------------------------------------------------
 
 
-@click.command(short_help="List recording sessions, newest first.")
-@page_options
-@remote_options
-@json_option
-def sessions(access: ServiceAccess, as_json: bool, **page: Any) -> None:
-    """List recording sessions, newest first: how much was recorded and how much is missing."""
-    answer = ask(access, "get_sessions", **page)
-    _print_page(answer, "sessions", tables.sessions, what="sessions", page=page, as_json=as_json)
+def _page_printer(
+    field: str, table: Callable[[Any], Table], what: str
+) -> Callable[[Mapping[str, Any]], None]:
+    """Make the function that prints a page, and the total when the page does not show all."""
+
+    def show(answer: Mapping[str, Any]) -> None:
+        rows, total, out = answer[field], answer["total"], console()
+        if rows:
+            out.print(table(rows))
+        if answer.get("offset", 0) + len(rows) < total or not rows:
+            out.print(f"{len(rows)} of {total} {what}")
+
+    return show
 
 
 @click.command()
 @page_options
 @remote_options
-@json_option
-def gaps(access: ServiceAccess, as_json: bool, **page: Any) -> None:
+@printed_by(_page_printer("files", tables.recordings, "recordings"))
+def ls(access: ServiceAccess, **page: Any) -> object:
+    """List recordings, newest first."""
+    return ask(access, "list_recordings", **page)
+
+
+@click.command(short_help="List recording sessions, newest first.")
+@page_options
+@remote_options
+@printed_by(_page_printer("sessions", tables.sessions, "sessions"))
+def sessions(access: ServiceAccess, **page: Any) -> object:
+    """List recording sessions, newest first: how much was recorded and how much is missing."""
+    return ask(access, "get_sessions", **page)
+
+
+@click.command()
+@page_options
+@remote_options
+@printed_by(_page_printer("gaps", tables.gaps, "gaps"))
+def gaps(access: ServiceAccess, **page: Any) -> object:
     """List missing footage, newest first, with its cause."""
-    answer = ask(access, "get_gaps", **page)
-    _print_page(answer, "gaps", tables.gaps, what="gaps", page=page, as_json=as_json)
-
-
-def _print_page(
-    answer: dict[str, Any],
-    field: str,
-    table: Callable[[Any], Table],
-    *,
-    what: str,
-    page: dict[str, Any],
-    as_json: bool,
-) -> None:
-    """Print one page of a listing, and how many entries there are when it does not show all."""
-    if as_json:
-        print_json(answer)
-        return
-    rows, out = answer[field], console()
-    if rows:
-        out.print(table(rows))
-    if page["offset"] + len(rows) < answer["total"] or not rows:
-        out.print(f"{len(rows)} of {answer['total']} {what}")
+    return ask(access, "get_gaps", **page)
 
 
 # --- events --------------------------------------------------------------------------------
@@ -171,21 +159,21 @@ def _print_page(
 def watch(access: ServiceAccess, as_json: bool) -> None:
     """Show events as they happen, until Ctrl-C; with --json, one object per line."""
 
-    async def conversation(client: Client) -> None:
+    async def calls(client: Client) -> None:
         out = console()
         messages().print("Waiting for events; Ctrl-C ends.")
-        unseen = EventFilter()
+        unseen = RepeatFilter()
         async for method, params in client.notifications():
             if as_json:
                 print_json({"method": method, "params": params}, indent=None)
             elif unseen.accepts(method, params):
                 out.print(event_line(method, params), soft_wrap=True)
 
-    talk(access, conversation)
+    with_client(access, calls)
 
 
 @attrs.define(eq=False)
-class EventFilter:
+class RepeatFilter:
     """Drops camera notifications that would print the same line again."""
 
     _latest: dict[object, tuple[object, ...]] = attrs.field(factory=dict, init=False)
@@ -203,38 +191,29 @@ class EventFilter:
 
 def event_line(method: str, params: dict[str, Any]) -> str:
     """Format one notification as a line, with rich's markup."""
-    time = terminal.format_moment(params.get("time"), "%H:%M:%S")
-    camera = escape(str(params.get("camera_id") or ""))
+
+    def text(key: str) -> str:
+        return escape(str(params.get(key) or ""))
+
     match method:
         case "camera_status_update":
-            state = escape(str(params.get("state") or "").lower())
-            message = escape(str(params.get("message") or ""))
-            parts = [camera, tables.coloured(params.get("status")), state, message]
+            status = tables.coloured(params.get("status"))
+            parts = [text("camera_id"), status, text("state").lower(), text("message")]
         case "recording_status_update":
-            parts = [
-                camera,
-                tables.coloured(params.get("status")),
-                escape(str(params.get("filename") or "")),
-                tables.clock_time(params.get("duration")),
-                tables.file_size(params.get("file_size")),
-                escape(str(params.get("reason") or "")),
-            ]
+            status = tables.coloured(params.get("status"))
+            length, size = params.get("duration"), params.get("file_size")
+            parts = [text("camera_id"), status, text("filename")]
+            parts += [tables.clock_time(length), tables.file_size(size), text("reason")]
         case "storage_status_update":
             percent = params.get("used_percent")
-            parts = [
-                "storage",
-                tables.coloured(params.get("threshold_status")),
-                "" if percent is None else f"{percent:.1f} % used",
-                escape(str(params.get("message") or "")),
-            ]
+            used = "" if percent is None else f"{percent:.1f} % used"
+            level = tables.coloured(params.get("threshold_status"))
+            parts = ["storage", level, used, text("message")]
         case "retention_update":
-            parts = ["retention", escape(str(params.get("message") or ""))]
+            parts = ["retention", text("message")]
         case "scrub_update":
-            parts = [
-                "scrub",
-                tables.coloured(params.get("status")),
-                escape(str(params.get("message") or "")),
-            ]
+            parts = ["scrub", tables.coloured(params.get("status")), text("message")]
         case _:
             parts = [escape(method)]
+    time = terminal.format_moment(params.get("time"), "%H:%M:%S")
     return "  ".join(part for part in (time, *parts) if part)

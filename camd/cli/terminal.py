@@ -8,16 +8,18 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import attrs
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from camd.clock import SYSTEM_CLOCK, Clock
+from camd.model.notation import parse_duration
 
 _WIDE = 400  # columns, if the output is no terminal: lines are not folded
 
@@ -75,14 +77,21 @@ class ProgressMeter(Generic[T]):
 @contextmanager
 def show_progress(out: Console, meter: ProgressMeter[T]) -> Iterator[Callable[[T], None]]:
     """Show progress while the block runs."""
-    if not out.is_terminal:
+    with live_text(out) as show:
+        meter.show = lambda line: show(Text(line, overflow="ellipsis"))
         yield meter.take
-        if meter.latest is not None:
-            out.print(Text(meter.line(meter.latest, meter.seconds)))
+    if not out.is_terminal and meter.latest is not None:
+        out.print(Text(meter.line(meter.latest, meter.seconds)))
+
+
+@contextmanager
+def live_text(out: Console) -> Iterator[Callable[[RenderableType], None]]:
+    """Give a function that replaces the text that it showed before; it shows none in a pipe."""
+    if not out.is_terminal:
+        yield lambda text: None
         return
     with Live(console=out, transient=True, auto_refresh=False) as live:
-        meter.show = lambda line: live.update(Text(line, overflow="ellipsis"), refresh=True)
-        yield meter.take
+        yield partial(live.update, refresh=True)
 
 
 def printable(name: str) -> str:
@@ -158,3 +167,11 @@ def read_time(_: click.Context, param: click.Parameter, value: str | None) -> An
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC) if in_utc() else found.astimezone()
     return found.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_duration(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read the duration of an option, such as 12h or 30d."""
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from None

@@ -1,5 +1,5 @@
 """Configuration: the declared keys, and how a file and the environment become one `Config`.
 
-`load.load_config` reads it; `schema` declares the keys; `values` has the notations of their values;
-`changes` says what a reload applies. `small_files` reads other small files that a person names.
+`load.load_config` reads it; `schema` declares the keys; `values` has the readers of their values;
+`changes` says what a reload applies.
 """

@@ -8,7 +8,6 @@ import attrs
 
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS, CameraConfig, Config
-from camd.model import V4l2Source
 
 
 @attrs.frozen
@@ -59,8 +58,8 @@ def _can_add(old: Config, camera: CameraConfig) -> bool:
     """Whether a running service can add a camera: a new one, of a kind that it looks for."""
     if any(camera.id == known.id for known in old.cameras):
         return False
-    looks = old.discovery.v4l2 or any(isinstance(c.source, V4l2Source) for c in old.cameras)
-    return looks or not isinstance(camera.source, V4l2Source)
+    looks = old.discovery.v4l2 or any(known.source.selector for known in old.cameras)
+    return looks or camera.source.selector is None
 
 
 def _live_keys() -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ import attrs
 
 from camd.config.keys import ConfigKey, keys_of
 from camd.config.schema import SECTIONS
-from camd.config.values import did_you_mean
+from camd.model.notation import did_you_mean
 
 Place = tuple[str, str]  # section and key
 

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import attrs
 
-from camd.config.values import LocatedReader, PathBases, Reader
+from camd.config.values import PathBases, Reader, UnboundPathReader
 
 _UNSET = object()
 
@@ -19,7 +19,7 @@ class ConfigKey:
     """The declaration of one key; `written` is its default as TOML writes it, None for none."""
 
     written: object
-    reader: Reader | LocatedReader
+    reader: Reader | UnboundPathReader
     doc: str  # sentences for people
     reload: bool = False  # a running service applies a change; else it needs a restart
     alias: str = ""  # an environment variable that other camera services use for the same thing
@@ -28,12 +28,14 @@ class ConfigKey:
 
     def bind(self, bases: PathBases) -> Reader:
         """Return the reader for a configuration whose relative paths start at `bases`."""
-        return self.reader.bind(bases) if isinstance(self.reader, LocatedReader) else self.reader
+        return (
+            self.reader.bind(bases) if isinstance(self.reader, UnboundPathReader) else self.reader
+        )
 
 
 def key(
     written: object,
-    reader: Reader | LocatedReader,
+    reader: Reader | UnboundPathReader,
     doc: str,
     *,
     default: object = _UNSET,

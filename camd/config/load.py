@@ -16,12 +16,12 @@ import attrs
 import tomli
 
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
-from camd.config.parse import Structured, check, structure
+from camd.config.parse import ParsedConfig, check, structure
 from camd.config.schema import AuthConfig, CameraConfig, Config, StorageConfig
-from camd.config.small_files import read_small_file
 from camd.config.values import SECRET_BYTES, PathBases
 from camd.errors import ConfigError
-from camd.model import CameraId, V4l2Source
+from camd.model import CameraId
+from camd.runtime.small_files import read_small_file
 
 SYSTEM_FILE = Path("/etc/camd/camd.toml")
 _SYSTEM_DATA = Path("/var/lib/camd")
@@ -114,7 +114,7 @@ def _lay_over(raw: dict[str, object], overlay: EnvironmentOverlay) -> None:
 
 
 def _with_secret_from_file(
-    structured: Structured, overlay: EnvironmentOverlay, mistakes: list[str]
+    structured: ParsedConfig, overlay: EnvironmentOverlay, mistakes: list[str]
 ) -> dict[str, object]:
     """Return the section [auth] with the content of `jwt_secret_file` as its secret."""
     auth = structured.sections.get("auth")
@@ -147,8 +147,8 @@ def _with_names(cameras: Mapping[int, CameraConfig]) -> dict[int, CameraConfig]:
 
 
 def _named(camera: CameraConfig, camera_id: CameraId) -> CameraConfig:
-    """A V4L2 camera's node and name are known only once its device is plugged in."""
-    default = "" if isinstance(camera.source, V4l2Source) else camera_id
+    """Node and name of a local camera are known only once its device is plugged in."""
+    default = "" if camera.source.selector is not None else camera_id
     device, name = camera.device or default, camera.name or default
     return attrs.evolve(camera, id=camera_id, device=device, name=name)
 

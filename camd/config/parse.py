@@ -11,14 +11,16 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS, CameraConfig, ServerConfig, StorageConfig
-from camd.config.values import PathBases, Reader, did_you_mean, kind_of
-from camd.model import RtspSource, TestSource, V4l2Source
+from camd.config.values import PathBases, Reader, kind_of
+from camd.model.notation import did_you_mean
+from camd.sources import BOUND_DEVICE
+from camd.sources.source import SPECIAL_KEYS
 
 T = TypeVar("T")
 
 
 @attrs.define
-class Structured:
+class ParsedConfig:
     """Sections and cameras without mistakes, by name and by place, and the mistakes of the others.
 
     A section that has a mistake is absent, so that no later check judges its defaults.
@@ -31,9 +33,9 @@ class Structured:
 
 def structure(
     raw: Mapping[str, object], variables: Mapping[tuple[str, str], str], bases: PathBases
-) -> Structured:
+) -> ParsedConfig:
     """Read a whole raw configuration; `variables` names the values that the environment set."""
-    result = Structured()
+    result = ParsedConfig()
     known = {*SECTIONS, "camera"}
     for name in raw:
         if name not in known:
@@ -54,11 +56,11 @@ def structure(
     return result
 
 
-def _structure_cameras(converter: Converter, tables: list[object], result: Structured) -> None:
+def _structure_cameras(converter: Converter, tables: list[object], result: ParsedConfig) -> None:
     for index, table in enumerate(tables):
         path = f"camera[{index}]"
         camera = _structure(converter, CameraConfig, table, path, {}, result.mistakes)
-        if camera is not None and not camera.id and camera.source == V4l2Source():
+        if camera is not None and not camera.id and camera.source == BOUND_DEVICE:
             result.mistakes.append(f"{path}.source: {_MISSING}")
         elif camera is not None:
             result.cameras[index] = camera
@@ -169,42 +171,38 @@ def _check_storage(storage: StorageConfig) -> list[str]:
 
 
 def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
-    """Check that no two cameras share an id, a device name or a V4L2 node."""
+    """Check each camera by itself, and that no two share an id, a device name or a node."""
     mistakes = []
     names: dict[str, int] = {}
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():
-        if camera.controls and not isinstance(camera.source, V4l2Source):
-            mistakes.append(f"camera[{index}].controls: only cameras of this machine have controls")
-        mistakes += _check_stream(f"camera[{index}]", camera)
-        if isinstance(camera.source, V4l2Source) and (node := str(camera.source)):
+        path = f"camera[{index}]"
+        mistakes += _check_special_keys(path, camera)
+        if node := str(camera.source.selector or ""):
             owner = nodes.setdefault(node, index)
             if owner != index:
-                mistakes.append(
-                    f"camera[{index}].source: camera[{owner}] has this node, and only one can"
-                )
+                mistakes.append(f"{path}.source: camera[{owner}] has this node, and only one can")
                 continue
         for key, name in (("id", str(camera.id)), ("device", camera.device)):
             owner = names.setdefault(name, index) if name else index
             if owner != index:
-                mistakes.append(f"camera[{index}].{key}: {name!r} is taken by camera[{owner}]")
+                mistakes.append(f"{path}.{key}: {name!r} is taken by camera[{owner}]")
                 break
-        if isinstance(camera.source, TestSource) and camera.codec == "copy":
-            mistakes.append(
-                f"camera[{index}].codec: a synthetic source has no stream to copy; "
-                'choose "auto", "h264", "h265" or "mjpeg"'
-            )
+        if camera.codec == "copy" and camera.source.why_not_copied:
+            mistakes.append(f"{path}.codec: {camera.source.why_not_copied}")
     return mistakes
 
 
-def _check_stream(path: str, camera: CameraConfig) -> list[str]:
-    """Check that keys about a network connection stand beside a source that has one."""
-    mistakes = []
-    stream = isinstance(camera.source, RtspSource)
-    if camera.transport != "auto" and not stream:
-        mistakes.append(f"{path}.transport: only rtsp and rtsps sources have a transport")
-    if camera.tls_verify is not None and not (
-        isinstance(camera.source, RtspSource) and camera.source.url.lower().startswith("rtsps:")
-    ):
-        mistakes.append(f"{path}.tls_verify: only rtsps sources have a certificate to verify")
-    return mistakes
+def _check_special_keys(path: str, camera: CameraConfig) -> list[str]:
+    """Check that keys that fit some sources only stand beside one of those."""
+    is_set = {
+        "controls": bool(camera.controls),
+        "transport": camera.transport != "auto",
+        "tls_verify": camera.tls_verify is not None,
+    }
+    fitting = camera.source.fitting_keys
+    return [
+        f"{path}.{key}: {message}"
+        for key, message in SPECIAL_KEYS.items()
+        if is_set[key] and key not in fitting
+    ]

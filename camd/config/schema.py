@@ -13,8 +13,10 @@ import attrs
 
 from camd.config import values
 from camd.config.keys import key
-from camd.model import CameraId, Source, V4l2Source
+from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
+from camd.model.notation import RATE_LIMITS
+from camd.sources import BOUND_DEVICE, Source, list_schemes
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
@@ -309,9 +311,9 @@ class CameraConfig:
     source: Source = key(
         None,
         values.SOURCE,
-        "Where frames come from: v4l2:, rtsp:, rtsps:, file: or test:. Required, except beside the "
+        f"Where frames come from: {list_schemes()}. Required, except beside the "
         "id of a camera that was found by itself.",
-        default=V4l2Source(),
+        default=BOUND_DEVICE,
     )
     device: str = key(
         "", values.text, "What clients see as device; default: the node, else the id."
@@ -321,7 +323,7 @@ class CameraConfig:
         "", values.optional(values.resolution), "Width and height; default: what the source offers."
     )
     fps: float | None = key(
-        None, values.number(*values.RATE_LIMITS), "Frames per second; default: as the source."
+        None, values.number(*RATE_LIMITS), "Frames per second; default: as the source."
     )
     codec: str = key(
         "auto",

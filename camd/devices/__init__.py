@@ -2,5 +2,5 @@
 
 `monitor.open_monitor` lists the devices that are plugged in, `matching.match.assign` gives them to
 cameras, `binding_store` keeps that, `listing` describes it. `query` speaks V4L2 to a node; what it
-says is parsed in `v4l2`. `leases` and `holders` know who has a device open.
+says is parsed in `v4l2`. `holders` knows which processes have a device open.
 """

@@ -16,7 +16,7 @@ import attrs
 import structlog
 import trio
 
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, natural_key
+from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, natural_key
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.runtime.broadcast import Published
@@ -30,7 +30,7 @@ _MOST_ENTRIES = 1024
 _MOST_CHARACTERS = 1024  # of one value
 
 
-def render_bindings(known: Sequence[KnownCamera]) -> str:
+def render_bindings(known: Sequence[RememberedCamera]) -> str:
     """Write the file's text."""
     cameras = [
         {
@@ -44,7 +44,7 @@ def render_bindings(known: Sequence[KnownCamera]) -> str:
     return json.dumps({"version": VERSION, "cameras": cameras}, indent=2) + "\n"
 
 
-def parse_bindings(text: str) -> tuple[KnownCamera, ...]:
+def parse_bindings(text: str) -> tuple[RememberedCamera, ...]:
     """Parse the file's text strictly. Raises ValueError."""
     try:
         found = json.loads(text)
@@ -60,7 +60,7 @@ def parse_bindings(text: str) -> tuple[KnownCamera, ...]:
     return tuple(sorted(known, key=lambda camera: natural_key(camera.camera_id)))
 
 
-def _known(raw: object, where: str) -> KnownCamera:
+def _known(raw: object, where: str) -> RememberedCamera:
     fields = _fields(raw, {"id", "selector", "adopted", "identity"}, where)
     camera_id = _text(fields["id"], f"{where}.id")
     if not re.fullmatch(ID_PATTERN, camera_id):
@@ -71,7 +71,9 @@ def _known(raw: object, where: str) -> KnownCamera:
     identity = _fields(fields["identity"], names, f"{where}.identity")
     texts = {name: _text(identity[name], f"{where}.identity.{name}") for name in names}
     selector = _text(fields["selector"], f"{where}.selector")
-    return KnownCamera(CameraId(camera_id), DeviceIdentity(**texts), selector, fields["adopted"])
+    return RememberedCamera(
+        CameraId(camera_id), DeviceIdentity(**texts), selector, fields["adopted"]
+    )
 
 
 def _fields(raw: object, names: set[str], where: str) -> dict[str, object]:
@@ -86,7 +88,7 @@ def _text(value: object, where: str) -> str:
     return value
 
 
-def load_known(file: Path) -> tuple[KnownCamera, ...]:
+def load_known(file: Path) -> tuple[RememberedCamera, ...]:
     """Read the known cameras; none, and an error in the log, when the file cannot be used.
 
     Blocks. Never changes the file.
@@ -94,7 +96,7 @@ def load_known(file: Path) -> tuple[KnownCamera, ...]:
     return _state_file(file).load() or ()
 
 
-def save_known(file: Path, known: Sequence[KnownCamera]) -> bool:
+def save_known(file: Path, known: Sequence[RememberedCamera]) -> bool:
     """Save durably; False when the file has these already, or is of a newer version.
 
     Blocks for two syncs. Raises OSError, also when the present file cannot be read.
@@ -102,7 +104,7 @@ def save_known(file: Path, known: Sequence[KnownCamera]) -> bool:
     return _state_file(file).save(tuple(known))
 
 
-def _state_file(file: Path) -> StateFile[tuple[KnownCamera, ...]]:
+def _state_file(file: Path) -> StateFile[tuple[RememberedCamera, ...]]:
     return StateFile(file, parse_bindings, render_bindings)
 
 
@@ -111,15 +113,15 @@ def _state_file(file: Path) -> StateFile[tuple[KnownCamera, ...]]:
 SAVE_TIMEOUT_SECONDS = 2.0
 RETRY_SECONDS = 30.0
 
-_Latest = tuple[KnownCamera, ...] | None  # None: none yet
+_Latest = tuple[RememberedCamera, ...] | None  # None: none yet
 
 
 @attrs.define(eq=False)
 class BindingStore:
     """Saves the latest known cameras; a disk that hangs or is full delays nothing for long."""
 
-    load: Callable[[], Awaitable[tuple[KnownCamera, ...]]]
-    _save: Callable[[tuple[KnownCamera, ...]], Awaitable[None]]  # raises OSError
+    load: Callable[[], Awaitable[tuple[RememberedCamera, ...]]]
+    _save: Callable[[tuple[RememberedCamera, ...]], Awaitable[None]]  # raises OSError
     _wanted: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
     _tried: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
 
@@ -127,12 +129,12 @@ class BindingStore:
     def on_disk(cls, file: Path) -> BindingStore:
         """Make a store on a file, which is read and written in threads."""
 
-        async def save(known: tuple[KnownCamera, ...]) -> None:
+        async def save(known: tuple[RememberedCamera, ...]) -> None:
             await trio.to_thread.run_sync(save_known, file, known)
 
         return cls(partial(trio.to_thread.run_sync, load_known, file), save)
 
-    async def keep(self, known: tuple[KnownCamera, ...]) -> None:
+    async def keep(self, known: tuple[RememberedCamera, ...]) -> None:
         """Save these; returns when they are saved, cannot be saved, or after the timeout."""
         self._wanted.publish(known)
         with trio.move_on_after(SAVE_TIMEOUT_SECONDS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -28,17 +28,15 @@ class Holder:
 
 
 @attrs.frozen
-class Holders:
+class DeviceUsers:
     """The processes that have a node open."""
 
     holders: tuple[Holder, ...]
     complete: bool  # False: some processes could not be examined, and may have it open too
 
 
-def find_holders(
-    node: Path, proc: Path = Path("/proc"), *, without: Collection[int] = ()
-) -> Holders:
-    """Find the processes that have `node` open, except those in `without`.
+def find_holders(node: Path, proc: Path = Path("/proc")) -> DeviceUsers:
+    """Find the processes that have `node` open.
 
     Blocks for some milliseconds per hundred processes: call it in a thread. Only root can examine
     other users' processes. Never raises OSError.
@@ -47,18 +45,18 @@ def find_holders(
         wanted = node.stat()
         pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
     except OSError:
-        return Holders((), complete=False)
+        return DeviceUsers((), complete=False)
     found, complete = [], len(pids) <= MOST_PROCESSES
     for pid in pids[:MOST_PROCESSES]:
         try:
-            files = _open_files(proc / str(pid), node.name) if pid not in without else ()
+            files = _open_files(proc / str(pid), node.name)
             if any(_same(wanted, file) for file in files):
                 found.append(_describe(pid, proc))
         except (FileNotFoundError, ProcessLookupError):  # it has ended
             continue
         except OSError:
             complete = False
-    return Holders(tuple(found), complete)
+    return DeviceUsers(tuple(found), complete)
 
 
 def _open_files(process: Path, node: str) -> Iterator[os.stat_result]:

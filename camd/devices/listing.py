@@ -10,16 +10,16 @@ import trio
 
 from camd.config.schema import Config, DiscoveryConfig
 from camd.devices.binding_store import KNOWN_FILE, load_known
-from camd.devices.holders import Holders, find_holders
+from camd.devices.holders import DeviceUsers, find_holders
 from camd.devices.matching.identity import natural_key
 from camd.devices.matching.match import Assignment, assign
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
-from camd.model import CameraId, Device, DeviceBinding, MatchedBy, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, MatchedBy
 
 SETTLE_TIMEOUT_SECONDS = 3.0  # for the slowest device
 HOLDERS_TIMEOUT_SECONDS = 2.0  # to search /proc
-_UNKNOWN_HOLDERS = Holders((), complete=False)
+_UNKNOWN_HOLDERS = DeviceUsers((), complete=False)
 
 
 @attrs.frozen
@@ -31,11 +31,11 @@ class ListedDevice:
     matched_by: MatchedBy | None
     reason: str  # why it has this camera, or none
     candidates: tuple[CameraId, ...]  # the cameras that it may be, or whose place it is at
-    holders: Holders
+    holders: DeviceUsers
 
 
 @attrs.frozen
-class DeviceListing:
+class DeviceList:
     """All devices and bindings of this machine."""
 
     devices: tuple[ListedDevice, ...]
@@ -43,7 +43,7 @@ class DeviceListing:
     method: str  # how changes are detected
 
 
-async def scan_devices(config: Config) -> DeviceListing:
+async def scan_devices(config: Config) -> DeviceList:
     """Scan and match as the service does when it starts, without storing anything.
 
     Waits SETTLE_TIMEOUT_SECONDS at most.
@@ -54,12 +54,12 @@ async def scan_devices(config: Config) -> DeviceListing:
             await monitor.settled.wait()
         present, method = monitor.present.value, monitor.method
         found = assign(present, known, config.cameras, auto=config.discovery.v4l2)
-        return DeviceListing(await describe_devices(found), found.bindings, method)
+        return DeviceList(await describe_devices(found), found.bindings, method)
 
 
 def discovery_config(config: Config) -> DiscoveryConfig:
     """Return the monitor's configuration: on with discovery, or with any V4L2 source."""
-    local = any(isinstance(camera.source, V4l2Source) for camera in config.cameras)
+    local = any(camera.source.selector is not None for camera in config.cameras)
     return attrs.evolve(config.discovery, v4l2=config.discovery.v4l2 or local)
 
 
@@ -67,7 +67,7 @@ async def describe_devices(found: Assignment) -> tuple[ListedDevice, ...]:
     """Describe every device, sorted by node; waits HOLDERS_TIMEOUT_SECONDS at most."""
     holders = await _find_all_holders(found.devices)
 
-    def held(device: Device) -> Holders:
+    def held(device: Device) -> DeviceUsers:
         return holders.get(device.plug_id, _UNKNOWN_HOLDERS)
 
     bound = [
@@ -84,9 +84,9 @@ async def describe_devices(found: Assignment) -> tuple[ListedDevice, ...]:
     return tuple(sorted([*bound, *unbound], key=lambda one: natural_key(str(one.device.node))))
 
 
-async def _find_all_holders(devices: Sequence[Device]) -> dict[int, Holders]:
+async def _find_all_holders(devices: Sequence[Device]) -> dict[int, DeviceUsers]:
     """Find the holders of each device; those that take too long are left out."""
-    found: dict[int, Holders] = {}
+    found: dict[int, DeviceUsers] = {}
 
     async def find(device: Device) -> None:
         found[device.plug_id] = await trio.to_thread.run_sync(

@@ -64,7 +64,7 @@ def _ioctl(descriptor: int, number: int, structure: bytearray) -> None:
 
 
 @attrs.frozen
-class V4l2Calls:
+class V4l2Syscalls:
     """The system calls of a query; tests replace them by a fake driver."""
 
     open: Callable[[Path], int] = _open
@@ -72,14 +72,14 @@ class V4l2Calls:
     close: Callable[[int], None] = os.close
 
 
-KERNEL = V4l2Calls()
+KERNEL = V4l2Syscalls()
 
 
 @attrs.define(eq=False)
 class _Node:
     """An open node."""
 
-    kernel: V4l2Calls
+    kernel: V4l2Syscalls
     descriptor: int
     calls: int = 0
 
@@ -111,7 +111,7 @@ class _Node:
 
 
 @contextmanager
-def _opened(kernel: V4l2Calls, path: Path) -> Iterator[_Node]:
+def _opened(kernel: V4l2Syscalls, path: Path) -> Iterator[_Node]:
     descriptor = kernel.open(path)
     try:
         yield _Node(kernel, descriptor)
@@ -122,7 +122,7 @@ def _opened(kernel: V4l2Calls, path: Path) -> Iterator[_Node]:
 # --- capabilities -----------------------------------------------------------------------------
 
 
-def is_converter(path: Path, kernel: V4l2Calls = KERNEL) -> bool:
+def is_converter(path: Path, kernel: V4l2Syscalls = KERNEL) -> bool:
     """Tell whether a node is a codec or a scaler. Blocks. Raises OSError."""
     with _opened(kernel, path) as node:
         facts = videodev2.read_capability(
@@ -143,7 +143,7 @@ def find_converters(dev: Path) -> Iterator[Path]:
                     yield path
 
 
-def read_capabilities(path: Path, kernel: V4l2Calls = KERNEL) -> Capabilities | None:
+def read_capabilities(path: Path, kernel: V4l2Syscalls = KERNEL) -> Capabilities | None:
     """Query a node's capabilities and formats; None when it is no camera, or no V4L2 node.
 
     Metadata, output, VBI, radio and touch nodes and codecs are no cameras: the capabilities of the
@@ -211,7 +211,7 @@ def _rates(node: _Node, code: int, size: tuple[int, int]) -> Rates:
 # --- controls ---------------------------------------------------------------------------------
 
 
-def read_controls(path: Path, kernel: V4l2Calls = KERNEL) -> tuple[Control, ...]:
+def read_controls(path: Path, kernel: V4l2Syscalls = KERNEL) -> tuple[Control, ...]:
     """Read a node's controls with their values. Blocks. Raises OSError.
 
     Arrays and other compound controls are left out. A value that cannot be read is None.
@@ -221,7 +221,7 @@ def read_controls(path: Path, kernel: V4l2Calls = KERNEL) -> tuple[Control, ...]
 
 
 def write_control(
-    path: Path, control: Control, value: int | str, kernel: V4l2Calls = KERNEL
+    path: Path, control: Control, value: int | str, kernel: V4l2Syscalls = KERNEL
 ) -> Control:
     """Set a control and return it with the value that the driver has set.
 

@@ -1,6 +1,6 @@
-"""The FFmpeg program: finding it, choosing its encoders, and explaining why a stream failed.
+"""The FFmpeg program: finding it, choosing its encoders, and what it says.
 
-Others use `binary` (find and query the program), `encoder_trial` (choose an encoder by trial),
-`rtsp_probe` (ask a server why its stream could not be opened), and the pure modules in `text`. All
-of them work with plain values: `camd.capture` reads the configuration and fills them.
+Others use `binary` (find and query the program), `encoder_trial` (choose an encoder by trial), and
+the pure modules in `text`. All of them work with plain values: `camd.capture` reads the
+configuration and fills them, and a source (`camd.sources`) builds its own input arguments.
 """

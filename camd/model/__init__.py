@@ -1,7 +1,8 @@
 """Pure: the values that packages exchange, as frozen classes.
 
-Cameras and their devices, sources, recordings, storage, events and problems. Other packages import
-them from here; the texts of problems are in `camd.model.problems`.
+Cameras and their devices, recordings, storage, events and problems. Other packages import
+them from here; the texts of problems are in `camd.model.problems`, and how quantities, paths and
+addresses are written is in `camd.model.notation`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from camd.model.devices import (
     ControlKind,
     Device,
     DeviceBinding,
+    DeviceSelector,
     FormatChoice,
     FrameSize,
     MatchedBy,
@@ -49,7 +51,6 @@ from camd.model.recordings import (
     are_durable,
     clock_was_set,
 )
-from camd.model.sources import FileSource, RtspSource, Source, TestSource, V4l2Source
 from camd.model.storage_status import CleanupReceipt, StorageLevel, StorageStatus, SyncLatency
 
 __all__ = [
@@ -66,8 +67,8 @@ __all__ = [
     "DamageFound",
     "Device",
     "DeviceBinding",
+    "DeviceSelector",
     "Event",
-    "FileSource",
     "FormatChoice",
     "FrameSize",
     "Gap",
@@ -82,7 +83,6 @@ __all__ = [
     "RecordingPage",
     "RecordingQuery",
     "RecordingRequest",
-    "RtspSource",
     "Segment",
     "SegmentState",
     "Session",
@@ -91,15 +91,12 @@ __all__ = [
     "SessionState",
     "SessionSummary",
     "SizeRange",
-    "Source",
     "StorageChanged",
     "StorageLevel",
     "StorageStatus",
     "StoredFile",
     "SyncLatency",
-    "TestSource",
     "UsbFacts",
-    "V4l2Source",
     "VideoFormat",
     "are_durable",
     "clock_was_set",

@@ -117,6 +117,25 @@ class MatchedBy(enum.Enum):
 
 
 @attrs.frozen
+class DeviceSelector:
+    """A Video4Linux device of this machine, by its node or link, serial number, or USB port.
+
+    With none of the three it is the device that is bound to the camera's id.
+    """
+
+    path: Path | None = None
+    serial: str = ""
+    port: str = ""  # as the kernel names it ("1-1.3"), or as `camd devices` shows it
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return str(self.path)
+        if self.serial:
+            return f"serial={self.serial}"
+        return f"port={self.port}" if self.port else ""
+
+
+@attrs.frozen
 class DeviceBinding:
     """Which device a camera has at the moment, and why; or why it has none."""
 

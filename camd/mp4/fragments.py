@@ -156,13 +156,6 @@ class FragmentReader:
         self._reference: _Reference | None = None
         self._error: MediaError | None = None
         self._idle = 0  # boxes since the last fragment
-        self._received = 0
-        self._position = 0
-
-    @property
-    def position(self) -> int:
-        """Bytes of the stream up to the end of the last init or fragment returned."""
-        return self._position
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Init | Fragment]:
         """Take the next bytes; return the init and fragments that they complete."""
@@ -171,12 +164,10 @@ class FragmentReader:
         events: list[Init | Fragment] = []
         try:
             for box in self._boxes.feed(chunk):
-                self._received += len(box.data)
                 self._idle += 1
                 if self._idle > MAX_IDLE_BOXES:
                     raise FragmentError(f"{MAX_IDLE_BOXES} boxes in a row without a fragment")
                 if event := self._receive(box):
-                    self._position = self._received
                     events.append(event)
         except MediaError as error:
             self._error = error

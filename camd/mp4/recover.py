@@ -11,7 +11,7 @@ from camd.mp4.fragments import Fragment, read_moof
 from camd.mp4.h26x.leading_pictures import leading_frames
 from camd.mp4.init import Init
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
-from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentIndex, checksum_of, read_check
+from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentLayout, checksum_of, read_check
 from camd.mp4.segment_metadata import SegmentMetadata
 
 Read = Callable[[int, int], bytes]  # offset, size -> bytes; fewer at the end of the file
@@ -24,7 +24,7 @@ _PIECE = 1 << 20
 class InterruptedSegment:
     """Intact contents of an interrupted segment: `index` describes its first `whole_bytes`."""
 
-    index: SegmentIndex
+    index: SegmentLayout
     whole_bytes: int
     torn_bytes: int
     fragments: int
@@ -56,7 +56,7 @@ def read_interrupted(read: Read, size: int, *, every: bool = False) -> Interrupt
     init, metadata, start = read_head(read)
     found = list(_walk(read, start, size))
     durable = max((fragment.synced_bytes for fragment in found), default=0)
-    index: SegmentIndex | None = None
+    index: SegmentLayout | None = None
     whole, count = start, 0
     for fragment in found:
         if (every or fragment.end > durable) and not _intact(read, fragment):
@@ -71,7 +71,7 @@ def read_interrupted(read: Read, size: int, *, every: bool = False) -> Interrupt
     return InterruptedSegment(index, whole, size - whole, count)
 
 
-def read_fragments(read: Read, start: int, end: int, index: SegmentIndex) -> list[Fragment]:
+def read_fragments(read: Read, start: int, end: int, index: SegmentLayout) -> list[Fragment]:
     """Read the fragments of a growing file between two offsets, with their times in the stream.
 
     `index` is the file's. Raises MediaError, and what `read` raises.
@@ -163,16 +163,16 @@ def _intact(read: Read, fragment: _Found) -> bool:
 
 def _take(
     read: Read,
-    index: SegmentIndex | None,
+    index: SegmentLayout | None,
     init: Init,
     metadata: SegmentMetadata,
     found: _Found,
-) -> SegmentIndex:
+) -> SegmentLayout:
     """Record a fragment in the index, which the first one creates. Raises MediaError."""
     runs = read_moof(found.moof, init, found.media_at, found.size)
     if index is None:
         first = _fragment(read, init, found)
-        index = SegmentIndex(init, first, metadata, header_size=found.start)
+        index = SegmentLayout(init, first, metadata, header_size=found.start)
     index.check(runs)
     index.record(runs, found.size)
     return index

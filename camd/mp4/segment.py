@@ -29,7 +29,7 @@ from camd.mp4.moov import Edit, final_moov, growing_moov
 from camd.mp4.sample_tables import MAX_OFFSET_SECONDS, SampleTable, SegmentError
 from camd.mp4.segment_metadata import SegmentMetadata
 
-__all__ = ["FTYP_SIZE", "HASHED_FROM", "SegmentError", "SegmentIndex"]
+__all__ = ["FTYP_SIZE", "HASHED_FROM", "SegmentError", "SegmentLayout"]
 
 FTYP_SIZE = 32
 HASHED_FROM = 48  # a segment's hash covers the bytes from here on, which sealing does not change
@@ -45,7 +45,7 @@ _FREE = box(b"free", bytes(8))
 
 
 @attrs.frozen
-class FragmentCheck:
+class FragmentChecksum:
     """The check box of a fragment: its CRC-32, and the bytes that were durable by then."""
 
     checksum: int
@@ -60,17 +60,17 @@ def checksum_of(pieces: Iterable[bytes], synced_bytes: int) -> int:
     return zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)
 
 
-def read_check(data: bytes) -> FragmentCheck | None:
+def read_check(data: bytes) -> FragmentChecksum | None:
     """Parse a check box; None when the bytes are something else."""
     if len(data) != CHECK_SIZE:
         return None
     size, kind, mark, checksum, synced = _CHECK.unpack(data)
     if (size, kind, mark) != (CHECK_SIZE, b"free", _CHECK_MARK):
         return None
-    return FragmentCheck(checksum, synced)
+    return FragmentChecksum(checksum, synced)
 
 
-class SegmentIndex:
+class SegmentLayout:
     """The layout of one segment: the bytes to write, and the position of every sample.
 
     Write `header`, then the result of `append` for each fragment, `first` included; to seal,

@@ -1,7 +1,7 @@
 """Convert sealed MP4 segments to Matroska where that was asked for.
 
 The MP4 is removed only when the MKV is complete, durable and holds the same packets, byte for
-byte. A conversion that a crash interrupts is made again: see `camd.camera.conversions`.
+byte. A conversion that a crash interrupts is made again: see `camd.camera.unfinished`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import re
 import signal
 import stat
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -22,13 +22,13 @@ import attrs
 import structlog
 import trio
 
-from camd.clock import now
+from camd.clock import Clock
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.text.args import hash_arguments, remux_arguments
 from camd.model import RecordingEventKind, Segment
 from camd.mp4.segment import HASHED_FROM
-from camd.recording.accounts import SessionAccounts
+from camd.recording.reports import SessionReports
 from camd.runtime.child_process import ChildProcess, open_child_process
 from camd.storage.recovery.file_recovery import part_path
 from camd.storage.rules.naming import candidates, with_extension
@@ -42,24 +42,28 @@ _MOST_OUTPUT = 64 * 1024  # bytes of a program's output that are kept
 _HASH = re.compile(r"^\d+,[va],\w+=([0-9a-f]+)$", re.MULTILINE)
 
 
-async def to_mkv(program: FFmpegBinary, storage: Storage, segment: Segment) -> Segment | None:
+async def to_mkv(
+    program: FFmpegBinary,
+    storage: Storage,
+    segment: Segment,
+    *,
+    clock: Clock,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Segment | None:
     """Convert a sealed segment; return what replaces it, None when the MP4 had to stay.
 
-    Takes as long as copying the file does; runs FFmpeg twice more to compare the packets.
+    Takes as long as copying the file does; runs FFmpeg twice more to compare the packets. Gives
+    up after `timeout_seconds`, and more for a large file.
     """
     name = segment.filename
     if name in storage.converting:
         return None
     storage.converting.add(name)
-    source, part = storage.folder / name, part_path(storage.folder, name)
-    timeout = TIMEOUT_SECONDS + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
+    part = part_path(storage.folder, name)
+    timeout = timeout_seconds + segment.size_bytes / SLOWEST_BYTES_PER_SECOND
     try:
         with storage.leased(name), trio.move_on_after(timeout):
-            if (made := await _made_before(program, storage, segment, source)) is not None:
-                return await _replace(storage, segment, source, made)
-            await storage.on_disk(lambda: part.unlink(missing_ok=True))  # of a crash
-            made = await _convert(program, storage, segment, source, part)
-            return await _replace(storage, segment, source, made)
+            return await _replace(program, storage, segment, part, clock)
         log.error("mkv_failed", file=name, error=f"it took longer than {timeout:.0f} s")
     except (OSError, Refusal) as error:
         log.error("mkv_failed", file=with_extension(name, "mkv"), error=str(error))
@@ -68,6 +72,21 @@ async def to_mkv(program: FFmpegBinary, storage: Storage, segment: Segment) -> S
         with trio.CancelScope(shield=True), trio.move_on_after(5):
             await trio.to_thread.run_sync(_forget, part, abandon_on_cancel=True)
     return None
+
+
+async def _replace(
+    program: FFmpegBinary, storage: Storage, segment: Segment, part: Path, clock: Clock
+) -> Segment:
+    """Make the MKV, or adopt a finished one; store it in place of the MP4, and remove that."""
+    source = storage.folder / segment.filename
+    made = await _made_before(program, storage, segment, source)
+    if made is None:
+        await storage.on_disk(lambda: part.unlink(missing_ok=True))  # left by a crash
+        made = await _convert(program, storage, segment, source, part)
+    made = attrs.evolve(made, modified=clock.now())
+    await storage.note_replaced(segment.filename, made)
+    await storage.on_disk(lambda: _remove(storage, source))
+    return made
 
 
 async def remove_superseded(program: FFmpegBinary, storage: Storage, name: str) -> bool:
@@ -98,7 +117,7 @@ async def _made_before(
     try:
         same = packets and packets == await _packets(program, path)
     except OSError:
-        return None  # it is no media file, and not camd's
+        return None  # it is not a media file, and not made by camd
     return await storage.on_disk(lambda: _described(segment, path)) if same else None
 
 
@@ -116,13 +135,6 @@ async def _convert(
     return await storage.on_disk(lambda: _publish(storage, segment, source, part, names))
 
 
-async def _replace(storage: Storage, segment: Segment, source: Path, made: Segment) -> Segment:
-    """Let the MKV take the place of the MP4."""
-    await storage.note_replaced(segment.filename, made)
-    await storage.on_disk(lambda: _remove(storage, source))
-    return made
-
-
 def _remove(storage: Storage, source: Path) -> None:
     storage.disk.unlink(source)
     storage.disk.sync_directory(source.parent)
@@ -137,20 +149,20 @@ async def _packets(program: FFmpegBinary, path: Path) -> list[str]:
 async def _run(arguments: Sequence[str]) -> bytes:
     """Run a process that cannot outlive the daemon; return the end of what it wrote to stdout.
 
-    Raises OSError with its last words when it fails.
+    Raises OSError with its last message when it fails.
     """
-    output, words = bytearray(), bytearray()
+    output, messages = bytearray(), bytearray()
     async with open_child_process(arguments) as process:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_collect, process, output)
             while some := await process.read_errors():
-                _keep(words, some)
+                _keep(messages, some)
         status = await process.wait()
     if status == -signal.SIGXFSZ:
         raise OSError(errno.EFBIG, "the Matroska file would be larger than a file may be here")
     if status != 0:
-        lines = words.decode("utf-8", "replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        lines = messages.decode("utf-8", "replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "it wrote no message")
         raise OSError(f"{Path(arguments[0]).name} ended with {status}: {last.strip()}")
     return bytes(output)
 
@@ -170,14 +182,14 @@ def _publish(
 ) -> Segment:
     """Make the file durable, hash it, and give it the first name that is free (I5).
 
-    The name of the MP4 need not be: a segment of the same second may have had it before, and
-    have become Matroska since.
+    The name of the MP4 may be taken: another segment of the same second may have had it, and may
+    have been converted since.
     """
     with part.open("rb") as file:
         with suppress(OSError):  # not every file system has modes
             os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode))
         os.fsync(file.fileno())
-    made = _described(segment, part)  # before it has its name: then it is noted at once
+    made = _described(segment, part)  # before it has its name: then it is stored at once
     for name in names:
         with suppress(FileExistsError):
             storage.disk.move(part, storage.folder / name)
@@ -194,22 +206,21 @@ def _described(segment: Segment, path: Path) -> Segment:
         file.seek(HASHED_FROM)
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    return attrs.evolve(
-        segment, filename=path.name, size_bytes=size, sha256=digest.hexdigest(), modified=now()
-    )
+    return attrs.evolve(segment, filename=path.name, size_bytes=size, sha256=digest.hexdigest())
 
 
-# --- The conversions of one running session.
+# --- the conversions of a running session
 
 SHUTDOWN_SECONDS = 5.0  # for conversions at the end of the service: they are made again
 
 
-@attrs.define(eq=False)
-class SessionConversions:
-    """Converts a session's segments beside the recording. `convert` None: they stay as they are."""
+@attrs.define(eq=False, kw_only=True)
+class MkvConversions:
+    """Converts a session's sealed segments while it records. `convert` None: they stay MP4."""
 
-    accounts: SessionAccounts
+    reports: SessionReports
     convert: Callable[[Segment], Awaitable[Segment | None]] | None
+    shutdown_seconds: float = SHUTDOWN_SECONDS
     _sealed: deque[Segment] = attrs.field(factory=deque, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -222,19 +233,25 @@ class SessionConversions:
             self._sealed.append(segment)
             self._changed.set()
 
-    def close(self) -> None:
-        """Let `serve` return when everything that was added is converted."""
-        self._closed = True
-        self._changed.set()
-
     def hurry(self) -> None:
-        """The service ends: what takes long is left for the next start."""
-        self._timeout = SHUTDOWN_SECONDS
+        """The service ends: conversions that take long are left for the next start."""
+        self._timeout = self.shutdown_seconds
         for scope in self._running:
-            scope.deadline = min(scope.deadline, trio.current_time() + SHUTDOWN_SECONDS)
+            scope.deadline = min(scope.deadline, trio.current_time() + self.shutdown_seconds)
 
-    async def serve(self) -> None:
-        """Convert what is added, all segments at the same time, until `close` is called."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Convert what is added, all segments at the same time, while the block runs.
+
+        Waits at its end until everything that was added is converted.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve)
+            yield
+            self._closed = True
+            self._changed.set()
+
+    async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
             while self._sealed or not self._closed:
                 while self._sealed:
@@ -251,8 +268,8 @@ class SessionConversions:
             converted = await self.convert(segment)
         self._running.remove(scope)
         if converted is not None:
-            self.accounts.ledger.replace(converted)
+            self.reports.ledger.replace(converted)
         elif not scope.cancelled_caught:
-            self.accounts.tell(
+            self.reports.tell(
                 RecordingEventKind.ERROR, segment.filename, "conversion failed; the MP4 stays"
             )

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 
 import attrs
 import structlog
 
-from camd.capture.consumer import DEFAULT_LIMIT_BYTES, ClockFound, LosslessQueue
 from camd.capture.hub import StreamHub
 from camd.capture.planner import CapturePlanner
-from camd.clock import boot_id, monotonic, now
+from camd.clock import Clock
 from camd.config.schema import Config, RecordingConfig
 from camd.ffmpeg.binary import FfmpegMissingError
 from camd.model import CameraId, Event, RecordingRequest, Segment, Session, SessionId
-from camd.recording.accounts import SessionAccounts
-from camd.recording.convert import SessionConversions, to_mkv
-from camd.recording.rules.drops import DropDetector
-from camd.recording.rules.ledger import BootMoment, GapLedger, ResumePoint, SessionLedger
+from camd.recording.convert import MkvConversions, to_mkv
+from camd.recording.queue import DEFAULT_LIMIT_BYTES, ClockSteppedWhileDown, RecordingQueue
+from camd.recording.reports import SessionReports
+from camd.recording.rules.source_drops import DropDetector
+from camd.recording.rules.ledger import SessionLedger
+from camd.recording.rules.resume_point import BootMoment, ResumePoint
 from camd.recording.rules.rotation import Rotation
 from camd.recording.session import DURABILITY_SECONDS, RecordingSession, SessionSettings
 from camd.recording.writer import SessionWriter
 from camd.runtime.broadcast import Fanout
-from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.clock_trust import LastFrameMoment
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -32,7 +32,7 @@ log = structlog.get_logger("camd.camera")
 SEAM_SECONDS = 0.5  # where a file begins anew: its sound often lasts longer than its pictures
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class SessionFactory:
     """Makes one camera's sessions. `recording` is what a reload may replace."""
 
@@ -42,38 +42,43 @@ class SessionFactory:
     storage: Storage
     planner: CapturePlanner
     events: Fanout[Event]
-    name_device: Callable[[], str]  # as clients see it at the moment
+    clock: Clock
+    queue_bytes: int = DEFAULT_LIMIT_BYTES  # that wait for the disk, pre-roll not counted
 
-    def new(self, request: RecordingRequest, hub: StreamHub) -> RecordingSession:
-        """Make the session that somebody asks for."""
+    def new(self, request: RecordingRequest, *, hub: StreamHub, device: str) -> RecordingSession:
+        """Make the session that somebody asks for; events name its camera's `device`."""
         kept = self.recording.preroll
         wanted = kept if request.preroll is None else request.preroll
+        warnings: tuple[str, ...] = ()
+        if wanted > kept:
+            asked, there = wanted.total_seconds(), kept.total_seconds()
+            warnings = (f"Pre-roll: {asked:g} s were asked for, {there:g} s are kept",)
         ledger = SessionLedger(
             session_id=SessionId(str(uuid.uuid4())),
             camera_id=self.camera_id,
             request=attrs.evolve(request, preroll=wanted),
             format=request.format or self.recording.format,
-            started=now(),
-            boot_id=boot_id(),
+            started=self.clock.now(),
+            boot_id=self.clock.boot_id(),
+            warnings=warnings,
+            drops=self._drops(),
         )
-        if wanted > kept:
-            asked, there = wanted.total_seconds(), kept.total_seconds()
-            ledger.warnings = (f"Pre-roll: {asked:g} s were asked for, {there:g} s are kept",)
-        return self._make(ledger, hub)
+        return self._make(ledger, hub, device)
 
     def resumed(
-        self, session: Session, arrival: FootageArrival | None, hub: StreamHub
+        self, session: Session, arrival: LastFrameMoment | None, *, hub: StreamHub, device: str
     ) -> RecordingSession:
-        """Continue a session from before the daemon started.
+        """Continue a session that an earlier run of the daemon left.
 
         `arrival` is that of its last frame, where its newest file tells it.
         """
-        moment = BootMoment(now(), monotonic(), boot_id())
-        ledger = SessionLedger.resumed(session, moment)
-        there = ResumePoint.of(ledger, moment, arrival)
-        resumed = self._make(ledger, hub, there)
-        if there.untold:
-            resumed.queue.put(ClockFound(there.untold, moment.wall))
+        clock = self.clock
+        moment = BootMoment(clock.now(), clock.monotonic(), clock.boot_id())
+        point = ResumePoint.of(session, moment, arrival)
+        ledger = SessionLedger.resumed(session, moment=moment, point=point, drops=self._drops())
+        resumed = self._make(ledger, hub, device)
+        if point.untold:
+            resumed.queue.put(ClockSteppedWhileDown(point.untold, moment.wall))
         log.info("session_resumed", camera=ledger.camera_id, session=ledger.session_id)
         return resumed
 
@@ -87,37 +92,39 @@ class SessionFactory:
         """How long a start waits for its first frame before it is refused."""
         return max(self.recording.answer_timeout, self.config.ffmpeg.start_timeout)
 
-    def _make(
-        self, ledger: SessionLedger, hub: StreamHub, there: ResumePoint | None = None
-    ) -> RecordingSession:
-        accounts = SessionAccounts(
-            ledger=ledger, storage=self.storage, events=self.events, name_device=self.name_device
+    def _make(self, ledger: SessionLedger, hub: StreamHub, device: str) -> RecordingSession:
+        reports = SessionReports(
+            ledger=ledger,
+            storage=self.storage,
+            events=self.events,
+            device=device,
+            clock=self.clock,
         )
-        conversions = SessionConversions(
-            accounts=accounts, convert=self._to_mkv if ledger.format == "mkv" else None
+        conversions = MkvConversions(
+            reports=reports, convert=self._to_mkv if ledger.format == "mkv" else None
         )
         queue, settings = self._queue(), self._settings()
         writer = SessionWriter(
-            identity=self.camera_id,
             ledger=ledger,
             queue=queue,
             storage=self.storage,
-            accounts=accounts,
+            reports=reports,
             conversions=conversions,
             rotation=self.rotation(),
             sync_seconds=settings.sync_seconds,
             end_on_storage_error=self.recording.on_storage_error == "end",
-            gaps=self._gaps(ledger, there),
+            clock=self.clock,
         )
         return RecordingSession(
             ledger=ledger,
             queue=queue,
             hub=hub,
             storage=self.storage,
-            accounts=accounts,
+            reports=reports,
             writer=writer,
             conversions=conversions,
             settings=settings,
+            clock=self.clock,
             expected_bytes_per_second=self.planner.expected_bytes_per_second,
         )
 
@@ -129,16 +136,13 @@ class SessionFactory:
             resumable=self.recording.resume_sessions,
         )
 
-    def _gaps(self, ledger: SessionLedger, there: ResumePoint | None) -> GapLedger:
-        gaps = GapLedger(ledger, DropDetector(SEAM_SECONDS if self.planner.loops else 0.0))
-        if there is not None:
-            gaps.resume(there.until, there.moved, exact=there.exact)
-        return gaps
+    def _drops(self) -> DropDetector:
+        return DropDetector(SEAM_SECONDS if self.planner.source.loops else 0.0)
 
-    def _queue(self) -> LosslessQueue:
+    def _queue(self) -> RecordingQueue:
         """Make a queue with room for the pre-roll, which comes into it at once."""
         extra = self.recording.preroll_size if self.recording.preroll else 0
-        return LosslessQueue(limit_bytes=DEFAULT_LIMIT_BYTES + extra)
+        return RecordingQueue(limit_bytes=self.queue_bytes + extra)
 
     async def _to_mkv(self, segment: Segment) -> Segment | None:
         try:
@@ -146,4 +150,4 @@ class SessionFactory:
         except FfmpegMissingError as error:
             log.error("mkv_failed", file=segment.filename, error=str(error))
             return None
-        return await to_mkv(program, self.storage, segment)
+        return await to_mkv(program, self.storage, segment, clock=self.clock)

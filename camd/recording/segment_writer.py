@@ -10,15 +10,15 @@ import attrs
 import structlog
 
 from camd import __version__
-from camd.clock import boot_id, monotonic, now, synchronised, to_unix_micros
+from camd.clock import Clock, to_unix_micros
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.recording.rules.ledger import OLDEST_FIRST_FRAME_SECONDS, SessionLedger
 from camd.storage.rules.naming import candidates
-from camd.storage.segment_file import FileHarm, SegmentFile
+from camd.storage.segment_file import FileHarm, GopMark, SegmentFile
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
 
@@ -26,17 +26,16 @@ log = structlog.get_logger("camd.recorder")
 
 
 @attrs.frozen
-class Beginning:
+class SegmentBeginning:
     """What a file begins with: `first` starts with a key frame, which arrived at `start`."""
 
-    identity: str
     init: Init
     first: Fragment
     start: datetime
     number: int  # of the file in its session
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class SegmentWriter:
     """One growing file, its place in the session, and its start."""
 
@@ -46,6 +45,7 @@ class SegmentWriter:
     number: int
     begin_seconds: float  # decode time of its first frame in the stream of the capture
     start: datetime
+    clock: Clock
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class SegmentWriter:
         return self.file.size_bytes / seconds if seconds > 0 else 0.0
 
     def account(self, state: SegmentState) -> Segment:
-        """Describe it as it is now."""
+        """Describe the segment as it is now."""
         index, track = self.file.index, self.file.index.init.video
         return Segment(
             filename=self.name,
@@ -81,13 +81,13 @@ class SegmentWriter:
             codec=track.codec,
             width=track.width,
             height=track.height,
-            modified=now(),
+            modified=self.clock.now(),
             certain=not self.file.doubtful,
             leading_frames=index.leading_frames,
         )
 
     async def append(self, storage: Storage, fragment: Fragment, *, sync: bool) -> OSError | None:
-        """Append a fragment and sync; return why the sync failed: the fragment is in all the same.
+        """Append a fragment and sync; return why the sync failed: the fragment is appended anyway.
 
         Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
         the file was removed, moved or cut by another program.
@@ -106,7 +106,7 @@ class SegmentWriter:
         return await storage.on_disk(write)
 
     async def seal(self, storage: Storage) -> OSError | None:
-        """Seal and close the file; return why that failed: it is closed all the same, and plays.
+        """Seal and close the file; return why that failed: it is closed all the same, and playable.
 
         Waits for the disk. On a full one the reserve makes room. Where the file may not
         become larger (EFBIG), it stays open: see `split`. Raises HarmedError; then it stays open.
@@ -154,53 +154,59 @@ class SegmentWriter:
 
     async def split(
         self,
+        *,
         storage: Storage,
         ledger: SessionLedger,
         init: Init,
         number: int,
-        harm: FileHarm | None = None,
+        harm: FileHarm | None,
     ) -> SegmentWriter | None:
         """Move the newest groups of pictures into a file of their own, so that there is room.
 
         With `harm`, the newest one, out of a file that is not in the folder any more. None when
         that cannot be. The new file is durable before anything is taken off this one:
-        a crash in between leaves frames twice, and none nowhere. Waits for the disk. Raises
+        a crash in between duplicates frames, and loses none. Waits for the disk. Raises
         OSError; then this file is as it was.
         """
 
-        def move() -> SegmentWriter | None:
-            file = self.file
-            if file.limit_bytes is not None:
-                storage.disk.learn_largest_file(storage.folder, file.limit_bytes)
-            mark = file.newest_mark if harm else file.cut_for_limit()
+        def split() -> SegmentWriter | None:
+            if self.file.limit_bytes is not None:
+                storage.disk.learn_largest_file(storage.folder, self.file.limit_bytes)
+            mark = self.file.newest_mark if harm else self.file.cut_for_limit()
             if mark is None and harm is not FileHarm.REMOVED:
                 return None
-            first, *rest = file.fragments_behind(mark)
-            before = file.index_before(mark) if mark else None
-            start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
-            identity = file.index.metadata.identity
-            moved = _create(storage, ledger, Beginning(identity, init, first, start, number))
-            try:
-                moved.file.append(rest)
-                moved.file.sync()
-                if mark and before:
-                    file.cut(mark, before)
-                else:
-                    file.frames_moved = file.index.frames
-            except OSError:
-                moved.file.close()
-                storage.disk.unlink(moved.file.path)
-                raise
-            return moved
+            return self._move_behind(mark, storage, ledger, init, number)
 
         try:
-            return await storage.on_disk(move)
+            return await storage.on_disk(split)
         except MediaError as error:
             raise OSError(errno.EIO, str(error)) from error
 
+    def _move_behind(
+        self, mark: GopMark | None, storage: Storage, ledger: SessionLedger, init: Init, number: int
+    ) -> SegmentWriter:
+        """Move what is behind a mark, or everything, into a new file."""
+        file = self.file
+        first, *rest = file.fragments_behind(mark)
+        before = file.index_before(mark) if mark else None
+        start = self.start + timedelta(seconds=before.duration_seconds if before else 0.0)
+        moved = _create(storage, ledger, SegmentBeginning(init, first, start, number), self.clock)
+        try:
+            moved.file.append(rest)
+            moved.file.sync()
+            if mark and before:
+                file.cut(mark, before)
+            else:
+                file.frames_moved = file.index.frames
+        except OSError:
+            moved.file.close()
+            storage.disk.unlink(moved.file.path)
+            raise
+        return moved
+
     def _seal(self, space: SpaceMonitor) -> None:
         try:
-            with suppress(OSError):  # a volume that is not there: the seal itself will say
+            with suppress(OSError):  # of a volume that is not there: sealing it fails as well
                 self.file.look()
             self._seal_with(space)
         except OSError as error:
@@ -220,34 +226,42 @@ class SegmentWriter:
 
 
 async def open_segment(
-    storage: Storage, ledger: SessionLedger, beginning: Beginning
+    *, storage: Storage, ledger: SessionLedger, beginning: SegmentBeginning, clock: Clock
 ) -> SegmentWriter:
     """Create the file with the fragment that it begins with; durable.
 
     Waits for the disk. Raises OSError, and SegmentError when no file can begin so.
     """
-    return await storage.on_disk(lambda: _create(storage, ledger, beginning))
+    return await storage.on_disk(lambda: _create(storage, ledger, beginning, clock))
 
 
-def _create(storage: Storage, ledger: SessionLedger, beginning: Beginning) -> SegmentWriter:
+def _create(
+    storage: Storage, ledger: SessionLedger, beginning: SegmentBeginning, clock: Clock
+) -> SegmentWriter:
     first, start, number = beginning.first, beginning.start, beginning.number
-    age = (now() - start).total_seconds()
+    age = (clock.now() - start).total_seconds()
     oldest = OLDEST_FIRST_FRAME_SECONDS + ledger.request.preroll_seconds
     metadata = SegmentMetadata(
         camera_id=ledger.camera_id,
-        identity=beginning.identity,
+        identity=ledger.camera_id,
         session_id=ledger.session_id,
         number=number,
         start_micros=to_unix_micros(start),
-        monotonic_start=monotonic() - min(max(0.0, age), oldest),
-        boot_id=boot_id(),
-        synchronised=synchronised(),
+        monotonic_start=clock.monotonic() - min(max(0.0, age), oldest),
+        boot_id=clock.boot_id(),
+        synchronised=clock.synchronised(),
         software=f"camd {__version__}",
     )
-    index = SegmentIndex(beginning.init, first, metadata)
-    taken = {segment.filename for segment in ledger.segments}  # also what was taken away
+    index = SegmentLayout(beginning.init, first, metadata)
+    taken = {segment.filename for segment in ledger.segments}  # also of removed files
     names = (name for name in candidates(ledger.camera_id, start) if name not in taken)
     file = SegmentFile.create(storage.disk, storage.folder, names, index, first)
     return SegmentWriter(
-        file, ledger.camera_id, ledger.session_id, number, first.start_seconds, start
+        file=file,
+        camera_id=ledger.camera_id,
+        session_id=ledger.session_id,
+        number=number,
+        begin_seconds=first.start_seconds,
+        start=start,
+        clock=clock,
     )

@@ -1,7 +1,7 @@
 """One recording session, from the reservation of space to the receipt.
 
 `RecordingSession.run` is the whole course of a session. Its camera starts it, tells it how the
-capture goes (`capture_changed`) and when to end (`end`), and hears of it by `accounts.published`.
+capture goes (`capture_changed`) and when to end (`end`), and follows `reports.published`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import attrs
 import structlog
 import trio
 
-from camd.capture.consumer import CaptureEnded, EndOfInput, LosslessQueue
+from camd.capture.consumer import CaptureEnded, EndOfStream
 from camd.capture.hub import Attachment, StreamHub
-from camd.clock import monotonic, now
+from camd.clock import Clock
 from camd.errors import (
     RECORDING_FAILED,
     SOURCE_UNAVAILABLE,
@@ -33,8 +33,9 @@ from camd.model import (
     SessionState,
 )
 from camd.model.problems import STALLED
-from camd.recording.accounts import SessionAccounts
-from camd.recording.convert import SessionConversions
+from camd.recording.convert import MkvConversions
+from camd.recording.queue import RecordingQueue
+from camd.recording.reports import SessionReports
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK, judge_health
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.rotation import Rotation
@@ -51,7 +52,7 @@ INTERNAL_ERROR = "internal_error"  # the session ended because camd itself faile
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 4.0  # for frames in flight at a stop; then the session ends with what there is
 CUT_SHORT_SECONDS = 5.0  # for what is queued when the task is interrupted
-CLOSE_SECONDS = 5.0  # for the session's row in the index
+CLOSE_SECONDS = 10.0  # for that, and the session's row in the index
 DURABILITY_SECONDS: dict[str, float | None] = {
     "1s": 1.0,
     "5s": 5.0,
@@ -70,25 +71,26 @@ class SessionSettings:
     resumable: bool  # the next start of the daemon continues it
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class RecordingSession:
     """A session that runs, or is about to. Its camera decides when it ends."""
 
     ledger: SessionLedger
-    queue: LosslessQueue
+    queue: RecordingQueue
     hub: StreamHub
     storage: Storage
-    accounts: SessionAccounts
+    reports: SessionReports
     writer: SessionWriter
-    conversions: SessionConversions
+    conversions: MkvConversions
     settings: SessionSettings
+    clock: Clock
     expected_bytes_per_second: float
     over: bool = attrs.field(default=False, init=False)  # sealed, noted, and detached
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # durable frames, or none ever
     _capture_problem: Problem | None = attrs.field(default=None, init=False)
     _end: trio.Event = attrs.field(factory=trio.Event, init=False)  # it is to end
-    _clock: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _published: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
+    _timekeeping: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _told_health: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
     _attachment: Attachment | None = attrs.field(default=None, init=False)
     _refusal: Refusal | None = attrs.field(default=None, init=False)
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)
@@ -97,24 +99,34 @@ class RecordingSession:
     # --- the course of a session ---
 
     async def run(self) -> None:
-        """Reserve space, write until the end, seal, and answer; nothing runs afterwards."""
+        """Attach, reserve space, write until the end, seal, and answer; nothing runs afterwards.
+
+        It attaches before it has space, so that what arrives meanwhile is kept.
+        """
         since = self.ledger.started - timedelta(seconds=self.ledger.request.preroll_seconds)
-        async with self.hub.attach(self.queue, since=since, needs_capture=False) as attachment:
-            self._attachment = attachment  # before there is space: what comes meanwhile is kept
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._finish_when_ended, attachment)
-                if await self._reserve():
-                    await self._record(attachment, nursery)
-                nursery.cancel_scope.cancel()
+        async with (
+            self.hub.attach(self.queue, since=since, needs_capture=False) as self._attachment,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(self._end_input_when_told, self._attachment)
+            if await self._reserve():
+                if not (self.ending or self.queue.finished):
+                    self._attachment.need_capture()
+                try:
+                    async with self.conversions.running():
+                        if not self.ledger.segments:  # else an earlier run of the daemon began it
+                            await self._begin()
+                        nursery.start_soon(self._keep_time)
+                        await self.writer.write_rest()
+                finally:
+                    with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
+                        await self._close()
+            nursery.cancel_scope.cancel()
         self.over = True
-        self.begun.set()
-        self._answer(self._starts)
-        self._answer(self._stops)
-        if self.ledger.segments:
-            self.accounts.tell(RecordingEventKind.STOPPED, reason=self.ledger.reason)
+        self._answer_all()
 
     async def _reserve(self) -> bool:
-        """Reserve space. A session that goes on had some; when there is none now, it waits."""
+        """Reserve space, or refuse the start. A continued session is not refused, but waits."""
         space, session_id, need = self.storage.space, self.ledger.session_id, self._need()
         if self.ledger.first_frame_at is not None:
             space.reserve(session_id, need.bytes)
@@ -128,86 +140,72 @@ class RecordingSession:
         self.ledger.fits_seconds = admission.fits_seconds
         return True
 
-    async def _record(self, attachment: Attachment, nursery: trio.Nursery) -> None:
-        """Write to the end of the input, convert what is sealed, and close the account."""
-        if not (self.ending or self.queue.finished):
-            attachment.need_capture()
-        try:
-            async with trio.open_nursery() as writing:
-                writing.start_soon(self.conversions.serve)
-                await self._begin()
-                if self.ledger.segments:
-                    nursery.start_soon(self._keep_time)
-                await self.writer.write_rest()
-                self.conversions.close()
-        finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(CUT_SHORT_SECONDS):
-                await self.writer.cut_short()
-            self.storage.space.release(self.ledger.session_id)
-            self._clock.cancel()
-            with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
-                await self._close_ledger()
-
     async def _begin(self) -> None:
-        """Write the first frames and answer; a session that is continued has begun already."""
-        if self.ledger.segments:
-            return
+        """Write the first frames; answer whoever waits for them when they are durable."""
         await self.writer.write_beginning()
         if self.ledger.segments:
             self.ledger.healthy = self.ledger.durable_at is not None
             await self.storage.note_session(self.snapshot())
             self.begun.set()
             self._answer(self._starts)
-            self.accounts.tell(RecordingEventKind.STARTED, self.ledger.segments[0].filename)
+            self.reports.tell(RecordingEventKind.STARTED, self.ledger.segments[0].filename)
 
-    async def _finish_when_ended(self, attachment: Attachment) -> None:
-        """Once the session is to end, take the frames in flight, but do not wait for ever."""
+    async def _end_input_when_told(self, attachment: Attachment) -> None:
+        """Once the session is to end, take the frames in flight; wait for them a limited time."""
         await self._end.wait()
         attachment.finish()
         await trio.sleep(DRAIN_SECONDS)
         problem = self._capture_problem or STALLED
         self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
-        self.queue.put(EndOfInput())
+        self.queue.put(EndOfStream())
+
+    async def _close(self) -> None:
+        """Seal what is open, give the space back, and store the final account."""
+        with trio.move_on_after(CUT_SHORT_SECONDS):
+            await self.writer.cut_short()
+        self.storage.space.release(self.ledger.session_id)
+        self._timekeeping.cancel()
+        await self._close_ledger()
 
     async def _close_ledger(self) -> None:
         ledger = self.ledger
         if ledger.until is None:
-            ledger.end_for(INTERRUPTED, now())
-        ledger.ended, ledger.state = now(), SessionState.ENDED
+            ledger.end_for(INTERRUPTED, self.clock.now())
+        ledger.ended, ledger.state = self.clock.now(), SessionState.ENDED
         if ledger.segments:
             ledger.ended = ledger.segments[-1].end
             await self._look_hashes_up()
             await self.storage.note_session(self._final())
-        self.accounts.check()
+        self.reports.check_sum()
 
     async def _look_hashes_up(self) -> None:
-        """Complete the account of segments that were recovered: their hashes came later."""
+        """Complete the account of recovered segments, whose hashes were computed later."""
         for segment in self.ledger.segments:
             if segment.sha256 is None and segment.state is SegmentState.SEALED:
                 with suppress(Refusal):
                     self.ledger.replace((await self.storage.recording(segment.filename))[0])
 
     def _final(self) -> Session:
-        """What is stored of the session: one that ended with the daemon is to be continued."""
+        """The account to store: a session that ended with the daemon waits to be continued."""
         session = self.snapshot()
         if self.settings.resumable and session.reason in (SHUTDOWN, INTERRUPTED):
             return attrs.evolve(session, state=SessionState.WAITING, end=None)
         return session
 
     def _need(self) -> SpaceNeed:
-        """The space that the session needs: one that goes on needs it for the rest of its time."""
+        """The space that the session needs for the rest of its time."""
         request, seconds = self.ledger.request, None
         preroll = request.preroll_seconds
         if request.duration is not None:
             seconds = request.duration.total_seconds()
         if self.ledger.first_frame_at is not None:
-            elapsed = monotonic() - self.ledger.first_frame_at
+            elapsed = self.clock.monotonic() - self.ledger.first_frame_at
             seconds = None if seconds is None else max(0.0, seconds + preroll - elapsed)
             preroll = 0.0
         rate = self.hub.bytes_per_second or self.expected_bytes_per_second
         return SpaceNeed(rate, seconds, preroll, self.writer.rotation.max_seconds)
 
-    # --- what its camera tells it ---
+    # --- its handle ---
 
     @property
     def ending(self) -> bool:
@@ -221,7 +219,7 @@ class RecordingSession:
 
     def snapshot(self) -> Session:
         """The account as of now."""
-        return self.accounts.snapshot()
+        return self.reports.snapshot()
 
     def end(self, reason: str, *, hurry: bool = False) -> None:
         """End with the frames that were captured until now; `run` does the rest.
@@ -231,12 +229,16 @@ class RecordingSession:
         if hurry:
             self.conversions.hurry()
         if not self.ending:
-            self.ledger.end_for(reason, self.hub.look_at_clock())
+            self.ledger.end_for(reason, self.hub.look_at_clock().wall)
             self._end.set()
 
     def use_rotation(self, rotation: Rotation) -> None:
         """Begin segments as the configuration says now."""
         self.writer.rotation = rotation
+
+    def use_device(self, device: str) -> None:
+        """Name another device in events: the camera's binding has changed."""
+        self.reports.device = device
 
     def capture_changed(self, problem: Problem | None, *, failed: bool) -> None:
         """Take the problem of the capture; when that failed, a session that has not begun is
@@ -249,17 +251,17 @@ class RecordingSession:
     def refuse(self, refusal: Refusal) -> None:
         """Give up before the first frame."""
         self._refusal = self._refusal or refusal
-        self.queue.put(EndOfInput())
+        self.queue.put(EndOfStream())
 
     def crashed(self) -> None:
-        """The camera failed: `run` was cancelled, and could not know why."""
+        """End the account after a bug in the camera's actor, which cancelled `run`."""
         ledger = self.ledger
-        ledger.ended = ledger.ended or now()
+        ledger.ended = ledger.ended or self.clock.now()
         ledger.state, ledger.reason = SessionState.ENDED, INTERNAL_ERROR
         if ledger.segments:
             self.storage.note_session_soon(self.snapshot())
         self.storage.space.release(ledger.session_id)
-        self.accounts.tell(RecordingEventKind.ERROR, filename="", reason=INTERNAL_ERROR)
+        self.reports.tell(RecordingEventKind.ERROR, filename="", reason=INTERNAL_ERROR)
 
     # --- who waits for an answer ---
 
@@ -273,6 +275,13 @@ class RecordingSession:
     def await_end(self, ask: Ask[Any]) -> None:
         """Answer `ask` when everything is sealed."""
         self._stops.append(ask)
+
+    def _answer_all(self) -> None:
+        self.begun.set()
+        self._answer(self._starts)
+        self._answer(self._stops)
+        if self.ledger.segments:
+            self.reports.tell(RecordingEventKind.STOPPED, reason=self.ledger.reason)
 
     def _answer(self, asks: list[Ask[Any]]) -> None:
         session = self.snapshot()
@@ -301,16 +310,18 @@ class RecordingSession:
     # --- its time and its health ---
 
     async def _keep_time(self) -> None:
-        """Watch the session's health, report progress, and end it when its time is up."""
-        end, progress_at = self._end_due(), monotonic() + self.settings.progress_seconds
-        with self._clock:
-            while monotonic() < end:
-                due = min(end, progress_at) - monotonic()
+        """Watch the session's health, report progress, and end it when its duration is over."""
+        if not self.ledger.segments:
+            return
+        end, progress_at = self._end_due(), self.clock.monotonic() + self.settings.progress_seconds
+        with self._timekeeping:
+            while self.clock.monotonic() < end:
+                due = min(end, progress_at) - self.clock.monotonic()
                 await trio.sleep(min(TICK_SECONDS, max(0.0, due)))
                 self._look_after_health()
-                if monotonic() >= progress_at:
+                if self.clock.monotonic() >= progress_at:
                     progress_at += self.settings.progress_seconds
-                    self.accounts.tell(RecordingEventKind.PROGRESS)
+                    self.reports.tell(RecordingEventKind.PROGRESS)
             self.end("duration")
 
     def _end_due(self) -> float:
@@ -323,26 +334,26 @@ class RecordingSession:
         return ledger.first_frame_at + limit.total_seconds() + preroll
 
     def _look_after_health(self) -> None:
-        """Say "recording" only while bytes become durable (I7)."""
+        """Report the session as healthy only while bytes become durable (I7)."""
         ledger = self.ledger
         health = judge_health(
             written_at=ledger.written_at,
             durable_at=ledger.durable_at,
             sync_seconds=self.settings.sync_seconds,
-            time=monotonic(),
+            time=self.clock.monotonic(),
             stall_seconds=self.settings.stall_seconds,
         )
         ledger.healthy = health.good
         if not health.written and ledger.state is SessionState.RECORDING:
-            disk = self.queue.waiting_bytes > 0  # frames are there, and are not written
+            disk = self.queue.waiting_bytes > 0  # frames wait and are not written
             ledger.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
-        if (status := (ledger.state, ledger.healthy)) != self._published:
-            self._published = status
-            self.accounts.publish()
+        if (status := (ledger.state, ledger.healthy)) != self._told_health:
+            self._told_health = status
+            self.reports.publish()
 
 
 def refusal_for(problem: Problem, camera_id: str) -> Refusal:
-    """Say to the caller of a start why the camera does not deliver."""
+    """Make a refusal of a start from the problem that keeps the camera from delivering."""
     kind = UNSUPPORTED if problem.possible else SOURCE_UNAVAILABLE
     facts = {"possible": list(problem.possible)} if problem.possible else {}
     return Refusal(

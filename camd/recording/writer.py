@@ -1,7 +1,7 @@
 """Write what one camera delivers into the segments of one session, and count every frame.
 
-The writer drops nothing by itself: what it cannot write goes into the gap ledger (I4), and the
-session is called "recording" only while bytes become durable (I7).
+Frames that it cannot write go into the gap ledger (I4), and the session is reported as recording
+only while bytes become durable (I7).
 """
 
 from __future__ import annotations
@@ -16,24 +16,21 @@ from camd.capture.consumer import (
     CaptureBegan,
     CapturedFragment,
     CaptureEnded,
-    ClockFound,
     ClockStepped,
-    EndOfInput,
-    LosslessQueue,
-    QueueItem,
-    QueueOverflowed,
+    EndOfStream,
 )
-from camd.clock import monotonic, now
+from camd.clock import Clock
 from camd.model import Cause, Gap, RecordingEventKind, Segment, SegmentState
 from camd.mp4.fragments import Init
 from camd.mp4.h26x.reheader import one_file
 from camd.mp4.segment import SegmentError
-from camd.recording.accounts import SessionAccounts
-from camd.recording.convert import SessionConversions
+from camd.recording.convert import MkvConversions
+from camd.recording.queue import ClockSteppedWhileDown, FramesDropped, QueueItem, RecordingQueue
+from camd.recording.reports import SessionReports
 from camd.recording.rules.durability import WriteBackoff
-from camd.recording.rules.ledger import FrameLoss, GapLedger, SessionLedger
+from camd.recording.rules.ledger import FrameLoss, SessionLedger
 from camd.recording.rules.rotation import Rotation
-from camd.recording.segment_writer import Beginning, SegmentWriter, open_segment
+from camd.recording.segment_writer import SegmentBeginning, SegmentWriter, open_segment
 from camd.storage.rules.levels import SpaceNeed
 from camd.storage.segment_file import FileHarm, FileHarmedError
 from camd.storage.storage import Storage
@@ -41,26 +38,25 @@ from camd.storage.storage import Storage
 log = structlog.get_logger("camd.recorder")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class SessionWriter:
     """One session's writer. `rotation` may be replaced while it runs."""
 
-    identity: str
     ledger: SessionLedger
-    queue: LosslessQueue
+    queue: RecordingQueue
     storage: Storage
-    accounts: SessionAccounts
-    conversions: SessionConversions
+    reports: SessionReports
+    conversions: MkvConversions
     rotation: Rotation
     sync_seconds: float | None  # None: only when a segment is sealed
     end_on_storage_error: bool
-    _gaps: GapLedger
+    clock: Clock
     _init: Init | None = attrs.field(default=None, init=False)
     _open: SegmentWriter | None = attrs.field(default=None, init=False)
     _sync_due: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _backoff: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
     _finishing: bool = attrs.field(default=False, init=False)
-    done: bool = attrs.field(default=False, init=False)  # everything is sealed and ledgered
+    done: bool = attrs.field(default=False, init=False)  # everything is sealed and accounted for
     refused_by: Cause | None = attrs.field(default=None, init=False)  # before the first frame
 
     async def write_beginning(self) -> None:
@@ -69,12 +65,12 @@ class SessionWriter:
             await self._write_next()
 
     async def write_rest(self) -> None:
-        """Write until the input is over; then seal, and ledger what is missing."""
+        """Write until the input is over; then seal, and enter what is missing into the ledger."""
         while not self._finishing:
             await self._write_next()
-        await self.accounts.enter(self._gaps.capture_over())
+        await self.reports.store(self.ledger.settle_drops(capture_over=True))
         await self._seal()
-        await self.accounts.enter(self._gaps.finish(self.ledger.until or now()))
+        await self.reports.store(self.ledger.finish(self.ledger.until or self.clock.now()))
         self.done = True
 
     async def cut_short(self) -> None:
@@ -84,9 +80,9 @@ class SessionWriter:
         """
         if self.done:
             return
-        if self._gaps.lose_in_hand(now(), "was interrupted"):
+        if self.ledger.lose_in_hand(self.clock.now(), "was interrupted"):
             await self._seal()
-        self.queue.put(EndOfInput())
+        self.queue.put(EndOfStream())
         await self.write_rest()
 
     async def _write_next(self) -> None:
@@ -94,7 +90,7 @@ class SessionWriter:
         item: QueueItem | None = None
         with trio.move_on_after(self._until_sync()):
             item = await self.queue.get()
-        if isinstance(item, EndOfInput):
+        if isinstance(item, EndOfStream):
             self._finishing = True
         elif item is None:
             await self._sync()
@@ -113,30 +109,30 @@ class SessionWriter:
             case CapturedFragment():
                 self._init = item.init or self._init
                 if self.ledger.segments or self._began_with(item):
-                    self._gaps.took(item.fragment.frames)
+                    self.ledger.took(item.fragment.frames)
                     await self._capture(item)
-            case QueueOverflowed(start, end, frames):
-                self._gaps.took(frames)
+            case FramesDropped(start, end, frames):
+                self.ledger.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"
-                self._gaps.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
-                await self.accounts.enter(self._gaps.settle_losses())
-            case ClockFound(by, moment):
-                await self.accounts.enter(self.ledger.clock_set(by, moment))
+                self.ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
+                await self.reports.store(self.ledger.settle_losses())
+            case ClockSteppedWhileDown(by, moment):
+                await self.reports.store(self.ledger.clock_found(by, moment))
             case ClockStepped(by, moment):
-                await self.accounts.enter(self._gaps.set_clock(by, moment))
+                await self.reports.store(self.ledger.clock_stepped(by, moment))
             case CaptureEnded():
-                await self.accounts.enter(self._gaps.capture_over())
+                await self.reports.store(self.ledger.settle_drops(capture_over=True))
                 await self._seal()
-                await self.accounts.enter(self._gaps.settle_losses())
-                self._gaps.capture_ended(item)
+                await self.reports.store(self.ledger.settle_losses())
+                self.ledger.capture_ended(item)
                 if item.cause is not None:
                     self.ledger.wait_for(item.reason)
 
     def _began_with(self, captured: CapturedFragment) -> bool:
         """Whether a session without a file begins here, or has lost frames that are counted.
 
-        A session begins with a key frame; what a source sends before that is not part of it.
+        A session begins with a key frame; frames before that are not part of it.
         """
         return captured.fragment.starts_with_sync or self.ledger.frames_captured > 0
 
@@ -146,20 +142,20 @@ class SessionWriter:
         """Write a fragment, or count it as lost."""
         fragment = captured.fragment
         level = self.storage.published.value.level
-        stopped_by = self._backoff.stopped_by(level, monotonic())
+        stopped_by = self._backoff.stopped_by(level, self.clock.monotonic())
         if stopped_by is not None:
             await self._pause(stopped_by, level.value)
-            self._gaps.lose_fragment(captured, stopped_by, "paused until storage is usable again")
+            self.ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")
             return
         try:
             if self._open is not None and fragment.starts_with_sync and self._due(captured):
                 await self._rotate()
             if self._open is None:
                 if not fragment.frames:
-                    return  # sound before the first picture is not missing anywhere
+                    return  # sound before the first frame is not part of the session
                 if not fragment.starts_with_sync:
-                    cause = self._gaps.latest_cause
-                    self._gaps.lose_fragment(captured, cause, "waited for the next key frame")
+                    cause = self.ledger.latest_cause
+                    self.ledger.lose_fragment(captured, cause, "waited for the next key frame")
                     return
                 await self._begin(captured)
             else:
@@ -180,7 +176,7 @@ class SessionWriter:
         fragment = captured.fragment
         if not one_file(self._open.file.index.init, self._init):
             return True
-        if self._gaps.clock_was_set or self._open.file.ends_before(fragment):
+        if self.ledger.clock_was_set or self._open.file.ends_before(fragment):
             return True
         return self.rotation.due(
             number=self._open.number,
@@ -197,34 +193,38 @@ class SessionWriter:
         power cut just after a rotation leaves no file without footage (I1).
         """
         assert self._init is not None
-        start = self._gaps.start_of(captured)
+        start = self.ledger.start_of(captured)
         # The entry for what is missing before the file is stored before the file is created: after
         # a crash in between, another entry follows; the other way round there would be a gap
         # without an entry (I4).
-        await self.accounts.enter(self._gaps.begin(start, captured.fragment))
-        beginning = Beginning(self.identity, self._init, captured.fragment, start, self._number)
-        self._open = await open_segment(self.storage, self.ledger, beginning)
+        await self.reports.store(self.ledger.begin(start, captured.fragment))
+        self._open = await open_segment(
+            storage=self.storage,
+            ledger=self.ledger,
+            beginning=SegmentBeginning(self._init, captured.fragment, start, self._number),
+            clock=self.clock,
+        )
         account, dropped = self._wrote(captured, self._open.file.size_bytes)
         self._synced()
-        await self.accounts.announce(account)
-        await self.accounts.enter(dropped)
+        await self.reports.announce(account)
+        await self.reports.store(dropped)
         self._backoff.worked()
 
     async def _append(self, captured: CapturedFragment) -> None:
         """Append to the open segment, and sync when it is due.
 
-        Raises OSError when the fragment is not in the file; a sync that fails is dealt with here.
+        Raises OSError when the fragment is not in the file; a sync that fails is handled here.
         """
         assert self._open is not None
-        due = self._sync_due is not None and monotonic() >= self._sync_due
+        due = self._sync_due is not None and self.clock.monotonic() >= self._sync_due
         before = self._open.file.size_bytes
         failure = await self._open.append(self.storage, captured.fragment, sync=due)
         _, dropped = self._wrote(captured, self._open.file.size_bytes - before)
         if failure is None and due:
             self._synced()
         elif self._sync_due is None and self.sync_seconds is not None:
-            self._sync_due = monotonic() + self.sync_seconds
-        await self.accounts.enter(dropped)
+            self._sync_due = self.clock.monotonic() + self.sync_seconds
+        await self.reports.store(dropped)
         if failure is not None:
             await self._write_failed(failure, None)
         else:
@@ -234,9 +234,10 @@ class SessionWriter:
         """Account for a fragment that is in the file; return the entries that it completes."""
         assert self._open is not None
         self.storage.space.wrote(self.ledger.session_id, grown)
-        dropped = self._gaps.wrote(captured, self._open.end)
         account = self._open.account(SegmentState.OPEN)
-        self.ledger.wrote(account, captured.fragment.frames, grown, monotonic())
+        dropped = self.ledger.wrote(
+            captured, account, size_bytes=grown, monotonic=self.clock.monotonic()
+        )
         self.storage.growing(account, self._open.file.synced_bytes)
         return account, dropped
 
@@ -248,7 +249,7 @@ class SessionWriter:
         if begun and captured.fragment.starts_with_sync:
             await self._capture(captured)
         else:
-            self._gaps.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
+            self.ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
 
     async def _go_on_in_another(self, captured: CapturedFragment) -> bool:
         """Write a fragment that the open file may not grow by; False when there is no such file.
@@ -267,7 +268,7 @@ class SessionWriter:
             await (self._seal_file(opened) if moved else self._seal())
             if not moved:
                 why = "a file may not become so large; waited for the next key frame"
-                self._gaps.lose_fragment(captured, Cause.STORAGE_ERROR, why)
+                self.ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)
                 return True
         await self._capture(captured)
         return True
@@ -276,8 +277,14 @@ class SessionWriter:
         """Move the newest GOP of a file into the next one, which is open then."""
         before = opened.file.size_bytes
         try:
-            init = opened.file.index.init  # the header of what is in it, not of what comes
-            moved = await opened.split(self.storage, self.ledger, init, self._number, harm)
+            init = opened.file.index.init  # of what is in the file, not of the next fragment
+            moved = await opened.split(
+                storage=self.storage,
+                ledger=self.ledger,
+                init=init,
+                number=self._number,
+                harm=harm,
+            )
         except OSError as error:
             log.error("split_failed", file=opened.name, error=str(error))
             return False
@@ -290,14 +297,18 @@ class SessionWriter:
         grown = moved.file.size_bytes + opened.file.size_bytes - before
         self.storage.space.wrote(self.ledger.session_id, grown)
         self.storage.growing(account, moved.file.synced_bytes)
-        await self.accounts.announce(account)
+        await self.reports.announce(account)
         return True
 
     # --- durability ---
 
     def _until_sync(self) -> float:
-        """Seconds until what was written must be synced although nothing new has come."""
-        return float("inf") if self._sync_due is None else max(0.0, self._sync_due - monotonic())
+        """Seconds until what was written must be synced, even if no item comes."""
+        return (
+            float("inf")
+            if self._sync_due is None
+            else max(0.0, self._sync_due - self.clock.monotonic())
+        )
 
     async def _sync(self) -> None:
         assert self._open is not None
@@ -312,7 +323,7 @@ class SessionWriter:
 
     def _synced(self) -> None:
         self._sync_due = None
-        self.ledger.synced(monotonic())
+        self.ledger.synced(self.clock.monotonic())
 
     async def _rotate(self) -> None:
         """Seal, and reserve space for the next minute of a session without an end."""
@@ -323,7 +334,7 @@ class SessionWriter:
             self.storage.space.reserve(self.ledger.session_id, need.bytes)
 
     async def _seal(self) -> None:
-        """Seal the open segment, if there is one; a failure leaves it playable, and is an event."""
+        """Seal the open segment, if any; a failure is an event, and leaves a playable file."""
         while self._open is not None:
             opened, self._open, self._sync_due = self._open, None, None
             await self._seal_file(opened)
@@ -343,18 +354,18 @@ class SessionWriter:
             if error is not None:
                 await opened.close(self.storage)
         if error is None:
-            self.ledger.synced(monotonic())
+            self.ledger.synced(self.clock.monotonic())
         else:
             state = SegmentState.INTERRUPTED
-            self.accounts.tell(
+            self.reports.tell(
                 RecordingEventKind.ERROR, opened.name, f"seal failed: {error.strerror}"
             )
         self.storage.space.wrote(self.ledger.session_id, opened.file.size_bytes - before)
         account = opened.account(state)
         self.ledger.replace(account)
         await self.storage.note_segment(account)
-        await self.accounts.enter(self._gaps.close_drops())
-        self.accounts.check(self._gaps.undecided_frames)
+        await self.reports.store(self.ledger.settle_drops())
+        self.reports.check_sum()
         if state is SegmentState.SEALED:
             self.conversions.add(account)
 
@@ -369,7 +380,7 @@ class SessionWriter:
         await self._settle_harm(opened, harm)
 
     async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
-        """Account for what is left of a file, and ledger the rest."""
+        """Account for what is left of a file, and enter the rest into the ledger."""
         log.error("file_harmed", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         before = opened.file.size_bytes
@@ -382,17 +393,17 @@ class SessionWriter:
             start = left.end if left.frames else left.start
             action = f"{opened.name} {harm.value} by somebody else; began a new file"
             loss = FrameLoss(start, until, lost, Cause.FILE_REMOVED, action)
-            await self.accounts.enter([self.ledger.lost(loss)])
+            await self.reports.store([self.ledger.enter_loss(loss)])
         await self.storage.note_segment(left)
-        self.accounts.tell_error(f"{opened.name} {harm.value}")
+        self.reports.tell_error(f"{opened.name} {harm.value}")
         if left.state is SegmentState.SEALED:
             self.conversions.add(left)
         if self._open is None:
-            self._gaps.latest_cause = Cause.FILE_REMOVED
+            self.ledger.latest_cause = Cause.FILE_REMOVED
             self.ledger.wait_for(f"the file {harm.value}")
         else:
             self._synced()
-        self.accounts.check(self._gaps.undecided_frames)
+        self.reports.check_sum()
 
     # --- problems ---
 
@@ -402,19 +413,19 @@ class SessionWriter:
         self._backoff.paused = cause
         await self._seal()
         self.ledger.wait_for(f"storage: {reason}")
-        self.accounts.tell_error(f"storage: {reason}")
+        self.reports.tell_error(f"storage: {reason}")
         if self.ledger.first_frame_at is None:
             self.refused_by = cause
-            self.queue.put(EndOfInput())
+            self.queue.put(EndOfStream())
         elif self.end_on_storage_error:
-            self.ledger.end_for(cause.value, now())
-            self.queue.put(EndOfInput())
+            self.ledger.end_for(cause.value, self.clock.now())
+            self.queue.put(EndOfStream())
 
     async def _write_failed(self, error: OSError, captured: CapturedFragment | None) -> None:
-        """Seal the file, ledger the fragment, and try again later."""
-        cause = self._backoff.failed(error, monotonic())
+        """Seal the file, count the fragment as lost, and try again later."""
+        cause = self._backoff.failed(error, self.clock.monotonic())
         log.error("write_failed", session=self.ledger.session_id, error=str(error))
         self.storage.space.suspect(error)
         await self._pause(cause, error.strerror or "error")
         if captured is not None:
-            self._gaps.lose_fragment(captured, cause, "sealed the file, tried again later")
+            self.ledger.lose_fragment(captured, cause, "sealed the file, tried again later")

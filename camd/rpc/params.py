@@ -18,10 +18,10 @@ from typing import Any
 import attrs
 import cattrs
 
-from camd.errors import ParamError, invalid_params
+from camd.errors import ParamMistake, invalid_params
 
 _EXACT_FLOAT = 2.0**53
-_MOST_NAMES = 8  # of unknown parameters in one report
+_MAX_NAMES = 8  # of unknown parameters in one report
 _NAME_CHARACTERS = 40
 
 
@@ -188,13 +188,13 @@ class ParamsReader:
         """Give the parameters as a value of `kind`, without unknown ones. Raises Refusal."""
         if not params and self._empty is not None:
             return self._empty
-        errors: list[ParamError] = []
+        errors: list[ParamMistake] = []
         values: dict[str, Any] = {}
         spelled: dict[str, str] = {}  # attribute -> the name that the client used
         for spelling, raw in params.items():
             self._take(spelling, raw, values, spelled, errors)
         errors.extend(
-            ParamError(field.public, "is required")
+            ParamMistake(field.public, "is required")
             for field in self._fields.values()
             if field.required and field.name not in spelled
         )
@@ -211,7 +211,7 @@ class ParamsReader:
         raw: object,
         values: dict[str, Any],
         spelled: dict[str, str],
-        errors: list[ParamError],
+        errors: list[ParamMistake],
     ) -> None:
         field = self._spellings.get(spelling)
         if field is None:
@@ -220,31 +220,31 @@ class ParamsReader:
         try:
             value = _converter.structure(raw, field.type)
         except (ValueError, TypeError, KeyError) as error:
-            errors.append(ParamError(spelling, _message_of(error)))
+            errors.append(ParamMistake(spelling, _message_of(error)))
             return
         if earlier != spelling and values.get(field.name, value) != value:
-            errors.append(ParamError(spelling, f"contradicts {earlier}"))
+            errors.append(ParamMistake(spelling, f"contradicts {earlier}"))
         values[field.name] = value
 
-    def _validation_error(self, error: Exception, spelled: dict[str, str]) -> ParamError:
+    def _validation_error(self, error: Exception, spelled: dict[str, str]) -> ParamMistake:
         """Find the field to which the message of an attrs validator belongs."""
         text = _message_of(error)
         for part in error.args[1:]:
             if isinstance(part, attrs.Attribute):
-                return ParamError(spelled.get(part.name, part.name), text)
+                return ParamMistake(spelled.get(part.name, part.name), text)
         for name, field in self._fields.items():
             if text.startswith(f"'{name}' "):
                 public = spelled.get(name, field.public)
-                return ParamError(public, text.removeprefix(f"'{name}' "))
-        return ParamError("", text)
+                return ParamMistake(public, text.removeprefix(f"'{name}' "))
+        return ParamMistake("", text)
 
 
 def unknown_names(params: Mapping[str, object], known: Container[str]) -> tuple[str, ...]:
     """List names of `params` that are not in `known`: at most eight, shortened and escaped."""
     names = [name for name in params if name not in known]
-    shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MOST_NAMES]]
-    if len(names) > _MOST_NAMES:
-        shown.append(f"and {len(names) - _MOST_NAMES} more")
+    shown = [printable(name, _NAME_CHARACTERS) for name in names[:_MAX_NAMES]]
+    if len(names) > _MAX_NAMES:
+        shown.append(f"and {len(names) - _MAX_NAMES} more")
     return tuple(shown)
 
 

@@ -15,7 +15,7 @@ from camd.rpc.roles import Principal, Role
 
 EVERYTHING = "*"  # in place of a subject: the call may cause any notification
 _DECLARATION = "camd_api_method"  # the attribute of a decorated handler
-_LONGEST_NAME = 80  # of an unknown method, in the answer
+_MAX_NAME_CHARACTERS = 80  # of an unknown method, in the answer
 
 # --- What a handler gets to know of its caller.
 
@@ -197,7 +197,7 @@ class Registry:
         try:
             found, reader = self._methods[name]
         except KeyError:
-            shown = name[:_LONGEST_NAME]
+            shown = name[:_MAX_NAME_CHARACTERS]
             message = f"Method not found: {shown}"
             raise Refusal(METHOD_NOT_FOUND, message, method=shown) from None
         role = caller.identity.role

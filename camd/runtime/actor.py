@@ -115,7 +115,7 @@ class Mailbox(Generic[Req]):
 log = structlog.get_logger("camd.supervise")
 
 FIRST_DELAY_SECONDS = 1.0
-LONGEST_DELAY_SECONDS = 60.0
+MAX_DELAY_SECONDS = 60.0
 SETTLED_SECONDS = 60.0
 
 
@@ -141,4 +141,4 @@ async def supervise(
         if not finished:
             delay = FIRST_DELAY_SECONDS if trio.current_time() - began > SETTLED_SECONDS else delay
             await trio.sleep(delay)
-            delay = min(LONGEST_DELAY_SECONDS, delay * 2)
+            delay = min(MAX_DELAY_SECONDS, delay * 2)

@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
@@ -28,16 +28,17 @@ from camd.runtime import fd_limits
 PIPE_BYTES = 1024 * 1024  # F_SETPIPE_SZ: what an unprivileged process may ask for
 TERMINATE_TIMEOUT_SECONDS = 3.0
 KILL_TIMEOUT_SECONDS = 2.0
-NOT_EXECUTED = (
-    126,
-    127,
-)  # exit status of setpriv(1), as of a shell, when it cannot run the program
+NOT_EXECUTED = (126, 127)  # exit status of setpriv(1), as of a shell: the program cannot be run
 
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
 
 
 @cache
-def _death_signal_prefix() -> tuple[str, ...]:
+def death_signal_prefix() -> tuple[str, ...]:
+    """Return what to put before a command so that the kernel ends it with the daemon.
+
+    Empty where setpriv(1) is missing or does not work. Blocks the first time.
+    """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         return ()
@@ -47,11 +48,13 @@ def _death_signal_prefix() -> tuple[str, ...]:
     return (setpriv, "--pdeathsig", "KILL") if works.returncode == 0 else ()
 
 
-def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+def _popen(
+    arguments: Sequence[str], prefix: Callable[[], Sequence[str]]
+) -> subprocess.Popen[bytes]:
     if shutil.which(arguments[0]) is None:  # setpriv would start and fail later
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), arguments[0])
     process = subprocess.Popen(
-        [*_death_signal_prefix(), *arguments],
+        [*prefix(), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -65,10 +68,12 @@ def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     return process
 
 
-async def _fork(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+async def _fork(
+    arguments: Sequence[str], prefix: Callable[[], Sequence[str]]
+) -> subprocess.Popen[bytes]:
     token = trio.lowlevel.current_trio_token()
     done = trio.Event()
-    future = _forker.submit(_popen, tuple(arguments))
+    future = _forker.submit(_popen, tuple(arguments), prefix)
 
     def wake(_: object) -> None:
         with suppress(trio.RunFinishedError):
@@ -90,6 +95,8 @@ class ChildProcess:
 
     _process: subprocess.Popen[bytes]
     _pidfd: int
+    terminate_seconds: float = TERMINATE_TIMEOUT_SECONDS  # between SIGTERM and SIGKILL
+    kill_seconds: float = KILL_TIMEOUT_SECONDS  # after SIGKILL
     _status: int | None = attrs.field(default=None, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -140,8 +147,8 @@ class ChildProcess:
         Another task must read its output meanwhile, or the child cannot finish writing.
         """
         for number, timeout_seconds in (
-            (signal.SIGTERM, TERMINATE_TIMEOUT_SECONDS),
-            (signal.SIGKILL, KILL_TIMEOUT_SECONDS),
+            (signal.SIGTERM, self.terminate_seconds),
+            (signal.SIGKILL, self.kill_seconds),
         ):
             self.signal(number)
             with trio.move_on_after(timeout_seconds):
@@ -170,17 +177,22 @@ async def _read(pipe: IO[bytes], size: int) -> bytes:
 
 
 @asynccontextmanager
-async def open_child_process(arguments: Sequence[str]) -> AsyncIterator[ChildProcess]:
+async def open_child_process(
+    arguments: Sequence[str],
+    *,
+    terminate_seconds: float = TERMINATE_TIMEOUT_SECONDS,
+    prefix: Callable[[], Sequence[str]] = death_signal_prefix,
+) -> AsyncIterator[ChildProcess]:
     """Run a child process while the block runs; then end it and close its pipes.
 
     Raises OSError when the program cannot be executed. A child stuck in the kernel (state D) is
     left behind after both timeouts, with SIGKILL pending.
     """
-    process = await _fork(arguments)
+    process = await _fork(arguments, prefix)
     for pipe in (process.stdout, process.stderr):
         assert pipe is not None
         os.set_blocking(pipe.fileno(), False)
-    child = ChildProcess(process, os.pidfd_open(process.pid))
+    child = ChildProcess(process, os.pidfd_open(process.pid), terminate_seconds)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(child._notice_end)

@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 @attrs.define(eq=False)
-class PathLookup:
+class BoundedFileCalls:
     """Runs file system calls in at most `threads` threads, each waited for so long.
 
     A thread that hangs is abandoned and stays counted, so that their number is bounded.

@@ -2,7 +2,7 @@
 
 Waking up costs more than reading. Ten times a second every pipe is read without waiting, into one
 shared buffer, and its data is passed on at once, in the same task. A pipe that would fill up
-between two rounds is read by its own task instead (`PipeFlow`).
+between two rounds is read by its own task instead (`PipeFillEstimate`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FULL_SHARE = 2 / 3  # of a pipe, read in one round: the writer may be blocked
 CALM_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can wait again
 WINDOW_SECONDS = 2.0  # in which a rate is measured; writers write in bursts
 BUFFER_BYTES = 1024 * 1024
-MOST_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
+MAX_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
 TURN_SECONDS = 0.005  # before other tasks may run
 FEWEST = 8  # pipes; with fewer, one wake-up for each fragment costs less
 
@@ -30,7 +30,7 @@ Take = Callable[[memoryview], bool]
 
 
 @attrs.define(eq=False)
-class PipeFlow:
+class PipeFillEstimate:
     """Whether a pipe can wait for the next round, by its rate. Times are monotonic seconds."""
 
     pipe_bytes: int
@@ -85,7 +85,7 @@ class PolledPipe:
 
     def read(self, buffer: memoryview) -> None:
         """Read the available data, up to a limit, and pass it to `take`."""
-        left = MOST_BYTES
+        left = MAX_BYTES
         while left > 0 and not self.over.is_set():
             try:
                 size = os.readv(self._fd, [buffer])

@@ -9,7 +9,7 @@ import trio
 
 from camd.runtime.child_process import open_child_process
 
-MOST_BYTES = 1024 * 1024  # of either stream
+MAX_BYTES = 1024 * 1024  # of either stream
 REST_SECONDS = 1.0  # to read the pipes after the program has ended
 _CHUNK_BYTES = 65536
 
@@ -28,15 +28,15 @@ class ProgramOutput:
 class _OutputReader:
     """Reads both streams of one program, up to a limit."""
 
-    most_bytes: int
+    max_bytes: int
     flooded: trio.Event = attrs.field(factory=trio.Event)
     _open: int = attrs.field(default=2, init=False)
     closed: trio.Event = attrs.field(factory=trio.Event)
 
     async def read(self, source: Callable[[int], Awaitable[bytes]], buffer: bytearray) -> None:
         while chunk := await source(_CHUNK_BYTES):
-            buffer += chunk[: self.most_bytes - len(buffer)]
-            if len(buffer) >= self.most_bytes:
+            buffer += chunk[: self.max_bytes - len(buffer)]
+            if len(buffer) >= self.max_bytes:
                 self.flooded.set()
                 self.closed.set()
                 return
@@ -46,13 +46,13 @@ class _OutputReader:
 
 
 async def run_program(
-    arguments: Sequence[str], seconds: float, most_bytes: int = MOST_BYTES
+    arguments: Sequence[str], seconds: float, max_bytes: int = MAX_BYTES
 ) -> ProgramOutput:
     """Run a program and return its output; end it, and its process group, after `seconds`.
 
     Ending it may take some seconds more. Raises OSError when it cannot be executed.
     """
-    output, errors, reader = bytearray(), bytearray(), _OutputReader(most_bytes)
+    output, errors, reader = bytearray(), bytearray(), _OutputReader(max_bytes)
     status: int | None = None
     with trio.move_on_after(seconds):
         async with open_child_process(arguments) as child, trio.open_nursery() as nursery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import datetime
 from email.utils import format_datetime
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -10,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 import h11
 
-from camd import clock
+from camd.clock import Clock
 
 Message = MutableMapping[str, Any]  # as ASGI defines it
 AsgiApp = Callable[
@@ -74,6 +75,7 @@ class RequestCycle:
 
     request: h11.Request
     stream: ResponseStream
+    clock: Clock
     started: bool = attrs.field(default=False, init=False)
     complete: bool = attrs.field(default=False, init=False)
     _start: Message | None = attrs.field(default=None, init=False)
@@ -121,12 +123,12 @@ class RequestCycle:
         status = int(self._start["status"])
         headers = [(bytes(name), bytes(value)) for name, value in self._start.get("headers", ())]
         if not any(name.lower() == b"date" for name, _ in headers):
-            headers.append((b"date", http_date()))
+            headers.append((b"date", http_date(self.clock.now())))
         self._bodiless = self.request.method == b"HEAD" or status in _NO_BODY
         self.started = True
         await self.stream.send_event(h11.Response(status_code=status, headers=headers))
 
 
-def http_date() -> bytes:
-    """The current time in the format of HTTP (RFC 9110, 5.6.7)."""
-    return format_datetime(clock.now(), usegmt=True).encode("ascii")
+def http_date(moment: datetime) -> bytes:
+    """Format a time as HTTP does (RFC 9110, 5.6.7)."""
+    return format_datetime(moment, usegmt=True).encode("ascii")

@@ -11,10 +11,9 @@ import attrs
 import structlog
 import trio
 
-from camd import clock
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import LOCAL
-from camd.clock import from_unix_micros
+from camd.clock import Clock
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.events.rules.history import EventHistory, HistoryPage
 from camd.rpc import codec
@@ -31,8 +30,8 @@ from camd.server.rules.answers import (
     NotificationHold,
     SendAnswer,
 )
+from camd.server.rules.connection_limits import TokenBucket
 from camd.server.rules.event_delivery import EventDelivery
-from camd.server.rules.rate_limit import TokenBucket
 from camd.server.send_queue import SendQueue, SendQueueFullError
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
@@ -51,11 +50,6 @@ EVENTS_MISSED = "events_missed"
 _log = structlog.get_logger("camd.server")
 
 
-def unix_now() -> float:
-    """Seconds since 1970, for the expiry of credentials."""
-    return clock.now().timestamp()
-
-
 @attrs.define(eq=False)
 class CallStats:
     """Counters of one server, for metrics. Its connections write them; everybody may read them."""
@@ -68,16 +62,6 @@ class CallStats:
     busy_seconds: float = 0.0
     notifications: int = 0
 
-    @property
-    def average_response_ms(self) -> float:
-        """Average duration of a call."""
-        return self.busy_seconds / self.requests * 1000 if self.requests else 0.0
-
-    @property
-    def error_rate(self) -> float:
-        """Share of calls that were answered with an error, 0 to 1."""
-        return self.errors / self.requests if self.requests else 0.0
-
 
 @attrs.frozen
 class ConnectionShared:
@@ -85,13 +69,13 @@ class ConnectionShared:
 
     registry: Registry
     authenticator: Authenticator
+    clock: Clock = attrs.field(kw_only=True)
     call_stats: CallStats = attrs.field(factory=CallStats)
     max_calls_in_flight: int = 32
     requests_per_minute: int = 600
     max_message_bytes: int = 1024 * 1024
     legacy_dialect: str = "auto"
     history: EventHistory = attrs.field(factory=EventHistory)
-    now: Callable[[], float] = unix_now
     authentication_seconds: float = 10.0
 
 
@@ -133,7 +117,7 @@ class Connection:
             authenticator=self.shared.authenticator,
             connection_id=self.id,
             dialect=self.shared.legacy_dialect,
-            now=self.shared.now,
+            clock=self.shared.clock,
             identity=self.identity,
         )
         self._bucket = TokenBucket(self.shared.requests_per_minute)
@@ -263,9 +247,8 @@ class Connection:
         """Tell how many events are not kept any more; `seq` is the last number before what is."""
         first = page.events[0].seq if page.events else None
         seq = page.last if first is None else first - 1
-        moment = from_unix_micros(int(self.shared.now() * 1_000_000))
         params = {"missed": page.missed, "oldest": self.shared.history.oldest}
-        return Notification(EVENTS_MISSED, params | {"seq": seq, "time": moment})
+        return Notification(EVENTS_MISSED, params | {"seq": seq, "time": self.shared.clock.now()})
 
     async def _check_liveness(self) -> None:
         """End the connection when the client does not answer pings or does not read."""

@@ -7,7 +7,6 @@ error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,8 @@ import attrs
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.tokens import AccessRefusedError, AuthFailure
-from camd.errors import NOT_AUTHENTICATED, ParamError, Refusal, invalid_params
+from camd.clock import Clock
+from camd.errors import NOT_AUTHENTICATED, ParamMistake, Refusal, invalid_params
 from camd.rpc.params import unknown_names, with_warnings
 from camd.rpc.roles import ANONYMOUS, Principal
 
@@ -30,7 +30,7 @@ class ConnectionAuth:
     authenticator: Authenticator
     connection_id: str
     dialect: str  # auto | always | never
-    now: Callable[[], float]  # seconds since 1970
+    clock: Clock
     identity: Principal | None = None
     null_result: bool = attrs.field(init=False)  # errors also have "result": null
     last_failure: AuthFailure | None = attrs.field(default=None, init=False)  # not yet delayed
@@ -42,6 +42,10 @@ class ConnectionAuth:
         if not self.authenticator.enabled:
             self.identity = ANONYMOUS
 
+    def _unix_now(self) -> float:
+        """Return seconds since 1970, for the expiry of credentials."""
+        return self.clock.now().timestamp()
+
     @property
     def is_authenticated(self) -> bool:
         """Whether the connection has an identity whose credentials are valid now."""
@@ -52,7 +56,7 @@ class ConnectionAuth:
         token = params.pop("auth_token", None)
         if token is not None:
             if not isinstance(token, str):
-                raise invalid_params(ParamError("auth_token", "must be a string"))
+                raise invalid_params(ParamMistake("auth_token", "must be a string"))
             identity = self._check(token)
             if not self.is_authenticated:
                 self.identity = identity
@@ -85,14 +89,14 @@ class ConnectionAuth:
 
     def _check(self, token: str) -> Principal:
         try:
-            identity = self.authenticator.check(token, self.now())
+            identity = self.authenticator.check(token, self._unix_now())
         except AccessRefusedError as error:
             self.last_failure = error.reason
             raise _refusal(error.reason) from None
         return identity
 
     def _failure(self, identity: Principal) -> AuthFailure | None:
-        if identity.expires_at is not None and identity.expired(self.now()):
+        if identity.expires_at is not None and identity.expired(self._unix_now()):
             return AuthFailure.EXPIRED
         if self._generation != self.authenticator.generation:
             if self.authenticator.revoked(identity):
@@ -118,9 +122,9 @@ def _token_in(params: dict[str, Any]) -> str:
     token = params.get(name)
     if not isinstance(token, str):
         message = "is required" if token is None else "must be a string"
-        raise invalid_params(ParamError("auth_token" if token is None else name, message))
+        raise invalid_params(ParamMistake("auth_token" if token is None else name, message))
     if params.get("auth_type") not in _KINDS:
-        raise invalid_params(ParamError("auth_type", "must be one of jwt, api_key"))
+        raise invalid_params(ParamMistake("auth_type", "must be one of jwt, api_key"))
     return token
 
 

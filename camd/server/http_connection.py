@@ -14,6 +14,7 @@ import h11
 import structlog
 import trio
 
+from camd.clock import Clock
 from camd.rpc.roles import Principal
 from camd.server.asgi import (
     AsgiApp,
@@ -58,6 +59,7 @@ class HttpConfig:
     """What is served: an application, and WebSockets on `path` where `upgrade` is given."""
 
     app: AsgiApp
+    clock: Clock = attrs.field(kw_only=True)
     path: str = "/ws"
     origins: tuple[str, ...] = ()
     upgrade: Callable[[trio.abc.Stream, UpgradeRequest], Awaitable[None]] | None = None
@@ -199,7 +201,7 @@ class HttpConnection:
         if denial is not None:
             await self._deny(denial)
             return
-        cycle = RequestCycle(request, self)
+        cycle = RequestCycle(request, self, self.config.clock)
         scope = scope_of(request, self.endpoints)
         scope["state"] |= {
             "on_authenticated": self.config.on_authenticated,
@@ -234,7 +236,7 @@ class HttpConnection:
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
-            (b"date", http_date()),
+            (b"date", http_date(self.config.clock.now())),
             *(denial.headers or ((b"connection", b"close"),)),
         ]
         await self.send_event(h11.Response(status_code=denial.status, headers=headers))

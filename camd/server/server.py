@@ -14,6 +14,7 @@ import trio
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
+from camd.clock import Clock
 from camd.config.schema import ServerConfig
 from camd.events.rules.history import EventHistory
 from camd.rpc import codec
@@ -209,6 +210,7 @@ async def open_server(
     authenticator: Authenticator,
     notifications: Fanout[Notification],
     app: AsgiApp,
+    clock: Clock,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
     history: EventHistory | None = None,
@@ -224,6 +226,7 @@ async def open_server(
     shared = ConnectionShared(
         registry=registry,
         authenticator=authenticator,
+        clock=clock,
         call_stats=call_stats or CallStats(),
         max_calls_in_flight=config.max_calls_in_flight,
         requests_per_minute=config.requests_per_minute,
@@ -243,6 +246,7 @@ async def open_server(
         server = Server(
             http_config=HttpConfig(
                 app=app,
+                clock=clock,
                 path=config.path,
                 origins=config.origins,
                 names=None if authenticator.enabled else names,

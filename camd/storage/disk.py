@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,11 +165,12 @@ class PosixFile:
         os.close(self._fd)
 
 
-_LEARNED: dict[int, int] = {}  # largest file by st_dev
-
-
+@attrs.define(eq=False)
 class PosixDisk:
-    """The real file system."""
+    """The real file system. `limit_of` says what is known beforehand of the largest file."""
+
+    limit_of: Callable[[Path], int | None] = attrs.field(default=largest_file, kw_only=True)
+    _learned: dict[int, int] = attrs.field(factory=dict, init=False)  # largest file by st_dev
 
     def create(self, path: Path) -> PosixFile:
         """open(2) with O_CREAT and O_EXCL, group-readable; locked until closed (flock(2))."""
@@ -222,13 +223,13 @@ class PosixDisk:
 
     def largest_file(self, folder: Path) -> int | None:
         """Return the smallest of all known limits."""
-        known = largest_file(folder), _LEARNED.get(folder.stat().st_dev)
+        known = self.limit_of(folder), self._learned.get(folder.stat().st_dev)
         return min((limit for limit in known if limit is not None), default=None)
 
     def learn_largest_file(self, folder: Path, size: int) -> None:
-        """Remember a limit of this file system until the process ends."""
+        """Remember a limit of this file system as long as this object lives."""
         device = folder.stat().st_dev
-        _LEARNED[device] = min(size, _LEARNED.get(device, size))
+        self._learned[device] = min(size, self._learned.get(device, size))
 
     def usage(self, path: Path) -> Usage:
         """statvfs(3); `f_bavail` is what an unprivileged process can use."""
@@ -250,3 +251,31 @@ class PosixDisk:
         while top != top.parent and top.parent.stat().st_dev == device:
             top = top.parent
         return FolderLocation(top, device)
+
+
+# --- Files of lines that are only appended
+
+
+@attrs.frozen
+class LineFile:
+    """A file of lines, open at its end. `torn`: a crash has left its last line without an end."""
+
+    file: DiskFile
+    size: int = 0
+    torn: bool = False
+
+
+def open_lines(disk: Disk, path: Path) -> LineFile:
+    """Open a file to append lines to, or create it; its name is durable then. Raises OSError."""
+    is_new = path.name not in disk.names(path.parent)
+    file = disk.create(path) if is_new else disk.open(path)
+    try:
+        disk.sync_directory(path.parent)
+        if is_new:
+            return LineFile(file)
+        size = file.size()
+        file.truncate(size)  # only moves the file position to the end
+        return LineFile(file, size, torn=size > 0 and file.read(size - 1, 1) != b"\n")
+    except OSError:
+        file.close()
+        raise

@@ -14,13 +14,13 @@ from pathlib import Path
 
 FAT_LIMIT_BYTES = 2**32 - 1  # a size has 32 bits there
 _FAT = ("vfat", "msdos")  # and not exfat
-_MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
+MOUNTINFO = Path("/proc/self/mountinfo")  # proc(5)
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1  # renameat2(2)
 _NOT_OFFERED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
 
 
-def largest_file(folder: Path) -> int | None:
+def largest_file(folder: Path, mountinfo: Path = MOUNTINFO) -> int | None:
     """Return how large a file in `folder` can become, in bytes; None: no known limit.
 
     Raises OSError when the folder is not there.
@@ -31,7 +31,7 @@ def largest_file(folder: Path) -> int | None:
         limits.append(soft)
     mounts = ""
     with suppress(OSError):
-        mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace")
+        mounts = mountinfo.read_text(encoding="utf-8", errors="replace")
     if type_of_mount(mounts, folder.stat().st_dev) in _FAT:
         limits.append(FAT_LIMIT_BYTES)
     return min(limits, default=None)

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import attrs
 
-from camd.clock import monotonic
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.storage.disk import PosixDisk, PosixFile
 
 OnRead = Callable[[int, float], None]  # bytes that were read, seconds that it took
@@ -28,12 +28,13 @@ class ReadOnlyFile(PosixFile):
     """A file open for reading; `told` is called after every read, and may raise to end it."""
 
     told: OnRead = _ignore
+    clock: Clock = SYSTEM_CLOCK
 
     def read(self, offset: int, size: int) -> bytes:
         """pread(2), repeated until it is enough."""
-        began = monotonic()
+        began = self.clock.monotonic()
         data = super().read(offset, size)
-        self.told(len(data), monotonic() - began)
+        self.told(len(data), self.clock.monotonic() - began)
         return data
 
     def close(self) -> None:
@@ -48,6 +49,7 @@ class ReadOnlyDisk(PosixDisk):
 
     told: OnRead = _ignore
     heed_locks: bool = True
+    clock: Clock = attrs.field(default=SYSTEM_CLOCK, kw_only=True)  # times the reads
 
     def open(self, path: Path) -> ReadOnlyFile:
         """Open for reading; never follows a link, nor waits for a pipe's other end.
@@ -65,7 +67,7 @@ class ReadOnlyDisk(PosixDisk):
             os.close(fd)
             raise
         _forget(fd)
-        return ReadOnlyFile(fd, self.told)
+        return ReadOnlyFile(fd, self.told, self.clock)
 
     def create(self, path: Path) -> NoReturn:
         """Refuse."""

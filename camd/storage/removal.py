@@ -26,7 +26,7 @@ from camd.storage.rules.journal_records import SegmentNoted, SegmentRemoved
 
 FOLDER = "pins"  # beside the index
 _NEW = ".new"  # no recording has a hidden name
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ class Pins:
         except OSError:
             return Pin("the marker cannot be read")
         try:
-            pin = decode_pin(file.read(0, _MOST_BYTES))
+            pin = decode_pin(file.read(0, _MAX_BYTES))
         except OSError:
             return Pin("the marker cannot be read")
         finally:

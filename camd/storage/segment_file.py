@@ -19,7 +19,7 @@ import attrs
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment
 from camd.mp4.recover import read_fragments, read_interrupted
-from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentIndex
+from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentLayout
 from camd.storage.disk import Disk, DiskFile
 
 _MARKS = 64  # newest positions where the file can be cut
@@ -63,7 +63,7 @@ class SegmentFile:
     """A growing segment. After an OSError from `append`, `seal` keeps what was written."""
 
     path: Path
-    index: SegmentIndex
+    index: SegmentLayout
     _file: DiskFile
     _disk: Disk
     _hash: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
@@ -89,7 +89,7 @@ class SegmentFile:
         disk: Disk,
         directory: Path,
         names: Iterator[str],
-        index: SegmentIndex,
+        index: SegmentLayout,
         first: Fragment,
     ) -> SegmentFile:
         """Create the first free name, and write header and first fragment durably.
@@ -224,23 +224,23 @@ class SegmentFile:
         start = len(self.index.header) if mark is None else mark.size_bytes
         return read_fragments(self._file.read, start, self.size_bytes, self.index)
 
-    def index_before(self, mark: GopMark) -> SegmentIndex:
+    def index_before(self, mark: GopMark) -> SegmentLayout:
         """Read back the index of the file up to a mark. Raises OSError, MediaError."""
         return self._index_of(mark.size_bytes)
 
-    def cut(self, mark: GopMark, index: SegmentIndex) -> None:
+    def cut(self, mark: GopMark, index: SegmentLayout) -> None:
         """Remove everything behind a mark; `index` is the one before it. Raises OSError."""
         self._file.truncate(mark.size_bytes)
         self._shrink(index, mark.size_bytes)
         self._hash = mark.digest
 
-    def _index_of(self, size: int) -> SegmentIndex:
+    def _index_of(self, size: int) -> SegmentLayout:
         found = read_interrupted(self._file.read, size)
         if found is None or found.whole_bytes != size:
             raise OSError(errno.EIO, "What was written cannot be read back")
         return found.index
 
-    def _shrink(self, index: SegmentIndex, size: int) -> None:
+    def _shrink(self, index: SegmentLayout, size: int) -> None:
         self.index, self.size_bytes, self._torn = index, size, False
         self.synced_bytes = min(self.synced_bytes, size)
         self._marks = deque((mark for mark in self._marks if mark.size_bytes < size), _MARKS)

@@ -18,10 +18,11 @@ import attrs
 import structlog
 import trio
 
-from camd.clock import monotonic
+from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
 from camd.runtime.broadcast import Fanout, Published
 from camd.storage.disk import Disk
+from camd.storage.rules.io_stats import IoStats
 from camd.storage.rules.levels import (
     SEAL_RESERVE_BYTES,
     Admission,
@@ -35,15 +36,11 @@ from camd.storage.rules.levels import (
     level_of,
     seconds_until_blocked,
 )
+from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 from camd.storage.timed_disk import IoTimer
 
 log = structlog.get_logger("camd.storage")
 
-SAMPLE_SECONDS = 1.0  # while anything records
-IDLE_SAMPLE_SECONDS = 5.0
-PROBE_TIMEOUT_SECONDS = 3.0
-HUNG_SECONDS = 10.0  # a disk call that takes longer counts as hung
-TRIAL_SECONDS = 3.0  # between trial writes to a failing volume
 RATE_WINDOW_SECONDS = 10.0
 
 
@@ -57,7 +54,9 @@ class SpaceMonitor:
     _events: Fanout[Event]
     prepare: Callable[[], None] = lambda: None  # in the probe's thread, when writing works
     identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, first
-    timer: IoTimer = attrs.field(factory=IoTimer, init=False)
+    clock: Clock = attrs.field(kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
+    timer: IoTimer = attrs.field(init=False)
     _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
     _level: StorageLevel = attrs.field(default=StorageLevel.OK, init=False)
@@ -68,7 +67,7 @@ class SpaceMonitor:
     _slow: bool = attrs.field(default=False, init=False)
     _logged_error: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
-    _rate_at: float = attrs.field(factory=monotonic, init=False)
+    _rate_at: float = attrs.field(init=False)
     _sampled: trio.Event = attrs.field(factory=trio.Event, init=False)  # by the next sample
     _sample_soon: trio.Event = attrs.field(factory=trio.Event, init=False)
     stored_bytes: int = attrs.field(default=0, init=False)
@@ -77,6 +76,8 @@ class SpaceMonitor:
     published: Published[StorageStatus] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.timer = IoTimer(IoStats(self.limits), clock=self.clock)
+        self._rate_at = self.clock.monotonic()
         self.published = Published(self._status())
 
     @property
@@ -114,7 +115,7 @@ class SpaceMonitor:
         self._rate += size_bytes / RATE_WINDOW_SECONDS
 
     def _decay_rate(self) -> None:
-        now = monotonic()
+        now = self.clock.monotonic()
         self._rate *= math.exp((self._rate_at - now) / RATE_WINDOW_SECONDS)
         self._rate_at = now
 
@@ -140,9 +141,12 @@ class SpaceMonitor:
         if error is not None and blames_volume(error):
             if self._failure is None:
                 log.error("storage_fails", error=str(error))
-            self._failure, self._trial_at = error, monotonic() + TRIAL_SECONDS
+            self._failure, self._trial_at = error, self._next_trial()
             self._assess()
         self._sample_soon.set()
+
+    def _next_trial(self) -> float:
+        return self.clock.monotonic() + self.limits.trial_seconds
 
     # --- sampling ---
 
@@ -160,22 +164,22 @@ class SpaceMonitor:
         while True:
             self._sample_soon = trio.Event()
             await self._sample()
-            pending = self.timer.stats.pending_seconds(monotonic()) > 0
+            pending = self.timer.stats.pending_seconds(self.clock.monotonic()) > 0
             busy = self._reservations or pending or self._failure is not None
-            pause = SAMPLE_SECONDS if busy else IDLE_SAMPLE_SECONDS
+            pause = self.limits.sample_seconds if busy else self.limits.idle_sample_seconds
             with trio.move_on_after(pause):
                 await self._sample_soon.wait()
 
     async def _sample(self) -> None:
         sampled, self._sampled = self._sampled, trio.Event()
-        failure = self._failure if monotonic() >= self._trial_at else None
+        failure = self._failure if self.clock.monotonic() >= self._trial_at else None
         async with self._probe_timeout(sampled):
             # A probe may be abandoned when the daemon stops: nobody needs its result.
             sample = await trio.to_thread.run_sync(
                 self._probe, failure is not None, abandon_on_cancel=True
             )
         if sample.works is not None:
-            self._trial_at = monotonic() + TRIAL_SECONDS
+            self._trial_at = self._next_trial()
             if sample.works and self._failure is failure:
                 self._failure = None
         self._usage, self._fault, self._probe_hung = sample.usage, sample.fault, False
@@ -185,7 +189,7 @@ class SpaceMonitor:
     @asynccontextmanager
     async def _probe_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
         async def give_up() -> None:
-            await trio.sleep(PROBE_TIMEOUT_SECONDS)
+            await trio.sleep(self.limits.probe_timeout_seconds)
             self._probe_hung = True
             self._assess()
             sampled.set()
@@ -220,7 +224,7 @@ class SpaceMonitor:
 
     def _assess(self) -> None:
         """Derive the level from all that is known now, and publish it."""
-        now = monotonic()
+        now = self.clock.monotonic()
         pending = self.timer.stats.pending_seconds(now)
         slow = self.timer.stats.slow(now)
         if slow is not self._slow:
@@ -230,7 +234,7 @@ class SpaceMonitor:
         if self._probe_hung:
             self._judge(StorageLevel.UNRESPONSIVE)
             return
-        hung = pending >= HUNG_SECONDS
+        hung = pending >= self.limits.hung_seconds
         by_use = level_of(self._usage, self._thresholds, self._level)
         failing = self._failure is not None
         self._judge(classify_level(by_use, self._fault, hung=hung, failing=failing))
@@ -246,7 +250,7 @@ class SpaceMonitor:
 
     def _status(self) -> StorageStatus:
         self._decay_rate()
-        fault, stats, now = self._explanation(), self.timer.stats, monotonic()
+        fault, stats, now = self._explanation(), self.timer.stats, self.clock.monotonic()
         status = StorageStatus(
             level=self._level,
             reason=fault.reason,

@@ -19,7 +19,7 @@ import attrs
 import structlog
 import trio
 
-from camd.clock import now
+from camd.clock import Clock
 from camd.config.schema import StorageConfig
 from camd.errors import (
     FILE_IN_USE,
@@ -48,18 +48,14 @@ from camd.mp4.inspect import HEAD_SIZE, read_segment_head
 from camd.runtime.broadcast import Fanout, Published
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
-from camd.storage.index.worker import (
-    FIRST_RETRY_SECONDS,
-    LONGEST_RETRY_SECONDS,
-    READ_TIMEOUT_SECONDS,
-    IndexWorker,
-)
+from camd.storage.index.worker import IndexWorker
 from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
-from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.clock_trust import LastFrameMoment
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
 from camd.storage.rules.levels import Thresholds
+from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 from camd.storage.rules.naming import is_plain, part_of, with_extension
 from camd.storage.space import SpaceMonitor
 from camd.storage.timed_disk import TimedDisk
@@ -88,6 +84,8 @@ class Storage:
     folder: Path
     disk: Disk
     space: SpaceMonitor
+    clock: Clock = attrs.field(kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     index_worker: IndexWorker = attrs.field(init=False)
     _reconcile: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
@@ -99,7 +97,11 @@ class Storage:
 
     def __attrs_post_init__(self) -> None:
         self.index_worker = IndexWorker(
-            self.disk, self.folder, self.space, on_settled=self._forget_finished
+            self.disk,
+            self.folder,
+            self.space,
+            on_settled=self._forget_finished,
+            limits=self.limits,
         )
         self._reconcile = BackgroundReconcile(
             disk=self.disk,
@@ -109,6 +111,8 @@ class Storage:
             on_disk=self.on_disk,
             leased=self.leased,
             growing=lambda: frozenset(self._growing),
+            clock=self.clock,
+            limits=self.limits,
         )
 
     @property
@@ -168,7 +172,7 @@ class Storage:
         """
 
         def replace(index: RecordingIndex) -> None:
-            Pins.of(self.disk, self.folder).carry_over(old, new.filename, now())
+            Pins.of(self.disk, self.folder).carry_over(old, new.filename, self.clock.now())
             index.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
 
         await self.index_worker.write(replace)
@@ -221,7 +225,7 @@ class Storage:
         Waits for the recovery of their files, and until the index can be read.
         """
         await self._reconcile.done.wait()
-        delay = FIRST_RETRY_SECONDS
+        delay = self.limits.first_retry_seconds
         while True:
             try:
                 return await self.index_worker.read(
@@ -230,7 +234,7 @@ class Storage:
             except Refusal as refusal:
                 log.error("sessions_unknown", error=refusal.message)
             await trio.sleep(delay)
-            delay = min(LONGEST_RETRY_SECONDS, delay * 2)
+            delay = min(self.limits.max_write_retry_seconds, delay * 2)
 
     async def stored_file(self, filename: str) -> StoredFile:
         """Find a recording that can be read. Raises Refusal: no such file, or not a file name."""
@@ -285,7 +289,7 @@ class Storage:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
-    async def arrival(self, segment: Segment) -> FootageArrival | None:
+    async def arrival(self, segment: Segment) -> LastFrameMoment | None:
         """Read when a recording's last frame arrived; None when its file does not say."""
         return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
@@ -352,7 +356,7 @@ class Storage:
 
     async def pins(self, filenames: Sequence[str]) -> dict[str, Pin]:
         """Return the pins of those recordings that have one. Raises Refusal."""
-        return await self.index_worker.read(lambda _: self._pins.among(filenames, now()))
+        return await self.index_worker.read(lambda _: self._pins.among(filenames, self.clock.now()))
 
     async def pin(self, filename: str, pin: Pin) -> Segment:
         """Pin a recording; durable when this returns. Raises Refusal."""
@@ -376,7 +380,8 @@ class Storage:
         """
 
         def remove(index: RecordingIndex) -> list[Removal]:
-            remover = Remover(self.disk, self.folder, index, self._pins, self.busy, now=now())
+            now = self.clock.now()
+            remover = Remover(self.disk, self.folder, index, self._pins, self.busy, now=now)
             return remover.remove(filenames, why)
 
         answers = await self._change(remove)
@@ -404,7 +409,7 @@ class Storage:
             raise Refusal(STORAGE_UNRESPONSIVE, f"It could not be done: {error}") from error
 
     async def _bounded(self, work: Callable[[], T], filename: str) -> T:
-        with trio.move_on_after(READ_TIMEOUT_SECONDS):
+        with trio.move_on_after(self.limits.read_timeout_seconds):
             try:
                 return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
             except (FileNotFoundError, NotADirectoryError):
@@ -425,7 +430,7 @@ def _size_and_time(path: Path) -> tuple[int, datetime]:
     return facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
 
 
-def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | None:
+def arrival_of(disk: Disk, folder: Path, segment: Segment) -> LastFrameMoment | None:
     """Read from a file's head when its recording arrived; None when it does not say. Blocks."""
     try:
         file = disk.open(folder / segment.filename)
@@ -437,12 +442,17 @@ def arrival_of(disk: Disk, folder: Path, segment: Segment) -> FootageArrival | N
         return None
     finally:
         file.close()
-    return FootageArrival(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
+    return LastFrameMoment(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
 
 
 @asynccontextmanager
 async def open_storage(
-    config: StorageConfig, events: Fanout[Event], disk: Disk | None = None
+    config: StorageConfig,
+    events: Fanout[Event],
+    disk: Disk | None = None,
+    *,
+    clock: Clock,
+    limits: StorageLimits = STORAGE_LIMITS,
 ) -> AsyncIterator[Storage]:
     """Run the recordings volume while the block runs; its level is known when it begins.
 
@@ -452,17 +462,26 @@ async def open_storage(
     """
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
-    volume = Volume(config.recordings_dir, config.state_dir, config.require_mount, disk)
+    volume = Volume(
+        config.recordings_dir, config.state_dir, config.require_mount, disk, clock=clock
+    )
 
     def prepare() -> None:
         volume.claim()
         storage.index_worker.open_current()
 
     space = SpaceMonitor(
-        config.recordings_dir, disk, thresholds, events, prepare=prepare, identify=volume.identify
+        config.recordings_dir,
+        disk,
+        thresholds,
+        events,
+        prepare=prepare,
+        identify=volume.identify,
+        clock=clock,
+        limits=limits,
     )
     timed_disk = TimedDisk(disk, space.timer, volume.confirm)
-    storage = Storage(config.recordings_dir, timed_disk, space)
+    storage = Storage(config.recordings_dir, timed_disk, space, clock=clock, limits=limits)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(space.serve)
@@ -474,5 +493,5 @@ async def open_storage(
             yield storage
             nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(READ_TIMEOUT_SECONDS):
+        with trio.CancelScope(shield=True), trio.move_on_after(limits.read_timeout_seconds):
             await storage.index_worker.close()

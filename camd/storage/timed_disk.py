@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.clock import monotonic
+from camd.clock import Clock
 from camd.storage.disk import Disk, DiskFile, OpenFileStat
 from camd.storage.rules.io_stats import IoStats, PendingOperation
 from camd.storage.rules.levels import Usage
@@ -24,33 +24,34 @@ _current: ContextVar[PendingOperation | None] = ContextVar("operation", default=
 class IoTimer:
     """Reports disk calls and their times to IoStats."""
 
+    clock: Clock = attrs.field(kw_only=True)
     stats: IoStats = attrs.field(factory=IoStats)
 
     @contextmanager
     def operation(self) -> Iterator[None]:
         """Time an operation while the block runs, and its TimedDisk calls one by one."""
-        operation = self.stats.begin(monotonic())
+        operation = self.stats.begin(self.clock.monotonic())
         token = _current.set(operation)
         try:
             yield
         finally:
             _current.reset(token)
-            self.stats.end(operation, monotonic())
+            self.stats.end(operation, self.clock.monotonic())
 
     def step(self) -> None:
         """Note that this thread's operation goes on with another call."""
         if (operation := _current.get()) is not None:
-            self.stats.step(operation, monotonic())
+            self.stats.step(operation, self.clock.monotonic())
 
     @contextmanager
     def sync(self) -> Iterator[None]:
         """Time a sync: a step that counts in `sync_latency`."""
         self.step()
-        begun = monotonic()
+        begun = self.clock.monotonic()
         try:
             yield
         finally:
-            self.stats.synced(monotonic() - begun)
+            self.stats.synced(self.clock.monotonic() - begun)
 
 
 @attrs.define(eq=False)

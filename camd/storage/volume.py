@@ -13,14 +13,14 @@ from pathlib import Path
 import attrs
 import structlog
 
-from camd.clock import now
+from camd.clock import Clock
 from camd.runtime.state_file import StateFile, replace_file
 from camd.storage.disk import Disk
 from camd.storage.rules.levels import VolumeFault
 from camd.storage.rules.volume_identity import (
     FolderLocation,
     KnownVolume,
-    VolumeRecognition,
+    RecognisedAs,
     decide,
     parse_known,
     parse_marker,
@@ -34,21 +34,21 @@ REMEMBERED = "volume.json"
 
 
 @attrs.frozen
-class IdentifiedVolume:
+class VolumeObservation:
     """What was seen of a folder's volume, and how it was recognised."""
 
     location: FolderLocation
     marker: str | None
-    verdict: VolumeRecognition | VolumeFault
+    verdict: RecognisedAs | VolumeFault
 
 
 def identify_volume(
     folder: Path, disk: Disk, known: KnownVolume | None, *, require_mount: bool
-) -> IdentifiedVolume:
+) -> VolumeObservation:
     """Look at the volume that the folder is on, or would be on. Changes nothing. Raises OSError."""
     location = disk.locate(folder)
     marker = read_marker(folder)
-    return IdentifiedVolume(
+    return VolumeObservation(
         location, marker, decide(location, marker, known, require_mount=require_mount)
     )
 
@@ -80,9 +80,12 @@ class Volume:
     _state_dir: Path
     _require_mount: bool
     _disk: Disk
+    clock: Clock = attrs.field(kw_only=True)
     _known: KnownVolume | None = attrs.field(default=None, init=False)
     _loaded: bool = attrs.field(default=False, init=False)
-    _found: IdentifiedVolume | None = attrs.field(default=None, init=False)  # the latest usable one
+    _found: VolumeObservation | None = attrs.field(
+        default=None, init=False
+    )  # the latest usable one
     _tried: int | None = attrs.field(default=None, init=False)  # st_dev; see `_make_folder`
     _device: int | None = attrs.field(default=None, init=False)  # where files may be created
     _saved: bool = attrs.field(default=False, init=False)
@@ -141,17 +144,17 @@ class Volume:
         if (found := self._found) is None:
             return
         self.confirm(self.folder)
-        marker = self._mark() if found.verdict is VolumeRecognition.NEW else found.marker
+        marker = self._mark() if found.verdict is RecognisedAs.NEW else found.marker
         self.confirm(self.folder)  # never mark or remember a bare mount point
         self._settle(found, marker)
 
-    def _settle(self, found: IdentifiedVolume, marker: str | None) -> None:
+    def _settle(self, found: VolumeObservation, marker: str | None) -> None:
         """Remember a volume as the one in use."""
         known = KnownVolume(marker or "", self.folder, found.location.top)
         if known == self._known and self._saved:
             return
         before = self._known.volume_id if self._known is not None else ""
-        if isinstance(found.verdict, VolumeRecognition) and known.volume_id != before:
+        if isinstance(found.verdict, RecognisedAs) and known.volume_id != before:
             mount_point = str(known.top)
             log.info(f"volume_{found.verdict.value}", volume_id=marker, mount_point=mount_point)
         self._known, self._saved = known, self._remember(known)
@@ -166,7 +169,7 @@ class Volume:
 
     def _mark(self) -> str | None:
         volume_id = str(uuid.uuid4())
-        marker = {"volume_id": volume_id, "created": now().isoformat()}
+        marker = {"volume_id": volume_id, "created": self.clock.now().isoformat()}
         try:
             path = self.folder / MARKER
             path.parent.mkdir(mode=0o750, exist_ok=True)

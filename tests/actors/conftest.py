@@ -1,4 +1,4 @@
-"""What the actor tests share: clocks that jump."""
+"""The fixture of the actor tests: clocks that jump."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from trio.testing import MockClock
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
+    """Make wall time and monotonic time follow a clock that jumps to the next deadline."""
     jump_clocks(monkeypatch)
     return autojump_clock

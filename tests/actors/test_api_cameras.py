@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from support.camera_rig import CAMERA, REQUEST, CameraRig, Node, open_camera_rig
 
-from camd.api.camera_methods import ByDevice, CamerasApi
+from camd.api.camera_methods import ByCamera, CamerasApi
 from camd.camera.camera import Camera
+from camd.clock import SYSTEM_CLOCK
 from camd.model import (
     CameraState,
     Capabilities,
@@ -56,10 +57,10 @@ def binding(*formats: PixelFormat) -> DeviceBinding:
 
 async def ask(rig: CameraRig) -> dict[str, Any]:
     """Call both methods as a client does; they agree."""
-    api = CamerasApi(OneCamera(rig.camera))  # type: ignore[arg-type]
+    api = CamerasApi(OneCamera(rig.camera), clock=SYSTEM_CLOCK)  # type: ignore[arg-type]
     caller = Caller(Principal("ann", Role.VIEWER, None, AuthMethod.API_KEY), "1")
-    answer = await api.get_camera_capabilities(caller, ByDevice("camera0"))
-    status = await api.get_camera_status(caller, ByDevice("camera0"))
+    answer = await api.get_camera_capabilities(caller, ByCamera("camera0"))
+    status = await api.get_camera_status(caller, ByCamera("camera0"))
     assert answer.items() >= status["capabilities"].items()
     return msgspec.json.decode(msgspec.json.encode(answer))  # type: ignore[no-any-return]
 

@@ -19,16 +19,8 @@ from camd.capture.controls import ControlStore
 from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import (
-    CameraChanged,
-    CameraId,
-    CameraState,
-    Cause,
-    Device,
-    Problem,
-    SessionState,
-    TestSource,
-)
+from camd.model import CameraChanged, CameraId, CameraState, Cause, Device, Problem, SessionState
+from camd.sources import TestSource
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
 
@@ -109,7 +101,7 @@ async def test_another_camera_at_its_port_does_not_record_as_the_old_one(clock: 
         assert (await rig.until("camera1", CameraState.IDLE)).device == "/dev/video0"
         await trio.sleep(100)
         assert camera.status.state is CameraState.ABSENT
-        assert len(rig.cameras.launcher.children) == 1
+        assert len(rig.cameras.launcher.processes) == 1
         with pytest.raises(Refusal) as caught:
             await (await rig.camera("camera0")).start_recording(REQUEST)
         assert caught.value.kind.code == -1006  # the session waits
@@ -190,7 +182,7 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         rig.cameras.launcher.then(hangs(2.0, deaf=True))
-        rig.cameras.launcher.immortal = True
+        rig.cameras.launcher.unkillable = True
         await camera.start_recording(REQUEST)
         await camera.stop_recording()
         assert await rig.bindings.add(entry("gate", serial="A1"))
@@ -199,7 +191,7 @@ async def test_the_device_is_free_before_another_camera_opens_it(clock: MockCloc
             await gate.start_recording(REQUEST)
         assert caught.value.data["cause"] == "busy"
         assert rig.cameras.launcher.most_alive == 1
-        for child in rig.cameras.launcher.children:
+        for child in rig.cameras.launcher.processes:
             child._killed.cancel()
 
 
@@ -216,7 +208,7 @@ async def test_a_node_that_is_another_camera_by_now_is_not_opened(clock: MockClo
         camera._environment = attrs.evolve(camera._environment, look_again=look_again)
         await camera.start_recording(REQUEST)
         await trio.sleep(30)
-        assert len(rig.cameras.launcher.children) == 1
+        assert len(rig.cameras.launcher.processes) == 1
         rig.monitor.plug(attrs.evolve(usb_camera(7, port="4", serial="A1"), plug_id=9), other)
         await rig.until("camera0", CameraState.STREAMING)
 
@@ -316,11 +308,11 @@ async def test_a_reload_ends_no_recording(clock: MockClock, config: CameraConfig
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         begun = await camera.start_recording(REQUEST)
-        assert not await rig.cameras.take_in(config)
+        assert not await rig.bindings.add(config)
         await trio.sleep(5)
         ended = await camera.stop_recording()
         assert (ended.session_id, ended.gaps) == (begun.session_id, ())
-        assert await rig.cameras.take_in(config)
+        assert await rig.bindings.add(config)
         assert (await rig.camera(config.id)).config == config
         names = {camera.camera_id for camera in rig.cameras}
         assert names == ({"camera0", "camera1"} if config is OTHER else {config.id})

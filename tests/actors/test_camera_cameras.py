@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.camera_rig import REQUEST, find_program, memory_storage
+from support.camera_rig import REQUEST, Wall, find_program, memory_storage
 from support.fake_ffmpeg import FakeLauncher, streams
 from trio.testing import MockClock
 
@@ -18,8 +18,9 @@ from camd.camera.cameras import Cameras, open_cameras
 from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.errors import Refusal
 from camd.ffmpeg.encoder_trial import UntriedEncoders
-from camd.model import CameraId, CameraState, Event, TestSource, V4l2Source
+from camd.model import CameraId, CameraState, Event
 from camd.runtime.broadcast import Fanout
+from camd.sources import TestSource, V4l2Source
 
 CONFIG = Config(
     cameras=(
@@ -32,7 +33,9 @@ CONFIG = Config(
 
 async def test_cameras_are_found_by_id_device_and_node(clock: MockClock) -> None:
     """Each of its names leads to the camera; the order is the configuration's."""
-    async with open_cameras(CONFIG, memory_storage(), Fanout[Event]()) as cameras:
+    async with open_cameras(
+        CONFIG, storage=memory_storage(), events=Fanout[Event](), clock=Wall().clock
+    ) as cameras:
         assert [camera.camera_id for camera in cameras] == ["gate", "yard", "hall"]
         assert len(cameras) == 3
         assert cameras.find("gate") is cameras.find("camera7")
@@ -44,7 +47,9 @@ async def test_cameras_are_found_by_id_device_and_node(clock: MockClock) -> None
 )
 async def test_unknown_cameras_are_refused(clock: MockClock, name: str) -> None:
     """−32004, also for the empty name, which no camera has."""
-    async with open_cameras(CONFIG, memory_storage(), Fanout[Event]()) as cameras:
+    async with open_cameras(
+        CONFIG, storage=memory_storage(), events=Fanout[Event](), clock=Wall().clock
+    ) as cameras:
         with pytest.raises(Refusal) as caught:
             cameras.find(name)
         assert caught.value.kind.code == -32004
@@ -54,7 +59,9 @@ async def test_unknown_cameras_are_refused(clock: MockClock, name: str) -> None:
 async def test_cameras_close_at_the_same_time(clock: MockClock) -> None:
     """Shutting down takes as long as the slowest camera, not as all of them together."""
     launcher = FakeLauncher()
-    async with open_cameras(Config(), memory_storage(), Fanout[Event]()) as cameras:
+    async with open_cameras(
+        Config(), storage=memory_storage(), events=Fanout[Event](), clock=Wall().clock
+    ) as cameras:
         await record_with(cameras, launcher, 8)
         await trio.sleep(1.2)
         before = trio.current_time()
@@ -65,33 +72,33 @@ async def test_cameras_close_at_the_same_time(clock: MockClock) -> None:
 SHORT = RecordingConfig(rotation=timedelta(seconds=60))
 
 
-async def test_recording_settings_reach_cameras_that_come_meanwhile_and_later(
-    clock: MockClock,
-) -> None:
-    """A reload that meets a plugging ends well, and what comes later has the new settings too."""
-    async with open_cameras(CONFIG, memory_storage(), Fanout[Event]()) as cameras:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(cameras.reconfigure, SHORT)
-            await trio.lowlevel.checkpoint()
-            cameras.add(CameraConfig(CameraId("late"), TestSource()))
+async def test_recording_settings_reach_all_cameras_and_later_ones(clock: MockClock) -> None:
+    """A reload applies to cameras that run, and to those that are added after it."""
+    async with open_cameras(
+        CONFIG, storage=memory_storage(), events=Fanout[Event](), clock=Wall().clock
+    ) as cameras:
+        cameras.add(CameraConfig(CameraId("late"), TestSource()))
+        cameras.reconfigure(SHORT)
         later = cameras.add(CameraConfig(CameraId("later"), TestSource()))
-        assert [camera._factory.recording.rotation for camera in cameras] == [SHORT.rotation] * 5
-        assert later._all == attrs.evolve(CONFIG, recording=SHORT)
+        assert [camera.sessions.recording.rotation for camera in cameras] == [SHORT.rotation] * 5
+        assert later._daemon_config == attrs.evolve(CONFIG, recording=SHORT)
 
 
-async def test_a_camera_that_begins_anew_after_a_bug_hinders_no_reload(
+async def test_a_camera_that_restarts_after_a_bug_does_not_hinder_a_reload(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody answers for it; its next life has the new settings all the same."""
+    """It answers nothing meanwhile, and has the new settings when it runs again."""
     monkeypatch.setattr(Camera, "_handle", lambda self, ask: 1 / 0)
     with capture_logs():
-        async with open_cameras(CONFIG, memory_storage(), Fanout[Event]()) as cameras:
+        async with open_cameras(
+            CONFIG, storage=memory_storage(), events=Fanout[Event](), clock=Wall().clock
+        ) as cameras:
             gate = cameras.find("gate")
             with pytest.raises(Refusal):
                 await gate.stop_recording()
             await gate.published.wait_until(lambda status: status.state is CameraState.FAULTED)
-            await gate.reconfigure(SHORT)
-            assert gate._factory.recording.rotation == SHORT.rotation
+            gate.reconfigure(SHORT)
+            assert gate.sessions.recording.rotation == SHORT.rotation
 
 
 async def record_with(cameras: Cameras, launcher: FakeLauncher, count: int) -> None:

@@ -1,4 +1,4 @@
-"""What a child delivers is parsed in turns: everybody else goes on meanwhile."""
+"""The output of FFmpeg is parsed in turns: other tasks run meanwhile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import trio
 from support import media_streams as build
 from support.fake_ffmpeg import FakeFfmpeg, FakeLauncher
 
-from camd.capture.process import TURN_BYTES, CaptureProcess, CaptureTimeouts
-from camd.model import Problem
+from camd.capture.process import TURN_BYTES, CaptureProcess, CaptureReport, CaptureTimeouts
+from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment, Init
 
 TURNS = 16
@@ -19,23 +19,19 @@ class Counter:
     fragments = 0
 
     def begin(self, init: Init) -> None:
-        """Take the stream's description."""
+        """Take the header."""
 
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count one."""
         self.fragments += 1
 
 
-async def ignore() -> None:
-    """Hear that pictures come."""
-
-
-async def shrug(problem: Problem) -> None:
-    """Hear that nothing comes."""
+async def ignore(report: CaptureReport) -> None:
+    """Take no note of what the process says."""
 
 
 async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_clock) -> None:
-    """One read that holds thousands of fragments is no reason to let anybody wait."""
+    """One read with thousands of fragments does not delay other tasks."""
     small = build.fragment((1, 0, build.group(1, 1)))
     count = TURNS * TURN_BYTES // len(small)
 
@@ -46,7 +42,9 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
 
     launcher, counter, seen, parsed = FakeLauncher(), Counter(), set(), set()
     launcher.then(part)
-    run = CaptureProcess(counter, CaptureTimeouts(60, 60), ignore, shrug, launch=launcher.launch)
+    run = CaptureProcess(
+        counter, CaptureTimeouts(60, 60), ignore, launch=launcher.launch, clock=SYSTEM_CLOCK
+    )
 
     async def look() -> None:
         while counter.fragments < count:
@@ -57,7 +55,7 @@ async def test_others_have_their_turns_while_a_full_pipe_is_parsed(autojump_cloc
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
-        await run.live([])
+        await run.run([])
     assert counter.fragments == count
     assert len(parsed) >= TURNS // 3, "before anything was handed on"
     assert len(seen) >= TURNS // 3

@@ -1,4 +1,4 @@
-"""A camera's controls: set before its child starts and when pictures come, after each replug."""
+"""Controls are set before each FFmpeg process starts, and again when it streams."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ A1 = usb_camera(0, serial="A1")
 
 
 @attrs.define(eq=False)
-class FakeSettings:
-    """Settings that are set in no time, and say what they could not set."""
+class FakeControls:
+    """Camera controls that are set at once, and report what they could not set."""
 
     rig: CamerasRig
-    complaints: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     applied: list[tuple[str, int]] = attrs.field(factory=list)  # node, and children until then
 
     async def apply(self, node: Path) -> tuple[str, ...]:
-        """Remember when it was called."""
+        """Note the node and the number of processes so far."""
         await trio.lowlevel.checkpoint()
-        self.applied.append((str(node), len(self.rig.cameras.launcher.children)))
-        return self.complaints
+        self.applied.append((str(node), len(self.rig.cameras.launcher.processes)))
+        return self.failures
 
 
-async def recording(rig: CamerasRig, settings: FakeSettings) -> Camera:
-    """Record with the one camera, whose settings these are."""
+async def recording(rig: CamerasRig, settings: FakeControls) -> Camera:
+    """Record with the only camera, which has these controls."""
     camera = await rig.until("camera0", CameraState.IDLE)
-    camera.settings = settings  # type: ignore[assignment]
+    camera.controls = settings  # type: ignore[assignment]
     await camera.start_recording(REQUEST)
     await trio.sleep(1)
     return camera
 
 
-async def test_controls_are_set_before_each_child_and_once_pictures_come(
+async def test_controls_are_set_before_each_process_and_again_when_it_streams(
     clock: MockClock,
 ) -> None:
     """A camera forgets its controls when it is unplugged; some take them only while streaming."""
     async with open_cameras_rig(A1) as rig:
-        settings = FakeSettings(rig)
+        settings = FakeControls(rig)
         await recording(rig, settings)
         assert settings.applied == [("/dev/video0", 0), ("/dev/video0", 1)]
         rig.monitor.plug()
@@ -57,10 +57,10 @@ async def test_controls_are_set_before_each_child_and_once_pictures_come(
         assert settings.applied[2:] == [("/dev/video6", 1), ("/dev/video6", 2)]
 
 
-async def test_what_cannot_be_set_is_said_and_costs_no_footage(clock: MockClock) -> None:
-    """The status warns of it, the log says it once; the recording goes on."""
+async def test_what_cannot_be_set_is_a_warning_and_costs_no_footage(clock: MockClock) -> None:
+    """The status has a warning, the log one line; the recording goes on."""
     async with open_cameras_rig(A1) as rig:
-        settings = FakeSettings(rig, complaints=("focus_absolute is not there",))
+        settings = FakeControls(rig, failures=("focus_absolute is not there",))
         with structlog.testing.capture_logs() as logs:
             camera = await recording(rig, settings)
         assert len(settings.applied) == 2

@@ -1,4 +1,4 @@
-"""Demand: consumers of one camera come and go, and the capture follows them."""
+"""Demand: the capture runs while a consumer needs it, and for a grace afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRACE_SECONDS = 10.0
 
 @attrs.define(eq=False)
 class Viewer:
-    """A consumer with another policy: it keeps the newest GOP only."""
+    """A consumer with another policy: it keeps the newest GOP."""
 
     grace_seconds: float = GRACE_SECONDS
     frames: int = 0
@@ -41,7 +41,7 @@ class Viewer:
 async def test_the_first_consumer_starts_the_capture_and_the_last_one_lets_it_end(
     clock: MockClock,
 ) -> None:
-    """No recording is needed for it, and the capture goes on for a grace."""
+    """That works without a recording, and the capture goes on for a grace."""
     async with open_camera_rig() as rig:
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
@@ -58,7 +58,7 @@ async def test_the_first_consumer_starts_the_capture_and_the_last_one_lets_it_en
 
 
 async def test_a_viewer_outlives_a_recording(clock: MockClock) -> None:
-    """The end of the recording is nothing that the viewer could notice."""
+    """The viewer does not notice the end of the recording."""
     async with open_camera_rig() as rig:
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
@@ -74,11 +74,11 @@ async def test_a_viewer_outlives_a_recording(clock: MockClock) -> None:
             assert (viewer.frames, viewer.ends) == (200, [])
         await rig.until(CameraState.IDLE)
         assert trio.current_time() == pytest.approx(20.2 + GRACE_SECONDS)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_a_recording_outlives_a_viewer(clock: MockClock) -> None:
-    """It has every frame, before and after the viewer left; no grace follows its own end."""
+    """It has every frame, from before and after the viewer left, and no grace of its own."""
     async with open_camera_rig() as rig:
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
@@ -93,11 +93,11 @@ async def test_a_recording_outlives_a_viewer(clock: MockClock) -> None:
         rig.check(session)
         await rig.until(CameraState.IDLE)
         assert trio.current_time() == 40.2
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
-async def test_who_comes_back_within_the_grace_finds_the_same_capture(clock: MockClock) -> None:
-    """Nothing is stopped and started again, and the grace begins anew."""
+async def test_a_consumer_within_the_grace_gets_the_same_capture(clock: MockClock) -> None:
+    """The process is the same one, and the grace begins anew."""
     async with open_camera_rig() as rig:
         async with rig.camera.hub.attach(Viewer()):
             await trio.sleep_until(3.2)
@@ -110,7 +110,7 @@ async def test_who_comes_back_within_the_grace_finds_the_same_capture(clock: Moc
         assert rig.camera.status.state is CameraState.STREAMING
         await rig.until(CameraState.IDLE)
         assert trio.current_time() == pytest.approx(20.0 + GRACE_SECONDS)
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_the_grace_is_that_of_the_consumer_that_left_last(clock: MockClock) -> None:
@@ -127,33 +127,33 @@ async def test_the_grace_is_that_of_the_consumer_that_left_last(clock: MockClock
 
 
 async def test_a_failing_capture_is_started_again_for_a_viewer(clock: MockClock) -> None:
-    """A viewer needs the camera as a recording does, and is told why it sees nothing."""
+    """A viewer needs the capture as a recording does, and gets the cause of the outage."""
     async with open_camera_rig(streams(3.2)) as rig:
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
             await trio.sleep_until(10.2)
         assert [end.cause for end in viewer.ends] == [Cause.ENCODER_EXIT]
-        assert len(rig.launcher.children) == 2
+        assert len(rig.launcher.processes) == 2
         assert viewer.frames > 80
 
 
-async def test_a_consumer_that_comes_after_a_source_was_played_plays_it_again(
+async def test_a_new_consumer_restarts_a_source_that_has_ended(
     clock: MockClock,
 ) -> None:
-    """Whoever is still attached is no reason to play it once more; who comes anew is."""
+    """An attached consumer does not restart it; a new one does."""
     async with open_camera_rig(plays_once(3.0), plays_once(2.0), once=True) as rig:
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
             await trio.sleep_until(10.0)
-            assert (viewer.frames, len(rig.launcher.children)) == (30, 1)
+            assert (viewer.frames, len(rig.launcher.processes)) == (30, 1)
             await rig.camera.start_recording(REQUEST)
             await rig.idle()
-            assert (viewer.frames, len(rig.launcher.children)) == (50, 2)
+            assert (viewer.frames, len(rig.launcher.processes)) == (50, 2)
         assert rig.storage.sessions[-1].reason == "source_ended"
 
 
-async def test_a_camera_that_closes_takes_no_account_of_viewers(clock: MockClock) -> None:
-    """Its capture ends at once, without a grace, and they are told."""
+async def test_a_camera_that_closes_ends_the_capture_of_viewers(clock: MockClock) -> None:
+    """Its capture ends at once, without a grace, and the viewers get CaptureEnded."""
     async with open_camera_rig() as rig:
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
@@ -164,11 +164,11 @@ async def test_a_camera_that_closes_takes_no_account_of_viewers(clock: MockClock
             async with rig.camera.hub.attach(Viewer()):
                 await trio.sleep(60)
         assert rig.camera.status.state is CameraState.IDLE
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
 async def test_preroll_is_a_consumer_that_stays(clock: MockClock) -> None:
-    """A recording that ends leaves the camera on, and others are neither needed nor in the way."""
+    """The capture goes on after a recording, with and without other consumers."""
     preroll = RecordingConfig(preroll=timedelta(seconds=5))
     async with open_camera_rig(recording=preroll) as rig:
         await rig.until(CameraState.STREAMING)
@@ -179,4 +179,4 @@ async def test_preroll_is_a_consumer_that_stays(clock: MockClock) -> None:
         await rig.camera.stop_recording()
         await trio.sleep_until(60)
         assert rig.states == ["STARTING", "STREAMING"]
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1

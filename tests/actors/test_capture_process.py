@@ -1,4 +1,4 @@
-"""A child that talks too much, or does not end: what of it is kept, and how long is waited."""
+"""FFmpeg processes that log too much, deliver nothing or do not end: all is bounded."""
 
 from __future__ import annotations
 
@@ -6,32 +6,29 @@ import signal
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
-import pytest
 import trio
 from support.media_streams import VIDEO_AND_AUDIO, FakeStream, Sample, fragment
 from trio.testing import MockClock
 
-from camd import clock as camd_clock
 from camd.capture import process as module
-from camd.capture.process import CaptureProcess, CaptureTimeouts, ReadThrottle
+from camd.capture.process import (
+    CaptureProcess,
+    CaptureReport,
+    CaptureTimeouts,
+    ReadThrottle,
+)
+from camd.capture.rules.state import ProcessStalled
+from camd.clock import Clock
 from camd.model import Problem
 from camd.model.problems import OUTPUT_CLOSED, SOUND_ONLY, STALLED
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> MockClock:
-    """Nothing here takes any time."""
-    monkeypatch.setattr(camd_clock, "time", SimpleNamespace(monotonic=trio.current_time))
-    return autojump_clock
-
-
 @attrs.define(eq=False)
-class Talker:
-    """A child that delivers nothing, and says what it is told to."""
+class FakeProcess:
+    """A process with a given output and stderr."""
 
     errors: list[bytes]
     closes_errors: bool = True
@@ -42,7 +39,7 @@ class Talker:
     _told: trio.Event = attrs.field(factory=trio.Event)
 
     async def read_output(self, size: int = 0) -> bytes:
-        """Hand out the film, half a second apart, or be at the end."""
+        """Return the next piece of the stream after half a second, or its end."""
         if self.stream is None or self._told.is_set():
             await trio.lowlevel.checkpoint()
         elif self.stream:
@@ -53,7 +50,7 @@ class Talker:
         return b""
 
     async def read_errors(self, size: int = 0) -> bytes:
-        """Hand out the next piece."""
+        """Return the next piece of stderr."""
         await trio.lowlevel.checkpoint()
         if self.errors:
             return self.errors.pop()
@@ -68,7 +65,7 @@ class Talker:
         return 1
 
     def signal(self, number: signal.Signals) -> None:
-        """Take note of a signal."""
+        """Note a signal."""
         self.signals.append(number)
 
     async def end(self) -> int | None:
@@ -77,122 +74,127 @@ class Talker:
         return await self.wait()
 
 
-class Nobody:
-    """Who gets nothing."""
+class NullSink:
+    """A sink that ignores the stream."""
 
     def begin(self, init: object) -> None:
-        """Take no note."""
+        """Ignore it."""
 
     def deliver(self, fragment: object, arrived: float) -> None:
-        """Take no note."""
+        """Ignore it."""
 
 
 @attrs.define(eq=False)
-class Watcher(Nobody):
-    """Who looks at the clock at each fragment."""
+class TimingSink(NullSink):
+    """A sink that notes the time of each fragment."""
 
     moments: list[float] = attrs.field(factory=list)
 
     def deliver(self, fragment: object, arrived: float) -> None:
-        """Take note of when."""
+        """Note the time."""
         self.moments.append(trio.current_time())
 
 
-async def lived(
-    child: Talker,
+async def run_process(
+    process: FakeProcess,
     stalls: list[float] | None = None,
     why: Problem = STALLED,
     throttle: ReadThrottle | None = None,
-    consumer: Nobody | None = None,
+    sink: NullSink | None = None,
 ) -> tuple[CaptureProcess, Problem | None]:
-    """Let a child live; return its run, and why it ended. It may stall where that is collected."""
+    """Run a process; return its capture and problem. It may stall when `stalls` collects that."""
 
     @asynccontextmanager
     async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
-        yield child
+        yield process
 
-    async def streaming() -> None:
+    async def tell(report: CaptureReport) -> None:
         await trio.lowlevel.checkpoint()
+        if isinstance(report, ProcessStalled):
+            assert stalls is not None, report
+            assert report.problem == why
+            stalls.append(trio.current_time())
+            capture.stop()
 
-    async def stalled(problem: Problem) -> None:
-        assert stalls is not None, problem
-        assert problem == why
-        stalls.append(trio.current_time())
-        run.stop()
-
-    timeouts = CaptureTimeouts(20.0, 7.0)
-    run = CaptureProcess(
-        consumer or Nobody(), timeouts, streaming, stalled, launch=launch, throttle=throttle
+    capture = CaptureProcess(
+        sink=sink or NullSink(),
+        timeouts=CaptureTimeouts(20.0, 7.0),
+        tell=tell,
+        launch=launch,
+        clock=Clock(monotonic=trio.current_time),
+        throttle=throttle,
     )
-    return run, await run.live(())
+    return capture, await capture.run(())
 
 
-async def test_a_line_without_an_end_takes_no_memory(clock: MockClock) -> None:
-    """However much comes without a newline, what is kept of it is bounded."""
+async def test_a_line_without_an_end_takes_no_memory(autojump_clock: MockClock) -> None:
+    """Memory is bounded when no newline comes."""
     chunk = b"x" * 65536
-    child = Talker([b" No such device\n", *[chunk] * 200])
+    process = FakeProcess([b" No such device\n", *[chunk] * 200])
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        await lived(child)
+        await run_process(process)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak - before < 1_000_000 < 200 * len(chunk)
 
 
-async def test_only_the_last_words_are_kept(clock: MockClock) -> None:
-    """Of many lines the last hundred are left, each of a bounded length."""
+async def test_only_the_last_lines_are_kept(autojump_clock: MockClock) -> None:
+    """The last hundred lines are kept, each of a bounded length."""
     lines = [b"[error] line %06d %s\n" % (number, b"y" * 20_000) for number in range(300)]
-    run, _ = await lived(Talker(list(reversed(lines))))
-    assert [word.text[:11] for word in run._words] == [f"line {n:06}" for n in range(200, 300)]
-    assert all(len(word.text) <= module.LONGEST_LINE_BYTES for word in run._words)
+    capture, _ = await run_process(FakeProcess(list(reversed(lines))))
+    assert [line.text[:11] for line in capture._lines] == [f"line {n:06}" for n in range(200, 300)]
+    assert all(len(line.text) <= module.LONGEST_LINE_BYTES for line in capture._lines)
 
 
-async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(clock: MockClock) -> None:
-    """A grandchild may hold stderr for ever: the child's end is told all the same."""
+async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(autojump_clock: MockClock) -> None:
+    """A process that FFmpeg left may hold stderr; the end of FFmpeg is reported all the same."""
     begun = trio.current_time()
     with trio.move_on_after(100):
-        await lived(Talker([b"[error] last words\n"], closes_errors=False))
-    assert trio.current_time() - begun == module.LAST_WORDS_SECONDS == 1.0
+        await run_process(FakeProcess([b"[error] last words\n"], closes_errors=False))
+    assert trio.current_time() - begun == module.ERRORS_END_SECONDS == 1.0
 
 
-async def test_a_child_that_closes_its_output_and_stays_is_ended(clock: MockClock) -> None:
-    """It is waited for during five seconds, then told to end, and that is its trouble."""
+async def test_a_process_that_closes_its_output_and_stays_is_ended(
+    autojump_clock: MockClock,
+) -> None:
+    """After five seconds it is told to end, and the problem is OUTPUT_CLOSED."""
     begun = trio.current_time()
     with trio.move_on_after(100):
-        _, problem = await lived(Talker([], ends=False))
+        _, problem = await run_process(FakeProcess([], ends=False))
         assert problem == OUTPUT_CLOSED
-    assert trio.current_time() - begun == module.END_TIMEOUT_SECONDS == 5.0
+    assert trio.current_time() - begun == CaptureTimeouts(20.0, 7.0).end_seconds == 5.0
 
 
-async def test_a_child_that_never_delivers_is_told(clock: MockClock) -> None:
-    """The time for starting is the configured one."""
+async def test_a_process_that_never_delivers_is_reported(autojump_clock: MockClock) -> None:
+    """After the configured time for a start."""
     stalls: list[float] = []
     with trio.move_on_after(100):
-        await lived(Talker([], ends=False, stream=[]), stalls)
+        await run_process(FakeProcess([], ends=False, stream=[]), stalls)
     assert stalls == [20.0]
 
 
-async def test_a_child_that_falls_silent_is_told(clock: MockClock) -> None:
-    """From its last pictures on, whatever it had delivered before."""
+async def test_a_process_that_stops_delivering_is_reported(autojump_clock: MockClock) -> None:
+    """After the configured time since its last frames."""
     stalls: list[float] = []
     stream = FakeStream()
     pieces = [stream.head + stream.next(5), stream.next(5), stream.next(5)]
     with trio.move_on_after(100):
-        await lived(Talker([], ends=False, stream=pieces[::-1]), stalls)
+        await run_process(FakeProcess([], ends=False, stream=pieces[::-1]), stalls)
     assert len(stalls) == 1
     assert 1.5 + 7.0 <= stalls[0] < 1.5 + 7.2
 
 
-async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) -> None:
-    """It delivers a second in half of one: what is ahead by more than a second is not read yet."""
-    stream, watcher, stalls = FakeStream(), Watcher(), list[float]()
+async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(autojump_clock: MockClock) -> None:
+    """At double speed, what is ahead of real time by more than a second stays in the pipe."""
+    stream, timing, stalls = FakeStream(), TimingSink(), list[float]()
     pieces = [stream.head + stream.next(10), *(stream.next(10) for _ in range(29))]
     with trio.move_on_after(100):
-        child = Talker([], ends=False, stream=pieces[::-1])
-        await lived(child, stalls, throttle=ReadThrottle(1.0), consumer=watcher)
-    first, *later = watcher.moments
+        process = FakeProcess([], ends=False, stream=pieces[::-1])
+        await run_process(process, stalls, throttle=ReadThrottle(1.0), sink=timing)
+    first, *later = timing.moments
     assert len(later) == 29
     for number, moment in enumerate(later, 1):
         assert number - 1 <= moment - first <= number
@@ -200,52 +202,54 @@ async def test_a_file_that_comes_too_fast_is_left_in_its_pipe(clock: MockClock) 
 
 
 def sounds(count: int) -> list[bytes]:
-    """Make fragments of half a second in which there is sound alone."""
+    """Make fragments of half a second with sound alone."""
     packets = [Sample(10, 1024) for _ in range(23)]
     return [
         fragment((2, number * 23 * 1024, packets), sequence=number + 1) for number in range(count)
     ]
 
 
-async def test_a_start_has_more_time_while_sound_arrives(clock: MockClock) -> None:
-    """A camera whose pictures come long after its sound is not given up, nor restarted."""
+async def test_a_start_has_more_time_while_sound_arrives(autojump_clock: MockClock) -> None:
+    """A camera whose pictures come long after its sound is not restarted."""
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(60), FakeStream().next(5)]
     with trio.move_on_after(200):
-        run, _ = await lived(Talker([], ends=False, stream=pieces[::-1]), stalls)
-    assert run.delivered
+        capture, _ = await run_process(FakeProcess([], ends=False, stream=pieces[::-1]), stalls)
+    assert capture.delivered
     assert len(stalls) == 1
     assert 31.0 + 7.0 <= stalls[0] < 1.1 * 31.0 + 7.2
 
 
-async def test_sound_that_stops_is_no_life(clock: MockClock) -> None:
-    """The time for starting runs again from the last of it."""
+async def test_sound_that_stops_extends_a_start_no_further(autojump_clock: MockClock) -> None:
+    """The time for a start begins anew with the last sound."""
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(9)]
     with trio.move_on_after(200):
-        await lived(Talker([], ends=False, stream=pieces[::-1]), stalls, SOUND_ONLY)
+        await run_process(FakeProcess([], ends=False, stream=pieces[::-1]), stalls, SOUND_ONLY)
     assert len(stalls) == 1
     assert 5.0 + 20.0 <= stalls[0] < 1.1 * 5.0 + 20.2
 
 
-async def test_a_camera_frozen_beside_its_sound_is_found_out(clock: MockClock) -> None:
-    """Sound that never ends gives a start three times its time, and the trouble says so."""
+async def test_a_camera_that_sends_sound_alone_is_reported(autojump_clock: MockClock) -> None:
+    """Sound extends a start to three times its time; the problem is SOUND_ONLY."""
     stalls: list[float] = []
     pieces = [VIDEO_AND_AUDIO, *sounds(400)]
     with trio.move_on_after(300):
-        run, _ = await lived(Talker([], ends=False, stream=pieces[::-1]), stalls, SOUND_ONLY)
-    assert not run.delivered
+        capture, _ = await run_process(
+            FakeProcess([], ends=False, stream=pieces[::-1]), stalls, SOUND_ONLY
+        )
+    assert not capture.delivered
     assert len(stalls) == 1
     assert 40.0 < stalls[0] <= 3 * 20.0
 
 
-async def test_what_is_braked_was_not_left_behind(clock: MockClock) -> None:
-    """A child that ends long before its output is read has left no process that holds its pipe."""
+async def test_a_throttled_pipe_is_not_held_by_another_process(autojump_clock: MockClock) -> None:
+    """Output that a throttled read left in the pipe is not taken for a process that FFmpeg left."""
     stream = FakeStream()
     minute = stream.head + b"".join(stream.next(5) for _ in range(120))
-    child = Talker([], stream=[minute, stream.next(5), b""][::-1])
+    process = FakeProcess([], stream=[minute, stream.next(5), b""][::-1])
     with trio.fail_after(200):
-        run, _ = await lived(child, throttle=ReadThrottle(1.0))
+        capture, _ = await run_process(process, throttle=ReadThrottle(1.0))
     assert trio.current_time() > 59.0
-    assert run.delivered
-    assert child.signals == []
+    assert capture.delivered
+    assert process.signals == []

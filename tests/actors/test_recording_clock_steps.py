@@ -1,4 +1,4 @@
-"""Somebody sets the wall clock: names and times follow, footage and lengths do not care."""
+"""The wall clock is set: names and times follow it, footage and lengths do not change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from camd.api.result_fields import SessionTimes
 from camd.config.schema import RecordingConfig
 from camd.model import CameraChanged, Cause, Gap, RecordingRequest, Session, SessionState
 from camd.storage.check.rules.sessions import check_session
-from camd.storage.rules.clock_trust import FootageArrival
+from camd.storage.rules.clock_trust import LastFrameMoment
 from camd.storage.rules.rows import IndexedSession
 
 STEPS = [
@@ -59,12 +59,12 @@ def step(request: pytest.FixtureRequest) -> timedelta:
 
 
 def outages(session: Session) -> list[Gap]:
-    """Return the ledger without what is no loss."""
+    """Return the entries for missing footage."""
     return [gap for gap in session.gaps if gap.cause is not Cause.CLOCK_STEP]
 
 
 def check_step(session: Session, moment: float, step: timedelta) -> None:
-    """Look for the one entry that says when, in which direction and by how much."""
+    """Check the one entry for the step: its moment, direction and size."""
     (entry,) = [gap for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
     assert entry.start == entry.end == at(moment) + step
     assert (entry.duration_seconds, entry.frames, entry.exact) == (0, 0, True)
@@ -73,8 +73,8 @@ def check_step(session: Session, moment: float, step: timedelta) -> None:
 
 
 @contextmanager
-def never_sick(rig: CameraRig) -> Iterator[None]:
-    """See to it that nobody hears of a session that is not healthy while it records."""
+def all_healthy(rig: CameraRig) -> Iterator[None]:
+    """Check that no event shows an unhealthy session while it records."""
     sick: list[float] = []
 
     def listen(event: object) -> None:
@@ -90,10 +90,10 @@ def never_sick(rig: CameraRig) -> Iterator[None]:
 async def test_a_new_file_begins_and_no_frame_is_lost(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
-    """Cut at the next key frame, named by the new time, and seamless in it (I3)."""
-    async with open_camera_rig() as rig:
+    """A new file begins at the next key frame, is named by the new time, and has no seam (I3)."""
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
-        with never_sick(rig):
+        with all_healthy(rig):
             await trio.sleep_until(12.2)
             wall.step(days=step.days, seconds=step.seconds)
             await trio.sleep_until(20.2)
@@ -102,7 +102,7 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
         assert running.elapsed_seconds == 20.2
         session = await rig.camera.stop_recording()
         rig.check(session)
-        (child,) = rig.launcher.children
+        (child,) = rig.launcher.processes
         sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
         assert rig.pictures(session) == sent
         first, second = session.segments
@@ -116,9 +116,9 @@ async def test_a_new_file_begins_and_no_frame_is_lost(
         assert rig.events_told == ["STARTED", "GAP clock_step", "ROTATED", "STOPPED stopped"]
 
 
-async def test_a_clock_that_is_nudged_does_not_cut(clock: MockClock, wall: Wall) -> None:
-    """Small corrections come all the time and are no steps."""
-    async with open_camera_rig() as rig:
+async def test_small_corrections_of_the_clock_begin_no_file(clock: MockClock, wall: Wall) -> None:
+    """Small corrections of the clock are not steps."""
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         for _ in range(8):
             await trio.sleep(1)
@@ -128,13 +128,13 @@ async def test_a_clock_that_is_nudged_does_not_cut(clock: MockClock, wall: Wall)
         rig.check(session)
 
 
-async def test_time_for_a_session_is_not_the_walls(
+async def test_a_step_does_not_change_how_long_a_timed_session_is(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
-    """A timed session ends when its time is up, and is cut as often as without the step."""
+    """A timed session has the same length and number of files as without the step."""
     recording = RecordingConfig(rotation=timedelta(seconds=5))
     wish = RecordingRequest("ann", duration=timedelta(seconds=20))
-    async with open_camera_rig(recording=recording) as rig:
+    async with open_camera_rig(recording=recording, wall=wall) as rig:
         await rig.camera.start_recording(wish)
         await trio.sleep_until(12.2)
         wall.step(days=step.days, seconds=step.seconds)
@@ -149,9 +149,9 @@ async def test_time_for_a_session_is_not_the_walls(
 async def test_a_step_while_the_camera_is_absent(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
-    """The outage is as long as it was, and its times are told on the new clock."""
+    """The entry has the true length of the outage, and times of the new clock."""
     node = Node()
-    async with open_camera_rig(streams(10.2, status=0), node=node) as rig:
+    async with open_camera_rig(streams(10.2, status=0), node=node, wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(10.1)
         node.there.append(False)
@@ -175,9 +175,9 @@ async def test_a_step_while_the_camera_is_absent(
 async def test_a_step_and_a_stop_while_the_camera_rests(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
-    """Whoever stops before a frame comes again reads the outage's true length, too."""
+    """A stop before the next frame returns the true length of the outage, too."""
     failing = [refuses("[error] x")] * 4
-    async with open_camera_rig(streams(5.2), *failing) as rig:
+    async with open_camera_rig(streams(5.2), *failing, wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
         wall.step(days=step.days, seconds=step.seconds)
@@ -192,8 +192,8 @@ async def test_a_step_and_a_stop_while_the_camera_rests(
 async def test_a_step_during_a_pause_of_the_disk(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
-    """What could not be written is as long as it was; the next file has the new time."""
-    async with open_camera_rig() as rig:
+    """The loss has its true length; the next file has the new time."""
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
         rig.fill(96)
@@ -212,9 +212,9 @@ async def test_a_step_during_a_pause_of_the_disk(
 
 
 async def test_a_step_back_into_seconds_that_are_taken(clock: MockClock, wall: Wall) -> None:
-    """No file is replaced: the name of a second that comes again gets a number (I5)."""
+    """No file is replaced: a file name that exists gets a number (I5)."""
     recording = RecordingConfig(rotation=timedelta(seconds=5))
-    async with open_camera_rig(recording=recording) as rig:
+    async with open_camera_rig(recording=recording, wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
         before = {path: bytes(file.data) for path, file in rig.disk.files.items()}
@@ -228,9 +228,9 @@ async def test_a_step_back_into_seconds_that_are_taken(clock: MockClock, wall: W
         rig.check(session)
 
 
-async def test_a_clock_that_goes_to_and_fro(clock: MockClock, wall: Wall) -> None:
-    """Each step is an entry; the frames are all there, and the session's length is right."""
-    async with open_camera_rig() as rig:
+async def test_a_clock_that_is_set_several_times(clock: MockClock, wall: Wall) -> None:
+    """Each step is an entry; all frames are there, and the session's length is right."""
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         for hours in (5, -2, -9, 6, 24):
             await trio.sleep(3.3)
@@ -244,8 +244,8 @@ async def test_a_clock_that_goes_to_and_fro(clock: MockClock, wall: Wall) -> Non
 
 
 async def test_a_stop_right_after_a_step(clock: MockClock, wall: Wall, step: timedelta) -> None:
-    """The file that was not cut any more has the times it began with, and the right length."""
-    async with open_camera_rig() as rig:
+    """A file that was not ended before the stop has the times of the old clock, and its length."""
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(4.7)
         wall.step(days=step.days, seconds=step.seconds)
@@ -257,8 +257,8 @@ async def test_a_stop_right_after_a_step(clock: MockClock, wall: Wall, step: tim
 
 
 async def test_a_step_before_the_first_frame(clock: MockClock, wall: Wall, step: timedelta) -> None:
-    """The session begins in the new time, with nothing in its ledger and no past it has not."""
-    async with open_camera_rig() as rig:
+    """The session begins in the new time, with no entry and no pre-roll."""
+    async with open_camera_rig(wall=wall) as rig:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.camera.start_recording, REQUEST)
             await trio.sleep(0.2)
@@ -272,8 +272,8 @@ async def test_a_step_before_the_first_frame(clock: MockClock, wall: Wall, step:
 
 
 async def test_a_step_between_two_sessions(clock: MockClock, wall: Wall, step: timedelta) -> None:
-    """A camera that films all the time hands its past on in the new time."""
-    async with open_camera_rig(always_on=True) as rig:
+    """The pre-roll of a camera that is always on has the new time."""
+    async with open_camera_rig(always_on=True, wall=wall) as rig:
         await trio.sleep_until(3.2)
         wall.step(days=step.days, seconds=step.seconds)
         session = await rig.camera.start_recording(OTHER_REQUEST)
@@ -288,9 +288,8 @@ async def test_a_step_between_two_sessions(clock: MockClock, wall: Wall, step: t
 async def test_a_step_while_the_daemon_was_down(
     clock: MockClock, wall: Wall, step: timedelta
 ) -> None:
-    """The ledger has the outage as long as it was, and that the clock was set; the session is as
-    long as it was, in all."""
-    async with open_camera_rig() as rig:
+    """The ledger has the true length of the outage, and the step; the session's length is right."""
+    async with open_camera_rig(wall=wall) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
         session = await rig.camera.stop_recording()
@@ -298,7 +297,7 @@ async def test_a_step_while_the_daemon_was_down(
         seconds = (session.segments[-1].end - at(0)).total_seconds()
         await trio.sleep_until(9.0)
         wall.step(seconds=step.total_seconds())
-        assert await rig.camera.resume(left, FootageArrival(left.boot_id, seconds))
+        assert await rig.camera.resume(left, LastFrameMoment(left.boot_id, seconds))
         await trio.sleep_until(12.2)
         session = await rig.camera.stop_recording()
         first, second = session.segments
@@ -315,5 +314,5 @@ async def test_a_step_while_the_daemon_was_down(
 
 
 def account_of(session: Session) -> IndexedSession:
-    """Account for a session as a check of the folder does."""
+    """Return the row of a session as a check of the folder reads it."""
     return IndexedSession(session, session.frames_captured, session.frames_written)

@@ -1,4 +1,4 @@
-"""Frames that a camera leaves out: in the ledger of the session that lacks them, and told."""
+"""Frames that a camera leaves out are entered into the session's ledger, and reported."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from camd.model import Cause
 DROPPED = Cause.FRAMES_DROPPED_BY_SOURCE
 
 
-async def test_a_hole_is_told_when_the_camera_has_calmed_down(clock: MockClock) -> None:
-    """One entry with what is missing in both places; the sum of exact numbers is untouched."""
+async def test_drops_are_entered_when_the_intervals_are_regular_again(clock: MockClock) -> None:
+    """Two drops close to each other are one entry; the sum of exact numbers does not change."""
     async with open_camera_rig(skips(5.0, 9.0, frames=10)) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(19.2)
@@ -33,8 +33,8 @@ async def test_a_hole_is_told_when_the_camera_has_calmed_down(clock: MockClock) 
         rig.check(session)
 
 
-async def test_holes_are_entered_at_every_seal_and_at_the_end(clock: MockClock) -> None:
-    """A file's holes are known when it is complete, however restless the camera is."""
+async def test_drops_are_entered_at_every_seal_and_at_the_end(clock: MockClock) -> None:
+    """All drops of a file are entered when it is sealed, even if more follow at once."""
     recording = RecordingConfig(rotation=timedelta(seconds=20))
     part = skips(*range(5, 70, 5), frames=10)
     async with open_camera_rig(part, recording=recording) as rig:
@@ -43,17 +43,17 @@ async def test_holes_are_entered_at_every_seal_and_at_the_end(clock: MockClock) 
         session = await rig.camera.stop_recording()
         assert {gap.cause for gap in session.gaps} == {DROPPED}
         assert len(session.gaps) == len(session.segments) == 4
-        sent = rig.launcher.children[0].stream.frames
+        sent = rig.launcher.processes[0].stream.frames
         assert sent == session.frames_written + sum(gap.frames for gap in session.gaps)
         rig.check(session)
 
 
-async def test_a_hole_just_before_the_child_dies_has_its_own_entry(clock: MockClock) -> None:
-    """What the source left out and what the dead child did not deliver are two things."""
+async def test_a_drop_just_before_an_exit_has_its_own_entry(clock: MockClock) -> None:
+    """Frames that the source left out and the outage after the exit are two entries."""
     async with open_camera_rig(skips(5.0, frames=10)) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(8.2)
-        rig.launcher.children[0]._killed.cancel()
+        rig.launcher.processes[0]._killed.cancel()
         await trio.sleep_until(14.2)
         session = await rig.camera.stop_recording()
         assert [gap.cause for gap in session.gaps] == [DROPPED, Cause.ENCODER_EXIT]
@@ -61,7 +61,7 @@ async def test_a_hole_just_before_the_child_dies_has_its_own_entry(clock: MockCl
         rig.check(session)
 
 
-async def test_a_pause_of_the_disk_is_no_hole_of_the_source(clock: MockClock) -> None:
+async def test_a_pause_of_the_disk_is_no_drop(clock: MockClock) -> None:
     """Frames that could not be written are accounted for once, and exactly."""
     async with open_camera_rig(streams()) as rig:
         await rig.camera.start_recording(REQUEST)

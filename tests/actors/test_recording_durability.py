@@ -1,14 +1,13 @@
-"""What a power cut would leave of a recording, looked at again and again while it is made (I2)."""
+"""What a power cut would leave of a recording, checked at many moments of it (I2)."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import trio
 from support.camera_rig import REQUEST, CameraRig, open_camera_rig
-from support.fake_disk import MemoryDisk, MemoryFile
+from support.fake_disk import MemoryFile
 from support.fake_ffmpeg import hangs
 from support.media_streams import FPS, frames_in
 from trio.testing import MockClock
@@ -19,7 +18,7 @@ FRAGMENT_SECONDS = 0.5
 
 
 def durable_frames(rig: CameraRig) -> int:
-    """Count the frames in what is on stable storage."""
+    """Count the frames on stable storage."""
     return sum(frames_in(file.durable)[0] for file in rig.disk.files.values() if file.durable)
 
 
@@ -55,7 +54,7 @@ async def test_the_segment_profile_syncs_where_files_begin_and_end(clock: MockCl
 
 
 async def test_the_last_fragments_are_synced_although_nothing_follows(clock: MockClock) -> None:
-    """A camera that falls silent leaves nothing unsynced for longer than the durability."""
+    """When a camera delivers nothing more, the last fragments are synced in time."""
     async with open_camera_rig(hangs(2.6)) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep(4.2)
@@ -72,19 +71,17 @@ async def test_a_start_is_answered_by_what_is_durable(clock: MockClock) -> None:
         assert rig.disk.steps == ["create", "append", "sync", "sync_directory"]
 
 
-async def test_a_file_is_durable_before_the_next_one_begins(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_is_durable_before_the_next_one_begins(clock: MockClock) -> None:
     """I2, I8: the moment a file is created, all others are sealed and synced, bit for bit."""
-    recording, begin = RecordingConfig(rotation=timedelta(seconds=2)), MemoryDisk.create
+    recording = RecordingConfig(rotation=timedelta(seconds=2))
     unsynced: list[MemoryFile] = []
-
-    def create(disk: MemoryDisk, path: Path) -> MemoryFile:
-        unsynced.extend(file for file in disk.files.values() if file.durable != bytes(file.data))
-        return begin(disk, path)
-
-    monkeypatch.setattr(MemoryDisk, "create", create)
     async with open_camera_rig(durability="30s", recording=recording) as rig:
+
+        def watch(what: str) -> None:
+            files = rig.disk.files.values() if what == "create" else ()
+            unsynced.extend(file for file in files if file.durable != bytes(file.data))
+
+        rig.disk.watch = watch
         await rig.camera.start_recording(REQUEST)
         await trio.sleep(20)
         assert len(rig.disk.files) > 5
@@ -95,8 +92,8 @@ async def test_a_file_is_durable_before_the_next_one_begins(
 
 
 @pytest.mark.parametrize("seconds", [1.5, 6.3])
-async def test_what_is_said_to_be_durable_is(clock: MockClock, seconds: float) -> None:
-    """What may be read of a growing file, and `durable` in the status, tell what was synced."""
+async def test_what_is_reported_as_durable_is_synced(clock: MockClock, seconds: float) -> None:
+    """The readable size of a growing file, and `durable` in the status, match what was synced."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         assert rig.camera._session is not None
@@ -112,9 +109,9 @@ async def test_what_is_said_to_be_durable_is(clock: MockClock, seconds: float) -
         assert seen == {True, False}
 
 
-async def test_a_recorder_that_is_never_idle_syncs_all_the_same(clock: MockClock) -> None:
-    """A disk that is just as fast as the camera: what is written is durable soon, although the
-    next fragment waits already."""
+async def test_a_writer_that_is_never_idle_syncs_as_often(clock: MockClock) -> None:
+    """With a disk that is just fast enough, written frames become durable in time, although the
+    next fragment always waits."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         rig.storage.seconds = FRAGMENT_SECONDS

@@ -1,4 +1,4 @@
-"""A stop that comes early, and a start that comes while another ends: nothing is lost."""
+"""An early stop, and a start while another session ends, lose nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYED = RecordingRequest("ann", key="k1")
 
 
 async def long_groups(child: object) -> int:
-    """Play a child with a key frame every five seconds."""
+    """Deliver a key frame every five seconds."""
     child.stream.group = 50  # type: ignore[attr-defined]
     return await streams()(child)  # type: ignore[arg-type]
 
@@ -52,7 +52,7 @@ async def start_and_stop(
 async def test_a_stop_before_there_is_room_keeps_what_was_asked_for(
     clock: MockClock, end: float, admission: float, preroll: int
 ) -> None:
-    """However long storage thinks, all frames from the start to the stop are in the file."""
+    """However long the admission takes, all frames from the start to the stop are in the file."""
     recording = RecordingConfig(preroll=timedelta(seconds=preroll))
     async with open_camera_rig(long_groups, always_on=True, recording=recording) as rig:
         rig.space.seconds = admission
@@ -71,7 +71,7 @@ async def test_a_stop_before_there_is_room_keeps_what_was_asked_for(
 async def test_a_stop_before_there_is_room_takes_nothing_from_afterwards(
     clock: MockClock,
 ) -> None:
-    """What came after the stop, while storage was thinking, is not recorded."""
+    """Frames after the stop, during the admission, are not recorded."""
     async with open_camera_rig(always_on=True) as rig:
         rig.space.seconds = 3.8
         _, session = await start_and_stop(rig, 12.2, 12.4)
@@ -82,7 +82,7 @@ async def test_a_stop_before_there_is_room_takes_nothing_from_afterwards(
 
 
 async def test_a_slow_admission_costs_no_footage(clock: MockClock) -> None:
-    """A session begins with the request, whatever storage takes to promise room."""
+    """A session begins with the request, however long the reservation takes."""
     async with open_camera_rig(long_groups, always_on=True) as rig:
         rig.space.seconds = 3.5
         await trio.sleep_until(12.2)
@@ -96,7 +96,7 @@ async def test_a_slow_admission_costs_no_footage(clock: MockClock) -> None:
 
 
 async def test_a_stop_before_a_camera_is_on_is_a_refusal(clock: MockClock) -> None:
-    """Both callers hear that nothing was recorded, and nothing is left."""
+    """Both calls are refused since nothing was recorded, and no file is left."""
     async with open_camera_rig() as rig:
         rig.space.seconds = 1.0
         started, stopped = await start_and_stop(rig, 1.0, 1.5)
@@ -143,7 +143,7 @@ async def test_a_start_with_the_key_of_a_session_that_ends_begins_another(
 
 
 async def test_a_start_that_waits_for_an_end_is_refused_at_the_shutdown(clock: MockClock) -> None:
-    """Whoever waits hears that the service ends."""
+    """The waiting start is refused because the service stops."""
     async with open_camera_rig(always_on=True) as rig:
         rig.storage.seconds = 1.0
         await rig.camera.start_recording(KEYED)

@@ -1,4 +1,4 @@
-"""What others do to the file that is being recorded is noticed, told, and costs what it must."""
+"""Another program changes the file that is being recorded: it is noticed, reported, and bounded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def adds_up(rig: CameraRig, session: Session) -> None:
 async def recorded_until(
     moment: float, *parts: Behaviour, recording: RecordingConfig = RECORDING
 ) -> AsyncIterator[tuple[CameraRig, Path]]:
-    """Record until then; give the stage, and the name of the file that is being recorded."""
+    """Record until then; yield the rig, and the name of the newest file."""
     async with open_camera_rig(*parts, recording=recording) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(moment)
@@ -57,13 +57,13 @@ async def recorded_until(
 
 
 async def long_groups(child: object) -> int:
-    """Play a child with a key frame every five seconds."""
+    """Deliver a key frame every five seconds."""
     child.stream.group = 50  # type: ignore[attr-defined]
     return await streams()(child)  # type: ignore[arg-type]
 
 
 async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock) -> None:
-    """The next file begins at once, with the newest group of pictures; the rest is ledgered."""
+    """The next file begins at once, with the newest GOP; the rest is in the ledger."""
     async with recorded_until(13.2, long_groups) as (rig, first):
         del rig.disk.files[first]
         await trio.sleep_until(14.2)
@@ -86,7 +86,7 @@ async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock
 
 
 async def test_a_first_group_that_is_removed_is_not_lost(clock: MockClock) -> None:
-    """All of it can still be read: it is in the next file, under a name of its own."""
+    """All of it can still be read: it goes into the next file, under another name."""
     async with recorded_until(2.2, long_groups) as (rig, gone):
         del rig.disk.files[gone]
         await trio.sleep_until(7.2)
@@ -99,8 +99,8 @@ async def test_a_first_group_that_is_removed_is_not_lost(clock: MockClock) -> No
         adds_up(rig, session)
 
 
-async def test_what_cannot_be_read_back_is_waited_behind(clock: MockClock) -> None:
-    """Until the next key frame the session says that it waits, and is not healthy."""
+async def test_a_session_waits_where_frames_cannot_be_read_back(clock: MockClock) -> None:
+    """Until the next key frame the session is waiting, and is not healthy."""
     async with recorded_until(2.2, long_groups) as (rig, first):
         del rig.disk.files[first].data[3000:]
         status = await rig.camera.published.wait_until(
@@ -121,7 +121,7 @@ async def test_what_cannot_be_read_back_is_waited_behind(clock: MockClock) -> No
 async def test_a_file_removed_right_before_the_stop_is_not_called_durable(
     clock: MockClock,
 ) -> None:
-    """The receipt says what is gone, also where nothing was written since."""
+    """The receipt lists the removed file as missing, although nothing was written since."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(5.0)
@@ -146,7 +146,7 @@ async def test_a_file_removed_right_before_the_stop_is_not_called_durable(
 async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
     clock: MockClock,
 ) -> None:
-    """A seal looks, too: what the next fragment would have told goes into the next file."""
+    """The seal notices the removal; the newest frames go into the next file."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
     async with recorded_until(4.2, recording=recording) as (rig, second):
         del rig.disk.files[second]
@@ -163,7 +163,7 @@ async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
 
 
 async def test_a_file_that_is_renamed_keeps_its_pictures(clock: MockClock) -> None:
-    """It is sealed where it is, and the session goes on under a name of its own."""
+    """It is sealed where it is, and the session goes on in another file."""
     async with recorded_until(5.2) as (rig, first):
         rig.disk.files[FOLDER / "mine.mp4"] = moved = rig.disk.files.pop(first)
         await trio.sleep_until(8.2)
@@ -176,8 +176,8 @@ async def test_a_file_that_is_renamed_keeps_its_pictures(clock: MockClock) -> No
         adds_up(rig, session)
 
 
-async def test_a_file_that_is_replaced_is_left_to_whoever_did_it(clock: MockClock) -> None:
-    """The other file stays as it is, byte by byte."""
+async def test_a_file_that_replaces_the_segment_is_not_changed(clock: MockClock) -> None:
+    """The replacement is not changed."""
     async with recorded_until(5.2) as (rig, first):
         del rig.disk.files[first]
         rig.disk.create(first).append([b"mine"])
@@ -191,8 +191,10 @@ async def test_a_file_that_is_replaced_is_left_to_whoever_did_it(clock: MockCloc
 
 
 @pytest.mark.parametrize("size", [0, 5, 900, 2500, 4000])
-async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, size: int) -> None:
-    """What is left is sealed and plays; the frames that were cut off are ledgered exactly."""
+async def test_a_file_that_is_truncated_keeps_its_whole_fragments(
+    clock: MockClock, size: int
+) -> None:
+    """What is left is sealed and playable; the lost frames are in the ledger, exactly."""
     async with recorded_until(5.2) as (rig, first):
         assert len(rig.disk.files[first].data) > 5000
         del rig.disk.files[first].data[size:]
@@ -213,7 +215,7 @@ async def test_a_file_that_is_cut_short_keeps_what_is_whole(clock: MockClock, si
 
 
 async def test_a_volume_that_goes_is_no_removal(clock: MockClock) -> None:
-    """Where another file system shows, nobody has removed the file: it is on its own, whole."""
+    """A file that another file system hides counts as whole, not as removed."""
     async with recorded_until(5.2) as (rig, first):
         away = rig.disk.files.pop(first)
         rig.disk.files[Path("/elsewhere") / first.name] = away

@@ -1,4 +1,4 @@
-"""Each way to lose footage has its own entry in the ledger, with the cause that it really had."""
+"""Each way to lose footage has an entry of its own in the ledger, with its real cause."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from support.camera_rig import (
     REQUEST,
     MemoryStorage,
     Node,
+    Wall,
     at,
     memory_storage,
     open_camera_rig,
@@ -21,10 +22,9 @@ from support.camera_rig import (
 from support.fake_ffmpeg import Behaviour, FakeFfmpeg, hangs, refuses, skips, streams
 from trio.testing import MockClock
 
-from camd.camera.resume import SessionResumption
+from camd.camera.unfinished import UnfinishedWork
 from camd.config.schema import Config, RecordingConfig
 from camd.model import CameraState, Cause, Session, SessionState
-from camd.storage.segment_file import SegmentFile
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ from camd.storage.segment_file import SegmentFile
 async def test_each_error_of_the_disk_has_its_cause(
     clock: MockClock, code: int, cause: Cause
 ) -> None:
-    """No room is `storage_full`, everything else `storage_error`; both count exactly."""
+    """No room is `storage_full`, every other error `storage_error`; both count frames exactly."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         rig.disk.fail(0, code=code)
@@ -52,7 +52,7 @@ async def test_each_error_of_the_disk_has_its_cause(
 
 
 def _leaps(leaps: dict[int, int]) -> Behaviour:
-    """Play a child whose decode times leap ahead, so many frames before fragments of a number."""
+    """Deliver decode times that jump ahead by so many frames before some fragments."""
 
     async def part(child: FakeFfmpeg) -> int:
         child.write(child.stream.head)
@@ -67,7 +67,7 @@ def _leaps(leaps: dict[int, int]) -> Behaviour:
 
 
 def _traf_of_32_bits(track_id: int, decode_time: int, *truns: bytes) -> bytes:
-    """Build a track's part of a fragment whose decode time begins anew at 2³²."""
+    """Build a track fragment whose decode time wraps at 2³²."""
     tfhd = build.full_box(b"tfhd", 0, 0x20000, build.u32(track_id))
     tfdt = build.full_box(b"tfdt", 0, 0, build.u32(decode_time % 2**32))
     return build.box(b"traf", tfhd, tfdt, *truns)
@@ -76,7 +76,7 @@ def _traf_of_32_bits(track_id: int, decode_time: int, *truns: bytes) -> bytes:
 async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Decode times that no file can hold cost what cannot begin a file, and nothing uncounted."""
+    """Decode times that no file can hold lose only frames before a key frame, and count them."""
     monkeypatch.setattr(build, "traf", _traf_of_32_bits)
     recording = RecordingConfig(rotation=timedelta(days=10))
     async with open_camera_rig(_leaps({3: 1_398_090, 5: 1_398_080}), recording=recording) as rig:
@@ -91,7 +91,7 @@ async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(
 
 
 async def test_a_leap_that_no_file_can_hold_costs_no_frame(clock: MockClock) -> None:
-    """What is behind it joins on to what is before it."""
+    """The next file joins the one before it, without a gap."""
     async with open_camera_rig(_leaps({5: 3_000_000})) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(6.3)
@@ -100,20 +100,17 @@ async def test_a_leap_that_no_file_can_hold_costs_no_frame(clock: MockClock) -> 
         assert session.frames_captured == session.frames_written == 60
 
 
-async def test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A bug in the middle of a write: the fragment is neither in the file nor forgotten."""
-    append, bugs = SegmentFile.append, [RuntimeError("a bug")]
+async def test_frames_in_hand_of_an_interrupted_writer_are_in_the_ledger(clock: MockClock) -> None:
+    """After a bug in the middle of a write, the fragment is in the ledger."""
+    bugs = [RuntimeError("a bug")]
 
-    def buggy(segment, fragments):  # type: ignore[no-untyped-def]
-        if trio.current_time() > 3.2 and bugs:
+    def watch(what: str) -> None:
+        if what == "append" and trio.current_time() > 3.2 and bugs:
             raise bugs.pop()
-        append(segment, fragments)
 
-    monkeypatch.setattr(SegmentFile, "append", buggy)
     with capture_logs() as logs:
         async with open_camera_rig() as rig:
+            rig.disk.watch = watch
             await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(3.9)
         assert "actor_crashed" in {entry["event"] for entry in logs}
@@ -125,7 +122,7 @@ async def test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger(
 
 
 async def test_the_first_cause_of_an_outage_stands(clock: MockClock) -> None:
-    """A child that died is why footage is missing, although the next one hangs and another too."""
+    """The exit of the first process is the cause, although the next two hang."""
     async with open_camera_rig(streams(2.2), hangs(), hangs(), streams()) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(30)
@@ -135,40 +132,43 @@ async def test_the_first_cause_of_an_outage_stands(clock: MockClock) -> None:
 
 
 @attrs.define(eq=False)
-class Remembering(MemoryStorage):
-    """Storage that still knows a session of an earlier life."""
+class StorageWithSessions(MemoryStorage):
+    """Storage that has unfinished sessions of an earlier run."""
 
     left: tuple[Session, ...] = ()
 
     async def unfinished_sessions(self) -> tuple[Session, ...]:
-        """Return it."""
+        """Return them."""
         await trio.lowlevel.checkpoint()
         return self.left
 
 
-class Nobody:
+class NoCameras:
     """A configuration without cameras."""
 
     def get(self, camera_id: object) -> None:
-        """Know none."""
+        """Return none."""
 
 
 @pytest.mark.parametrize("limit", [None, timedelta(seconds=60)])
-async def test_a_session_that_nothing_continues_says_what_it_lacks(
+async def test_a_session_that_is_not_continued_has_an_entry_for_the_rest(
     clock: MockClock, limit: timedelta | None
 ) -> None:
-    """`daemon_down`: all that was asked for, or at most what such an end can cost."""
+    """`daemon_down`: everything until the planned end, or at most what such an end can lose."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(3.2)
         ended = await rig.camera.stop_recording()
     running = attrs.evolve(
-        *(ended,), state=SessionState.RECORDING, reason="", end=None, duration_limit=limit
+        ended, state=SessionState.RECORDING, reason="", end=None, duration_limit=limit
     )
     await trio.sleep_until(100)
     made = memory_storage()
-    storage = Remembering(made.folder, made.disk, made.space, left=(running,))
-    await SessionResumption(Config(), storage, Nobody()).resume_sessions()
+    storage = StorageWithSessions(
+        made.folder, made.disk, made.space, clock=made.clock, left=(running,)
+    )
+    work = UnfinishedWork(config=Config(), storage=storage, cameras=NoCameras(), clock=Wall().clock)
+    await work.resume_sessions()
     (gap,) = storage.gaps
     (closed,) = storage.sessions
     assert (gap.cause, gap.exact) == (Cause.DAEMON_DOWN, False)
@@ -179,8 +179,8 @@ async def test_a_session_that_nothing_continues_says_what_it_lacks(
 
 
 async def test_an_outage_that_ends_on_a_full_disk_has_its_own_entry(clock: MockClock) -> None:
-    """What no child delivered, and what the next one delivered in vain, are two things: together
-    they fill the time between two files."""
+    """An outage, and frames that arrive after it and cannot be written, are two entries that
+    together fill the time between two files."""
     async with open_camera_rig(streams(2.2), streams()) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(2.3)
@@ -202,7 +202,7 @@ async def test_an_outage_that_ends_on_a_full_disk_has_its_own_entry(clock: MockC
 
 
 def _begins_within_a_group(child_frames: int) -> Behaviour:
-    """Play a child whose first pictures cannot be decoded alone."""
+    """Deliver frames before the first key frame."""
 
     async def part(child: FakeFfmpeg) -> int:
         child.stream.skip(child_frames)
@@ -214,7 +214,7 @@ def _begins_within_a_group(child_frames: int) -> Behaviour:
 async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
     clock: MockClock,
 ) -> None:
-    """A child that joins its camera within a group of pictures: nothing is wrong with the disk."""
+    """A capture that begins within a group of pictures is not an error of the disk."""
     async with open_camera_rig(streams(2.2), _begins_within_a_group(5)) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(9.2)
@@ -227,8 +227,8 @@ async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
         assert (loss.exact, loss.frames) == (True, 5)
 
 
-async def test_a_camera_that_is_gone_is_lost_whatever_its_child_said(clock: MockClock) -> None:
-    """FFmpeg may just die of it: what is not there any more was lost."""
+async def test_a_device_that_is_gone_is_lost_whatever_ffmpeg_wrote(clock: MockClock) -> None:
+    """Whatever FFmpeg's exit looks like: a device that is gone is `camera_lost`."""
     node = Node()
     async with open_camera_rig(streams(2.2, status=-9), node=node) as rig:
         await rig.camera.start_recording(REQUEST)
@@ -242,13 +242,13 @@ async def test_a_camera_that_is_gone_is_lost_whatever_its_child_said(clock: Mock
         assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_LOST]
 
 
-async def test_what_a_child_left_out_is_told_when_it_has_died(clock: MockClock) -> None:
-    """Nothing more will come that could make a hole look different: it is entered at once."""
+async def test_drops_of_a_capture_are_entered_at_its_exit(clock: MockClock) -> None:
+    """After the exit no further interval can change a drop: it is entered at once."""
     async with open_camera_rig(skips(5.0, frames=10)) as rig:
         await rig.camera.start_recording(REQUEST)
         await trio.sleep_until(7.2)
         rig.launcher.then(refuses("[error] Device or resource busy"))
-        rig.launcher.children[0]._killed.cancel()
+        rig.launcher.processes[0]._killed.cancel()
         await trio.sleep_until(7.4)
         (gap,) = rig.storage.gaps
         assert (gap.cause, gap.frames) == (Cause.FRAMES_DROPPED_BY_SOURCE, 10)

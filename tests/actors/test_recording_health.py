@@ -1,4 +1,4 @@
-"""A session says that it is recording only while its pictures become durable (I7)."""
+"""A session is reported as recording only while its frames become durable (I7)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Word = tuple[float, bool, SessionState, str]
 
 @contextmanager
 def heard(rig: CameraRig) -> Iterator[list[Word]]:
-    """Collect when the session's health, state or reason was told to be another one."""
+    """Collect each change of the session's health, state or reason in events."""
     words: list[Word] = []
 
     def listen(event: object) -> None:
@@ -36,13 +36,15 @@ def heard(rig: CameraRig) -> Iterator[list[Word]]:
 
 
 def healthy_at(words: list[Word], moment: float) -> bool:
-    """Say what clients believed at `moment`."""
+    """Return the health that clients knew at `moment`."""
     return [healthy for time, healthy, _, _ in words if time <= moment][-1]
 
 
 @pytest.mark.parametrize("durability", ["1s", "5s", "30s", "segment"])
-async def test_a_silent_camera_is_told_within_seconds(clock: MockClock, durability: str) -> None:
-    """However rarely files are synced: a camera that ends, and one that only stalls."""
+async def test_a_camera_that_delivers_nothing_is_reported_within_seconds(
+    clock: MockClock, durability: str
+) -> None:
+    """However rarely files are synced: when a camera ends, and when it only stalls."""
     for ending in (streams(3.2), hangs(3.2)):
         failing = [refuses("[error] Input/output error", after=0.0)] * 5
         async with open_camera_rig(ending, *failing, durability=durability) as rig:
@@ -55,10 +57,10 @@ async def test_a_silent_camera_is_told_within_seconds(clock: MockClock, durabili
                 await rig.camera.stop_recording()
 
 
-async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None:
-    """While the kernel holds on to it, nobody is told RECORDING; the ledger names the cause."""
+async def test_a_process_that_cannot_be_ended_leaves_the_session_waiting(clock: MockClock) -> None:
+    """While a process cannot be ended, the session is not RECORDING; the ledger names the cause."""
     async with open_camera_rig(hangs(2.0, deaf=True)) as rig:
-        rig.launcher.immortal = True
+        rig.launcher.unkillable = True
         with heard(rig) as words:
             await rig.camera.start_recording(REQUEST)
             await trio.sleep_until(40)
@@ -66,9 +68,9 @@ async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None
         time, healthy, state, reason = words[-1]
         assert time < 9
         assert (healthy, state, reason) == (False, SessionState.WAITING, AWAITS_CAMERA)
-        assert len(rig.launcher.children) == 1
-        rig.launcher.immortal = False
-        rig.launcher.children[0]._killed.cancel()
+        assert len(rig.launcher.processes) == 1
+        rig.launcher.unkillable = False
+        rig.launcher.processes[0]._killed.cancel()
         await rig.until(CameraState.STREAMING)
         await trio.sleep(2.2)
         session = await rig.camera.stop_recording()
@@ -76,8 +78,8 @@ async def test_a_hung_child_leaves_the_session_waiting(clock: MockClock) -> None
         rig.check(session)
 
 
-async def test_a_disk_that_hangs_is_not_the_camera_s_fault(clock: MockClock) -> None:
-    """Pictures pile up in memory: the session waits for the disk, and says so."""
+async def test_a_disk_that_hangs_is_not_reported_as_the_camera(clock: MockClock) -> None:
+    """Frames wait in memory: the session waits for the disk, and says so."""
     async with open_camera_rig() as rig:
         with heard(rig) as words:
             await rig.camera.start_recording(REQUEST)
@@ -93,8 +95,8 @@ async def test_a_disk_that_hangs_is_not_the_camera_s_fault(clock: MockClock) -> 
         rig.check(session)
 
 
-async def _falls_blind(child: FakeFfmpeg) -> int:
-    """Play two seconds of film, then sound alone until told to end."""
+async def _only_sound_after_two_seconds(child: FakeFfmpeg) -> int:
+    """Deliver two seconds of pictures, then only sound until told to end."""
     child.write(VIDEO_AND_AUDIO)
     for number in range(400):
         with trio.move_on_after(0.5):
@@ -106,8 +108,8 @@ async def _falls_blind(child: FakeFfmpeg) -> int:
 
 
 async def test_sound_without_pictures_is_a_stall(clock: MockClock) -> None:
-    """A camera that goes blind is noticed as soon as one that falls silent, and started anew."""
-    async with open_camera_rig(_falls_blind) as rig:
+    """A capture with sound alone is noticed as soon as a silent one, and started again."""
+    async with open_camera_rig(_only_sound_after_two_seconds) as rig:
         with heard(rig) as words:
             await rig.camera.start_recording(REQUEST)
             status = await rig.camera.published.wait_until(
@@ -122,7 +124,7 @@ async def test_sound_without_pictures_is_a_stall(clock: MockClock) -> None:
 
 
 async def _resumes(child: FakeFfmpeg) -> int:
-    """Freeze for so long that it is told to end, and deliver again before it does."""
+    """Stall until told to end, and deliver again before the exit."""
     child.write(child.stream.head)
     child.write(child.stream.next(20))
     await child.told_to_end.wait()
@@ -132,8 +134,8 @@ async def _resumes(child: FakeFfmpeg) -> int:
     return 255
 
 
-async def test_a_camera_that_wakes_while_it_is_ended_loses_nothing(clock: MockClock) -> None:
-    """What comes before the child's end is recorded; there is one stall, and one next child."""
+async def test_frames_between_the_stall_and_the_exit_are_recorded(clock: MockClock) -> None:
+    """Frames before the exit are recorded; there is one stall, and one next process."""
     async with open_camera_rig(_resumes) as rig:
         await rig.camera.start_recording(REQUEST)
         await rig.until(CameraState.RESTING)
@@ -143,5 +145,5 @@ async def test_a_camera_that_wakes_while_it_is_ended_loses_nothing(clock: MockCl
         assert session.frames_written == session.frames_captured
         assert session.segments[0].frames == 60
         assert Cause.CAMERA_STALLED in {gap.cause for gap in session.gaps}
-        assert len(rig.launcher.children) == 2
+        assert len(rig.launcher.processes) == 2
         rig.check(session)

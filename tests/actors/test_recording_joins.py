@@ -1,4 +1,4 @@
-"""A stream that is joined between two key frames: the disk is not blamed for what came before."""
+"""Captures that begin between two key frames: no entry blames the disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from support.fake_ffmpeg import Behaviour, FakeFfmpeg, streams
 from support.media_streams import FPS, TICKS, VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
 
-from camd.capture import hub
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import CameraState, Session
@@ -20,9 +19,9 @@ SOUND = [Sample(10, 1024) for _ in range(23)]
 
 
 def joined(*, frames_before: int) -> Behaviour:
-    """Play a child that has sound for two seconds before its first key frame.
+    """Deliver sound for two seconds before the first key frame.
 
-    `frames_before` pictures come shortly before that one.
+    `frames_before` frames come shortly before it.
     """
 
     async def part(child: FakeFfmpeg) -> int:
@@ -57,24 +56,21 @@ async def _record(frames_before: int) -> Session:
 
 
 async def test_sound_before_the_first_picture_is_not_missing(clock: MockClock) -> None:
-    """Nothing is entered into the ledger for a session that has just begun."""
+    """It makes no entry in the ledger of a new session."""
     session = await _record(0)
     assert session.gaps == ()
     assert session.frames_written > 3 * FPS
 
 
 async def test_a_session_begins_with_the_first_key_frame(clock: MockClock) -> None:
-    """Pictures before it are no part of a session that has just begun; no disk is blamed."""
+    """Frames before it are not part of a new session, and make no entry."""
     session = await _record(3)
     assert session.gaps == ()
     assert session.frames_written > 3 * FPS
 
 
-async def test_a_start_inside_a_group_that_never_ends_is_answered(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A camera that streams without another key frame keeps nobody waiting for ever."""
-    monkeypatch.setattr(hub, "GOP_LIMIT_BYTES", 3000)
+async def test_a_start_without_another_key_frame_is_refused(clock: MockClock) -> None:
+    """A start behind a key frame that the hub does not hold is refused after its time-out."""
 
     async def endless(child: FakeFfmpeg) -> int:
         child.stream.group = 10**9
@@ -82,9 +78,10 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
 
     recording = RecordingConfig(answer_timeout=timedelta(hours=1))
     async with open_camera_rig(endless, always_on=True, recording=recording) as rig:
+        rig.camera.hub.preroll.limit_bytes = 3000
         await rig.until(CameraState.STREAMING)
         await trio.sleep(10)
-        await rig.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))
+        rig.camera.reconfigure(RecordingConfig(answer_timeout=timedelta(seconds=6)))
         begun = trio.current_time()
         with trio.fail_after(30), pytest.raises(Refusal) as caught:
             await rig.camera.start_recording(REQUEST)
@@ -95,7 +92,7 @@ async def test_a_start_inside_a_group_that_never_ends_is_answered(
 
 
 async def test_a_start_with_sound_alone_is_refused_by_its_name(clock: MockClock) -> None:
-    """It is waited for three times as long as for silence at the most, and told what is missing."""
+    """It is refused after at most three times the stall time-out, and names the problem."""
 
     async def frozen(child: FakeFfmpeg) -> int:
         child.write(VIDEO_AND_AUDIO)

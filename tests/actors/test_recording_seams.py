@@ -1,4 +1,4 @@
-"""Between two files of a session there is no time that neither a file nor the ledger has (I4)."""
+"""All time between two files of a session is in a file or in the ledger (I4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROTATION = RecordingConfig(rotation=timedelta(seconds=2))
 
 
 def paced(*pauses: float) -> Behaviour:
-    """Play a child that delivers half a second of film after each of these pauses, over again."""
+    """Deliver half a second of pictures after each of these pauses, repeatedly."""
 
     async def part(child: FakeFfmpeg) -> int:
         child.write(child.stream.head)
@@ -42,7 +42,7 @@ async def _record(part: Behaviour, seconds: float) -> Session:
 
 
 async def test_a_source_slower_than_real_time_is_in_the_ledger(clock: MockClock) -> None:
-    """Half a second of film every 0.7 s: files and entries join on, and make up the whole."""
+    """Half a second of pictures every 0.7 s: files and entries together cover the whole time."""
     session = await _record(paced(0.7), 60.1)
     assert {gap.cause for gap in session.gaps} == {Cause.FRAMES_DROPPED_BY_SOURCE}
     spans = [(part.start, part.end) for part in (*session.segments, *session.gaps)]
@@ -55,7 +55,7 @@ async def test_a_source_slower_than_real_time_is_in_the_ledger(clock: MockClock)
 
 
 async def test_a_fragment_that_comes_late_is_no_seam(clock: MockClock) -> None:
-    """Film that comes in bursts, in time on the whole, is recorded without a gap."""
+    """Fragments that come in bursts, on time on average, are recorded without a gap."""
     session = await _record(paced(0.5, 0.5, 0.5, 1.1, 0.1, 0.1, 0.7), 60.1)
     assert session.gaps == ()
     assert len(session.segments) > 20
@@ -63,7 +63,7 @@ async def test_a_fragment_that_comes_late_is_no_seam(clock: MockClock) -> None:
 
 
 async def test_clocks_that_differ_a_little_lose_nothing(clock: MockClock) -> None:
-    """A camera whose second is a thousandth longer is corrected, and nothing is called missing."""
+    """A camera whose second is a thousandth longer is corrected, without an entry."""
     session = await _record(paced(0.5005), 600.1)
     assert session.gaps == ()
     drift = session.segments[-1].end - session.segments[0].start

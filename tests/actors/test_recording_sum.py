@@ -1,4 +1,4 @@
-"""captured = written + ledgered: checked at every seal, and whoever listens hears of an error."""
+"""captured = written + ledgered: checked at every seal and at the end; an error is an event."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.model import Gap
-from camd.recording.rules.ledger import GapLedger
+from camd.recording.rules.ledger import SessionLedger
 
 
-async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) -> None:
-    """A bug that loses frames is an error at once, and once; the next one is another (I4)."""
+async def test_lost_frames_are_reported_at_the_next_seal(clock: MockClock) -> None:
+    """A bug that loses frames is reported at the next seal, once for each bug (I4)."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
     error = "ERROR frames unaccounted for"
     async with open_camera_rig(recording=recording) as rig:
@@ -25,7 +25,7 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
         book = rig.camera._session.ledger
         await trio.sleep_until(4.2)
         assert rig.events_told == ["STARTED", "ROTATED"]
-        book.captured(3)
+        book.frames_captured += 3
         with capture_logs() as logs:
             await trio.sleep_until(8.2)
             assert rig.events_told == ["STARTED", "ROTATED", error, "ROTATED", "ROTATED"]
@@ -38,7 +38,7 @@ async def test_frames_that_vanish_are_told_at_the_next_seal(clock: MockClock) ->
 
 
 async def test_frames_in_hand_or_pending_are_not_missing(clock: MockClock) -> None:
-    """A file that is sealed while frames wait for their entry is in order."""
+    """A seal while frames wait for their entry reports no error."""
     recording = RecordingConfig(rotation=timedelta(seconds=2))
     async with open_camera_rig(recording=recording) as rig:
         await rig.camera.start_recording(REQUEST)
@@ -53,20 +53,20 @@ async def test_frames_in_hand_or_pending_are_not_missing(clock: MockClock) -> No
         rig.check(session)
 
 
-async def test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end(
+async def test_lost_frames_after_the_last_seal_are_reported_at_the_end(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug in the very last entry is an error, too, although no seal comes any more."""
+    """A bug in the very last entry is reported, although no seal follows."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
         assert rig.camera._session is not None
-        book, finish = rig.camera._session.ledger, GapLedger.finish
+        book, finish = rig.camera._session.ledger, SessionLedger.finish
 
-        def forgetful(ledger: GapLedger, until: datetime) -> list[Gap]:
-            book.captured(2)
+        def forgetful(ledger: SessionLedger, until: datetime) -> list[Gap]:
+            book.frames_captured += 2
             return finish(ledger, until)
 
-        monkeypatch.setattr(GapLedger, "finish", forgetful)
+        monkeypatch.setattr(SessionLedger, "finish", forgetful)
         with capture_logs() as logs:
             await rig.camera.stop_recording()
         found = [entry for entry in logs if entry["event"] == "frames_unaccounted"]

@@ -10,10 +10,11 @@ import attrs
 import trio
 from trio.testing import MockClock
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import RetentionConfig
 from camd.errors import STORAGE_UNRESPONSIVE, Refusal
 from camd.runtime.broadcast import Fanout
-from camd.storage.retention.cleanup import Retention
+from camd.storage.retention.cleanup import BATCHES, Retention
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
 
 AGE = RetentionPolicy(PolicyType.AGE, True, max_age_days=30)
@@ -38,7 +39,17 @@ class Noted(Retention):
 def noted(policy: RetentionPolicy, interval: timedelta = timedelta(hours=1)) -> Noted:
     """Return retention without a storage."""
     config = RetentionConfig(interval=interval)
-    return Noted(None, config, Path("/nowhere"), Fanout(), dict, policy)  # type: ignore[arg-type]
+    return Noted(
+        storage=None,  # type: ignore[arg-type]
+        config=config,
+        state_dir=Path("/nowhere"),
+        events=Fanout(),
+        in_use=dict,
+        policy=policy,
+        trusted_clock=None,  # type: ignore[arg-type]
+        clock=SYSTEM_CLOCK,
+        batches=BATCHES,
+    )
 
 
 async def run_for(retention: Noted, seconds: float) -> list[float]:

@@ -28,7 +28,7 @@ def new_daemon(tmp_path: Path) -> Iterator[NewDaemon]:
     for daemon in made:
         if not daemon.folder.is_relative_to(tmp_path):
             shutil.rmtree(daemon.folder, ignore_errors=True)
-    assert left == [], "children outlived their daemon"
+    assert left == [], "processes outlived their daemon"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     trio.run(made.start)
     yield made
     trio.run(made.stop)
-    assert made.clean_up() == [], "children outlived their daemon"
+    assert made.clean_up() == [], "processes outlived their daemon"
     if not folder.is_relative_to(tmp_path_factory.getbasetemp()):
         shutil.rmtree(folder, ignore_errors=True)
 

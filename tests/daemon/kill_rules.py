@@ -59,11 +59,11 @@ class KilledFile:
     end: datetime | None = None
 
 
-def moments_of(dice: random.Random, kills: int) -> list[Moment]:
+def moments_of(rng: random.Random, kills: int) -> list[Moment]:
     """Choose so many moments in random order, each kind equally often."""
     kinds = list(Moment)
     drawn = [kinds[number % len(kinds)] for number in range(kills)]
-    dice.shuffle(drawn)
+    rng.shuffle(drawn)
     return drawn
 
 
@@ -94,7 +94,7 @@ def is_cut_from(known: Sequence[str], found: Sequence[str]) -> bool:
     return list(found) == (list(known) * rounds)[: len(found)]
 
 
-def judge_receipt(
+def receipt_errors(
     receipt: Receipt,
     runs: Mapping[str, int],
     frames: Mapping[str, int],

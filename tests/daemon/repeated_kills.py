@@ -18,7 +18,15 @@ from typing import Any
 import attrs
 import trio
 from folder_watch import watching
-from kill_rules import FileState, Kill, KilledFile, Moment, inspect_file, is_cut_from, judge_receipt
+from kill_rules import (
+    FileState,
+    Kill,
+    KilledFile,
+    Moment,
+    inspect_file,
+    is_cut_from,
+    receipt_errors,
+)
 from running_daemon import FRAGMENT_FRAMES, Daemon, hash_of, packets, receipt_hash, small_camera
 
 from camd.client import Client
@@ -26,7 +34,7 @@ from camd.client import Client
 RESUMES = {"recording": {"rotation": "1s", "resume_sessions": True}}
 CAMERAS = 4
 RESUME_SECONDS = 40.0  # until a session is resumed, on a busy machine
-CHILDREN_SECONDS = 2.0
+PROCESSES_SECONDS = 2.0
 HASH_SECONDS = 5.0
 WRITES_BEFORE_THE_SEAL = 3  # the header and two fragments of half a second
 
@@ -37,7 +45,7 @@ class RepeatedKills:
 
     daemon: Daemon
     known: Sequence[str]  # hashes of the packets of the clip that cameras copy
-    dice: random.Random
+    rng: random.Random
     count: int = CAMERAS
     sessions: dict[str, str] = attrs.field(factory=dict, init=False)
     kills: list[Kill] = attrs.field(factory=list, init=False)
@@ -84,7 +92,7 @@ class RepeatedKills:
         self._resumed_after = None
         if moment is Moment.STARTING:
             self.daemon.launch()
-            await trio.sleep(self.dice.uniform(0.0, 1.5))
+            await trio.sleep(self.rng.uniform(0.0, 1.5))
             await self._kill_daemon(moment)
             return
         began = time.monotonic()
@@ -125,25 +133,25 @@ class RepeatedKills:
                     await self._wait_near_first_file(wait_file)
                 case Moment.CREATING:
                     await trio.to_thread.run_sync(wait_file, 0)
-                    await trio.sleep(self.dice.uniform(0.0, 0.01))
+                    await trio.sleep(self.rng.uniform(0.0, 0.01))
                 case Moment.SEALING:
                     await trio.to_thread.run_sync(wait_file, WRITES_BEFORE_THE_SEAL + 1)
-                    await trio.sleep(self.dice.uniform(0.0, 0.003))
+                    await trio.sleep(self.rng.uniform(0.0, 0.003))
                 case Moment.STOPPING:
                     self.daemon.signal(signal.SIGTERM)
-                    await trio.sleep(self.dice.uniform(0.0, 0.5))
+                    await trio.sleep(self.rng.uniform(0.0, 0.5))
                 case _:
-                    await trio.sleep(self.dice.uniform(0.0, 2.0))
+                    await trio.sleep(self.rng.uniform(0.0, 2.0))
                     await self._note_frames(client)
             await self._kill_daemon(moment)
 
     async def _wait_near_first_file(self, wait_file: Callable[[int], None]) -> None:
         """Wait for a random time in recovery, or until the first session is resumed."""
-        if self.dice.random() < 0.5:
-            await trio.sleep(self.dice.uniform(0.0, 1.0))
+        if self.rng.random() < 0.5:
+            await trio.sleep(self.rng.uniform(0.0, 1.0))
         elif not any(path not in self._seen for path in self.daemon.recordings.glob("*.mp4")):
             await trio.to_thread.run_sync(wait_file, 0)
-            await trio.sleep(self.dice.uniform(0.0, 0.01))
+            await trio.sleep(self.rng.uniform(0.0, 0.01))
 
     async def _note_frames(self, client: Client) -> None:
         """Note the frames that the daemon reports as written; they must never be lost."""
@@ -163,9 +171,9 @@ class RepeatedKills:
         ended = await self.daemon.wait_end()
         if ended != -signal.SIGKILL and not (moment is Moment.STOPPING and ended == 0):
             self._report(f"ended with {ended}")
-        children = await trio.to_thread.run_sync(self.daemon.wait_no_children, CHILDREN_SECONDS)
-        if children:
-            self._report(f"children were left: {children}")
+        processes = await trio.to_thread.run_sync(self.daemon.wait_no_processes, PROCESSES_SECONDS)
+        if processes:
+            self._report(f"processes were left: {processes}")
         found = await self._read_new_files(moment)
         lost = [
             (moment_of_death - max(some)).total_seconds()
@@ -201,7 +209,7 @@ class RepeatedKills:
         try:
             return await trio.to_thread.run_sync(packets, path)
         except AssertionError as error:
-            self._report(f"FFmpeg complains: {error}")
+            self._report(f"FFmpeg reports: {error}")
             return []
 
     # --- after the next start
@@ -271,7 +279,7 @@ class RepeatedKills:
         if stopped["session_id"] != self.sessions[camera]:
             self._report(f"{camera}: another session was stopped")
         paths = [path for path in self._run_of if _of(path) == camera]
-        for found in judge_receipt(
+        for found in receipt_errors(
             stopped["receipt"],
             {path.name: self._run_of[path] for path in paths},
             {path.name: len(self._packets[path]) for path in paths},

@@ -2,7 +2,7 @@
 
 Tests wait for notifications and do not poll: READY=1 with the address comes on a notification
 socket, events over a connection, the end of a process over its pidfd. An environment variable marks
-all processes of a daemon, so that `children` finds them.
+all processes of a daemon, so that `processes` finds them.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ class Daemon:
         return self.process is not None and self.process.poll() is None
 
     def clean_up(self) -> list[int]:
-        """Kill everything; return the child processes that had outlived the daemon."""
+        """Kill everything; return the processes that had outlived the daemon."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -260,15 +260,15 @@ class Daemon:
             self.process = None
             if self._notices is not None:
                 self._notices.close()
-        left = self.wait_no_children(2.0)
+        left = self.wait_no_processes(2.0)
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return left
 
-    # --- children
+    # --- processes
 
-    def children(self) -> list[int]:
+    def processes(self) -> list[int]:
         """Return every process that the daemon left or has, itself not included."""
         wanted = f"{MARK}={self._mark}".encode()
         own = self.process.pid if self.process is not None else 0
@@ -281,10 +281,10 @@ class Daemon:
                     found.append(int(entry.name))
         return found
 
-    def wait_no_children(self, seconds: float) -> list[int]:
-        """Wait until no child is left, and return those that still are."""
+    def wait_no_processes(self, seconds: float) -> list[int]:
+        """Wait until no process is left, and return those that still are."""
         deadline = time.monotonic() + seconds
-        while (found := self.children()) and time.monotonic() < deadline:
+        while (found := self.processes()) and time.monotonic() < deadline:
             with suppress(ProcessLookupError), _pidfd(found[0]) as pidfd:
                 select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))
         return found
@@ -512,3 +512,12 @@ async def hash_of(client: Client, name: str) -> str:
         if info["sha256"] is not None:
             return str(info["sha256"])
         await trio.sleep(0.05)
+
+
+async def record_with_frozen_ffmpeg(daemon: Daemon) -> None:
+    """Record until a file has ended; then freeze FFmpeg, which does not react to SIGTERM then."""
+    async with daemon.client() as client, listening(client) as notified:
+        await client.call("start_recording", device="camera0")
+        await notified.recording("ROTATED")
+    (pid,) = daemon.processes()
+    os.kill(pid, signal.SIGSTOP)

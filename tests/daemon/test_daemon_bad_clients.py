@@ -17,7 +17,7 @@ from running_daemon import Daemon, NewDaemon, check_receipt, listening, small_ca
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-CROWD = 400
+CLIENTS = 400
 SENT = (
     b"",
     b"GET /ws HTTP/1.1\r\nHost: x\r\n",
@@ -33,7 +33,7 @@ def where(daemon: Daemon) -> tuple[str, int]:
 
 
 @contextmanager
-def crowd(daemon: Daemon, count: int) -> Iterator[list[socket.socket]]:
+def idle_clients(daemon: Daemon, count: int) -> Iterator[list[socket.socket]]:
     """Open connections that send nothing, half a request, or never read."""
     with ExitStack() as stack:
         made = []
@@ -58,7 +58,7 @@ async def test_many_half_open_sockets_cost_no_frame(new_daemon: NewDaemon) -> No
         await daemon.start(preexec_fn=limited)
         async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
-            with await trio.to_thread.run_sync(lambda: crowd_entered(daemon)):
+            with await trio.to_thread.run_sync(lambda: enter_idle_clients(daemon)):
                 await notified.recording("ROTATED", 2)
                 shown = await daemon.camd("status")
                 assert shown.returncode == 0, shown.stderr
@@ -70,9 +70,9 @@ async def test_many_half_open_sockets_cost_no_frame(new_daemon: NewDaemon) -> No
     assert "Traceback" not in daemon.log
 
 
-def crowd_entered(daemon: Daemon) -> ExitStack:
+def enter_idle_clients(daemon: Daemon) -> ExitStack:
     stack = ExitStack()
-    stack.enter_context(crowd(daemon, CROWD))
+    stack.enter_context(idle_clients(daemon, CLIENTS))
     return stack
 
 
@@ -84,7 +84,7 @@ async def test_running_out_of_descriptors_is_logged_once_and_passes(daemon: Daem
         async with daemon.client() as client:
             open_files = len(os.listdir(f"/proc/{pid}/fd"))
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files, usual[1]))
-            with crowd(daemon, 5):
+            with idle_clients(daemon, 5):
                 await daemon.wait_log("descriptors_exhausted")
                 began = ticks(pid)
                 await trio.sleep(1)  # long enough for several tries

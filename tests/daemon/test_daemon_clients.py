@@ -20,7 +20,7 @@ from websockets.uri import parse_uri
 
 from camd.client import Client, NotAuthenticatedError, RemoteError
 
-CROWD = 50
+CLIENTS = 50
 
 
 def ask(socket: ClientConnection, method: str, **params: object) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_only_one_of_fifty_starts_at_the_same_instant_wins(
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     trio.run(daemon.start)
-    together = threading.Barrier(CROWD)
+    together = threading.Barrier(CLIENTS)
 
     def race(number: int) -> dict[str, Any]:
         with connect(daemon.url) as socket:
@@ -57,12 +57,12 @@ def test_only_one_of_fifty_starts_at_the_same_instant_wins(
             together.wait(30)
             return ask(socket, "start_recording", device="camera0")
 
-    with ThreadPoolExecutor(CROWD) as threads:
-        answers = list(threads.map(race, range(CROWD)))
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        answers = list(threads.map(race, range(CLIENTS)))
     winners = [answer["result"] for answer in answers if "result" in answer]
     refusals = [answer["error"] for answer in answers if "error" in answer]
     assert [winner["status"] for winner in winners] == ["STARTED"]
-    assert [refusal["code"] for refusal in refusals] == [-1006] * (CROWD - 1)
+    assert [refusal["code"] for refusal in refusals] == [-1006] * (CLIENTS - 1)
     for refusal in refusals:
         assert refusal["message"] == "Camera is currently recording"
         assert refusal["data"]["session_id"] == winners[0]["session_id"]
@@ -339,7 +339,7 @@ async def test_the_same_key_joins_the_session(daemon: Daemon) -> None:
             with pytest.raises(RemoteError) as refused:
                 await client.call("start_recording", device="camera0", key="shift-2")
             assert refused.value.code == -1006
-            assert len(daemon.children()) == 1
+            assert len(daemon.processes()) == 1
 
 
 async def test_an_answer_comes_before_the_notifications_that_its_call_causes(

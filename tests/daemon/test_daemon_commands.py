@@ -1,4 +1,4 @@
-"""The commands, as a user types them, against a daemon that runs."""
+"""The commands, as a user types them, against a running daemon."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from camd.client import NotAuthenticatedError
 
 
 async def parsed(daemon: Daemon, *arguments: str) -> Any:
-    """Run a command with --json, and read what it says."""
+    """Run a command with --json, and parse its output."""
     done = await daemon.camd(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -25,7 +25,7 @@ async def parsed(daemon: Daemon, *arguments: str) -> Any:
 
 @attrs.define(eq=False)
 class Running:
-    """A command that runs."""
+    """A running command."""
 
     process: subprocess.Popen[str]
 
@@ -40,7 +40,7 @@ class Running:
                 return line
 
     async def interrupt(self) -> tuple[int, str, str]:
-        """Press Ctrl-C; return the exit code and what else it says."""
+        """Send SIGINT; return the exit code and the rest of the output."""
         self.process.send_signal(signal.SIGINT)
         said = await trio.to_thread.run_sync(lambda: self.process.communicate(timeout=30))
         return self.process.returncode, *said
@@ -96,7 +96,7 @@ async def test_status_ls_info_and_storage_tell_what_there_is(daemon: Daemon) -> 
 
 
 async def test_record_for_a_time_prints_a_receipt_that_is_true(shared_daemon: Daemon) -> None:
-    """It ends by itself with 0; the hashes are those of the files."""
+    """The command ends by itself with 0; the hashes are those of the files."""
     with trio.fail_after(40):
         receipt = await parsed(shared_daemon, "record", "camera0", "--for", "2s")
     assert len(receipt["files"]) >= 2
@@ -119,7 +119,7 @@ async def test_ctrl_c_stops_a_recording_and_prints_its_receipt(shared_daemon: Da
 async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(
     daemon: Daemon,
 ) -> None:
-    """Pressed before the first frame is there, it stops the recording all the same."""
+    """Ctrl-C before the first frame stops the recording, too."""
     with trio.fail_after(40):
         async with daemon.client() as client, listening(client) as notified:
             async with running(daemon, "record", "camera0", "--json") as record:
@@ -131,7 +131,7 @@ async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(
 
 
 async def test_stop_ends_what_somebody_else_records(shared_daemon: Daemon) -> None:
-    """Whoever started it, `stop` prints the receipt, and `record` tells the end of it as well."""
+    """Whoever started it, `stop` prints the receipt; `record` ends and prints it as well."""
     with trio.fail_after(40):
         async with running(shared_daemon, "record", "camera1") as record:
             await record.line("Recording camera1 into", errors=True)
@@ -145,7 +145,7 @@ async def test_stop_ends_what_somebody_else_records(shared_daemon: Daemon) -> No
 
 
 async def test_watch_shows_events_until_ctrl_c(shared_daemon: Daemon) -> None:
-    """One JSON object a line, as they happen; Ctrl-C ends it as shells expect."""
+    """One JSON object a line for each event; Ctrl-C ends the command with 130."""
     with trio.fail_after(40):
         async with running(shared_daemon, "watch", "--json") as watch:
             await watch.line("Waiting for events", errors=True)
@@ -160,27 +160,27 @@ async def test_watch_shows_events_until_ctrl_c(shared_daemon: Daemon) -> None:
 
 
 async def test_keys_are_made_listed_and_taken_away(daemon: Daemon) -> None:
-    """A new key counts within seconds; a revoked one stops working, also where it is in use."""
+    """A new key is accepted within seconds; a revoked one is refused, also on open connections."""
     with trio.fail_after(60):
-        made = await daemon.camd("keys", "add", "gate-screen", "--role", "operator")
+        made = await daemon.camd("keys", "add", "hall-screen", "--role", "operator")
         assert made.returncode == 0
         key = made.stdout.strip()
         assert len(key) >= 32
         await until_known(daemon, key)
         names = {item["name"]: item["role"] for item in await parsed(daemon, "keys", "list")}
-        assert names["gate-screen"] == "operator"
+        assert names["hall-screen"] == "operator"
         assert key not in (await daemon.camd("keys", "list")).stdout
         assert (await daemon.camd("stop", "camera0", CAMD_TOKEN=key)).returncode == 4
 
         async with daemon.client(key) as client:
-            assert (await daemon.camd("keys", "revoke", "gate-screen")).returncode == 0
+            assert (await daemon.camd("keys", "revoke", "hall-screen")).returncode == 0
             assert await until_refused(client) == "revoked"
         refused = await daemon.camd("status", CAMD_TOKEN=key)
         assert refused.returncode == 5
         assert key not in refused.stderr
-        again = await daemon.camd("keys", "revoke", "gate-screen")
+        again = await daemon.camd("keys", "revoke", "hall-screen")
         assert again.returncode == 1
-        assert "no key called gate-screen" in again.stderr
+        assert "no key called hall-screen" in again.stderr
 
 
 async def until_known(daemon: Daemon, key: str) -> None:
@@ -194,7 +194,7 @@ async def until_known(daemon: Daemon, key: str) -> None:
 
 
 async def until_refused(client: Any) -> str:
-    """Call until the key does not count any more; return the reason."""
+    """Call until the key is refused; return the reason."""
     while True:
         try:
             await client.call("ping")
@@ -255,7 +255,7 @@ async def test_a_daemon_that_goes_away_ends_the_commands(daemon: Daemon) -> None
 
 
 async def test_devices_are_shown_with_and_without_the_service(shared_daemon: Daemon) -> None:
-    """Where nothing is looked for nothing is there; whoever asks for more is told why not."""
+    """Without discovery the list is empty; commands about other cameras are refused."""
     with trio.fail_after(60):
         for options in ((), ("--offline",)):
             found = await parsed(shared_daemon, "devices", *options)

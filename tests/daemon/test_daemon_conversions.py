@@ -40,11 +40,11 @@ async def is_done_in_the_next_run(daemon: Daemon, place: Path, number: signal.Si
     async with daemon.client() as client, listening(client) as notified:
         started = await client.call("start_recording", device="camera0", format="mkv")
         await notified.recording("ROTATED")
-        while not list(part_folder.glob("*.part")):  # noqa: ASYNC110 - a child writes it
+        while not list(part_folder.glob("*.part")):  # noqa: ASYNC110 - FFmpeg writes it
             await trio.sleep(0.02)
     daemon.signal(number)
     await daemon.wait_end()
-    assert await trio.to_thread.run_sync(daemon.wait_no_children, 2.0) == []
+    assert await trio.to_thread.run_sync(daemon.wait_no_processes, 2.0) == []
     lazy.unlink()
     await daemon.start()
     async with daemon.client() as client:

@@ -36,16 +36,16 @@ async def test_a_session_continues_after_ffmpeg_is_killed(daemon: Daemon) -> Non
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             await notified.recording("ROTATED")
-            (child,) = daemon.children()
-            os.kill(child, signal.SIGKILL)
+            (pid,) = daemon.processes()
+            os.kill(pid, signal.SIGKILL)
             gap = await notified.recording("GAP")
             assert gap["session_id"] == started["session_id"]
             await notified.recording("ROTATED", 3)
             running = await client.call("get_recording_status", device="camera0")
             assert running["session_id"] == started["session_id"]
             assert running["status"] == "RECORDING"
-            (other,) = daemon.children()
-            assert other != child
+            (other,) = daemon.processes()
+            assert other != pid
             stopped = await client.call("stop_recording", device="camera0")
     assert stopped["session_id"] == started["session_id"]
     receipt = stopped["receipt"]
@@ -77,27 +77,27 @@ async def test_a_killed_daemon_costs_at_most_the_fragment_in_flight(
     source, known = clip
     tally = Tally()
 
-    async def torment(seed: int, rounds: int) -> None:
+    async def kill_repeatedly(seed: int, rounds: int) -> None:
         daemon = new_daemon()
         copied = {"source": f"file:{source}?loop=false", "codec": "copy"}
         daemon.configure(cameras=[small_camera(), copied])
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         for number in range(rounds):
             await daemon.start()
-            await kill_and_check(daemon, dice, number % 4 == 0, known, tally)
+            await kill_and_check(daemon, rng, number % 4 == 0, known, tally)
         await recover(daemon, tally)
 
     with trio.fail_after(110):
         async with trio.open_nursery() as nursery:
             for seed in range(4):
-                nursery.start_soon(torment, seed, 5)
+                nursery.start_soon(kill_repeatedly, seed, 5)
     assert tally.kills == 20
     assert tally.interrupted >= 20
     assert sum(tally.frames.values()) > 600
 
 
 async def kill_and_check(
-    daemon: Daemon, dice: random.Random, early: bool, known: list[str], tally: Tally
+    daemon: Daemon, rng: random.Random, early: bool, known: list[str], tally: Tally
 ) -> None:
     """Start recordings, kill the daemon at a random moment, and check the files."""
     old = files_of(daemon)
@@ -107,12 +107,12 @@ async def kill_and_check(
         async with trio.open_nursery() as nursery:
             for camera in CAMERAS:
                 (starters if early else nursery).start_soon(ask_to_start, client, camera)
-        await trio.sleep(dice.uniform(*(STARTING_SECONDS if early else RECORDING_SECONDS)))
+        await trio.sleep(rng.uniform(*(STARTING_SECONDS if early else RECORDING_SECONDS)))
         for camera in CAMERAS:
             status[camera] = await client.call("get_recording_status", device=camera)
         daemon.signal(signal.SIGKILL)
         assert await daemon.wait_end() == -signal.SIGKILL
-    assert await trio.to_thread.run_sync(daemon.wait_no_children, 1.0) == []
+    assert await trio.to_thread.run_sync(daemon.wait_no_processes, 1.0) == []
     tally.kills += 1
     for camera in CAMERAS:
         new = sorted(files_of(daemon, f"{camera}_") - old)

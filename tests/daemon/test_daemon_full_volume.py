@@ -35,11 +35,11 @@ class Way:
 
 CRITICAL = Way(5, VOLUME_BYTES // 25, "storage: critical")
 # Many writes between two samples of the space monitor, so that a write fails first.
-TO_THE_BRIM = Way(20, 0, "storage: No space left on device")
+NO_SPACE_LEFT = Way(20, 0, "storage: No space left on device")
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("way", [CRITICAL, TO_THE_BRIM], ids=["critical", "enospc"])
+@pytest.mark.parametrize("way", [CRITICAL, NO_SPACE_LEFT], ids=["critical", "enospc"])
 async def test_a_session_waits_for_space_and_every_frame_is_accounted_for(
     new_daemon: NewDaemon, volume: Path, clip: tuple[Path, list[str]], way: Way
 ) -> None:

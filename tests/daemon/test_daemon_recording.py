@@ -108,14 +108,20 @@ async def download_agrees(daemon: Daemon, file: dict[str, Any]) -> None:
     assert (whole.status, whole.body) == (200, body)
 
 
+def copying_daemon(new_daemon: NewDaemon, source: Path) -> Daemon:
+    """Configure a daemon with one camera that copies a file once, with a new file every 2 s."""
+    daemon = new_daemon()
+    camera = {"source": f"file:{source}?loop=false&speed=4", "codec": "copy"}
+    daemon.configure({"recording": {"rotation": "2s"}}, [camera])
+    return daemon
+
+
 async def test_consecutive_files_hold_the_source_bit_for_bit(
     new_daemon: NewDaemon, clip: tuple[Path, list[str]]
 ) -> None:
     """The packets of a copied source are in the files, in order, each once."""
     source, known = clip
-    daemon = new_daemon()
-    camera = {"source": f"file:{source}?loop=false&speed=4", "codec": "copy"}
-    daemon.configure({"recording": {"rotation": "2s"}}, [camera])
+    daemon = copying_daemon(new_daemon, source)
     with trio.fail_after(60):
         await daemon.start()
         async with daemon.client() as client, listening(client) as notified:
@@ -133,9 +139,7 @@ async def test_a_source_that_ends_ends_its_session(
 ) -> None:
     """A file without loop is recorded to its last frame; then the session ends."""
     source, known = short_clip
-    daemon = new_daemon()
-    camera = {"source": f"file:{source}?loop=false&speed=4", "codec": "copy"}
-    daemon.configure({"recording": {"rotation": "2s"}}, [camera])
+    daemon = copying_daemon(new_daemon, source)
     with trio.fail_after(60):
         await daemon.start()
         async with daemon.client() as client, listening(client) as notified:

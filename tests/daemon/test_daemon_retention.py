@@ -48,7 +48,7 @@ async def searched(daemon: Daemon, runs: int) -> None:
 
 
 async def parsed(daemon: Daemon, *arguments: str) -> Any:
-    """Run a command with --json, and read what it says."""
+    """Run a command with --json, and parse its output."""
     done = await daemon.camd(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

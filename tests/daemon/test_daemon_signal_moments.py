@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 import trio
-from running_daemon import Daemon, NewDaemon, frames_in, listening, small_camera
+from running_daemon import (
+    Daemon,
+    NewDaemon,
+    frames_in,
+    listening,
+    record_with_frozen_ffmpeg,
+    small_camera,
+)
 
 from camd.client import RemoteError
 
@@ -93,7 +100,7 @@ async def test_a_stop_before_ready_ends_with_status_0(
         daemon.signal(number)
         assert await daemon.wait_end() == 0, daemon.log
     assert "Traceback" not in daemon.log
-    assert await trio.to_thread.run_sync(daemon.wait_no_children, 2.0) == []
+    assert await trio.to_thread.run_sync(daemon.wait_no_processes, 2.0) == []
 
 
 async def test_a_stop_ends_a_start_that_a_disk_holds_up(new_daemon: NewDaemon) -> None:
@@ -126,11 +133,7 @@ async def test_an_early_hangup_does_not_end_the_daemon(new_daemon: NewDaemon) ->
 async def test_a_hangup_during_the_stop_changes_nothing(daemon: Daemon) -> None:
     """The stop continues in order: exit status 0, the file is sealed and plays."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as notified:
-            await client.call("start_recording", device="camera0")
-            await notified.recording("ROTATED")
-        (child,) = daemon.children()
-        os.kill(child, signal.SIGSTOP)  # so that the stop takes its time
+        await record_with_frozen_ffmpeg(daemon)  # so that the stop takes its time
         daemon.signal(signal.SIGTERM)
         await daemon.wait_notice("STOPPING=1")
         daemon.signal(signal.SIGHUP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -13,7 +12,15 @@ from typing import Any
 
 import pytest
 import trio
-from running_daemon import Daemon, NewDaemon, frames_in, listening, receipt_hash, small_camera
+from running_daemon import (
+    Daemon,
+    NewDaemon,
+    frames_in,
+    listening,
+    receipt_hash,
+    record_with_frozen_ffmpeg,
+    small_camera,
+)
 
 from camd.client import RemoteError, connect
 
@@ -41,7 +48,7 @@ async def stops_and_seals(daemon: Daemon, number: signal.Signals) -> None:
         assert await daemon.wait_end(10) == 0
         stopped = [params for _, params in notified.items if params.get("status") == "STOPPED"]
         assert {params["reason"] for params in stopped} <= {"shutdown"}
-    assert daemon.children() == []
+    assert daemon.processes() == []
     assert "Traceback" not in daemon.log
     await daemon.start()
     async with daemon.client() as client:
@@ -64,37 +71,23 @@ async def test_a_second_signal_ends_a_stop_that_takes_long(
     """With an FFmpeg that does not react, a second signal ends the daemon at once; no process is
     left, and every file plays."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as notified:
-            await client.call("start_recording", device="camera0")
-            await notified.recording("ROTATED")
-        (child,) = daemon.children()
-        await freeze(child)
+        await record_with_frozen_ffmpeg(daemon)
         daemon.signal(number)
         await daemon.wait_notice("STOPPING=1")
         daemon.signal(number)
         assert await daemon.wait_end(1.5) == 1
-        assert await trio.to_thread.run_sync(daemon.wait_no_children, 1.0) == []
+        assert await trio.to_thread.run_sync(daemon.wait_no_processes, 1.0) == []
     assert "Traceback" not in daemon.log
     for path in daemon.recordings.glob("*.mp4"):
         assert await frames_in(path) > 0
 
 
-async def freeze(pid: int) -> None:
-    """Stop a process as a hanging driver would: it does not react to SIGTERM any more."""
-    await trio.lowlevel.checkpoint()
-    os.kill(pid, signal.SIGSTOP)
-
-
 async def test_an_ffmpeg_that_does_not_react_does_not_prevent_the_stop(daemon: Daemon) -> None:
     """A frozen FFmpeg is killed in time; the session is sealed and the exit status is 0."""
     with trio.fail_after(40):
-        async with daemon.client() as client, listening(client) as notified:
-            await client.call("start_recording", device="camera0")
-            await notified.recording("ROTATED")
-        (child,) = daemon.children()
-        await freeze(child)
+        await record_with_frozen_ffmpeg(daemon)
         await daemon.stop()
-        assert daemon.children() == []
+        assert daemon.processes() == []
     for path in daemon.recordings.glob("*.mp4"):
         assert await frames_in(path) > 0
 
@@ -109,7 +102,7 @@ async def test_a_reload_changes_rotation_and_thresholds_of_what_runs(
         await daemon.start()
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
-            children = daemon.children()
+            processes = daemon.processes()
             daemon.configure({"recording": {"rotation": "1s"}}, [small_camera()])
             daemon.signal(signal.SIGHUP)
             await notified.recording("ROTATED", 2)
@@ -132,7 +125,7 @@ async def test_a_reload_changes_rotation_and_thresholds_of_what_runs(
             status = await client.call("get_recording_status", device="camera0")
             assert status["session_id"] == started["session_id"]
             assert status["gaps"] == []
-            assert set(children) < set(daemon.children())
+            assert set(processes) < set(daemon.processes())
         await daemon.stop()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kill_rules import FileState, inspect_file, is_cut_from, judge_receipt
+from kill_rules import FileState, inspect_file, is_cut_from, receipt_errors
 from support.recordings import footage, growing_bytes, sealed_bytes
 
 RUNS = {"a": 0, "b": 0, "c": 1}
@@ -48,7 +48,7 @@ def test_a_wrong_receipt_is_found(
     changes: dict[str, Any], runs: dict[str, int], mistakes: int
 ) -> None:
     """Gaps that are missing, surplus, split or doubled; counters; files."""
-    found = judge_receipt(receipt(**changes), runs, FRAMES, HASHES)
+    found = receipt_errors(receipt(**changes), runs, FRAMES, HASHES)
     assert len(found) == mistakes, found
 
 
@@ -58,9 +58,9 @@ def test_a_wrong_file_is_found() -> None:
         (FRAMES | {"a": 31}, HASHES, 2),
         (FRAMES, HASHES | {"c": "4"}, 1),
     ):
-        assert len(judge_receipt(receipt(), RUNS, frames, hashes)) == mistakes
+        assert len(receipt_errors(receipt(), RUNS, frames, hashes)) == mistakes
     files = [file | {"sha256": None} for file in receipt()["files"]]
-    assert judge_receipt(receipt(files=files), RUNS, FRAMES, HASHES) == []
+    assert receipt_errors(receipt(files=files), RUNS, FRAMES, HASHES) == []
 
 
 def test_the_state_of_a_file_is_read_from_its_bytes() -> None:

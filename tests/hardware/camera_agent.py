@@ -100,11 +100,11 @@ def tally() -> dict[str, Any]:
         "descriptors": len(list((process / "fd").iterdir())),
         "threads": int(status["Threads"]),
         "memory": int(status["VmRSS"].split()[0]),
-        "children": len(children(pid)),
+        "processes": len(ffmpeg_processes(pid)),
     }
 
 
-def children(pid: str) -> list[str]:
+def ffmpeg_processes(pid: str) -> list[str]:
     """Find the FFmpeg processes below a process, zombies included."""
     found, parents = [], {pid}
     stats: dict[str, tuple[str, str]] = {}
@@ -113,8 +113,8 @@ def children(pid: str) -> list[str]:
             name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
             stats[folder.name] = (name, rest.split()[1])
     while parents:
-        below = {child for child, (_, parent) in stats.items() if parent in parents}
-        found += [child for child in below if stats[child][0] == "ffmpeg"]
+        below = {pid for pid, (_, parent) in stats.items() if parent in parents}
+        found += [pid for pid in below if stats[pid][0] == "ffmpeg"]
         parents = below
     return found
 

@@ -37,7 +37,7 @@ class Arrivals:
     """The cameras, and what was reported of them."""
 
     lab: CameraLab
-    dice: random.Random
+    rng: random.Random
     ids: dict[str, str] = attrs.field(factory=dict)  # by the tool's name
     pulls: list[Pull] = attrs.field(factory=list)
     findings: list[str] = attrs.field(factory=list)
@@ -69,10 +69,10 @@ class Arrivals:
 
     def round(self, number: int, names: list[str]) -> Pull:
         """Unplug one camera, and plug it in again."""
-        name = self.dice.choice(names)
+        name = self.rng.choice(names)
         since = len(self.lab.lines)
         pulled = self.lab.camera(name, "unplug")
-        self.lab.listen_for(self.dice.uniform(2.0, 4.0))
+        self.lab.listen_for(self.rng.uniform(2.0, 4.0))
         plugged = self.lab.camera(name, "plug")
         pull = Pull(number, self.ids[name], pulled, plugged, "same")
 

@@ -24,12 +24,12 @@ class Expected:
     says: tuple[str, ...] = ()  # words in message or suggestion
     also: frozenset[str] = frozenset()  # causes that may be shown as well
     refuses: bool = False  # a start is refused
-    children: int = 1  # that run when all is well again
+    processes: int = 1  # that run when all is well again
 
 
 @attrs.frozen
 class Shown:
-    """A trouble that the status or a refusal showed."""
+    """A problem that the status or a refusal showed."""
 
     cause: str
     message: str
@@ -48,8 +48,8 @@ class Seen:
     session_before: str = ""
     session_after: str = ""
     recovered_after: float | None = None  # seconds after the fault was over
-    children: int = 1  # when all was well again
-    children_left: int = 0  # after the stop
+    processes: int = 1  # when all was well again
+    processes_left: int = 0  # after the stop
     unaccounted: int = 0  # frames that are neither written nor ledgered
 
 
@@ -57,7 +57,7 @@ def check_fault(expected: Expected, seen: Seen, timeout_factor: float = 1.0) -> 
     """Report everything that is not as expected, with time limits multiplied by the factor."""
     return [
         *_causes(expected, seen.shown),
-        *_holes(expected, seen, UNHEALTHY_SECONDS + TOLD_SECONDS * timeout_factor),
+        *_unhealthy_gaps(expected, seen, UNHEALTHY_SECONDS + TOLD_SECONDS * timeout_factor),
         *_outcome(expected, seen),
     ]
 
@@ -65,7 +65,7 @@ def check_fault(expected: Expected, seen: Seen, timeout_factor: float = 1.0) -> 
 def _causes(expected: Expected, shown: Iterable[Shown]) -> Iterator[str]:
     names = [problem.cause for problem in shown]
     if expected.causes and not expected.causes & set(names):
-        yield f"no trouble of {_names(expected.causes)} was shown, but {_names(names)}"
+        yield f"no problem of {_names(expected.causes)} was shown, but {_names(names)}"
     for problem in shown:
         if problem.cause not in expected.causes | expected.also:
             yield f"{problem.cause} was shown: {problem.message}"
@@ -81,7 +81,7 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(set(names))) or "none"
 
 
-def _holes(expected: Expected, seen: Seen, unhealthy: float) -> Iterator[str]:
+def _unhealthy_gaps(expected: Expected, seen: Seen, unhealthy: float) -> Iterator[str]:
     for gap in seen.gaps:
         if gap.cause in HARMLESS:
             continue
@@ -105,16 +105,16 @@ def _outcome(expected: Expected, seen: Seen) -> Iterator[str]:
         yield "it does not record again"
     if seen.session_after != seen.session_before:
         yield f"session {seen.session_before} became {seen.session_after or 'none'}"
-    if seen.children != expected.children:
-        yield f"{seen.children} capture processes"
-    if seen.children_left:
-        yield f"{seen.children_left} capture processes are left after the stop"
+    if seen.processes != expected.processes:
+        yield f"{seen.processes} capture processes"
+    if seen.processes_left:
+        yield f"{seen.processes_left} capture processes are left after the stop"
     if seen.unaccounted:
         yield f"{seen.unaccounted} frames are neither written nor ledgered"
 
 
 def read_shown(lines: Iterable[Mapping[str, Any]], camera: str, fault: Moment) -> tuple[Shown, ...]:
-    """Find the troubles that were told of a camera since its fault, each once."""
+    """Find the problems that were reported of a camera since its fault, each once."""
     found: dict[tuple[str, str], Shown] = {}
     for line in lines:
         if line["k"] != "camera" or line["t"] < fault.since:

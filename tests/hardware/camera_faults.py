@@ -165,7 +165,7 @@ class Trial:
     def _end(self, session: str) -> Seen:
         """Collect everything, and stop the recording."""
         self.lab.listen_for(3.0)
-        children = self.lab.call("tally")["children"]
+        processes = self.lab.call("tally")["processes"]
         stopped: dict[str, Any] = self.lab.call("stop_recording", device=self.camera)
         account = read_account(session, stopped)
         self.lab.listen_for(3.0)
@@ -177,8 +177,8 @@ class Trial:
             gaps=account.gaps,
             session_before=account.started_as,
             session_after=account.stopped_as,
-            children=children,
-            children_left=self.lab.call("tally")["children"],
+            processes=processes,
+            processes_left=self.lab.call("tally")["processes"],
             unaccounted=account.captured - account.written - account.lost,
         )
 
@@ -198,7 +198,7 @@ def describe(name: str, seen: Seen, findings: list[str]) -> str:
         f"   ledger: {h.cause}, {h.seconds:.2f} s in {h.end - h.start:.2f} s" for h in seen.gaps
     ]
     recovered = "never" if seen.recovered_after is None else f"{seen.recovered_after:.1f} s"
-    lines.append(f"   records again after {recovered}; processes left: {seen.children_left}")
+    lines.append(f"   records again after {recovered}; processes left: {seen.processes_left}")
     return "\n".join(lines + [f"   WRONG {finding}" for finding in findings])
 
 

@@ -66,7 +66,7 @@ class Tally:
     descriptors: int
     threads: int
     memory: int  # KiB
-    children: int
+    processes: int
 
 
 @attrs.frozen
@@ -179,8 +179,8 @@ def _entry(gap: LedgerGap, pull: Pull, last: float, limits: Limits) -> Iterator[
 def _leaks(before: Tally, after: Tally, limits: Limits) -> Iterator[str]:
     if before.pid != after.pid:
         yield f"the service was restarted: process {before.pid}, then {after.pid}"
-    if after.children != before.children:
-        yield f"{after.children} capture processes, {before.children} before"
+    if after.processes != before.processes:
+        yield f"{after.processes} capture processes, {before.processes} before"
     for name in ("descriptors", "threads", "memory"):
         grown = getattr(after, name) - getattr(before, name)
         if grown > getattr(limits, name):

@@ -62,7 +62,7 @@ class Rounds:
 
     lab: CameraLab
     cameras: int
-    dice: random.Random
+    rng: random.Random
     ports: dict[str, int] = attrs.field(factory=dict)
     free: int = SPARE_PORT
     sessions: dict[str, str] = attrs.field(factory=dict)
@@ -96,18 +96,18 @@ class Rounds:
         def counted() -> bool:
             self.lab.listen_for(5.0)
             found.append(Tally(**self.lab.call("tally")))
-            return found[-1].children == self.cameras
+            return found[-1].processes == self.cameras
 
         keep_trying(counted, 30.0 * self.lab.timeout_factor)
         return found[-1]
 
     def round(self, number: int) -> Pull:
         """Unplug one camera, wait, plug it in, and wait until it records."""
-        camera = self.dice.choice(self.names)
-        other = self.dice.random() < OTHER_PORT_SHARE
+        camera = self.rng.choice(self.names)
+        other = self.rng.random() < OTHER_PORT_SHARE
         since = len(self.lab.lines)
         pulled = self.lab.camera(camera, "unplug")
-        self.lab.listen_for(self.dice.uniform(*AWAY_SECONDS))
+        self.lab.listen_for(self.rng.uniform(*AWAY_SECONDS))
         if other:
             self.ports[camera], self.free = self.free, self.ports[camera]
         plugged = self.lab.camera(camera, "plug", str(self.ports[camera]))
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace, lab: CameraLab) -> tuple[list[str], Mapping
     print(HEADER, flush=True)
     for number in range(1, options.rounds + 1):
         print(show(rounds.round(number)), flush=True)
-        lab.listen_for(rounds.dice.uniform(0.0, 3.0))
+        lab.listen_for(rounds.rng.uniform(0.0, 3.0))
     after = rounds.tally()
     accounts = rounds.end()
     gone, listed = Limits().gone * options.timeout_factor, Limits().listed * options.timeout_factor

@@ -86,8 +86,8 @@ class Machine:
             for path, text in files.items():
                 (folder / "camd" / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / "camd" / path).write_text(text)
-            with tarfile.open(folder / "camd.tar", "w") as archive:
-                archive.add(folder / "camd", "camd")
+            with tarfile.open(folder / "camd.tar", "w") as tar:
+                tar.add(folder / "camd", "camd")
             self.run("push", str(folder / "camd.tar"), "/opt/")
         self.ssh(
             "cd /opt && rm -rf camd && tar --no-same-owner -xf camd.tar && chmod 755 camd &&"

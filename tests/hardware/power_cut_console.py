@@ -1,7 +1,7 @@
 """What a machine said on its console before its power was cut, as what camd guaranteed. Pure.
 
 The lines are those of power_cuts_observer.py. The last of them may be torn, and other
-programs write to a console, too: what cannot be read is no promise.
+programs write to a console, too: a line that cannot be parsed is ignored.
 """
 
 from __future__ import annotations

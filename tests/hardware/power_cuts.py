@@ -82,7 +82,7 @@ class Run:
     machine: CutMachine
     when: str
     rotation: int  # seconds
-    dice: random.Random
+    rng: random.Random
     folder: Path  # for copies of recordings
     limits: Limits = attrs.field(factory=Limits)
     files: dict[str, Footage] = attrs.field(factory=dict)
@@ -112,29 +112,27 @@ class Run:
     def _wait_for_the_moment(self) -> str:
         """Return what was waited for."""
         if self.when in ("random", "recovery"):
-            seconds = self.dice.uniform(1.0, max(12.0, self.rotation))
+            seconds = self.rng.uniform(1.0, max(12.0, self.rotation))
             time.sleep(seconds)
             return f"after {seconds:.1f} s"
         live = Live(self.machine, LIVE)
         try:
             kinds = ["created"]
             if self.when == "seal":
-                kinds = ["stopping"] if self.dice.random() < 0.6 else ["created"]
-                churn = (
-                    f"{AGENT} churn {self.dice.randrange(1000)} {' '.join(self.machine.cameras)}"
-                )
+                kinds = ["stopping"] if self.rng.random() < 0.6 else ["created"]
+                churn = f"{AGENT} churn {self.rng.randrange(1000)} {' '.join(self.machine.cameras)}"
                 self.machine.ssh(f"systemd-run -q --unit=churn {churn}")
-            time.sleep(self.dice.uniform(2.0, 10.0))
+            time.sleep(self.rng.uniform(2.0, 10.0))
             live.wait(*kinds, seconds=60)
-            time.sleep(self.dice.choice((0.0, self.dice.uniform(0.0, 0.3))))
+            time.sleep(self.rng.choice((0.0, self.rng.uniform(0.0, 0.3))))
         finally:
             live.close()
         return ""
 
     def _wait_for_recovery(self) -> str:
         """Wait for some time soon after the boot, or for the first file after it."""
-        if self.dice.random() < 0.5:
-            seconds = self.dice.uniform(0.0, 15.0)
+        if self.rng.random() < 0.5:
+            seconds = self.rng.uniform(0.0, 15.0)
             time.sleep(seconds)
             return f", {seconds:.1f} s"
         live = Live(self.machine, LIVE)
@@ -142,7 +140,7 @@ class Run:
             live.wait("created", seconds=300)
         finally:
             live.close()
-        seconds = self.dice.uniform(0.0, 0.5)
+        seconds = self.rng.uniform(0.0, 0.5)
         time.sleep(seconds)
         return f", created +{seconds:.1f} s"
 

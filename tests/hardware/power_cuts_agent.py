@@ -61,11 +61,11 @@ async def each(cameras: list[str], work: Callable[..., Any]) -> None:
 
 async def churn(seed: int, cameras: list[str]) -> None:
     """Stop and start all cameras at random until the power is cut."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
 
     async def go_on(client: Client, observer: Observer, camera: str) -> None:
         while True:
-            await trio.sleep(dice.uniform(0.5, 4.0))
+            await trio.sleep(rng.uniform(0.5, 4.0))
             with suppress(RemoteError):
                 await stop_one(client, observer, camera)
                 await start_one(client, observer, camera)

@@ -15,11 +15,13 @@ import pytest
 import trio
 
 from camd.camera.cameras import open_cameras
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.ffmpeg.binary import find_ffmpeg
-from camd.model import CameraId, Event, RecordingRequest, SegmentState, V4l2Source
+from camd.model import CameraId, Event, RecordingRequest, SegmentState
 from camd.runtime.broadcast import Fanout
+from camd.sources import V4l2Source
 from camd.storage.storage import open_storage
 
 TIMEOUT_FACTOR = float(os.environ.get("CAMD_TEST_TIMEOUT_FACTOR", "1"))
@@ -65,8 +67,8 @@ async def test_a_camera_records(tmp_path: Path, node: Path) -> None:
     config = _config(tmp_path, node)
     with trio.fail_after(100 * TIMEOUT_FACTOR):
         async with (
-            open_storage(config.storage, events) as storage,
-            open_cameras(config, storage, events) as cameras,
+            open_storage(config.storage, events, clock=SYSTEM_CLOCK) as storage,
+            open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
         ):
             camera = cameras.find(str(node))
             begun = trio.current_time()
@@ -94,8 +96,8 @@ async def test_a_node_that_is_not_there_is_refused(tmp_path: Path) -> None:
     config = _config(tmp_path, Path("/dev/video-none"))
     with trio.fail_after(30 * TIMEOUT_FACTOR):
         async with (
-            open_storage(config.storage, events) as storage,
-            open_cameras(config, storage, events) as cameras,
+            open_storage(config.storage, events, clock=SYSTEM_CLOCK) as storage,
+            open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
         ):
             with pytest.raises(Refusal) as refused:
                 await cameras.find("camera0").start_recording(RecordingRequest("tester"))

@@ -1,4 +1,4 @@
-"""Finds a piece of code by what it means, and puts another one in its place.
+"""Finds a piece of code by its syntax tree, and replaces it.
 
 Code is compared as syntax trees, so that line breaks, quotes, comments and positions do not
 matter.
@@ -17,7 +17,7 @@ import attrs
 
 @attrs.frozen
 class Mutation:
-    """One deletion, the promise that it breaks, and the tests of which one must fail.
+    """One deletion, the guarantee that it breaks, and the tests of which one must fail.
 
     `where` is a file and, behind a colon, the class, function or constant in which it is to be:
     `camd/a.py:Class.method`. `old` is an expression or some statements that stand there once; `new`
@@ -25,7 +25,7 @@ class Mutation:
     """
 
     name: str
-    promise: str
+    guarantee: str
     where: str
     old: str
     new: str

@@ -12,8 +12,7 @@ from mutation.mutating import Mutation
 SEGMENT = "camd/storage/segment_file.py"
 JOURNAL = "camd/storage/index/journal.py"
 RECORDER = "camd/recording/writer.py:SessionWriter"
-LEDGER = "camd/recording/rules/ledger.py:GapLedger"
-ACCOUNT = "camd/recording/rules/ledger.py:SessionLedger"
+LEDGER = "camd/recording/rules/ledger.py:SessionLedger"
 OPENED = "camd/recording/segment_writer.py:SegmentWriter"
 TRACK = "camd/capture/rules/timestamps.py:TrackTimeline"
 THROTTLE = "camd/auth/login_throttle.py:LoginThrottle"
@@ -35,14 +34,13 @@ HEALTH = "tests/actors/test_recording_health.py"
 CLOCK = "tests/actors/test_recording_clock_steps.py"
 DROPPED = "tests/actors/test_recording_dropped_frames.py"
 SEAMS = "tests/actors/test_recording_seams.py"
-PAST = "tests/actors/test_recording_past.py"
 SUM = "tests/actors/test_recording_sum.py"
 ENTRIES = "tests/actors/test_recording_gap_entries.py"
 PIPES = "tests/process/test_runtime_pipe_poller.py"
 RUN = "tests/actors/test_capture_process.py"
 LIMITS = "tests/actors/test_recording_limits.py"
-QUEUE = "tests/pure/test_capture_consumer.py"
-SESSIONS = "tests/pure/test_recording_book.py"
+QUEUE = "tests/pure/test_recording_queue.py"
+SESSIONS = "tests/pure/test_recording_ledger.py"
 BOXES = "tests/pure/test_mp4_boxes.py"
 FRAGMENTS = "tests/pure/test_mp4_fragments.py"
 SERVER_BOUNDS = "tests/wire/test_server_bounds.py"
@@ -68,8 +66,8 @@ CLIENT = "tests/process/test_client_connections.py"
 _made: list[Mutation] = []
 
 
-def _break(name: str, promise: str, where: str, old: str, new: str, *tests: str) -> None:
-    _made.append(Mutation(name, promise, where, old, new, tests))
+def _break(name: str, guarantee: str, where: str, old: str, new: str, *tests: str) -> None:
+    _made.append(Mutation(name, guarantee, where, old, new, tests))
 
 
 # --- syncs ----------------------------------------------------------------------------------
@@ -193,10 +191,10 @@ _break(
 _break(
     "split: sync of what was moved",
     "Pictures are taken off a file when the one that they were moved into is durable.",
-    "camd/recording/segment_writer.py:SegmentWriter.split",
+    "camd/recording/segment_writer.py:SegmentWriter._move_behind",
     "moved.file.sync()",
     "",
-    f"{LIMITS}::test_pictures_are_durable_where_they_go_before_they_are_taken_off",
+    f"{LIMITS}::test_frames_that_move_are_durable_before_they_are_removed",
 )
 _break(
     "segment: header before moov",
@@ -229,13 +227,13 @@ _break(
     "camd/recording/segment_writer.py:SegmentWriter.append",
     "self.file.sync()",
     "",
-    f"{DURABILITY}::test_a_recorder_that_is_never_idle_syncs_all_the_same",
+    f"{DURABILITY}::test_a_writer_that_is_never_idle_syncs_as_often",
 )
 _break(
     "recorder: sync never due",
     "A write begins the time after which it must be synced.",
     f"{RECORDER}._append",
-    "self._sync_due = monotonic() + self.sync_seconds",
+    "self._sync_due = self.clock.monotonic() + self.sync_seconds",
     "",
     f"{DURABILITY}::test_a_power_cut_costs_the_durability_and_a_fragment",
 )
@@ -274,16 +272,16 @@ _break(
 _break(
     "journal: sync of the folder",
     "A new file of the journal survives a power cut.",
-    f"{JOURNAL}:Journal._begun",
-    "self.disk.sync_directory(self.folder)",
+    "camd/storage/disk.py:open_lines",
+    "disk.sync_directory(path.parent)",
     "",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
 )
 _break(
     "journal: sync of the folder again",
     "A file of the journal whose name was never synced is synced before lines go into it.",
-    f"{JOURNAL}:Journal._continued",
-    "self.disk.sync_directory(self.folder)",
+    "camd/storage/disk.py:open_lines",
+    "disk.sync_directory(path.parent)",
     "",
     f"{JOURNALS}::test_a_name_that_could_not_be_synced_is_synced_later",
 )
@@ -322,16 +320,16 @@ _break(
 _break(
     "receipts: sync",
     "The receipt of a cleanup survives a power cut.",
-    "camd/storage/retention/cleanup_log.py:append_receipt",
-    "file.sync()",
+    "camd/storage/retention/cleanup.py:append_receipt",
+    "lines.file.sync()",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
 )
 _break(
     "receipts: sync of the folder",
     "The first receipt survives a power cut.",
-    "camd/storage/retention/cleanup_log.py:_opened",
-    "disk.sync_directory(folder)",
+    "camd/storage/disk.py:open_lines",
+    "disk.sync_directory(path.parent)",
     "",
     f"{RECEIPTS}::test_a_receipt_that_was_written_survives_a_power_cut",
 )
@@ -398,7 +396,7 @@ _break(
 _break(
     "check box: no checksum written",
     "A fragment's checksum is over its bytes.",
-    "camd/mp4/segment.py:SegmentIndex.render",
+    "camd/mp4/segment.py:SegmentLayout.render",
     "checksum_of((moof, fragment.mdat), synced_bytes)",
     "0",
     f"{REPAIR}::test_a_file_cut_anywhere_keeps_every_whole_fragment",
@@ -523,14 +521,14 @@ _break(
     "ledger: captured not counted",
     "Every frame that arrives is counted.",
     f"{LEDGER}.took",
-    "self.ledger.captured(frames)",
+    "self.frames_captured += frames",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "ledger: entry not kept",
     "An entry stands in the session's account.",
-    f"{ACCOUNT}._enter",
+    f"{LEDGER}._enter",
     "self.gaps.append(gap)",
     "",
     f"{SESSIONS}::test_captured_is_written_and_ledgered",
@@ -538,15 +536,15 @@ _break(
 _break(
     "ledger: entry not stored",
     "An entry of the session's account is in the index.",
-    "camd/recording/accounts.py:SessionAccounts.enter",
+    "camd/recording/reports.py:SessionReports.store",
     "await self.storage.note_gaps(gaps)",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "ledger: entry not told",
     "Who listens hears of every entry.",
-    "camd/recording/accounts.py:SessionAccounts.enter",
+    "camd/recording/reports.py:SessionReports.store",
     "self.tell(RecordingEventKind.GAP, reason=gap.cause.value)",
     "",
     f"{TALKS}::test_events_come_in_the_order_of_what_happened",
@@ -555,31 +553,31 @@ _break(
     "ledger: sum not checked at a seal",
     "An error in the sum of frames is told at the next seal.",
     f"{RECORDER}._seal_file",
-    "self.accounts.check(self._gaps.undecided_frames)",
+    "self.reports.check_sum()",
     "",
-    f"{SUM}::test_frames_that_vanish_are_told_at_the_next_seal",
+    f"{SUM}::test_lost_frames_are_reported_at_the_next_seal",
 )
 _break(
     "ledger: sum not checked at the end",
     "An error in the sum of frames is told at the end.",
     "camd/recording/session.py:RecordingSession._close_ledger",
-    "self.accounts.check()",
+    "self.reports.check_sum()",
     "",
-    f"{SUM}::test_frames_that_vanish_behind_the_last_seal_are_told_at_the_end",
+    f"{SUM}::test_lost_frames_after_the_last_seal_are_reported_at_the_end",
 )
 _break(
     "storage_slow",
     "Frames that the queue had to drop are in the ledger.",
     f"{RECORDER}._take",
-    "self._gaps.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
+    "self.ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
     "",
     f"{PROBLEM}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
 )
 _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
-    "camd/capture/consumer.py:LosslessQueue._drop_oldest_gop",
-    "self._items.insert(first, QueueOverflowed(start, end, frames))",
+    "camd/recording/queue.py:RecordingQueue._drop_oldest_gop",
+    "self._items.insert(first, FramesDropped(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
 )
@@ -587,7 +585,7 @@ _break(
     "storage_full: paused",
     "Frames that come while a full disk pauses a session are in the ledger, exactly.",
     f"{RECORDER}._capture",
-    'self._gaps.lose_fragment(captured, stopped_by, "paused until storage is usable again")',
+    'self.ledger.lose_fragment(captured, stopped_by, "paused until storage is usable again")',
     "",
     f"{PROBLEM}::test_a_critical_volume_pauses_a_session",
 )
@@ -611,7 +609,7 @@ _break(
     "storage_error",
     "The fragment that could not be written is in the ledger.",
     f"{RECORDER}._write_failed",
-    'self._gaps.lose_fragment(captured, cause, "sealed the file, tried again later")',
+    'self.ledger.lose_fragment(captured, cause, "sealed the file, tried again later")',
     "",
     f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
@@ -627,7 +625,7 @@ _break(
     "storage_error: larger than a file may be",
     "Frames that have no room in a file, and cannot be moved to the next one, are in the ledger.",
     f"{RECORDER}._go_on_in_another",
-    "self._gaps.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
+    "self.ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
     "",
     f"{LIMITS}::test_a_group_of_pictures_that_no_file_holds_is_ledgered",
 )
@@ -635,7 +633,7 @@ _break(
     "file_removed",
     "Frames of a file that somebody has removed are in the ledger, exactly.",
     f"{RECORDER}._settle_harm",
-    "await self.accounts.enter([self.ledger.lost(loss)])",
+    "await self.reports.store([self.ledger.enter_loss(loss)])",
     "",
     f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
 )
@@ -667,15 +665,15 @@ _break(
     "file_removed: cause of what waits for a key frame",
     "Frames that wait for a key frame behind a file that was cut have its cause.",
     f"{RECORDER}._settle_harm",
-    "self._gaps.latest_cause = Cause.FILE_REMOVED",
+    "self.ledger.latest_cause = Cause.FILE_REMOVED",
     "",
-    f"{HARMS}::test_what_cannot_be_read_back_is_waited_behind",
+    f"{HARMS}::test_a_session_waits_where_frames_cannot_be_read_back",
 )
 _break(
     "ledger: rest of a group",
     "Frames that wait for a key frame behind a loss are in the ledger, exactly.",
     f"{RECORDER}._capture",
-    'self._gaps.lose_fragment(captured, cause, "waited for the next key frame")',
+    'self.ledger.lose_fragment(captured, cause, "waited for the next key frame")',
     "",
     f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
@@ -683,7 +681,7 @@ _break(
     "ledger: what fits into no file",
     "A fragment that no file can take is in the ledger.",
     f"{RECORDER}._does_not_fit",
-    "self._gaps.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))",
+    "self.ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))",
     "",
     f"{ENTRIES}::test_a_fragment_that_fits_into_no_file_is_in_the_ledger",
 )
@@ -691,37 +689,37 @@ _break(
     "ledger: cut short",
     "The fragment that a second signal or a bug finds in hand is in the ledger.",
     f"{RECORDER}.cut_short",
-    'self._gaps.lose_in_hand(now(), "was interrupted")',
+    'self.ledger.lose_in_hand(self.clock.now(), "was interrupted")',
     "False",
-    f"{ENTRIES}::test_what_an_interrupted_recorder_had_in_hand_is_in_the_ledger",
+    f"{ENTRIES}::test_frames_in_hand_of_an_interrupted_writer_are_in_the_ledger",
 )
 _break(
     "encoder_exit",
-    "The time from one child's last frame to the next one's first is in the ledger.",
+    "The time from the last frame of a capture to the first one of the next is in the ledger.",
     f"{RECORDER}._take",
-    "self._gaps.capture_ended(item)",
+    "self.ledger.capture_ended(item)",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "encoder_exit: nobody told",
-    "A session hears that its camera's child has ended.",
+    "A session is told that the capture has ended.",
     "camd/capture/hub.py:StreamHub.end",
     "attachment.consumer.put(ended)",
     "",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "outage: no entry",
-    "What a child did not deliver is an entry when footage goes on, or the session ends.",
+    "Footage that is missing has an entry when a capture delivers again, or the session ends.",
     f"{LEDGER}._settle_outage",
-    "[self.ledger.missed(start, until, over.cause)]",
+    "[self.enter_outage(start, until, over.cause)]",
     "[]",
-    f"{PROBLEM}::test_a_session_outlives_its_child",
+    f"{PROBLEM}::test_a_session_outlives_its_capture",
 )
 _break(
     "outage: its first cause lost",
-    "The first cause of an outage stands, whatever keeps the next child from delivering.",
+    "The first cause of an outage is kept, whatever keeps the next capture from delivering.",
     f"{LEDGER}.capture_ended",
     "self._end_of_capture is None or self._end_of_capture.cause is None",
     "True",
@@ -747,17 +745,17 @@ _break(
     "outage: file before its entry",
     "What is missing before a file is in the ledger before the file is there.",
     f"{RECORDER}._begin",
-    "await self.accounts.enter(self._gaps.begin(start, captured.fragment))",
-    "self._gaps.begin(start, captured.fragment)",
+    "await self.reports.store(self.ledger.begin(start, captured.fragment))",
+    "self.ledger.begin(start, captured.fragment)",
     f"{PROBLEM}::test_an_outage_is_in_the_ledger_before_the_file_behind_it",
 )
 _break(
     "camera_lost",
-    "A camera that is gone is told as lost, and not as a dead child.",
+    "A camera that is gone is reported as lost, and not as an FFmpeg process that ended.",
     "camd/capture/supervisor.py:_capture_ended",
     "Cause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
-    f"{ENTRIES}::test_a_camera_that_is_gone_is_lost_whatever_its_child_said",
+    f"{ENTRIES}::test_a_device_that_is_gone_is_lost_whatever_ffmpeg_wrote",
 )
 _break(
     "camera_stalled",
@@ -770,48 +768,48 @@ _break(
 _break(
     "camera_stalled: not noticed",
     "A camera that delivers nothing is noticed.",
-    "camd/capture/process.py:CaptureProcess._read",
-    "await self.stalled(STALLED if self._sound_since is None else SOUND_ONLY)",
+    "camd/capture/process.py:CaptureProcess._report_stalled",
+    "await self.tell(ProcessStalled(problem))",
     "",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
 )
 _break(
     "camera_hung",
-    "A child that SIGKILL does not end is told.",
+    "An FFmpeg process that SIGKILL does not end is reported.",
     "camd/capture/process.py:CaptureProcess._end_when_told",
-    "await self.stalled(HUNG)",
+    "await self.tell(ProcessStalled(HUNG))",
     "",
-    f"{HEALTH}::test_a_hung_child_leaves_the_session_waiting",
+    f"{HEALTH}::test_a_process_that_cannot_be_ended_leaves_the_session_waiting",
 )
 _break(
     "daemon_down",
     "The time in which camd did not run is in the ledger of a session that goes on.",
-    f"{LEDGER}.resume",
-    'self.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
+    f"{LEDGER}.resumed",
+    'ledger.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
     "",
     f"{PROBLEM}::test_an_outage_is_in_the_ledger_once",
 )
 _break(
     "daemon_down: not continued",
     "What a session lacks that nothing continues is in the ledger.",
-    "camd/camera/resume.py:SessionResumption._close_session",
-    "await self._storage.note_gaps([*gaps, *([gap] if gap is not None else [])])",
+    "camd/camera/unfinished.py:UnfinishedWork._close_session",
+    "await self._storage.note_gaps(gaps)",
     "",
-    f"{ENTRIES}::test_a_session_that_nothing_continues_says_what_it_lacks",
+    f"{ENTRIES}::test_a_session_that_is_not_continued_has_an_entry_for_the_rest",
 )
 _break(
     "clock_step",
     "A step of the wall clock is in the ledger.",
     f"{RECORDER}._take",
-    "await self.accounts.enter(self._gaps.set_clock(by, moment))",
-    "self._gaps.set_clock(by, moment)",
+    "await self.reports.store(self.ledger.clock_stepped(by, moment))",
+    "self.ledger.clock_stepped(by, moment)",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
 )
 _break(
     "clock_step: while camd did not run",
     "A step of the wall clock between two lives of the daemon is in the ledger.",
     f"{RECORDER}._take",
-    "await self.accounts.enter(self.ledger.clock_set(by, moment))",
+    "await self.reports.store(self.ledger.clock_found(by, moment))",
     "",
     f"{CLOCK}::test_a_step_while_the_daemon_was_down",
 )
@@ -819,7 +817,7 @@ _break(
     "clock_step: not noticed",
     "A session hears of a step of the wall clock.",
     "camd/capture/hub.py:StreamHub.look_at_clock",
-    "self._put(ClockStepped(step, wall))",
+    "self._put(ClockStepped(step, self._anchor.wall))",
     "",
     f"{CLOCK}::test_a_new_file_begins_and_no_frame_is_lost",
 )
@@ -827,31 +825,31 @@ _break(
     "frames_dropped_by_source: within a file",
     "Frames that a source left out are in the ledger when it has calmed down.",
     f"{RECORDER}._append",
-    "await self.accounts.enter(dropped)",
+    "await self.reports.store(dropped)",
     "",
-    f"{DROPPED}::test_a_hole_is_told_when_the_camera_has_calmed_down",
+    f"{DROPPED}::test_drops_are_entered_when_the_intervals_are_regular_again",
 )
 _break(
     "frames_dropped_by_source: at a seal",
-    "Holes that were found are in the ledger when their file is sealed.",
+    "Dropped frames that were found are in the ledger when their file is sealed.",
     f"{RECORDER}._seal_file",
-    "await self.accounts.enter(self._gaps.close_drops())",
+    "await self.reports.store(self.ledger.settle_drops())",
     "",
-    f"{DROPPED}::test_holes_are_entered_at_every_seal_and_at_the_end",
+    f"{DROPPED}::test_drops_are_entered_at_every_seal_and_at_the_end",
 )
 _break(
-    "frames_dropped_by_source: of a dead child",
-    "What a child left out before it died has its own entry.",
+    "frames_dropped_by_source: of a capture that has ended",
+    "Frames that a capture dropped before it ended have their own entry.",
     f"{RECORDER}._take",
-    "await self.accounts.enter(self._gaps.capture_over())",
+    "await self.reports.store(self.ledger.settle_drops(capture_over=True))",
     "",
-    f"{ENTRIES}::test_what_a_child_left_out_is_told_when_it_has_died",
+    f"{ENTRIES}::test_drops_of_a_capture_are_entered_at_its_exit",
 )
 _break(
     "frames_dropped_by_source: too slow",
     "What a source slower than real time did not deliver is in the ledger.",
-    f"{LEDGER}._left_behind",
-    "[self.ledger.left_out(self.written_until, until)]",
+    f"{LEDGER}._settle_lag",
+    "[self._enter_lag(self.written_until, until)]",
     "[]",
     f"{SEAMS}::test_a_source_slower_than_real_time_is_in_the_ledger",
 )
@@ -859,7 +857,7 @@ _break(
     "ledger: nothing at the end",
     "What is missing at the end of a session is in the ledger.",
     f"{RECORDER}.write_rest",
-    "await self.accounts.enter(self._gaps.finish(self.ledger.until or now()))",
+    "await self.reports.store(self.ledger.finish(self.ledger.until or self.clock.now()))",
     "",
     f"{TALKS}::test_stopping_while_the_camera_rests",
 )
@@ -867,7 +865,7 @@ _break(
     "ledger: lost frames not settled",
     "Lost frames are an entry, with their exact number.",
     f"{LEDGER}.settle_losses",
-    "[*entries, self.ledger.lost(loss)]",
+    "[*entries, self.enter_loss(loss)]",
     "entries",
     f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
 )
@@ -972,7 +970,7 @@ _break(
 _break(
     "bound: queue",
     "What waits for the disk is bounded in bytes.",
-    "camd/capture/consumer.py:LosslessQueue.put",
+    "camd/recording/queue.py:RecordingQueue.put",
     "self._bytes > self.limit_bytes and self._drop_oldest_gop()",
     "False",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -980,7 +978,7 @@ _break(
 _break(
     "bound: queue of a session",
     "A disk that hangs costs at most 64 MiB of memory a camera.",
-    "camd/capture/consumer.py",
+    "camd/recording/queue.py",
     "DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024",
     "DEFAULT_LIMIT_BYTES = 1 << 60",
     f"{QUEUE}::test_a_disk_that_hangs_for_ever_costs_64_mebibytes",
@@ -1027,7 +1025,7 @@ _break(
 )
 _break(
     "bound: mdat",
-    "A fragment of a child is at most 64 MiB.",
+    "A fragment of a capture is at most 64 MiB.",
     "camd/mp4/boxes.py",
     "64 * _MIB",
     "64 * _MIB * _MIB",
@@ -1109,7 +1107,7 @@ _break(
     "bound: words of a program",
     "A program that is asked something, and does not stop talking, is ended.",
     "camd/runtime/query_process.py:_OutputReader.read",
-    "len(buffer) >= self.most_bytes",
+    "len(buffer) >= self.max_bytes",
     "False",
     f"{ASKING}::test_a_program_that_never_stops_talking_is_ended",
 )
@@ -1122,9 +1120,9 @@ _break(
     f"{ASKING}::test_a_program_that_takes_too_long_is_ended",
 )
 _break(
-    "bound: what a child leaves behind",
-    "A process that a child left, and that holds its pipe, delays the end by seconds only.",
-    "camd/capture/process.py:CaptureProcess.live",
+    "bound: processes that outlive FFmpeg",
+    "A process that FFmpeg started, and that holds its pipe, delays the end by seconds only.",
+    "camd/capture/process.py:CaptureProcess.run",
     "nursery.start_soon(self._end_rest, process)",
     "",
     f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
@@ -1154,7 +1152,7 @@ _break(
     f"{BOUNDS}::test_a_program_that_talks_without_end_takes_no_memory",
 )
 _break(
-    "bound: words of a child, each",
+    "bound: a line of FFmpeg's messages",
     "A line of stderr without an end takes no memory.",
     "camd/capture/process.py:CaptureProcess._watch_errors",
     "rest = rest[-LONGEST_LINE_BYTES:]",
@@ -1162,36 +1160,36 @@ _break(
     f"{RUN}::test_a_line_without_an_end_takes_no_memory",
 )
 _break(
-    "bound: words of a child, all",
-    "Only the last words of a child are kept.",
+    "bound: all of FFmpeg's messages",
+    "Only the last messages of an FFmpeg process are kept.",
     "camd/capture/process.py:CaptureProcess",
-    "lambda: deque(maxlen=LAST_WORDS)",
+    "lambda: deque(maxlen=KEPT_LINES)",
     "deque",
-    f"{RUN}::test_only_the_last_words_are_kept",
+    f"{RUN}::test_only_the_last_lines_are_kept",
 )
 _break(
     "bound: wait for the last words",
     "A grandchild that holds the pipe of stderr delays the end by a second at most.",
-    "camd/capture/process.py:CaptureProcess.live",
-    "trio.move_on_after(LAST_WORDS_SECONDS)",
+    "camd/capture/process.py:CaptureProcess.run",
+    "trio.move_on_after(ERRORS_END_SECONDS)",
     "trio.CancelScope()",
     f"{RUN}::test_a_pipe_that_stays_open_delays_the_end_by_a_second",
 )
 _break(
-    "bound: wait for the end of a mute child",
-    "A child that closes its output and goes on is ended.",
+    "bound: wait for an FFmpeg process without output",
+    "An FFmpeg process that closes its output and does not exit is ended.",
     "camd/capture/process.py:CaptureProcess._wait",
-    "trio.move_on_after(END_TIMEOUT_SECONDS)",
+    "trio.move_on_after(self.timeouts.end_seconds)",
     "trio.CancelScope()",
-    f"{RUN}::test_a_child_that_closes_its_output_and_stays_is_ended",
+    f"{RUN}::test_a_process_that_closes_its_output_and_stays_is_ended",
 )
 _break(
     "bound: silence of a camera",
     "A camera that stops delivering is noticed after the configured time.",
     "camd/capture/process.py:CaptureProcess._progressed",
-    "self._deadline = monotonic() + seconds",
+    "self._deadline = self.clock.monotonic() + seconds",
     'self._deadline = float("inf")',
-    f"{RUN}::test_a_child_that_falls_silent_is_told",
+    f"{RUN}::test_a_process_that_stops_delivering_is_reported",
 )
 _break(
     "bound: silence at the start",
@@ -1199,21 +1197,21 @@ _break(
     "camd/capture/process.py:CaptureProcess._read",
     "self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps",
     'self._deadline = float("inf")',
-    f"{RUN}::test_a_child_that_never_delivers_is_told",
+    f"{RUN}::test_a_process_that_never_delivers_is_reported",
 )
 _break(
     "bound: sound without pictures",
-    "Sound alone keeps a start to_delete for so long at most.",
-    "camd/capture/process.py:CaptureProcess._sounded",
+    "Sound alone extends a start by so long at most.",
+    "camd/capture/process.py:CaptureProcess._extend_start",
     "min(now + start, longest)",
     "now + start",
-    f"{RUN}::test_a_camera_frozen_beside_its_sound_is_found_out",
+    f"{RUN}::test_a_camera_that_sends_sound_alone_is_reported",
 )
 _break(
     "bound: silence in rounds",
     "A camera that falls silent is noticed although its pipe is read in rounds.",
     "camd/capture/process.py:CaptureProcess._read_in_rounds",
-    "trio.move_on_after(self._deadline - monotonic())",
+    "trio.move_on_after(self._deadline - self.clock.monotonic())",
     "trio.CancelScope()",
     f"{PIPES}::test_a_child_that_falls_silent_in_a_round_is_noticed",
 )
@@ -1227,14 +1225,14 @@ _break(
 )
 _break(
     "bound: one pipe in a round",
-    "A child that always has more does not keep the others waiting.",
+    "A process that always has more output does not keep the others waiting.",
     "camd/runtime/pipe_poller.py:PolledPipe.read",
     "left -= max(1, size)",
     "left -= 1",
     f"{PIPES}::test_a_pipe_that_is_never_empty_is_left_for_the_next_round",
 )
 _break(
-    "bound: end of a child",
+    "bound: end of an FFmpeg process",
     "A stop does not wait for the next round.",
     "camd/capture/process.py:CaptureProcess.stop",
     "self._reading.release()",
@@ -1243,7 +1241,7 @@ _break(
 )
 _break(
     "bound: SIGTERM",
-    "A child that does not hear SIGTERM is killed.",
+    "A process that ignores SIGTERM is killed.",
     "camd/runtime/child_process.py:ChildProcess.end",
     "trio.move_on_after(timeout_seconds)",
     "trio.CancelScope()",
@@ -1252,7 +1250,7 @@ _break(
 _break(
     "bound: wait for frames in flight",
     "A stop waits four seconds for frames of a camera that is stuck.",
-    "camd/recording/session.py:RecordingSession._finish_when_ended",
+    "camd/recording/session.py:RecordingSession._end_input_when_told",
     "await trio.sleep(DRAIN_SECONDS)",
     "await trio.sleep_forever()",
     f"{TALKS}::test_stopping_while_the_camera_is_stuck",
@@ -1472,7 +1470,7 @@ _break(
     "camd/server/connection.py:Connection._check_liveness",
     "trio.move_on_after(PONG_SECONDS)",
     "trio.CancelScope()",
-    f"{CONNECTIONS}::test_a_dead_client_is_dropped",
+    f"{CONNECTIONS}::test_a_client_without_pongs_is_disconnected",
 )
 _break(
     "bound: client that does not read",
@@ -1535,7 +1533,7 @@ _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
     "camd/storage/check/rules/scrub_progress.py:ScrubRun.checked",
-    "(*self.problems, *found)[:MOST_PROBLEMS]",
+    "(*self.problems, *found)[:MAX_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
 )
@@ -1543,7 +1541,7 @@ _break(
     "bound: files of a plan",
     "So many files that stay are listed in a plan at most.",
     "camd/storage/rules/retention_plan.py",
-    "len(self._kept) < MOST_LISTED",
+    "len(self._kept) < MAX_LISTED",
     "True",
     "tests/pure/test_storage_retention.py::test_a_long_list_of_what_stays_is_cut",
 )
@@ -1551,7 +1549,7 @@ _break(
     "bound: file of the journal",
     "A journal that is long enough goes on in another file.",
     f"{JOURNAL}:Journal._writable",
-    "self.position.offset >= FILE_LIMIT_BYTES",
+    "self.position.offset >= self.max_file_bytes",
     "False",
     f"{JOURNALS}::test_a_long_journal_has_several_files",
 )
@@ -1559,7 +1557,7 @@ _break(
     "bound: marker of a pin",
     "A marker that somebody made enormous is not read whole.",
     "camd/storage/removal.py:Pins.find",
-    "file.read(0, _MOST_BYTES)",
+    "file.read(0, _MAX_BYTES)",
     "file.read(0, 1 << 40)",
     f"{BOUNDS}::test_an_enormous_marker_is_a_pin_and_is_not_read_whole",
 )
@@ -1567,7 +1565,7 @@ _break(
     "bound: answer of the index",
     "A question to an index that does not answer is refused.",
     "camd/storage/index/worker.py:IndexWorker.read",
-    "trio.move_on_after(READ_TIMEOUT_SECONDS)",
+    "trio.move_on_after(self.limits.read_timeout_seconds)",
     "trio.CancelScope()",
     f"{BOUNDS}::test_an_index_that_does_not_answer_is_a_refusal",
 )
@@ -1575,7 +1573,7 @@ _break(
     "bound: look at a volume",
     "A volume that does not answer a look is unresponsive.",
     "camd/storage/space.py:SpaceMonitor._probe_timeout",
-    "await trio.sleep(PROBE_TIMEOUT_SECONDS)",
+    "await trio.sleep(self.limits.probe_timeout_seconds)",
     "await trio.sleep_forever()",
     "tests/process/test_storage_space.py::test_a_hung_volume_is_a_level_until_it_answers",
 )
@@ -1583,7 +1581,7 @@ _break(
     "bound: call to the disk",
     "A call to the disk that does not return is a level.",
     "camd/storage/space.py:SpaceMonitor._assess",
-    "pending >= HUNG_SECONDS",
+    "pending >= self.limits.hung_seconds",
     "False",
     "tests/process/test_storage_hangs.py::test_a_sync_that_hangs_delays_nobody_and_shows",
 )
@@ -1598,30 +1596,30 @@ _break(
 _break(
     "bound: intervals that wait",
     "What the search for drops remembers is bounded.",
-    "camd/recording/rules/drops.py",
+    "camd/recording/rules/source_drops.py",
     "_before: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_before: deque[float] = attrs.field(factory=deque, init=False)",
-    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
+    "tests/pure/test_recording_source_drops.py::test_memory_is_bounded",
 )
 _break(
-    "bound: intervals without holes",
+    "bound: intervals without dropped frames",
     "What the search for drops remembers of steady times is bounded.",
-    "camd/recording/rules/drops.py",
+    "camd/recording/rules/source_drops.py",
     "_kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)",
     "_kept: deque[float] = attrs.field(factory=deque, init=False)",
-    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
+    "tests/pure/test_recording_source_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: intervals that are made up for",
     "A late frame is not waited for without end.",
-    "camd/recording/rules/drops.py",
-    "len(self._before) < LEAST_KNOWN or len(self._waiting) > LONGEST_FORESIGHT",
-    "len(self._before) < LEAST_KNOWN",
-    "tests/pure/test_recording_drops.py::test_memory_is_bounded",
+    "camd/recording/rules/source_drops.py",
+    "len(self._before) < MIN_KNOWN or len(self._waiting) > MAX_LOOK_AHEAD",
+    "len(self._before) < MIN_KNOWN",
+    "tests/pure/test_recording_source_drops.py::test_memory_is_bounded",
 )
 _break(
     "bound: samples of a fragment",
-    "A promise of too many samples is refused without making them.",
+    "A fragment that announces too many samples is refused before they are made.",
     "camd/mp4/fragments.py",
     'raise FragmentError(f"a fragment with more than {MAX_SAMPLES} samples")',
     "",
@@ -1630,7 +1628,7 @@ _break(
 _break(
     "bound: configuration",
     "A configuration without an end is refused.",
-    "camd/config/small_files.py:read_small_file",
+    "camd/runtime/small_files.py:read_small_file",
     """
     if len(content) > most_bytes:
         raise OSError(0, f"is larger than {most_bytes} bytes", str(path))
@@ -1641,7 +1639,7 @@ _break(
 _break(
     "bound: configuration, what is read",
     "A configuration without an end is not read whole.",
-    "camd/config/small_files.py:read_small_file",
+    "camd/runtime/small_files.py:read_small_file",
     "file.read(most_bytes + 1)",
     "file.read()",
     f"{BOUNDS}::test_an_enormous_configuration_is_not_read_whole",
@@ -1666,7 +1664,7 @@ _break(
     "tests/process/test_runtime_state_file.py::test_a_damaged_file_is_set_aside_before_it_is_replaced",
 )
 _break(
-    "bound: room that was promised",
+    "bound: space that is reserved",
     "A start is refused when what was asked for does not fit.",
     "camd/storage/space.py:SpaceMonitor.admit",
     "self._reservations[session] = need.bytes",

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from shlex import split
 from typing import Any
 
 import attrs
@@ -17,6 +18,7 @@ from support.fake_disk import roomy_disk
 
 from camd.camera.camera import Camera
 from camd.capture.planner import CapturePlanner
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -36,11 +38,11 @@ from camd.model import (
     SegmentState,
     Session,
     SessionState,
-    Source,
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import TERMINATE_TIMEOUT_SECONDS, ChildProcess, open_child_process
+from camd.sources import Source
 from camd.storage.disk import Disk
 from camd.storage.storage import Storage, open_storage
 
@@ -76,7 +78,7 @@ class RealCamera:
         return changes[-1].session
 
     async def grow(self, frames: int) -> None:
-        """Wait until the session's newest segment is said to hold so many frames."""
+        """Wait until the session's newest segment has so many frames."""
         await self.camera.published.wait_until(
             lambda status: (
                 status.session is not None
@@ -87,7 +89,7 @@ class RealCamera:
 
     @property
     def events_told(self) -> list[str]:
-        """What clients were told about recordings, PROGRESS left out."""
+        """The events about recordings, without PROGRESS."""
         return [
             f"{event.kind.name} {event.reason}".strip()
             for event in self.heard
@@ -109,10 +111,11 @@ async def open_real_camera(
     state_dir: Path | None = None,
     found: FFmpegBinary | None = None,
     input_options: tuple[str, ...] = (),
+    terminate_seconds: float = TERMINATE_TIMEOUT_SECONDS,
 ) -> AsyncIterator[RealCamera]:
     """Run one camera that records into `folder` while the block runs.
 
-    `found` is the program that was found long ago.
+    `found` is an FFmpeg that an earlier search found.
     """
     config = Config(
         server=ServerConfig(progress_interval=timedelta(seconds=0.2)),
@@ -124,7 +127,7 @@ async def open_real_camera(
 
     @asynccontextmanager
     async def launch(arguments: Sequence[str]) -> AsyncIterator[Any]:
-        async with open_child_process(arguments) as child:
+        async with open_child_process(arguments, terminate_seconds=terminate_seconds) as child:
             children.append(child)
             yield child
 
@@ -137,9 +140,20 @@ async def open_real_camera(
         CameraId("camera0"), source, codec=codec, audio=audio, input_options=input_options
     )
     with events.subscribed(heard.append):
-        async with open_storage(config.storage, events, disk or roomy_disk()) as storage:
-            planner = CapturePlanner(camera_config, config, find_program, launch)
-            camera = Camera(camera_config, config, storage, events, planner)
+        async with open_storage(
+            config.storage, events, disk or roomy_disk(), clock=SYSTEM_CLOCK
+        ) as storage:
+            planner = CapturePlanner(
+                camera_config, config, find_program, launch, clock=SYSTEM_CLOCK
+            )
+            camera = Camera(
+                config=camera_config,
+                daemon_config=config,
+                storage=storage,
+                events=events,
+                planner=planner,
+                clock=SYSTEM_CLOCK,
+            )
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls
                 yield RealCamera(camera, storage, folder, children, heard)
@@ -160,13 +174,17 @@ Packets = dict[str, list[tuple[int, str]]]
 def packets(program: str, *paths: Path) -> Packets:
     """Hash each stream's packets in order, and decode everything without an error.
 
-    What several files hold is joined in the order given.
+    The packets of several files are joined in the order given.
     """
     inputs = [word for path in paths for word in ("-i", str(path))]
     mapped = [word for number in range(len(paths)) for word in ("-map", str(number))]
     done = ffmpeg.run(
-        *(program, *inputs, *mapped, "-c", "copy", "-f", "framehash", "-hash", "md5", "-"),
-        *(*mapped, "-f", "null", "-"),
+        program,
+        *inputs,
+        *mapped,
+        *split("-c copy -f framehash -hash md5 -"),
+        *mapped,
+        *split("-f null -"),
     )
     assert (done.returncode, done.stderr) == (0, b""), (paths, done.stderr)
     kinds: dict[str, str] = {}  # of the streams, which are in the order of the files
@@ -185,7 +203,7 @@ def packets(program: str, *paths: Path) -> Packets:
 
 
 def joined(program: str, paths: Sequence[Path]) -> Packets:
-    """Join what many files hold, in the order given."""
+    """Join the packets of many files, in the order given."""
     whole: Packets = {"video": [], "audio": []}
     some = [paths[at : at + _AT_A_TIME] for at in range(0, len(paths), _AT_A_TIME)]
     for part in _TWO.map(lambda few: packets(program, *few), some):
@@ -195,7 +213,7 @@ def joined(program: str, paths: Sequence[Path]) -> Packets:
 
 
 def check_receipt(folder: Path, session: Session) -> Iterator[Path]:
-    """Compare each file with what the receipt says of it; yields their paths."""
+    """Compare each file with the receipt; yield their paths."""
     ledgered = sum(gap.frames for gap in session.gaps if gap.exact)
     assert session.frames_captured == session.frames_written + ledgered
     assert sum(segment.frames for segment in session.segments) == session.frames_written
@@ -207,7 +225,7 @@ def check_receipt(folder: Path, session: Session) -> Iterator[Path]:
 
 
 def check_file(folder: Path, segment: Segment) -> Path:
-    """Compare a file with what is said of it."""
+    """Compare a file with its account."""
     path = folder / segment.filename
     data = path.read_bytes()
     assert len(data) == segment.size_bytes

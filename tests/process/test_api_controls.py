@@ -27,7 +27,7 @@ class FakeCamera:
 
     camera_id: CameraId
     node: Path | None
-    settings: CameraControls
+    controls: CameraControls
 
 
 @attrs.define(eq=False)

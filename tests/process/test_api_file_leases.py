@@ -13,6 +13,7 @@ from support.recordings import segment
 
 from camd.api.http_app import HttpApp
 from camd.auth.authenticator import open_authenticator
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import AuthConfig, StorageConfig
 from camd.errors import FILE_LEASED
 from camd.runtime.broadcast import Fanout
@@ -49,14 +50,17 @@ async def test_a_download_leases_its_file_to_the_last_byte(tmp_path: Path) -> No
     (tmp_path / "a.mp4").write_bytes(secrets.token_bytes(SIZE))
     with trio.fail_after(20):
         async with (
-            open_authenticator(config, tmp_path / "state") as access,
+            open_authenticator(config, tmp_path / "state", clock=SYSTEM_CLOCK) as access,
             open_storage(
-                StorageConfig(tmp_path, state_dir=tmp_path / ".state"), Fanout(), roomy_disk()
+                StorageConfig(tmp_path, state_dir=tmp_path / ".state"),
+                Fanout(),
+                roomy_disk(),
+                clock=SYSTEM_CLOCK,
             ) as storage,
         ):
             await storage.unfinished_sessions()
             await storage.note_segment(authenticated)
-            web = HttpApp(storage, access, lambda: ("healthy", {}))
+            web = HttpApp(storage, access, lambda: ("healthy", {}), clock=SYSTEM_CLOCK)
             key = (tmp_path / "state" / "admin.key").read_text().strip()
             seen = await download(web, storage, "a.mp4", key)
             assert seen[0] == (200, True)

@@ -18,7 +18,7 @@ from support.recordings import segment
 from camd.api.event_publisher import render
 from camd.api.recording_methods import RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
-from camd.clock import now
+from camd.clock import SYSTEM_CLOCK, now
 from camd.config.schema import RetentionConfig, StorageConfig
 from camd.errors import Refusal
 from camd.model import CleanupEnded, Event, SegmentState
@@ -68,9 +68,14 @@ async def opened(tmp_path: Path) -> AsyncIterator[RetentionClient]:
     with trio.fail_after(20):
         async with (
             open_storage(
-                StorageConfig(folder, state_dir=folder / ".state"), events, roomy_disk()
+                StorageConfig(folder, state_dir=folder / ".state"),
+                events,
+                roomy_disk(),
+                clock=SYSTEM_CLOCK,
             ) as storage,
-            open_retention(RetentionConfig(), state, storage, events, dict) as retention,
+            open_retention(
+                RetentionConfig(), state, storage, events, dict, clock=SYSTEM_CLOCK
+            ) as retention,
         ):
             await storage.unfinished_sessions()
             for name in NAMES:
@@ -82,7 +87,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[RetentionClient]:
                 )
             apis = (
                 RecordingsApi({}, storage),  # type: ignore[arg-type]
-                FilesApi(storage),
+                FilesApi(storage, clock=SYSTEM_CLOCK),
                 RetentionApi(retention),
             )
             registry = Registry(apis)
@@ -141,7 +146,7 @@ async def test_pins_are_shown_wherever_files_are(tmp_path: Path) -> None:
         }
         assert (await setup.call("get_recording_info", filename=NAMES[1]))["pin"] == pin
         unpinned = await setup.call("unpin_recording", Role.OPERATOR, filename=NAMES[1])
-        assert (unpinned["pinned"], unpinned["pin"]) == (False, None)
+        assert (unpinned["pinned"], unpinned["pin"], "warnings" in unpinned) == (False, None, False)
         info = await setup.call("get_recording_info", filename=NAMES[1])
         assert (info["pinned"], info["pin"]) == (False, None)
 
@@ -259,3 +264,16 @@ async def test_a_policy_that_is_off_can_be_previewed(tmp_path: Path) -> None:
         assert "off" in preview["message"]
         assert (await setup.call("cleanup_old_files", force=True))["files_deleted"] == 0
         assert len(list(setup.folder.glob("*.mp4"))) == 3
+
+
+async def test_unpinning_names_parameters_without_an_effect(tmp_path: Path) -> None:
+    """A client that sends the parameters of `pin_recording` is answered, with a warning of each."""
+    async with opened(tmp_path) as setup:
+        await setup.call("pin_recording", Role.OPERATOR, filename=NAMES[1])
+        params = {"filename": NAMES[1], "reason": "over", "until": None}
+        unpinned = await setup.call("unpin_recording", Role.OPERATOR, **params)
+        assert unpinned["pin"] is None
+        assert unpinned["warnings"] == [
+            "unknown parameter, ignored: reason",
+            "unknown parameter, ignored: until",
+        ]

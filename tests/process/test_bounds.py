@@ -13,6 +13,7 @@ import trio
 from structlog.testing import capture_logs
 from support.recordings import NOON, WHO, footage
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.load import load_config
 from camd.config.schema import StorageConfig
 from camd.devices import binding_store
@@ -20,14 +21,14 @@ from camd.errors import ConfigError, Refusal
 from camd.model import Event
 from camd.mp4.boxes import BoxError, BoxReader
 from camd.mp4.recover import read_interrupted
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
 from camd.runtime.state_file import MAX_BYTES
 from camd.storage.disk import PosixDisk
-from camd.storage.index import worker
 from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
 from camd.storage.removal import Pins
+from camd.storage.rules.limits import StorageLimits
 from camd.storage.storage import open_storage
 
 MEBIBYTE = 1024 * 1024
@@ -52,7 +53,7 @@ def test_a_child_cannot_make_a_box_grow_without_end(kind: bytes, most: int) -> N
 def test_a_damaged_size_makes_nobody_read_gigabytes() -> None:
     """Sizes in a file that was not sealed may be anything: no read is larger than a fragment."""
     init, fragments = footage(2)
-    index = SegmentIndex(init, fragments[0], WHO)
+    index = SegmentLayout(init, fragments[0], WHO)
     head, first = index.header, b"".join(index.append(fragments[0]))
     moof = 3 << 29
     check = first[-24:-8] + bytes(8)
@@ -76,7 +77,7 @@ def test_a_damaged_size_makes_nobody_read_gigabytes() -> None:
 def test_a_file_with_an_enormous_index_is_not_read(tmp_path: Path) -> None:
     """What claims to be a sealed recording with gigabytes of index is left alone."""
     init, fragments = footage(1)
-    index = SegmentIndex(init, fragments[0], WHO)
+    index = SegmentLayout(init, fragments[0], WHO)
     data = index.header + b"".join(index.append(fragments[0]))
     header = index.seal_header(len(data))
     sealed = data[:32] + header + data[48:] + index.final_moov()
@@ -148,15 +149,15 @@ class Stuck:
         return datetime.now(UTC)
 
 
-async def test_an_index_that_does_not_answer_is_a_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_index_that_does_not_answer_is_a_refusal(tmp_path: Path) -> None:
     """A client is told that the volume does not answer, while the question still hangs."""
-    monkeypatch.setattr(worker, "READ_TIMEOUT_SECONDS", 0.1)
+    limits = StorageLimits(read_timeout_seconds=0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
     with trio.fail_after(20):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(
+            config, Fanout[Event](), clock=SYSTEM_CLOCK, limits=limits
+        ) as storage:
             try:
                 with pytest.raises(Refusal) as caught:
                     await storage.index_worker.read(stuck)

@@ -1,4 +1,4 @@
-"""Matroska files that a daemon could not finish are made by its next life, and nothing is left."""
+"""Unfinished conversions to Matroska are made at the next start, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from real_camera import REQUEST, check_receipt, open_real_camera, packets
 from structlog.testing import capture_logs
 from support.fake_disk import roomy_disk
 
-from camd.camera.conversions import PendingConversions
+from camd.camera.unfinished import UnfinishedWork
 from camd.cli.folder_commands import recover, verify
-from camd.config.schema import Config, FfmpegConfig, RecordingConfig, StorageConfig
-from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import Segment, Session, TestSource
+from camd.clock import SYSTEM_CLOCK
+from camd.config.schema import Config, RecordingConfig, StorageConfig
+from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
+from camd.model import Segment, Session
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
+from camd.sources import TestSource
 from camd.storage import filesystem
 from camd.storage.recovery import file_recovery
 from camd.storage.storage import Storage, open_storage
@@ -34,7 +36,7 @@ MATROSKA = RecordingConfig(format="mkv")
 
 
 def script(folder: Path, text: str) -> Path:
-    """Write an FFmpeg that does something else when it is to make Matroska."""
+    """Write an FFmpeg that runs `text` when it is asked for Matroska."""
     path = folder / "ffmpeg"
     path.write_text(f'#!/bin/sh\ncase "$*" in *matroska*) {text};; esac\nexec {BUNDLED} "$@"\n')
     path.chmod(0o755)
@@ -42,7 +44,7 @@ def script(folder: Path, text: str) -> Path:
 
 
 async def record(folder: Path, program: Path = BUNDLED) -> Segment:
-    """Record a short session that is to become Matroska; return its file."""
+    """Record a short session that is to be converted; return its file."""
     async with open_real_camera(
         program, folder, TestSource(160, 90, 25), recording=MATROSKA
     ) as rig:
@@ -52,35 +54,49 @@ async def record(folder: Path, program: Path = BUNDLED) -> Segment:
     return segment
 
 
-class Nobody:
-    """No cameras."""
+class NoCameras:
+    """No cameras, and the bundled FFmpeg."""
 
     def get(self, camera_id: object) -> None:
-        """Know none."""
+        """Return none."""
+
+    async def find_program(self) -> FFmpegBinary:
+        """Find the bundled FFmpeg."""
+        return await find_ffmpeg(BUNDLED)
 
 
 @asynccontextmanager
 async def storage_of(folder: Path) -> AsyncIterator[Storage]:
-    """Open what is known of a folder, as the next life does."""
+    """Open the storage of a folder, as the next run of the daemon does."""
     config = StorageConfig(recordings_dir=folder, state_dir=folder / ".state")
-    async with open_storage(config, Fanout(), roomy_disk()) as storage:
+    async with open_storage(config, Fanout(), roomy_disk(), clock=SYSTEM_CLOCK) as storage:
         yield storage
 
 
 async def catch_up(storage: Storage) -> None:
-    """Make what was not made."""
-    config = Config(ffmpeg=FfmpegConfig(path=BUNDLED))
-    await PendingConversions(config, storage, Nobody()).catch_up()
+    """Convert what was left."""
+    work = UnfinishedWork(config=Config(), storage=storage, cameras=NoCameras(), clock=SYSTEM_CLOCK)
+    await work.convert_files()
+
+
+async def to_mkv(
+    storage: Storage, segment: Segment, program: Path, seconds: float = 60.0
+) -> Segment | None:
+    """Convert one file with an FFmpeg, within a time."""
+    ffmpeg = FFmpegBinary(program, (5, 1))
+    return await convert.to_mkv(
+        ffmpeg, storage, segment, clock=SYSTEM_CLOCK, timeout_seconds=seconds
+    )
 
 
 def files(folder: Path) -> list[str]:
-    """List recordings, and what hides among them."""
+    """List the recordings, and the partial files."""
     found = [*folder.iterdir(), *(folder / ".camd").iterdir()]
     return sorted(path.name for path in found if "camera0" in path.name)
 
 
-async def test_what_was_cut_short_is_made_at_the_next_start(tmp_path: Path) -> None:
-    """The promised name is found all the time, parts go, and modes are those of the MP4."""
+async def test_an_interrupted_conversion_is_made_at_the_next_start(tmp_path: Path) -> None:
+    """The announced name is found all the time, partial files are removed, and modes are kept."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -103,8 +119,8 @@ async def test_what_was_cut_short_is_made_at_the_next_start(tmp_path: Path) -> N
     assert found.sha256 == hashlib.sha256(made.read_bytes()[48:]).hexdigest()
 
 
-async def test_a_whole_mkv_that_was_not_noted_is_taken_over(tmp_path: Path) -> None:
-    """Killed between the last name and the index, the daemon makes no second MKV of it."""
+async def test_a_whole_mkv_that_is_not_in_the_index_is_adopted(tmp_path: Path) -> None:
+    """A kill between the rename and the index does not make a second MKV."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -119,8 +135,8 @@ async def test_a_whole_mkv_that_was_not_noted_is_taken_over(tmp_path: Path) -> N
     assert mkv.read_bytes() == ours
 
 
-async def test_an_mp4_that_its_mkv_has_outlived_goes_at_the_next_start(tmp_path: Path) -> None:
-    """Killed right before the removal, the daemon leaves both; a copy of a person's stays."""
+async def test_an_mp4_whose_mkv_is_stored_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    """A kill right before the removal leaves both files; a user's copy of the MP4 stays."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -140,7 +156,7 @@ async def test_an_mp4_that_its_mkv_has_outlived_goes_at_the_next_start(tmp_path:
 async def test_a_conversion_without_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FAT and others have neither links nor modes: the MKV is made all the same."""
+    """FAT and others have neither links nor modes: the MKV is made nevertheless."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
@@ -155,19 +171,19 @@ async def test_a_conversion_without_hard_links(
     assert len(packets(BUNDLED, tmp_path / made.filename)["video"]) == made.frames
 
 
-async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> None:
-    """When the daemon stops in the middle, its child ends, the part goes and the MP4 stays."""
+async def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path) -> None:
+    """When the daemon stops, FFmpeg ends, the partial file is removed, and the MP4 stays."""
     folder, pids = tmp_path / "recordings", tmp_path / "pids"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
         part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
         program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 100")
         async with storage_of(folder) as storage, trio.open_nursery() as nursery:
-            nursery.start_soon(convert.to_mkv, FFmpegBinary(program, (5, 1)), storage, left)
+            nursery.start_soon(to_mkv, storage, left, program)
             while not part.exists():  # noqa: ASYNC110 - another process writes it
                 await trio.sleep(0.01)
             assert storage.converting == {left.filename}
-            assert await convert.to_mkv(FFmpegBinary(program, (5, 1)), storage, left) is None
+            assert await to_mkv(storage, left, program) is None
             nursery.cancel_scope.cancel()
         assert storage.converting == set()
     assert files(folder) == [left.filename]
@@ -175,11 +191,8 @@ async def test_a_conversion_that_is_cut_short_leaves_nothing(tmp_path: Path) -> 
         os.kill(int(await trio.Path(pids).read_text()), 0)
 
 
-async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has a few seconds; whoever waits for the stop gets the MP4, and it is no error."""
-    monkeypatch.setattr(convert, "SHUTDOWN_SECONDS", 0.3)
+async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path) -> None:
+    """It has a few seconds; the stop is answered with the MP4, and without an error."""
     folder = tmp_path / "recordings"
     program = script(tmp_path, "exec sleep 100")
     receipts: list[Session] = []
@@ -189,13 +202,15 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
             trio.open_nursery() as nursery,
         ):
             await rig.camera.start_recording(REQUEST)
+            assert rig.camera._session is not None
+            rig.camera._session.conversions.shutdown_seconds = 0.3
             await rig.grow(10)
 
             async def stop() -> None:
                 receipts.append(await rig.camera.stop_recording())
 
             nursery.start_soon(stop)
-            while not rig.storage.converting:  # noqa: ASYNC110 - nobody publishes it
+            while not rig.storage.converting:  # noqa: ASYNC110 - it is not published
                 await trio.sleep(0.01)
             await rig.camera.close()
     (segment,) = receipts[0].segments
@@ -204,14 +219,15 @@ async def test_a_conversion_does_not_hold_up_the_end_of_the_service(
     assert rig.events_told == ["STARTED", "STOPPED stopped"]
 
 
-async def test_a_conversion_that_hangs_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It ends in its time, which grows with the file; the MP4 stays and the log says why."""
-    monkeypatch.setattr(convert, "TIMEOUT_SECONDS", 0.2)
+async def test_a_conversion_that_hangs_is_given_up(tmp_path: Path) -> None:
+    """It ends after a time-out that grows with the file; the MP4 stays, the log says why."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(30), capture_logs() as logs:
-        left = await record(folder, script(tmp_path, "exec sleep 100"))
+    with trio.fail_after(30):
+        left = await record(folder, script(tmp_path, "exit 1"))
+        program = script(tmp_path, "exec sleep 100")
+        async with storage_of(folder) as storage:
+            with capture_logs() as logs:
+                assert await to_mkv(storage, left, program, seconds=0.2) is None
     assert files(folder) == [left.filename]
     (entry,) = [entry for entry in logs if entry["event"] == "mkv_failed"]
     assert "took longer" in entry["error"]
@@ -220,7 +236,7 @@ async def test_a_conversion_that_hangs_is_given_up(
 async def test_verify_and_recover_name_what_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A part is no mystery to whoever looks: both say what it is, and recovery removes it."""
+    """Both commands name a partial file, and recovery removes it."""
     folder = tmp_path / "recordings"
     with trio.fail_after(60):
         left = await record(folder, script(tmp_path, "exit 1"))
@@ -249,7 +265,7 @@ async def test_verify_and_recover_name_what_is_left(
 
 
 async def test_a_receipt_is_right_after_a_conversion(tmp_path: Path) -> None:
-    """The file that a stop names is the MKV, as it is on the disk."""
+    """The receipt names the MKV, as it is on the disk."""
     with trio.fail_after(60):
         async with open_real_camera(
             BUNDLED, tmp_path, TestSource(160, 90, 25), recording=MATROSKA

@@ -1,8 +1,9 @@
-"""Children that do what children must not: each is ended in bounded time, sessions go on."""
+"""FFmpeg processes that hang or fork: each is ended in bounded time, and sessions go on."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,12 @@ from support.ffmpeg_media import PROGRAMS
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
-from camd.capture import process
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig, StorageConfig
-from camd.model import (
-    CameraId,
-    CameraState,
-    Cause,
-    Event,
-    RecordingRequest,
-    Session,
-    TestSource,
-)
-from camd.runtime import child_process
+from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
 from camd.runtime.broadcast import Fanout
+from camd.runtime.child_process import open_child_process
+from camd.sources import TestSource
 from camd.storage.storage import open_storage
 
 STALL = timedelta(seconds=3)
@@ -52,12 +46,10 @@ def _open_files() -> dict[str, str]:
         ("floods", "unknown", Cause.ENCODER_EXIT),
     ],
 )
-async def test_a_child_that_misbehaves_is_replaced(
+async def test_a_process_that_misbehaves_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, word: str, cause: Cause
 ) -> None:
-    """Never two children, no zombie and no descriptor left, and the same session goes on."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(process, "END_TIMEOUT_SECONDS", 0.5)
+    """Never two processes, no zombie and no open file is left, and the same session goes on."""
     program, notes = make_bad_ffmpeg(tmp_path, PROGRAMS[1].values[0], way)
     storage_config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path, block_percent=95)
     camera_config = CameraConfig(CameraId("gate"), TestSource(160, 90, 20))
@@ -67,10 +59,12 @@ async def test_a_child_that_misbehaves_is_replaced(
     before = _open_files()
     with trio.fail_after(40):
         async with (
-            open_storage(config.storage, events, roomy_disk()) as storage,
-            open_cameras(config, storage, events) as cameras,
+            open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
+            open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
         ):
-            begun, problem, ended = await _record_through(cameras.find("gate"))
+            camera = cameras.find("gate")
+            camera.planner.launch = partial(open_child_process, terminate_seconds=0.5)
+            begun, problem, ended = await _record_through(camera)
     assert problem == word
     assert ended.session_id == begun.session_id
     assert [gap.cause for gap in ended.gaps if gap.cause is not Cause.FRAMES_DROPPED_BY_SOURCE] == [
@@ -85,12 +79,12 @@ async def test_a_child_that_misbehaves_is_replaced(
 
 
 def _exists(pid: str) -> bool:
-    """Say whether there is such a process, a zombie included."""
+    """Whether there is such a process, a zombie included."""
     return Path(f"/proc/{pid}").exists()
 
 
 async def _record_through(camera: Camera) -> tuple[Session, str, Session]:
-    """Record until the second child delivers; return what was begun, the trouble, what ended."""
+    """Record until the second process delivers; return first answer, problem and receipt."""
     begun = await camera.start_recording(RecordingRequest("tester"))
     status = await camera.published.wait_until(lambda s: s.state is CameraState.RESTING)
     assert status.problem is not None

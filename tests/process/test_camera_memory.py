@@ -9,16 +9,18 @@ import pytest
 import trio
 from support.media_streams import VIDEO_ONLY, read
 
-from camd.capture import planner as module
+from camd.capture import source_contents as module
 from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.source_cache import SourceCache, SourceFacts, key_of
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.encoder_trial import EncoderChoice
 from camd.ffmpeg.text.encoder_table import SOFTWARE
-from camd.model import CameraId, FileSource, Problem, RtspSource, Source
+from camd.model import CameraId, Problem
 from camd.model.problems import BAD_STREAM, STALLED
 from camd.runtime.query_process import ProgramOutput
+from camd.sources import FileSource, RtspSource, Source
 
 SOURCE = RtspSource("rtsp://127.0.0.1:9/film")
 FOUND = b"  Stream #0:0: Video: h264 (Main), yuv420p(progressive), 640x360, 10 fps, 10 tbr\n"
@@ -57,7 +59,9 @@ def capturing(
     if known is not None:
         memory.learn(key_of(source), known)
     camera = CameraConfig(CameraId("camera0"), source, transport=transport)
-    return CapturePlanner(camera, Config(), find_program, abilities=OneEncoder(), memory=memory)
+    return CapturePlanner(
+        camera, Config(), find_program, abilities=OneEncoder(), memory=memory, clock=SYSTEM_CLOCK
+    )
 
 
 async def planned(capture: CapturePlanner) -> str:
@@ -77,8 +81,8 @@ async def test_udp_that_brings_nothing_is_left_again(cause: str) -> None:
     """A firewall may have come into its way: the next try is by TCP, with what else is known."""
     capture = capturing(known=known_by("udp"))
     assert "-rtsp_transport udp" in await planned(capture)
-    assert not capture._changes_transport(problem(cause))
-    capture.doubt(problem(cause))
+    assert not capture.contents._changes_transport(problem(cause))
+    capture.contents.doubt(problem(cause))
     assert "-rtsp_transport tcp" in await planned(capture)
     assert "-rtsp_transport tcp" in await planned(capture)
 
@@ -90,7 +94,7 @@ async def test_a_server_that_is_not_reached_says_nothing_of_the_transport(cause:
     """What worked is tried again."""
     capture = capturing(known=known_by("udp"))
     await planned(capture)
-    capture.doubt(problem(cause))
+    capture.contents.doubt(problem(cause))
     assert "-rtsp_transport udp" in await planned(capture)
 
 
@@ -98,7 +102,7 @@ async def test_udp_that_was_asked_for_stays() -> None:
     """The entry decides, whatever comes."""
     capture = capturing(known=known_by("tcp"), transport="udp")
     await planned(capture)
-    capture.doubt(STALLED)
+    capture.contents.doubt(STALLED)
     assert "-rtsp_transport udp" in await planned(capture)
 
 
@@ -107,7 +111,7 @@ async def test_udp_is_tried_at_once_where_a_known_source_refuses_tcp(cause: str)
     """As for one that is asked first; once, and not for ever."""
     capture = capturing(known=known_by("tcp"))
     await planned(capture)
-    assert capture.tries_otherwise(problem(cause))
+    assert capture.contents.tries_otherwise(problem(cause))
     assert "-rtsp_transport udp" in await planned(capture)
 
 
@@ -115,9 +119,9 @@ async def test_a_start_that_was_called_off_says_nothing_of_the_source() -> None:
     """What is known stays: the next start is as quick."""
     capture = capturing(known=known_by("tcp"))
     await planned(capture)
-    capture.doubt(None)
+    capture.contents.doubt(None)
     assert capture.memory.find(key_of(SOURCE)) == known_by("tcp")
-    capture.doubt(BAD_STREAM)
+    capture.contents.doubt(BAD_STREAM)
     assert capture.memory.find(key_of(SOURCE)) is None
 
 

@@ -1,4 +1,4 @@
-"""The played child keeps the real one's contract: the same conversations, the same answers."""
+"""The contract of FakeFfmpeg: the same tests run over it and over a real process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import trio
 from support.fake_ffmpeg import FakeFfmpeg, FakeLauncher
 
-from camd.runtime import child_process
 from camd.runtime.child_process import open_child_process
 
 
@@ -47,7 +46,7 @@ PARTS: dict[str, tuple[str, Any]] = {
 
 @asynccontextmanager
 async def launched(which: str, part: str) -> AsyncIterator[Any]:
-    """Run a child of either kind."""
+    """Run a process, real or fake."""
     script, played = PARTS[part]
     launcher = FakeLauncher()
     launcher.then(played)
@@ -60,7 +59,7 @@ pytestmark = pytest.mark.parametrize("which", ["real", "played"])
 
 
 async def test_output_ends_and_stays_ended(which: str) -> None:
-    """Both pipes give what was written, then nothing, however often they are read."""
+    """Both pipes return what was written, then their end, at every read."""
     async with launched(which, "speaks") as child:
         assert await child.read_output() == b"picture"
         assert [await child.read_output(), await child.read_output()] == [b"", b""]
@@ -70,18 +69,18 @@ async def test_output_ends_and_stays_ended(which: str) -> None:
         assert await child.wait() == 3
 
 
-async def test_a_child_ends_when_it_is_told_to(which: str) -> None:
-    """SIGTERM is enough, and the pipe closes."""
+async def test_a_process_ends_when_it_is_told_to(which: str) -> None:
+    """SIGTERM ends it, and its pipe closes."""
     async with launched(which, "waits") as child:
         assert await child.read_output() == b"ready"
         assert await child.end() == -signal.SIGTERM
         assert await child.read_output() == b""
 
 
-async def test_a_deaf_child_is_killed(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets its time, and no more."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.5)
+async def test_a_process_that_ignores_sigterm_is_killed(which: str) -> None:
+    """It is killed after the time for SIGTERM."""
     async with launched(which, "deaf") as child:
+        child.terminate_seconds = 0.5
         assert await child.read_output() == b"ready"
         before = trio.current_time()
         assert await child.end() == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What this machine can tell of a trouble: nodes are files here, holders are made up."""
+"""Diagnosis of a problem, with files as nodes and fake holders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from camd.model import Cause, problems
 
 @attrs.frozen
 class Found:
-    """What a search for holders gives."""
+    """The result of a search for holders."""
 
     holders: tuple[Any, ...] = ()
     complete: bool = True
@@ -35,7 +35,7 @@ class Somebody:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Path:
-    """Make something that is there."""
+    """Make a file in place of a node."""
     path = tmp_path / "video0"
     path.touch()
     path.chmod(0o660)
@@ -55,12 +55,12 @@ async def test_a_node_that_is_gone_is_a_camera_that_was_lost(tmp_path: Path) -> 
 
 
 async def test_a_node_that_is_there_leaves_the_problem_as_it_was(node: Path) -> None:
-    """An error of a camera that is plugged in is not a loss."""
+    """An error of a camera that is plugged in does not become LOST."""
     for problem in (problems.IO_ERROR, problems.LOST, problems.VANISHED, problems.DRIVER_ERROR):
         assert await diagnose(problem, node) == problem
 
 
-async def test_whoever_holds_the_camera_is_named(node: Path) -> None:
+async def test_the_holder_of_a_camera_is_named(node: Path) -> None:
     """The message has program and process, the ledger's cause stays."""
     asked: list[Path] = []
 
@@ -75,8 +75,8 @@ async def test_whoever_holds_the_camera_is_named(node: Path) -> None:
     assert problem.ledger_cause is Cause.CAMERA_BUSY
 
 
-async def test_a_look_up_that_fails_or_hangs_costs_little(node: Path) -> None:
-    """What nobody can tell in time is left out; nobody waits for the thread."""
+async def test_a_search_that_fails_or_hangs_is_bounded(node: Path) -> None:
+    """Facts that are not found in time are left out; the thread is not waited for."""
     release = threading.Event()
 
     def fail(path: Path) -> Found:
@@ -95,8 +95,8 @@ async def test_a_look_up_that_fails_or_hangs_costs_little(node: Path) -> None:
     assert found == problems.BUSY
 
 
-async def test_what_has_no_node_is_not_looked_at(node: Path) -> None:
-    """Streams have none, and a missing FFmpeg has nothing to do with it."""
+async def test_without_a_node_nothing_is_looked_for(node: Path) -> None:
+    """Streams have no node, and a missing FFmpeg is not about one."""
 
     def find(path: Path) -> Found:
         raise AssertionError
@@ -108,12 +108,10 @@ async def test_what_has_no_node_is_not_looked_at(node: Path) -> None:
     )
 
 
-async def test_neighbours_and_offers_are_told(node: Path) -> None:
-    """Who shares the bus stands in the message; what could be asked for, beside it."""
+async def test_neighbours_are_named(node: Path) -> None:
+    """The message says which cameras stream over the same bus."""
     crowded = await diagnose(problems.NO_BANDWIDTH, node, neighbours=lambda: ["Gate", "Yard"])
     assert crowded.message == "The bus has no bandwidth left for this camera beside Gate and Yard"
-    refused = await diagnose(problems.UNSUPPORTED_FORMAT, node, offered=lambda: ["1280x720"])
-    assert refused.possible == ("1280x720",)
 
 
 async def test_a_denied_node_comes_with_the_way_to_access(node: Path) -> None:

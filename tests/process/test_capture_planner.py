@@ -14,6 +14,7 @@ from support import ffmpeg_media as ffmpeg
 
 from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.encoder_trial import EncoderChoice, TrialResult
@@ -30,12 +31,10 @@ from camd.model import (
     PixelFormat,
     Problem,
     Rates,
-    RtspSource,
-    TestSource,
-    V4l2Source,
     VideoFormat,
 )
 from camd.mp4.fragments import Fragment, Init
+from camd.sources import RtspSource, TestSource, V4l2Source
 
 CAMERA = CameraId("camera0")
 GONE = Problem("swapped", "Another camera is in its place", "", Cause.CAMERA_SWAPPED)
@@ -86,7 +85,9 @@ def capturing(
     """Make the capture of a V4L2 camera that has this seat."""
     config = CameraConfig(CAMERA, V4l2Source(), **settings)  # type: ignore[arg-type]
     found = known or Known()
-    return CapturePlanner(config, Config(), find_program, abilities=found, binding=binding)
+    return CapturePlanner(
+        config, Config(), find_program, abilities=found, binding=binding, clock=SYSTEM_CLOCK
+    )
 
 
 async def planned(capture: CapturePlanner) -> str:
@@ -115,7 +116,7 @@ async def test_the_seats_device_is_asked_for_what_was_chosen() -> None:
     assert capture.chosen is not None
     assert capture.wanted == VideoFormat("", 640, 480, 30.0)
     assert not await capture.is_absent()
-    assert capture.path is None
+    assert capture.source.path is None
 
 
 async def test_what_the_camera_encodes_is_copied() -> None:
@@ -130,7 +131,7 @@ async def test_what_the_camera_encodes_is_copied() -> None:
 async def test_without_any_seat_the_path_counts() -> None:
     """A camera that is named by its node is asked for what its entry says."""
     config = CameraConfig(CAMERA, V4l2Source(Path("/dev/null")), resolution=(320, 240), fps=10)
-    capture = CapturePlanner(config, Config(), find_program)
+    capture = CapturePlanner(config, Config(), find_program, clock=SYSTEM_CLOCK)
     assert "-video_size 320x240 -framerate 10 -i /dev/null" in await planned(capture)
     assert capture.chosen is None
 
@@ -179,7 +180,7 @@ async def test_where_no_encoder_works_that_is_said() -> None:
 def test_a_choice_is_made_once_for_a_device() -> None:
     """Looking at the status costs nothing, even where the device is described anew each time."""
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = CapturePlanner(config, Config(), find_program, binding=bound())
+    capture = CapturePlanner(config, Config(), find_program, binding=bound(), clock=SYSTEM_CLOCK)
     assert capture.chosen is not None
     assert capture.chosen is capture.chosen
 
@@ -187,7 +188,7 @@ def test_a_choice_is_made_once_for_a_device() -> None:
 async def test_another_device_is_chosen_for_anew() -> None:
     """A camera that is replaced by another model is asked for what that one offers."""
     config = CameraConfig(CAMERA, V4l2Source())
-    capture = CapturePlanner(config, Config(), find_program, binding=bound())
+    capture = CapturePlanner(config, Config(), find_program, binding=bound(), clock=SYSTEM_CLOCK)
     assert capture.chosen is not None
     assert capture.chosen.input_format == "mjpeg"
     capture.binding = bound("H264")
@@ -236,7 +237,7 @@ def test_sound_is_waited_for_as_the_time_for_a_start_says(
     """Four seconds as a rule; whoever allows a start more allows its sound more."""
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
     config = Config(ffmpeg=FfmpegConfig(start_timeout=timedelta(seconds=start)))
-    capture = CapturePlanner(entry, config, find_program)
+    capture = CapturePlanner(entry, config, find_program, clock=SYSTEM_CLOCK)
     assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), copy=True)) == copied
     assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource())) == encoded
     assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), with_sound=False)) is None
@@ -245,8 +246,8 @@ def test_sound_is_waited_for_as_the_time_for_a_start_says(
 async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture() -> None:
     """Until it is measured as another one; a rate that is not measured yet says nothing."""
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
-    capture = CapturePlanner(entry, Config(), find_program)
-    capture._found = ProbeResult("h264", 640, 480, 25.0)
+    capture = CapturePlanner(entry, Config(), find_program, clock=SYSTEM_CLOCK)
+    capture.contents._found = ProbeResult("h264", 640, 480, 25.0)
     for fps, rare in ((0.0, False), (0.08, True), (0.0, True), (25.0, False)):
         capture.compare(VideoFormat("avc1", 640, 480, fps))
         assert ("-probesize 32" in await planned(capture)) is rare
@@ -260,7 +261,9 @@ def test_what_a_session_will_need_is_guessed_by_codec() -> None:
     wished = capturing(bound(), codec="copy", bitrate=800_000)  # nobody can make it less
     assert wished.expected_bytes_per_second == copied
     assert capturing(bound(), bitrate=800_000).expected_bytes_per_second == 100_000
-    streams = CapturePlanner(CameraConfig(CAMERA, RtspSource("rtsp://h/")), Config(), find_program)
+    streams = CapturePlanner(
+        CameraConfig(CAMERA, RtspSource("rtsp://h/")), Config(), find_program, clock=SYSTEM_CLOCK
+    )
     assert streams.expected_bytes_per_second == pytest.approx(345_600)
 
 
@@ -306,9 +309,9 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
         sound = said[said.index("alsa") - 1 :]
         picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (str(program.path), "-nostdin", "-loglevel", "level+info", *picture, *sound)
-        problem = await CaptureProcess(Heap(), CaptureTimeouts(20, 20), nothing, nothing).live(
-            command
-        )
+        problem = await CaptureProcess(
+            Heap(), CaptureTimeouts(20, 20), nothing, clock=SYSTEM_CLOCK
+        ).run(command)
         assert problem is not None
         assert problem.kind == "audio_unavailable"
         capture.learn(problem)
@@ -326,7 +329,9 @@ async def test_sound_from_alsa_is_recorded(program: FFmpegBinary) -> None:
         start, stop = said.index("v4l2") - 1, said.index("/dev/video7") + 1
         picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
         command = (*said[1:start], *picture, *said[stop:-3], "-t", "1", *said[-3:])
-        run = CaptureProcess(heap, CaptureTimeouts(20, 20), nothing, nothing, may_end=True)
-        await run.live((str(program.path), *command))
+        run = CaptureProcess(
+            heap, CaptureTimeouts(20, 20), nothing, may_end=True, clock=SYSTEM_CLOCK
+        )
+        await run.run((str(program.path), *command))
     assert heap.sound
     assert heap.frames == 30

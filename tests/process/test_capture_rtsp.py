@@ -18,6 +18,7 @@ from support.ffmpeg_media import PROGRAMS, run
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -27,18 +28,10 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
-from camd.ffmpeg import rtsp_probe
 from camd.ffmpeg.text.output import parse_probe
-from camd.model import (
-    CameraId,
-    CameraState,
-    Cause,
-    Event,
-    RecordingRequest,
-    RtspSource,
-    Session,
-)
+from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
 from camd.runtime.broadcast import Fanout
+from camd.sources import RtspSource, rtsp
 from camd.storage.storage import open_storage
 
 REQUEST = RecordingRequest("tester")
@@ -76,8 +69,8 @@ async def recording_camera(
     assert "s3cret" not in repr(config)
     events = Fanout[Event]()
     async with (
-        open_storage(config.storage, events, roomy_disk()) as storage,
-        open_cameras(config, storage, events) as cameras,
+        open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
+        open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,
     ):
         yield cameras.find("gate")
 
@@ -307,7 +300,7 @@ async def test_a_server_that_never_answers_is_said(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection on which nothing comes is given up after the configured time."""
-    monkeypatch.setattr(rtsp_probe, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(rtsp, "STEP_SECONDS", 0.3)
     async with open_rtsp_server(PROGRAM, clip) as server:
         server.mute = True
         cause, said = await _refused(tmp_path, server.url, start=1.0, stall=1.0)

@@ -17,11 +17,11 @@ from support.fake_rtsp_server import open_rtsp_server
 from support.ffmpeg_media import PROGRAMS, run
 from test_capture_rtsp import recording_camera
 
-from camd.capture import planner
+from camd.capture import source_contents
 from camd.capture.source_cache import SOURCES_FILE
 from camd.errors import Refusal
-from camd.ffmpeg import rtsp_probe
-from camd.model import CameraState, Cause, FileSource, Problem, Session
+from camd.model import CameraState, Cause, Problem, Session
+from camd.sources import FileSource, rtsp
 
 BUNDLED = PROGRAMS[1].values[0]
 H264 = ("-c:v", "libx264", "-preset", "ultrafast")
@@ -29,8 +29,8 @@ H264 = ("-c:v", "libx264", "-preset", "ultrafast")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtsp_probe, "STEP_SECONDS", 1.0)
-    monkeypatch.setattr(planner, "LOOK_AFTER_SECONDS", 2.0)
+    monkeypatch.setattr(rtsp, "STEP_SECONDS", 1.0)
+    monkeypatch.setattr(source_contents, "LOOK_AFTER_SECONDS", 2.0)
 
 
 def make(path: Path, *arguments: str, rate: int = 20, seconds: int = 20) -> Path:
@@ -248,7 +248,7 @@ async def test_rare_pictures_of_a_camera_that_declares_more_are_played_as_they_c
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     """FFmpeg's look at seven pictures is not made again by the capture, which would spoil them."""
-    monkeypatch.setattr(planner, "RARE_FPS", 4.0)
+    monkeypatch.setattr(source_contents, "RARE_FPS", 4.0)
     steady, path = tmp_path / "steady.mp4", tmp_path / "rare.mp4"
     make(steady, *H264, "-g", "1", rate=25, seconds=4)
     done = run(BUNDLED, "-itsscale", "10", "-i", str(steady), "-c", "copy", str(path))

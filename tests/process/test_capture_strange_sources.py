@@ -15,7 +15,8 @@ from support.ffmpeg_media import make_flash_beep
 
 from camd.capture.rules.timestamps import TimestampFault
 from camd.config.schema import RecordingConfig
-from camd.model import CameraStatus, Cause, FileSource, RtspSource, Session
+from camd.model import CameraStatus, Cause, Session
+from camd.sources import FileSource, RtspSource
 
 ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
 SECONDS = 5.0  # of recording, behind the first picture

@@ -24,7 +24,8 @@ from camd.config.schema import (
     ServerConfig,
     StorageConfig,
 )
-from camd.model import CameraId, FileSource, RtspSource, Source, TestSource
+from camd.model import CameraId
+from camd.sources import FileSource, RtspSource, Source, TestSource
 from camd.storage.rules.volume_identity import KnownVolume, render_known
 
 GIB = 1 << 30

@@ -8,9 +8,9 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureReport, CaptureTimeouts
 from camd.cli import main
-from camd.model import Problem
+from camd.clock import SYSTEM_CLOCK
 from camd.model.problems import NOT_FOUND
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, RecordingIndex
@@ -33,7 +33,7 @@ def camd(folder: Path, *command: str) -> Result:
 def test_a_directory_in_place_of_an_index_file_is_reported(
     tmp_path: Path, name: str, command: list[str]
 ) -> None:
-    """The message names it and says that it has to be moved; nothing is reported as good."""
+    """The message names it and says that it has to be moved; nothing is reported as clean."""
     path = tmp_path / "recordings" / FOLDER / name
     path.mkdir(parents=True)
     result = camd(tmp_path, *command)
@@ -78,13 +78,13 @@ class Unused:
 async def test_the_service_reports_a_directory_as_a_source() -> None:
     """As FFmpeg finds it."""
 
-    async def hear(problem: Problem) -> None:
-        raise AssertionError(problem)
+    async def hear(report: CaptureReport) -> None:
+        raise AssertionError(report)
 
-    run = CaptureProcess(Unused(), CaptureTimeouts(20, 20), trio.lowlevel.checkpoint, hear)
+    run = CaptureProcess(Unused(), CaptureTimeouts(20, 20), hear, clock=SYSTEM_CLOCK)
     words = "[error] /srv: Is a directory"
     with trio.fail_after(20):
-        problem = await run.live(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
+        problem = await run.run(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
     assert problem is not None
     assert (problem.kind, problem.message) == (
         NOT_FOUND.kind,

@@ -30,7 +30,7 @@ def recordings(tmp_path: Path) -> Recordings:
 
 
 def run(recordings: Recordings, *arguments: str) -> Result:
-    """Run the command; nothing but an exit leaves it."""
+    """Run the command; it must end by an exit."""
     config = str(recordings.folder.parent / "camd.toml")
     result = CliRunner().invoke(main, ["recover", "-c", config, *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -60,7 +60,7 @@ def findings(recordings: Recordings) -> set[str]:
 
 
 def mess(recordings: Recordings) -> dict[str, str]:
-    """Damage a folder as crashes and people do; return the expected outcome of each file."""
+    """Damage a folder as crashes and users do; return the expected outcome of each file."""
     folder = recordings.folder
     torn = recordings.put(2, "s2", sealed=False)
     os.truncate(folder / torn.filename, torn.size_bytes - 10)
@@ -140,7 +140,7 @@ def test_each_file_has_a_line(recordings: Recordings) -> None:
 
 
 def test_a_dry_run_fails_while_there_is_something_to_do(recordings: Recordings) -> None:
-    """Scripts can ask; a missing hash has to be done, too."""
+    """The exit code is 1; a missing hash counts as something to do."""
     recordings.put(2, "s2", noted=False)
     assert (dry(recordings).exit_code, run(recordings).exit_code, dry(recordings).exit_code) == (
         1,
@@ -249,6 +249,7 @@ def test_a_file_that_cannot_be_hashed_stays_without(
             raise OSError(5, "Input/output error")
         return os.pread(self._fd, size, offset)
 
+    # A disk that cannot read one file cannot be had, and a command opens the real disk.
     monkeypatch.setattr(ReadOnlyFile, "read", read)
     result = run(recordings)
     assert result.exit_code == 1

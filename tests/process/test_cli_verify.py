@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,12 +22,6 @@ from camd.storage.check.folder import CheckProgress
 from camd.storage.check.rules.findings import Finding, FindingKind
 
 
-@pytest.fixture(autouse=True)
-def urgent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the priority of the test process."""
-    monkeypatch.setattr(priority, "be_nice", lambda: None)
-
-
 @pytest.fixture
 def recordings(tmp_path: Path) -> Recordings:
     """Return the folder that a configuration names, with one session of one file."""
@@ -35,10 +32,19 @@ def recordings(tmp_path: Path) -> Recordings:
     return made
 
 
+def run_with_priorities(recordings: Recordings, *arguments: str) -> tuple[Result, int, int]:
+    """Run the command in a thread, whose priority it lowers; return the ones before and after."""
+    command = ["verify", "-c", str(recordings.folder.parent / "camd.toml"), *arguments]
+    with ThreadPoolExecutor(1) as thread:
+        before = thread.submit(os.getpriority, os.PRIO_PROCESS, 0)
+        result = thread.submit(CliRunner().invoke, main, command)
+        after = thread.submit(os.getpriority, os.PRIO_PROCESS, 0)
+    return result.result(), before.result(), after.result()
+
+
 def run(recordings: Recordings, *arguments: str) -> Result:
-    """Run the command; nothing but an exit leaves it."""
-    config = str(recordings.folder.parent / "camd.toml")
-    result = CliRunner().invoke(main, ["verify", "-c", config, *arguments])
+    """Run the command; it must end by an exit."""
+    result, _, _ = run_with_priorities(recordings, *arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -51,7 +57,7 @@ def test_a_clean_folder_ends_with_zero(recordings: Recordings) -> None:
 
 
 def test_a_problem_is_one_line_and_ends_with_one(recordings: Recordings) -> None:
-    """The line has the file, what is wrong with it, and what to do; a note alone is no failure."""
+    """The line has the file, what is wrong with it, and what to do; a warning is no failure."""
     (recordings.folder / "notes [1].txt").touch()
     assert run(recordings).exit_code == 0
     name = next(recordings.folder.glob("*.mp4")).name
@@ -65,7 +71,7 @@ def test_a_problem_is_one_line_and_ends_with_one(recordings: Recordings) -> None
 
 
 def test_json_has_everything(recordings: Recordings) -> None:
-    """For programs: whether all is well, and each finding with its parts."""
+    """Programs get whether the folder is clean, and each finding with its parts."""
     assert json.loads(run(recordings, "--json", "--fast").stdout)["clean"] is True
     (recordings.folder / "caf\udce9.mp4").touch()
     next(recordings.folder.glob("camera*.mp4")).unlink()
@@ -106,7 +112,7 @@ def test_names_of_any_bytes_are_printable() -> None:
 
 
 def test_progress_is_files_bytes_and_rate() -> None:
-    """As far as they are known; bytes that are read twice count once."""
+    """The rate is left out until it is known; bytes that are read twice count once."""
     at = CheckProgress(3, 10, 2_000_000, 4_000_000, "a.mp4")
     assert verify_progress(at, 4.0) == "3 of 10 files  2.0 MB of 4.0 MB  500.0 kB/s  a.mp4"
     assert verify_progress(CheckProgress(0, 1, 9, 5), 0) == "0 of 1 files  5 B of 5 B"
@@ -123,27 +129,26 @@ def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
     assert meter.latest == CheckProgress(0, 1, 5, 1000)
 
 
-def test_idle_io_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class is idle in the block and normal afterwards; where it is unknown, nothing is
-    done."""
-    calls: list[int] = []
-    monkeypatch.setattr(priority, "_set_io_priority", lambda value: calls.append(value) or True)
-    with priority.idle_io() as agreed:
-        assert (agreed, calls) == (True, [3 << 13])
-    assert calls == [3 << 13, 0]
-    monkeypatch.undo()
-    monkeypatch.setattr(priority.platform, "machine", lambda: "vax")
-    with priority.idle_io() as agreed:
+def test_it_has_the_lowest_cpu_priority(recordings: Recordings) -> None:
+    """The thread that runs the command has niceness 19 afterwards."""
+    _, before, after = run_with_priorities(recordings)
+    assert before < 19
+    assert after == 19
+
+
+def test_an_unknown_machine_has_no_io_priority() -> None:
+    """Where the number of the system call is not known, nothing is done."""
+    with priority.idle_io(partial(priority.set_io_priority, machine="vax")) as agreed:
         assert not agreed
 
 
 @pytest.mark.skipif(os.uname().machine not in priority._SYSCALL, reason="no number for this one")
-def test_the_kernel_accepts_the_priority() -> None:
-    """ioprio_get(2) of this thread returns what was set."""
-    import ctypes
-
+def test_idle_io_ends_with_the_block() -> None:
+    """By ioprio_get(2) the class of this thread is idle in the block, and not after it."""
     number = {251: 252, 30: 31, 314: 315, 289: 290}[priority._SYSCALL[os.uname().machine]]
+    syscall = ctypes.CDLL(None).syscall
     with priority.idle_io() as agreed:
         if not agreed:
             pytest.skip("this kernel or sandbox has no I/O priorities")
-        assert ctypes.CDLL(None).syscall(number, 1, 0) >> 13 == 3
+        assert syscall(number, 1, 0) >> 13 == 3
+    assert syscall(number, 1, 0) >> 13 != 3

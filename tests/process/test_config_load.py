@@ -12,7 +12,7 @@ import pytest
 from camd.config.load import find_file, find_path_bases, load_config
 from camd.config.schema import Config
 from camd.errors import ConfigError
-from camd.model import FileSource, V4l2Source
+from camd.sources import FileSource, V4l2Source
 
 
 def write(folder: Path, text: str) -> Path:

@@ -17,11 +17,11 @@ from camd.devices.binding_store import (
     render_bindings,
     save_known,
 )
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera
+from camd.devices.matching.identity import DeviceIdentity, RememberedCamera
 from camd.model import CameraId
 from camd.runtime.state_file import NewerVersionError
 
-ENTRANCE = KnownCamera(
+ENTRANCE = RememberedCamera(
     CameraId("entrance"),
     DeviceIdentity(
         "Cam", "0c45", "6366", 'S"Ä\n', "0000:00:14.0-usb2-1", "", "pci-1", "0123456789abcdef"
@@ -29,7 +29,9 @@ ENTRANCE = KnownCamera(
     "port=1-1",
     adopted=True,
 )
-NUMBERED = KnownCamera(CameraId("camera0"), DeviceIdentity("vivid", bus_info="platform:vivid-000"))
+NUMBERED = RememberedCamera(
+    CameraId("camera0"), DeviceIdentity("vivid", bus_info="platform:vivid-000")
+)
 KNOWN = (NUMBERED, ENTRANCE)
 
 
@@ -147,7 +149,7 @@ words = st.text(max_size=20)
 @given(
     st.lists(
         st.builds(
-            KnownCamera,
+            RememberedCamera,
             st.from_regex("[a-z0-9_-]{1,64}", fullmatch=True).map(CameraId),
             st.builds(DeviceIdentity, *[words] * 8),
             words,
@@ -157,7 +159,7 @@ words = st.text(max_size=20)
         max_size=5,
     )
 )
-def test_any_camera_can_be_saved(known: list[KnownCamera]) -> None:
+def test_any_camera_can_be_saved(known: list[RememberedCamera]) -> None:
     """Names and serial numbers may contain any characters."""
     assert set(parse_bindings(render_bindings(known))) == set(known)
 

@@ -8,14 +8,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.camera_rig import memory_storage
 
-from camd.camera import cameras as module
-from camd.camera.cameras import Cameras
-from camd.config.schema import Config
+from camd.camera.ffmpeg_finder import FFmpegFinder
+from camd.capture.source_cache import SourceCache
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
-from camd.model import Event
-from camd.runtime.broadcast import Fanout
 
 PROGRAM = FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
 
@@ -28,11 +24,11 @@ def disk() -> Iterator[threading.Event]:
     answers.set()
 
 
-@pytest.mark.parametrize("look", ["is_still_the_one", "look_at_program"])
+@pytest.mark.parametrize("known", [True, False])
 async def test_a_disk_that_hangs_delays_no_cancelled_search(
-    disk: threading.Event, monkeypatch: pytest.MonkeyPatch, look: str
+    disk: threading.Event, tmp_path: Path, known: bool
 ) -> None:
-    """A stop during the search is not delayed by it."""
+    """A stop while FFmpeg is searched, or compared with the known one, is not delayed."""
     looking = threading.Event()
 
     def hang(*_: object) -> None:
@@ -43,13 +39,11 @@ async def test_a_disk_that_hangs_delays_no_cancelled_search(
         await trio.lowlevel.checkpoint()
         return PROGRAM
 
-    monkeypatch.setattr(module, look, hang)
-    monkeypatch.setattr(module, "find_ffmpeg", find)
+    memory = SourceCache(tmp_path / "sources.json")
+    memory.program = KnownBinary(PROGRAM, 1, 1) if known else None
+    finder = FFmpegFinder(path=None, memory=memory, search=find, look_at=hang, is_still=hang)
     async with trio.open_nursery() as nursery:
-        cameras = Cameras(Config(), memory_storage(), Fanout[Event](), nursery)
-        if look == "is_still_the_one":
-            cameras._memory.program = KnownBinary(PROGRAM, 1, 1)
-        nursery.start_soon(cameras.find_program)
+        nursery.start_soon(finder.find)
         assert await trio.to_thread.run_sync(looking.wait, 60)
         watchdog = threading.Timer(20, disk.set)
         watchdog.start()

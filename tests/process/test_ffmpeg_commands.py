@@ -15,7 +15,7 @@ from camd.ffmpeg.text.args import (
     probe_arguments,
     remux_arguments,
 )
-from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderInput, encoding_arguments
+from camd.ffmpeg.text.encoder_table import SOFTWARE, VideoParameters, encoding_arguments
 from camd.ffmpeg.text.output import (
     ProbeResult,
     classify,
@@ -24,7 +24,7 @@ from camd.ffmpeg.text.output import (
     parse_probe,
     parse_version,
 )
-from camd.model import FileSource, RtspSource, TestSource, V4l2Source
+from camd.sources import FileSource, RtspSource, TestSource, V4l2Source
 
 SMALL = TestSource(320, 180, 30.0, audio=True)
 
@@ -93,7 +93,7 @@ def test_live_pictures_keep_their_times_when_they_are_encoded(program, live):
     uneven = "testsrc2=size=320x180:rate=30,settb=1/90000,setpts='(N*0.1+0.013*mod(N,3))/TB'"
     done = ffmpeg.run(
         *(program, "-f", "lavfi", "-i", uneven, "-frames:v", "12", "-fps_mode", "passthrough"),
-        *encoding_arguments(SOFTWARE["h264"], EncoderInput(320, 180, 30.0, live=live)),
+        *encoding_arguments(SOFTWARE["h264"], VideoParameters(320, 180, 30.0, live=live)),
         *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"),
     )
     _, fragments = ffmpeg.events(done.stdout)

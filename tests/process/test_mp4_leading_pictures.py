@@ -12,11 +12,11 @@ from real_camera import REQUEST, open_real_camera
 from support import ffmpeg_media as ffmpeg
 
 from camd.config.schema import RecordingConfig
-from camd.model import FileSource
 from camd.mp4.h26x.leading_pictures import leading_frames
 from camd.mp4.inspect import sealed_moov_offset
 from camd.mp4.recover import leading_frames_of, read_interrupted
 from camd.mp4.segment import HASHED_FROM
+from camd.sources import FileSource
 
 BUNDLED = str(ffmpeg.PROGRAMS[1].values[0])
 _264 = "-c:v libx264 -preset veryfast -x264-params scenecut=0:keyint=20"

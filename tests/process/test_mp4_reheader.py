@@ -11,19 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ffmpeg_media as ffmpeg
 
-from camd.capture.consumer import (
-    CaptureBegan,
-    CapturedFragment,
-    EndOfInput,
-    LosslessQueue,
-    QueueItem,
-)
+from camd.capture.consumer import CaptureBegan, CapturedFragment, EndOfStream
 from camd.capture.hub import StreamHub
 from camd.capture.rules.preroll import PrerollBuffer
+from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.parameter_sets import kind_of, read_from, walk
 from camd.mp4.h26x.reheader import Reheader, one_file, sets_in_header
 from camd.mp4.h26x.sample_entry import VideoHeader, video_header
+from camd.recording.queue import QueueItem, RecordingQueue
 
 _264 = "-c:v libx264 -profile:v main -x264-params repeat-headers=1"
 _265 = "-c:v libx265 -tag:v hev1 -x265-params log-level=error:repeat-headers=1"
@@ -177,16 +173,16 @@ async def test_preroll_keeps_its_own_header() -> None:
     """A recording that begins in the past has the old header first, then the new one."""
     init, small = stream("small")
     _, large = stream("large")
-    feed, queue = StreamHub(PrerollBuffer(60.0, 1 << 20)), LosslessQueue()
+    feed, queue = StreamHub(PrerollBuffer(60.0, 1 << 20), clock=SYSTEM_CLOCK), RecordingQueue()
     feed.begin(init)
     for fragment in (small[0], large[0], large[1]):
         feed.deliver(fragment)
     assert feed.video is not None
     assert (feed.video.width, feed.video.height) == (640, 360)
     async with feed.attach(queue, since=datetime(2000, 1, 1, tzinfo=UTC)):
-        queue.put(EndOfInput())
+        queue.put(EndOfStream())
     items: list[QueueItem] = []
-    while EndOfInput() not in items:
+    while EndOfStream() not in items:
         items.append(await queue.get())
     assert items[0] == CaptureBegan(feed.init)
     held = [size(item.init) for item in items[1:] if isinstance(item, CapturedFragment)]

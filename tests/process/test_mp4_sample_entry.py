@@ -16,8 +16,9 @@ from camd.mp4.h26x.parameter_sets import (
     VideoCodec,
     key_of,
     kind_of,
-    parameter_sets,
+    read_from,
     read_sequence,
+    sets_within,
 )
 from camd.mp4.h26x.sample_entry import (
     VideoHeader,
@@ -51,6 +52,11 @@ STREAMS = {
         *("-x265-params", f"{_REPEAT5}:temporal-layers=2"),
     ),
 }
+
+
+def parameter_sets(sample: bytes, nal_length: int, codec: VideoCodec) -> tuple[bytes, ...]:
+    """Read the parameter sets of a sample in memory."""
+    return sets_within(read_from(sample), 0, len(sample), nal_length, codec)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.mp4.inspect import read_segment_head, sealed_moov_offset, summarise
 from camd.mp4.recover import read_interrupted
-from camd.mp4.segment import CHECK_SIZE, SegmentIndex
+from camd.mp4.segment import CHECK_SIZE, SegmentLayout
 
 CODECS = {"h264-aac": "avc1", "h264-late-audio": "avc1", "mjpeg": "jpeg", "h265-opus": "hvc1"}
 CODECS["h265-open"] = "hvc1"
@@ -152,7 +152,7 @@ def test_fragments_of_a_growing_file_are_rendered_to_the_same_bytes(recorded):
         first, *fragments = FragmentReader().feed(grown)
         assert first.moov == init.moov
         assert all(isinstance(fragment, Fragment) for fragment in fragments)
-        rebuilt = SegmentIndex(init, fragments[0], identity)
+        rebuilt = SegmentLayout(init, fragments[0], identity)
         for fragment in fragments:
             assert rebuilt.append(fragment)[:2] == [fragment.moof, fragment.mdat]
 

@@ -49,8 +49,8 @@ def test_names_and_promises_tell_mutations_apart() -> None:
     """Each has a name of its own, and a promise that is a sentence."""
     assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
     for mutation in MUTATIONS:
-        assert mutation.promise[0].isupper()
-        assert mutation.promise.endswith(".")
+        assert mutation.guarantee[0].isupper()
+        assert mutation.guarantee.endswith(".")
 
 
 def _places(file: str, source: str) -> Iterator[Place]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from datetime import timedelta
 from pathlib import Path
+from shlex import split
 
 import imageio_ffmpeg
 import pytest
@@ -17,16 +18,8 @@ from camd import clock
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import (
-    CameraState,
-    Cause,
-    FileSource,
-    RecordingQuery,
-    SessionState,
-    StorageLevel,
-    TestSource,
-)
-from camd.runtime import child_process
+from camd.model import CameraState, Cause, RecordingQuery, SessionState, StorageLevel
+from camd.sources import FileSource, TestSource
 from camd.storage.removal import Pin
 
 RECENT = RecordingQuery()
@@ -46,13 +39,15 @@ def program(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a film of 1100 frames with B-frames and sound, a key frame every second."""
-    path = tmp_path_factory.mktemp("clip") / "film.mp4"
+    """Make a clip of 1100 frames with B-frames and sound, a key frame every second."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     done = ffmpeg.run(
-        *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate={FPS}"),
-        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000", "-t", str(SECONDS)),
-        *("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", str(FPS)),
-        *("-sc_threshold", "0", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "32k", str(path)),
+        BUNDLED,
+        *split(f"-f lavfi -i testsrc2=size=160x90:rate={FPS}"),
+        *split(f"-f lavfi -i sine=frequency=440:sample_rate=16000 -t {SECONDS}"),
+        *split(f"-c:v libx264 -preset ultrafast -bf 2 -g {FPS} -sc_threshold 0"),
+        *split("-pix_fmt yuv420p -c:a aac -b:a 32k"),
+        str(path),
     )
     assert done.returncode == 0, done.stderr
     return path
@@ -60,16 +55,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def original(clip: Path) -> Packets:
-    """Hash the film's packets."""
+    """Hash the clip's packets."""
     found = packets(BUNDLED, clip)
     assert len(found["video"]) == SECONDS * FPS
     return found
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less for children that do not end."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.3)
 
 
 # --- rotation -----------------------------------------------------------------------------
@@ -104,11 +93,11 @@ async def test_a_hundred_rotations_lose_nothing(
         assert FPS // 2 <= len(shown) < FPS  # sound begins a little before the pictures
 
 
-# --- the past -----------------------------------------------------------------------------
+# --- pre-roll -----------------------------------------------------------------------------
 
 
-async def test_a_recording_begins_in_the_past(program: str, tmp_path: Path) -> None:
-    """The file holds what the camera saw before it was asked for, and opens cleanly."""
+async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> None:
+    """The file holds frames from before the request, and decodes without an error."""
     recording = RecordingConfig(preroll=timedelta(seconds=2))
     with trio.fail_after(60):
         async with open_real_camera(program, tmp_path, SMALL, recording=recording) as rig:
@@ -133,18 +122,21 @@ async def test_a_recording_begins_in_the_past(program: str, tmp_path: Path) -> N
     assert len(rig.children) == 1
 
 
-# --- holes --------------------------------------------------------------------------------
+# --- dropped frames -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codec", ["auto", "mjpeg"])
 async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec: str) -> None:
-    """Copied with B-frames or encoded anew: what is not in the file is estimated well."""
-    clip = tmp_path / "holes.mp4"
+    """Copied with B-frames or encoded: the number of missing frames is estimated well."""
+    clip = tmp_path / "drops.mp4"
     gone = "not(between(n,60,67)+eq(n,90)+between(n,120,269))"
     done = ffmpeg.run(
-        *(BUNDLED, "-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=30,select='{gone}'"),
-        *("-fps_mode", "passthrough", "-t", "12", "-c:v", "libx264", "-preset", "ultrafast"),
-        *("-bf", "2", "-g", "15", "-pix_fmt", "yuv420p", str(clip)),
+        BUNDLED,
+        *split("-f lavfi -i"),
+        f"testsrc2=size=160x90:rate=30,select='{gone}'",
+        *split("-fps_mode passthrough -t 12 -c:v libx264 -preset ultrafast"),
+        *split("-bf 2 -g 15 -pix_fmt yuv420p"),
+        str(clip),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
@@ -163,16 +155,16 @@ async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec:
 
 
 @pytest.mark.parametrize("audio", ["", "off"])
-async def test_a_film_that_is_played_over_and_over_has_no_hole(
-    program: str, tmp_path: Path, audio: str
-) -> None:
-    """Where it begins anew nothing is missing, though its sound lasts longer than its pictures."""
+async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio: str) -> None:
+    """Between two rounds nothing is missing, though the sound is longer than the pictures."""
     clip = tmp_path / "short.mp4"
     done = ffmpeg.run(
-        *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30"),
-        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"),
-        *("-frames:v", "60", "-t", "2.2", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2"),
-        *("-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac", str(clip)),
+        BUNDLED,
+        *split("-f lavfi -i testsrc2=size=160x90:rate=30"),
+        *split("-f lavfi -i sine=frequency=440:sample_rate=16000"),
+        *split("-frames:v 60 -t 2.2 -c:v libx264 -preset ultrafast -bf 2 -g 15"),
+        *split("-pix_fmt yuv420p -c:a aac"),
+        str(clip),
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
@@ -185,7 +177,7 @@ async def test_a_film_that_is_played_over_and_over_has_no_hole(
     assert session.gaps == ()
 
 
-# --- children that die --------------------------------------------------------------------
+# --- FFmpeg exits or hangs ----------------------------------------------------------------
 
 
 async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:
@@ -211,15 +203,19 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
     assert rig.events_told == [
-        *("STARTED", f"GAP {Cause.ENCODER_EXIT.value}", "ROTATED", "STOPPED stopped"),
+        "STARTED",
+        f"GAP {Cause.ENCODER_EXIT.value}",
+        "ROTATED",
+        "STOPPED stopped",
     ]
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
-    """A process that hangs is noticed by its silence, and killed."""
+    """A process that hangs is noticed because it delivers nothing, and is killed."""
     with trio.fail_after(60):
-        async with open_real_camera(BUNDLED, tmp_path, SMALL, stall=1.5) as rig:
+        async with open_real_camera(
+            BUNDLED, tmp_path, SMALL, stall=1.5, terminate_seconds=0.3
+        ) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
             rig.children[0].signal(signal.SIGSTOP)
@@ -243,7 +239,7 @@ async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
 async def test_sources_that_hold_no_video(
     program: str, tmp_path: Path, name: str, cause: str
 ) -> None:
-    """The refusal says what is wrong; no file and no child is left."""
+    """The refusal names the problem; no file and no process is left."""
     (tmp_path / "text.mp4").write_text("not a film\n" * 1000)
     (tmp_path / "folder").mkdir()
     folder = tmp_path / "recordings"
@@ -265,7 +261,9 @@ async def refused(
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
     with trio.fail_after(60):
-        async with open_real_camera(program, folder, source, found=found) as rig:
+        async with open_real_camera(
+            program, folder, source, found=found, terminate_seconds=0.3
+        ) as rig:
             with pytest.raises(Refusal) as caught:
                 await rig.camera.start_recording(REQUEST)
             await rig.until(CameraState.IDLE)
@@ -281,7 +279,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def script(folder: Path, text: str) -> Path:
-    """Write a program that passes for FFmpeg when asked for its version."""
+    """Write a program that answers as FFmpeg when asked for its version."""
     path = folder / "ffmpeg"
     path.write_text(
         f'#!/bin/sh\ncase "$*" in *-version*) echo ffmpeg version 5.1.6; exit;; esac\n{text}\n'
@@ -290,7 +288,6 @@ def script(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
@@ -302,22 +299,22 @@ def script(folder: Path, text: str) -> Path:
         ("printf '\\000\\000\\000\\010free'; exit 0", "ended"),
     ],
 )
-async def test_programs_that_do_not_behave(tmp_path: Path, text: str, cause: str) -> None:
-    """Whatever FFmpeg does: a refusal with its cause, and nothing left behind."""
+async def test_programs_that_misbehave(tmp_path: Path, text: str, cause: str) -> None:
+    """Whatever FFmpeg does: a refusal with its cause, and nothing is left."""
     refusal = await refused(script(tmp_path, text), tmp_path / "recordings", SMALL)
     assert (refusal.kind.code, refusal.data["cause"]) == (-32006, cause)
 
 
 async def test_without_ffmpeg(tmp_path: Path) -> None:
-    """The refusal names what to install or to set."""
+    """The refusal says what to install or to set."""
     refusal = await refused(tmp_path / "nothing", tmp_path / "recordings", SMALL)
     assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "ffmpeg_missing")
     assert "ffmpeg.path" in refusal.suggestion
 
 
 @pytest.mark.parametrize("source", [SMALL, FileSource(Path(__file__))], ids=["test", "file"])
-async def test_an_ffmpeg_that_went_away(tmp_path: Path, source: TestSource | FileSource) -> None:
-    """A program that was found and is gone when it is needed says so, and crashes nothing."""
+async def test_an_ffmpeg_that_was_removed(tmp_path: Path, source: TestSource | FileSource) -> None:
+    """A program that was removed after it was found is a refusal, not a crash."""
     program = FFmpegBinary(tmp_path / "removed", (5, 1))
     refusal = await refused(tmp_path, tmp_path / "recordings", source, program)
     assert (refusal.kind.code, refusal.data["cause"]) == (-32006, "ffmpeg_missing")
@@ -330,7 +327,7 @@ async def test_an_ffmpeg_that_went_away(tmp_path: Path, source: TestSource | Fil
 async def test_other_codecs_are_recorded_and_rotated(
     program: str, codec: str, entry: str, tmp_path: Path
 ) -> None:
-    """Each segment of MJPEG and H.265 is sealed, decodes, and holds what the receipt says."""
+    """Each segment of MJPEG and H.265 is sealed, decodes, and matches the receipt."""
     with trio.fail_after(60):
         async with open_real_camera(
             program, tmp_path, SMALL, codec=codec, recording=EVERY_SECOND
@@ -372,7 +369,7 @@ async def test_matroska(program: str, clip: Path, original: Packets, tmp_path: P
     ids=["fails", "writes nothing", "hashes nothing", "hashes differ"],
 )
 async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -> None:
-    """The MP4 stays, the receipt names it, and clients are told."""
+    """The MP4 stays, the receipt names it, and clients get an error event."""
     folder = tmp_path / "recordings"
     program = script(tmp_path, f'{trick}\nexec {BUNDLED} "$@"')
     recording = RecordingConfig(format="mkv")
@@ -391,8 +388,7 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
 
 
 async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
-    """While the MKV is made nobody removes the MP4; when it goes, its folder is synced, and the
-    pin that it had is the MKV's."""
+    """During it the MP4 cannot be removed; then the folder is synced, and the MKV gets its pin."""
     steps: list[str] = []
 
     class Watched(GaugedDisk):
@@ -426,7 +422,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
 
 
 async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
-    """A Matroska file of that name that is there already stays; the new one gets another (I5)."""
+    """A Matroska file that has the name already stays; the new one gets another name (I5)."""
     recording = RecordingConfig(format="mkv")
     with trio.fail_after(60):
         async with open_real_camera(BUNDLED, tmp_path, SMALL, recording=recording) as rig:
@@ -445,7 +441,7 @@ async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
 
 
 async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
-    """Sealed at the critical line, resumed below the block line, and every frame counted."""
+    """Sealed at the critical line, resumed below the block line, and every frame is counted."""
     disk = GaugedDisk()
     disk.fill(50)
     with trio.fail_after(60):

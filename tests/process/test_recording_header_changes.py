@@ -1,22 +1,23 @@
-"""A camera that changes its picture on the way: each file has one header, and plays by itself."""
+"""A camera changes its picture size: each file has one header, and is playable alone."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import split
 
 import pytest
 import trio
 from real_camera import REQUEST, check_receipt, open_real_camera
 from support import ffmpeg_media as ffmpeg
 
-from camd.model import FileSource
+from camd.sources import FileSource
 
 FPS = 10
 SIZES = ((160, 90), (320, 180), (160, 90))
 CODECS = {
-    "h264": (*("-c:v", "libx264", "-bf", "2"), "-x264-params", "repeat-headers=1"),
-    "h265": ("-c:v", "libx265", "-x265-params", "repeat-headers=1:log-level=error"),
+    "h264": "-c:v libx264 -bf 2 -x264-params repeat-headers=1",
+    "h265": "-c:v libx265 -x265-params repeat-headers=1:log-level=error",
 }
 
 
@@ -33,12 +34,14 @@ def clip(folder: Path, codec: str) -> Path:
     for number, (width, height) in enumerate(SIZES):
         parts.append(folder / f"part{number}.ts")
         done = ffmpeg.run(
-            *(bundled, "-f", "lavfi", "-i", f"testsrc2=size={width}x{height}:rate={FPS}"),
-            *("-t", "2", *CODECS[codec], "-preset", "ultrafast", "-g", f"{FPS}"),
-            *("-pix_fmt", "yuv420p", "-output_ts_offset", f"{2 * number}", str(parts[-1])),
+            bundled,
+            *split(f"-f lavfi -i testsrc2=size={width}x{height}:rate={FPS} -t 2"),
+            *split(f"{CODECS[codec]} -preset ultrafast -g {FPS} -pix_fmt yuv420p"),
+            *split(f"-output_ts_offset {2 * number}"),
+            str(parts[-1]),
         )
         assert done.returncode == 0, done.stderr
-    path = folder / "film.ts"
+    path = folder / "clip.ts"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
 

@@ -16,7 +16,8 @@ from support.fake_rtsp_server import PICTURE, Unit, open_stream_server
 from support.ffmpeg_media import FPS, Marks, make_flash_beep, measure
 
 from camd.config.schema import RecordingConfig
-from camd.model import CameraStatus, FileSource, RtspSource, Session
+from camd.model import CameraStatus, Session
+from camd.sources import FileSource, RtspSource
 
 EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
 TOLERANCE = 0.005
@@ -41,7 +42,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 async def recorded(program: str, folder: Path, clip: Path) -> Session:
-    """Record a film as fast as it can be read, with a file for each second."""
+    """Record a clip as fast as it can be read, with a file for each second."""
     source = FileSource(clip, loop=False, speed=40)
     with trio.fail_after(60):
         async with open_real_camera(program, folder, source, recording=EVERY_SECOND) as rig:
@@ -53,7 +54,7 @@ async def recorded(program: str, folder: Path, clip: Path) -> Session:
 async def test_sound_is_as_late_in_every_file_as_in_the_source(
     program: str, kind: str, tmp_path: Path
 ) -> None:
-    """Each beep is within 5 ms where it was beside its flash, and packets join on to each other."""
+    """Each beep is within 5 ms of its offset to its flash, and packets join without a gap."""
     name, options = FILMS[kind]
     clip = make_flash_beep(tmp_path / name, **options)
     source = measure(program, clip)
@@ -67,7 +68,7 @@ async def test_sound_is_as_late_in_every_file_as_in_the_source(
 
 
 def check(file: Marks, lag: float) -> None:
-    """See to it that every beep is so late, and that no picture or sound is out of turn."""
+    """Check the offset of every beep, and that no frame or sound is out of order."""
     assert file.lags == pytest.approx([lag] * len(file.lags), abs=TOLERANCE)
     whole = file.intervals[:-2]  # a stop comes between pictures and what they refer to
     assert whole == pytest.approx([1 / FPS] * len(whole), abs=0.002)
@@ -77,7 +78,7 @@ def check(file: Marks, lag: float) -> None:
 async def from_camera(
     program: str, folder: Path, clip: Path, seconds: float, **played: Any
 ) -> list[Marks]:
-    """Record a camera that plays a film; return when each file flashes and beeps."""
+    """Record a camera that plays a clip; return when each file flashes and beeps."""
     async with open_stream_server(BUNDLED, clip, **played) as server:
         source = RtspSource(server.url)
         with trio.fail_after(60):
@@ -91,7 +92,7 @@ async def from_camera(
 
 
 def recorded_of(status: CameraStatus) -> float:
-    """Say how many seconds are in files."""
+    """Return how many seconds are in files."""
     assert status.session is not None
     return sum(segment.duration_seconds for segment in status.session.segments)
 
@@ -108,7 +109,7 @@ async def test_sound_before_the_first_picture_of_a_camera_keeps_its_offset(
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """The first picture is where it belongs, whether or not the camera began with a key frame."""
+    """The first frame is at its time, whether or not the capture began with a key frame."""
     path = make_flash_beep(tmp_path_factory.mktemp("clip") / "film.mp4", seconds=9, **clip)
     source = measure(program, path)
     files = await from_camera(program, tmp_path, path, 2.5, **played)
@@ -130,5 +131,5 @@ async def test_pictures_that_stop_for_a_while_come_back_beside_their_sound(
 
 
 def outside(begin: float, end: float) -> Callable[[Unit], bool]:
-    """Leave pictures out between two moments of the film."""
+    """Leave frames out between two moments of the clip."""
     return lambda unit: unit.track != PICTURE or not begin <= unit.shown < end

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
 
-from camd.runtime import child_process
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import ChildProcess, death_signal_prefix, open_child_process
 
 READY = b"ready\n"
 
@@ -30,16 +30,9 @@ async def bounded() -> AsyncIterator[None]:
         yield
 
 
-@pytest.fixture
-def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let SIGKILL come soon after SIGTERM."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.1)
-
-
-@pytest.fixture
-def long_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make SIGKILL come too late for any test."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 60.0)
+# SIGKILL comes soon after SIGTERM, or too late for any test.
+open_impatiently = partial(open_child_process, terminate_seconds=0.1)
+open_patiently = partial(open_child_process, terminate_seconds=60.0)
 
 
 def sh(script: str) -> list[str]:
@@ -106,15 +99,13 @@ async def test_the_status_after_a_signal_is_negative() -> None:
         child.signal(signal.SIGUSR1)
 
 
-@pytest.mark.parametrize("prefix", [True, False])
+@pytest.mark.parametrize("prefix", [death_signal_prefix, tuple])
 @pytest.mark.parametrize("program", ["camd-has-no-such-program", "/nowhere/ffmpeg", "/etc/passwd"])
-async def test_a_program_that_cannot_be_run_is_an_error(monkeypatch, program, prefix) -> None:
+async def test_a_program_that_cannot_be_run_is_an_error(program, prefix) -> None:
     """A missing program or one that is none raises OSError, with and without a death signal."""
-    if not prefix:
-        monkeypatch.setattr(child_process, "_death_signal_prefix", tuple)
     async with bounded():
         with pytest.raises(OSError, match=program):
-            async with open_child_process([program, "-version"]):
+            async with open_child_process([program, "-version"], prefix=prefix):
                 pass
 
 
@@ -148,21 +139,22 @@ async def test_a_child_may_finish_writing_after_sigterm() -> None:
         assert await everything(child.read_output) == b"bye\n"
 
 
-async def test_a_child_that_ignores_the_request_is_killed(short_timeout) -> None:
+async def test_a_child_that_ignores_the_request_is_killed() -> None:
     """SIGKILL follows when the time for SIGTERM is over."""
     async with (
         bounded(),
-        open_child_process(sh("trap '' TERM; echo ready; exec sleep 1000")) as child,
+        open_impatiently(sh("trap '' TERM; echo ready; exec sleep 1000")) as child,
     ):
         assert await first(child) == READY
         assert await child.end() == -signal.SIGKILL
 
 
-async def test_a_child_that_survives_sigkill_is_reported(short_timeout, monkeypatch) -> None:
+async def test_a_child_that_survives_sigkill_is_reported(monkeypatch) -> None:
     """When SIGKILL does not help in time either, `end` returns None."""
-    async with bounded(), open_child_process(["sleep", "1000"]) as child:
+    async with bounded(), open_impatiently(["sleep", "1000"]) as child:
         with monkeypatch.context() as patched:
-            patched.setattr(child_process, "KILL_TIMEOUT_SECONDS", 0.1)
+            child.kill_seconds = 0.1
+            # The kernel has no process that SIGKILL does not end while it can be tested.
             patched.setattr(ChildProcess, "signal", lambda self, number: None)
             assert await child.end() is None
 
@@ -175,19 +167,19 @@ async def test_the_whole_group_is_asked_to_end() -> None:
         assert await everything(child.read_output) == b""
 
 
-async def test_leaving_the_block_ends_the_child(long_timeout) -> None:
+async def test_leaving_the_block_ends_the_child() -> None:
     """A child that still runs at the end of the block gets SIGTERM, and its end is known."""
     async with bounded():
-        async with open_child_process(["sleep", "1000"]) as child:
+        async with open_patiently(["sleep", "1000"]) as child:
             pass
         assert await child.wait() == -signal.SIGTERM
 
 
-async def test_cancelling_is_quick(long_timeout) -> None:
+async def test_cancelling_is_quick() -> None:
     """A cancelled block ends its child by SIGTERM at once, while somebody reads or not."""
     async with bounded():
         with trio.CancelScope() as scope:
-            async with open_child_process(sh("echo ready; exec sleep 1000")) as child:
+            async with open_patiently(sh("echo ready; exec sleep 1000")) as child:
                 assert await first(child) == READY
                 scope.cancel()
                 await child.read_output()
@@ -195,12 +187,12 @@ async def test_cancelling_is_quick(long_timeout) -> None:
         assert await child.wait() == -signal.SIGTERM
 
 
-async def test_an_error_in_the_block_ends_the_child(long_timeout) -> None:
+async def test_an_error_in_the_block_ends_the_child() -> None:
     """The child is gone before the error travels on."""
     async with bounded():
         crashed = False
         try:
-            async with open_child_process(["sleep", "1000"]) as child:
+            async with open_patiently(["sleep", "1000"]) as child:
                 raise ZeroDivisionError
         except* ZeroDivisionError:
             crashed = True
@@ -226,13 +218,11 @@ async def test_a_flood_of_errors_is_read_beside_the_output() -> None:
     assert received == [size]
 
 
-async def test_full_pipes_do_not_hold_up_the_end(long_timeout) -> None:
+async def test_full_pipes_do_not_hold_up_the_end() -> None:
     """A child that has more to write than its pipes hold can finish after the block."""
     flood = "head -c 3000000 /dev/zero"
     async with bounded():
-        async with open_child_process(
-            sh(f"trap '' TERM; echo ready; {flood} >&2; {flood}")
-        ) as child:
+        async with open_patiently(sh(f"trap '' TERM; echo ready; {flood} >&2; {flood}")) as child:
             assert await first(child) == READY
         assert await child.wait() == 0
 
@@ -247,10 +237,10 @@ async def test_a_child_that_never_stops_writing_can_be_cancelled() -> None:
         assert scope.cancelled_caught
 
 
-async def test_a_child_that_never_stops_writing_is_killed(short_timeout) -> None:
+async def test_a_child_that_never_stops_writing_is_killed() -> None:
     """Endless output of a child that ignores SIGTERM does not keep SIGKILL away."""
     async with bounded():
-        async with open_child_process(sh("trap '' TERM; echo ready; exec yes")) as child:
+        async with open_impatiently(sh("trap '' TERM; echo ready; exec yes")) as child:
             assert await first(child) == READY
         assert await child.wait() == -signal.SIGKILL
 

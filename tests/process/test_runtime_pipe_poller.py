@@ -14,7 +14,9 @@ import trio
 import trio.lowlevel
 from support.media_streams import FakeStream, frames_in
 
-from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureReport, CaptureTimeouts
+from camd.capture.rules.state import ProcessStalled
+from camd.clock import SYSTEM_CLOCK
 from camd.model import Problem
 from camd.model.problems import BAD_STREAM, STALLED
 from camd.mp4.fragments import Fragment, Init
@@ -133,7 +135,7 @@ def test_a_pipe_that_is_never_empty_is_left_for_the_next_round() -> None:
         for _ in range(3):
             turns.read(memoryview(bytearray(module.BUFFER_BYTES)))
             ends.append(len(collector.data) * module.BUFFER_BYTES)
-    assert ends == [module.MOST_BYTES * number for number in (1, 2, 3)]
+    assert ends == [module.MAX_BYTES * number for number in (1, 2, 3)]
 
 
 async def test_a_pipe_that_is_left_is_not_read_any_more() -> None:
@@ -208,25 +210,27 @@ class Watching:
         self.more.set()
         self.more = trio.Event()
 
-    async def streaming(self) -> None:
-        """Hear of the first pictures."""
-        await trio.lowlevel.checkpoint()
-
-    async def stalled(self, problem: Problem) -> None:
-        """Note the problem, and end the capture as the state machine would."""
-        self.told.append(problem)
-        assert self.run is not None
-        self.run.stop()
+    async def tell(self, report: CaptureReport) -> None:
+        """Note a problem, and end the capture as the state table would."""
+        if isinstance(report, ProcessStalled):
+            self.told.append(report.problem)
+            assert self.run is not None
+            self.run.stop()
         await trio.lowlevel.checkpoint()
 
 
-def watched(pipes: PipePoller, stall: float = 10.0) -> tuple[CaptureProcess, Watching]:
-    """Make a run whose output is read in rounds."""
+def watched(
+    pipes: PipePoller, stall: float = 10.0, rest: float = 2.0
+) -> tuple[CaptureProcess, Watching]:
+    """Make a process whose output is read in rounds."""
     watching = Watching()
     run = CaptureProcess(
-        *(watching, CaptureTimeouts(15.0, stall), watching.streaming, watching.stalled),
+        sink=watching,
+        timeouts=CaptureTimeouts(15.0, stall, rest_seconds=rest),
+        tell=watching.tell,
         may_end=True,
         pipes=pipes,
+        clock=SYSTEM_CLOCK,
     )
     watching.run = run
     return run, watching
@@ -251,7 +255,7 @@ async def followed(
     """Read such a child process to its end; return what it delivered, and its problem."""
     async with rounds() as pipes:
         run, watching = watched(pipes, stall)
-        problem = await run.live(script(folder, *steps))
+        problem = await run.run(script(folder, *steps))
     return watching, problem
 
 
@@ -289,11 +293,8 @@ async def test_a_large_fragment_is_read_without_waiting(tmp_path: Path) -> None:
     assert False in watching.in_rounds[1:]
 
 
-async def test_a_stop_is_not_delayed_by_rounds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
     """When the next round never comes: who told the child to end reads it to its end at once."""
-    monkeypatch.setattr("camd.capture.process.REST_SECONDS", 1000.0)  # which ends a reading as well
     clip = FakeStream()
     command = script(tmp_path, clip.head + clip.next(5) + clip.next(5), 60.0)
     begun = trio.Event()
@@ -305,7 +306,7 @@ async def test_a_stop_is_not_delayed_by_rounds(
                 begun.set()
                 yield reading
 
-    run, watching = watched(Idle(1), stall=1000.0)
+    run, watching = watched(Idle(1), stall=1000.0, rest=1000.0)
 
     async def stop() -> None:
         await begun.wait()
@@ -314,7 +315,7 @@ async def test_a_stop_is_not_delayed_by_rounds(
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
-            assert await run.live(command) is None
+            assert await run.run(command) is None
     assert watching.frames == 10
 
 
@@ -345,10 +346,10 @@ async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with open_pipe_poller(fewest=2) as pipes:
             run, watching = watched(pipes)
-            assert await run.live(script(tmp_path, *played(clip, 0.25, 3))) is None
+            assert await run.run(script(tmp_path, *played(clip, 0.25, 3))) is None
             assert True not in watching.in_rounds
             run, watching = watched(pipes)
             with pipes.interest():
-                assert await run.live(script(tmp_path, *played(other, 0.25, 3))) is None
+                assert await run.run(script(tmp_path, *played(other, 0.25, 3))) is None
             assert True in watching.in_rounds
             assert not pipes.worthwhile

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from camd.capture.process import CaptureProcess, CaptureTimeouts
+from camd.capture.process import CaptureProcess, CaptureReport, CaptureTimeouts
+from camd.clock import SYSTEM_CLOCK
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
-from camd.model import Problem
 from camd.mp4.fragments import Fragment, Init
-from camd.runtime import child_process
+from camd.runtime.child_process import open_child_process
 from camd.runtime.query_process import run_program
 
 KEPT = 4096
@@ -96,12 +97,8 @@ class Unused:
         """Take it."""
 
 
-async def ignore() -> None:
-    """Hear that pictures come."""
-
-
-async def ignore_silence(problem: Problem) -> None:
-    """Hear that nothing comes."""
+async def ignore(report: CaptureReport) -> None:
+    """Take no note of what the process says."""
 
 
 @pytest.mark.parametrize(
@@ -109,17 +106,17 @@ async def ignore_silence(problem: Problem) -> None:
     ["(trap '' TERM; exec sleep 1000)", "setsid sh -c \"trap '' TERM; exec sleep 1000\""],
     ids=["group", "session"],
 )
-async def test_a_capture_ends_although_its_pipe_is_held(
-    holder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_capture_ends_although_its_pipe_is_held(holder: str, tmp_path: Path) -> None:
     """A process that the child left, in its group or outside of it, costs a stop seconds only."""
-    monkeypatch.setattr(child_process, "TERMINATE_TIMEOUT_SECONDS", 0.2)
+    launch = partial(open_child_process, terminate_seconds=0.2)
     note = tmp_path / "pid"
     script = f"{holder} & echo $! > {note}.new; mv {note}.new {note}; exec sleep 1000"
-    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
+    run = CaptureProcess(
+        Unused(), CaptureTimeouts(60, 60), ignore, launch=launch, clock=SYSTEM_CLOCK
+    )
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.live, sh(script))
+            nursery.start_soon(run.run, sh(script))
             while not note.exists():  # noqa: ASYNC110 - another process writes it
                 await trio.sleep(0.01)
             before = trio.current_time()
@@ -133,15 +130,15 @@ async def test_a_capture_ends_although_its_pipe_is_held(
 
 async def test_endless_errors_do_not_block_the_event_loop() -> None:
     """A child that fills its stderr costs the others no more than moments."""
-    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, ignore_silence)
+    run = CaptureProcess(Unused(), CaptureTimeouts(60, 60), ignore, clock=SYSTEM_CLOCK)
     longest = 0.0
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.live, sh("while :; do echo x; done >&2"))
+            nursery.start_soon(run.run, sh("while :; do echo x; done >&2"))
             for _ in range(20):
                 before = time.monotonic()
                 await trio.sleep(0.02)
                 longest = max(longest, time.monotonic() - before)
             run.stop()
     assert longest < 1.0
-    assert len(run._words) <= 100
+    assert len(run._lines) <= 100

@@ -16,10 +16,7 @@ import pytest
 import structlog
 import trio
 import trustme
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from memory_server import APP, REGISTRY, SECRET
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
@@ -34,51 +31,13 @@ from camd.client import (
     RemoteError,
 )
 from camd.client import connect as open_client
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import AuthConfig, ServerConfig
-from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
+from camd.rpc.registry import Notification
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
 from camd.server.listeners import AddressInUseError, ListenError
 from camd.server.server import Server, open_server
-
-SECRET = "s" * 32
-
-
-class MethodsForTests:
-    """Methods that answer, or never do."""
-
-    @method(role=Role.VIEWER, immediate=True)
-    async def ping(self, caller: Caller, params: NoParams) -> object:
-        """Answer at once."""
-        return "pong"
-
-    @method(role=Role.ADMIN)
-    async def rule(self, caller: Caller, params: NoParams) -> object:
-        """Answer an administrator."""
-        return "pong"
-
-    @method(role=Role.VIEWER)
-    async def hang(self, caller: Caller, params: NoParams) -> object:
-        """Never answer."""
-        await trio.sleep_forever()
-
-
-async def hello(request: Request) -> Response:
-    return PlainTextResponse("hello")
-
-
-async def echo(request: Request) -> Response:
-    return Response(await request.body())
-
-
-async def large(request: Request) -> Response:
-    return Response(b"x" * 3_000_000)
-
-
-REGISTRY = Registry([MethodsForTests()])
-APP = Starlette(
-    routes=[Route("/hello", hello), Route("/echo", echo, methods=["POST"]), Route("/large", large)]
-)
 
 
 @asynccontextmanager
@@ -98,6 +57,7 @@ async def running(
             notifications=notifications or Fanout(),
             app=APP,
             inherited=inherited,
+            clock=SYSTEM_CLOCK,
         ) as server:
             yield server
 
@@ -147,7 +107,7 @@ async def test_another_websocket_library_can_connect(listen: str) -> None:
 
 
 async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
-    """WebSocket and HTTP both work over TLS; plain text on that port gets nowhere."""
+    """WebSocket and HTTP both work over TLS; plain text on that port is not answered."""
     authority = trustme.CA()
     cert = authority.issue_cert("localhost", "127.0.0.1")
     cert.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
@@ -261,7 +221,7 @@ async def test_an_address_in_use_is_named() -> None:
 
 @pytest.mark.parametrize("address", ["8002", "::1:8002", "127.0.0.1:x", "127.0.0.1:99999"])
 async def test_an_invalid_address_is_named(address: str) -> None:
-    """A slip in the configuration is shown as it was written."""
+    """A wrong address is shown as it was written."""
     with pytest.raises(ListenError) as caught:
         async with running(listen=(address,)):
             pass
@@ -279,7 +239,7 @@ async def test_sockets_from_systemd_are_used_instead() -> None:
 
 
 async def test_the_second_listener_serves_http_alone() -> None:
-    """Health checks find it; calls do not."""
+    """It answers HTTP requests, and refuses WebSockets."""
 
     def client() -> bytes:
         host, port = server.health_addresses[0].split(":")
@@ -293,7 +253,7 @@ async def test_the_second_listener_serves_http_alone() -> None:
 
 
 async def test_a_connection_above_the_limit_is_closed_with_1013() -> None:
-    """The others are served on, and after one has disconnected another can connect."""
+    """The others stay served, and after one has disconnected another can connect."""
 
     def clients() -> None:
         with connect(url(server)) as first, connect(url(server)) as second:
@@ -312,7 +272,7 @@ async def test_a_connection_above_the_limit_is_closed_with_1013() -> None:
 
 
 async def test_notifications_reach_all_clients_in_time() -> None:
-    """A published notification is in every client's hands within 20 ms or little more."""
+    """Every client receives a published notification within half a second."""
     notifications: Fanout[Notification] = Fanout()
     async with (
         running(notifications=notifications) as server,
@@ -328,7 +288,7 @@ async def test_notifications_reach_all_clients_in_time() -> None:
 
 
 async def test_stopping_closes_connections_within_two_seconds() -> None:
-    """Clients get an answer and 1001; those that do not react are not waited for."""
+    """Clients get an answer and 1001; the server does not wait for clients that do not react."""
     with ExitStack() as stack:
         async with running() as server:
             host, port = server.addresses[0].split(":")
@@ -366,7 +326,7 @@ TORTURE = [
 async def test_raw_http_in_any_pieces(
     requests: bytes, count: int, expected: bytes, piece: int
 ) -> None:
-    """Pipelined, chunked and without body, in one piece or dripped: all are answered."""
+    """Pipelined, chunked and without body, whole or in pieces: all are answered."""
     last = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
     def client() -> bytes:
@@ -413,7 +373,7 @@ async def test_a_key_is_added_and_revoked_while_the_service_runs(tmp_path: Path)
     """The first start leaves an admin key; a key that is added or revoked needs no restart."""
     file = KeyFile(tmp_path / "keys.toml")
     with trio.fail_after(20):
-        async with open_authenticator(AuthConfig(), tmp_path) as authenticator:
+        async with open_authenticator(AuthConfig(), tmp_path, clock=SYSTEM_CLOCK) as authenticator:
             secret = (tmp_path / "admin.key").read_text().strip()
             now = clock.now().timestamp()
             assert authenticator.check(secret, now).role is Role.ADMIN

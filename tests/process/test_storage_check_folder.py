@@ -17,8 +17,8 @@ from support.recordings_folder import MATROSKA, Recordings, damage, gap, session
 from camd.model import Segment, SegmentState
 from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
 from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FileShape, Finding, FindingKind
-from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.check.rules.findings import FileKind, Finding, FindingKind
+from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.rules.journal_records import SegmentNoted, SegmentRemoved
 
@@ -325,7 +325,7 @@ def crashed(recordings: Recordings) -> Segment:
 def test_a_log_that_a_crash_left_is_read(recordings: Recordings) -> None:
     """The index with the log beside it is what the daemon had when it was killed."""
     made = crashed(recordings)
-    snapshot = IndexSnapshot.open(recordings.folder)
+    snapshot = InMemoryIndex.open(recordings.folder)
     assert (snapshot.index_problem, snapshot.catalog.segment(made.filename)) == ("", made)
     snapshot.close()
 
@@ -396,9 +396,7 @@ def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
     ]
 
 
-def test_what_changes_meanwhile_is_looked_at_again(
-    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_changes_meanwhile_is_looked_at_again(recordings: Recordings) -> None:
     """A file that is adopted between the copy of the index and the inspection is no finding."""
     made = recordings.put(2, "s2", noted=False)
     told: list[Finding] = []
@@ -410,8 +408,8 @@ def test_what_changes_meanwhile_is_looked_at_again(
             recordings.know(made)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("camd.storage.check.folder.inspect_recording", examined)
-    FolderCheck(recordings.folder, False, lambda _: None, told.append).run([made.filename])
+    check = FolderCheck(recordings.folder, False, lambda _: None, told.append, inspect=examined)
+    check.run([made.filename])
     assert (looked, told) == ([made.filename], [])
 
 
@@ -459,7 +457,7 @@ def test_an_error_of_the_disk_is_a_finding(recordings: Recordings) -> None:
         raise OSError(5, "Input/output error")
 
     seen = inspect_recording(ReadOnlyDisk(broken), next(recordings.folder.glob("*.mp4")))
-    assert (seen.shape, seen.broken) == (FileShape.UNREADABLE, "Input/output error")
+    assert (seen.shape, seen.broken) == (FileKind.UNREADABLE, "Input/output error")
 
 
 def test_states_of_the_index_that_files_contradict(recordings: Recordings) -> None:

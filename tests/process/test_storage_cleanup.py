@@ -17,7 +17,7 @@ import trio
 from support.fake_disk import MemoryDisk, roomy_disk
 from support.recordings import NOON, WHO, footage, segment, session
 
-from camd.clock import boot_id, monotonic, now
+from camd.clock import SYSTEM_CLOCK, Clock, boot_id, monotonic, now
 from camd.config.schema import RetentionConfig, StorageConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -28,14 +28,23 @@ from camd.model import (
     Segment,
     SessionId,
 )
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
 from camd.storage.removal import Pin
-from camd.storage.retention import cleanup, trusted_clock
-from camd.storage.retention.cleanup import Retention, open_retention
-from camd.storage.retention.cleanup_log import RECEIPTS, append_receipt
-from camd.storage.retention.policy_file import POLICY_FILE, load_policy, save_policy
+from camd.storage.retention.cleanup import (
+    BATCHES,
+    POLICY_FILE,
+    RECEIPTS,
+    CleanupBatches,
+    Retention,
+    _Tally,
+    append_receipt,
+    load_policy,
+    open_retention,
+    save_policy,
+)
+from camd.storage.retention.trusted_clock import ClockTrustStore
 from camd.storage.rules.retention_plan import KeptReason, PolicyType, RetentionPolicy
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage
@@ -92,6 +101,9 @@ async def opened(
     policy: RetentionPolicy,
     segments: list[Segment],
     max_delete_percent: float = 100,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    batches: CleanupBatches = BATCHES,
 ) -> AsyncIterator[CleanupSetup]:
     """Run retention over a folder with some recordings."""
     folder, state, in_use = tmp_path / "recordings", tmp_path / "state", dict[str, int]()
@@ -106,9 +118,14 @@ async def opened(
     with trio.fail_after(30), events.subscribed(note):
         async with (
             open_storage(
-                StorageConfig(folder, state_dir=folder / ".state"), events, roomy_disk()
+                StorageConfig(folder, state_dir=folder / ".state"),
+                events,
+                roomy_disk(),
+                clock=SYSTEM_CLOCK,
             ) as storage,
-            open_retention(config, state, storage, events, lambda: in_use) as retention,
+            open_retention(
+                config, state, storage, events, lambda: in_use, clock=clock, batches=batches
+            ) as retention,
         ):
             await storage.unfinished_sessions()
             for each in segments:
@@ -127,6 +144,21 @@ OLD, YOUNG = (
 def named(*segments: Segment) -> list[str]:
     """Name recordings."""
     return [each.filename for each in segments]
+
+
+ONE_FILE = CleanupBatches(remove=1)
+
+
+@attrs.define(eq=False)
+class SteppedWall:
+    """A wall clock that is `ahead` of the machine's."""
+
+    ahead: timedelta = timedelta(0)
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clocks with this wall clock."""
+        return Clock(now=lambda: now() + self.ahead)
 
 
 async def test_what_is_too_old_goes_and_a_receipt_stays(tmp_path: Path) -> None:
@@ -149,12 +181,10 @@ async def test_what_is_too_old_goes_and_a_receipt_stays(tmp_path: Path) -> None:
         assert "older than 30 days" in next((setup.folder / ".camd").glob("journal-*")).read_text()
 
 
-async def test_the_largest_size_is_kept_to(tmp_path: Path, monkeypatch) -> None:
+async def test_the_largest_size_is_kept_to(tmp_path: Path) -> None:
     """The oldest go until it fits, however the index is read; a growing file counts as it is."""
-    monkeypatch.setattr(cleanup, "CHUNK", 2)
-    monkeypatch.setattr(cleanup, "BATCH", 2)
     segments = [recorded_segment(day) for day in range(12, 0, -1)]
-    async with opened(tmp_path, SIZE, segments) as setup:
+    async with opened(tmp_path, SIZE, segments, batches=CleanupBatches(2, 2)) as setup:
         setup.in_use[segments[-1].filename] = 3000
         done = await setup.retention.clean_up("ann")
         assert (done.plan.total_bytes, done.receipt.files_deleted) == (14_000, 6)
@@ -183,7 +213,7 @@ async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> No
         assert len(made.to_delete) == 3
         await setup.storage.pin(OLD[0].filename, Pin())
         setup.in_use[OLD[1].filename] = 1000
-        tally = cleanup._Tally()
+        tally = _Tally()
         with setup.storage.leased(OLD[2].filename):
             await setup.retention._carry_out(made, tally)
         assert (tally.removed, tally.skipped, tally.problem) == (0, 3, "")
@@ -212,7 +242,7 @@ def arrived(folder: Path, number: int, **metadata: Any) -> Segment:
     init, fragments = footage(1)
     told = {"number": number, "boot_id": boot_id(), "monotonic_start": monotonic()} | metadata
     who = attrs.evolve(WHO, **told)
-    index = SegmentIndex(init, fragments[0], who)
+    index = SegmentLayout(init, fragments[0], who)
     name = f"camera0_now{number}.mp4"
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, fragments[0])
     file.seal()
@@ -221,17 +251,16 @@ def arrived(folder: Path, number: int, **metadata: Any) -> Segment:
     return attrs.evolve(made, size_bytes=file.size_bytes)
 
 
-async def test_a_step_of_the_clock_removes_nothing_that_is_young(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_step_of_the_clock_removes_nothing_that_is_young(tmp_path: Path) -> None:
     """With the clock set 400 days ahead, what was recorded in this boot and before stays; preview,
     policy and receipt say why. Somebody who forces it believes the clock for what came before;
     what arrived in this boot is young for certain."""
-    async with opened(tmp_path, AGE, [*OLD, *YOUNG]) as setup:
+    wall = SteppedWall()
+    async with opened(tmp_path, AGE, [*OLD, *YOUNG], clock=wall.clock) as setup:
         mine = arrived(setup.folder, 1)
         await setup.storage.note_segment(mine)
         os.utime(setup.folder / mine.filename, (0, 0))  # what a file's dates say is nothing
-        monkeypatch.setattr(trusted_clock, "now", lambda: now() + timedelta(days=400))
+        wall.ahead = timedelta(days=400)
         preview = await setup.retention.preview()
         assert [each.filename for each in preview.to_delete] == named(*OLD)
         assert {each.filename: each.reason for each in preview.kept} == {
@@ -248,18 +277,17 @@ async def test_a_step_of_the_clock_removes_nothing_that_is_young(
         assert json.loads((tmp_path / "state" / "clock.json").read_text())["stepped_at"]
 
 
-async def test_a_step_that_is_taken_back_leaves_no_doubt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_step_that_is_taken_back_leaves_no_doubt(tmp_path: Path) -> None:
     """Then everything is as before; and a restart of the service remembers either."""
-    async with opened(tmp_path, AGE, OLD) as setup:
-        with monkeypatch.context() as patch:
-            patch.setattr(trusted_clock, "now", lambda: now() + timedelta(days=400))
-            assert (await setup.retention.preview()).clock
-            again = trusted_clock.TrustedClock.open(tmp_path / "state")
-            assert again.trust.doubt
+    wall = SteppedWall()
+    async with opened(tmp_path, AGE, OLD, clock=wall.clock) as setup:
+        wall.ahead = timedelta(days=400)
+        assert (await setup.retention.preview()).clock
+        again = ClockTrustStore.open(tmp_path / "state", clock=wall.clock)
+        assert again.trust.doubt
+        wall.ahead = timedelta(0)
         assert not (await setup.retention.preview()).clock
-        assert trusted_clock.TrustedClock.open(tmp_path / "state").trust.doubt == ""
+        assert ClockTrustStore.open(tmp_path / "state", clock=SYSTEM_CLOCK).trust.doubt == ""
 
 
 async def test_a_file_with_the_date_of_a_clock_without_battery_is_young(tmp_path: Path) -> None:
@@ -309,10 +337,9 @@ async def test_the_clock_finding_nothing_is_no_news(tmp_path: Path) -> None:
         assert [line["files_deleted"] for line in setup.receipts()] == [0]
 
 
-async def test_a_run_that_is_cancelled_ends_between_files(tmp_path: Path, monkeypatch) -> None:
+async def test_a_run_that_is_cancelled_ends_between_files(tmp_path: Path) -> None:
     """What is removed is removed, the rest is whole, and the receipt says that it was stopped."""
-    monkeypatch.setattr(cleanup, "BATCH", 1)
-    async with opened(tmp_path, AGE, OLD) as setup:
+    async with opened(tmp_path, AGE, OLD, batches=ONE_FILE) as setup:
         with trio.CancelScope() as scope:
             gone = setup.retention.in_use
 
@@ -330,10 +357,9 @@ async def test_a_run_that_is_cancelled_ends_between_files(tmp_path: Path, monkey
         assert "stopped before the end" in line["message"]
 
 
-async def test_a_new_policy_stops_a_run_by_the_old_one(tmp_path: Path, monkeypatch) -> None:
+async def test_a_new_policy_stops_a_run_by_the_old_one(tmp_path: Path) -> None:
     """Whoever switches it off does not have to wait for it."""
-    monkeypatch.setattr(cleanup, "BATCH", 1)
-    async with opened(tmp_path, AGE, OLD) as setup:
+    async with opened(tmp_path, AGE, OLD, batches=ONE_FILE) as setup:
 
         def switch_off_at_the_second() -> dict[str, int]:
             if len(list(setup.folder.glob("*.mp4"))) < len(OLD):
@@ -346,11 +372,13 @@ async def test_a_new_policy_stops_a_run_by_the_old_one(tmp_path: Path, monkeypat
         assert "the policy was changed" in receipt.message
 
 
-async def test_others_have_their_turn_during_a_cleanup(tmp_path: Path, monkeypatch) -> None:
+async def test_others_have_their_turn_during_a_cleanup(tmp_path: Path) -> None:
     """A listing that is asked for in the middle is answered before the cleanup is over."""
-    monkeypatch.setattr(cleanup, "BATCH", 1)
     segments = [recorded_segment(day) for day in range(80, 40, -1)]
-    async with opened(tmp_path, AGE, segments) as setup, trio.open_nursery() as nursery:
+    async with (
+        opened(tmp_path, AGE, segments, batches=ONE_FILE) as setup,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(setup.retention.clean_up, "ann")
         totals = []
         while setup.retention.last is None:

@@ -11,6 +11,7 @@ import attrs
 import pytest
 from support.fake_disk import MemoryDisk
 
+from camd.clock import SYSTEM_CLOCK
 from camd.storage.disk import Disk, PosixDisk, PosixFile
 from camd.storage.timed_disk import IoTimer, TimedDisk
 
@@ -30,7 +31,7 @@ def place(request, tmp_path: Path) -> Place:
     if request.param == "posix":
         return Place(PosixDisk(), tmp_path, Path.read_bytes)
     if request.param == "watched":
-        watched = TimedDisk(PosixDisk(), IoTimer(), lambda _: None)
+        watched = TimedDisk(PosixDisk(), IoTimer(clock=SYSTEM_CLOCK), lambda _: None)
         return Place(watched, tmp_path, Path.read_bytes)
     memory = MemoryDisk(folders={tmp_path})
     return Place(memory, tmp_path, lambda path: bytes(memory.files[path].data))

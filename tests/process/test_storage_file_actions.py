@@ -15,11 +15,11 @@ import trio
 from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO, footage, segment
 
-from camd.clock import now
+from camd.clock import SYSTEM_CLOCK, now
 from camd.config.schema import StorageConfig
 from camd.errors import FILE_LEASED, Refusal
 from camd.model import RecordingQuery, Segment, SegmentState
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixFile
 from camd.storage.removal import Pin
@@ -44,7 +44,10 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
     disk.fill(50)
     with trio.fail_after(20):
         async with open_storage(
-            StorageConfig(folder, state_dir=folder.with_name("state")), Fanout(), disk
+            StorageConfig(folder, state_dir=folder.with_name("state")),
+            Fanout(),
+            disk,
+            clock=SYSTEM_CLOCK,
         ) as storage:
             await storage.unfinished_sessions()
             # Files are hashed after the search, and held while they are; nothing tells of the end.
@@ -56,7 +59,7 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
 
 def sealed_recording(session: str) -> bytes:
     """Make a sealed recording of a session."""
-    index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, session_id=session))
+    index = SegmentLayout(INIT, FRAGMENTS[0], attrs.evolve(WHO, session_id=session))
     data = index.header + b"".join(b"".join(index.append(each)) for each in FRAGMENTS)
     header = index.seal_header(len(data))
     return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()

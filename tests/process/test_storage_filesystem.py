@@ -31,17 +31,16 @@ def test_a_mount_is_found_by_its_device() -> None:
     assert type_of_mount("garbage\n1 2 8:2 - \n- - -", os.makedev(8, 2)) == ""
 
 
-def test_fat_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fat_has_a_limit(tmp_path: Path) -> None:
     """A file on FAT has at most 4 GiB and a byte less; nothing is known of other file systems."""
     device = tmp_path.stat().st_dev
     line = f"35 21 {os.major(device)}:{os.minor(device)} / /x rw - %s /dev/sdb1 rw\n"
     mounts = tmp_path / "mountinfo"
-    monkeypatch.setattr(filesystem, "_MOUNTS", mounts)
     for name, limit in (("vfat", FAT_LIMIT_BYTES), ("exfat", None), ("ext4", None)):
         mounts.write_text(line % name)
-        assert largest_file(tmp_path) == limit
+        assert largest_file(tmp_path, mounts) == limit
     mounts.unlink()
-    assert largest_file(tmp_path) is None
+    assert largest_file(tmp_path, mounts) is None
 
 
 def test_the_limit_of_the_process_counts(tmp_path: Path) -> None:
@@ -76,6 +75,7 @@ def without_renameat2(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def refuse(path: Path, target: Path) -> None:
         raise OSError(code, os.strerror(code))
 
+    # The kernel of this machine has renameat2(2).
     monkeypatch.setattr(filesystem, "_rename_noreplace", refuse)
 
 
@@ -85,6 +85,7 @@ def without_links(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def refuse(path: Path, target: Path) -> None:
         raise OSError(code, os.strerror(code), str(path))
 
+    # The file system of this machine has hard links.
     monkeypatch.setattr(os, "link", refuse)
 
 
@@ -158,6 +159,7 @@ def test_a_folder_that_cannot_be_synced_is_no_error(
     def refuse(fd: int) -> None:
         raise OSError(code, os.strerror(code))
 
+    # The file system of this machine syncs directories.
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="error") if fails else contextlib.nullcontext():
         PosixDisk().sync_directory(tmp_path)

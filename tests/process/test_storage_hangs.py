@@ -14,15 +14,14 @@ from structlog.testing import capture_logs
 from support.fake_disk import GaugedDisk, roomy_disk
 
 from camd.api.system_methods import StorageApi
-from camd.clock import monotonic
+from camd.clock import SYSTEM_CLOCK, monotonic
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.rpc.registry import NoParams
 from camd.runtime.broadcast import Fanout
-from camd.storage import space as space_module
-from camd.storage.rules import io_stats as latency_module
 from camd.storage.rules.levels import SpaceNeed
+from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 from camd.storage.storage import Storage, open_storage
 
 SESSION = SessionId("s0")
@@ -56,34 +55,30 @@ class HangingDisk:
 
 
 @asynccontextmanager
-async def set_up(tmp_path: Path) -> AsyncIterator[HangingDisk]:
+async def set_up(
+    tmp_path: Path, limits: StorageLimits = STORAGE_LIMITS
+) -> AsyncIterator[HangingDisk]:
     """Run storage while the block runs; nothing hangs any more when it ends."""
     config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path / "state")
     disk, events = roomy_disk(), Fanout[Event]()
     announced: list[StorageLevel] = []
     with trio.fail_after(20), events.subscribed(lambda e: announced.append(e.status.level)):
-        async with open_storage(config, events, disk) as storage:
+        async with open_storage(config, events, disk, clock=SYSTEM_CLOCK, limits=limits) as storage:
             try:
                 yield HangingDisk(storage, disk, announced)
             finally:
                 disk.loosen()
 
 
-@pytest.fixture
-def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a call count as hung after a fifth of a second, and look often."""
-    monkeypatch.setattr(space_module, "HUNG_SECONDS", 0.2)
-    monkeypatch.setattr(space_module, "SAMPLE_SECONDS", 0.02)
-    monkeypatch.setattr(space_module, "IDLE_SAMPLE_SECONDS", 0.02)
+# A call counts as hung after a fifth of a second, and samples are frequent.
+SHORT = StorageLimits(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
 
 
-async def test_a_sync_that_hangs_delays_nobody_and_shows(
-    tmp_path: Path, short_timeouts: None
-) -> None:
+async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path) -> None:
     """While one file's fdatasync does not return and statvfs answers, other files are written and
     synced, the status is told with the age of the hung call, starts are refused as -1016; when it
     returns, all is well again."""
-    async with set_up(tmp_path) as setup:
+    async with set_up(tmp_path, SHORT) as setup:
         await setup.storage.space.admit(SESSION, SpaceNeed(1.0, 1.0))
         setup.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
@@ -109,16 +104,14 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(
         assert setup.announced == [StorageLevel.UNRESPONSIVE, StorageLevel.OK]
 
 
-async def test_the_return_of_a_hung_call_is_noticed_at_once(
-    tmp_path: Path, short_timeouts: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_return_of_a_hung_call_is_noticed_at_once(tmp_path: Path) -> None:
     """The level is judged afresh when the call returns, not when the next sample is due."""
-    async with set_up(tmp_path) as setup:
+    async with set_up(tmp_path, SHORT) as setup:
         setup.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(setup.write, "bad.mp4")
             await setup.wait(StorageLevel.UNRESPONSIVE)
-            monkeypatch.setattr(space_module, "SAMPLE_SECONDS", 60.0)
+            setup.storage.space.limits = attrs.evolve(SHORT, sample_seconds=60.0)
             before = setup.storage.published.value
             # behind this sample comes the long pause
             await setup.storage.published.wait_until(lambda status: status is not before)
@@ -161,15 +154,11 @@ async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
                 await trio.sleep(0.01)
 
 
-async def test_a_slow_disk_is_logged_once(
-    tmp_path: Path, short_timeouts: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_disk_is_logged_once(tmp_path: Path) -> None:
     """However many calls are slow, the log says so once, and once that it is over."""
-    monkeypatch.setattr(space_module, "HUNG_SECONDS", 10.0)
-    monkeypatch.setattr(latency_module, "SLOW_SECONDS", 0.05)
-    monkeypatch.setattr(latency_module, "SLOW_MEMORY_SECONDS", 0.3)
+    limits = attrs.evolve(SHORT, hung_seconds=10.0, slow_seconds=0.05, slow_memory_seconds=0.3)
     with capture_logs() as logs:
-        async with set_up(tmp_path) as setup:
+        async with set_up(tmp_path, limits) as setup:
             published = setup.storage.published
             for number in range(3):
                 setup.disk.stick(f"{number}.mp4")

@@ -18,6 +18,7 @@ from support.fake_disk import GaugedDisk, roomy_disk
 from support.recordings import WHO, footage, gap, session
 
 from camd.api import result_fields
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -28,17 +29,15 @@ from camd.model import (
     SessionId,
     SessionState,
 )
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.runtime.broadcast import Fanout
-from camd.storage import space
 from camd.storage.disk import PosixDisk
-from camd.storage.index import worker
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.journal import Journal
 from camd.storage.index.recording_index import FOLDER
-from camd.storage.recovery import reconcile
 from camd.storage.recovery.reconcile import FileOutcome, Reconciler
 from camd.storage.removal import Pin, Pins
+from camd.storage.rules.limits import StorageLimits
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage
 
@@ -47,29 +46,32 @@ INIT, FRAGMENTS = footage(3)
 NAME = "camera0_2026-01-15_14-30-00.mp4"
 
 
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again at once."""
-    for module in (worker, reconcile):
-        monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
-        monkeypatch.setattr(module, "LONGEST_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(space, "IDLE_SAMPLE_SECONDS", 0.05)
-    monkeypatch.setattr(space, "TRIAL_SECONDS", 0.01)
+QUICK = StorageLimits(
+    first_retry_seconds=0.01,
+    max_write_retry_seconds=0.05,
+    max_search_retry_seconds=0.05,
+    idle_sample_seconds=0.05,
+    trial_seconds=0.01,
+)
 
 
 @asynccontextmanager
-async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[Storage]:
+async def opened(
+    folder: Path, disk: GaugedDisk | None = None, limits: StorageLimits = QUICK
+) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     config = StorageConfig(folder, state_dir=folder.parent / "state")
     with trio.fail_after(20):
-        async with open_storage(config, Fanout[Event](), disk or roomy_disk()) as storage:
+        async with open_storage(
+            config, Fanout[Event](), disk or roomy_disk(), clock=SYSTEM_CLOCK, limits=limits
+        ) as storage:
             yield storage
 
 
 def write_recording(folder: Path, name: str = NAME, *, number: int = 0, seal: bool = False) -> Path:
     """Record a file, as a service would that is gone now."""
     folder.mkdir(exist_ok=True)
-    index = SegmentIndex(INIT, FRAGMENTS[0], attrs.evolve(WHO, number=number))
+    index = SegmentLayout(INIT, FRAGMENTS[0], attrs.evolve(WHO, number=number))
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, FRAGMENTS[0])
     file.append(FRAGMENTS[1:])
     if seal:
@@ -95,6 +97,7 @@ class FailingMethod:
                 raise error
             return original(*args, **kwargs)
 
+        # Faults of SQLite and of the journal at one step cannot be had from a disk.
         monkeypatch.setattr(owner, name, method)
 
 
@@ -180,19 +183,17 @@ async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some time they go on without; the search goes on, too."""
-    monkeypatch.setattr(reconcile, "RESUME_TIMEOUT_SECONDS", 0.05)
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.note_session(session())
     failing = FailingMethod(monkeypatch, Reconciler, "compare", BROKEN)
-    async with opened(folder) as storage:
+    limits = attrs.evolve(QUICK, resume_timeout_seconds=0.05)
+    async with opened(folder, limits=limits) as storage:
         assert len(await storage.unfinished_sessions()) == 1
         assert failing.failed
 
 
-async def test_a_file_that_cannot_be_read_is_tried_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_that_cannot_be_read_is_tried_alone(tmp_path: Path) -> None:
     """What the disk refuses to read is looked at again; what nobody can read is not."""
     folder = tmp_path / "recordings"
     bad, good = (
@@ -201,16 +202,17 @@ async def test_a_file_that_cannot_be_read_is_tried_alone(
     )
     (folder / "folder.mp4").mkdir()
     looked: list[str] = []
-    original = GaugedDisk.open
 
-    def open_or_fail(self: GaugedDisk, path: Path) -> Any:
-        looked.append(path.name)
-        if path == bad and looked.count(bad.name) < 4:
-            raise BROKEN
-        return original(self, path)
+    class ReluctantDisk(GaugedDisk):
+        def open(self, path: Path) -> Any:
+            looked.append(path.name)
+            if path == bad and looked.count(bad.name) < 4:
+                raise BROKEN
+            return super().open(path)
 
-    monkeypatch.setattr(GaugedDisk, "open", open_or_fail)
-    async with opened(folder) as storage:
+    disk = ReluctantDisk()
+    disk.fill(10, total=10**11)
+    async with opened(folder, disk) as storage:
         while looked.count(bad.name) < 4:  # noqa: ASYNC110
             await trio.sleep(0.01)
         while storage.recovery is None or storage.recovery.problem:  # noqa: ASYNC110
@@ -348,7 +350,7 @@ async def test_notes_survive_a_caller_who_gives_up(
             scope.cancel()
             await storage.note_gaps([gap(1)])
         assert (await storage.gaps(ALL)).total == 1
-        monkeypatch.setattr(worker, "FIRST_RETRY_SECONDS", 30.0)
+        storage.index_worker.limits = attrs.evolve(QUICK, first_retry_seconds=30.0)
         failing = FailingMethod(monkeypatch, Pins, "put", BROKEN)
         await storage.index_worker.write(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
         assert failing.failed
@@ -414,9 +416,8 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
 ) -> None:
     """At the bound the files' notes go first, and the files are searched when the disk works; what
     nothing else tells is counted in the status."""
-    monkeypatch.setattr("camd.storage.index.recording_index.MOST_PENDING", 3)
     folder = tmp_path / "recordings"
-    async with opened(folder) as storage:
+    async with opened(folder, limits=attrs.evolve(QUICK, max_pending=3)) as storage:
         await storage.unfinished_sessions()
         with monkeypatch.context() as patch:
             failing = FailingMethod(patch, Journal, "append", BROKEN)

@@ -16,9 +16,10 @@ import trio
 from support.fake_disk import roomy_disk
 from support.recordings import WHO, footage, gap, session
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.model import Event, RecordingQuery, Segment, SegmentState, SessionId
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, INDEX, FolderInUseError
@@ -36,7 +37,10 @@ async def opened(folder: Path) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     with trio.fail_after(20):
         async with open_storage(
-            StorageConfig(folder, state_dir=folder / ".state"), Fanout[Event](), roomy_disk()
+            StorageConfig(folder, state_dir=folder / ".state"),
+            Fanout[Event](),
+            roomy_disk(),
+            clock=SYSTEM_CLOCK,
         ) as storage:
             yield storage
 
@@ -46,7 +50,7 @@ def write_recording(folder: Path, number: int = 0, *, seal: bool = True) -> Path
     metadata = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * 60_000_000)
     name = f"camera0_2026-01-15_14-{30 + number}-00.mp4"
     folder.mkdir(exist_ok=True)
-    index = SegmentIndex(INIT, FRAGMENTS[0], metadata)
+    index = SegmentLayout(INIT, FRAGMENTS[0], metadata)
     file = SegmentFile.create(PosixDisk(), folder, repeat(name), index, FRAGMENTS[0])
     file.append(FRAGMENTS[1:])
     if seal:
@@ -232,7 +236,7 @@ async def test_one_service_has_a_folder(tmp_path: Path) -> None:
 
 async def test_what_is_being_recorded_is_not_looked_at(tmp_path: Path) -> None:
     """A search never touches a file that somebody is writing: its creator has it locked."""
-    index = SegmentIndex(INIT, FRAGMENTS[0], WHO)
+    index = SegmentLayout(INIT, FRAGMENTS[0], WHO)
     names = repeat("camera0_now.mp4")
     file = SegmentFile.create(PosixDisk(), tmp_path, names, index, FRAGMENTS[0])
     async with opened(tmp_path) as storage:

@@ -12,12 +12,13 @@ import trio
 import trio.testing
 from support.fake_disk import GaugedDisk
 
+from camd.clock import SYSTEM_CLOCK
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.runtime.broadcast import Fanout
 from camd.storage import space as probe_module
-from camd.storage import space as space_module
 from camd.storage.rules.levels import SEAL_RESERVE_BYTES, SpaceNeed, Thresholds, Usage
+from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 from camd.storage.space import SpaceMonitor
 
 OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
@@ -57,12 +58,15 @@ class MonitoredFolder:
 
 
 @asynccontextmanager
-async def set_up(folder: Path) -> AsyncIterator[MonitoredFolder]:
+async def set_up(
+    folder: Path, limits: StorageLimits = STORAGE_LIMITS
+) -> AsyncIterator[MonitoredFolder]:
     """Run a space monitor of an empty gigabyte while the block runs."""
     (folder / ".camd").mkdir(parents=True)
     disk = GaugedDisk(Usage(GIGA, GIGA))
     events: Fanout[Event] = Fanout()
-    setup = MonitoredFolder(SpaceMonitor(folder, disk, Thresholds(), events), disk, folder, [])
+    space = SpaceMonitor(folder, disk, Thresholds(), events, clock=SYSTEM_CLOCK, limits=limits)
+    setup = MonitoredFolder(space, disk, folder, [])
     with trio.fail_after(20), events.subscribed(lambda e: setup.announced.append(e.status.level)):
         async with trio.open_nursery() as nursery:
             await nursery.start(setup.space.serve)
@@ -149,10 +153,13 @@ async def test_problem_besides_the_volume_is_no_level(setup: MonitoredFolder) ->
 # --- a volume that hangs ---
 
 
+SHORT_PROBE = StorageLimits(probe_timeout_seconds=0.1)
+
+
 @pytest.fixture
-def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(setup: MonitoredFolder) -> None:
     """Make a probe count as hung after a tenth of a second."""
-    monkeypatch.setattr(space_module, "PROBE_TIMEOUT_SECONDS", 0.1)
+    setup.space.limits = attrs.evolve(setup.space.limits, probe_timeout_seconds=0.1)
 
 
 async def test_a_hung_volume_is_a_level_until_it_answers(
@@ -185,18 +192,16 @@ async def test_nothing_is_admitted_on_what_a_hung_volume_once_said(
     assert (await setup.refused()).kind.code == -1016
 
 
-async def test_a_volume_that_hangs_from_the_start_is_unresponsive(
-    tmp_path: Path, short_timeouts: None
-) -> None:
+async def test_a_volume_that_hangs_from_the_start_is_unresponsive(tmp_path: Path) -> None:
     """The first refresh ends with a true word on the volume, even when it never answered."""
-    async with set_up(tmp_path / "recordings") as setup:
+    async with set_up(tmp_path / "recordings", SHORT_PROBE) as setup:
         setup.disk.hang()
         assert await setup.resample() is UNRESPONSIVE
 
 
-async def test_a_guard_ends_while_its_probe_hangs(tmp_path: Path, short_timeouts: None) -> None:
+async def test_a_guard_ends_while_its_probe_hangs(tmp_path: Path) -> None:
     """A hung probe does not hold up the end of the daemon."""
-    async with set_up(tmp_path / "recordings") as setup:
+    async with set_up(tmp_path / "recordings", SHORT_PROBE) as setup:
         setup.disk.hang()
         setup.space.suspect()
         await setup.wait(UNRESPONSIVE)
@@ -249,9 +254,9 @@ IO_ERROR = OSError(5, "Input/output error")
 
 
 @pytest.fixture
-def tries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def tries_at_once(setup: MonitoredFolder) -> None:
     """Let trial writes follow each other without a pause."""
-    monkeypatch.setattr(space_module, "TRIAL_SECONDS", 0.0)
+    setup.space.limits = attrs.evolve(setup.space.limits, trial_seconds=0.0)
 
 
 async def test_an_error_is_a_level_until_a_trial_works(

@@ -17,6 +17,7 @@ import trio
 from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO, footage, growing_bytes, sealed_bytes, segment
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import (
@@ -27,7 +28,7 @@ from camd.model import (
     SessionId,
     StorageLevel,
 )
-from camd.mp4.segment import HASHED_FROM, SegmentIndex
+from camd.mp4.segment import HASHED_FROM, SegmentLayout
 from camd.recording.segment_writer import SegmentWriter
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import Disk, PosixDisk
@@ -49,7 +50,9 @@ async def opened(
     gauged.fill(50)
     config = StorageConfig(recordings_dir=folder, state_dir=folder.parent / "state")
     with trio.fail_after(20):
-        async with open_storage(config, events or Fanout(), disk or gauged) as storage:
+        async with open_storage(
+            config, events or Fanout(), disk or gauged, clock=SYSTEM_CLOCK
+        ) as storage:
             if storage.status.level.writable and (folder / ".camd").is_dir():
                 await storage.unfinished_sessions()  # the folder has been searched
             yield storage
@@ -317,7 +320,7 @@ async def test_a_segment_is_sealed_on_a_full_volume(volume: Path) -> None:
     init, fragments = footage(40, frames=100)
     begun, rest = fragments[:-1], fragments[-1:]
     async with opened(folder, PosixDisk()) as storage:
-        index = SegmentIndex(init, fragments[0], WHO)
+        index = SegmentLayout(init, fragments[0], WHO)
         names = candidates(CameraId("camera0"), NOON)
         file = SegmentFile.create(storage.disk, folder, names, index, fragments[0])
         segment_now = SegmentWriter(*(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON))
@@ -345,11 +348,15 @@ async def test_a_file_that_lost_everything_is_not_counted(tmp_path: Path) -> Non
     config = StorageConfig(tmp_path, state_dir=tmp_path)
     left = segment(state=SegmentState.OPEN, sha256=None)
     with trio.fail_after(20):
-        async with open_storage(config, Fanout[Event](), GaugedDisk()) as storage:
+        async with open_storage(
+            config, Fanout[Event](), GaugedDisk(), clock=SYSTEM_CLOCK
+        ) as storage:
             await storage.note_segment(left)
         path = tmp_path / left.filename
         path.write_bytes(b"")  # its name was durable, and nothing else
-        async with open_storage(config, Fanout[Event](), GaugedDisk()) as storage:
+        async with open_storage(
+            config, Fanout[Event](), GaugedDisk(), clock=SYSTEM_CLOCK
+        ) as storage:
             await storage.unfinished_sessions()  # waits until the files have been looked at
             assert (await storage.list_recordings(RecordingQuery())).total == 0
     assert path.exists()

@@ -12,6 +12,7 @@ import pytest
 import trio
 from support.recordings import segment
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import Event, Segment
@@ -20,7 +21,7 @@ from camd.runtime.broadcast import Fanout
 from camd.runtime.state_file import replace_file
 from camd.storage import disk
 from camd.storage.disk import PosixDisk, PosixFile
-from camd.storage.retention.policy_file import save_policy
+from camd.storage.retention.cleanup import save_policy
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
 from camd.storage.space import writing_works
 from camd.storage.storage import Storage, open_storage
@@ -70,6 +71,7 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
     """Listen to what the kernel is asked for in the test's folder."""
     kernel = Kernel(tmp_path)
+    # The system calls themselves are what is asserted; nothing else shows that they were made.
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, kernel.synced(getattr(os, name)))
     for name in ("replace", "link", "unlink"):
@@ -83,7 +85,7 @@ async def test_the_syncs_of_a_recording_reach_the_kernel(kernel: Kernel, tmp_pat
     folder = tmp_path / "recordings"
     config = StorageConfig(recordings_dir=folder, state_dir=tmp_path / "state")
     with trio.fail_after(30):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             kernel.steps.clear()
             file = storage.disk.create(folder / "a.mp4")
             file.append([b"0123456789"])
@@ -133,7 +135,7 @@ async def before_a_conversion(
     path.chmod(0o755)
     config = StorageConfig(recordings_dir=folder, state_dir=place / "state")
     with trio.fail_after(60):
-        async with open_storage(config, Fanout[Event]()) as storage:
+        async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             made = segment(size_bytes=1000)
             (folder / made.filename).write_bytes(bytes(1000))
             await storage.note_segment(made)
@@ -145,7 +147,7 @@ async def test_an_mp4_goes_when_its_mkv_is_durable(kernel: Kernel, tmp_path: Pat
     folder = tmp_path / "recordings"
     async with before_a_conversion(tmp_path, COPIER) as (program, storage, made):
         kernel.steps.clear()
-        mkv = await to_mkv(program, storage, made)
+        mkv = await to_mkv(program, storage, made, clock=SYSTEM_CLOCK)
         steps = list(kernel.steps)
     assert mkv is not None
     assert (folder / mkv.filename).read_bytes() == bytes(1000)
@@ -180,5 +182,5 @@ async def test_an_mp4_stays_when_its_mkv_holds_something_else(tmp_path: Path) ->
     folder = tmp_path / "recordings"
     liar = COPIER.replace("SHA256=ab", 'SHA256=ab$(echo "$*" | cksum | cut -c1-6)')
     async with before_a_conversion(tmp_path, liar) as (program, storage, made):
-        assert await to_mkv(program, storage, made) is None
+        assert await to_mkv(program, storage, made, clock=SYSTEM_CLOCK) is None
     assert [path.name for path in folder.iterdir() if path.is_file()] == [made.filename]

@@ -19,19 +19,12 @@ from real_camera import REQUEST, check_receipt, open_real_camera
 from structlog.testing import capture_logs
 from support.fake_disk import roomy_disk
 
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
-from camd.model import (
-    Cause,
-    Event,
-    SegmentState,
-    Session,
-    SessionId,
-    SessionState,
-    StorageLevel,
-    TestSource,
-)
+from camd.model import Cause, Event, SegmentState, Session, SessionId, SessionState, StorageLevel
 from camd.runtime.broadcast import Fanout
+from camd.sources import TestSource
 from camd.storage.disk import PosixDisk
 from camd.storage.rules.levels import SpaceNeed
 from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FolderLocation, KnownVolume
@@ -101,7 +94,9 @@ class PluggableVolume:
             recordings_dir=self.folder, state_dir=self.state, require_mount=require_mount
         )
         with trio.fail_after(20):
-            async with open_storage(config, Fanout[Event](), self.disk) as storage:
+            async with open_storage(
+                config, Fanout[Event](), self.disk, clock=SYSTEM_CLOCK
+            ) as storage:
                 yield storage
 
 
@@ -347,7 +342,7 @@ async def test_a_marker_that_met_a_bare_mount_point_is_not_known(tmp_path: Path)
             plugged.folder.mkdir()
             return super()._mark()
 
-    volume = MarkedTooLate(plugged.folder, plugged.state, False, plugged.disk)
+    volume = MarkedTooLate(plugged.folder, plugged.state, False, plugged.disk, clock=SYSTEM_CLOCK)
     assert volume.identify() is None
     with pytest.raises(FileNotFoundError):
         volume.claim()

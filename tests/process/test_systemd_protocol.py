@@ -72,7 +72,7 @@ def listeners() -> Iterator[list[socket.socket]]:
 def test_inherited_sockets_arrive_in_order_closed_on_exec_and_once(
     listeners: list[socket.socket],
 ) -> None:
-    """The process gets its sockets; no child gets them or the variables, nor a second call."""
+    """This process gets its sockets; no other process, and no second call, gets any."""
     script = """
         import os
         from camd.systemd import inherited_sockets
@@ -95,7 +95,7 @@ def test_sockets_of_another_process_are_left_alone() -> None:
 
 @pytest.mark.parametrize("count", ["", "x", "-1", "²"])
 def test_a_count_that_is_no_number_means_no_sockets(count: str) -> None:
-    """Strange variables do not stop the start."""
+    """Invalid variables do not prevent the start."""
     assert systemd.inherited_sockets({"LISTEN_FDS": count, "LISTEN_PID": str(os.getpid())}) == []
 
 

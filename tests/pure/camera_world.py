@@ -10,7 +10,7 @@ import attrs
 from support.fake_devices import CONTROLLER, entry, usb_camera
 
 from camd.capture.rules import state as m
-from camd.devices.leases import DeviceLeases
+from camd.capture.supervisor import DeviceClaims
 from camd.devices.matching.match import Assignment, adopt, assign
 from camd.model import CameraId, CameraState, Device, DeviceBinding, Problem
 
@@ -31,7 +31,7 @@ class CamerasModel:
 
     def __init__(self) -> None:
         self.world = World()
-        self.leases = DeviceLeases()
+        self.claims = DeviceClaims()
         self.now = Assignment()
         self.adopted = ""
         self.shells: dict[str, CaptureModel] = {}
@@ -61,7 +61,7 @@ class CamerasModel:
             shell = self.shells.get(binding.camera_id)
             if shell is None:
                 self.shells[binding.camera_id] = CaptureModel(
-                    binding.camera_id, self.world, self.leases, binding
+                    binding.camera_id, self.world, self.claims, binding
                 )
             elif shell.offered != binding:
                 shell.mailbox.append(binding)
@@ -302,7 +302,7 @@ class CaptureModel:
 
     camera_id: str
     world: World
-    leases: DeviceLeases
+    claims: DeviceClaims
     binding: DeviceBinding
     machine: m.CaptureState = attrs.field(factory=m.CaptureState)
     mailbox: deque[m.CaptureEvent | DeviceBinding] = attrs.field(factory=deque)
@@ -380,10 +380,10 @@ class CaptureModel:
                     self.resting = False
 
     def spawn(self, device: Device | None) -> None:
-        """Start a process, if the device is there and nobody else has a lease on it."""
+        """Start a process, if the device is there and no other camera has claimed it."""
         if device is None or not any(d.plug_id == device.plug_id for d in self.world.devices):
             self.mailbox.append(m.ProcessEnded(BROKEN, absent=True))
-        elif self.leases.take(device, self.camera_id) is not None:  # type: ignore[arg-type]
+        elif self.claims.claim(device, self.camera_id) is not None:  # type: ignore[arg-type]
             self.mailbox.append(m.ProcessEnded(BUSY))
         else:
             self.child = self.world.opened(device, self.camera_id)
@@ -393,7 +393,7 @@ class CaptureModel:
         child = self.child
         assert child is not None
         self.world.children.remove(child)
-        self.leases.release(child.plugging.device, self.camera_id)  # type: ignore[arg-type]
+        self.claims.release(child.plugging.device, self.camera_id)  # type: ignore[arg-type]
         self.child = None
         problem = None if child.told else BROKEN
         absent = problem is not None and not self.world.is_there(child.plugging)

@@ -11,13 +11,13 @@ from support.fake_devices import denied, usb_camera
 
 from camd.api.device_methods import device_list
 from camd.cli import tables
-from camd.devices.holders import Holder, Holders
+from camd.devices.holders import DeviceUsers, Holder
 from camd.devices.listing import ListedDevice
 from camd.devices.matching.match import assign
 from camd.model import CameraId, MatchedBy
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
-HELD = Holders((Holder(77, "cheese", "ann"),), complete=False)
+HELD = DeviceUsers((Holder(77, "cheese", "ann"),), complete=False)
 
 
 def seen() -> dict[str, object]:
@@ -56,7 +56,7 @@ def test_an_absent_camera_is_shown_with_its_identity() -> None:
 
 def test_the_services_own_capture_is_no_other_program() -> None:
     """An FFmpeg process of the service that holds a camera is marked as its own."""
-    ours = Holders((Holder(78, "ffmpeg", "camd", os.getpid()),), complete=True)
+    ours = DeviceUsers((Holder(78, "ffmpeg", "camd", os.getpid()),), complete=True)
     found = assign([A1], (), ())
     listed = (ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "", (), ours),)
     (device,) = device_list(listed, found.bindings, "udev")["devices"]

@@ -44,7 +44,7 @@ def test_a_fault_that_was_named_and_outlived_has_no_finding() -> None:
     [
         (
             {"shown": ()},
-            ["no trouble of stalled was shown, but none", 'nothing says "cabling": '],
+            ["no problem of stalled was shown, but none", 'nothing says "cabling": '],
         ),
         (
             {"shown": (STALLED, attrs.evolve(STALLED, cause="unknown"))},
@@ -64,8 +64,8 @@ def test_a_fault_that_was_named_and_outlived_has_no_finding() -> None:
         ({"refused": True}, ["the start was refused"]),
         ({"recovered_after": None}, ["it does not record again"]),
         ({"session_after": "t"}, ["session s became t"]),
-        ({"children": 2}, ["2 capture processes"]),
-        ({"children_left": 1}, ["1 capture processes are left after the stop"]),
+        ({"processes": 2}, ["2 capture processes"]),
+        ({"processes_left": 1}, ["1 capture processes are left after the stop"]),
         ({"unaccounted": 3}, ["3 frames are neither written nor ledgered"]),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_short_gap_need_not_be_called_unhealthy() -> None:
 
 
 def test_a_slow_machine_is_given_time_to_tell_that_a_recording_is_unhealthy() -> None:
-    """Patience is for what the machine takes on top of camd's own five seconds."""
+    """The factor applies to the delay of the machine only, not to camd's own five seconds."""
     late = attrs.evolve(SEEN, unhealthy=(108.5,))
     assert check_fault(EXPECTED, late) == ["a gap of 30.0 s was called unhealthy after 8.5 s"]
     assert check_fault(EXPECTED, late, 2.0) == []
@@ -102,7 +102,7 @@ def _line(moment: float, camera: str = "camera0", **facts: object) -> dict[str, 
 
 
 def test_problems_and_health_are_read_from_what_was_told() -> None:
-    """Each trouble once, with the time that it took; health only while it records."""
+    """Each problem once, with the time that it took; health only while it records."""
     words = {"message": "No pictures come", "suggestion": "Check the cabling."}
     lines = [
         _line(5.0, cause="busy", **words),

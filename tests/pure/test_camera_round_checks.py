@@ -125,7 +125,7 @@ def test_a_session_that_was_not_one_is_reported(changes: dict[str, Any], expecte
     ("changes", "expected"),
     [
         ({"pid": 2}, "the service was restarted: process 1, then 2"),
-        ({"children": 3}, "3 capture processes, 2 before"),
+        ({"processes": 3}, "3 capture processes, 2 before"),
         ({"descriptors": 31}, "descriptors: 1 more than before"),
         ({"threads": 8}, "threads: 3 more than before"),
         ({"memory": 70_000}, "memory: 20000 more than before"),
@@ -136,7 +136,9 @@ def test_what_leaks_is_reported(changes: dict[str, int], expected: str) -> None:
     assert _findings(after=attrs.evolve(TALLY, **changes)) == [expected]
 
 
-def _news(moment: float, status: str, method: str = "camera_status_update") -> dict[str, Any]:
+def _notification(
+    moment: float, status: str, method: str = "camera_status_update"
+) -> dict[str, Any]:
     return {"k": "event", "t": moment, "m": method, "camera_id": "camera0", "status": status}
 
 
@@ -144,15 +146,15 @@ def test_a_round_is_read_from_what_was_told() -> None:
     """The first word after the pull and after the plug counts, of this camera alone."""
     bare = attrs.evolve(PULL, gone=None, listed=None, back=None)
     lines = [
-        _news(99.0, "DISCONNECTED"),
-        _news(100.1, "DISCONNECTED") | {"camera_id": "camera1"},
+        _notification(99.0, "DISCONNECTED"),
+        _notification(100.1, "DISCONNECTED") | {"camera_id": "camera1"},
         {"k": "camera", "t": 100.5, "c": "camera0", "status": "DISCONNECTED"},
-        _news(102.0, "CONNECTED"),
-        _news(102.0, "GAP", "recording_status_update"),
+        _notification(102.0, "CONNECTED"),
+        _notification(102.0, "GAP", "recording_status_update"),
         {"k": "answer", "t": 105.5, "n": 1},
-        _news(106.0, "CONNECTED"),
-        _news(107.0, "GAP", "recording_status_update"),
-        _news(109.0, "CONNECTED"),
+        _notification(106.0, "CONNECTED"),
+        _notification(107.0, "GAP", "recording_status_update"),
+        _notification(109.0, "CONNECTED"),
     ]
     assert read_pull(bare, lines) == PULL
     assert read_pull(bare, lines[:4]) == attrs.evolve(bare, gone=100.5)
@@ -163,10 +165,10 @@ def test_a_gap_of_frames_that_the_source_dropped_is_no_return() -> None:
     bare = attrs.evolve(PULL, gone=None, listed=None, back=None)
     told = "recording_status_update"
     lines = [
-        _news(100.5, "DISCONNECTED"),
-        _news(105.5, "GAP", told) | {"reason": "frames_dropped_by_source"},
-        _news(106.0, "CONNECTED"),
-        _news(107.0, "GAP", told) | {"reason": "camera_lost"},
+        _notification(100.5, "DISCONNECTED"),
+        _notification(105.5, "GAP", told) | {"reason": "frames_dropped_by_source"},
+        _notification(106.0, "CONNECTED"),
+        _notification(107.0, "GAP", told) | {"reason": "camera_lost"},
     ]
     assert read_pull(bare, lines) == PULL
 
@@ -175,7 +177,7 @@ def test_a_camera_is_called_present_after_it_was_called_gone() -> None:
     """Where the pull is told only after the plug, the status from before it is no return."""
     bare = attrs.evolve(PULL, gone=None, listed=None, back=None)
     stale = {"k": "camera", "t": 105.1, "c": "camera0", "status": "CONNECTED"}
-    lines = [stale, _news(105.3, "DISCONNECTED"), _news(106.0, "CONNECTED")]
+    lines = [stale, _notification(105.3, "DISCONNECTED"), _notification(106.0, "CONNECTED")]
     assert read_pull(bare, lines) == attrs.evolve(bare, gone=105.3, listed=106.0)
 
 

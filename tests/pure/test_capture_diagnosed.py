@@ -1,4 +1,4 @@
-"""What is known of a trouble, in sentences."""
+"""Facts about a problem, in its message and suggestion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NODE = Path("/dev/video3")
 
 @attrs.frozen
 class Found:
-    """What a search for holders gives."""
+    """The result of a search for holders."""
 
     holders: tuple[Any, ...]
     complete: bool
@@ -54,7 +54,7 @@ class Somebody:
     ],
 )
 def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str) -> None:
-    """Its name where this user may see it, else how to learn it."""
+    """The message names it where this user may see it, else the suggestion has the command."""
     problem = explain(problems.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
     assert (problem.message, problem.suggestion) == (message, suggestion)
 
@@ -78,7 +78,7 @@ def test_how_to_get_access_is_said(access: NodeAccess, words: str) -> None:
     )
 
 
-def test_what_nobody_found_out_changes_nothing() -> None:
-    """Without facts the trouble stays as FFmpeg told it."""
+def test_without_facts_nothing_changes() -> None:
+    """Without facts the problem is unchanged."""
     for row in TABLE:
         assert explain(row.problem, DiagnosisFacts(), NODE) == row.problem

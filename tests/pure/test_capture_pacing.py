@@ -1,4 +1,4 @@
-"""What is read at once arrived one after the other; a source that is too fast is braked."""
+"""Fragments read together have different arrivals; a source that is too fast is throttled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from camd.capture.rules.timestamps import arrivals
 
 
 def test_fragments_of_one_read_arrived_one_after_the_other() -> None:
-    """The newest just now, the others earlier by what lies behind them, none before the last."""
+    """The newest arrived now, each other one earlier by the duration of those after it."""
     _, fragments = fragments_of(5, 5, 5)  # half a second each
     assert arrivals(fragments, 100.0, 0.0) == [99.0, 99.5, 100.0]
     assert arrivals(fragments, 100.0, 99.2) == [99.2, 99.5, 100.0]
@@ -17,7 +17,7 @@ def test_fragments_of_one_read_arrived_one_after_the_other() -> None:
 
 
 def test_a_source_may_be_ahead_by_a_second_and_no_more() -> None:
-    """By how much it is further, at its own speed, the next fragment is left in the pipe."""
+    """The next read waits for the rest, at the configured speed."""
     _, fragments = fragments_of(*[5] * 8)
     brake, twice = ReadThrottle(1.0), ReadThrottle(2.0)
     waits = [brake.ahead_seconds(each, 10.0) for each in fragments]

@@ -1,13 +1,11 @@
-"""The past that a camera keeps: enough of it, by whole groups, and never too much."""
+"""The pre-roll buffer: enough footage, in whole GOPs, within its bounds."""
 
 from __future__ import annotations
-
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.media_streams import EPOCH, FPS, captured, fragments_of
+from support.media_streams import FPS, captured, fragments_of
 
 from camd.api.recording_methods import StartRequest
 from camd.capture.consumer import CapturedFragment
@@ -19,22 +17,22 @@ PLENTY = 10**9
 
 
 def pieces(*counts: int, group: int = 10) -> list[CapturedFragment]:
-    """Make fragments of so many frames, without a hole, ten frames a second."""
+    """Make fragments of so many frames, without a gap, at ten frames per second."""
     return list(captured(fragments_of(*counts, group=group)[1]))
 
 
-def filled(ring: PrerollBuffer, what: list[CapturedFragment]) -> PrerollBuffer:
-    """Put everything into the ring."""
+def filled(buffer: PrerollBuffer, what: list[CapturedFragment]) -> PrerollBuffer:
+    """Add everything to the buffer."""
     for piece in what:
-        ring.add(piece)
-    return ring
+        buffer.add(piece)
+    return buffer
 
 
 def ago(what: list[CapturedFragment], seconds: float) -> list[CapturedFragment]:
-    """Say what a start must begin with that is asked for at the end of `what`."""
-    moment = what[-1].end - timedelta(seconds=seconds)
+    """Return what a start at the end of `what` must begin with."""
+    moment = what[-1].arrived - seconds
     first = [n for n, each in enumerate(what) if each.fragment.starts_with_sync]
-    early = [n for n in first if what[n].start <= moment]
+    early = [n for n in first if what[n].began <= moment]
     return what[max(early, default=first[0]) :]
 
 
@@ -47,62 +45,52 @@ def ago(what: list[CapturedFragment], seconds: float) -> list[CapturedFragment]:
 def test_a_start_begins_at_the_latest_key_frame_that_is_early_enough(
     count: int, kept: float, share: float, group: int
 ) -> None:
-    """Whatever is asked for up to what is kept, and at any moment."""
+    """For any requested pre-roll within the configured one."""
     footage = pieces(*[5] * count, group=group)
-    ring = filled(PrerollBuffer(kept, PLENTY), footage)
+    buffer = filled(PrerollBuffer(kept, PLENTY), footage)
     asked = kept * share
-    got = ring.since(footage[-1].end - timedelta(seconds=asked))
+    got = buffer.since(footage[-1].arrived - asked)
     assert got == ago(footage, asked)
 
 
 @given(st.integers(1, 200), st.sampled_from([0.0, 2.0, 7.5]))
 def test_no_more_than_needed_is_kept(count: int, kept: float) -> None:
-    """A group whose successor begins early enough goes."""
+    """A GOP is dropped when the next one begins early enough."""
     footage = pieces(*[5] * count)
-    ring = filled(PrerollBuffer(kept, PLENTY), footage)
-    held = ring.since(EPOCH - timedelta(days=1))
+    buffer = filled(PrerollBuffer(kept, PLENTY), footage)
+    held = buffer.since(-86_400.0)
     margin = MARGIN_SECONDS if kept else 0.0
     assert sum(each.fragment.frames for each in held) <= (kept + margin + 1) * FPS + 10
-    assert ring.size_bytes == sum(each.fragment.size_bytes for each in held)
+    assert buffer.size_bytes == sum(each.fragment.size_bytes for each in held)
 
 
 @given(st.integers(1, 100), st.integers(500, 20_000), st.sampled_from([10, 30, 1000]))
 def test_memory_is_bounded(count: int, limit: int, group: int) -> None:
-    """Whole groups go, the oldest first; what is left begins with a key frame and has no hole."""
+    """Whole GOPs are dropped, the oldest first; the rest begins with a key frame, without a gap."""
     footage = pieces(*[5] * count, group=group)
-    ring = PrerollBuffer(60.0, limit)
+    buffer = PrerollBuffer(60.0, limit)
     for number, piece in enumerate(footage):
-        ring.add(piece)
-        held = ring.since(EPOCH - timedelta(days=1))
-        assert ring.size_bytes == sum(each.fragment.size_bytes for each in held) <= limit
+        buffer.add(piece)
+        held = buffer.since(-86_400.0)
+        assert buffer.size_bytes == sum(each.fragment.size_bytes for each in held) <= limit
         assert not held or held[0].fragment.starts_with_sync
         assert held == footage[number + 1 - len(held) : number + 1]
 
 
 def test_a_group_that_is_too_large_is_not_kept() -> None:
-    """Its rest is of no use either; the next key frame begins anew."""
+    """Its rest is not kept either; the next key frame begins anew."""
     footage = pieces(*[5] * 12, group=50)
-    ring = filled(PrerollBuffer(0.0, 4 * footage[0].fragment.size_bytes), footage)
-    assert ring.since(footage[-1].end) == footage[10:]
+    buffer = filled(PrerollBuffer(0.0, 4 * footage[0].fragment.size_bytes), footage)
+    assert buffer.since(footage[-1].arrived) == footage[10:]
 
 
-def test_when_nothing_is_early_enough_there_is_what_there_is() -> None:
-    """More than is kept cannot be had, and nothing of nothing."""
+def test_when_nothing_is_early_enough_all_is_returned() -> None:
+    """Then everything is returned; nothing from an empty buffer."""
     footage = pieces(5, 5, 5, 5)
-    ring = filled(PrerollBuffer(30.0, PLENTY), footage)
-    assert ring.since(EPOCH - timedelta(seconds=20)) == footage
-    ring.clear()
-    assert (ring.since(EPOCH), ring.size_bytes) == ([], 0)
-
-
-def test_what_is_kept_follows_the_clock() -> None:
-    """After a step the same footage is found in the new time."""
-    footage, day = pieces(*[5] * 8), timedelta(days=-1)
-    ring = filled(PrerollBuffer(10.0, PLENTY), footage)
-    ring.move(day)
-    assert ring.since(EPOCH + timedelta(seconds=2) + day) == [
-        each.moved(day) for each in footage[4:]
-    ]
+    buffer = filled(PrerollBuffer(30.0, PLENTY), footage)
+    assert buffer.since(-20.0) == footage
+    buffer.clear()
+    assert (buffer.since(0.0), buffer.size_bytes) == ([], 0)
 
 
 # --- what may be asked for ----------------------------------------------------------------
@@ -110,7 +98,7 @@ def test_what_is_kept_follows_the_clock() -> None:
 
 @pytest.mark.parametrize("value", [0, 5, 2.5, None])
 def test_whole_and_broken_seconds_may_be_asked_for(value: float | None) -> None:
-    """And nothing, which means what is configured."""
+    """None means the configured pre-roll."""
     start = ParamsReader(StartRequest).read({"device": "camera0", "preroll": value})
     assert isinstance(start, StartRequest)
     assert start.preroll == value
@@ -118,7 +106,7 @@ def test_whole_and_broken_seconds_may_be_asked_for(value: float | None) -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 86_401, float("nan"), float("inf"), "5", True, [5]])
 def test_what_is_no_time_is_refused(value: object) -> None:
-    """With the name of the parameter."""
+    """The error names the parameter."""
     with pytest.raises(Refusal) as caught:
         ParamsReader(StartRequest).read({"device": "camera0", "preroll": value})
     assert caught.value.kind.code == -32602

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.capture.rules.sound import Microphone
+from camd.capture.rules.sound import MicrophonePolicy
 from camd.ffmpeg.text.args import SoundInput
 from camd.model import Device, Problem
 from camd.model.problems import SOUND_ONLY
@@ -37,7 +37,7 @@ STALLED = Problem("stalled", "", "")
 )
 def test_the_wish_the_card_and_ffmpeg_decide(wish, device, inputs, sound, warning) -> None:
     """All three must be there, else the picture goes alone, with a reason."""
-    microphone = Microphone(wish)
+    microphone = MicrophonePolicy(wish)
     assert microphone.choose(device, inputs) == sound
     assert warning in microphone.warning
     assert bool(microphone.warning) == bool(warning)
@@ -45,7 +45,7 @@ def test_the_wish_the_card_and_ffmpeg_decide(wish, device, inputs, sound, warnin
 
 def test_a_sound_device_that_fails_is_left_out_until_a_child_ended_well() -> None:
     """The picture is recorded meanwhile, and people are told why nothing is heard."""
-    microphone = Microphone("auto")
+    microphone = MicrophonePolicy("auto")
     assert microphone.choose(WEBCAM, ALL) == OWN
     microphone.learn(NO_SOUND)
     assert microphone.choose(WEBCAM, ALL) is None
@@ -59,7 +59,7 @@ def test_a_sound_device_that_fails_is_left_out_until_a_child_ended_well() -> Non
 
 def test_another_plugging_is_another_chance() -> None:
     """What failed belonged to the device as it was."""
-    microphone = Microphone("auto")
+    microphone = MicrophonePolicy("auto")
     microphone.choose(WEBCAM, ALL)
     microphone.learn(NO_SOUND)
     assert microphone.choose(REPLUGGED, ALL) == OWN
@@ -68,7 +68,7 @@ def test_another_plugging_is_another_chance() -> None:
 @pytest.mark.parametrize("first", [STALLED, SOUND_ONLY])
 def test_a_stall_is_blamed_on_the_sound_once(first: Problem) -> None:
     """It may stop the picture, coming or not; a camera that stalls without it is at fault."""
-    microphone = Microphone("auto")
+    microphone = MicrophonePolicy("auto")
     microphone.choose(WEBCAM, ALL)
     microphone.learn(first)
     assert microphone.choose(WEBCAM, ALL) is None

@@ -1,4 +1,4 @@
-"""A camera's machine: the whole table, and its promises against a model of the world."""
+"""The state table: every entry, and its invariants against a model of process and device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVENTS: dict[str, m.CaptureEvent] = {
     "fragment": m.FragmentArrived(),
     "settled": m.ProcessSettled(),
     "stalled": m.ProcessStalled(STALLED),
-    "waits": m.ProcessWaits(STALLED),
+    "waits": m.AwaitingKeyFrame(STALLED),
     "finished": m.ProcessEnded(None),
     "failed": m.ProcessEnded(BROKEN),
     "vanished": m.ProcessEnded(BROKEN, absent=True),
@@ -32,7 +32,7 @@ EVENTS: dict[str, m.CaptureEvent] = {
     "device lost": m.DeviceLost(GONE),
     "device came": m.DeviceAppeared(),
 }
-# What happens in each state; "." stays as it is. The state, then what is done on the way.
+# The next state and the actions, by state and event; "." means no change.
 WANTED_TABLE = {
     "IDLE": {"wanted": "STARTING spawn", "device lost": "ABSENT wake"},
     "STARTING": {
@@ -77,7 +77,7 @@ WANTED_TABLE = {
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("state", WANTED_TABLE)
 def test_each_event_in_each_state(state: str, event: str) -> None:
-    """A camera that is wanted goes from state to state as the table above says, and only so."""
+    """A capture goes from state to state as the table above says."""
     before = CaptureState(CameraState(state), wanted=state != "IDLE")
     after, actions = step(before, EVENTS[event])
     told = " ".join([after.state.value, *(action.value for action in actions)])
@@ -85,20 +85,20 @@ def test_each_event_in_each_state(state: str, event: str) -> None:
 
 
 def test_the_table_is_total() -> None:
-    """There is a rule for whatever the world does in whatever state."""
+    """Every event in every state has an entry."""
     assert set(m.TABLE) == {(state, event) for state in m.STATES for event in m.EVENTS}
     assert set(m.STATES) == set(CameraState) - {CameraState.FAULTED}
 
 
 @pytest.mark.parametrize("event", ["finished", "failed", "vanished"])
-def test_a_child_that_was_told_to_end_leaves_an_unwanted_camera_idle(event: str) -> None:
-    """Nothing is left of it: no failures, no trouble, no timer."""
+def test_a_process_that_was_told_to_end_leaves_an_unwanted_camera_idle(event: str) -> None:
+    """No failures, no problem and no timer are left."""
     before = CaptureState(CameraState.STOPPING, failures=3, problem=STALLED)
     assert step(before, EVENTS[event]) == (CaptureState(), ())
 
 
-def test_a_stalled_child_is_replaced_after_a_rest() -> None:
-    """Its end is a failure: the next one does not come at once."""
+def test_a_stalled_process_is_replaced_after_a_rest() -> None:
+    """Its end counts as a failure: a rest comes before the next start."""
     machine = CaptureState(CameraState.STREAMING, wanted=True)
     machine, actions = step(machine, EVENTS["stalled"])
     assert (actions, machine.problem) == ((CaptureAction.TERMINATE,), STALLED)
@@ -111,8 +111,8 @@ def test_a_stalled_child_is_replaced_after_a_rest() -> None:
     assert machine.problem == STALLED
 
 
-def test_a_child_that_does_not_die_is_shown() -> None:
-    """Whoever looks at a camera that cannot be stopped reads why."""
+def test_a_process_that_cannot_be_ended_is_shown() -> None:
+    """The status has the problem of a process that cannot be ended."""
     machine, _ = step(CaptureState(CameraState.STREAMING, wanted=True), EVENTS["unwanted"])
     machine, actions = step(machine, m.ProcessStalled(STALLED))
     assert (machine.state, machine.problem, actions) == (CameraState.STOPPING, STALLED, ())
@@ -142,7 +142,7 @@ REFUSED = Problem("connection_refused", "Nobody answers", "Start it.")
 
 
 def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> None:
-    """A server that was away for three seconds is found within half a second; 30 s is the end."""
+    """After an absence of three seconds a server is found within half a second; 30 s is most."""
     machine, rests = CaptureState(CameraState.STREAMING, wanted=True), []
     for _ in range(70):
         machine, _ = step(machine, m.ProcessEnded(REFUSED))
@@ -159,13 +159,13 @@ def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> 
 
 
 def test_a_stream_that_never_began_is_not_asked_twice_at_once() -> None:
-    """A camera may count who comes too often."""
+    """A camera may limit the number of connections."""
     machine, _ = step(CaptureState(CameraState.STARTING, wanted=True), m.ProcessEnded(REFUSED))
     assert machine.rest_seconds == 0.2
 
 
-def test_a_child_that_waits_says_so_and_lives() -> None:
-    """A source that is alive is neither ended nor counted as a failure."""
+def test_a_process_that_waits_for_a_key_frame_goes_on() -> None:
+    """The process is neither ended nor counted as a failure."""
     machine, actions = step(CaptureState(CameraState.STARTING, wanted=True), EVENTS["waits"])
     assert (machine.state, machine.problem, actions) == (CameraState.STARTING, STALLED, ())
     machine, _ = step(machine, EVENTS["fragment"])
@@ -173,7 +173,7 @@ def test_a_child_that_waits_says_so_and_lives() -> None:
 
 
 def test_the_last_problem_is_kept_until_the_camera_works_or_is_another_one() -> None:
-    """A camera that nobody needs any more still tells why it did not deliver."""
+    """A camera without demand still shows why it did not stream."""
     machine = CaptureState(CameraState.STARTING, wanted=True)
     for event in ("failed", "unwanted", "wanted"):
         machine, _ = step(machine, EVENTS[event])
@@ -187,7 +187,7 @@ LOST = CaptureState(CameraState.ABSENT, wanted=True, present=False, problem=GONE
 
 
 def test_a_camera_without_a_device_waits_for_one_and_does_not_try() -> None:
-    """Neither wishes nor old timers start a child on a device that is known to be gone."""
+    """Neither demand nor an old timer starts a process while the device is gone."""
     for event in (m.Wanted(), m.RestOver()):
         assert step(LOST, event) == (LOST, ())
     unwanted, actions = step(LOST, m.Unwanted())
@@ -195,7 +195,7 @@ def test_a_camera_without_a_device_waits_for_one_and_does_not_try() -> None:
 
 
 def test_a_device_that_comes_starts_what_is_wanted_at_once_and_afresh() -> None:
-    """Earlier failures were another plugging's; a camera that nobody wants is just there."""
+    """Earlier failures do not count; without demand the camera is idle."""
     after, actions = step(LOST, m.DeviceAppeared())
     assert (after, actions) == (
         CaptureState(CameraState.STARTING, wanted=True),
@@ -205,8 +205,8 @@ def test_a_device_that_comes_starts_what_is_wanted_at_once_and_afresh() -> None:
     assert idle == CaptureState()
 
 
-def test_a_child_whose_device_was_lost_leaves_its_camera_absent() -> None:
-    """However the child ends, the camera waits for the device, and says what happened to it."""
+def test_a_process_whose_device_was_lost_leaves_its_camera_absent() -> None:
+    """However the process ends, the camera waits for the device, and shows its problem."""
     for wanted in (True, False):
         machine = CaptureState(CameraState.STREAMING, wanted=True)
         machine, actions = step(machine, m.DeviceLost(GONE))
@@ -216,8 +216,8 @@ def test_a_child_whose_device_was_lost_leaves_its_camera_absent() -> None:
         assert (machine, actions) == (attrs.evolve(LOST, wanted=wanted), ())
 
 
-def test_a_device_that_is_another_one_now_gets_a_child_of_its_own() -> None:
-    """The old device's child ends first; then there is a short rest, and the next one comes."""
+def test_another_device_gets_a_process_of_its_own() -> None:
+    """The process of the old device ends first; the next one follows after a short rest."""
     machine = CaptureState(CameraState.STREAMING, wanted=True)
     for event in (m.DeviceLost(GONE), m.DeviceAppeared()):
         machine, _ = step(machine, event)
@@ -226,8 +226,8 @@ def test_a_device_that_is_another_one_now_gets_a_child_of_its_own() -> None:
     assert machine.rest_seconds == 0.5
 
 
-def test_a_settled_child_that_fails_rests_shortly_again() -> None:
-    """Failures long ago do not slow a camera down."""
+def test_a_settled_process_that_fails_rests_shortly_again() -> None:
+    """Failures before it settled do not count."""
     machine = CaptureState(CameraState.STREAMING, wanted=True, failures=9)
     machine, _ = step(machine, EVENTS["settled"])
     machine, _ = step(machine, EVENTS["failed"])
@@ -235,13 +235,13 @@ def test_a_settled_child_that_fails_rests_shortly_again() -> None:
 
 
 class World(RuleBasedStateMachine):
-    """A world in which only what can happen happens; news waits in a mailbox, in order."""
+    """A model of process and device: only possible events happen, in the order of a mailbox."""
 
     def __init__(self) -> None:
         super().__init__()
         self.machine = CaptureState()
         self.mailbox: deque[m.CaptureEvent] = deque()
-        self.child = ""  # "lives", "told to end", or ""
+        self.child = ""  # "runs", "told to end", or ""
         self.delivers = False
         self.resting = False
         self.somebody_wants = False
@@ -255,7 +255,7 @@ class World(RuleBasedStateMachine):
                     assert not self.child, "two children"
                     assert not self.end_is_under_way, "the last one's end is not known yet"
                     assert self.machine.present, "a child on no device"
-                    self.child, self.delivers = "lives", False
+                    self.child, self.delivers = "runs", False
                 case CaptureAction.TERMINATE:
                     assert self.child or self.end_is_under_way, "nothing to terminate"
                     self.child = self.child and "told to end"
@@ -271,7 +271,7 @@ class World(RuleBasedStateMachine):
 
     @property
     def waits_for_its_device(self) -> bool:
-        """No device, or its coming is among the news that were not read yet."""
+        """There is no device, or its event is still in the mailbox."""
         return not self.machine.present and (not self.plugged or m.DeviceAppeared() in self.mailbox)
 
     @property
@@ -294,7 +294,7 @@ class World(RuleBasedStateMachine):
         self.delivers = True
         self.mailbox.append(m.FragmentArrived())
 
-    @precondition(lambda self: self.child == "lives" and self.delivers)
+    @precondition(lambda self: self.child == "runs" and self.delivers)
     @rule()
     def settle(self) -> None:
         self.mailbox.append(m.ProcessSettled())
@@ -350,7 +350,7 @@ class World(RuleBasedStateMachine):
     @invariant()
     def unwanted_cameras_close_their_device(self) -> None:
         if not self.somebody_wants:
-            assert self.child != "lives" or self.end_is_under_way
+            assert self.child != "runs" or self.end_is_under_way
             assert not self.resting
 
     @invariant()

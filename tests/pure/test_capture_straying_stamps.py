@@ -1,4 +1,4 @@
-"""Stamps of every kind, from the stream to the ledger: no entry is longer than what was missing."""
+"""Time stamps with errors, from the stream to the ledger: no entry is longer than the gap."""
 
 from __future__ import annotations
 
@@ -9,42 +9,49 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.recordings import NOON
+from support.recordings import NOON, segment
 from test_capture_timestamps import RATE, Frame, begun, muxed, steady, then
 
 from camd.capture.consumer import CapturedFragment
+from camd.clock import Anchor
 from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId
-from camd.recording.rules.ledger import GapLedger, SessionLedger
+from camd.recording.rules.ledger import SessionLedger
 
 ROTATION_SECONDS = 20.0
 
 
 def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
-    """Record frames as a live stream, into files of 20 s; return what the ledger says of it."""
+    """Record frames as a live stream, into files of 20 s; return the entries of the ledger."""
     began = frames[0].arrived
-    book = SessionLedger(SessionId("s"), CameraId("c"), RecordingRequest("ann"), "mp4", NOON)
-    ledger, timeline, gaps = GapLedger(book), begun(), []
+    ledger = SessionLedger(
+        session_id=SessionId("s"),
+        camera_id=CameraId("c"),
+        request=RecordingRequest("ann"),
+        format="mp4",
+        started=NOON,
+    )
+    timeline, gaps = begun(), []
     start, zero = NOON, 0.0
     for fragment, arrived in muxed(frames, size):
         placed = timeline.place(fragment, arrived)
-        end = NOON + timedelta(seconds=arrived - began)
         captured = CapturedFragment(
             placed,
-            end - timedelta(seconds=placed.duration_seconds),
-            end,
+            arrived,
+            Anchor(began, NOON),
             placed=True,
             turned=timeline.turned,
             spread=timeline.spread,
         )
         ledger.took(placed.frames)
-        if not book.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
-            gaps += ledger.close_drops()
+        if not ledger.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
+            gaps += ledger.settle_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             gaps += ledger.begin(start, placed)
-        gaps += ledger.wrote(captured, start + timedelta(seconds=placed.end_seconds - zero))
-        book.frames_written += placed.frames
-    assert book.frames_captured == len(frames)
-    return [*gaps, *ledger.capture_over()]
+        until = start + timedelta(seconds=placed.end_seconds - zero)
+        file = segment("a.mp4", start=start, end=until, number=0)
+        gaps += ledger.wrote(captured, file, size_bytes=1, monotonic=arrived)
+    assert ledger.frames_captured == len(frames)
+    return [*gaps, *ledger.settle_drops(capture_over=True)]
 
 
 def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:
@@ -59,15 +66,15 @@ def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:
     st.sampled_from([0.02, 0.1, 0.2, 0.35, 0.5, 0.8, 1.0, 1.4, 3.0, 30.0, 1000.0]),
     st.sampled_from([1, 5, 10, 20]),
 )
-def test_stamps_that_stray_are_no_loss(seed: int, spread: float, size: int) -> None:
-    """Each frame is stamped wrong at random, and all frames came: the ledger stays empty."""
+def test_wrong_stamps_are_no_loss(seed: int, spread: float, size: int) -> None:
+    """Random errors in every time stamp, and no frame missing: the ledger stays empty."""
     assert ledgered(strayed(steady(45), seed, spread), size) == []
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 0.2, 0.35])
 @pytest.mark.parametrize("seed", range(5))
-def test_frames_that_are_missing_among_stamps_that_stray_are_told(seed: int, spread: float) -> None:
-    """An outage of seconds has its entry, and that is no longer than the outage."""
+def test_missing_frames_among_wrong_stamps_have_an_entry(seed: int, spread: float) -> None:
+    """An outage of seconds has an entry that is no longer than the outage."""
     outage = 5.0
     frames = then(steady(15), steady(15), step=outage, pause=outage)
     gaps = ledgered(strayed(frames, seed, spread))

@@ -1,4 +1,4 @@
-"""Whatever stamps a source gives its frames, they are played at the speed at which they arrived."""
+"""Frames with any time stamps are played at the speed at which they arrived."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ MARK = 1000.0  # what FFmpeg is told to put in the place of steps that its muxer
 
 @attrs.frozen
 class Frame:
-    """One frame: when it arrived, and what its source stamped it with, in seconds."""
+    """One frame: its arrival, and its time stamp by the source, in seconds."""
 
     arrived: float
     stamp: float
 
 
 def steady(seconds: float, *, pace: float = 1.0, begin: float = 0.0) -> list[Frame]:
-    """Frames whose stamps run `pace` times as fast as they arrive."""
+    """Frames whose time stamps advance `pace` times as fast as they arrive."""
     count = round(seconds * RATE)
     return [Frame(begin + n * FRAME, n * FRAME * pace) for n in range(count)]
 
 
 def then(before: list[Frame], after: list[Frame], *, step: float = 0.0, pause: float = 0.0):
-    """Join two stretches: stamps step by `step` in between, arrivals pause."""
+    """Join two streams: the time stamps step by `step` in between, and the arrivals pause."""
     arrived, stamp = before[-1].arrived + FRAME + pause, before[-1].stamp + FRAME + step
     return before + [
         Frame(each.arrived - after[0].arrived + arrived, each.stamp - after[0].stamp + stamp)
@@ -46,7 +46,7 @@ def then(before: list[Frame], after: list[Frame], *, step: float = 0.0, pause: f
 
 
 def muxed(frames: list[Frame], size: int = FRAMES) -> Iterable[tuple[Fragment, float]]:
-    """Make fragments as FFmpeg does: steps that it cannot write are marks, times only grow."""
+    """Make fragments as FFmpeg does: steps that it cannot write become MARK, times only grow."""
     times, offset = [], 0.0
     for frame in frames:
         at = frame.stamp + offset
@@ -80,7 +80,7 @@ def begun() -> StreamTimeline:
 
 
 def played(frames: list[Frame], timeline: StreamTimeline | None = None) -> list[float]:
-    """When each frame is played, in seconds from the first one's arrival."""
+    """Return when each frame is played, in seconds from the first one's arrival."""
     timeline, times = timeline or begun(), []
     for fragment, arrived in muxed(frames):
         placed = timeline.place(fragment, arrived)
@@ -94,18 +94,18 @@ def played(frames: list[Frame], timeline: StreamTimeline | None = None) -> list[
 
 
 def off(frames: list[Frame], times: list[float]) -> float:
-    """By how much the worst frame is played at another time than when it arrived."""
+    """Return the largest difference between arrival and playback of a frame."""
     zero = frames[0].arrived - times[0]
     return max(abs(f.arrived - zero - t) for f, t in zip(frames, times, strict=True))
 
 
 def longest(times: list[float]) -> float:
-    """How long a picture stands still at most."""
+    """Return the longest duration of a frame."""
     return max(b - a for a, b in pairwise(times))
 
 
 def test_stamps_that_keep_time_are_not_touched():
-    """Fragments of a source whose clock differs by 100 ppm pass as they are, for an hour."""
+    """Fragments of a source whose clock differs by 100 ppm are unchanged for an hour."""
     timeline = begun()
     for fragment, arrived in muxed(steady(3600, pace=1.0001)):
         assert timeline.place(fragment, arrived) is fragment
@@ -114,7 +114,7 @@ def test_stamps_that_keep_time_are_not_touched():
 
 @pytest.mark.parametrize("step", [-3600.0, -5.0, -1.5, 1.5, 5.0, 600.0, 36000.0])
 def test_a_step_of_the_stamps_is_cut(step):
-    """Stamps that step for good, either way, move no frame from where it belongs, and are told."""
+    """A lasting step of the time stamps, either way, moves no frame, and is a fault."""
     frames = then(steady(8), steady(12), step=step)
     timeline = begun()
     times = played(frames, timeline)
@@ -124,7 +124,7 @@ def test_a_step_of_the_stamps_is_cut(step):
 
 
 def test_stamps_that_jump_again_and_again_are_replaced():
-    """From the third jump in a short time on, none is cut: frames are timed by their arrival."""
+    """From the third jump in a short time on, frames are timed by their arrival."""
     frames = steady(8)
     for _ in range(6):
         frames = then(frames, steady(2), step=5.0)
@@ -135,8 +135,8 @@ def test_stamps_that_jump_again_and_again_are_replaced():
 
 
 @pytest.mark.parametrize("stray", [-600.0, 3.0, 600.0])
-def test_a_single_stray_moves_nothing(stray):
-    """One frame with a wild stamp does not move those behind it."""
+def test_one_wrong_stamp_moves_nothing(stray):
+    """One wrong time stamp does not move the later frames."""
     frames = steady(20)
     frames[207] = Frame(frames[207].arrived, frames[207].stamp + stray)
     times = played(frames)
@@ -146,7 +146,7 @@ def test_a_single_stray_moves_nothing(stray):
 
 @pytest.mark.parametrize("pace", [0.5, 0.8, 0.95, 1.05, 1.25, 2.0])
 def test_stamps_with_another_pace_are_played_at_the_speed_of_arrival(pace):
-    """A camera that declares a rate which it does not keep plays at real speed."""
+    """A camera that does not keep its declared rate is played at real speed."""
     frames = steady(60, pace=pace)
     timeline = begun()
     times = played(frames, timeline)
@@ -157,7 +157,7 @@ def test_stamps_with_another_pace_are_played_at_the_speed_of_arrival(pace):
 
 
 def test_stamps_that_stand_still_are_replaced():
-    """Frames that are all stamped alike are spread over the time in which they came."""
+    """Frames with equal time stamps are spread over the time in which they arrived."""
     frames = steady(10) + [Frame(10 + n * FRAME, 10.0) for n in range(400)]
     timeline = begun()
     times = played(frames, timeline)
@@ -167,7 +167,7 @@ def test_stamps_that_stand_still_are_replaced():
 
 
 def test_a_pause_that_is_stamped_stays_where_it_is():
-    """Frames that never came, with stamps that count the time, are a hole and no fault."""
+    """Missing frames, with time stamps that include the pause, are a gap and no fault."""
     frames = then(steady(8), steady(8), step=12.0, pause=12.0)
     timeline = begun()
     times = played(frames, timeline)
@@ -176,7 +176,7 @@ def test_a_pause_that_is_stamped_stays_where_it_is():
 
 
 def test_a_pause_that_is_not_stamped_is_put_back():
-    """A camera whose stamps count frames, not time, paused: what follows is where it belongs."""
+    """Time stamps that count frames leave out a pause; later frames are moved behind it."""
     frames = then(steady(8), steady(16), pause=6.0)
     timeline = begun()
     times = played(frames, timeline)
@@ -185,7 +185,7 @@ def test_a_pause_that_is_not_stamped_is_put_back():
 
 
 def test_a_stall_that_is_made_up_for_changes_nothing():
-    """A network that stalled and caught up moves no frame: all keep their own stamps."""
+    """After a stall that the network makes up for, all frames keep their time stamps."""
     frames = [
         Frame(max(each.arrived, min(13.0 + (each.arrived - 8.0) / 8, 13.7)), each.stamp)
         if 8 < each.arrived < 13.7
@@ -197,8 +197,8 @@ def test_a_stall_that_is_made_up_for_changes_nothing():
     assert timeline.fault is None
 
 
-def test_what_was_held_back_at_the_start_keeps_its_stamps():
-    """FFmpeg looks at a stream for seconds, then hands on all at once: nothing is wrong."""
+def test_what_was_buffered_at_the_start_keeps_its_stamps():
+    """FFmpeg analyses a stream for seconds, then writes it at once: no fault."""
     frames = [Frame(max(each.arrived, 4.0), each.stamp) for each in steady(20)]
     timeline = begun()
     assert played(frames, timeline) == pytest.approx([each.stamp for each in frames], abs=0.001)
@@ -207,7 +207,7 @@ def test_what_was_held_back_at_the_start_keeps_its_stamps():
 
 @pytest.mark.parametrize("pace", [1.0, 1.5])
 def test_memory_is_bounded(pace):
-    """However long a stream is, trusted or not, its latest seconds are remembered, and no more."""
+    """Only the latest seconds of a stream are kept, trusted or not."""
     timeline, most = begun(), 0
     for fragment, arrived in muxed(steady(120, pace=pace)):
         timeline.place(fragment, arrived)
@@ -216,7 +216,7 @@ def test_memory_is_bounded(pace):
 
 
 def test_stamps_are_trusted_again_when_they_keep_time():
-    """After a stretch of wrong pace, frames are played as they are stamped once more."""
+    """After a time of wrong pace, frames are played by their time stamps again."""
     frames = then(steady(20, pace=1.5), steady(60))
     times = played(frames)
     tail = [b - a for a, b in pairwise(times[-400:])]
@@ -224,7 +224,7 @@ def test_stamps_are_trusted_again_when_they_keep_time():
 
 
 def test_stamps_that_jump_again_and_again_are_not_trusted():
-    """Frames with random stamps are played when they arrived."""
+    """Frames with random time stamps are played when they arrived."""
     frames = [
         attrs.evolve(frame, stamp=number * 7919 % 8009 * 1.0)
         for number, frame in enumerate(steady(30))
@@ -235,8 +235,8 @@ def test_stamps_that_jump_again_and_again_are_not_trusted():
     assert timeline.fault is TimestampFault.UNSTEADY
 
 
-def test_a_fault_that_is_over_is_told_for_ten_minutes():
-    """A single jump is no warning for as long as the camera runs."""
+def test_a_fault_that_is_over_is_shown_for_ten_minutes():
+    """The warning of a single jump ends while the camera runs."""
     frames = then(steady(8), steady(700), step=600)
     timeline, told = begun(), []
     for fragment, arrived in muxed(frames):
@@ -247,8 +247,8 @@ def test_a_fault_that_is_over_is_told_for_ten_minutes():
     assert told[-1][1] is None
 
 
-def test_a_track_with_a_wild_clock_leaves_the_other_alone():
-    """Sound that says 1970 is played with the pictures among which it arrived."""
+def test_a_track_with_a_wrong_clock_does_not_move_the_other():
+    """Sound with time stamps of 1970 is played with the pictures that arrived with it."""
     reader = FragmentReader()
     (init,) = reader.feed(build.VIDEO_AND_AUDIO)
     timeline = StreamTimeline()
@@ -278,7 +278,7 @@ def test_a_track_with_a_wild_clock_leaves_the_other_alone():
     )
 )
 def test_whatever_the_stamps_of_sound_are_the_pictures_stay_and_sound_is_beside_them(steps):
-    """Sound whose stamps step at every fragment touches no picture, and is never far from them."""
+    """Sound whose time stamps step at every fragment moves no picture, and stays near them."""
     reader, timeline = FragmentReader(), StreamTimeline()
     (init,) = reader.feed(build.VIDEO_AND_AUDIO)
     timeline.begin(init)
@@ -312,7 +312,7 @@ stretches = st.one_of(
 
 
 def film(parts: list[tuple[str, float, float]]) -> list[Frame]:
-    """Make the frames of a source from what it does one after the other."""
+    """Make the frames of a source from a list of its faults."""
     frames = steady(2)
     for kind, seconds, value in parts:
         more = steady(seconds)
@@ -335,7 +335,7 @@ def film(parts: list[tuple[str, float, float]]) -> list[Frame]:
 @settings(max_examples=150)
 @given(st.lists(stretches, min_size=1, max_size=8))
 def test_whatever_the_stamps_are_frames_play_when_they_arrived(parts):
-    """Jumps, strays, drifts, pauses and standing still: time on the timeline is time of arrival."""
+    """With jumps, errors, drifts, pauses and standing still: the timeline follows the arrivals."""
     frames = film(parts)
     times = played(frames)
     assert all(b > a for a, b in pairwise(times))
@@ -352,7 +352,7 @@ def test_whatever_the_stamps_are_frames_play_when_they_arrived(parts):
     st.lists(st.floats(0, 5), min_size=20, max_size=20),
 )
 def test_any_numbers_come_out_as_times_that_grow(numbers, pauses):
-    """Fragments with arbitrary decode times and durations are placed, in order, none lost."""
+    """Fragments with any decode times and durations keep their order and number."""
     reader, timeline, arrived, last = FragmentReader(), StreamTimeline(), 50.0, None
     (init,) = reader.feed(build.VIDEO_ONLY)
     timeline.begin(init)
@@ -369,7 +369,7 @@ def test_any_numbers_come_out_as_times_that_grow(numbers, pauses):
 
 
 def _read_back(placed: Fragment) -> list[Fragment]:
-    """What a reader finds in the boxes of a fragment, whose decode times a writer fills in."""
+    """Parse the boxes of a fragment with the decode times that a writer fills in."""
     reader = FragmentReader()
     reader.feed(build.VIDEO_ONLY)
     return [each for each in reader.feed(placed.moof + placed.mdat) if isinstance(each, Fragment)]

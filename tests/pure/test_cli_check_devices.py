@@ -8,23 +8,23 @@ from support.fake_devices import denied, entry, usb_camera
 
 from camd.cli.check import Grade, judge_devices
 from camd.config.schema import CameraConfig, Config
-from camd.devices.holders import Holder, Holders
-from camd.devices.listing import DeviceListing, ListedDevice
-from camd.devices.matching.identity import KnownCamera
+from camd.devices.holders import DeviceUsers, Holder
+from camd.devices.listing import DeviceList, ListedDevice
+from camd.devices.matching.identity import RememberedCamera
 from camd.devices.matching.match import assign
 from camd.model import CameraId, Device
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
-NOBODY = Holders((), complete=True)
-CHEESE = Holders((Holder(77, "cheese", "ann"),), complete=True)
+NOBODY = DeviceUsers((), complete=True)
+CHEESE = DeviceUsers((Holder(77, "cheese", "ann"),), complete=True)
 
 
 def listing(
     *devices: Device,
     entries: tuple[CameraConfig, ...] = (),
-    known: tuple[KnownCamera, ...] = (),
-    holders: Holders = NOBODY,
-) -> tuple[DeviceListing, Config]:
+    known: tuple[RememberedCamera, ...] = (),
+    holders: DeviceUsers = NOBODY,
+) -> tuple[DeviceList, Config]:
     """Look at a machine in which these devices are plugged in."""
     found = assign(devices, known, entries)
     bound = {binding.device: binding for binding in found.bindings if binding.device is not None}
@@ -39,7 +39,7 @@ def listing(
         )
         for device in devices
     ]
-    return DeviceListing(tuple(listed), found.bindings, "by hand"), Config(cameras=entries)
+    return DeviceList(tuple(listed), found.bindings, "by hand"), Config(cameras=entries)
 
 
 def test_a_camera_that_is_there_says_how_it_is_recorded() -> None:

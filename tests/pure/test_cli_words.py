@@ -13,7 +13,7 @@ from camd.cli import tables
 from camd.cli.exit import CallRefused, Unauthenticated, misconfigured, refused
 from camd.cli.record import progress_line
 from camd.cli.service_access import ServiceAccess, client_address
-from camd.cli.show import EventFilter, event_line
+from camd.cli.show import RepeatFilter, event_line
 from camd.config.schema import ServerConfig
 from camd.errors import TABLE
 
@@ -238,7 +238,7 @@ def test_an_event_is_one_line(method: str, params: dict[str, Any], line: str) ->
 
 def test_a_camera_is_shown_again_only_when_its_line_differs() -> None:
     """Changes of sizes and rates are not shown; other events all are."""
-    unseen, method = EventFilter(), "camera_status_update"
+    unseen, method = RepeatFilter(), "camera_status_update"
     assert unseen.accepts(method, CAMERA)
     assert not unseen.accepts(method, {**CAMERA, "file_size": 99})
     assert unseen.accepts(method, {**CAMERA, "camera_id": "camera1"})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from camd.config.changes import ConfigChanges, compare, merge, postpone
 from camd.config.environment import read_environment, variables_of
 from camd.config.keys import ConfigKey, keys_of
-from camd.config.parse import Structured, check, structure
+from camd.config.parse import ParsedConfig, check, structure
 from camd.config.schema import (
     SECTIONS,
     CameraConfig,
@@ -24,7 +24,8 @@ from camd.config.schema import (
     RecordingConfig,
 )
 from camd.config.values import PathBases
-from camd.model import CameraId, TestSource, V4l2Source
+from camd.model import CameraId
+from camd.sources import TestSource, V4l2Source
 
 KEYS = [
     (section, name, key)
@@ -34,7 +35,7 @@ KEYS = [
 BASES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
 
 
-def read(text: str) -> Structured:
+def read(text: str) -> ParsedConfig:
     """Read a piece of TOML, without an environment."""
     return structure(tomli.loads(text), {}, BASES)
 

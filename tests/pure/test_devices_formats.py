@@ -13,8 +13,8 @@ from camd.devices.v4l2.formats import (
     COPIED_PIXELS,
     ENCODED_PIXELS,
     INPUT_FORMATS,
+    FormatRefusal,
     FormatRequest,
-    UnsupportedFormat,
     choose_format,
     in_range,
     modes,
@@ -60,10 +60,10 @@ def chosen(capabilities: Capabilities, **request: object) -> tuple[object, ...]:
     return choice.input_format, f"{choice.width}x{choice.height}", choice.fps, what
 
 
-def refused(capabilities: Capabilities, **request: object) -> UnsupportedFormat:
+def refused(capabilities: Capabilities, **request: object) -> FormatRefusal:
     """Choose, and return the refusal."""
     answer = choose_format(capabilities, FormatRequest(**request))  # type: ignore[arg-type]
-    assert isinstance(answer, UnsupportedFormat), answer
+    assert isinstance(answer, FormatRefusal), answer
     return answer
 
 
@@ -222,7 +222,7 @@ def test_a_choice_is_always_something_that_the_camera_offers(
 ) -> None:
     """Format, size and rate are the driver's, requests are met within 1 %, nothing is raised."""
     answer = choose_format(capabilities, request)
-    if isinstance(answer, UnsupportedFormat):
+    if isinstance(answer, FormatRefusal):
         assert answer.message
         return
     assert is_offered(capabilities, answer)

@@ -21,9 +21,10 @@ from support.fake_devices import (
 )
 
 from camd.config.schema import CameraConfig
-from camd.devices.matching.identity import KnownCamera, identify_devices
+from camd.devices.matching.identity import RememberedCamera, identify_devices
 from camd.devices.matching.match import MOST_CAMERAS, assign, forget
-from camd.model import CameraId, Device, MatchedBy, TestSource
+from camd.model import CameraId, Device, MatchedBy
+from camd.sources import TestSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
@@ -266,7 +267,7 @@ def situations(draw: st.DrawFn) -> tuple[list[Device], list[Device], list[Camera
 def test_the_order_of_devices_makes_no_difference(situation, random, auto: bool) -> None:
     """Any order of devices and known cameras gives the same bindings, each one to one."""
     first, second, entries = situation
-    known: tuple[KnownCamera, ...] = assign(first, (), entries, auto=auto).known
+    known: tuple[RememberedCamera, ...] = assign(first, (), entries, auto=auto).known
     now = assign(second, known, entries, auto=auto)
     shuffled, mixed = random.sample(second, len(second)), random.sample(known, len(known))
     assert assign(shuffled, mixed, entries, auto=auto) == now

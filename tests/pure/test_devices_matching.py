@@ -10,7 +10,8 @@ from support.fake_devices import CONTROLLER, MatchedMachine, entry, unbound_devi
 from camd.config.schema import CameraConfig
 from camd.devices.matching.match import AdoptionError
 from camd.devices.matching.messages import MatchMessageKind
-from camd.model import CameraId, Cause, TestSource
+from camd.model import CameraId, Cause
+from camd.sources import TestSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 

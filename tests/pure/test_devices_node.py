@@ -1,4 +1,4 @@
-"""Paths of sysfs, udev's texts, and what devices say of themselves."""
+"""Paths of sysfs, udev's database, and the texts of devices."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PCI = "devices/pci0000:00/0000:00:14.0"
 def test_a_usb_device_is_found_in_a_path(
     folder: str, kernel_name: str, ports: str, controller: str
 ) -> None:
-    """Device, ports and a controller's name that does not count boots are read off the path."""
+    """The path gives device, ports, and a name of the controller that is the same after a boot."""
     place = find_usb_place(folder)
     assert place is not None
     assert (place.kernel_name, place.ports, place.controller) == (kernel_name, ports, controller)
@@ -72,19 +72,19 @@ def test_a_path_without_a_usb_device_has_none(folder: str) -> None:
 
 @given(st.text(alphabet="usb0123456789-.:/a", max_size=60))
 def test_any_path_is_read(folder: str) -> None:
-    """Whatever a path looks like, it is read, and what is found is part of it."""
+    """Any path can be parsed, and what is found is a part of it."""
     place = find_usb_place(folder)
     assert place is None or folder.startswith(place.folder)
 
 
 def test_generations_are_the_root_hubs() -> None:
-    """A port's name tells the two busses apart that one socket has."""
+    """The name of a port distinguishes the two busses of one socket."""
     versions = (" 1.10", " 2.00", " 3.10", "")
     assert [find_generation(version) for version in versions] == ["usb1", "usb2", "usb3", "usb0"]
 
 
 def test_other_busses_have_paths() -> None:
-    """A platform's and a PCI card's place is named as the kernel's bus names it."""
+    """Platform devices and PCI cards are named as the kernel's bus names them."""
     assert find_bus_path("devices/platform/vivid.0/video4linux/video0") == "platform:vivid.0"
     card = "devices/pci0000:00/0000:00:1c.0/0000:02:00.0/video4linux/video0"
     assert find_bus_path(card) == "pci:0000:02:00.0"
@@ -92,7 +92,7 @@ def test_other_busses_have_paths() -> None:
 
 
 def test_udev_says_what_captures() -> None:
-    """Only the property counts, and silence is not a no."""
+    """Only the property counts; without it the answer is None."""
     assert parse_udev("I:1\nE:ID_V4L_CAPABILITIES=:capture:audio:\nG:seat\n") is True
     assert parse_udev("E:ID_V4L_CAPABILITIES=:video_output:\n") is False
     assert parse_udev("E:ID_V4L_CAPABILITIES=:\n") is False
@@ -100,7 +100,7 @@ def test_udev_says_what_captures() -> None:
 
 
 def test_a_node_is_plausible_by_udev_or_else_by_its_index() -> None:
-    """udev's opinion wins over the index; with neither, nothing is assumed."""
+    """udev comes before the index; without both, a node is not plausible."""
     assert SysfsFacts(index=0).plausible
     assert not SysfsFacts(index=1).plausible
     assert not SysfsFacts().plausible
@@ -109,7 +109,7 @@ def test_a_node_is_plausible_by_udev_or_else_by_its_index() -> None:
 
 
 def test_texts_of_devices_are_cleaned() -> None:
-    """Odd bytes and odd spaces go, letters of all languages stay."""
+    """Unprintable bytes and repeated spaces are removed, letters of all languages stay."""
     assert clean(b"  LAB\x00\xff\xfe 0001\n") == "LAB 0001"
     assert clean("Kamera für\tTür\u200b".encode()) == "Kamera für Tür"
     assert clean(b"\x00\x00\xff") == ""
@@ -117,7 +117,7 @@ def test_texts_of_devices_are_cleaned() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_become_a_printable_text(raw: bytes) -> None:
-    """Whatever a device says, what is shown is printable, and cleaning it again changes nothing."""
+    """Any text of a device becomes printable, and cleaning it again changes nothing."""
     text = clean(raw)
     assert text.isprintable()
     assert clean(text.encode()) == text

@@ -26,7 +26,7 @@ from camd.devices.query import (
     MOST_CHOICES,
     MOST_FORMATS,
     MOST_SIZES,
-    V4l2Calls,
+    V4l2Syscalls,
     read_capabilities,
     read_controls,
     write_control,
@@ -165,7 +165,7 @@ def test_random_answers_give_valid_values(seed: int) -> None:
         if number == videodev2.QUERY_EXT_CTRL:
             structure[80:88] = bytes(8)  # no array
 
-    kernel = V4l2Calls(lambda _: 7, nonsense, lambda _: None)
+    kernel = V4l2Syscalls(lambda _: 7, nonsense, lambda _: None)
     described = read_capabilities(NODE, kernel)
     assert described is not None
     assert len(described.formats) <= MOST_FORMATS

@@ -6,15 +6,20 @@ import importlib.util
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from camd.api.camera_methods import CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
 from camd.api.event_methods import EventsApi
-from camd.api.recording_methods import HistoryApi, RecordingsApi
+from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
+from camd.cli import main
+from camd.clock import SYSTEM_CLOCK
+from camd.config.keys import keys_of
+from camd.config.schema import SECTIONS
 from camd.rpc.openrpc import fields_of
 from camd.rpc.registry import Method, Registry
 
@@ -37,6 +42,13 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page, "run docs/render.py"
 
 
+def test_the_table_of_sources_is_up_to_date() -> None:
+    """Each kind of source has its row, as its class says."""
+    page = (ROOT / "docs" / "cameras.md").read_text(encoding="utf-8")
+    assert _render().list_sources(page) == page, "run docs/render.py"
+    assert "| `test:` | a synthetic" in _render().list_sources(page.replace("| `test:` |", "| x |"))
+
+
 def test_links_between_the_pages_lead_somewhere() -> None:
     """Every relative link in a page names a file that exists."""
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
@@ -46,10 +58,15 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 
 REGISTRY = Registry(
     (
-        *(CamerasApi(None), ControlsApi(None), DevicesApi(None), FilesApi(None)),
         EventsApi(None, None),
-        *(RecordingsApi(None, None), HistoryApi(None, None), RetentionApi(None)),
-        *(StorageApi(None), SystemApi(None, None, None)),
+        *(
+            CamerasApi(None, clock=SYSTEM_CLOCK),
+            ControlsApi(None),
+            DevicesApi(None, None),
+            FilesApi(None, clock=SYSTEM_CLOCK),
+        ),
+        *(RecordingsApi(None, None), SessionsApi(None, None), RetentionApi(None)),
+        *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
     )
 )
 
@@ -84,3 +101,52 @@ def test_every_parameter_is_documented(method: Method) -> None:
     names = {field.metadata.get("name", field.name) for field in fields_of(method)}
     assert names <= set(re.findall(r"`(\w+)`", text))
     assert names or not text.strip(), "the method has no parameters"
+
+
+def _pages() -> dict[str, str]:
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    return {page.name: page.read_text(encoding="utf-8") for page in pages}
+
+
+def _unknown_words(text: str) -> list[str]:
+    """Return the commands and options of a `camd …` command line that do not exist."""
+    command: click.Command = main
+    context, unknown = click.Context(main), []
+    for word in text.partition("#")[0].split()[1:]:
+        options = {option for param in command.get_params(context) for option in param.opts}
+        if word.startswith("-"):
+            unknown += [] if word.partition("=")[0] in options else [word]
+        elif isinstance(command, click.Group):
+            found = command.get_command(context, word)
+            if found is None:
+                return [*unknown, word]
+            command = found
+    return unknown
+
+
+def test_commands_that_texts_name_exist() -> None:
+    """Every `camd …` in a page or a message has a command and options of this program."""
+    wrong = {}
+    sources = {str(path): path.read_text("utf-8") for path in (ROOT / "camd").rglob("*.py")}
+    for page, text in (_pages() | sources).items():
+        spans = re.findall(r"`(camd [a-z-][^`\n]*)`", text)
+        fenced = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+        lines = re.findall(r"^(camd [a-z].*)$", fenced, re.MULTILINE)
+        for command in [part.strip() for each in spans + lines for part in each.split(";")]:
+            if command.startswith("camd ") and (unknown := _unknown_words(command)):
+                wrong[f"{page}: {command}"] = unknown
+    assert wrong == {}
+    assert _unknown_words("camd ls --nothing") == ["--nothing"]
+    assert _unknown_words("camd nothing") == ["nothing"]
+
+
+def test_configuration_keys_that_pages_name_exist() -> None:
+    """A name such as `storage.durability` is a key of that section."""
+    known = {f"{name}.{key}" for name, section in SECTIONS.items() for key in keys_of(section)}
+    wrong = {}
+    for page, text in _pages().items():
+        for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text):
+            if name.partition(".")[0] in SECTIONS and name not in known:
+                wrong[name] = page
+    assert wrong == {}
+    assert "storage.durability" in known

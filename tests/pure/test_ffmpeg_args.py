@@ -27,7 +27,8 @@ from camd.ffmpeg.text.output import (
     parse_version,
 )
 from camd.ffmpeg.text.redact import redact
-from camd.model import Cause, FileSource, RtspSource, TestSource, V4l2Source
+from camd.model import Cause
+from camd.sources import FileSource, RtspSource, TestSource, V4l2Source
 
 HALF = timedelta(milliseconds=500)
 URL = "rtsp://user:p@ss@host:554/live?x=1"

@@ -13,17 +13,17 @@ from camd.ffmpeg.text.encoder_table import (
     MJPEG,
     SOFTWARE,
     TABLE,
-    EncoderInput,
+    VideoParameters,
     device_arguments,
     encoder_named,
     encoding_arguments,
     trial_mistake,
 )
-from camd.model import TestSource, V4l2Source
 from camd.mp4.boxes import box
+from camd.sources import TestSource, V4l2Source
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
-HD = EncoderInput(1280, 720, 30.0)
+HD = VideoParameters(1280, 720, 30.0)
 
 
 @pytest.mark.parametrize("encoder", TABLE, ids=lambda each: each.name)

@@ -71,7 +71,7 @@ def logged(environ: dict[str, str]) -> Iterator[io.StringIO]:
 
 
 def say(text: str) -> None:
-    """Log text from outside in every way that there is."""
+    """Log text from outside in every possible place of an event."""
     log = structlog.get_logger("camd.test")
     log.warning("client_left", reason=text, listed=[text], path=PurePath(text), now="critical")
     logging.getLogger("library").warning("peer said %s", text)

@@ -16,9 +16,9 @@ from camd.mp4.h26x.parameter_sets import (
     NalError,
     VideoCodec,
     key_of,
-    parameter_sets,
     read_from,
     read_sequence,
+    sets_within,
     walk,
 )
 from camd.mp4.h26x.sample_entry import contradiction, header_problem, header_with, read_header
@@ -75,7 +75,7 @@ def test_any_sample_is_walked_to_its_end_or_refused(
     with contextlib.suppress(NalError):
         units = list(walk(read_from(data), 0, len(data), length_size))
         assert sum(unit.size + length_size for unit in units) == len(data)
-        parameter_sets(data, length_size, codec)
+        sets_within(read_from(data), 0, len(data), length_size, codec)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=5000), max_size=8), st.sampled_from([1, 2, 4]))

@@ -9,7 +9,7 @@ from support.recordings import WHO, footage, sealed_bytes
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.recover import InterruptedSegment, read_interrupted
-from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, SegmentLayout
 
 COUNT = 6
 INIT, FRAGMENTS = footage(COUNT)
@@ -17,7 +17,7 @@ INIT, FRAGMENTS = footage(COUNT)
 
 def _written(synced_after: int = 0) -> tuple[bytes, list[int]]:
     """Return a growing file and the end of each fragment; `synced_after` of them were synced."""
-    index = SegmentIndex(INIT, FRAGMENTS[0], WHO)
+    index = SegmentLayout(INIT, FRAGMENTS[0], WHO)
     data, ends, synced = index.header, [], 0
     for number, fragment in enumerate(FRAGMENTS):
         data += b"".join(index.render(fragment, synced))
@@ -44,7 +44,7 @@ def _sealed(data: bytes, found: InterruptedSegment) -> bytes:
 def test_a_file_cut_anywhere_keeps_every_whole_fragment(data: st.DataObject) -> None:
     """A torn file keeps its intact fragments, and is sealed as if it had ended with them."""
     file, ends = _written()
-    cut = data.draw(st.integers(len(SegmentIndex(INIT, FRAGMENTS[0], WHO).header), len(file)))
+    cut = data.draw(st.integers(len(SegmentLayout(INIT, FRAGMENTS[0], WHO).header), len(file)))
     whole = sum(end <= cut for end in ends)
     found = _read(file[:cut])
     if whole == 0:
@@ -67,7 +67,7 @@ def test_damage_after_the_last_sync_is_found(data: st.DataObject) -> None:
     synced = data.draw(st.integers(0, COUNT - 1))
     file, ends = _written(synced)
     # The check box of the next fragment records what is durable.
-    first = ends[synced - 1] if synced else len(SegmentIndex(INIT, FRAGMENTS[0], WHO).header)
+    first = ends[synced - 1] if synced else len(SegmentLayout(INIT, FRAGMENTS[0], WHO).header)
     at = data.draw(st.integers(first, len(file) - 1))
     size = data.draw(st.integers(1, 200))
     damaged = file[:at] + bytes(len(file[at : at + size])) + file[at + size :]
@@ -123,7 +123,7 @@ def test_any_bytes_end_or_raise(garbage: bytes, at: int) -> None:
 
 def test_a_file_without_a_fragment_has_nothing_to_recover() -> None:
     """A segment without a fragment is no recording."""
-    assert _read(SegmentIndex(INIT, FRAGMENTS[0], WHO).header) is None
+    assert _read(SegmentLayout(INIT, FRAGMENTS[0], WHO).header) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 5000, b"not a film"])
@@ -136,7 +136,7 @@ def test_foreign_files_are_told_apart(data: bytes) -> None:
 def test_the_check_box_costs_little() -> None:
     """A fragment of half a second needs 24 bytes for its checksum."""
     file, _ = _written()
-    header = SegmentIndex(INIT, FRAGMENTS[0], WHO).header
+    header = SegmentLayout(INIT, FRAGMENTS[0], WHO).header
     media = sum(fragment.size_bytes for fragment in FRAGMENTS)
     assert len(file) == len(header) + media + COUNT * CHECK_SIZE
 

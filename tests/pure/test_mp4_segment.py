@@ -17,7 +17,7 @@ from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.mp4.init import need, unpack
 from camd.mp4.inspect import check_samples, read_segment_head, sealed_moov_offset, summarise
 from camd.mp4.recover import read_interrupted
-from camd.mp4.segment import CHECK_SIZE, SegmentError, SegmentIndex
+from camd.mp4.segment import CHECK_SIZE, SegmentError, SegmentLayout
 from camd.mp4.segment_metadata import MetadataError, SegmentMetadata, decode_metadata
 
 WHO = SegmentMetadata(
@@ -33,10 +33,10 @@ def read(data: bytes) -> tuple[Init, list[Fragment]]:
     return init, fragments
 
 
-def record(data: bytes) -> tuple[SegmentIndex, bytes]:
+def record(data: bytes) -> tuple[SegmentLayout, bytes]:
     """Make one growing segment of a whole stream."""
     init, fragments = read(data)
-    index = SegmentIndex(init, fragments[0], WHO)
+    index = SegmentLayout(init, fragments[0], WHO)
     return index, b"".join([index.header, *(p for f in fragments for p in index.append(f))])
 
 
@@ -267,7 +267,7 @@ def test_an_interrupted_file_rebuilds_the_same_index():
     index, grown = record(stream)
     init, who = read_segment_head(grown)
     _, fragments = read(grown)
-    again = SegmentIndex(init, fragments[0], who)
+    again = SegmentLayout(init, fragments[0], who)
     assert again.header == index.header
     assert b"".join(p for f in fragments for p in again.append(f)) == grown[len(index.header) :]
     assert again.final_moov() == index.final_moov()
@@ -280,8 +280,8 @@ def test_unusable_fragments_are_refused_and_change_nothing():
     _, (middle,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4)[1:])))
     for fragment in (middle, other):
         with pytest.raises(SegmentError):
-            SegmentIndex(init, fragment, WHO)
-    index = SegmentIndex(init, first, WHO)
+            SegmentLayout(init, fragment, WHO)
+    index = SegmentLayout(init, first, WHO)
     index.append(first)
     before = (index.size_bytes, index.final_moov())
     for fragment in (other,):
@@ -348,7 +348,7 @@ def test_any_head_reads_or_raises(data):
 def test_rendering_records_nothing():
     """A fragment rendered twice gives the same bytes."""
     init, (first,) = read(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
-    index = SegmentIndex(init, first, WHO)
+    index = SegmentLayout(init, first, WHO)
     assert index.render(first) == index.render(first)
     assert (index.frames, index.size_bytes) == (0, len(index.header))
     index.record(first.runs, first.size_bytes)

@@ -26,14 +26,14 @@ RESUMES = {
 
 @pytest.mark.parametrize("level", list(StorageLevel))
 def test_only_some_levels_stop_a_running_session(level: StorageLevel) -> None:
-    """Critical, missing and read-only stop it; elsewhere its own writes say how it goes."""
+    """Critical, missing and read-only stop it; at other levels only its own write errors do."""
     assert WriteBackoff().stopped_by(level, 0.0) is STOPS.get(level)
 
 
 @pytest.mark.parametrize("level", list(StorageLevel))
 @pytest.mark.parametrize("paused", [FULL, ERROR])
 def test_a_pause_ends_where_its_reason_may_be_over(level: StorageLevel, paused: Cause) -> None:
-    """For want of space it ends below the block line; after an error wherever writing may work."""
+    """A full volume: below the block line; after an error: wherever writing may work."""
     brake = WriteBackoff()
     brake.paused = paused
     resumes = paused in RESUMES.get(level, set())
@@ -42,7 +42,7 @@ def test_a_pause_ends_where_its_reason_may_be_over(level: StorageLevel, paused: 
 
 
 def test_each_error_in_a_row_waits_longer() -> None:
-    """A failing disk is tried at 1, 2, 4 … seconds, at most every 30; success begins anew."""
+    """A failing disk is tried at 1, 2, 4 … seconds, at most every 30; success resets the delay."""
     brake, now, waits = WriteBackoff(), 0.0, []
     for _ in range(7):
         brake.paused = brake.failed(OSError(errno.EIO, "words"), now)

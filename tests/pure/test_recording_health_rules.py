@@ -1,4 +1,4 @@
-"""Health is judged by when pictures were last written and synced."""
+"""Health depends on when frames were last written and synced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from camd.recording.rules.durability import judge_health
 def test_a_camera_that_may_be_silent_for_long_is_healthy_for_half_of_it(
     written: float, durable: float, stall: float, good: bool
 ) -> None:
-    """Between its rare pictures nothing is left to sync; what is left unsynced is told soon."""
+    """Between its rare frames nothing is left to sync; unsynced bytes count soon."""
     assert judge_health(written, durable, 1.0, 100.0, stall).good is good
 
 
@@ -43,5 +43,5 @@ def test_a_camera_that_may_be_silent_for_long_is_healthy_for_half_of_it(
 def test_both_must_be_recent(
     written: float | None, durable: float | None, cadence: float | None, good: bool
 ) -> None:
-    """Pictures within five seconds, durable bytes within the cadence and four seconds."""
+    """Frames within five seconds, durable bytes within the time between syncs and four seconds."""
     assert judge_health(written, durable, cadence, 100.0).good is good

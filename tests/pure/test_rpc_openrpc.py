@@ -30,7 +30,7 @@ class Snapshot:
     since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
 
 
-class MethodsForTests:
+class SnapshotMethods:
     """One method with parameters and one without."""
 
     @method(role=Role.VIEWER)
@@ -47,7 +47,7 @@ class MethodsForTests:
 
 def test_parameters_are_described_as_clients_name_them() -> None:
     """Names, aliases, types, required parameters, roles and documentation, as JSON."""
-    described = document(Registry([MethodsForTests()]).methods, title="camd", version="1.0")
+    described = document(Registry([SnapshotMethods()]).methods, title="camd", version="1.0")
     text = json.loads(encode_result(b"1", described))["result"]
     ping, snapshot = text["methods"]
     assert snapshot["summary"] == "Take a picture."

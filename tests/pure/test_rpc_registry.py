@@ -43,7 +43,7 @@ class Everything:
             raise ValueError("note and device do not go together")
 
 
-class MethodsForTests:
+class MethodsOfEachRole:
     """One method for each role."""
 
     @method(role=Role.OPERATOR)
@@ -68,7 +68,7 @@ class MethodsForTests:
         """Help the handlers; no method of the API."""
 
 
-REGISTRY = Registry([MethodsForTests()])
+REGISTRY = Registry([MethodsOfEachRole()])
 
 
 def caller(role: Role = Role.ADMIN) -> Caller:
@@ -240,7 +240,7 @@ async def test_a_call_runs_the_handler_of_its_object() -> None:
 def test_two_methods_cannot_share_a_name() -> None:
     """A second method of the same name is a mistake in the program."""
     with pytest.raises(ValueError, match="everything"):
-        Registry([MethodsForTests(), MethodsForTests()])
+        Registry([MethodsOfEachRole(), MethodsOfEachRole()])
 
 
 def test_a_method_needs_a_role_and_documentation() -> None:

@@ -13,7 +13,7 @@ from support.recordings_folder import gap, session
 
 from camd.clock import from_unix_micros
 from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
-from camd.storage.check.rules.findings import FileContents, FileShape, FindingKind, check_file
+from camd.storage.check.rules.findings import FileContents, FileKind, FindingKind, check_file
 from camd.storage.check.rules.sessions import (
     SEAM,
     check_index,
@@ -34,7 +34,7 @@ from camd.storage.rules.journal_records import (
 from camd.storage.rules.rows import IndexedSession
 
 SEALED = FileContents(
-    *("a.mp4", FileShape.SEALED, 1000),
+    *("a.mp4", FileKind.SEALED, 1000),
     identity=WHO,
     frames=90,
     duration_seconds=3.0,
@@ -48,7 +48,7 @@ KNOWN = segment(
     frames=90,
     duration_seconds=3.0,
 )
-INTERRUPTED = attrs.evolve(SEALED, shape=FileShape.INTERRUPTED, sha256=None)
+INTERRUPTED = attrs.evolve(SEALED, shape=FileKind.INTERRUPTED, sha256=None)
 
 
 def known(**facts: object):
@@ -71,22 +71,22 @@ def seen(**facts: object) -> FileContents:
     ("found", "expected", "wrong"),
     [
         (SEALED, KNOWN, []),
-        (seen(shape=FileShape.BUSY), None, []),
-        (seen(shape=FileShape.GONE), KNOWN, [FindingKind.REMOVED]),
-        (seen(shape=FileShape.GONE), None, []),
-        (seen(shape=FileShape.GONE), known(state=SegmentState.MISSING), [FindingKind.REMOVED]),
-        (seen(shape=FileShape.GONE), known(state=SegmentState.MISSING, frames=0), []),
+        (seen(shape=FileKind.BUSY), None, []),
+        (seen(shape=FileKind.GONE), KNOWN, [FindingKind.REMOVED]),
+        (seen(shape=FileKind.GONE), None, []),
+        (seen(shape=FileKind.GONE), known(state=SegmentState.MISSING), [FindingKind.REMOVED]),
+        (seen(shape=FileKind.GONE), known(state=SegmentState.MISSING, frames=0), []),
         (
-            seen(shape=FileShape.FOREIGN),
+            seen(shape=FileKind.FOREIGN),
             known(state=SegmentState.MISSING, frames=0),
             [FindingKind.FOREIGN],
         ),
         (seen(undecodable="has no key frame"), KNOWN, [FindingKind.UNDECODABLE]),
-        (seen(shape=FileShape.UNREADABLE, broken="EIO"), KNOWN, [FindingKind.UNREADABLE]),
-        (seen(shape=FileShape.FOREIGN), None, [FindingKind.FOREIGN]),
-        (seen(shape=FileShape.FOREIGN), KNOWN, [FindingKind.DAMAGED]),
-        (seen(shape=FileShape.EMPTY), None, [FindingKind.EMPTY]),
-        (seen(shape=FileShape.EMPTY, size_bytes=0), KNOWN, [FindingKind.DAMAGED]),
+        (seen(shape=FileKind.UNREADABLE, broken="EIO"), KNOWN, [FindingKind.UNREADABLE]),
+        (seen(shape=FileKind.FOREIGN), None, [FindingKind.FOREIGN]),
+        (seen(shape=FileKind.FOREIGN), KNOWN, [FindingKind.DAMAGED]),
+        (seen(shape=FileKind.EMPTY), None, [FindingKind.EMPTY]),
+        (seen(shape=FileKind.EMPTY, size_bytes=0), KNOWN, [FindingKind.DAMAGED]),
         (seen(broken="is cut short"), KNOWN, [FindingKind.DAMAGED]),
         (seen(broken="is cut short"), None, [FindingKind.DAMAGED]),
         (SEALED, None, [FindingKind.UNKNOWN]),
@@ -105,9 +105,9 @@ def seen(**facts: object) -> FileContents:
         (SEALED, known(sha256="cd" * 32), [FindingKind.HASH]),
         (seen(sha256=None), known(sha256="cd" * 32), []),
         (seen(sha256=None), known(sha256=None), [FindingKind.UNHASHED]),
-        (seen(shape=FileShape.MATROSKA, identity=None), KNOWN, []),
-        (seen(shape=FileShape.MATROSKA, identity=None, sha256="0"), KNOWN, [FindingKind.HASH]),
-        (seen(shape=FileShape.MATROSKA, identity=None), None, [FindingKind.UNKNOWN]),
+        (seen(shape=FileKind.MATROSKA, identity=None), KNOWN, []),
+        (seen(shape=FileKind.MATROSKA, identity=None, sha256="0"), KNOWN, [FindingKind.HASH]),
+        (seen(shape=FileKind.MATROSKA, identity=None), None, [FindingKind.UNKNOWN]),
     ],
 )
 def test_a_file_is_judged_by_what_the_index_knows(found: FileContents, expected, wrong) -> None:

@@ -12,7 +12,7 @@ from support.power_cut_disk import RecordingDisk
 from support.recordings import NOON
 
 from camd.model import CleanupReceipt
-from camd.storage.retention.cleanup_log import RECEIPTS, append_receipt
+from camd.storage.retention.cleanup import RECEIPTS, append_receipt
 
 FOLDER = Path("/disk/.camd")
 RECEIPT = CleanupReceipt(

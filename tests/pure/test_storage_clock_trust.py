@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from camd.runtime.state_file import from_json, to_json
 from camd.storage.rules.clock_trust import (
     ClockReading,
-    ClockTrust,
-    FootageArrival,
+    CredibleTime,
+    LastFrameMoment,
 )
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -29,30 +29,30 @@ class Machine:
     up: float = 100.0
     boot: int = 0
     synchronised: bool = False
-    trust: ClockTrust | None = None
+    trust: CredibleTime | None = None
 
-    def look(self) -> ClockTrust:
+    def look(self) -> CredibleTime:
         """Let retention look at the clocks."""
         reading = ClockReading(self.true + self.off, self.up, f"boot{self.boot}", self.synchronised)
-        self.trust = ClockTrust.first(reading) if self.trust is None else self.trust.then(reading)
+        self.trust = CredibleTime.first(reading) if self.trust is None else self.trust.then(reading)
         return self.trust
 
-    def run(self, span: timedelta) -> ClockTrust:
+    def run(self, span: timedelta) -> CredibleTime:
         """Let time pass."""
         self.true += span
         self.up += span.total_seconds()
         return self.look()
 
-    def reboot(self, down: timedelta = HOUR, off: timedelta | None = None) -> ClockTrust:
+    def reboot(self, down: timedelta = HOUR, off: timedelta | None = None) -> CredibleTime:
         """Be off for a while; the clock may be another one afterwards."""
         self.true += down
         self.up, self.boot, self.synchronised = 30.0, self.boot + 1, False
         self.off = self.off if off is None else off
         return self.look()
 
-    def record(self) -> tuple[datetime, FootageArrival, datetime]:
+    def record(self) -> tuple[datetime, LastFrameMoment, datetime]:
         """Record something that ends now: its stamp, its arrival, and when it really ended."""
-        return self.true + self.off, FootageArrival(f"boot{self.boot}", self.up), self.true
+        return self.true + self.off, LastFrameMoment(f"boot{self.boot}", self.up), self.true
 
 
 def test_a_clock_that_nobody_sets_is_believed() -> None:
@@ -145,10 +145,10 @@ def test_what_is_kept_is_read_again() -> None:
     machine.look()
     machine.off += DAY
     trust = machine.run(HOUR)
-    assert from_json(to_json(trust), ClockTrust) == trust
+    assert from_json(to_json(trust), CredibleTime) == trust
     for garbage in ("", "{}", "null", '{"credible": 7}'):
         with pytest.raises(ValueError, match="not understood"):
-            from_json(garbage, ClockTrust)
+            from_json(garbage, CredibleTime)
 
 
 spans = st.floats(0, 30).map(lambda days: days * DAY)

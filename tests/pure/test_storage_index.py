@@ -86,39 +86,33 @@ def test_what_the_disk_refuses_is_written_with_the_next_note(faults: tuple[int, 
     assert said(opened(disk)) == said(whole)
 
 
-class FullIndex:
-    """An index whose volume is full until somebody makes room."""
+class FullCatalog(Catalog):
+    """A database whose volume is full until somebody makes room."""
 
-    def __init__(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.full = True
-        apply = catalog.apply
+    full = True
 
-        def apply_or_fail(records: Iterable[Record], place: JournalPosition) -> None:
-            if self.full:
-                raise sqlite3.OperationalError("database or disk is full")
-            apply(records, place)
-
-        monkeypatch.setattr(Catalog, "apply", staticmethod(apply_or_fail))
+    def apply(self, records: Iterable[Record], position: JournalPosition | None = None) -> None:
+        """Apply records when there is room."""
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        super().apply(records, position)
 
 
 @pytest.mark.parametrize("disk_too", [False, True])
-def test_an_index_that_was_full_has_every_fact_later(
-    disk_too: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_that_was_full_has_every_fact_later(disk_too: bool) -> None:
     """Facts that the index, or index and journal, could not take are in both when there is room."""
     disk = MemoryDisk()
     index = opened(disk)
-    with monkeypatch.context() as patch:
-        volume = FullIndex(index.catalog, patch)
-        if disk_too:
-            disk.fail(*range(100), code=errno.ENOSPC)
-        for fact in FACTS[:-1]:
-            with pytest.raises(sqlite3.OperationalError):
-                index.note(fact)
-        index.flush()
-        disk.faults.clear()
-        volume.full = False
-        index.flush()
+    index.catalog = volume = FullCatalog(index.catalog._db)
+    if disk_too:
+        disk.fail(*range(100), code=errno.ENOSPC)
+    for fact in FACTS[:-1]:
+        with pytest.raises(sqlite3.OperationalError):
+            index.note(fact)
+    index.flush()
+    disk.faults.clear()
+    volume.full = False
+    index.flush()
     index.note(FACTS[-1])
     whole = opened(MemoryDisk())
     whole.note(*FACTS)
@@ -151,11 +145,10 @@ def test_what_a_crash_left_open_is_marked_when_the_index_is_opened() -> None:
     assert [s.filename for s in index.catalog.segments_in(SegmentState.OPEN)] == ["a.mp4"]
 
 
-def test_the_facts_that_wait_for_the_disk_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_facts_that_wait_for_the_disk_are_bounded() -> None:
     """While nothing can be written, the newest facts wait in memory, and no more than so many."""
-    monkeypatch.setattr("camd.storage.index.recording_index.MOST_PENDING", 3)
     disk = MemoryDisk()
-    index = opened(disk)
+    index = open_index(disk, None, FOLDER, max_pending=3)
     disk.fail(*range(100), code=errno.ENOSPC)
     for number in range(6):
         with pytest.raises(OSError, match="space"):

@@ -16,7 +16,6 @@ from support.power_cut_disk import RecordingDisk
 from support.recordings import NOON, gap, segment, session
 
 from camd.model import SegmentState, SessionState
-from camd.storage.index import journal as journals
 from camd.storage.index.journal import Journal, JournalPosition
 from camd.storage.rules.journal_records import (
     GapNoted,
@@ -118,11 +117,10 @@ def test_a_journal_is_continued() -> None:
     assert disk.open_files == 0
 
 
-def test_a_long_journal_has_several_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_journal_has_several_files() -> None:
     """A file that is long enough is followed by another one; all are read, in order."""
-    monkeypatch.setattr(journals, "FILE_LIMIT_BYTES", 1000)
     disk = MemoryDisk()
-    journal = Journal.open(disk, FOLDER)
+    journal = Journal.open(disk, FOLDER, max_file_bytes=1000)
     for record in RECORDS:
         journal.append([record])
     assert journal.numbers() == list(range(1, journal.position.file + 1))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.power_cut_disk import RecordingDisk
 from support.recordings import WHO, footage
 
-from camd.mp4.segment import SegmentIndex
+from camd.mp4.segment import SegmentLayout
 from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
 from camd.storage.segment_file import SegmentFile
 
@@ -29,7 +29,7 @@ def _recorded(
 ) -> tuple[RecordingDisk, list[tuple[int, int]]]:
     """Record fragments; return the disk, and after which operation how many are durable."""
     disk = RecordingDisk()
-    index = SegmentIndex(INIT, FRAGMENTS[0], WHO)
+    index = SegmentLayout(INIT, FRAGMENTS[0], WHO)
     segment = SegmentFile.create(disk, PATH.parent, repeat(PATH.name), index, FRAGMENTS[0])
     confirmations = [(0, 0), (len(disk.log), 1)]  # the first fragment comes with the file
     for number, fragment in enumerate(FRAGMENTS[1:count], 1):

@@ -14,7 +14,7 @@ from support.recordings import NOON, segment
 from camd.model import Segment, SegmentState
 from camd.storage.rules.retention_plan import (
     BYTES_PER_GB,
-    MOST_LISTED,
+    MAX_LISTED,
     CleanupPlan,
     KeptReason,
     Planner,
@@ -155,9 +155,9 @@ def test_nothing_to_remove_is_within_every_limit() -> None:
 
 def test_a_long_list_of_what_stays_is_cut() -> None:
     """All are counted, the first ones named."""
-    segments = [recorded_segment(4000 - n) for n in range(MOST_LISTED + 5)]
+    segments = [recorded_segment(4000 - n) for n in range(MAX_LISTED + 5)]
     found = plan(AGE, segments, pinned=[s.filename for s in segments])
-    assert (len(found.kept), found.kept_files) == (MOST_LISTED, MOST_LISTED + 5)
+    assert (len(found.kept), found.kept_files) == (MAX_LISTED, MAX_LISTED + 5)
 
 
 def test_a_planner_asks_for_no_more_than_it_needs() -> None:

@@ -15,7 +15,7 @@ from camd.model import DamageFound
 from camd.runtime.state_file import from_json, to_json
 from camd.storage.check.rules.findings import Finding, FindingKind
 from camd.storage.check.rules.scrub_progress import (
-    MOST_PROBLEMS,
+    MAX_PROBLEMS,
     ScrubPace,
     ScrubPosition,
     ScrubProgress,
@@ -41,10 +41,10 @@ def test_a_round_counts_what_was_checked() -> None:
     """What was passed moves the mark alone; problems are counted beyond those that are kept."""
     begun = ScrubRun(NOON).passed(segment("open.mp4"))
     assert begun == ScrubRun(NOON, at=ScrubPosition(NOON, "open.mp4"))
-    for _ in range(MOST_PROBLEMS + 1):
+    for _ in range(MAX_PROBLEMS + 1):
         begun = begun.checked(segment("b.mp4"), 1000, [WRONG])
-    assert (begun.files, begun.read_bytes) == (MOST_PROBLEMS + 1, 1000 * (MOST_PROBLEMS + 1))
-    assert (begun.problem_count, len(begun.problems)) == (MOST_PROBLEMS + 1, MOST_PROBLEMS)
+    assert (begun.files, begun.read_bytes) == (MAX_PROBLEMS + 1, 1000 * (MAX_PROBLEMS + 1))
+    assert (begun.problem_count, len(begun.problems)) == (MAX_PROBLEMS + 1, MAX_PROBLEMS)
     assert begun.at == ScrubPosition(NOON, "b.mp4")
 
 

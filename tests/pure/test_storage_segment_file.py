@@ -17,7 +17,7 @@ from support.fake_disk import MemoryDisk
 from support.recordings import NOON, WHO, footage, growing_bytes, sealed_bytes
 
 from camd.model import CameraId
-from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentIndex, read_check
+from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentLayout, read_check
 from camd.storage.rules.naming import candidates
 from camd.storage.segment_file import FileTooLargeError, SegmentFile
 
@@ -29,7 +29,7 @@ FIRST = FRAGMENTS[0]
 def create(disk: MemoryDisk) -> SegmentFile:
     """Begin a segment under the first free name."""
     names = candidates(CameraId("camera0"), NOON)
-    return SegmentFile.create(disk, FOLDER, names, SegmentIndex(INIT, FIRST, WHO), FIRST)
+    return SegmentFile.create(disk, FOLDER, names, SegmentLayout(INIT, FIRST, WHO), FIRST)
 
 
 def content(disk: MemoryDisk, segment: SegmentFile) -> bytes:

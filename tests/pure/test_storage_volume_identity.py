@@ -14,7 +14,7 @@ from camd.storage.rules.volume_identity import (
     NO_MOUNT,
     FolderLocation,
     KnownVolume,
-    VolumeRecognition,
+    RecognisedAs,
     decide,
     parse_known,
     parse_marker,
@@ -28,7 +28,7 @@ ELSEWHERE = FolderLocation(Path("/media/stick"), 4)
 ON_DISK = KnownVolume("a", FOLDER, DISK.top)
 ON_ROOT = KnownVolume("a", FOLDER, ROOT.top)
 UNMARKED = KnownVolume("", FOLDER, DISK.top)
-SAME, FOUND, NEW, CHANGED = VolumeRecognition
+SAME, FOUND, NEW, CHANGED = RecognisedAs
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_volume_is_recognised(
     location: FolderLocation,
     marker: str | None,
     known: KnownVolume | None,
-    verdict: VolumeRecognition | VolumeFault,
+    verdict: RecognisedAs | VolumeFault,
 ) -> None:
     """By its marker; without the right one, by where it is and where it was."""
     assert decide(location, marker, known, require_mount=False) is verdict

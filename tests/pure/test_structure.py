@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import tomli
 
+from camd.sources import SOURCES
+
 ROOT = Path(__file__).resolve().parents[2]
 CAMD = ROOT / "camd"
 MOST_MODULES = 12  # of one folder
@@ -26,7 +28,18 @@ SAME_NAME = {
     "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
     "devices": "the package, and its values in the model",
     "events": "the package that keeps them, and their values in the model",
+    "v4l2": "the source `v4l2:`; the kernel's structures in devices",
 }
+
+# Folders outside of camd/ whose modules are read for words, too.
+TEST_FOLDERS = (
+    "bench",
+    "tests/daemon",
+    "tests/hardware",
+    "tests/mutation",
+    "tests/support",
+    "tests/wire",
+)
 
 # Words that are no words of this program, and what to say instead. A word is found in names, too:
 # `take_seat` and `SeatTaken` hold "seat"; plurals in -s are found, too. Where a word has a meaning
@@ -35,13 +48,16 @@ FORBIDDEN = {
     "archive": "index, or recordings folder",
     "books": "session accounts, index snapshot",
     "brake": "write backoff; limit of a deletion",
+    "brim": "full volume",
     "child": "FFmpeg process",
     "children": "FFmpeg processes",
     "clerk": "index worker",
     "company": "cameras",
     "complain": "report",
     "complaint": "finding",
+    "crowd": "clients",
     "desk": "the camera's start and stop of a recording",
+    "dice": "random numbers",
     "door": "listener",
     "faceless": "without identity",
     "feed": "hub",
@@ -53,10 +69,12 @@ FORBIDDEN = {
     "guest": "client, connection",
     "hole": "dropped frames",
     "house": "machine, program",
+    "immortal": "unkillable",
     "ladder": "match rules",
     "life": "capture, FFmpeg process",
     "news": "event, notification",
     "noun": "resource",
+    "ordeal": "run",
     "orders": "signals",
     "outbox": "send queue",
     "patience": "timeout",
@@ -79,6 +97,7 @@ FORBIDDEN = {
     "stranger": "unknown device, anonymous client",
     "studio": "launcher",
     "survey": "device monitor",
+    "torment": "kill repeatedly",
     "trouble": "problem",
     "welcome": "state sent on connecting",
     "wish": "request, option",
@@ -107,6 +126,8 @@ ALLOWED = {
         "camd/runtime/": "any processes that are started, FFmpeg or not",
         "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
         "camd/storage/check/": "boxes in a box (ISO/IEC 14496-12)",
+        "tests/mutation/": "boxes in a box (ISO/IEC 14496-12)",
+        "bench/running.py": "a file below /proc",
     },
 }
 # Names of the interface or of other programs that hold such a word.
@@ -116,6 +137,20 @@ ALLOWED_TEXT = {
     "child_process": "the module of any process that is started",
     "child process": "any process that is started",
     "ChildProcess": "any process that is started",
+    "child_processes": "any processes that are started",
+    "iter_child_nodes": "a function of Python's ast",
+}
+
+
+# Who reads the machine's clocks without being given a `Clock`, and why.
+SYSTEM_CLOCKS = {"SYSTEM_CLOCK", "boot_id", "boottime", "monotonic", "now", "synchronised"}
+CLOCK_READERS = {
+    "camd/daemon.py": "the composition root of the daemon passes its clock to all parts",
+    "camd/cli/credentials.py": "a command is its own composition root",
+    "camd/cli/folder_commands.py": "a command is its own composition root",
+    "camd/cli/terminal.py": "the progress of a command, on the terminal's own clock",
+    "camd/ffmpeg/encoder_trial.py": "how long one process takes",
+    "camd/storage/read_only_disk.py": "how long one read takes; the scrub passes another clock",
 }
 
 
@@ -218,6 +253,39 @@ def test_the_layers_are_told_once() -> None:
     assert told == [[name.removeprefix("camd.") for name in layer] for layer in layers]
 
 
+def reads_system_clock(tree: ast.AST) -> bool:
+    """Return whether a module imports a clock of the machine, or the module that has them."""
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and node.module in {"camd", "camd.clock"}
+        and {alias.name for alias in node.names}
+        & (SYSTEM_CLOCKS if node.module == "camd.clock" else {"clock"})
+        for node in ast.walk(tree)
+    )
+
+
+def test_a_clock_is_passed_in() -> None:
+    """No module reads the machine's clocks by itself, except those that are listed."""
+    readers = {where(path) for path in modules() if reads_system_clock(parsed(path))}
+    assert readers - CLOCK_READERS.keys() == set()
+    assert CLOCK_READERS.keys() <= readers, "listed, but given its clock"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("from camd.clock import Clock, to_unix_micros", False),
+        ("from camd.clock import Clock, now", True),
+        ("from camd import clock", True),
+        ("from camd import systemd", False),
+        ("def f():\n    from camd.clock import SYSTEM_CLOCK", True),
+    ],
+)
+def test_a_reader_of_the_system_clock_is_found(code: str, found: bool) -> None:
+    """The search sees each way to import a clock, and no conversion of times."""
+    assert reads_system_clock(ast.parse(code)) is found
+
+
 def _defined(tree: ast.AST, prefix: str = "") -> Iterator[str]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -251,6 +319,64 @@ def test_code_that_the_documentation_names_exists() -> None:
     assert missing == {}
 
 
+# --- sources ------------------------------------------------------------------------------
+
+KINDS = {kind.__name__ for kind in SOURCES}
+
+
+def kinds_asked_for(tree: ast.AST) -> set[str]:
+    """Name the kinds of sources that a module distinguishes, by `isinstance`, `type` or `match`."""
+    asked: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            "isinstance",
+            "issubclass",
+        ):
+            asked |= names_in(node.args[-1])
+        elif isinstance(node, ast.MatchClass):
+            asked |= names_in(node.cls)
+        elif isinstance(node, ast.Compare) and "type" in names_in(node):
+            asked |= names_in(node)
+    return asked & KINDS
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Name everything that an expression names."""
+    return {
+        getattr(node, "id", getattr(node, "attr", ""))
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Name, ast.Attribute))
+    }
+
+
+def test_nobody_asks_which_kind_a_source_is() -> None:
+    """What differs between sources is a property of theirs, so that no place forgets a new kind."""
+    found = {where(path): kinds_asked_for(parsed(path)) for path in modules()}
+    assert {path: kinds for path, kinds in found.items() if kinds} == {}
+
+
+def test_kinds_of_sources_do_not_know_each_other() -> None:
+    """What two kinds share is in a module of its own; so a kind can be added or taken away."""
+    files = {kind.__module__ for kind in SOURCES}
+    for name in files:
+        tree = parsed(ROOT / f"{name.replace('.', '/')}.py")
+        imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert imported & (files | {"camd.sources"}) == set(), name
+
+
+def test_a_question_for_the_kind_of_a_source_is_found() -> None:
+    """In each form that Python has for it."""
+    for text in (
+        "isinstance(x, (int, RtspSource))",
+        "isinstance(camera.source, sources.FileSource | int)",
+        "type(x) is TestSource",
+        "match x:\n case V4l2Source(path=p): pass",
+        "match x:\n case sources.RtspSource() | int(): pass",
+    ):
+        assert len(kinds_asked_for(ast.parse(text))) == 1, text
+    assert kinds_asked_for(ast.parse("isinstance(x, Source) or x == V4l2Source()")) == set()
+
+
 # --- the words ----------------------------------------------------------------------------
 
 
@@ -258,9 +384,11 @@ def texts() -> Iterator[tuple[str, str]]:
     """Read everything whose words are looked at."""
     pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("[CR]*.md"), *(ROOT / "examples").iterdir()]
     pages += (ROOT / "systemd").iterdir()
-    for path in [*modules(), *sorted(p for p in pages if p.is_file())]:
-        if path.name != "CHANGELOG.md":  # it tells of what was
-            yield where(path), path.read_text(encoding="utf-8")
+    tests = [path for folder in TEST_FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in [*modules(), *tests, *sorted(p for p in pages if p.is_file())]:
+        if path.name != "CHANGELOG.md":  # it has the words of its time
+            text = path.read_text(encoding="utf-8")
+            yield where(path), re.sub(r"::test_\w+", "", text)  # names of tests elsewhere
 
 
 def words_apart(text: str) -> str:

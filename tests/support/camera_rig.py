@@ -1,4 +1,4 @@
-"""Camera actors on fakes: FFmpeg and the disk are in memory, and the clock jumps."""
+"""Camera actors on fakes: FFmpeg and the disk are in memory, the clock is the test's."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from camd import clock
 from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
-from camd.capture import supervisor
 from camd.capture.planner import CapturePlanner
+from camd.capture.rules.state import SETTLED_SECONDS
+from camd.capture.supervisor import CaptureEnvironment
+from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.schema import (
     CameraConfig,
     Config,
@@ -36,7 +38,7 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.devices.binding_store import BindingStore
-from camd.devices.matching.identity import KnownCamera
+from camd.devices.matching.identity import RememberedCamera
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.encoder_trial import UntriedEncoders
 from camd.model import (
@@ -52,12 +54,11 @@ from camd.model import (
     Segment,
     SegmentState,
     Session,
-    TestSource,
-    V4l2Source,
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout, Published
-from camd.runtime.path_lookup import PathLookup
+from camd.runtime.path_lookup import BoundedFileCalls
+from camd.sources import TestSource, V4l2Source
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
@@ -73,30 +74,40 @@ REQUEST, OTHER_REQUEST = RecordingRequest("ann"), RecordingRequest("bob")
 
 @attrs.define(eq=False)
 class Wall:
-    """The wall clock, which somebody may set."""
+    """A wall clock that follows the test's clock, and that a test may set."""
 
-    ahead: timedelta = timedelta(0)  # of where it would be
+    ahead: timedelta = timedelta(0)  # of the time since EPOCH
 
     def step(self, **by: float) -> None:
-        """Set it by so much; back when negative."""
+        """Set the clock forward, or back by a negative time."""
         self.ahead += timedelta(**by)
 
     def now(self, _: object = None) -> datetime:
-        """Say what it shows."""
+        """Read the clock."""
         return at(trio.current_time()) + self.ahead
+
+    @property
+    def clock(self) -> Clock:
+        """All clocks of a machine that has this wall clock; they run with the test's clock."""
+        return Clock(
+            now=self.now,
+            monotonic=trio.current_time,
+            boottime=trio.current_time,
+            boot_id=lambda: "boot",
+            synchronised=lambda: True,
+        )
 
 
 def jump_clocks(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """Let wall time and monotonic time run with the test's clock, and rests have no jitter."""
+    """Make wall time and monotonic time follow the test's clock."""
     wall = Wall()
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=trio.current_time))
     monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=wall.now))
-    monkeypatch.setattr(supervisor, "random", SimpleNamespace(uniform=lambda low, high: 1.0))
     return wall
 
 
 def at(seconds: float) -> datetime:
-    """Name the moment so long after the test began."""
+    """Return the wall time so many seconds after the test began."""
     return EPOCH.astimezone(UTC) + timedelta(seconds=seconds)
 
 
@@ -115,25 +126,25 @@ class MemorySpaceMonitor(SpaceMonitor):
         self.look()
 
     def look(self) -> None:
-        """Classify what the disk says now."""
+        """Sample the disk, and set the level."""
         self._usage = self._disk.usage(self.folder)
         self._judge(level_of(self._usage, self._thresholds, self._level))
 
     def free_reserve(self) -> None:
-        """Give nothing: there is none."""
+        """Do nothing: this volume has no reserve file."""
 
 
 @attrs.define(eq=False)
 class MemoryStorage(Storage):
-    """Storage without threads; what would go into the catalog is in lists."""
+    """Storage without threads; lists take the place of the index."""
 
     segments: dict[str, Segment] = attrs.field(factory=dict)
     sessions: list[Session] = attrs.field(factory=list)
     gaps: list[Gap] = attrs.field(factory=list)
-    seconds: float = 0.0  # how long the disk takes for everything
+    seconds: float = 0.0  # duration of each operation of the disk
 
     async def on_disk(self, work: Callable[[], T]) -> T:
-        """Do the work after the time that it takes, like a thread that is never abandoned."""
+        """Do the work after `seconds`; it cannot be cancelled, like the work of a thread."""
         await trio.lowlevel.checkpoint()
         with trio.CancelScope(shield=True):
             await trio.sleep(self.seconds)
@@ -162,7 +173,7 @@ class MemoryStorage(Storage):
 
     @property
     def still_growing(self) -> list[str]:
-        """Which files are said to be written at the moment."""
+        """Names of the files that are being recorded."""
         return list(self._growing)
 
 
@@ -176,34 +187,31 @@ class Node:
     there: list[bool] = attrs.field(factory=lambda: [True])
 
     def exists(self) -> bool:
-        """Say whether it is plugged in."""
+        """Whether it is plugged in."""
         return self.there[-1]
 
     def __str__(self) -> str:
         return "/dev/video0"
 
 
-class ImmediateLookup(PathLookup):
-    """Looks at fake nodes without a thread, for which an autojump clock would not wait."""
+class ImmediateLookup(BoundedFileCalls):
+    """Looks at fake nodes without a thread: an autojump clock does not wait for threads."""
 
     async def ask(self, look: Callable[[], T], otherwise: T) -> T:
-        """Look."""
+        """Return the result at once."""
         return look()
 
 
 @attrs.define(eq=False)
-class EndingSourcePlanner(CapturePlanner):
-    """A camera whose source has an end."""
+class EndingSource(TestSource):
+    """A synthetic source that has an end."""
 
-    @property
-    def may_end(self) -> bool:
-        """Say that it has an end."""
-        return True
+    may_end = True
 
 
 @attrs.define(eq=False)
 class CameraRig:
-    """Everything around one camera."""
+    """One camera with everything that it uses."""
 
     camera: Camera
     storage: MemoryStorage
@@ -213,7 +221,7 @@ class CameraRig:
     heard: list[Event]
 
     def fill(self, percent: float) -> None:
-        """Let so much of the volume be used, and let the space monitor see it."""
+        """Set the used share of the volume, and take a sample."""
         self.disk.volume = usage(percent)
         self.space.look()
 
@@ -227,7 +235,7 @@ class CameraRig:
 
     @property
     def events_told(self) -> list[str]:
-        """What clients were told about recordings, PROGRESS left out."""
+        """The recording events that clients were sent, without PROGRESS."""
         words = [
             f"{event.kind.name} {event.reason}".strip()
             for event in self.heard
@@ -237,7 +245,7 @@ class CameraRig:
 
     @property
     def states(self) -> list[str]:
-        """Which states the camera was told to be in, repetitions left out."""
+        """The states that clients were sent, without repetitions."""
         states: list[str] = []
         for event in self.heard:
             if isinstance(event, CameraChanged) and [event.status.state.value] != states[-1:]:
@@ -245,11 +253,11 @@ class CameraRig:
         return states
 
     def data(self, segment: Segment) -> bytes:
-        """Read a file back."""
+        """Read a file from the disk."""
         return bytes(self.disk.files[FOLDER / segment.filename].data)
 
     def check(self, session: Session) -> None:
-        """Compare an ended session's account with what is on the disk, and with the ledger."""
+        """Check that the counters of an ended session agree with its files and its gaps."""
         ledgered = sum(gap.frames for gap in session.gaps if gap.exact)
         assert session.frames_captured == session.frames_written + ledgered
         assert sum(segment.frames for segment in session.segments) == session.frames_written
@@ -272,21 +280,21 @@ class CameraRig:
         assert self.storage.status.promised_bytes == 0
 
     def pictures(self, session: Session) -> bytes:
-        """Join what the files of a session show."""
+        """Join the pictures in the files of a session."""
         return b"".join(frames_in(self.data(segment))[1] for segment in session.segments)
 
 
 def usage(percent: float) -> Usage:
-    """Describe a volume that is so full."""
+    """Return the usage of a volume of which so much is used."""
     return Usage(VOLUME_BYTES, VOLUME_BYTES - round(VOLUME_BYTES * percent / 100))
 
 
 def memory_storage(events: Fanout[Event] | None = None) -> MemoryStorage:
-    """Make a volume in memory that is nearly empty."""
+    """Make storage in memory, of which 10 % is used."""
     disk = MemoryDisk(volume=usage(10))
-    space = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout())
+    space = MemorySpaceMonitor(FOLDER, disk, Thresholds(), events or Fanout(), clock=SYSTEM_CLOCK)
     space.look()
-    return MemoryStorage(FOLDER, disk, space)
+    return MemoryStorage(FOLDER, disk, space, clock=SYSTEM_CLOCK)
 
 
 @asynccontextmanager
@@ -298,9 +306,16 @@ async def open_camera_rig(
     recording: RecordingConfig = RECORDING,
     durability: str = "1s",
     binding: DeviceBinding | None = None,
+    wall: Wall | None = None,
+    queue_bytes: int | None = None,
+    settled_seconds: float = SETTLED_SECONDS,
 ) -> AsyncIterator[CameraRig]:
-    """Run a camera while the block runs; its children play `behaviours`, then film without end."""
-    source = TestSource(320, 180, FPS) if node is None else V4l2Source(node)  # type: ignore[arg-type]
+    """Run a camera while the block runs.
+
+    Its FFmpeg processes do what `behaviours` say; later ones deliver without end.
+    """
+    synthetic = EndingSource if once else TestSource
+    source = synthetic(320, 180, FPS) if node is None else V4l2Source(node)
     config = Config(
         storage=StorageConfig(durability=durability),
         recording=recording,
@@ -312,11 +327,22 @@ async def open_camera_rig(
     disk, space = storage.disk, storage.space
     launcher = FakeLauncher(deque(behaviours))
     camera_config = CameraConfig(CAMERA, source, always_on=always_on)
-    planner = (EndingSourcePlanner if once else CapturePlanner)(
-        camera_config, config, find_program, launcher.launch, binding=binding
+    clock = (wall or Wall()).clock
+    planner = CapturePlanner(
+        camera_config, config, find_program, launcher.launch, binding=binding, clock=clock
     )
     planner.looks = ImmediateLookup()
-    camera = Camera(camera_config, config, storage, events, planner)
+    environment = CaptureEnvironment(clock=clock, jitter=no_jitter, settled_seconds=settled_seconds)
+    camera = Camera(
+        config=camera_config,
+        daemon_config=config,
+        storage=storage,
+        events=events,
+        planner=planner,
+        environment=environment,
+        clock=clock,
+    )
+    camera.sessions.queue_bytes = queue_bytes or camera.sessions.queue_bytes
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(camera.serve)  # noqa: ASYNC113 - its mailbox takes calls already
@@ -327,8 +353,13 @@ async def open_camera_rig(
     assert launcher.alive == 0
 
 
+def no_jitter() -> float:
+    """Let each rest last exactly as long as the state table says."""
+    return 1.0
+
+
 async def find_program() -> FFmpegBinary:
-    """Find a program that is never run."""
+    """Return a program that is never run."""
     await trio.lowlevel.checkpoint()
     return FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1))
 
@@ -338,7 +369,7 @@ async def find_program() -> FFmpegBinary:
 
 @attrs.define(eq=False)
 class FakeMonitor:
-    """A device monitor: plugged in is what the test says."""
+    """A device monitor whose devices the test plugs in."""
 
     present: Published[tuple[Device, ...]] = attrs.field(
         factory=lambda: Published[tuple[Device, ...]](())
@@ -347,7 +378,7 @@ class FakeMonitor:
     method: str = "by hand"
 
     def plug(self, *devices: Device) -> None:
-        """Let these be plugged in, and no others."""
+        """Plug in these devices, and unplug all others."""
         self.present.publish(devices)
         self.settled.set()
 
@@ -356,17 +387,17 @@ class FakeMonitor:
 class MemoryBindings:
     """The file of known cameras, in memory."""
 
-    known: tuple[KnownCamera, ...] = ()
-    seconds: float = 0.0  # that saving takes
+    known: tuple[RememberedCamera, ...] = ()
+    seconds: float = 0.0  # duration of saving
     full: bool = False
 
-    async def load(self) -> tuple[KnownCamera, ...]:
-        """Return what was kept."""
+    async def load(self) -> tuple[RememberedCamera, ...]:
+        """Return the known cameras."""
         await trio.lowlevel.checkpoint()
         return self.known
 
-    async def save(self, known: tuple[KnownCamera, ...]) -> None:
-        """Keep it."""
+    async def save(self, known: tuple[RememberedCamera, ...]) -> None:
+        """Keep the known cameras, or fail when the disk is full."""
         await trio.sleep(self.seconds)
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -375,21 +406,25 @@ class MemoryBindings:
 
 @attrs.define(eq=False)
 class FakeFfmpegCameras(Cameras):
-    """All cameras of a machine, each with fake FFmpegs."""
+    """All cameras of a machine; their FFmpeg processes are fakes."""
 
     launcher: FakeLauncher = attrs.field(factory=FakeLauncher)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._environment = attrs.evolve(self._environment, jitter=no_jitter)
 
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
-        camera.planner.launch, camera.planner.find_program = self.launcher.launch, find_program
+        camera.planner.launch = self.launcher.launch
         camera.planner.abilities = UntriedEncoders()
         return camera
 
 
 @attrs.define(eq=False)
 class CamerasRig:
-    """Everything around a machine's cameras."""
+    """The cameras of a machine with everything that they use."""
 
     cameras: FakeFfmpegCameras
     bindings: DeviceBinder
@@ -418,7 +453,7 @@ async def open_cameras_rig(
     kept: MemoryBindings | None = None,
     auto: bool = True,
 ) -> AsyncIterator[CamerasRig]:
-    """Run the cameras of a machine in which these devices are plugged in."""
+    """Run the cameras of a machine with these devices while the block runs."""
     events, heard = Fanout[Event](), list[Event]()
     config = Config(cameras=entries, discovery=DiscoveryConfig(v4l2=auto))
     storage = memory_storage(events)
@@ -426,13 +461,20 @@ async def open_cameras_rig(
     monitor.plug(*devices)
     with events.subscribed(heard.append):
         async with trio.open_nursery() as nursery:
-            cameras = FakeFfmpegCameras(config, storage, events, nursery)
+            cameras = FakeFfmpegCameras(
+                config=config,
+                storage=storage,
+                events=events,
+                nursery=nursery,
+                clock=Wall().clock,
+                find_program=find_program,
+            )
             for camera in entries:
                 local = isinstance(camera.source, V4l2Source)
                 cameras.add(camera, DeviceBinding(camera.id, None) if local else None)
             store = BindingStore(kept.load, kept.save)
             await nursery.start(store.serve)
-            cameras.binder = binder = DeviceBinder(config, cameras, monitor, store)
+            binder = DeviceBinder(config=config, cameras=cameras, monitor=monitor, store=store)
             await binder.begin()
             nursery.start_soon(binder.follow)
             yield CamerasRig(cameras, binder, monitor, kept, storage, heard)

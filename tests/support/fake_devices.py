@@ -19,8 +19,8 @@ from camd.model import (
     PixelFormat,
     Problem,
     UsbFacts,
-    V4l2Source,
 )
+from camd.sources import V4l2Source
 
 CONTROLLER = "0000:00:14.0-usb2-"
 MJPEG = (PixelFormat("MJPG", "Motion-JPEG", True, (FrameSize(1280, 720), FrameSize(640, 480))),)

@@ -1,11 +1,11 @@
-"""Disks that do what a test says: one in memory that fails on demand, one of a stated fullness."""
+"""Disks for tests: one in memory that fails on demand, and a real one whose usage a test sets."""
 
 from __future__ import annotations
 
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,33 +20,33 @@ MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 @attrs.define(eq=False)
 class MemoryFile:
-    """A file's bytes, and those of them that a power cut would leave."""
+    """The bytes of a file, and the synced ones, which a power cut leaves."""
 
     _disk: MemoryDisk
     data: bytearray = attrs.field(factory=bytearray)
     durable: bytes = b""
 
     def size(self) -> int:
-        """How long it is."""
+        """Size in bytes."""
         return len(self.data)
 
     def modified(self) -> datetime:
-        """Say always the same."""
+        """A fixed time of change."""
         return MODIFIED
 
     def open_stat(self, path: Path) -> OpenFileStat:
-        """Look the file up by its name."""
+        """Return the status of the file that has its name."""
         named = self._disk.files.get(path)
         linked = any(file is self for file in self._disk.files.values())
         return OpenFileStat(len(self.data), linked, named is self)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Read; a fault comes here too."""
+        """Read, or fail."""
         self._disk.step("read")
         return bytes(self.data[offset : offset + size])
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write all pieces; a fault comes when half of the bytes are there."""
+        """Write all pieces; a failure leaves half of the bytes."""
         whole = b"".join(bytes(piece) for piece in pieces)
         largest = self._disk.hard_limit
         if largest is not None and len(self.data) + len(whole) > largest:
@@ -61,28 +61,28 @@ class MemoryFile:
         self.data += whole
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Replace bytes, or fail and replace none."""
+        """Replace bytes; a failure replaces none."""
         self._disk.step("overwrite")
         self.data[offset : offset + len(data)] = data
 
     def truncate(self, size: int) -> None:
-        """Cut, or fail and leave everything."""
+        """Cut the file; a failure leaves it whole."""
         self._disk.step("truncate")
         del self.data[size:]
 
     def sync(self) -> None:
-        """Make everything durable, or fail and nothing."""
+        """Make everything durable; a failure makes nothing durable."""
         self._disk.step("sync")
         self.durable = bytes(self.data)
 
     def close(self) -> None:
-        """Count as closed."""
+        """Count the file as closed."""
         self._disk.open_files -= 1
 
 
 @attrs.define(eq=False)
 class MemoryDisk:
-    """Folders and files in memory. `steps` lists what was done, failed attempts included."""
+    """Folders and files in memory. `steps` lists all operations, failed ones included."""
 
     folders: set[Path] = attrs.field(factory=lambda: {Path("/disk")})
     files: dict[Path, MemoryFile] = attrs.field(factory=dict)
@@ -91,22 +91,24 @@ class MemoryDisk:
     faults: dict[int, int] = attrs.field(factory=dict)  # number of the step: errno
     open_files: int = 0
     device: int = 1
-    hard_limit: int | None = None  # of a file's size; nobody knows it before it is met
+    hard_limit: int | None = None  # of a file's size; unknown until a write exceeds it
     known_limit: int | None = None
+    watch: Callable[[str], None] = lambda what: None  # is called before each operation
 
     def fail(self, *numbers: int, code: int = errno.ENOSPC) -> None:
-        """Let the steps of these numbers fail, counted from the next one as 0."""
+        """Let the steps of these numbers fail; the next step has the number 0."""
         self.faults |= {len(self.steps) + number: code for number in numbers}
 
     def step(self, what: str) -> None:
-        """Count an operation; raise when it is one that fails."""
+        """Count an operation; raise OSError when it is one that fails."""
+        self.watch(what)
         number = len(self.steps)
         self.steps.append(what)
         if code := self.faults.get(number):
             raise OSError(code, os.strerror(code))
 
     def create(self, path: Path) -> MemoryFile:
-        """Create exclusively."""
+        """Create a file; fail when the name exists."""
         self._need(path.parent, self.folders)
         if path in self.files:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
@@ -116,7 +118,7 @@ class MemoryDisk:
         return self.files[path]
 
     def open(self, path: Path) -> MemoryFile:
-        """Open what exists."""
+        """Open a file that exists."""
         self._need(path, self.files)
         self.step("open")
         self.open_files += 1
@@ -128,7 +130,7 @@ class MemoryDisk:
         return [path.name for path in self.files if path.parent == folder]
 
     def exists(self, path: Path) -> bool:
-        """Look a name up."""
+        """Whether a name exists."""
         return path in self.files
 
     def sync_directory(self, path: Path) -> None:
@@ -137,7 +139,7 @@ class MemoryDisk:
         self.step("sync_directory")
 
     def unlink(self, path: Path) -> None:
-        """Forget a name; who holds the file open goes on with it."""
+        """Remove a name; an open file stays usable."""
         self._need(path, self.files)
         self.step("unlink")
         del self.files[path]
@@ -149,13 +151,13 @@ class MemoryDisk:
         self.folders.add(path)
 
     def replace(self, path: Path, target: Path) -> None:
-        """Move a file to another name, in place of what had it."""
+        """Rename a file; replace the file that has the new name."""
         self._need(path, self.files)
         self.step("replace")
         self.files[target] = self.files.pop(path)
 
     def move(self, path: Path, target: Path) -> None:
-        """Move a file to a name that is free."""
+        """Rename a file; fail when the new name exists."""
         self._need(path, self.files)
         if target in self.files:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
@@ -163,20 +165,20 @@ class MemoryDisk:
         self.files[target] = self.files.pop(path)
 
     def largest_file(self, folder: Path) -> int | None:
-        """Tell what is known."""
+        """Return the largest size of a file, if it is known."""
         self._need(folder, self.folders)
         return self.known_limit
 
     def learn_largest_file(self, folder: Path, size: int) -> None:
-        """Know it from now on."""
+        """Set the largest size of a file."""
         self.known_limit = min(size, self.known_limit or size)
 
     def locate(self, path: Path) -> FolderLocation:
-        """Tell that all of it is one file system, or what the test has put into `device`."""
+        """Return one file system for all paths, or the `device` that the test has set."""
         return FolderLocation(Path("/"), self.device)
 
     def usage(self, path: Path) -> Usage:
-        """Tell what the test has put into `volume`."""
+        """Return the usage that the test has set in `volume`."""
         self._need(path, self.folders)
         return self.volume
 
@@ -187,7 +189,7 @@ class MemoryDisk:
 
 @attrs.define(eq=False)
 class GaugedFile(PosixFile):
-    """A real file whose writes and syncs do what its disk says."""
+    """A real file; its disk decides whether writes and syncs fail or hang."""
 
     _disk: GaugedDisk
     _name: str
@@ -206,7 +208,7 @@ class GaugedFile(PosixFile):
 
 @attrs.define(eq=False)
 class GaugedDisk(PosixDisk):
-    """The real disk, but its usage is what a test says; a sample can be made to hang."""
+    """The real disk with a usage that tests set; writes can fail, syncs and samples can hang."""
 
     volume: Usage = attrs.field(factory=lambda: Usage(1000, 1000))
     error: OSError | None = None
@@ -222,24 +224,24 @@ class GaugedDisk(PosixDisk):
         self._answers.set()
 
     def stick(self, name: str) -> None:
-        """Let syncs of this one file wait."""
+        """Let the syncs of this file hang from now on."""
         self._stuck.add(name)
         self._syncs.clear()
 
     def loosen(self) -> None:
-        """Let syncs return, those that wait included."""
+        """Let all syncs return, also those that hang."""
         self._stuck.clear()
         self._syncs.set()
 
     def create(self, path: Path) -> GaugedFile:
-        """Create a file that obeys this disk."""
+        """Create a GaugedFile of this disk."""
         self.check()
         self.created.append(path.name)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         return GaugedFile(fd, self, path.name)
 
     def locate(self, path: Path) -> FolderLocation:
-        """Say what the test has mounted where."""
+        """Return the mount point and device that the test has set."""
         if not self.mounts:
             return super().locate(path)
         tops = [top for top in self.mounts if path.is_relative_to(top)]
@@ -247,29 +249,29 @@ class GaugedDisk(PosixDisk):
         return FolderLocation(top, self.mounts[top])
 
     def check(self) -> None:
-        """Fail when writing fails."""
+        """Raise OSError when the test has set an error of writes."""
         if self.write_error is not None:
             raise self.write_error
 
     def wait_for_sync(self, name: str) -> None:
-        """Hang when the file's syncs do."""
+        """Wait while the syncs of this file hang."""
         if name in self._stuck:
             assert self._syncs.wait(30), "nobody loosened the disk"
 
     def fill(self, percent: float, total: int = 1_000_000_000) -> None:
-        """Let so much of the volume be used."""
+        """Set the used share of the volume."""
         self.volume = Usage(total, total - round(total * percent / 100))
 
     def hang(self) -> None:
-        """Let samples wait from now on."""
+        """Let samples hang from now on."""
         self._answers.clear()
 
     def release(self) -> None:
-        """Let samples return, those that wait included."""
+        """Let all samples return, also those that hang."""
         self._answers.set()
 
     def usage(self, path: Path) -> Usage:
-        """Answer, fail or hang."""
+        """Return the usage that the test has set; or fail, or hang."""
         self.samples += 1
         assert self._answers.wait(30), "nobody released the disk"
         if self.error is not None:
@@ -278,7 +280,7 @@ class GaugedDisk(PosixDisk):
 
 
 def roomy_disk() -> GaugedDisk:
-    """Return the real disk, which says that it has room whatever the machine's has."""
+    """Return the real disk with a usage of 10 %, whatever the machine's disk has."""
     disk = GaugedDisk()
     disk.fill(10, total=10**11)
     return disk

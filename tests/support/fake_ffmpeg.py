@@ -1,4 +1,4 @@
-"""A fake FFmpeg: a process in memory that behaves as told, and a program that misbehaves."""
+"""Fakes of FFmpeg: a process in memory with a given behaviour, and a program that misbehaves."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ Behaviour = Callable[["FakeFfmpeg"], Awaitable[int]]
 
 @attrs.define(eq=False)
 class FakeFfmpeg:
-    """A process as of `open_child_process`: does what its behaviour says, and takes signals."""
+    """A process as `open_child_process` returns it; it runs a behaviour and receives signals."""
 
     pid: int
     stream: FakeStream = attrs.field(factory=FakeStream)
     signals: list[signal.Signals] = attrs.field(factory=list)
     told_to_end: trio.Event = attrs.field(factory=trio.Event)
-    immortal: bool = False  # stuck in the kernel: SIGKILL does nothing
+    terminate_seconds: float = child_process.TERMINATE_TIMEOUT_SECONDS
+    unkillable: bool = False  # stuck in the kernel: SIGKILL does nothing
     _pipes: tuple[_Pipe, _Pipe] = attrs.field(factory=lambda: (_Pipe(), _Pipe()))
     _killed: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _ended: trio.Event = attrs.field(factory=trio.Event)
@@ -64,18 +65,18 @@ class FakeFfmpeg:
         return self._status
 
     def signal(self, number: signal.Signals) -> None:
-        """Take a signal."""
+        """Receive a signal."""
         if self._ended.is_set():
             return
         self.signals.append(number)
         self.told_to_end.set()
-        if number is signal.SIGKILL and not self.immortal:
+        if number is signal.SIGKILL and not self.unkillable:
             self._killed.cancel()
 
     async def end(self) -> int | None:
         """Ask the process to end, then kill it."""
         for number, timeout in (
-            (signal.SIGTERM, child_process.TERMINATE_TIMEOUT_SECONDS),
+            (signal.SIGTERM, self.terminate_seconds),
             (signal.SIGKILL, child_process.KILL_TIMEOUT_SECONDS),
         ):
             self.signal(number)
@@ -86,7 +87,7 @@ class FakeFfmpeg:
 
 @attrs.define(eq=False)
 class _Pipe:
-    """A pipe in memory; empty bytes mark its end, and stay."""
+    """A pipe in memory; empty bytes mark its end."""
 
     _chunks: deque[bytes] = attrs.field(factory=deque)
     _filled: trio.Event = attrs.field(factory=trio.Event)
@@ -109,17 +110,17 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
     After `seconds` it ends by itself; `flush` says whether the frames in flight come out then.
     """
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(child.stream.head)
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(process.stream.head)
         end = trio.current_time() + seconds
         while True:
             begun = trio.current_time()
             with trio.move_on_at(min(begun + 0.5, end)):
-                await child.told_to_end.wait()
-            told, over = child.told_to_end.is_set(), trio.current_time() >= end
+                await process.told_to_end.wait()
+            told, over = process.told_to_end.is_set(), trio.current_time() >= end
             frames = round((trio.current_time() - begun) * FPS)
             if frames and (flush or not over or frames == 5):
-                child.write(child.stream.next(frames))
+                process.write(process.stream.next(frames))
             if told or over:
                 return 255 if told else status
 
@@ -127,52 +128,52 @@ def streams(seconds: float = float("inf"), *, status: int = -9, flush: bool = Fa
 
 
 def skips(*moments: float, frames: int = 7) -> Behaviour:
-    """Leave out so many frames at each of these moments, and go on."""
+    """Drop so many frames at each of these moments, in seconds, and continue."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(child.stream.head)
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(process.stream.head)
         coming, begun = deque(moments), trio.current_time()
-        while not child.told_to_end.is_set():
+        while not process.told_to_end.is_set():
             if coming and trio.current_time() >= begun + coming[0]:
                 coming.popleft()
-                child.stream.skip(frames)
+                process.stream.skip(frames)
                 await trio.sleep(frames / FPS)
             with trio.move_on_after(0.5):
-                await child.told_to_end.wait()
-            child.write(child.stream.next(5))
+                await process.told_to_end.wait()
+            process.write(process.stream.next(5))
         return 255
 
     return behaviour
 
 
 def plays_once(seconds: float) -> Behaviour:
-    """Deliver for so many seconds, and end as at the end of a file."""
+    """Deliver for so many seconds, then exit with 0, as at the end of a file."""
     return streams(seconds, status=0, flush=True)
 
 
 def refuses(words: str, after: float = 0.1, status: int = 1) -> Behaviour:
-    """Write an error to stderr, and end."""
+    """Write an error to stderr, and exit."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
+    async def behaviour(process: FakeFfmpeg) -> int:
         with trio.move_on_after(after):
-            await child.told_to_end.wait()
-        child.write_error(words)
+            await process.told_to_end.wait()
+        process.write_error(words)
         return status
 
     return behaviour
 
 
 def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
-    """Deliver for a while, then nothing; a deaf process ignores SIGTERM."""
+    """Deliver for `after` seconds, then nothing; with `deaf`, ignore SIGTERM."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(child.stream.head)
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(process.stream.head)
         end = trio.current_time() + after
-        while trio.current_time() < end and not child.told_to_end.is_set():
+        while trio.current_time() < end and not process.told_to_end.is_set():
             with trio.move_on_after(0.5):
-                await child.told_to_end.wait()
-            child.write(child.stream.next(5))
-        await child.told_to_end.wait()
+                await process.told_to_end.wait()
+            process.write(process.stream.next(5))
+        await process.told_to_end.wait()
         if deaf:
             await trio.sleep_forever()
         return 255
@@ -181,11 +182,11 @@ def hangs(after: float = 0.0, *, deaf: bool = False) -> Behaviour:
 
 
 def says(data: bytes) -> Behaviour:
-    """Write these bytes, and wait to be told to end."""
+    """Write these bytes, and wait for a signal."""
 
-    async def behaviour(child: FakeFfmpeg) -> int:
-        child.write(data)
-        await child.told_to_end.wait()
+    async def behaviour(process: FakeFfmpeg) -> int:
+        process.write(data)
+        await process.told_to_end.wait()
         return 255
 
     return behaviour
@@ -193,31 +194,32 @@ def says(data: bytes) -> Behaviour:
 
 @attrs.define(eq=False)
 class FakeLauncher:
-    """Launches fake FFmpegs: with the given behaviours in order, then streaming without end."""
+    """Starts fake FFmpegs with the given behaviours in order; later ones stream without end."""
 
     behaviours: deque[Behaviour] = attrs.field(factory=deque)
-    children: list[FakeFfmpeg] = attrs.field(factory=list)
-    immortal: bool = False
+    processes: list[FakeFfmpeg] = attrs.field(factory=list)
+    terminate_seconds: float = child_process.TERMINATE_TIMEOUT_SECONDS
+    unkillable: bool = False
     alive: int = 0
     most_alive: int = 0
 
     def then(self, *behaviours: Behaviour) -> None:
-        """Say how the next processes behave."""
+        """Append the behaviours of further processes."""
         self.behaviours.extend(behaviours)
 
     @asynccontextmanager
     async def launch(self, arguments: Sequence[str]) -> AsyncIterator[Any]:
-        """Do what `open_child_process` does."""
-        child = FakeFfmpeg(1000 + len(self.children), immortal=self.immortal)
-        self.children.append(child)
+        """Start a process while the block runs, as `open_child_process` does."""
+        process = FakeFfmpeg(1000 + len(self.processes), unkillable=self.unkillable)
+        self.processes.append(process)
         self.alive += 1
         self.most_alive = max(self.most_alive, self.alive)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(
-                    child.play, self.behaviours.popleft() if self.behaviours else streams()
+                    process.play, self.behaviours.popleft() if self.behaviours else streams()
                 )
-                yield child
+                yield process
                 nursery.cancel_scope.cancel()
         finally:
             self.alive -= 1

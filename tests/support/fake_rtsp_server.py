@@ -1,6 +1,6 @@
 """A small RTSP server (RFC 2326) that relays what an FFmpeg sends it by RTP, over TCP.
 
-It can also do what cameras do when they are unwell: refuse, fall silent, hang up, go away.
+It can also fail as cameras do: refuse a request, send nothing, close the connection, disappear.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 @attrs.define(eq=False)
 class Client:
-    """A connection, and on which channels it wants which tracks."""
+    """A connection, with the channels of its tracks."""
 
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     turn: trio.Lock = attrs.field(factory=trio.Lock)
@@ -47,19 +47,19 @@ class Client:
 
 @attrs.define(eq=False)
 class RtspServer:
-    """Serves one stream at `url`; a client joins it where it is now."""
+    """Serves one stream at `url`; a client gets it from the present moment on."""
 
     port: int
     credentials: str = ""  # "user:password" asked for by Basic authentication
     query: str = ""  # what the URL ends with
     sdp: str = ""
     refusal: str = ""  # "404 Not Found": the answer to DESCRIBE
-    challenge: str = 'Basic realm="film"'  # what is asked for when credentials are
+    challenge: str = 'Basic realm="clip"'  # what is asked for when credentials are
     tcp: bool = True  # whether it sends RTP over the connection
     udp: bool = False  # whether it sends RTP by UDP
     pauses: dict[str, float] = attrs.field(factory=dict)  # seconds before a method's answer
     tls: ssl.SSLContext | None = None
-    mute: bool = False  # takes connections, and answers nothing
+    mute: bool = False  # accepts connections, and answers nothing
     frozen: bool = False  # stays connected, and delivers nothing
     connections: int = 0  # so far
     wrong_passwords: int = 0  # that were tried
@@ -72,10 +72,10 @@ class RtspServer:
 
     @property
     def url(self) -> str:
-        """Where to connect, credentials included."""
+        """The URL, with credentials."""
         user = f"{self.credentials}@" if self.credentials else ""
         secure = "s" if self.tls else ""
-        return f"rtsp{secure}://{user}127.0.0.1:{self.port}/film{self.query}"
+        return f"rtsp{secure}://{user}127.0.0.1:{self.port}/clip{self.query}"
 
     # --- conversation ---
 
@@ -118,17 +118,17 @@ class RtspServer:
             status = "461 Unsupported Transport"
             self.refusals += 1
         else:
-            body = self._obey(client, method, target, headers.get("Transport", ""), reply)
+            body = self._carry_out(client, method, target, headers.get("Transport", ""), reply)
         text = "\r\n".join([f"RTSP/1.0 {status}", *reply]) + "\r\n\r\n" + body
         await client.send(text.encode())
         if method == "PLAY" and status == "200 OK":
             async with self._picture:
                 client.playing = True
 
-    def _obey(
+    def _carry_out(
         self, client: Client, method: str, target: str, transport: str, reply: list[str]
     ) -> str:
-        """Do what a request asks for; add to the reply's head, and return its body."""
+        """Carry out a request; add to the head of the reply, and return its body."""
         match method:
             case "OPTIONS":
                 reply.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
@@ -151,7 +151,7 @@ class RtspServer:
         return ""
 
     async def relay(self, rtp: trio.socket.SocketType, track: int) -> None:
-        """Pass RTP packets on, a picture or some sound at a time."""
+        """Relay RTP packets, a picture or some sound at a time."""
         while True:
             packet = await rtp.recv(65536)
             if track:
@@ -164,7 +164,7 @@ class RtspServer:
                     await self._pass_on(rtp, track, packet)
 
     async def _pass_on(self, rtp: trio.socket.SocketType, track: int, packet: bytes) -> None:
-        """Send a packet to whoever plays, framed for the channel (RFC 2326, 10.12) or by UDP."""
+        """Send a packet to playing clients: framed for the channel (RFC 2326, 10.12), or by UDP."""
         for client in tuple(self.clients):
             if self.frozen or not client.playing:
                 continue
@@ -176,12 +176,12 @@ class RtspServer:
             with contextlib.suppress(*GONE):
                 await client.send(head + packet)
 
-    # --- trouble ---
+    # --- faults ---
 
     async def hang_up(self) -> None:
         """End every client's stream behind a whole picture, as a server that is stopped does.
 
-        Half a picture would be in the recording, and whoever plays it would complain.
+        Half a picture would be in the recording, and a player would report an error.
         """
         async with self._picture:
             for client in self.clients:
@@ -200,7 +200,7 @@ class RtspServer:
             client.stream.socket.close()
 
     async def go_away(self) -> None:
-        """Close the port and all connections."""
+        """Close the port and all connections, as a camera without power does."""
         self._listening.cancel()
         await self.hang_up()
         await trio.testing.wait_all_tasks_blocked()
@@ -355,7 +355,7 @@ def description(init: Init) -> str:
     sprop = ",".join(base64.b64encode(nal).decode() for nal in sets)
     return "\r\n".join(
         (
-            *("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=film", "c=IN IP4 0.0.0.0", "t=0 0"),
+            *("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=clip", "c=IN IP4 0.0.0.0", "t=0 0"),
             *("m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=control:track0"),
             f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}",
             *("m=audio 0 RTP/AVP 97", "a=rtpmap:97 mpeg4-generic/48000/1", "a=control:track1"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.devices.query import V4l2Calls, read_controls, write_control
+from camd.devices.query import V4l2Syscalls, read_controls, write_control
 from camd.devices.v4l2 import videodev2
 from camd.model import Control
 
@@ -69,7 +69,7 @@ class FakeControl:
 
 @attrs.define(eq=False)
 class FakeDriver:
-    """One node. `log` lists what was written; every call waits for `stuck`, if it is set."""
+    """One node. `log` lists what was written; every call waits for the event `stuck`."""
 
     device_caps: int = VIDEO
     caps: int = WHOLE
@@ -87,9 +87,9 @@ class FakeDriver:
 
     # --- what the tested code takes ---
 
-    def kernel(self) -> V4l2Calls:
+    def kernel(self) -> V4l2Syscalls:
         """Return the system calls that reach this driver."""
-        return V4l2Calls(self.open, self.ioctl, self.close)
+        return V4l2Syscalls(self.open, self.ioctl, self.close)
 
     def read(self, node: Path) -> tuple[Control, ...]:
         """Read the controls, as CameraControls calls it."""

@@ -1,4 +1,4 @@
-"""Media that a real FFmpeg encodes, and what it says about files."""
+"""Media that a real FFmpeg encodes, and what it reads from files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import imageio_ffmpeg
 import pytest
 
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 
 PROGRAMS = [
@@ -50,7 +50,7 @@ ENCODINGS = {
 
 
 def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run FFmpeg quietly and return what it said."""
+    """Run FFmpeg with errors only, and return its result."""
     command = (program, "-hide_banner", "-nostdin" if not given else "-y", "-v", "error")
     return subprocess.run(
         (*command, *arguments), input=given or None, capture_output=True, timeout=60, check=False
@@ -75,7 +75,7 @@ def events(stream: bytes) -> tuple[Init, list[Fragment]]:
 
 
 def identity(number: int) -> SegmentMetadata:
-    """Make up who recorded a segment."""
+    """Return the metadata of a segment."""
     return SegmentMetadata(
         *("camera0", "usb-1", "5f0c", number, 1_700_000_000_123_456 + number, 12.5, "boot"),
         synchronised=True,
@@ -83,9 +83,9 @@ def identity(number: int) -> SegmentMetadata:
     )
 
 
-def grow(init: Init, fragments: list[Fragment], number: int = 0) -> tuple[SegmentIndex, bytes]:
-    """Lay fragments out as a growing segment."""
-    index = SegmentIndex(init, fragments[0], identity(number))
+def grow(init: Init, fragments: list[Fragment], number: int = 0) -> tuple[SegmentLayout, bytes]:
+    """Return the bytes of a growing segment with these fragments."""
+    index = SegmentLayout(init, fragments[0], identity(number))
     pieces = [index.header]
     for fragment in fragments:
         pieces += index.append(fragment)
@@ -94,8 +94,8 @@ def grow(init: Init, fragments: list[Fragment], number: int = 0) -> tuple[Segmen
     return index, grown
 
 
-def seal(index: SegmentIndex, grown: bytes) -> bytes:
-    """Do to bytes what sealing does to a file."""
+def seal(index: SegmentLayout, grown: bytes) -> bytes:
+    """Seal a growing segment in memory."""
     header = index.seal_header(len(grown))
     return grown[:FTYP_SIZE] + header + grown[FTYP_SIZE + 16 :] + index.final_moov()
 
@@ -203,7 +203,7 @@ def make_flash_beep(
 
 
 def measure(program: str, path: Path) -> Marks:
-    """Decode a file, and look and listen when it flashes and beeps."""
+    """Decode a file, and measure when it flashes and beeps."""
     pictures, sound = path.with_suffix(".pictures"), path.with_suffix(".pcm")
     done = run(
         *(program, "-y", "-copyts", "-i", str(path)),

@@ -1,17 +1,19 @@
-"""Fragmented MP4 as a test wants it: boxes, and the stream of a camera."""
+"""Fragmented MP4 made by hand: boxes, and the stream of a fake camera."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import attrs
 
-from camd.capture.consumer import CapturedFragment, QueueItem, QueueOverflowed
+from camd.capture.consumer import CapturedFragment
+from camd.clock import Anchor
 from camd.mp4.boxes import box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.recording.queue import FramesDropped, QueueItem
 
 NON_SYNC = 0x0101_0000
 SYNC = 0x0200_0000
@@ -80,7 +82,7 @@ VIDEO_AND_AUDIO = FTYP + moov(trak(1), trak(2, b"soun", 48000, b"mp4a"), trex=tr
 
 
 def trun(samples: list[Sample], data_offset: int, version: int = 1) -> bytes:
-    """Build a run that says everything about every sample."""
+    """Build a run with all fields of every sample."""
     rows = [struct.pack(">IIIi", s.duration, s.size, s.flags, s.offset) for s in samples]
     head = struct.pack(">Ii", len(samples), data_offset)
     return full_box(b"trun", version, 0xF01, head, *rows)
@@ -155,7 +157,7 @@ class FakeStream:
         return data
 
     def skip(self, count: int) -> None:
-        """Leave out the next frames, as a camera does that is short of something."""
+        """Drop the next frames, as a camera does on a busy bus."""
         self.frames += count
 
 
@@ -175,10 +177,9 @@ def fragments_of(
 
 
 def captured(fragments: list[Fragment], since: datetime = EPOCH) -> Iterator[CapturedFragment]:
-    """Say of fragments that they arrived from `since` on, without a gap."""
+    """Return fragments as captured ones that arrived from `since` on, without a gap."""
     for each in fragments:
-        start = since + timedelta(seconds=each.start_seconds)
-        yield CapturedFragment(each, start, start + timedelta(seconds=each.duration_seconds))
+        yield CapturedFragment(each, each.end_seconds, Anchor(0.0, since))
 
 
 def frames_in(data: bytes) -> tuple[int, bytes]:
@@ -192,13 +193,13 @@ def frames_in(data: bytes) -> tuple[int, bytes]:
 
 
 def shape(items: Sequence[QueueItem]) -> list[str]:
-    """Write items down: key frames as K, others as p, drops with their number of frames."""
+    """Describe items as text: key frames as K, others as p, drops with their number of frames."""
     words = []
     for item in items:
         match item:
             case CapturedFragment():
                 words.append("K" if item.fragment.starts_with_sync else "p")
-            case QueueOverflowed():
+            case FramesDropped():
                 words.append(f"-{item.frames}")
             case _:
                 words.append(type(item).__name__)

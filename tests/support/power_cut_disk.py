@@ -1,4 +1,4 @@
-"""A disk that remembers every operation, and what a power cut at any moment could leave of it.
+"""A disk that logs every operation, and the states that a power cut at any moment could leave.
 
 What was synced is there. Of what was not, every block may have reached the disk or not, the file
 may have any length in between, and until its directory is synced a new file may be missing, a
@@ -18,7 +18,7 @@ from support.recordings import NOON, WHO, footage, gap, segment, session
 
 from camd.clock import from_unix_micros
 from camd.model import Gap, Segment, SegmentState, SessionId
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.storage.disk import Disk, OpenFileStat
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.journal import Journal
@@ -27,6 +27,7 @@ from camd.storage.recovery.reconcile import ReconcileFinding, Reconciler, reconc
 from camd.storage.removal import Pins, Remover
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNoted
 from camd.storage.rules.levels import Usage
+from camd.storage.rules.limits import STORAGE_LIMITS
 from camd.storage.rules.volume_identity import FolderLocation
 from camd.storage.segment_file import SegmentFile
 
@@ -36,7 +37,7 @@ MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 @attrs.define(eq=False)
 class Contents:
-    """A file as programs see it, and as the disk is known to have it."""
+    """The bytes of a file as programs see them, and those that are known to be on the disk."""
 
     volatile: bytearray = attrs.field(factory=bytearray)
     durable: bytes = b""
@@ -44,7 +45,7 @@ class Contents:
 
 @attrs.define(eq=False)
 class RecordingFile:
-    """Every operation goes into the disk's log."""
+    """A file whose operations go into the log of the disk."""
 
     _disk: RecordingDisk
     _path: Path
@@ -92,7 +93,7 @@ class RecordingDisk:
     log: list[tuple[object, ...]] = attrs.field(factory=list)
 
     def note(self, *operation: object) -> None:
-        """Write an operation down."""
+        """Append an operation to the log."""
         self.log.append(operation)
 
     def create(self, path: Path) -> RecordingFile:
@@ -147,7 +148,7 @@ class RecordingDisk:
         return Usage(10**9, 10**9)
 
     def settled(self) -> RecordingDisk:
-        """Return the same files on a disk that has been running for long: all is durable."""
+        """Return a disk with the same files on which everything is durable."""
         disk = RecordingDisk()
         for path, data in self.files.items():
             disk.create(path).append([bytes(data)])
@@ -156,7 +157,7 @@ class RecordingDisk:
         return disk
 
     def after_power_cut(self, draw: st.DrawFn, at_least: int = 0) -> RecordingDisk:
-        """Cut the power behind any operation; return a disk that this could leave.
+        """Cut the power after any operation; return a disk that this could leave.
 
         The first `at_least` operations were done before.
         """
@@ -164,14 +165,14 @@ class RecordingDisk:
         return self.cut_at(cut, draw)
 
     def barely(self) -> RecordingDisk:
-        """Cut the power now; return the disk that has what it must have, and nothing else."""
+        """Cut the power now; return the disk with what was synced, and nothing else."""
         left = RecordingDisk()
         for path, contents in _replayed(self.log).durable.items():
             left.files[path] = bytearray(contents.durable)
         return left
 
     def cut_at(self, cut: int, draw: st.DrawFn) -> RecordingDisk:
-        """Cut the power behind the first `cut` operations."""
+        """Cut the power after the first `cut` operations."""
         names = _replayed(self.log[:cut])
         left = RecordingDisk()
         for path in sorted(names.now.keys() | names.durable.keys()):
@@ -188,7 +189,7 @@ class RecordingDisk:
 
 @attrs.define(eq=False)
 class Names:
-    """The names as programs see them, and as the disk is known to have them.
+    """The names as programs see them, and those that are known to be on the disk.
 
     `former`: what a file was called before a rename that is not durable yet.
     """
@@ -253,13 +254,18 @@ MINUTE = 60_000_000
 
 
 def open_index(
-    disk: Disk, database: bytes | None = None, folder: Path = INDEX_FOLDER
+    disk: Disk,
+    database: bytes | None = None,
+    folder: Path = INDEX_FOLDER,
+    *,
+    max_pending: int = STORAGE_LIMITS.max_pending,
 ) -> RecordingIndex:
     """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
     if database is not None:
         catalog._db.deserialize(database)
-    index = RecordingIndex(folder, catalog, Journal.open(disk, folder), -1, None)
+    journal = Journal.open(disk, folder)
+    index = RecordingIndex(folder, catalog, journal, -1, None, max_pending=max_pending)
     index.catch_up()
     return index
 
@@ -267,14 +273,14 @@ def open_index(
 def recovered(
     disk: RecordingDisk, database: bytes | None
 ) -> tuple[RecordingIndex, list[ReconcileFinding]]:
-    """Start on a disk: open the index and reconcile the folder."""
+    """Start with a disk: open the index and reconcile the folder."""
     index = open_index(disk, database)
     return index, reconcile_folder(Reconciler(disk, FOLDER, index))
 
 
-def _index(number: int) -> SegmentIndex:
+def _index(number: int) -> SegmentLayout:
     metadata = attrs.evolve(WHO, number=number, start_micros=WHO.start_micros + number * MINUTE)
-    return SegmentIndex(INIT, FRAGMENTS[0], metadata)
+    return SegmentLayout(INIT, FRAGMENTS[0], metadata)
 
 
 @attrs.define(eq=False)
@@ -300,7 +306,7 @@ class StorageHistory:
 
     @property
     def now(self) -> int:
-        """How many operations there were so far."""
+        """The number of operations so far."""
         return len(self.disk.log)
 
     def _snapshot(self) -> None:
@@ -366,7 +372,7 @@ class StorageHistory:
         self.removed.append((self.now, number))
 
     def sealed(self, number: int, fragments: int) -> bytes:
-        """Say what a file holds when it is sealed with so many of its fragments."""
+        """Return the bytes of a file that was sealed with so many of its fragments."""
         index, data = _index(number), self.grown[number, fragments]
         for fragment in FRAGMENTS[:fragments]:
             index.append(fragment)

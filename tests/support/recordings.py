@@ -1,4 +1,4 @@
-"""Fragments to record, and what a segment made of them must look like, byte by byte."""
+"""Fragments to record, the bytes of their segments, and values of sessions and gaps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from camd.model import (
     SessionState,
 )
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.segment import FTYP_SIZE, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 
 WHO = SegmentMetadata(
@@ -42,24 +42,24 @@ def footage(count: int, frames: int = 3) -> tuple[Init, list[Fragment]]:
 def growing_bytes(
     init: Init, fragments: Sequence[Fragment], first: Fragment, *, synced: bool = True
 ) -> bytes:
-    """Say what a growing segment of `fragments` holds that was begun for `first`.
+    """Return the bytes of a growing segment of `fragments` that began with `first`.
 
-    `synced`: the first one was durable before the others came, as it is in a real one.
+    `synced`: the first fragment was durable before the others were written, as in a real one.
     """
-    return _grown(SegmentIndex(init, first, WHO), fragments, synced)
+    return _grown(SegmentLayout(init, first, WHO), fragments, synced)
 
 
 def sealed_bytes(
     init: Init, fragments: Sequence[Fragment], first: Fragment, *, synced: bool = True
 ) -> bytes:
-    """Say what a sealed segment of `fragments` holds; see `growing_bytes`."""
-    index = SegmentIndex(init, first, WHO)
+    """Return the bytes of a sealed segment of `fragments`; see `growing_bytes`."""
+    index = SegmentLayout(init, first, WHO)
     data = _grown(index, fragments, synced)
     header = index.seal_header(len(data))
     return data[:FTYP_SIZE] + header + data[FTYP_SIZE + len(header) :] + index.final_moov()
 
 
-def _grown(index: SegmentIndex, fragments: Sequence[Fragment], synced: bool) -> bytes:
+def _grown(index: SegmentLayout, fragments: Sequence[Fragment], synced: bool) -> bytes:
     data, durable = index.header, 0
     for fragment in fragments:
         data += b"".join(index.render(fragment, durable))

@@ -1,4 +1,4 @@
-"""A recordings folder with real files and a real index, and what can happen to it."""
+"""A recordings folder with real files and a real index, and ways to damage it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
+from support import recordings
 from support.recordings import NOON, WHO, footage
 
 from camd.clock import to_unix_micros
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
-from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentIndex
+from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentLayout
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, INDEX, RecordingIndex
 from camd.storage.rules.journal_records import GapNoted, Record, SegmentNoted, SessionNoted
@@ -25,36 +26,25 @@ MATROSKA = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4
 
 
 def session(session_id: str = "s0", files: int = 1, **facts: object) -> Session:
-    """Describe a session that is over, with so many files and nothing missing."""
+    """Describe a session that has ended, with so many files and nothing missing."""
     values: dict[str, object] = {
         "session_id": SessionId(session_id),
-        "camera_id": WHO.camera_id,
         "owner": "ann",
-        "key": None,
-        "format": "mp4",
-        "start": NOON,
         "duration_limit": timedelta(minutes=1),
         "state": SessionState.ENDED,
         "reason": "stopped",
-        "segments": (),
-        "gaps": (),
         "frames_captured": 9 * files,
         "frames_written": 9 * files,
-        "bytes_written": 0,
-        "elapsed_seconds": 1.0,
         "durable": True,
         "healthy": False,
         "end": NOON,
     }
-    return Session(**(values | facts))  # type: ignore[arg-type]
+    return recordings.session(**(values | facts))
 
 
 def gap(start: float, end: float, session_id: str = "s0", **facts: object) -> Gap:
     """Describe a ledger entry, in seconds after noon."""
     values: dict[str, object] = {
-        "camera_id": WHO.camera_id,
-        "session_id": SessionId(session_id),
-        "start": NOON + timedelta(seconds=start),
         "end": NOON + timedelta(seconds=end),
         "duration_seconds": end - start,
         "frames": 0,
@@ -62,12 +52,12 @@ def gap(start: float, end: float, session_id: str = "s0", **facts: object) -> Ga
         "cause": Cause.CAMERA_LOST,
         "action": "started the camera again",
     }
-    return Gap(**(values | facts))  # type: ignore[arg-type]
+    return recordings.gap(start / 60, session_id, **(values | facts))
 
 
 def contents(who: object = WHO, *, sealed: bool = True) -> bytes:
     """Return a segment's bytes; all of its fragments but the last were synced."""
-    index = SegmentIndex(INIT, FRAGMENTS[0], who)  # type: ignore[arg-type]
+    index = SegmentLayout(INIT, FRAGMENTS[0], who)  # type: ignore[arg-type]
     data, synced = index.header, 0
     for fragment in FRAGMENTS:
         synced = len(data)
@@ -177,9 +167,9 @@ class Recordings:
         return self.folder / FOLDER / "journal-000001.jsonl"
 
     def state(self) -> dict[str, object]:
-        """Return everything that there is, by its name: bytes and times of change.
+        """Return the bytes and the time of change of everything in the folder, by name.
 
-        Left out is where SQLite's processes tell each other what they read.
+        Leaves out SQLite's shared memory files, which readers change, too.
         """
         return {
             str(path.relative_to(self.folder)): (
@@ -197,7 +187,7 @@ def signature(data: bytes) -> str:
 
 
 def damage(path: Path, at: int | None = None) -> None:
-    """Turn one bit over, in the first picture unless told otherwise."""
+    """Invert one bit, in the first picture unless `at` is given."""
     data = bytearray(path.read_bytes())
     if at is None:
         at = data.index(b"mdat", HASHED_FROM) + 20

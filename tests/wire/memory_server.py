@@ -1,4 +1,7 @@
-"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets."""
+"""A server on memory streams: the real HTTP loop and the real WebSocket library, no sockets.
+
+Its methods and pages serve tests of the server on real sockets, too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -20,7 +24,7 @@ from starlette.routing import Route
 from camd.auth.authenticator import Authenticator
 from camd.auth.key_file import ApiKey, digest
 from camd.auth.tokens import mint_token
-from camd.clock import from_unix_micros
+from camd.clock import Clock, from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import AuthMethod, Principal, Role
@@ -42,8 +46,11 @@ UPGRADE = (
 
 
 def now() -> float:
-    """Wall time that runs with the test's clock."""
+    """Return a wall time that follows the clock of the test."""
     return START + trio.current_time() % 1_000_000
+
+
+CLOCK = Clock(now=lambda: datetime.fromtimestamp(now(), UTC), monotonic=trio.current_time)
 
 
 def token(role: Role = Role.OPERATOR, lifetime: float = 1e6) -> str:
@@ -65,8 +72,8 @@ class Work:
     about: str = "camera camera0"
 
 
-class MethodsForTests:
-    """Methods that wait, fail or use their caller's link."""
+class ServerMethods:
+    """Methods that answer, wait, fail or use the caller's link."""
 
     @method(role=Role.VIEWER, immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> object:
@@ -83,6 +90,11 @@ class MethodsForTests:
         """Answer after a time."""
         await trio.sleep(params.seconds)
         return params.seconds
+
+    @method(role=Role.VIEWER)
+    async def hang(self, caller: Caller, params: NoParams) -> object:
+        """Never answer."""
+        await trio.sleep_forever()
 
     @method(role=Role.VIEWER)
     async def crash(self, caller: Caller, params: NoParams) -> object:
@@ -108,14 +120,14 @@ class MethodsForTests:
 
     @method(role=Role.VIEWER)
     async def work(self, caller: Caller, params: Work) -> object:
-        """Hold notifications about a subject back for a time."""
+        """Hold back the notifications about a subject for a time."""
         caller.link.hold(params.about)
         if params.seconds:
             await trio.sleep(params.seconds)
         return {"done": True}
 
 
-REGISTRY = Registry([MethodsForTests()])
+REGISTRY = Registry([ServerMethods()])
 
 
 async def hello(request: Request) -> Response:
@@ -126,12 +138,16 @@ async def echo(request: Request) -> Response:
     return PlainTextResponse(await request.body())
 
 
+async def large(request: Request) -> Response:
+    return Response(b"x" * 3_000_000)
+
+
 async def broken(request: Request) -> Response:
     raise ZeroDivisionError("a bug")
 
 
 class Endless:
-    """Gives bytes for ever."""
+    """Yields bytes without end."""
 
     def __aiter__(self) -> Endless:
         return self
@@ -160,6 +176,7 @@ APP = Starlette(
         Route("/short", short_of_files),
         Route("/hello", hello),
         Route("/echo", echo, methods=["POST"]),
+        Route("/large", large),
         Route("/broken", broken),
         Route("/endless", endless),
     ]
@@ -180,7 +197,7 @@ class Peer:
         return json.loads(await self.socket.receive())
 
     async def call(self, method: str, **params: object) -> Any:
-        """Make a call; give the whole answer."""
+        """Make a call; return the whole answer."""
         await self.send(id="the call", method=method, params=params)
         answer = await self.receive()
         assert answer["id"] == "the call"
@@ -204,7 +221,7 @@ class MemoryServer:
     async def peer(
         self, *, lockstep: bool = False, login: bool = True, client: str | None = None
     ) -> AsyncIterator[Peer]:
-        """Open a WebSocket; `login`: and authenticate."""
+        """Open a WebSocket; with `login`, authenticate."""
         stream = self.connect(lockstep=lockstep, client=client)
         async with open_client_websocket(
             stream, host="camera.local", path="/ws", max_message_bytes=2**24
@@ -233,8 +250,10 @@ def make_server(
 ) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
     return Server(
-        HttpConfig(APP, origins=origins, limits=http_limits or HttpLimits(), names=names),
-        ConnectionShared(REGISTRY, authenticator, now=now, **shared),
+        HttpConfig(
+            APP, clock=CLOCK, origins=origins, limits=http_limits or HttpLimits(), names=names
+        ),
+        ConnectionShared(REGISTRY, authenticator, clock=CLOCK, **shared),
         limits or ConnectionLimits(),
     )
 

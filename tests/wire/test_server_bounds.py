@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_server_connections import frame
 from trio.testing import MockClock
 
-from camd.server.rules.rate_limit import TokenBucket
+from camd.server.rules.connection_limits import TokenBucket
 from camd.server.send_queue import SendQueue, SendQueueFullError
 from camd.server.websocket import FrameMeter
 

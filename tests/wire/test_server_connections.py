@@ -27,7 +27,7 @@ def frame(opcode: int, payload: bytes, *, last: bool = True) -> bytes:
 
 
 async def wait_for(wanted: bytes, stream: trio.abc.Stream) -> bytes:
-    """Read until `wanted` has come; give everything that came."""
+    """Read until `wanted` was received; return everything that was received."""
     found = b""
     while wanted not in found:
         data = await stream.receive_some(4096)
@@ -37,7 +37,7 @@ async def wait_for(wanted: bytes, stream: trio.abc.Stream) -> bytes:
 
 
 async def upgraded(running: MemoryServer, headers: bytes = b"") -> tuple[trio.abc.Stream, bytes]:
-    """Send an upgrade by hand; give the stream and the answer's head."""
+    """Send an upgrade by hand; return the stream and the head of the answer."""
     stream = running.connect()
     await stream.send_all(UPGRADE + headers + b"\r\n")
     return stream, await wait_for(b"\r\n\r\n", stream)
@@ -58,7 +58,7 @@ async def test_a_silent_client_stays_connected(autojump_clock: MockClock) -> Non
         assert (await peer.call("ping"))["result"] == "pong"
 
 
-async def test_a_dead_client_is_dropped(autojump_clock: MockClock) -> None:
+async def test_a_client_without_pongs_is_disconnected(autojump_clock: MockClock) -> None:
     """A client that answers no ping is disconnected 40 seconds after its last message."""
     async with serving() as running:
         with structlog.testing.capture_logs() as logs:
@@ -73,7 +73,7 @@ async def test_a_dead_client_is_dropped(autojump_clock: MockClock) -> None:
 
 
 async def test_pongs_get_through_while_calls_run(autojump_clock: MockClock) -> None:
-    """A call that takes minutes does not make a client look dead."""
+    """A call that takes minutes does not disconnect the client."""
     async with serving(max_calls_in_flight=2) as running, running.peer() as peer:
         for number in range(2):
             await peer.send(id=number, method="wait", params={"seconds": 300})
@@ -95,7 +95,7 @@ async def test_states_coalesce_for_a_slow_client(autojump_clock: MockClock) -> N
 
 
 async def test_a_client_that_does_not_read_is_disconnected(autojump_clock: MockClock) -> None:
-    """Past the bound of its queue it must go, with a reason; the others notice nothing."""
+    """Above the bound of its queue it is disconnected, with a reason; others are not affected."""
     async with serving() as running, running.peer() as fast:
         with structlog.testing.capture_logs() as logs:
             async with running.peer(lockstep=True) as slow:
@@ -112,7 +112,7 @@ async def test_a_client_that_does_not_read_is_disconnected(autojump_clock: MockC
 
 
 async def test_a_stalled_send_ends_the_connection(autojump_clock: MockClock) -> None:
-    """A client that stops reading in the middle of a message holds nothing for ever."""
+    """A client that stops reading in the middle of a message is disconnected."""
     async with serving() as running:
         ours = running.connect(lockstep=True)
         await ours.send_all(UPGRADE + b"\r\n")
@@ -197,7 +197,7 @@ async def test_fragments_and_pings_between_them_are_fine(autojump_clock: MockClo
 async def test_a_broken_client_does_not_affect_others(
     autojump_clock: MockClock, rubbish: bytes
 ) -> None:
-    """Its own connection ends without a line about a crash; the others go on."""
+    """Its own connection ends without a crash in the log; the others continue."""
     with structlog.testing.capture_logs() as logs:
         async with serving() as running, running.peer() as peer:
             stream, _ = await upgraded(running)
@@ -256,7 +256,7 @@ async def test_a_wrong_handshake_is_answered(
 
 
 async def test_half_a_handshake_is_not_waited_for(autojump_clock: MockClock) -> None:
-    """After ten seconds the connection ends, dripping or not."""
+    """After ten seconds the connection ends, whether bytes arrive or not."""
     async with serving() as running:
         silent, dripping = running.connect(), running.connect()
         began = trio.current_time()

@@ -86,7 +86,7 @@ async def test_a_client_may_ask_before_it_sends_a_body(autojump_clock: MockClock
 
 
 async def test_a_body_that_never_comes_is_not_waited_for(autojump_clock: MockClock) -> None:
-    """The time for a whole body is bounded, dripping or not."""
+    """The time for a whole body is bounded, whether bytes arrive or not."""
     with structlog.testing.capture_logs() as logs:
         async with serving() as running:
             stream = running.connect()
@@ -98,7 +98,7 @@ async def test_a_body_that_never_comes_is_not_waited_for(autojump_clock: MockClo
 
 
 async def test_an_idle_connection_ends(autojump_clock: MockClock) -> None:
-    """Keep-alive does not keep for ever; the end is silent."""
+    """A connection without requests is closed after a time, without an answer."""
     async with serving() as running:
         stream = running.connect()
         await stream.send_all(HELLO)
@@ -146,7 +146,7 @@ async def test_an_offer_to_upgrade_to_something_else_is_ignored(autojump_clock: 
 
 
 async def test_a_stopping_server_ends_idle_connections_at_once(autojump_clock: MockClock) -> None:
-    """And takes no new ones."""
+    """Idle connections are closed, and new ones are refused."""
     async with serving() as running:
         stream = running.connect()
         await stream.send_all(HELLO)

@@ -386,7 +386,7 @@ async def test_without_keys_a_page_needs_one_of_our_names(
 
 
 async def test_without_keys_programs_may_use_any_name(autojump_clock: MockClock) -> None:
-    """A WebSocket without an Origin is no browser's; and with keys names do not matter."""
+    """A WebSocket without an Origin is not from a browser; with keys, any name is accepted."""
     async with serving(enabled=False, names=OURS) as running:
         stream = running.connect()
         await stream.send_all(UPGRADE + b"\r\n")

@@ -6,7 +6,7 @@ import attrs
 import structlog
 
 from camd.config.schema import CameraConfig
-from camd.devices.v4l2.formats import FormatRequest, UnsupportedFormat, choose_format
+from camd.devices.v4l2.formats import FormatRefusal, FormatRequest, choose_format
 from camd.model import Capabilities, FormatChoice, Problem, VideoFormat
 from camd.model.problems import UNSUPPORTED_FORMAT
 
@@ -21,18 +21,18 @@ class _Negotiated:
     """What was chosen for a device."""
 
     to: Capabilities
-    answer: FormatChoice | UnsupportedFormat
+    answer: FormatChoice | FormatRefusal
 
 
 @attrs.define(eq=False)
-class FormatNegotiation:
+class FormatSelection:
     """One camera's choice, made once per device, and how the stream differs from it."""
 
     camera: CameraConfig
     misfit: str = attrs.field(default="", init=False)  # a sentence for people; "" when all fits
     _last: _Negotiated | None = attrs.field(default=None, init=False)
 
-    def answer(self, capabilities: Capabilities | None) -> FormatChoice | UnsupportedFormat | None:
+    def answer(self, capabilities: Capabilities | None) -> FormatChoice | FormatRefusal | None:
         """Choose for a device; None while nothing is known of one. Cheap when repeated."""
         if capabilities is None:
             return None
@@ -55,7 +55,7 @@ class FormatNegotiation:
         self.misfit = misfit
 
 
-def unsupported(answer: UnsupportedFormat) -> Problem:
+def unsupported(answer: FormatRefusal) -> Problem:
     """Turn a refused request into a camera's problem."""
     possible = answer.possible[:MOST_POSSIBLE]
     if possible:

@@ -1,4 +1,4 @@
-"""The latest footage of one camera, kept by whole groups of pictures. Pure.
+"""Pure: the latest footage of one camera, in whole groups of pictures.
 
 Where several groups are kept, a recording can begin in the past.
 """
@@ -6,13 +6,12 @@ Where several groups are kept, a recording can begin in the past.
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime, timedelta
 
 import attrs
 
 from camd.capture.consumer import CapturedFragment
 
-# A start is answered with footage from before it was asked for, although storage is asked first.
+# A recording begins before the request, although the reservation takes time first.
 MARGIN_SECONDS = 2.0
 
 
@@ -20,8 +19,8 @@ MARGIN_SECONDS = 2.0
 class PrerollBuffer:
     """Holds what is needed to begin `seconds` ago, but never more than `limit_bytes`.
 
-    With 0 seconds it holds what came since the last key frame. When there is more than the limit,
-    the oldest group goes, and a single one that is larger goes too.
+    With 0 seconds it holds what came since the last key frame. Above the limit, the
+    oldest group is dropped, also when it is the only one.
     """
 
     seconds: float
@@ -30,7 +29,7 @@ class PrerollBuffer:
     size_bytes: int = attrs.field(default=0, init=False)
 
     def add(self, captured: CapturedFragment) -> None:
-        """Keep a fragment, unless the beginning of its group is not held any more."""
+        """Add a fragment, unless the beginning of its group was dropped."""
         if captured.fragment.starts_with_sync:
             self._groups.append([])
         if not self._groups:
@@ -38,28 +37,24 @@ class PrerollBuffer:
         self._groups[-1].append(captured)
         self.size_bytes += captured.fragment.size_bytes
         margin = MARGIN_SECONDS if self.seconds else 0.0
-        needed = captured.end - timedelta(seconds=self.seconds + margin)
+        needed = captured.arrived - self.seconds - margin
         while self.size_bytes > self.limit_bytes or self._second_begins_by(needed):
             oldest = self._groups.popleft()
             self.size_bytes -= sum(each.fragment.size_bytes for each in oldest)
 
-    def _second_begins_by(self, moment: datetime) -> bool:
-        return len(self._groups) > 1 and self._groups[1][0].start <= moment
+    def _second_begins_by(self, moment: float) -> bool:
+        return len(self._groups) > 1 and self._groups[1][0].began <= moment
 
-    def since(self, moment: datetime) -> list[CapturedFragment]:
-        """Give the latest group that begins at `moment` or before, and all behind it.
+    def since(self, moment: float) -> list[CapturedFragment]:
+        """Return the latest group that begins at `moment` or before, and all after it.
 
-        Where none does, everything; empty when nothing is held.
+        `moment` is in monotonic seconds. Where no group begins early enough, return everything.
         """
         groups = list(self._groups)
-        early = [n for n, group in enumerate(groups) if group[0].start <= moment]
+        early = [n for n, group in enumerate(groups) if group[0].began <= moment]
         return [each for group in groups[max(early, default=0) :] for each in group]
 
-    def move(self, by: timedelta) -> None:
-        """The wall clock was set by so much."""
-        self._groups = deque([each.moved(by) for each in group] for group in self._groups)
-
     def clear(self) -> None:
-        """Let go of everything."""
+        """Drop everything."""
         self._groups.clear()
         self.size_bytes = 0

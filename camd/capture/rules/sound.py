@@ -21,7 +21,7 @@ SUSPICIOUS = (Cause.ENCODER_EXIT,)
 
 
 @attrs.define(eq=False)
-class StreamSound:
+class StreamAudioPolicy:
     """The sound of one stream. `wanted` is whether the camera's entry asks for it."""
 
     wanted: bool
@@ -75,7 +75,7 @@ _KINDS = ("alsa", "pulse")
 
 
 @attrs.define(eq=False)
-class Microphone:
+class MicrophonePolicy:
     """One camera's sound. `setting` is the entry's `audio`."""
 
     setting: str

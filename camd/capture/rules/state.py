@@ -1,4 +1,4 @@
-"""The state table of a capture: every event in every state has an entry. Pure.
+"""Pure: the state table of a capture; every event in every state has an entry.
 
 The supervisor passes events in and carries out the actions that come back. There is never more
 than one FFmpeg process, because SPAWN is returned only in states in which none exists.
@@ -14,7 +14,7 @@ import attrs
 from camd.model import CameraState, Problem, ProblemKind
 
 FIRST_REST_SECONDS = 0.5
-SHORT_REST_SECONDS = 0.2  # after COMES_AND_GOES: a server is tried often at first
+SHORT_REST_SECONDS = 0.2  # after COMES_AND_GOES: a server is often back soon
 SHORT_REST_GROWTH = 1.08
 LONGEST_REST_SECONDS = 30.0
 SETTLED_SECONDS = 10.0
@@ -62,7 +62,7 @@ class ProcessStalled:
 
 
 @attrs.frozen
-class ProcessWaits:
+class AwaitingKeyFrame:
     """The process runs and its source delivers, but no key frame yet."""
 
     problem: Problem
@@ -70,7 +70,7 @@ class ProcessWaits:
 
 @attrs.frozen
 class ProcessEnded:
-    """The process is gone and its pipe is drained. `problem` None: it ended as it should."""
+    """The process has ended and its pipe is read to the end. `problem` None: it was told to."""
 
     problem: Problem | None
     absent: bool = False  # the device is not there
@@ -99,7 +99,7 @@ CaptureEvent = (
     | FragmentArrived
     | ProcessSettled
     | ProcessStalled
-    | ProcessWaits
+    | AwaitingKeyFrame
     | ProcessEnded
     | RestOver
     | DeviceLost
@@ -111,7 +111,7 @@ EVENTS: tuple[type[CaptureEvent], ...] = (
     FragmentArrived,
     ProcessSettled,
     ProcessStalled,
-    ProcessWaits,
+    AwaitingKeyFrame,
     ProcessEnded,
     RestOver,
     DeviceLost,
@@ -136,15 +136,15 @@ class CaptureAction(enum.Enum):
 
 @attrs.frozen
 class CaptureState:
-    """The state of a camera's capture. `failures` in a row decide how long it rests."""
+    """The state of a camera's capture. The number of `failures` in a row sets the next rest."""
 
     state: CameraState = CameraState.IDLE
     wanted: bool = False
-    present: bool = True  # False: there is no device; DeviceAppeared will come
+    present: bool = True  # False: there is no device; DeviceAppeared follows
     failures: int = 0
     problem: Problem | None = None
     streamed: bool = False  # whether the last process delivered before it ended
-    # The last problem, until the camera works or is another one.
+    # The last problem, until the camera streams or another device is bound.
     past: Problem | None = attrs.field(default=None, eq=False)
 
     @property
@@ -162,7 +162,7 @@ class CaptureState:
 
     @property
     def has_process(self) -> bool:
-        """Whether a process exists, or is about to."""
+        """Whether a process exists or starts."""
         return self.state in (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPING)
 
 
@@ -171,7 +171,7 @@ Rule = Callable[[CaptureState, CaptureEvent], Step]
 
 
 def step(capture: CaptureState, event: CaptureEvent) -> Step:
-    """Return the state after `event`, and what to do."""
+    """Return the state after `event`, and the actions to carry out."""
     after, actions = TABLE[capture.state, type(event)](capture, event)
     past = after.problem or after.past
     if isinstance(event, DeviceAppeared | FragmentArrived):
@@ -201,7 +201,7 @@ def _wake_and_spawn(capture: CaptureState, event: CaptureEvent) -> Step:
 
 
 def _want_absent(capture: CaptureState, event: CaptureEvent) -> Step:
-    """Wait for DeviceAppeared where it will come; else try whether the device is there."""
+    """Wait for DeviceAppeared where it follows; else start; that fails without a device."""
     return (_wake_and_spawn if capture.present else _want)(capture, event)
 
 
@@ -244,15 +244,15 @@ def _terminate_stalled(capture: CaptureState, event: CaptureEvent) -> Step:
 
 
 def _show_problem(capture: CaptureState, event: CaptureEvent) -> Step:
-    """Show why the process waits, or that it was told to end and does not."""
-    assert isinstance(event, ProcessStalled | ProcessWaits)
+    """Show why the process waits, or that it does not end although it was told to."""
+    assert isinstance(event, ProcessStalled | AwaitingKeyFrame)
     return attrs.evolve(capture, problem=event.problem), ()
 
 
 def _process_ended(capture: CaptureState, event: CaptureEvent) -> Step:
     """The process ended by itself."""
     assert isinstance(event, ProcessEnded)
-    if event.problem is None:  # a source that was played to its end
+    if event.problem is None:  # a source that was read to its end
         done = attrs.evolve(capture, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
         return done, ()
     failed = attrs.evolve(
@@ -270,7 +270,7 @@ def _stopped_process_ended(capture: CaptureState, event: CaptureEvent) -> Step:
         return _rest(capture, absent=True)
     if not capture.wanted:
         return attrs.evolve(capture, state=CameraState.IDLE, failures=0, problem=None), ()
-    if capture.problem is None:  # wanted again while it was stopping
+    if capture.problem is None:  # demand returned while it was stopping
         return _spawn(capture, event)
     return _rest(capture, absent=isinstance(event, ProcessEnded) and event.absent)
 
@@ -285,7 +285,7 @@ def _rest(capture: CaptureState, *, absent: bool) -> Step:
 
 
 def _lose(capture: CaptureState, event: CaptureEvent) -> Step:
-    """No process exists: wait for the device, however long that takes."""
+    """No process exists: wait for the device, without a bound."""
     assert isinstance(event, DeviceLost)
     after = attrs.evolve(
         capture, state=CameraState.ABSENT, present=False, failures=0, problem=event.problem
@@ -294,7 +294,7 @@ def _lose(capture: CaptureState, event: CaptureEvent) -> Step:
 
 
 def _lose_process(capture: CaptureState, event: CaptureEvent) -> Step:
-    """The device of the process is gone: end it, though most end by themselves."""
+    """The device of the process is gone: end the process, if it does not end by itself."""
     assert isinstance(event, DeviceLost)
     after = attrs.evolve(capture, state=CameraState.STOPPING, present=False, problem=event.problem)
     return after, (CaptureAction.TERMINATE,)
@@ -310,7 +310,7 @@ def _come(capture: CaptureState, event: CaptureEvent) -> Step:
 
 
 def _come_back(capture: CaptureState, event: CaptureEvent) -> Step:
-    """A device is there, and no process: no reason to wait any longer."""
+    """A device is there, and no process: start when there is demand."""
     here = attrs.evolve(capture, present=True, failures=0, problem=None)
     if not capture.wanted:
         return attrs.evolve(here, state=CameraState.IDLE), (CaptureAction.WAKE,)
@@ -324,7 +324,7 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.STARTING, Unwanted): _terminate,
     (_S.STARTING, FragmentArrived): _stream,
     (_S.STARTING, ProcessStalled): _terminate_stalled,
-    (_S.STARTING, ProcessWaits): _show_problem,
+    (_S.STARTING, AwaitingKeyFrame): _show_problem,
     (_S.STARTING, ProcessEnded): _process_ended,
     (_S.STREAMING, Wanted): _want,
     (_S.STREAMING, Unwanted): _terminate,

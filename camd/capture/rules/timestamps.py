@@ -1,12 +1,13 @@
-"""When the samples of a live stream are played: by their stamps, or by their arrival. Pure.
+"""Pure: the times of the samples of a live stream, by their time stamps or by their arrival.
 
-The stamps of a source say best how frames lie to each other, as long as they go on like the
-clock of this machine. At every fragment both are compared. Stamps that jump are cut back to the
-usual interval; stamps that leave out a pause get it back; where stamps run faster or slower than
-time, stand still or jump again and again, the samples are spread over the time in which they
-arrived, until the stamps have kept pace with time for long enough.
+The time stamps of a source are the best measure of the intervals between frames, as long as they
+advance like the clock of this machine. Each fragment is checked. A jump of the time stamps is
+replaced by the usual interval. A pause that they leave out is inserted. When they advance faster or
+slower than real time, do not advance, or jump repeatedly, the samples are spread over the time in
+which they arrived, until the time stamps have kept real time for PROOF_SECONDS.
 
-Seconds of arrival are monotonic. "Lag" is how much later a fragment arrived than its stamps say.
+Times of arrival are monotonic seconds. "Lag" is how much later a fragment arrived than its time
+stamps say. "Stamps" in names and comments are time stamps.
 """
 
 from __future__ import annotations
@@ -23,33 +24,33 @@ import attrs
 from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.restamp import SampleTimes, restamp
 
-AHEAD_SECONDS = 1.0  # no frame arrives before it was made: stamps that say so are wrong
-BEHIND_SECONDS = 0.75  # what the least late fragment of a window may be late
-WINDOW_SECONDS = 3.0  # a stall of the network is over, or is caught up with, within this
-SETTLING_SECONDS = 3.0  # a stream begins with what FFmpeg or a server has held back …
+AHEAD_SECONDS = 1.0  # a frame cannot arrive before it was captured
+BEHIND_SECONDS = 0.75  # lateness of the least late fragment in a window
+WINDOW_SECONDS = 3.0  # within it a stall of the network is made up for
+SETTLING_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
 BURST_SECONDS = 10.0  # … at most so much …
-BURST_PACE = 4.0  # … which comes so many times faster than it was made
-DRIFT = 0.002  # of the time: two clocks that differ, and no fault
-RATE_SECONDS = 8.0  # how long arrivals are looked at to know how often frames come
-LEAST_RATE_SECONDS = 0.2  # less says nothing about a rate
-PROOF_SECONDS = 10.0  # stamps are trusted again when they kept pace for so long …
+BURST_PACE = 4.0  # … which arrives so many times faster than real time
+DRIFT = 0.002  # share of the time; two clocks may differ by it
+RATE_SECONDS = 8.0  # window over which the frame rate is measured
+LEAST_RATE_SECONDS = 0.2  # shortest time over which a rate is measured
+PROOF_SECONDS = 10.0  # stamps are used again after they kept real time so long …
 PROOF = 0.02  # … within this share
-PAUSE_SECONDS = 1.0  # between arrivals: frames are missing, nothing is spread over it
-TOLD_SECONDS = 600.0  # how long a fault is told that is over
-PAUSE_WINDOW_SECONDS = 1.2  # behind a pause, what is not made up for by then never is
-PAUSE_SHARE = 0.6  # of a lateness, in one interval between arrivals: that was a pause
-ODD = 8.0  # times the usual interval: no interval of a steady stream
-LEAST_INTERVAL_SECONDS = 0.004  # between frames; less is no frame rate
-LONGEST_INTERVAL_SECONDS = 100.0  # between frames; more is a step of the stamps
-JUMPS = 3  # within the time of a proof: nothing that these stamps say can be trusted
-STILL_SAMPLES = 3  # that last no time, before the stamps are said to stand still
-GUESSED_INTERVAL_SECONDS = 0.04  # between frames of which nothing is known
-SLEW = 0.5  # spread samples last at most so much more or less than usual
-GAIN = 0.25  # of what is lacking or too much, in each fragment
+PAUSE_SECONDS = 1.0  # between arrivals: frames are missing there
+SHOWN_SECONDS = 600.0  # how long a fault is shown after it has ended
+PAUSE_WINDOW_SECONDS = 1.2  # after a pause, in which lateness is made up for
+PAUSE_SHARE = 0.6  # of the lateness, in one interval between arrivals: a pause
+ODD = 8.0  # times the usual interval: a jump
+LEAST_INTERVAL_SECONDS = 0.004  # between frames; a shorter one is not a frame rate
+LONGEST_INTERVAL_SECONDS = 100.0  # between frames; a longer one is a jump
+JUMPS = 3  # within PROOF_SECONDS: the stamps are not used
+STILL_SAMPLES = 3  # in a row without duration: the stamps stand still
+GUESSED_INTERVAL_SECONDS = 0.04  # between frames whose rate is unknown
+SLEW = 0.5  # largest change of the usual duration of spread samples
+GAIN = 0.25  # share of the error that each fragment corrects
 
 
 class TimestampFault(enum.Enum):
-    """What is wrong with time stamps; the value is what users read."""
+    """A fault of the time stamps; the value is the sentence that users read."""
 
     JUMPED = "The camera's time stamps jumped; the jump was left out"
     UNSTEADY = "The camera's time stamps jump again and again; frames are timed by their arrival"
@@ -59,10 +60,10 @@ class TimestampFault(enum.Enum):
 
 
 def arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[float]:
-    """Say when the last frame of each fragment arrived, of several that were read at once.
+    """Estimate when the last frame of each fragment arrived, of several that were read at once.
 
-    The newest one has just arrived, the others earlier by what came behind them, but none before
-    `after`, when the one before them did. All in monotonic seconds.
+    The newest one arrived at `now`, and each other one earlier by the duration of those after it,
+    but not before `after`, the arrival of the fragment before them. In monotonic seconds.
     """
     times, at = [], now
     for fragment in reversed(fragments):
@@ -73,7 +74,7 @@ def arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[fl
 
 @attrs.frozen
 class _Arrival:
-    """A fragment of one track: when it arrived, what it says it lasts, its samples."""
+    """A fragment of one track: arrival, duration by its time stamps, number of samples."""
 
     at: float
     seconds: float
@@ -84,28 +85,28 @@ class _Arrival:
 
 @attrs.define(eq=False)
 class TrackTimeline:
-    """One track of one capture. `zero` is the moment of arrival that is 0 on the timeline."""
+    """One track of one capture. `zero` is the arrival that is 0 on the timeline."""
 
     timescale: int
     zero: float
     trusted: bool = attrs.field(default=True, init=False)
     _offset: int = attrs.field(default=0, init=False)  # from stamps to the timeline, in ticks
-    _in_end: int | None = attrs.field(default=None, init=False)  # where stamps should go on
-    _last: int = attrs.field(default=-1, init=False)  # when the last sample is played, in ticks
-    _out_end: int = attrs.field(default=0, init=False)  # where the timeline goes on
+    _in_end: int | None = attrs.field(default=None, init=False)  # where the next stamp is expected
+    _last: int = attrs.field(default=-1, init=False)  # time of the last sample, in ticks
+    _out_end: int = attrs.field(default=0, init=False)  # end of the last sample
     _usual: float = attrs.field(default=0.0, init=False)  # ticks between samples, as stamped
     _began: float | None = attrs.field(default=None, init=False)
     _distrusted: float = attrs.field(default=0.0, init=False)  # since when
-    _still: int = attrs.field(default=0, init=False)  # samples in a row whose stamps stand still
+    _still: int = attrs.field(default=0, init=False)  # samples in a row whose stamps do not advance
     _arrivals: deque[_Arrival] = attrs.field(factory=deque, init=False)
     _jumps: deque[float] = attrs.field(factory=lambda: deque(maxlen=JUMPS), init=False)
 
     def place(
         self, run: TrackRun, arrived: float
     ) -> tuple[SampleTimes | None, TimestampFault | None]:
-        """Say when the samples are played (None: as stamped), and what was wrong (None: nothing).
+        """Return the times of the samples (None: as stamped), and a fault (None: none).
 
-        `arrived` is when the last sample was there, in monotonic seconds.
+        `arrived` is when the last sample arrived, in monotonic seconds.
         """
         if self._began is None:
             self._began = arrived
@@ -150,20 +151,20 @@ class TrackTimeline:
             self._follow_drift(arrived, before, lag if lag < 0 else late)
         return self._shifted(run), None
 
-    # --- what is seen ---
+    # --- measuring ---
 
     def _lag(self, end: int, arrived: float) -> float:
         return arrived - self.zero - end / self.timescale
 
     def _is_burst(self, run: TrackRun, arrived: float, before: float | None) -> bool:
-        """Whether this was held back at the start: it comes much faster than it was made."""
+        """Whether this was buffered before the start: it arrives much faster than real time."""
         assert self._began is not None
         if before is None or arrived - self._began > SETTLING_SECONDS:
             return before is None
         return (arrived - before) * BURST_PACE < run.duration / self.timescale
 
     def _most_ahead(self, run: TrackRun, *, burst: bool, first: bool) -> float:
-        """Seconds that stamps may be ahead: in a track's first fragment no more than it holds."""
+        """How far stamps may be ahead; in the first fragment of a track by its duration."""
         if not burst:
             return AHEAD_SECONDS
         held = run.duration / self.timescale + AHEAD_SECONDS
@@ -175,7 +176,7 @@ class TrackTimeline:
         return max(ODD * usual, AHEAD_SECONDS * self.timescale)
 
     def _odd(self, run: TrackRun, gap: int) -> list[int]:
-        """Which samples last suspiciously long; -1 stands for the time before the first one."""
+        """Indexes of samples that last too long; -1 stands for the time before the first one."""
         longest = self._longest_usual()
         odd = [-1] if gap > longest else []
         if max(run.durations) > longest:
@@ -183,7 +184,7 @@ class TrackTimeline:
         return odd
 
     def _note(self, run: TrackRun, arrived: float, lag: float, *, regular: bool) -> None:
-        """Remember an arrival, as long as it says something about the pace."""
+        """Add an arrival, and drop those that are too old to measure a rate by."""
         seconds = run.duration / self.timescale
         self._arrivals.append(_Arrival(arrived, seconds, run.count, lag, regular))
         keep = PROOF_SECONDS if not self.trusted else RATE_SECONDS
@@ -199,7 +200,7 @@ class TrackTimeline:
         self._usual = here if not self._usual else self._usual + 0.1 * (here - self._usual)
 
     def _stands_still(self, run: TrackRun, arrived: float, before: float | None) -> bool:
-        """Whether stamps hardly move while time goes on; a single frame may last no time."""
+        """Whether stamps hardly advance while time passes; one frame may have no duration."""
         interval, passed = run.duration / run.count, GUESSED_INTERVAL_SECONDS
         if before is not None:
             passed = arrived - before
@@ -211,7 +212,7 @@ class TrackTimeline:
         return self._still >= STILL_SAMPLES
 
     def _lateness(self, arrived: float) -> float:
-        """How late even the least late fragment of a window was; 0 while it is being made up."""
+        """Lateness of the least late fragment of a window; 0 while it is being made up for."""
         recent = self._behind_pause()
         if not recent or arrived - recent[0].at < PAUSE_WINDOW_SECONDS:
             recent = [each for each in self._arrivals if arrived - each.at <= WINDOW_SECONDS]
@@ -224,7 +225,7 @@ class TrackTimeline:
         return 0.0 if made_up else min(lags)
 
     def _behind_pause(self) -> list[_Arrival]:
-        """What arrived since the latest pause; empty without one. Stalls are made up for."""
+        """The arrivals since the latest pause; empty without one."""
         arrivals = list(self._arrivals)
         for index in range(len(arrivals) - 1, 0, -1):
             waited = arrivals[index].at - arrivals[index - 1].at
@@ -233,13 +234,13 @@ class TrackTimeline:
         return []
 
     def _pace(self, arrivals: Iterable[_Arrival]) -> float:
-        """Stamped seconds for each second of arrival; 0 where nothing can be said."""
+        """Stamped seconds per second of arrival; 0 when it is unknown."""
         first, *rest = arrivals
         passed = rest[-1].at - first.at if rest else 0.0
         return sum(each.seconds for each in rest) / passed if passed > 0 else 0.0
 
     def _paused_for(self, seconds: float) -> bool:
-        """Whether a single pause between arrivals is why they are so late."""
+        """Whether one pause between arrivals explains most of the lateness."""
         pairs = pairwise(self._arrivals)
         longest = max(
             (later.at - earlier.at - later.seconds for earlier, later in pairs), default=0
@@ -247,20 +248,20 @@ class TrackTimeline:
         return longest > max(PAUSE_SECONDS, PAUSE_SHARE * seconds)
 
     def _follow_drift(self, arrived: float, before: float | None, off: float) -> None:
-        """Two clocks never agree for long: move zero along, by no more than clocks may differ."""
+        """Follow the drift between two clocks: move zero, by DRIFT at most."""
         most = DRIFT * (arrived - before) if before is not None else 0.0
         self.zero += max(-most, min(most, off))
 
-    # --- what is done ---
+    # --- correcting ---
 
     def _shifted(self, run: TrackRun) -> SampleTimes | None:
-        """Keep the stamps; only their zero may be another one."""
+        """Keep the stamps, shifted by the offset."""
         return SampleTimes(run.decode_time + self._offset) if self._offset else None
 
     def _cut_back(
         self, run: TrackRun, arrived: float, before: float | None, odd: list[int], *, back: bool
     ) -> tuple[SampleTimes | None, TimestampFault]:
-        """Put the usual interval in the place of jumps; distrust the stamps if none explains it."""
+        """Replace jumps by the usual interval; distrust the stamps when no jump is found."""
         self._jumps.append(arrived)
         if len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS:
             self._jumps.clear()
@@ -272,12 +273,12 @@ class TrackTimeline:
                 durations[index] = usual
         start = self._out_end if back or -1 in odd else run.decode_time + self._offset
         lag = self._lag(start + sum(durations), arrived)
-        if self._in_end is None:  # the first of a track: nothing but its arrival is known
+        if self._in_end is None:  # the first of a track: only its arrival is known
             start += round(lag * self.timescale)
             start = max(0, start)
         elif not (odd or back) or lag < -AHEAD_SECONDS:
             return self._distrust(run, arrived, before), TimestampFault.PACE
-        elif lag > AHEAD_SECONDS:  # it paused as well
+        elif lag > AHEAD_SECONDS:  # there was a pause as well
             if index := max(odd, default=-1) + 1:
                 durations[index - 1] += round(lag * self.timescale)
             else:
@@ -288,7 +289,7 @@ class TrackTimeline:
         return SampleTimes(start, changed), TimestampFault.JUMPED
 
     def _begin_anew(self, lag: float) -> None:
-        """Forget what arrived, but for the latest: it is late by `lag` now."""
+        """Drop all arrivals but the latest, whose lag is `lag` now."""
         latest = self._arrivals[-1]
         self._arrivals.clear()
         self._arrivals.append(attrs.evolve(latest, lag=lag))
@@ -302,7 +303,7 @@ class TrackTimeline:
         return self._spread(run, arrived, before)
 
     def _proved(self, arrived: float) -> bool:
-        """Whether the stamps kept pace with time for long enough to be trusted again."""
+        """Whether the stamps kept real time for long enough to be used again."""
         if arrived - self._distrusted < PROOF_SECONDS:
             return False
         long = self._arrivals[-1].at - self._arrivals[0].at >= 0.8 * PROOF_SECONDS
@@ -310,7 +311,7 @@ class TrackTimeline:
         return long and regular and abs(self._pace(self._arrivals) - 1.0) < PROOF
 
     def _interval(self) -> float:
-        """How many ticks pass between samples, by their arrival; pauses left out."""
+        """Ticks between samples, by their arrival; pauses are left out."""
         steps = [
             (later.at - earlier.at, later.samples) for earlier, later in pairwise(self._arrivals)
         ]
@@ -322,10 +323,10 @@ class TrackTimeline:
         return self._usual or GUESSED_INTERVAL_SECONDS * self.timescale
 
     def _spread(self, run: TrackRun, arrived: float, before: float | None) -> SampleTimes:
-        """Let the samples last as long as it took them to arrive.
+        """Give the samples the duration that they took to arrive.
 
-        FFmpeg hands on a fragment when the frame behind it is there: a pause may be in front of
-        the samples or behind them, and where it is their last one is stamped with it.
+        FFmpeg writes a fragment when the next frame has arrived: a pause may be before the samples
+        or after them. In the second case, the stamps of the last sample include it.
         """
         usual = self._interval() * run.count
         room = (arrived - self.zero) * self.timescale - self._out_end
@@ -347,7 +348,7 @@ class TrackTimeline:
 
 
 def _sane_length(run: TrackRun) -> int:
-    """How many ticks the samples last, but for those that last no time of any camera."""
+    """Duration of the samples in ticks, without those that no camera has."""
     usual = median_low(run.durations)
     longest = round(LONGEST_INTERVAL_SECONDS * run.timescale)
     if usual > longest:
@@ -356,7 +357,7 @@ def _sane_length(run: TrackRun) -> int:
 
 
 def _shared(stamped: array[int], length: int) -> array[int]:
-    """Divide `length` ticks like the stamps do, or evenly where they make no sense."""
+    """Divide `length` ticks in proportion to the stamps, or evenly when they are unusable."""
     middle = median_low(stamped)
     sane = middle > 0 and middle / ODD < min(stamped) and max(stamped) < ODD * middle
     weights: Iterable[int] = stamped if sane else (1 for _ in stamped)
@@ -371,7 +372,7 @@ def _shared(stamped: array[int], length: int) -> array[int]:
 
 
 def _scaled(run: TrackRun, durations: array[int]) -> array[int] | None:
-    """Move the composition offsets along with the durations that they are multiples of."""
+    """Scale the composition offsets with the durations."""
     if not run.composition:
         return None
     middle, spread = max(1, median_low(run.durations)), median_low(durations)
@@ -381,34 +382,32 @@ def _scaled(run: TrackRun, durations: array[int]) -> array[int] | None:
 
 @attrs.define(eq=False)
 class StreamTimeline:
-    """All tracks of one capture after another. `place` is called for each fragment in order."""
+    """The tracks of the current capture. `place` is called for each fragment in order."""
 
     _tracks: dict[int, TrackTimeline] = attrs.field(factory=dict, init=False)
     _video: int = attrs.field(default=0, init=False)
     _zero: float | None = attrs.field(default=None, init=False)
-    fault: TimestampFault | None = attrs.field(
-        default=None, init=False
-    )  # the latest, until it is old
+    fault: TimestampFault | None = attrs.field(default=None, init=False)  # recent
     _faulted_at: float = attrs.field(default=0.0, init=False)
-    turned: bool = attrs.field(default=False, init=False)  # the latest fragment of the video
-    faults: int = attrs.field(default=0, init=False)  # how many there were, of all captures
+    turned: bool = attrs.field(default=False, init=False)  # at the latest fragment, of the video
+    faults: int = attrs.field(default=0, init=False)  # of all captures
 
     @property
     def spread(self) -> bool:
-        """Whether pictures are timed by their arrival at the moment, and not by their stamps."""
+        """Whether frames are timed by their arrival at present, not by their stamps."""
         video = self._tracks.get(self._video)
         return video is not None and not video.trusted
 
     def begin(self, init: Init) -> None:
-        """Another capture delivers: nothing that was known holds any more."""
+        """Forget the last capture: another one begins."""
         self._tracks.clear()
         self._video, self._zero, self.fault = init.video.track_id, None, None
 
     def place(self, fragment: Fragment, arrived: float) -> Fragment:
-        """Return the fragment with the times at which its samples are played.
+        """Return the fragment with the times of its samples corrected.
 
-        `arrived` is when its last sample was there, in monotonic seconds, and never less than
-        that of the fragment before.
+        `arrived` is when its last sample arrived, in monotonic seconds, and not less than for the
+        fragment before.
         """
         changes: dict[int, SampleTimes] = {}
         self.turned = False
@@ -424,7 +423,7 @@ class StreamTimeline:
             if fault is not None and run.track_id == self._video:
                 self.fault, self.faults, self._faulted_at = fault, self.faults + 1, arrived
         video = self._tracks.get(self._video)
-        if arrived - self._faulted_at > TOLD_SECONDS and video is not None and video.trusted:
+        if arrived - self._faulted_at > SHOWN_SECONDS and video is not None and video.trusted:
             self.fault = None
         return restamp(fragment, changes) if changes else fragment
 
@@ -433,6 +432,6 @@ class StreamTimeline:
             if self._zero is None:
                 self._zero = arrived - (run.decode_time + _sane_length(run)) / run.timescale
             video = self._tracks.get(self._video)
-            zero = self._zero if video is None else video.zero  # a burst has moved it
+            zero = self._zero if video is None else video.zero  # a burst may have moved it
             self._tracks[run.track_id] = TrackTimeline(run.timescale, zero)
         return self._tracks[run.track_id]

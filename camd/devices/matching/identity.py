@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from camd.model import CameraId, Capabilities, Device, V4l2Source
+from camd.model import CameraId, Capabilities, Device, DeviceSelector
 
 _BY_PATH = "by-path"
 _INTERFACE = re.compile(r"(?:\d+\.\d+-)?video-index\d+$")
@@ -92,7 +92,7 @@ class DeviceIdentity:
 
 
 @attrs.frozen
-class KnownCamera:
+class RememberedCamera:
     """A camera id and the physical camera that it was bound to, as `cameras.json` keeps it."""
 
     camera_id: CameraId
@@ -176,7 +176,7 @@ def natural_key(text: str) -> tuple[tuple[str, int], ...]:
 _NODE_PART = re.compile(r"-video-index\d+$")
 
 
-def source_selects(source: V4l2Source, plugged: PluggedDevice) -> bool:
+def source_selects(source: DeviceSelector, plugged: PluggedDevice) -> bool:
     """Tell whether path, serial number or port of a source fit this device; an empty source: no."""
     device, identity = plugged.device, plugged.identity
     if source.path is not None:
@@ -191,7 +191,9 @@ def source_selects(source: V4l2Source, plugged: PluggedDevice) -> bool:
     return source.port.rpartition("/")[2] in names or source.port in names
 
 
-def source_permits(source: V4l2Source | None, known: KnownCamera, plugged: PluggedDevice) -> bool:
+def source_permits(
+    source: DeviceSelector | None, known: RememberedCamera, plugged: PluggedDevice
+) -> bool:
     """Tell whether a known camera with this source may be matched to this device.
 
     The kernel may give a port's name to another port at the next boot, so the place is compared
@@ -206,13 +208,13 @@ def source_permits(source: V4l2Source | None, known: KnownCamera, plugged: Plugg
     return True
 
 
-def allows_adoption(source: V4l2Source | None, plugged: PluggedDevice) -> bool:
+def allows_adoption(source: DeviceSelector | None, plugged: PluggedDevice) -> bool:
     """Tell whether binding a device by hand would not contradict the configured source."""
     fixed = source is not None and (bool(source.serial) or selects_place(source))
     return not fixed or (source is not None and source_selects(source, plugged))
 
 
-def selects_place(source: V4l2Source) -> bool:
+def selects_place(source: DeviceSelector) -> bool:
     """Tell whether the source selects a place (port or by-path link) and not a camera."""
     if source.path is not None:
         return is_by_path(source.path)

@@ -16,8 +16,8 @@ from camd.config.schema import CameraConfig
 from camd.devices.matching import messages
 from camd.devices.matching.identity import (
     DeviceIdentity,
-    KnownCamera,
     PluggedDevice,
+    RememberedCamera,
     allows_adoption,
     identify_devices,
     natural_key,
@@ -27,14 +27,14 @@ from camd.devices.matching.identity import (
 )
 from camd.devices.matching.messages import MatchMessage, MatchMessageKind
 from camd.devices.matching.rules import (
-    CameraMatch,
+    MatchedCamera,
     has_unique_serial,
     match_by_name,
     match_by_serial_or_place,
     place_rule,
     rule_for_new_camera,
 )
-from camd.model import CameraId, Device, DeviceBinding, MatchedBy, Problem, V4l2Source
+from camd.model import CameraId, Device, DeviceBinding, DeviceSelector, MatchedBy, Problem
 
 MOST_CAMERAS = 256  # known cameras
 
@@ -54,7 +54,7 @@ class Assignment:
 
     bindings: tuple[DeviceBinding, ...] = ()  # the configured cameras, then the others by number
     unbound: tuple[UnboundDevice, ...] = ()
-    known: tuple[KnownCamera, ...] = ()
+    known: tuple[RememberedCamera, ...] = ()
     adoptable: Mapping[CameraId, tuple[Device, ...]] = attrs.field(factory=dict)
     messages: tuple[MatchMessage, ...] = ()  # a problem is repeated as long as it lasts
 
@@ -80,7 +80,7 @@ class Assignment:
 
 def assign(
     devices: Sequence[Device],
-    known: Sequence[KnownCamera],
+    known: Sequence[RememberedCamera],
     entries: Sequence[CameraConfig],
     *,
     auto: bool = True,
@@ -112,7 +112,7 @@ class AdoptionError(Exception):
 
 def adopt(
     now: Assignment, camera_id: CameraId, device: Device, entries: Sequence[CameraConfig]
-) -> tuple[KnownCamera, ...]:
+) -> tuple[RememberedCamera, ...]:
     """Bind `camera_id` to `device`; returns the known cameras for the next `assign`.
 
     The camera that had the device loses it: it is forgotten, or absent if it is configured. An id
@@ -131,7 +131,7 @@ def adopt(
     if len(others) >= MOST_CAMERAS:
         raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")
     stored = now.identity(holder) if holder is not None else None
-    bound = KnownCamera(camera_id, stored or plugged.identity, selector, adopted=True)
+    bound = RememberedCamera(camera_id, stored or plugged.identity, selector, adopted=True)
     return tuple(sorted((*others, bound), key=lambda known: natural_key(known.camera_id)))
 
 
@@ -139,8 +139,9 @@ def _selector_of_adopted(
     camera_id: CameraId, plugged: PluggedDevice, entries: Sequence[CameraConfig]
 ) -> str:
     """Return the configured source of a camera. Raises AdoptionError if it is another device's."""
-    source = next((entry.source for entry in entries if entry.id == camera_id), None)
-    if source is not None and not isinstance(source, V4l2Source):
+    entry = next((entry for entry in entries if entry.id == camera_id), None)
+    source = entry.source.selector if entry else None
+    if entry is not None and source is None:
         raise AdoptionError(f"{camera_id} is no camera of this machine, by its configuration")
     if not allows_adoption(source, plugged):
         raise AdoptionError(
@@ -150,7 +151,7 @@ def _selector_of_adopted(
     return str(source or "")
 
 
-def forget(known: Sequence[KnownCamera], camera_id: CameraId) -> tuple[KnownCamera, ...]:
+def forget(known: Sequence[RememberedCamera], camera_id: CameraId) -> tuple[RememberedCamera, ...]:
     """Delete what was stored of an id; a number becomes free again."""
     return tuple(camera for camera in known if camera.camera_id != camera_id)
 
@@ -159,14 +160,14 @@ def forget(known: Sequence[KnownCamera], camera_id: CameraId) -> tuple[KnownCame
 
 
 @attrs.define(eq=False)
-class MatchState:
+class MatchContext:
     """The matches, problems and messages so far."""
 
     plugged: tuple[PluggedDevice, ...]
     entries: dict[CameraId, CameraConfig]  # those with a V4L2 source
     reserved: frozenset[CameraId]  # ids of all other entries
-    known: dict[CameraId, KnownCamera] = attrs.field(factory=dict)
-    matches: dict[CameraId, CameraMatch] = attrs.field(factory=dict)
+    known: dict[CameraId, RememberedCamera] = attrs.field(factory=dict)
+    matches: dict[CameraId, MatchedCamera] = attrs.field(factory=dict)
     problems: dict[CameraId, Problem] = attrs.field(factory=dict)
     adoptable: dict[CameraId, tuple[PluggedDevice, ...]] = attrs.field(factory=dict)
     may_be: dict[PluggedDevice, list[CameraId]] = attrs.field(factory=dict)
@@ -175,12 +176,12 @@ class MatchState:
     messages: list[MatchMessage] = attrs.field(factory=list)
 
     @property
-    def cameras(self) -> list[KnownCamera]:
+    def cameras(self) -> list[RememberedCamera]:
         """All known cameras."""
         return list(self.known.values())
 
     @property
-    def absent(self) -> list[KnownCamera]:
+    def absent(self) -> list[RememberedCamera]:
         """The known cameras that have no device."""
         return [camera for camera in self.cameras if camera.camera_id not in self.matches]
 
@@ -190,16 +191,16 @@ class MatchState:
         used = {match.plugged for match in self.matches.values()}
         return [plugged for plugged in self.plugged if plugged not in used]
 
-    def source(self, camera_id: CameraId) -> V4l2Source | None:
+    def source(self, camera_id: CameraId) -> DeviceSelector | None:
         """Return a camera's configured source."""
         entry = self.entries.get(camera_id)
-        return entry.source if entry and isinstance(entry.source, V4l2Source) else None
+        return entry.source.selector if entry else None
 
-    def permits(self, known: KnownCamera, plugged: PluggedDevice) -> bool:
+    def permits(self, known: RememberedCamera, plugged: PluggedDevice) -> bool:
         """Tell whether the configuration allows a camera to have this device."""
         return source_permits(self.source(known.camera_id), known, plugged)
 
-    def is_possible(self, known: KnownCamera, plugged: PluggedDevice) -> bool:
+    def is_possible(self, known: RememberedCamera, plugged: PluggedDevice) -> bool:
         """Tell whether an absent camera may be this device."""
         same = plugged.identity.same_model_and_serial(known.identity)
         return same and self.permits(known, plugged)
@@ -220,7 +221,7 @@ class MatchState:
         """Add a message."""
         self.messages.append(MatchMessage(kind, camera_id, text))
 
-    def record(self, match: CameraMatch) -> None:
+    def record(self, match: MatchedCamera) -> None:
         """Give a camera its device, and update its identity."""
         before, now = match.known.identity, match.plugged.identity
         identity = update_identity(before, now, match.plugged.device)
@@ -233,9 +234,9 @@ class MatchState:
 
     def bind(self, camera_id: CameraId, plugged: PluggedDevice, rule: MatchedBy, why: str) -> None:
         """Bind a new camera to a free device."""
-        camera = KnownCamera(camera_id, plugged.identity, str(self.source(camera_id) or ""))
+        camera = RememberedCamera(camera_id, plugged.identity, str(self.source(camera_id) or ""))
         reason = f"{why}; will be recognised by its {rule.value}"
-        self.record(CameraMatch(camera, plugged, rule, reason))
+        self.record(MatchedCamera(camera, plugged, rule, reason))
         self.tell(MatchMessageKind.BOUND, camera_id, f"{plugged.identity.describe()}, {why}")
 
     def forget(self, camera_id: CameraId, why: str) -> None:
@@ -254,12 +255,12 @@ class MatchState:
 
 def _start(
     plugged: tuple[PluggedDevice, ...],
-    known: Sequence[KnownCamera],
+    known: Sequence[RememberedCamera],
     entries: Sequence[CameraConfig],
-) -> MatchState:
+) -> MatchContext:
     """Begin without matches; known cameras whose configured source has changed are forgotten."""
-    ours = {entry.id: entry for entry in entries if isinstance(entry.source, V4l2Source)}
-    state = MatchState(plugged, ours, frozenset(e.id for e in entries if e.id not in ours))
+    ours = {entry.id: entry for entry in entries if entry.source.selector is not None}
+    state = MatchContext(plugged, ours, frozenset(e.id for e in entries if e.id not in ours))
     for camera in sorted(known, key=lambda camera: natural_key(camera.camera_id)):
         state.known.setdefault(camera.camera_id, camera)
     for camera in state.cameras:
@@ -272,14 +273,14 @@ def _start(
 # --- the steps, in the order of `assign` --------------------------------------------------
 
 
-def _match_known_cameras(state: MatchState) -> None:
+def _match_known_cameras(state: MatchContext) -> None:
     absent, free = state.absent, state.free
     for match in match_by_serial_or_place(state.cameras, state.plugged, state.permits):
         if match.known in absent and match.plugged in free:
             state.record(match)
 
 
-def _match_new_entries(state: MatchState) -> None:
+def _match_new_entries(state: MatchContext) -> None:
     """Find devices for the entries that were never bound."""
     for camera_id in state.entries:
         source = state.source(camera_id)
@@ -294,7 +295,7 @@ def _match_new_entries(state: MatchState) -> None:
 
 
 def _bind_entry(
-    state: MatchState, camera_id: CameraId, source: V4l2Source, plugged: PluggedDevice
+    state: MatchContext, camera_id: CameraId, source: DeviceSelector, plugged: PluggedDevice
 ) -> None:
     """Bind an entry to the device that it selects.
 
@@ -316,9 +317,9 @@ def _bind_entry(
         state.bind(camera_id, plugged, rule, f"{source} in the configuration")
 
 
-def _accept_replacements(state: MatchState) -> None:
+def _accept_replacements(state: MatchContext) -> None:
     """Give absent cameras with swap = "accept" the new device at their place, if it is clear."""
-    claims: dict[PluggedDevice, list[KnownCamera]] = {}
+    claims: dict[PluggedDevice, list[RememberedCamera]] = {}
     for known in state.absent:
         entry = state.entries.get(known.camera_id)
         if entry is not None and entry.swap == "accept":
@@ -330,7 +331,7 @@ def _accept_replacements(state: MatchState) -> None:
             _replace(state, cameras[0], plugged)
 
 
-def _replacements(state: MatchState, known: KnownCamera) -> list[PluggedDevice]:
+def _replacements(state: MatchContext, known: RememberedCamera) -> list[PluggedDevice]:
     """Return the free devices that may take over from an absent camera."""
     others = [other for other in state.absent if other is not known]
     source = state.source(known.camera_id)
@@ -345,15 +346,15 @@ def _replacements(state: MatchState, known: KnownCamera) -> list[PluggedDevice]:
     return same if len(found) > 1 else found
 
 
-def _replace(state: MatchState, known: KnownCamera, plugged: PluggedDevice) -> None:
+def _replace(state: MatchContext, known: RememberedCamera, plugged: PluggedDevice) -> None:
     reason = f'in place of {known.identity.describe()}, by swap = "accept"'
     camera = attrs.evolve(known, identity=plugged.identity, adopted=False)
-    state.record(CameraMatch(camera, plugged, place_rule(plugged), reason))
+    state.record(MatchedCamera(camera, plugged, place_rule(plugged), reason))
     text = f"{plugged.identity.describe()} {reason}"
     state.tell(MatchMessageKind.REPLACED, known.camera_id, text)
 
 
-def _explain_absent_cameras(state: MatchState) -> None:
+def _explain_absent_cameras(state: MatchContext) -> None:
     """Set the problem of each known camera without a device: ambiguous, swapped or absent."""
     free = state.free
     for known in state.absent:
@@ -369,7 +370,9 @@ def _explain_absent_cameras(state: MatchState) -> None:
             state.problems[camera_id] = messages.absent(known.identity)
 
 
-def _report_swap(state: MatchState, known: KnownCamera, found: Sequence[PluggedDevice]) -> None:
+def _report_swap(
+    state: MatchContext, known: RememberedCamera, found: Sequence[PluggedDevice]
+) -> None:
     camera_id, free = known.camera_id, state.free
     source = state.source(camera_id)
     adoptable = tuple(plugged for plugged in found if allows_adoption(source, plugged))
@@ -385,7 +388,7 @@ def _report_swap(state: MatchState, known: KnownCamera, found: Sequence[PluggedD
         state.in_place_of.setdefault(plugged, []).append(camera_id)
 
 
-def _number_new_devices(state: MatchState, *, auto: bool) -> list[UnboundDevice]:
+def _number_new_devices(state: MatchContext, *, auto: bool) -> list[UnboundDevice]:
     """Give numbers to the free devices that can be no known camera; return the others."""
     unbound = []
     for plugged in state.free:
@@ -408,7 +411,7 @@ def _number_new_devices(state: MatchState, *, auto: bool) -> list[UnboundDevice]
     return unbound
 
 
-def _lowest_number(state: MatchState) -> CameraId:
+def _lowest_number(state: MatchContext) -> CameraId:
     """Return the first free camera number; an entry with such an id and no source gets it."""
     taken = {*state.known, *state.reserved, *state.renamed}
     number = 0
@@ -417,7 +420,7 @@ def _lowest_number(state: MatchState) -> CameraId:
     return camera_id
 
 
-def _result(state: MatchState, unbound: list[UnboundDevice], *, auto: bool) -> Assignment:
+def _result(state: MatchContext, unbound: list[UnboundDevice], *, auto: bool) -> Assignment:
     others = sorted((key for key in state.known if key not in state.entries), key=natural_key)
     if not auto:
         hidden = [state.matches[key] for key in others if key in state.matches]
@@ -437,7 +440,7 @@ def _result(state: MatchState, unbound: list[UnboundDevice], *, auto: bool) -> A
     )
 
 
-def _binding(state: MatchState, camera_id: CameraId) -> DeviceBinding:
+def _binding(state: MatchContext, camera_id: CameraId) -> DeviceBinding:
     match, known = state.matches.get(camera_id), state.known.get(camera_id)
     binding = DeviceBinding(
         camera_id,
@@ -448,6 +451,6 @@ def _binding(state: MatchState, camera_id: CameraId) -> DeviceBinding:
     if match is not None:
         device, rule = match.plugged.device, match.matched_by
         return attrs.evolve(binding, device=device, matched_by=rule, reason=match.reason)
-    source = state.source(camera_id) or V4l2Source()
+    source = state.source(camera_id) or DeviceSelector()
     problem = state.problems.get(camera_id) or messages.never_found(camera_id, source)
     return attrs.evolve(binding, reason=problem.message, problem=problem)

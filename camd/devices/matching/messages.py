@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from camd.devices.matching.identity import DeviceIdentity, KnownCamera, PluggedDevice
-from camd.model import CameraId, Cause, Problem, ProblemKind, V4l2Source
+from camd.devices.matching.identity import DeviceIdentity, PluggedDevice, RememberedCamera
+from camd.model import CameraId, Cause, DeviceSelector, Problem, ProblemKind
 from camd.model.problems import ABSENT
 
 NOT_LISTED = "discovery.v4l2 is false, and no entry of the configuration means it"
@@ -48,7 +48,7 @@ def absent(identity: DeviceIdentity) -> Problem:
     return attrs.evolve(ABSENT, message=f"{_name(identity)} is not plugged in{place}")
 
 
-def never_found(camera_id: CameraId, source: V4l2Source) -> Problem:
+def never_found(camera_id: CameraId, source: DeviceSelector) -> Problem:
     """Problem of a configured camera that was never bound to a device."""
     if str(source):
         return Problem(
@@ -66,7 +66,7 @@ def never_found(camera_id: CameraId, source: V4l2Source) -> Problem:
 
 
 def swapped(
-    known: KnownCamera, found: Sequence[PluggedDevice], *, can_accept: bool, can_adopt: bool
+    known: RememberedCamera, found: Sequence[PluggedDevice], *, can_accept: bool, can_adopt: bool
 ) -> Problem:
     """Problem of a known camera that has another camera at its place."""
     camera_id, expected = known.camera_id, known.identity
@@ -84,7 +84,7 @@ def swapped(
     )
 
 
-def ambiguous(known: KnownCamera, candidates: Sequence[PluggedDevice]) -> Problem:
+def ambiguous(known: RememberedCamera, candidates: Sequence[PluggedDevice]) -> Problem:
     """Problem of a known camera that may be one of several devices, or of several cameras."""
     return Problem(
         ProblemKind.AMBIGUOUS,
@@ -97,7 +97,7 @@ def ambiguous(known: KnownCamera, candidates: Sequence[PluggedDevice]) -> Proble
 
 
 def several_fit(
-    camera_id: CameraId, source: V4l2Source, candidates: Sequence[PluggedDevice]
+    camera_id: CameraId, source: DeviceSelector, candidates: Sequence[PluggedDevice]
 ) -> Problem:
     """Problem of a configured camera whose source selects several devices."""
     return Problem(
@@ -110,7 +110,7 @@ def several_fit(
     )
 
 
-def taken(source: V4l2Source, holder: CameraId, device: PluggedDevice) -> Problem:
+def taken(source: DeviceSelector, holder: CameraId, device: PluggedDevice) -> Problem:
     """Problem of a configured camera whose source selects the device of another camera."""
     return Problem(
         ProblemKind.TAKEN,

@@ -10,25 +10,27 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import attrs
 
-from camd.devices.matching.identity import KnownCamera, PluggedDevice
+from camd.devices.matching.identity import PluggedDevice, RememberedCamera
 from camd.model import MatchedBy
 
-Permits = Callable[[KnownCamera, PluggedDevice], bool]  # does the configuration allow the pair?
+Permits = Callable[
+    [RememberedCamera, PluggedDevice], bool
+]  # does the configuration allow the pair?
 
 
 @attrs.frozen(eq=False)
-class CameraMatch:
+class MatchedCamera:
     """A known camera, and the device that a rule has matched it to."""
 
-    known: KnownCamera
+    known: RememberedCamera
     plugged: PluggedDevice
     matched_by: MatchedBy
     reason: str
 
 
 def match_by_serial_or_place(
-    known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> tuple[CameraMatch, ...]:
+    known: Sequence[RememberedCamera], plugged: Sequence[PluggedDevice], permits: Permits
+) -> tuple[MatchedCamera, ...]:
     """Match by serial numbers; what is left, by USB port or bus address."""
     matches = [*_match_by_serial(known, plugged, permits)]
     matched = {match.known.camera_id for match in matches}
@@ -39,21 +41,21 @@ def match_by_serial_or_place(
 
 
 def _match_by_serial(
-    known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> Iterator[CameraMatch]:
+    known: Sequence[RememberedCamera], plugged: Sequence[PluggedDevice], permits: Permits
+) -> Iterator[MatchedCamera]:
     for camera in known:
         there = camera.identity
         found = [device for device in plugged if device.identity.same_model_and_serial(there)]
         cameras = [other for other in known if other.identity.same_model_and_serial(there)]
         if there.serial and len(found) == len(cameras) == 1 and permits(camera, found[0]):
             reason = f"serial number {there.serial}, unique here"
-            yield CameraMatch(camera, found[0], MatchedBy.SERIAL, reason)
+            yield MatchedCamera(camera, found[0], MatchedBy.SERIAL, reason)
 
 
 def _match_by_place(
-    known: Sequence[KnownCamera], plugged: Sequence[PluggedDevice], permits: Permits
-) -> Iterator[CameraMatch]:
-    def fits(camera: KnownCamera, device: PluggedDevice) -> bool:
+    known: Sequence[RememberedCamera], plugged: Sequence[PluggedDevice], permits: Permits
+) -> Iterator[MatchedCamera]:
+    def fits(camera: RememberedCamera, device: PluggedDevice) -> bool:
         there, here = camera.identity, device.identity
         same = there.same_place(here) and there.same_model_and_serial(here)
         return same and permits(camera, device)
@@ -64,15 +66,15 @@ def _match_by_place(
             here = found[0].identity
             kind = "USB port" if here.usb else "bus address"
             reason = f"the same model at {kind} {here.place}"
-            yield CameraMatch(camera, found[0], place_rule(found[0]), reason)
+            yield MatchedCamera(camera, found[0], place_rule(found[0]), reason)
 
 
 def match_by_name(
-    known: Sequence[KnownCamera],
-    absent: Collection[KnownCamera],
+    known: Sequence[RememberedCamera],
+    absent: Collection[RememberedCamera],
     plugged: Sequence[PluggedDevice],
     permits: Permits,
-) -> Iterator[CameraMatch]:
+) -> Iterator[MatchedCamera]:
     """Match cameras that are the only ones of their model by name and formats.
 
     `absent` are those of `known` that have no device, `plugged` the devices that no camera has.
@@ -86,11 +88,11 @@ def match_by_name(
         same = (there.name, there.formats) == (here.name, here.formats)
         if same and there.formats and there.same_model_and_serial(here):
             reason = "the only camera of its name and formats, and the only one ever seen"
-            yield CameraMatch(camera, found[0], MatchedBy.NAME, reason)
+            yield MatchedCamera(camera, found[0], MatchedBy.NAME, reason)
 
 
 def has_unique_serial(
-    device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[KnownCamera]
+    device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[RememberedCamera]
 ) -> bool:
     """Tell whether no other device and no known camera has the device's serial number."""
     here = device.identity
@@ -100,7 +102,7 @@ def has_unique_serial(
 
 
 def rule_for_new_camera(
-    device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[KnownCamera]
+    device: PluggedDevice, plugged: Sequence[PluggedDevice], known: Sequence[RememberedCamera]
 ) -> MatchedBy | None:
     """Return the most reliable rule that will match a new camera later; None when none will."""
     here = device.identity

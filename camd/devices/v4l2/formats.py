@@ -195,7 +195,7 @@ class FormatRequest:
 
 
 @attrs.frozen
-class UnsupportedFormat:
+class FormatRefusal:
     """Why a request cannot be met, and what is possible."""
 
     message: str  # a sentence for people
@@ -235,7 +235,7 @@ def _encoded(encoder: str, *inputs: frozenset[str]) -> tuple[_CodecPath, ...]:
 
 def choose_format(
     capabilities: Capabilities, request: FormatRequest
-) -> FormatChoice | UnsupportedFormat:
+) -> FormatChoice | FormatRefusal:
     """Choose the format to capture with, by the rule above."""
     width, height = request.width or 0, request.height or 0
     offered = modes(capabilities, width, height)
@@ -249,7 +249,7 @@ def choose_format(
     return _unsupported(
         [mode for mode in offered if any(path.takes(mode) for path in paths)], request
     ) or (
-        UnsupportedFormat(
+        FormatRefusal(
             f"The camera delivers only what has to be encoded ({_formats(offered)}), which codec "
             '"copy" forbids',
             tuple(f'{mode} with codec "h264"' for mode in _describe(offered)),
@@ -354,13 +354,13 @@ def _formats(offered: Sequence[CaptureMode]) -> str:
     return ", ".join(dict.fromkeys(name_of(mode.input_format, mode.fourcc) for mode in offered))
 
 
-def _no_usable_format(capabilities: Capabilities) -> UnsupportedFormat:
+def _no_usable_format(capabilities: Capabilities) -> FormatRefusal:
     names = ", ".join(unreadable_formats(capabilities))
     why = f"none that FFmpeg can read ({names})" if names else "no format at all"
-    return UnsupportedFormat(f"The camera offers {why}", ())
+    return FormatRefusal(f"The camera offers {why}", ())
 
 
-def _unsupported(usable: Sequence[CaptureMode], request: FormatRequest) -> UnsupportedFormat | None:
+def _unsupported(usable: Sequence[CaptureMode], request: FormatRequest) -> FormatRefusal | None:
     """Explain which sizes or rates are possible; None when no format is usable at any size."""
     if not usable:
         return None
@@ -368,7 +368,7 @@ def _unsupported(usable: Sequence[CaptureMode], request: FormatRequest) -> Unsup
     if not request.width or not request.height:
         rates = tuple(sorted({rate for mode in usable for rate in _rates_of(mode)}, reverse=True))
         message = f"The camera does not offer {_number(request.fps or 0.0)} frames/s{codec}"
-        return UnsupportedFormat(message, _describe(usable), rates=rates)
+        return FormatRefusal(message, _describe(usable), rates=rates)
     same = [mode for mode in usable if (mode.width, mode.height) == (request.width, request.height)]
     if same:
         rates = tuple(sorted({rate for mode in same for rate in _rates_of(mode)}, reverse=True))
@@ -377,7 +377,7 @@ def _unsupported(usable: Sequence[CaptureMode], request: FormatRequest) -> Unsup
             f"{_number(request.fps or 0.0)} frames/s{codec}; there it offers "
             + " or ".join(dict.fromkeys(_rates_text(mode) for mode in same))
         )
-        return UnsupportedFormat(message, _describe(same), rates=rates)
+        return FormatRefusal(message, _describe(same), rates=rates)
     near = sorted(usable, key=lambda mode: distance(mode, request.width or 0, request.height or 0))
     sizes = tuple(dict.fromkeys((mode.width, mode.height) for mode in near))[:NEAREST]
     message = (
@@ -385,4 +385,4 @@ def _unsupported(usable: Sequence[CaptureMode], request: FormatRequest) -> Unsup
         + ", ".join(f"{width}x{height}" for width, height in sizes)
     )
     shown = [mode for mode in near if (mode.width, mode.height) in sizes]
-    return UnsupportedFormat(message, _describe(shown), sizes=sizes)
+    return FormatRefusal(message, _describe(shown), sizes=sizes)

@@ -1,6 +1,6 @@
 """FFmpeg's argument lists: capture, encoder trial, probe, remux and stream hashes.
 
-An RTSP URL with its credentials is one of the arguments, and other users of the machine can read
+A stream's URL with its credentials is one of the arguments, and other users of the machine can read
 them: FFmpeg takes the URL from nowhere else (a playlist or a `concat` list read from a pipe would
 hide it, but brings a demuxer that ends at the first interruption). Give the service its own user
 and mount /proc with hidepid=2, or use a relay that needs no credentials. What camd logs or sends
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 
@@ -18,12 +19,12 @@ from camd.ffmpeg.text.encoder_table import (
     SOFTWARE,
     Arguments,
     Encoder,
-    EncoderInput,
+    VideoParameters,
     device_arguments,
     encoding_arguments,
 )
 from camd.ffmpeg.text.output import ProbeResult
-from camd.model import FileSource, RtspSource, Source, TestSource, V4l2Source
+from camd.model import VideoFormat
 
 DEFAULT_FRAGMENT = timedelta(milliseconds=500)
 # The muxer waits this long for a packet of each stream; FFmpeg's default of 10 s would delay
@@ -39,14 +40,12 @@ _SAME_MEANING = {
 }
 _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
-_SUFFIXES_WITH_CODEC_HEADERS = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm"))
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont"
 _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
 # Write decode times as they are. By default FFmpeg moves each track's first sample to zero and
 # stretches it up to the second one.
 _TRUE_STARTS = ("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative")
-_LEAST_PROBE_BYTES = "32"  # FFmpeg takes no less
-_TRIAL = EncoderInput(640, 360, 30.0, live=True)
+_TRIAL = VideoParameters(640, 360, 30.0, live=True)
 # Drop frames that cannot be decoded; never fail because of their number.
 _KEEP_DECODING = ("-max_error_rate", "1")
 
@@ -73,12 +72,32 @@ class StreamAccess:
     rare: bool = False  # less than one picture per second: analyse only the first
 
 
+class InputSource(Protocol):
+    """What a command asks of a source: `camd.sources.Source`, which explains each of these."""
+
+    @property
+    def foreign_clock(self) -> bool: ...
+    @property
+    def constant_rate(self) -> bool: ...
+    @property
+    def picture(self) -> VideoFormat: ...
+    @property
+    def scaled_by_filters(self) -> bool: ...
+    @property
+    def has_audio_header(self) -> bool: ...
+
+    def input(self, options: CaptureOptions) -> Arguments: ...
+    def probe_input(self, version: tuple[int, int], access: StreamAccess) -> Arguments: ...
+    def analysis(self, access: StreamAccess) -> Arguments: ...
+    def audio_stream(self, options: CaptureOptions) -> str: ...
+
+
 @attrs.frozen
 class CaptureOptions:
     """Everything a capture command depends on; 0, "" and None leave a value to the source."""
 
     program: str
-    source: Source
+    source: InputSource
     version: tuple[int, int] = (5, 1)
     width: int = 0
     height: int = 0
@@ -107,17 +126,15 @@ def capture_arguments(options: CaptureOptions) -> Arguments:
     codec = options.encoder.codec
     if copy:
         codec = options.input_format or options.probe.video_codec
-    first_input = (
-        *(_quick_analysis(options.source, options.access) if copy else ()),
-        *_input(options),
-    )
+    source = options.source
+    analysis = source.analysis(options.access) if copy else ()
     late_header = not copy and options.encoder.late_header
     return (
         options.program,
         *_BANNER,
         *_SIGNAL_CHECKS,
         *(() if copy else device_arguments(options.encoder)),
-        *_with_user_options(options.input_options, first_input),
+        *_with_user_options(options.input_options, (*analysis, *source.input(options))),
         *_maps(options),
         *(_copied_video(codec, options) if copy else _encoded_video(options)),
         *_passthrough(options.version),
@@ -133,12 +150,12 @@ def trial_arguments(
     program: str, encoder: Encoder, seconds: int, version: tuple[int, int] = (5, 1)
 ) -> Arguments:
     """Build the command that encodes a test picture as a capture would, at full speed."""
-    picture = TestSource(_TRIAL.width, _TRIAL.height, _TRIAL.fps)
     return (
         program,
         *_BANNER,
         *device_arguments(encoder),
-        *("-f", "lavfi", "-i", _test_picture(picture), "-map", "0:v:0", "-t", str(seconds)),
+        *synthetic_input(_TRIAL.width, _TRIAL.height, _TRIAL.fps),
+        *("-map", "0:v:0", "-t", str(seconds)),
         *encoding_arguments(encoder, _TRIAL),
         *_passthrough(version),
         *_fragments(DEFAULT_FRAGMENT, intra_only=False, late_header=encoder.late_header),
@@ -169,7 +186,7 @@ def hash_arguments(program: str, source: Path) -> Arguments:
 
 def probe_arguments(
     program: str,
-    source: Source,
+    source: InputSource,
     version: tuple[int, int] = (5, 1),
     *,
     options: Arguments = (),
@@ -179,15 +196,7 @@ def probe_arguments(
 
     `options` are the camera's input options, as in its capture.
     """
-    match source:
-        case RtspSource():
-            wanted = (*_quick_analysis(source, access), *_rtsp(source, version, access))
-        case V4l2Source():
-            wanted = ("-f", "v4l2", "-i", str(source.path))
-        case FileSource():
-            wanted = ("-i", f"file:{source.path}")
-        case TestSource():
-            wanted = ("-f", "lavfi", "-i", _test_picture(source))
+    wanted = (*source.analysis(access), *source.probe_input(version, access))
     ours = _with_user_options(options, wanted)[len(options) :]
     # The log level comes after the user's options: the description must be in the log.
     return (program, "-hide_banner", "-nostdin", *options, "-loglevel", "info", *ours)
@@ -220,33 +229,15 @@ def _passthrough(version: tuple[int, int]) -> Arguments:
     return ("-fps_mode" if version >= (5, 1) else "-vsync", "passthrough")
 
 
-# --- inputs
+# --- parts of inputs
 
 
-def _input(options: CaptureOptions) -> Arguments:
-    version = options.version
-    match options.source:
-        case TestSource() as source:
-            pace = _pace(1.0, version)
-            picture = _test_picture(source, options.width, options.height, options.fps)
-            tone = (*pace, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
-            return (*pace, "-f", "lavfi", "-i", picture, *(tone if source.audio else ()))
-        case FileSource(path=path, loop=loop, speed=speed):
-            repeat = ("-stream_loop", "-1") if loop else ()
-            return (*_pace(speed, version), *repeat, "-i", f"file:{path}")
-        case RtspSource() as source:
-            return _rtsp(source, version, options.access)
-        case V4l2Source(path=path):
-            return (*_v4l2(options), "-i", str(options.node or path), *_sound_device(options))
+def synthetic_input(width: int, height: int, fps: float) -> Arguments:
+    """Make a moving picture that shows its time and frame number, and needs no fonts."""
+    return ("-f", "lavfi", "-i", f"testsrc2=size={width}x{height}:rate={fps:g}")
 
 
-def _test_picture(source: TestSource, width: int = 0, height: int = 0, fps: float = 0.0) -> str:
-    """Describe a moving picture that shows its time and frame number, and needs no fonts."""
-    size = f"{width or source.width}x{height or source.height}"
-    return f"testsrc2=size={size}:rate={fps or source.rate:g}"
-
-
-def _pace(speed: float, version: tuple[int, int]) -> Arguments:
+def pace(speed: float, version: tuple[int, int]) -> Arguments:
     """Read no faster than real time times `speed`.
 
     From 6.1 on FFmpeg begins with a burst of half a second, which would shift every wall time by
@@ -261,65 +252,9 @@ def _pace(speed: float, version: tuple[int, int]) -> Arguments:
     return pace
 
 
-def _quick_analysis(source: Source, access: StreamAccess) -> Arguments:
-    """Skip FFmpeg's guess of a stream's frame rate, which takes a second; only encoders need it."""
-    if not isinstance(source, RtspSource):
-        return ()
-    quick: Arguments = ("-fpsprobesize", "0")
-    if access.analysis is not None:
-        quick += ("-analyzeduration", _micros(access.analysis))
-    if access.rare:  # otherwise FFmpeg takes seven pictures, and invents their decode times
-        quick += ("-probesize", _LEAST_PROBE_BYTES)
-    return quick
-
-
-def _rtsp(source: RtspSource, version: tuple[int, int], access: StreamAccess) -> Arguments:
-    if not source.url.lower().startswith(("rtsp://", "rtsps://")):
-        return ("-i", source.url)
-    timeout = "-timeout" if version >= (5, 0) else "-stimeout"
-    verify: Arguments = ()
-    if access.tls_verify is not None:
-        verify = ("-tls_verify", "1" if access.tls_verify else "0")
-    return (
-        *("-rtsp_transport", access.transport, timeout, _micros(access.timeout), *verify),
-        *("-i", source.url),
-    )
-
-
-def _micros(duration: timedelta) -> str:
+def micros(duration: timedelta) -> str:
+    """Write a duration in microseconds, as FFmpeg's options take it."""
     return str(max(1, round(duration / timedelta(microseconds=1))))
-
-
-def _v4l2(options: CaptureOptions) -> Arguments:
-    """Ask the device for each value, because FFmpeg picks those that it is not told.
-
-    The kernel's monotonic capture times are kept, which is the default: `-ts abs` would convert
-    them to wall times, with an error whenever FFmpeg is interrupted between reading two clocks.
-    """
-    wanted: Arguments = ("-f", "v4l2", "-thread_queue_size", "64")
-    if options.input_format:
-        wanted += ("-input_format", options.input_format)
-    if options.width and options.height:
-        wanted += ("-video_size", f"{options.width}x{options.height}")
-    if options.fps:
-        wanted += ("-framerate", f"{options.fps:g}")
-    return wanted
-
-
-def _sound_device(options: CaptureOptions) -> Arguments:
-    """Open the sound device, and relate its times to the pictures'.
-
-    By default FFmpeg starts both inputs at zero, and sound is early by the time between the first
-    picture and the first sound. `-isync` shifts it by the difference of the first times, and the
-    difference of the clocks is subtracted: ALSA's times are wall times.
-    """
-    if options.sound is None:
-        return ()
-    offset = f"{-options.wall_ahead:.6f}"
-    return (
-        *("-thread_queue_size", "1024", "-itsoffset", offset, "-isync", "0"),
-        *("-f", options.sound.kind, "-i", options.sound.name),
-    )
 
 
 # --- outputs
@@ -327,19 +262,8 @@ def _sound_device(options: CaptureOptions) -> Arguments:
 
 def _maps(options: CaptureOptions) -> Arguments:
     """Take the first video and, where there is one and it is wanted, the first audio."""
-    audio = _audio_stream(options)
+    audio = options.source.audio_stream(options)
     return ("-map", "0:v:0", *(("-map", audio) if audio else ()), "-map_chapters", "-1")
-
-
-def _audio_stream(options: CaptureOptions) -> str:
-    """Return FFmpeg's name of the audio to record; "" for none."""
-    match options.source:
-        case TestSource(audio=audio):
-            return "1:a:0" if audio else ""
-        case V4l2Source():
-            return "1:a:0" if options.sound is not None else ""
-        case FileSource() | RtspSource():
-            return "0:a:0?" if options.with_sound else ""
 
 
 def _copied_video(codec: str, options: CaptureOptions) -> Arguments:
@@ -349,36 +273,29 @@ def _copied_video(codec: str, options: CaptureOptions) -> Arguments:
     not recorded, but show that the stream is alive and waits for a key frame.
     """
     tag = ("-tag:v", "hev1") if codec == "hevc" else ()
-    if not _has_foreign_clock(options.source):
+    if not options.source.foreign_clock:
         return ("-c:v", "copy", *tag)
     stamps = setts_filter(beside_sound=options.with_sound and bool(options.probe.audio_codec))
     return ("-c:v", "copy", *tag, "-copyinkf:v", "-bsf:v", stamps)
 
 
-def _has_foreign_clock(source: Source) -> bool:
-    """Whether another machine's clock makes the time stamps."""
-    return isinstance(source, RtspSource)
-
-
 def _encoded_video(options: CaptureOptions) -> Arguments:
-    source, known, live = options.source, options.probe, True
-    if isinstance(source, TestSource):
-        known, live = ProbeResult("", source.width, source.height, source.rate), False
-    picture = EncoderInput(
-        options.width or known.width,
-        options.height or known.height,
-        options.fps or known.fps,
+    source, known = options.source.picture, options.probe
+    picture = VideoParameters(
+        options.width or source.width or known.width,
+        options.height or source.height or known.height,
+        options.fps or source.fps or known.fps,
         options.bitrate,
-        live,
+        live=not options.source.constant_rate,
     )
     return encoding_arguments(options.encoder, picture, _filters(options))
 
 
 def _filters(options: CaptureOptions) -> Arguments:
-    """Convert files and streams to the configured size and rate; devices were asked for them."""
-    if not isinstance(options.source, FileSource | RtspSource):
+    """Convert to the configured size and rate, unless the source was asked for them."""
+    if not options.source.scaled_by_filters:
         return ()
-    filters = [setpts_filter("setpts")] if _has_foreign_clock(options.source) else []
+    filters = [setpts_filter("setpts")] if options.source.foreign_clock else []
     if options.fps:
         filters.append(f"fps={options.fps:g}")
     if options.width and options.height:
@@ -388,14 +305,10 @@ def _filters(options: CaptureOptions) -> Arguments:
 
 def _audio(options: CaptureOptions) -> Arguments:
     """Copy audio that MP4 can hold when its codec header comes with the source, else encode AAC."""
-    if not _audio_stream(options):
+    if not options.source.audio_stream(options):
         return ()
-    source, foreign = options.source, _has_foreign_clock(options.source)
-    has_header = isinstance(source, RtspSource) or (
-        isinstance(source, FileSource)
-        and source.path.suffix.lower() in _SUFFIXES_WITH_CODEC_HEADERS
-    )
-    if has_header and options.probe.audio_codec in _COPIED_AUDIO:
+    foreign = options.source.foreign_clock
+    if options.source.has_audio_header and options.probe.audio_codec in _COPIED_AUDIO:
         stamps = ("-bsf:a", setts_filter(SOUND_STEP_SECONDS)) if foreign else ()
         return ("-c:a", "copy", *stamps)
     growing = ("-af", setpts_filter("asetpts")) if foreign else ()
@@ -404,13 +317,13 @@ def _audio(options: CaptureOptions) -> Arguments:
 
 def _fragments(fragment: timedelta, *, intra_only: bool, late_header: bool) -> Arguments:
     """End a fragment at key frames and after `fragment`; of intra-only video not earlier."""
-    micros = _micros(fragment)
-    shortest = ("-min_frag_duration", micros) if intra_only else ()
+    longest = micros(fragment)
+    shortest = ("-min_frag_duration", longest) if intra_only else ()
     return (
         *("-max_interleave_delta", INTERLEAVING_MICROS),
         *("-movflags", _LATE_MOVFLAGS if late_header else _MOVFLAGS),
         *_TRUE_STARTS,
-        *("-frag_duration", micros, *shortest),
+        *("-frag_duration", longest, *shortest),
         *("-flush_packets", "1", "-write_prft", "wallclock"),
     )
 

@@ -43,7 +43,7 @@ class Encoder:
 
 
 @attrs.frozen
-class EncoderInput:
+class VideoParameters:
     """Video to encode: size in pixels, frames and bits per second; 0 when unknown."""
 
     width: int = 0
@@ -110,7 +110,7 @@ def device_arguments(encoder: Encoder) -> Arguments:
 
 
 def encoding_arguments(
-    encoder: Encoder, picture: EncoderInput, filters: Arguments = ()
+    encoder: Encoder, picture: VideoParameters, filters: Arguments = ()
 ) -> Arguments:
     """Return the arguments that encode a picture, after `filters`."""
     chain = (*filters, *encoder.filters)
@@ -125,7 +125,7 @@ def encoding_arguments(
     )
 
 
-def _key_frames(encoder: Encoder, picture: EncoderInput) -> Arguments:
+def _key_frames(encoder: Encoder, picture: VideoParameters) -> Arguments:
     if encoder is MJPEG:
         return ()
     forced = ("-force_key_frames", f"expr:gte(t,n_forced*{KEY_FRAME_SECONDS})")
@@ -133,7 +133,7 @@ def _key_frames(encoder: Encoder, picture: EncoderInput) -> Arguments:
     return (*forced, "-g", str(frames)) if encoder.needs_bitrate else forced
 
 
-def _rate(encoder: Encoder, picture: EncoderInput) -> Arguments:
+def _rate(encoder: Encoder, picture: VideoParameters) -> Arguments:
     if encoder is MJPEG and not picture.bitrate:
         return ("-q:v", "5")
     if not picture.bitrate and not encoder.needs_bitrate:

@@ -15,7 +15,7 @@ from camd.model import Cause, Problem, ProblemKind
 from camd.model.problems import TIMED_OUT, TLS_FAILED
 
 MAX_RESPONSE_BYTES = 8192
-_PORTS = {"rtsp": 554, "rtsps": 322}
+PORTS = {"rtsp": 554, "rtsps": 322}
 _KNOWN_DIGESTS = ("", "md5")
 _ALGORITHM = re.compile(r'algorithm\s*=\s*"?([\w-]+)', re.IGNORECASE)
 _BANNERS = (
@@ -64,11 +64,11 @@ def address_of(url: str) -> RtspAddress | None:
     except ValueError:
         return None
     scheme = parts.scheme.lower()
-    if host is None or scheme not in _PORTS:
+    if host is None or scheme not in PORTS:
         return None
     query = f"?{parts.query}" if parts.query else ""
     shown = f"[{host}]" if ":" in host else host
-    port = port or _PORTS[scheme]
+    port = port or PORTS[scheme]
     bare = f"{scheme}://{shown}:{port}{parts.path}{query}"
     return RtspAddress(host, port, bare, scheme == "rtsps", "@" in parts.netloc)
 

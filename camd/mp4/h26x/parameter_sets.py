@@ -178,11 +178,6 @@ def kind_of(header: int, codec: VideoCodec) -> ParameterSetKind | None:
     return KINDS[codec].get(number)
 
 
-def parameter_sets(sample: bytes, nal_length: int, codec: VideoCodec) -> tuple[bytes, ...]:
-    """Return the parameter sets in a sample, in order. Raises NalError."""
-    return sets_within(read_from(sample), 0, len(sample), nal_length, codec)
-
-
 def sets_within(
     read: Read, start: int, size: int, nal_length: int, codec: VideoCodec
 ) -> tuple[bytes, ...]:

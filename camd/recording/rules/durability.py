@@ -1,4 +1,4 @@
-"""When a session may say that it is recording (I7): while pictures become durable. Pure."""
+"""Whether a session's frames become durable (I7), and whether it may write now. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import attrs
 
 from camd.model import Cause, StorageLevel
 
-UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the sync cadence
-WRITTEN_WITHIN_SECONDS = 5.0  # pictures, whatever the cadence: a fragment comes every half second
+UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the time between syncs
+WRITTEN_WITHIN_SECONDS = 5.0  # frames, whatever the syncs: a fragment comes every half second
 STALL_SHARE = 0.5  # or within this share of the time after which a camera counts as stalled
 AWAITS_DISK = "storage: the disk does not take what is to be written"
 AWAITS_CAMERA = "the camera delivers no pictures"
@@ -17,14 +17,14 @@ AWAITS_CAMERA = "the camera delivers no pictures"
 
 @attrs.frozen
 class RecordingHealth:
-    """Whether pictures were written, and became durable, a moment ago."""
+    """Whether frames were written, and became durable, a moment ago."""
 
     written: bool
     durable: bool
 
     @property
     def good(self) -> bool:
-        """Whether "recording" may be said."""
+        """Whether the session may be reported as recording."""
         return self.written and self.durable
 
 
@@ -35,12 +35,11 @@ def judge_health(
     time: float,
     stall_seconds: float = 0.0,
 ) -> RecordingHealth:
-    """Judge by when pictures were last written and synced; all on one clock, in seconds.
+    """Judge by when frames were last written and synced; all times are monotonic seconds.
 
-    Durable bytes alone would hide a camera that is silent for as long as the cadence of syncs;
-    None for that: bytes are synced when a segment is sealed, and only writing is looked at. A
-    camera that may be silent for `stall_seconds` is waited for as well; meanwhile nothing is
-    left to sync.
+    Both count: syncs that are far apart would hide a camera that delivers nothing. With
+    `sync_seconds` None, bytes are synced when a segment is sealed, and only writing counts. A
+    camera may deliver nothing for a share of `stall_seconds`.
     """
     timeout = UNHEALTHY_AFTER_SECONDS + (sync_seconds or 0.0)
     all_synced = None not in (written_at, durable_at) and _ago(durable_at, written_at or 0.0) <= 0
@@ -54,7 +53,7 @@ def _ago(moment: float | None, time: float) -> float:
     return float("inf") if moment is None else time - moment
 
 
-# --- Whether a session may write at this moment, and when to try again. Pure.
+# --- Whether a session may write now, and when to try again.
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
@@ -65,19 +64,18 @@ _TRIED_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
 
 @attrs.define(eq=False)
 class WriteBackoff:
-    """Paused or not, and after which kind of problem. Times are seconds of the monotonic clock."""
+    """Whether a session is paused, and why. Times are monotonic seconds."""
 
     paused: Cause | None = attrs.field(default=None, init=False)
     _retry_at: float = attrs.field(default=0.0, init=False)
     _retry_delay: float = attrs.field(default=FIRST_RETRY_SECONDS, init=False)
 
     def stopped_by(self, level: StorageLevel, monotonic: float) -> Cause | None:
-        """Say why nothing may be written; None: it may, and a pause is over.
+        """Return why nothing may be written; None: writing is allowed, and a pause is over.
 
-        What was paused for want of space goes on only below the block line, so that it does not
-        come and go at the edge. A volume that does not answer, or fails for others, is no reason
-        to stop: this session's own writes will say. After errors it tries again by itself, the
-        space monitor's trials or not.
+        A pause for want of space ends only below the block threshold (hysteresis). A volume that
+        does not answer, or fails for others, does not pause a session: only its own write errors
+        do. After an error it tries again after a delay, whatever the space monitor says.
         """
         if not level.writable and level not in _TRIED_ALL_THE_SAME:
             full = level is StorageLevel.CRITICAL
@@ -92,11 +90,11 @@ class WriteBackoff:
         return None
 
     def failed(self, error: OSError, monotonic: float) -> Cause:
-        """Take note of an error: the next try is later each time. Returns the ledger's cause."""
+        """Count an error: each next try is later. Returns the cause for the ledger."""
         self._retry_at = monotonic + self._retry_delay
         self._retry_delay = min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)
         return Cause.STORAGE_FULL if error.errno in _NO_ROOM else Cause.STORAGE_ERROR
 
     def worked(self) -> None:
-        """Something was written: the next error is a fresh one."""
+        """Something was written: the delay begins anew."""
         self._retry_delay = FIRST_RETRY_SECONDS

@@ -23,7 +23,7 @@ class Rotation:
 
     @classmethod
     def of(cls, camera_id: CameraId, interval: timedelta, max_bytes: int | None) -> Rotation:
-        """Make a camera's rotation: cameras started together do not seal together."""
+        """Make a camera's rotation; cameras that start together do not seal together."""
         seconds = interval.total_seconds()
         share = zlib.crc32(camera_id.encode()) % 1000 / 1000.0
         stagger = share * min(_STAGGER_SECONDS, seconds * _STAGGER_SHARE)

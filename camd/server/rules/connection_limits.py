@@ -1,4 +1,4 @@
-"""How many connections may be open, and which one is closed when there are too many.
+"""How many connections may be open, which one is closed when there are too many, and call rates.
 
 Connections that have not authenticated, WebSocket or HTTP, have a limit of their own. Above it, the
 oldest one of the address with the most of them is closed, so that a new one is always accepted: a
@@ -7,6 +7,7 @@ client with a key authenticates within milliseconds. Connections that sent a wro
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -97,3 +98,34 @@ class ConnectionLimits:
         self._count -= 1
         if not same_address:
             del self._unauthenticated[connection.address]
+
+
+# --- The calls of one client
+
+
+@attrs.define(eq=False)
+class TokenBucket:
+    """Allows `per_minute` calls at once and as many in each minute; 0: no limit.
+
+    Times are seconds of any monotonic clock.
+    """
+
+    per_minute: int
+    _tokens: float = attrs.field(init=False)
+    _updated: float | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._tokens = float(self.per_minute)
+
+    def take(self, now: float) -> int:
+        """Take one call: 0 when it is allowed, else the milliseconds to wait."""
+        if self.per_minute <= 0:
+            return 0
+        if self._updated is not None:
+            earned = (now - self._updated) * self.per_minute / 60
+            self._tokens = min(float(self.per_minute), self._tokens + earned)
+        self._updated = now
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0
+        return max(1, math.ceil((1 - self._tokens) * 60_000 / self.per_minute))

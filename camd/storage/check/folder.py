@@ -16,7 +16,7 @@ from camd.model import Segment, SessionId
 from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import (
     FileContents,
-    FileShape,
+    FileKind,
     Finding,
     FindingKind,
     check_file,
@@ -26,7 +26,7 @@ from camd.storage.check.rules.sessions import (
     check_session,
     unaccounted_session,
 )
-from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import is_locked, parts_in
 from camd.storage.rules.naming import is_plain, may_be_footage
@@ -72,8 +72,9 @@ class FolderCheck:
     fast: bool
     progress: Callable[[CheckProgress], None]
     on_finding: Callable[[Finding], None]
+    inspect: Callable[..., FileContents] = attrs.field(default=inspect_recording, kw_only=True)
     _disk: ReadOnlyDisk = attrs.field(init=False)
-    _snapshot: IndexSnapshot = attrs.field(init=False)
+    _snapshot: InMemoryIndex = attrs.field(init=False)
     _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
     _read_bytes: int = attrs.field(default=0, init=False)  # structure included
     _busy: list[str] = attrs.field(factory=list, init=False)
@@ -88,7 +89,7 @@ class FolderCheck:
         Raises OSError when the folder itself cannot be listed.
         """
         there = self._recordings()
-        self._snapshot = IndexSnapshot.open(self.folder)
+        self._snapshot = InMemoryIndex.open(self.folder)
         try:
             if not names:
                 self._check_index(len(there))
@@ -152,7 +153,7 @@ class FolderCheck:
             if not findings or not self._snapshot.stale:
                 break
             self._snapshot = self._snapshot.reopen()
-        if seen.shape is FileShape.BUSY:
+        if seen.shape is FileKind.BUSY:
             self._busy.append(name)
         self._report(findings)
 
@@ -160,11 +161,11 @@ class FolderCheck:
         if not is_plain(name):
             text, advice = "has a name that clients cannot use", "Rename it to have it checked."
             fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
-            return FileContents(name, FileShape.FOREIGN), [Finding(name, fault, text, advice)]
+            return FileContents(name, FileKind.FOREIGN), [Finding(name, fault, text, advice)]
         known = self._snapshot.catalog.segment(name)
         expected = known.sha256 if known else None
-        seen = inspect_recording(self._disk, self.folder / name, fast=self.fast, expected=expected)
-        if seen.shape is FileShape.GONE and asked:
+        seen = self.inspect(self._disk, self.folder / name, fast=self.fast, expected=expected)
+        if seen.shape is FileKind.GONE and asked:
             text, advice = "is not in the folder", "Check its name."
             if known is not None:
                 text, advice = "was removed outside of camd", "Put it back, under any name."

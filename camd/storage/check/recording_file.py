@@ -15,7 +15,7 @@ from camd.mp4.boxes import MediaError, children
 from camd.mp4.inspect import HEAD_SIZE, check_samples, sealed_moov_offset, summarise, undecodable
 from camd.mp4.recover import InterruptedSegment, read_interrupted
 from camd.mp4.segment import HASHED_FROM
-from camd.storage.check.rules.findings import FileContents, FileShape
+from camd.storage.check.rules.findings import FileContents, FileKind
 from camd.storage.disk import Disk, DiskFile
 from camd.storage.recovery.file_recovery import MOOV_LIMIT
 from camd.storage.rules.naming import is_recording
@@ -33,14 +33,14 @@ def inspect_recording(
     `expected` is the hash that it should have; if it has another one, the damage is located. Raises
     nothing that the file or the disk could cause.
     """
-    seen = FileContents(path.name, FileShape.FOREIGN)
+    seen = FileContents(path.name, FileKind.FOREIGN)
     try:
         file = disk.open(path)
     except BlockingIOError:
-        return attrs.evolve(seen, shape=FileShape.BUSY)
+        return attrs.evolve(seen, shape=FileKind.BUSY)
     except OSError as error:
         if error.errno in _NOT_THERE:
-            return attrs.evolve(seen, shape=FileShape.GONE)
+            return attrs.evolve(seen, shape=FileKind.GONE)
         return _unreadable(seen, error)
     try:
         seen = attrs.evolve(seen, size_bytes=file.size())
@@ -52,7 +52,7 @@ def inspect_recording(
 
 
 def _unreadable(seen: FileContents, error: OSError) -> FileContents:
-    return attrs.evolve(seen, shape=FileShape.UNREADABLE, broken=error.strerror or str(error))
+    return attrs.evolve(seen, shape=FileKind.UNREADABLE, broken=error.strerror or str(error))
 
 
 def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
@@ -60,16 +60,16 @@ def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
     head = file.read(0, HEAD_SIZE)
     ours = is_recording(seen.filename)
     if not head:
-        return attrs.evolve(seen, shape=FileShape.EMPTY if ours else FileShape.FOREIGN)
+        return attrs.evolve(seen, shape=FileKind.EMPTY if ours else FileKind.FOREIGN)
     if head.startswith(_EBML):
-        return attrs.evolve(seen, shape=FileShape.MATROSKA)
+        return attrs.evolve(seen, shape=FileKind.MATROSKA)
     try:
         moov_offset = sealed_moov_offset(head)
     except MediaError:
-        return attrs.evolve(seen, shape=FileShape.EMPTY if ours else FileShape.FOREIGN)
+        return attrs.evolve(seen, shape=FileKind.EMPTY if ours else FileKind.FOREIGN)
     if moov_offset is None:
         return _interrupted(file, seen, fast)
-    return _sealed(file, attrs.evolve(seen, shape=FileShape.SEALED), head, moov_offset, fast)
+    return _sealed(file, attrs.evolve(seen, shape=FileKind.SEALED), head, moov_offset, fast)
 
 
 def _interrupted(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
@@ -78,13 +78,13 @@ def _interrupted(file: DiskFile, seen: FileContents, fast: bool) -> FileContents
         found = read_interrupted(file.read, seen.size_bytes)
         intact = found if fast else read_interrupted(file.read, seen.size_bytes, every=True)
     except MediaError as error:
-        return attrs.evolve(seen, shape=FileShape.EMPTY, broken=str(error))
+        return attrs.evolve(seen, shape=FileKind.EMPTY, broken=str(error))
     if found is None:
-        return attrs.evolve(seen, shape=FileShape.EMPTY)
+        return attrs.evolve(seen, shape=FileKind.EMPTY)
     whole = intact.whole_bytes if intact else 0
     broken = "" if whole == found.whole_bytes else f"is damaged from byte {whole} on"
     told = _described(seen, found)
-    return attrs.evolve(told, shape=FileShape.INTERRUPTED, broken=broken)
+    return attrs.evolve(told, shape=FileKind.INTERRUPTED, broken=broken)
 
 
 def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
@@ -130,11 +130,11 @@ def _sealed(
 
 def _whole(file: DiskFile, seen: FileContents, fast: bool, expected: str | None) -> FileContents:
     """Read every byte: compare the hash if there is one, otherwise the checksums."""
-    if fast or seen.broken or seen.shape not in (FileShape.SEALED, FileShape.MATROSKA):
+    if fast or seen.broken or seen.shape not in (FileKind.SEALED, FileKind.MATROSKA):
         return seen
     if expected is not None:
         seen = attrs.evolve(seen, sha256=_hashed(file))
-    if seen.shape is FileShape.MATROSKA or (expected is not None and expected == seen.sha256):
+    if seen.shape is FileKind.MATROSKA or (expected is not None and expected == seen.sha256):
         return seen
     found = read_interrupted(file.read, seen.whole_bytes, every=True)
     whole = found.whole_bytes if found else HASHED_FROM

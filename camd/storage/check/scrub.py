@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import attrs
 import structlog
 import trio
 
-from camd.clock import monotonic, now
+from camd.clock import Clock
 from camd.config.schema import ScrubConfig
 from camd.errors import FILE_IN_USE, Refusal
 from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
@@ -25,7 +25,7 @@ from camd.runtime.broadcast import Fanout, Published
 from camd.runtime.priority import idle_io
 from camd.runtime.state_file import StateFile, from_json
 from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FileContents, FileShape, Finding, check_file
+from camd.storage.check.rules.findings import FileContents, FileKind, Finding, check_file
 from camd.storage.check.rules.scrub_progress import (
     ScrubPace,
     ScrubPosition,
@@ -58,6 +58,8 @@ class Scrub:
     storage: Storage
     file: StateFile[ScrubProgress]
     events: Fanout[Event]
+    clock: Clock = attrs.field(kw_only=True)
+    inspect: Callable[..., FileContents] = attrs.field(default=inspect_recording, kw_only=True)
     published: Published[ScrubProgress] = attrs.field(
         factory=lambda: Published(ScrubProgress()), init=False
     )
@@ -78,7 +80,7 @@ class Scrub:
         """Check all recordings until cancelled, whenever a run is due."""
         await self._load()
         while True:
-            wait = self.progress.seconds_until_due(now(), self.config.interval)
+            wait = self.progress.seconds_until_due(self.clock.now(), self.config.interval)
             if wait > 0:
                 await trio.sleep(min(wait, LOOK_AGAIN_SECONDS))
                 continue
@@ -90,18 +92,18 @@ class Scrub:
 
     async def _run(self) -> None:
         """Check from the saved position to the newest file. Raises what the index raises."""
-        self.published.publish(self.progress.begun(now()))
+        self.published.publish(self.progress.begun(self.clock.now()))
         while (current := self.progress.current) is not None:
             await self.storage.published.wait_until(_usable)
             mark = current.at
             found = await self.storage.index_worker.read(partial(_next_segment, mark=mark))
             if not found:
-                self.published.publish(self.progress.over(now()))
+                self.published.publish(self.progress.over(self.clock.now()))
                 log.info("scrub_over", files=current.files, problems=current.problem_count)
                 await self.save()
                 return
             self._advance(await self._check_next(current, found[0]))
-            if monotonic() - self._saved_at >= SAVE_SECONDS:
+            if self.clock.monotonic() - self._saved_at >= SAVE_SECONDS:
                 await self.save()
 
     def _advance(self, current: ScrubRun) -> None:
@@ -116,7 +118,7 @@ class Scrub:
             return current.passed(segment)
         with self.storage.leased(name):
             seen = await self._read(segment)
-        if seen.shape is FileShape.GONE:
+        if seen.shape is FileKind.GONE:
             await self.storage.note_missing(name)
             return current.passed(segment)
         known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
@@ -147,7 +149,8 @@ class Scrub:
         def look() -> FileContents:
             with idle_io():
                 path = self.storage.folder / segment.filename
-                return inspect_recording(ReadOnlyDisk(told), path, expected=segment.sha256)
+                disk = ReadOnlyDisk(told, clock=self.clock)
+                return self.inspect(disk, path, expected=segment.sha256)
 
         try:
             return await trio.to_thread.run_sync(
@@ -164,7 +167,7 @@ class Scrub:
 
     async def save(self) -> None:
         """Save the progress; a failure is logged, and some files will be checked again."""
-        self._saved_at = monotonic()
+        self._saved_at = self.clock.monotonic()
         try:
             await trio.to_thread.run_sync(
                 self.file.save, self.progress, limiter=self._save_limiter, abandon_on_cancel=True
@@ -189,10 +192,17 @@ def _usable(status: StorageStatus) -> bool:
 
 @asynccontextmanager
 async def open_scrub(
-    config: ScrubConfig, storage: Storage, state_dir: Path, events: Fanout[Event]
+    config: ScrubConfig,
+    storage: Storage,
+    state_dir: Path,
+    events: Fanout[Event],
+    *,
+    clock: Clock,
+    inspect: Callable[..., FileContents] = inspect_recording,
 ) -> AsyncIterator[Scrub]:
     """Scrub while the block runs, if the configuration enables it."""
-    scrub = Scrub(config, storage, scrub_file(state_dir), events)
+    file = scrub_file(state_dir)
+    scrub = Scrub(config, storage, file, events, clock=clock, inspect=inspect)
     if not config.enabled:
         yield scrub
         return

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import attrs
 
-from camd.storage.disk import Disk, DiskFile
+from camd.storage.disk import Disk, DiskFile, open_lines
 from camd.storage.rules.journal_records import Record, decode, encode
 
-FILE_LIMIT_BYTES = 16 * 1024 * 1024  # then the next file begins
+MAX_FILE_BYTES = 16 * 1024 * 1024  # then the next file begins
 _NAME = re.compile(r"journal-(\d{6})\.jsonl", re.ASCII)
 
 
@@ -35,18 +35,19 @@ class Journal:
 
     disk: Disk
     folder: Path
+    max_file_bytes: int = attrs.field(default=MAX_FILE_BYTES, kw_only=True)
     # Where the next line goes.
     position: JournalPosition = attrs.field(default=JournalPosition(1), init=False)
     _file: DiskFile | None = attrs.field(default=None, init=False)
     _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
 
     @classmethod
-    def open(cls, disk: Disk, folder: Path) -> Journal:
+    def open(cls, disk: Disk, folder: Path, *, max_file_bytes: int = MAX_FILE_BYTES) -> Journal:
         """Open the journal in `folder`, which must exist. Raises OSError."""
-        journal = cls(disk, folder)
+        journal = cls(disk, folder, max_file_bytes=max_file_bytes)
         if numbers := journal.numbers():
             journal.position = JournalPosition(numbers[-1])
-            journal._file = journal._continued()
+            journal._file = journal._opened()
         return journal
 
     def numbers(self) -> list[int]:
@@ -125,34 +126,16 @@ class Journal:
                 file.close()
 
     def _writable(self) -> DiskFile:
-        if self.position.offset >= FILE_LIMIT_BYTES:
+        if self.position.offset >= self.max_file_bytes:
             self.close()
             self.position = JournalPosition(self.position.file + 1)
         if self._file is None:
-            self._file = self._continued() or self._begun()
+            self._file = self._opened()
         return self._file
 
-    def _begun(self) -> DiskFile:
-        file = self.disk.create(self.path(self.position.file))
-        try:
-            self.disk.sync_directory(self.folder)
-        except OSError:
-            file.close()
-            raise
-        return file
-
-    def _continued(self) -> DiskFile | None:
-        """Open an existing file to append to; a torn line at its end is kept."""
-        if self.position.file not in self.numbers():
-            return None
-        file = self.disk.open(self.path(self.position.file))
-        try:
-            self.disk.sync_directory(self.folder)
-            size = file.size()
-            file.truncate(size)  # only moves the file position to the end
-            self._torn = size > 0 and file.read(size - 1, 1) != b"\n"
-        except OSError:
-            file.close()
-            raise
-        self.position = JournalPosition(self.position.file, size)
-        return file
+    def _opened(self) -> DiskFile:
+        """Open or create the present file to append to; a torn line at its end is kept."""
+        lines = open_lines(self.disk, self.path(self.position.file))
+        self._torn = lines.torn
+        self.position = JournalPosition(self.position.file, lines.size)
+        return lines.file

@@ -23,6 +23,7 @@ from camd.storage.index.catalog import Catalog, is_damage, put_aside
 from camd.storage.index.journal import Journal
 from camd.storage.rules.backlog import NoteBacklog
 from camd.storage.rules.journal_records import Record, SegmentNoted
+from camd.storage.rules.limits import STORAGE_LIMITS
 
 log = structlog.get_logger("camd.storage")
 
@@ -41,7 +42,6 @@ FOLDER = ".camd"  # inside the recordings folder
 INDEX = "index.sqlite"
 LOCK = "lock"
 NOT_A_FILE = "is a directory, not a file; move it away"
-MOST_PENDING = 10_000  # records that wait while nothing can be written
 
 
 FileId = tuple[int, int]  # device, inode
@@ -78,17 +78,25 @@ class RecordingIndex:
     journal: Journal
     _lock: int
     folder_id: FileId | None
+    max_pending: int = attrs.field(default=STORAGE_LIMITS.max_pending, kw_only=True)
     _caught_up: bool = attrs.field(default=False, init=False)
     _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # not in the journal yet
     _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # not in the index yet
     problem: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._unwritten = NoteBacklog(MOST_PENDING, is_derivable)
-        self._unapplied = NoteBacklog(MOST_PENDING, is_derivable)
+        self._unwritten = NoteBacklog(self.max_pending, is_derivable)
+        self._unapplied = NoteBacklog(self.max_pending, is_derivable)
 
     @classmethod
-    def open(cls, disk: Disk, recordings: Path, *, reindex: bool = False) -> RecordingIndex:
+    def open(
+        cls,
+        disk: Disk,
+        recordings: Path,
+        *,
+        reindex: bool = False,
+        max_pending: int = STORAGE_LIMITS.max_pending,
+    ) -> RecordingIndex:
         """Lock the folder and open its index and journal; `reindex` begins with an empty index.
 
         Raises FolderInUseError, OSError, and sqlite3.Error when no index can be made.
@@ -103,7 +111,8 @@ class RecordingIndex:
             if reindex and (folder / INDEX).exists():
                 put_aside(folder / INDEX)
             journal = Journal.open(disk, folder)
-            return cls(folder, Catalog.open(folder / INDEX), journal, lock, file_id(folder))
+            catalog, folder_id = Catalog.open(folder / INDEX), file_id(folder)
+            return cls(folder, catalog, journal, lock, folder_id, max_pending=max_pending)
         except BaseException:
             os.close(lock)
             raise

@@ -22,7 +22,6 @@ from camd.storage.index.catalog import is_damage
 from camd.storage.index.recording_index import (
     FOLDER,
     INDEX,
-    MOST_PENDING,
     FolderInUseError,
     RecordingIndex,
     file_id,
@@ -30,15 +29,12 @@ from camd.storage.index.recording_index import (
 )
 from camd.storage.rules.backlog import NoteBacklog
 from camd.storage.rules.journal_records import Record
+from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 from camd.storage.space import SpaceMonitor
 
 log = structlog.get_logger("camd.storage")
 
 T = TypeVar("T")
-
-READ_TIMEOUT_SECONDS = 10.0
-FIRST_RETRY_SECONDS = 1.0  # before a failed write is retried; doubled each time …
-LONGEST_RETRY_SECONDS = 30.0  # … up to this
 
 
 @attrs.frozen(eq=False)
@@ -66,6 +62,7 @@ class IndexWorker:
     in_use_error: FolderInUseError | None = attrs.field(default=None, init=False)
     generation: int = attrs.field(default=0, init=False)
     on_settled: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
     _write_error: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
     _logged: str = attrs.field(default="", init=False)  # the error that was logged last
@@ -80,7 +77,7 @@ class IndexWorker:
     )
 
     def __attrs_post_init__(self) -> None:
-        self._notes = NoteBacklog(MOST_PENDING, lambda note: note.derivable)
+        self._notes = NoteBacklog(self.limits.max_pending, lambda note: note.derivable)
 
     # --- opening ---
 
@@ -97,7 +94,9 @@ class IndexWorker:
                 self._damaged = True
             return
         try:
-            index = RecordingIndex.open(self.disk, self.recordings)
+            index = RecordingIndex.open(
+                self.disk, self.recordings, max_pending=self.limits.max_pending
+            )
         except FolderInUseError as error:
             self.in_use_error = error
             raise
@@ -198,7 +197,7 @@ class IndexWorker:
 
     async def read(self, read: Callable[[RecordingIndex], T]) -> T:
         """Look something up. Raises Refusal on an error and after the timeout."""
-        with trio.move_on_after(READ_TIMEOUT_SECONDS):
+        with trio.move_on_after(self.limits.read_timeout_seconds):
             try:
                 return await self.run(read, abandon=True)
             except (OSError, sqlite3.Error) as error:
@@ -230,8 +229,8 @@ class IndexWorker:
         """Let `write` change the index, after all earlier notes.
 
         Returns after the first attempt. A failure is logged, and `write` is called again until it
-        works; it must allow that. When MOST_PENDING notes wait, `derivable` ones are dropped first,
-        then the oldest.
+        works; it must allow that. When `max_pending` notes wait, `derivable` ones are dropped
+        first, then the oldest.
         """
         self._notes.add(IndexNote(write, derivable))
         await self._write_waiting()
@@ -255,7 +254,8 @@ class IndexWorker:
             while self.waiting:
                 await trio.sleep(delay)
                 await self._write_waiting()
-                delay = min(LONGEST_RETRY_SECONDS, max(FIRST_RETRY_SECONDS, delay * 2))
+                delay = max(self.limits.first_retry_seconds, delay * 2)
+                delay = min(self.limits.max_write_retry_seconds, delay)
             self._has_waiting = trio.Event()
 
     async def _write_waiting(self) -> None:
@@ -276,7 +276,7 @@ class IndexWorker:
     def _publish_counts(self) -> None:
         """Publish how many notes wait and were lost, after each call."""
         if self.lost > self.space.notes_lost:
-            log.error("notes_lost", count=self.lost, most=MOST_PENDING)
+            log.error("notes_lost", count=self.lost, most=self.limits.max_pending)
         self.space.notes_waiting, self.space.notes_lost = self.waiting, self.lost
         if self.waiting:
             self._has_waiting.set()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import attrs
 
-from camd.clock import now
+from camd.clock import Clock
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
-from camd.storage.index.snapshot import IndexSnapshot
+from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import hash_file, parts_in
 from camd.storage.recovery.reconcile import (
@@ -66,6 +66,7 @@ class OfflineRecovery:
     reindex: bool
     on_finding: Callable[[ReconcileFinding], None]
     on_hashing: Callable[[HashingProgress], None]
+    clock: Clock = attrs.field(kw_only=True)
 
     def run(self) -> OfflineResult:
         """Run it; a dry run changes nothing, and may run beside a service.
@@ -75,11 +76,12 @@ class OfflineRecovery:
         """
         if not self.folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
-        began = now()
+        began = self.clock.now()
         with self._open_target() as (disk, target):
             reconciler = Reconciler(disk, self.folder, target, repair=not self.dry_run)
             findings = reconcile_folder(reconciler, self.on_finding) + self._clear_parts(disk)
-            report = RecoveryReport.of(findings, began, now(), dry_run=self.dry_run)
+            ended = self.clock.now()
+            report = RecoveryReport.of(findings, began, ended, dry_run=self.dry_run)
             if isinstance(target, RecordingIndex):
                 hashed, failed = self._hash_all(target)
             else:
@@ -106,7 +108,7 @@ class OfflineRecovery:
     def _open_target(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
         """Open the index and the disk; for a dry run, a snapshot and a disk that only reads."""
         if self.dry_run:
-            snapshot = IndexSnapshot.open(self.folder, reindex=self.reindex)
+            snapshot = InMemoryIndex.open(self.folder, reindex=self.reindex)
             try:
                 snapshot.catalog.interrupt()
                 yield ReadOnlyDisk(), snapshot

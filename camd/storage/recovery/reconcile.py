@@ -20,7 +20,7 @@ import attrs
 import structlog
 import trio
 
-from camd.clock import monotonic, now
+from camd.clock import Clock
 from camd.errors import Refusal
 from camd.model import Segment, SegmentState, SessionId, StorageStatus
 from camd.storage.disk import Disk
@@ -29,10 +29,11 @@ from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
 from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
 from camd.storage.rules.journal_records import Record, SegmentNoted, SegmentRemoved
+from camd.storage.rules.limits import StorageLimits
 from camd.storage.rules.naming import is_plain, is_recording
 from camd.storage.space import SpaceMonitor
 
-MOST_FINDINGS = 1000  # in a report; all are counted
+MAX_FINDINGS = 1000  # in a report; all are counted
 _SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
 
 
@@ -81,7 +82,7 @@ class RecoveryReport:
     dry_run: bool
     files: int  # inspected or missing
     counts: dict[FileOutcome, int]
-    findings: tuple[ReconcileFinding, ...]  # the first MOST_FINDINGS
+    findings: tuple[ReconcileFinding, ...]  # the first MAX_FINDINGS
     tries: int = 1
     problem: str = ""  # why it failed or is incomplete, and is retried
 
@@ -98,7 +99,7 @@ class RecoveryReport:
         """Summarise findings."""
         found = tuple(findings)
         counts = Counter(finding.outcome for finding in found)
-        listed = found[:MOST_FINDINGS]
+        listed = found[:MAX_FINDINGS]
         return cls(began, ended, dry_run, len(found), dict(counts), listed, tries)
 
     @property
@@ -310,9 +311,6 @@ def reconcile_folder(
 
 log = structlog.get_logger("camd.recovery")
 
-FIRST_RETRY_SECONDS = 1.0  # before a failed search is retried; doubled each time …
-LONGEST_RETRY_SECONDS = 300.0  # … up to this
-RESUME_TIMEOUT_SECONDS = 15.0  # unfinished sessions wait this long for the search
 BATCH = 64  # files inspected between two writes to the index
 
 OnDisk = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -333,6 +331,8 @@ class BackgroundReconcile:
     on_disk: OnDisk
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # files being recorded
+    clock: Clock
+    limits: StorageLimits
     report: RecoveryReport | None = attrs.field(default=None, init=False)
     _generation: int = attrs.field(default=0, init=False)  # of the index that was searched last
     _search_again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
@@ -369,14 +369,14 @@ class BackgroundReconcile:
             False,
             (),
         )
-        delay, begun = FIRST_RETRY_SECONDS, monotonic()
+        delay, began = self.limits.first_retry_seconds, self.clock.monotonic()
         while not await self._attempt():
-            if monotonic() - begun >= RESUME_TIMEOUT_SECONDS:
+            if self.clock.monotonic() - began >= self.limits.resume_timeout_seconds:
                 self.done.set()  # let sessions resume without it
             with trio.move_on_after(delay):
                 await self.space.published.wait_until(self._due)
                 return
-            delay = min(LONGEST_RETRY_SECONDS, delay * 2)
+            delay = min(self.limits.max_search_retry_seconds, delay * 2)
             await self.space.published.wait_until(lambda status: status.level.writable)
 
     async def _attempt(self) -> bool:
@@ -406,7 +406,7 @@ class BackgroundReconcile:
             self.report = attrs.evolve(self.report, **changes)
 
     async def _search(self) -> None:
-        began, findings, self._unread = now(), list[ReconcileFinding](), ()
+        began, findings, self._unread = self.clock.now(), list[ReconcileFinding](), ()
         tries = 1 + (self.report.tries if self.searching and self.report else 0)
         self.report = RecoveryReport.of(findings, began, None, tries=tries)
         self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
@@ -437,7 +437,8 @@ class BackgroundReconcile:
 
     def _finish(self, findings: list[ReconcileFinding]) -> None:
         assert self.report is not None
-        self.report = RecoveryReport.of(findings, self.report.began, now(), tries=self.report.tries)
+        began, tries = self.report.began, self.report.tries
+        self.report = RecoveryReport.of(findings, began, self.clock.now(), tries=tries)
         if self._unread:
             self._update_report(problem=f"{len(self._unread)} files cannot be read yet")
         log.info("recovery_over", counts=self.report.counted)

@@ -1,4 +1,4 @@
-"""Carries out the retention policy, on schedule or on request; each run leaves a receipt."""
+"""Keeps the retention policy and carries it out, on schedule or on request, with receipts."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+import msgspec
 import structlog
 import trio
 
-from camd.clock import now
+from camd.clock import Clock
 from camd.config.schema import RetentionConfig
 from camd.errors import INTERNAL_ERROR, Refusal
 from camd.model import CleanupEnded, CleanupReceipt, Event, Segment, SegmentState
 from camd.runtime.broadcast import Fanout
+from camd.runtime.state_file import StateFile
+from camd.storage.disk import Disk, open_lines
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import in_batches
 from camd.storage.removal import Removal
-from camd.storage.retention.cleanup_log import append_receipt
-from camd.storage.retention.policy_file import load_policy, save_policy
-from camd.storage.retention.trusted_clock import TrustedClock
-from camd.storage.rules.clock_trust import ClockTrust, FootageArrival
+from camd.storage.retention.trusted_clock import ClockTrustStore
+from camd.storage.rules.clock_trust import CredibleTime, LastFrameMoment
 from camd.storage.rules.retention_plan import (
-    MOST_LISTED,
+    MAX_LISTED,
     CleanupPlan,
     Planner,
+    PolicyType,
     RetentionPolicy,
+    mistakes_of,
     outcome,
 )
 from camd.storage.rules.rows import SessionStart
@@ -38,12 +41,23 @@ log = structlog.get_logger("camd.retention")
 
 FIRST_SECONDS = 300.0  # before the first run: cameras and recovery come first
 LOOK_SECONDS = 60.0  # between two readings of the clocks
-CHUNK = 500  # segments read from the index at once
-BATCH = 8  # files removed at once: others use the index, or stop the service, in between
 RECEIPT_SECONDS = 5.0
 SCHEDULED = "schedule"
+POLICY_FILE = "retention.json"  # in the state folder
+RECEIPTS = "cleanups.jsonl"  # beside the index; one JSON object a line, append-only
 
 InUse = Callable[[], Mapping[str, int]]  # newest files of running sessions, and their sizes
+
+
+@attrs.frozen
+class CleanupBatches:
+    """How much is done at once; others use the index, or stop the service, in between."""
+
+    read: int = 500  # segments read from the index
+    remove: int = 8  # files removed
+
+
+BATCHES = CleanupBatches()
 
 
 @attrs.frozen
@@ -59,7 +73,7 @@ class CleanupRun:
 class _Tally:
     """What a run has done so far."""
 
-    files: list[str] = attrs.field(factory=list)  # the first MOST_LISTED
+    files: list[str] = attrs.field(factory=list)  # the first MAX_LISTED
     removed: int = 0
     freed_bytes: int = 0
     skipped: int = 0  # became busy or pinned, or failed
@@ -67,7 +81,7 @@ class _Tally:
 
     def add(self, answers: list[Removal]) -> None:
         gone = [answer.filename for answer in answers if answer.removed]
-        self.files += gone[: max(0, MOST_LISTED - len(self.files))]
+        self.files += gone[: max(0, MAX_LISTED - len(self.files))]
         self.removed += len(gone)
         self.skipped += sum(answer.refused is not None for answer in answers)
         self.freed_bytes += sum(answer.freed_bytes for answer in answers)
@@ -82,8 +96,10 @@ class Retention:
     state_dir: Path
     events: Fanout[Event]
     in_use: InUse
-    policy: RetentionPolicy = attrs.field(factory=RetentionPolicy)
-    trusted_clock: TrustedClock | None = None  # None: trust the wall clock
+    policy: RetentionPolicy
+    trusted_clock: ClockTrustStore
+    clock: Clock
+    batches: CleanupBatches
     last: CleanupReceipt | None = attrs.field(default=None, init=False)  # since the start
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _clock_thread: trio.CapacityLimiter = attrs.field(
@@ -113,7 +129,7 @@ class Retention:
     @property
     def doubt(self) -> str:
         """Why the wall clock is not trusted, as of the last reading; "" when it is."""
-        return "" if self.trusted_clock is None else self.trusted_clock.trust.doubt
+        return self.trusted_clock.trust.doubt
 
     async def watch_clock(self) -> None:
         """Read the clocks until cancelled, so that no step is missed."""
@@ -121,9 +137,7 @@ class Retention:
             await trio.sleep(LOOK_SECONDS)
             await self._look_at_clock()
 
-    async def _look_at_clock(self) -> ClockTrust | None:
-        if self.trusted_clock is None:
-            return None
+    async def _look_at_clock(self) -> CredibleTime:
         return await trio.to_thread.run_sync(
             self.trusted_clock.look, limiter=self._clock_thread, abandon_on_cancel=True
         )
@@ -135,7 +149,7 @@ class Retention:
         run ends between two batches, with its receipt. Raises Refusal.
         """
         async with self._one:
-            began, policy, tally = now(), self.policy, _Tally()
+            began, policy, tally = self.clock.now(), self.policy, _Tally()
             max_delete_percent = float("inf") if force else self.config.max_delete_percent
             plan = await self._plan(policy, max_delete_percent, trust_wall_clock=force)
             executed = policy.removes and not plan.stopped_by_limit
@@ -143,7 +157,7 @@ class Retention:
                 if executed:
                     await self._carry_out(plan, tally)
             finally:
-                receipt = _receipt(plan, tally, began, asked_by)
+                receipt = _receipt(plan, tally, began, self.clock.now(), asked_by)
                 with trio.CancelScope(shield=True), trio.move_on_after(RECEIPT_SECONDS):
                     await self._record(receipt, plan)
             return CleanupRun(plan, executed, receipt)
@@ -168,29 +182,27 @@ class Retention:
         index_worker, in_use = self.storage.index_worker, self.in_use()
         total = await index_worker.read(lambda index: _total_bytes(index, in_use))
         trust = await self._look_at_clock()
-        moment, doubt = (now(), "") if trust is None else (trust.reading.wall, trust.doubt)
-        planner = Planner(
-            policy, total, moment, max_delete_percent, "" if trust_wall_clock else doubt
-        )
+        doubt = "" if trust_wall_clock else trust.doubt
+        planner = Planner(policy, total, trust.reading.wall, max_delete_percent, doubt)
         behind: Segment | None = None
         while not planner.done:
-            segments = await index_worker.read(partial(_oldest, behind=behind))
+            segments = await index_worker.read(
+                partial(_oldest, behind=behind, limit=self.batches.read)
+            )
             if not segments:
                 break
             behind, in_use = segments[-1], self.in_use()
             pins = await self.storage.pins([s.filename for s in segments])
             busy = {s.filename for s in segments if s.filename in in_use or self.storage.busy(s)}
-            too_young = set[str]()
-            if trust is not None:
-                aged = [s for s in planner.aged(segments) if s.filename not in busy]
-                too_young = await self._too_young(aged, trust, policy, trust_wall_clock)
+            aged = [s for s in planner.aged(segments) if s.filename not in busy]
+            too_young = await self._too_young(aged, trust, policy, trust_wall_clock)
             planner.take(segments, pins, busy, too_young)
         return planner.plan()
 
     async def _too_young(
         self,
         aged: Sequence[Segment],
-        trust: ClockTrust,
+        trust: CredibleTime,
         policy: RetentionPolicy,
         trust_wall_clock: bool,
     ) -> set[str]:
@@ -214,7 +226,7 @@ class Retention:
         names = [each.filename for each in plan.to_delete]
         # Unless the run completes.
         tally.problem = "its client went away, or the service stops"
-        for batch in in_batches(names, BATCH):
+        for batch in in_batches(names, self.batches.remove):
             if self.policy is not plan.policy:
                 tally.problem = "the policy was changed"
                 return
@@ -241,16 +253,16 @@ class Retention:
         )
 
 
-def _by_session(segment: Segment, session_start: SessionStart | None) -> FootageArrival | None:
+def _by_session(segment: Segment, session_start: SessionStart | None) -> LastFrameMoment | None:
     """Derive the arrival of a file without metadata (Matroska) from its session's start."""
     if session_start is None or not session_start.boot_id:
         return None
     since = max(0.0, (segment.end - session_start.start).total_seconds())
-    return FootageArrival(session_start.boot_id, session_start.monotonic + since)
+    return LastFrameMoment(session_start.boot_id, session_start.monotonic + since)
 
 
-def _oldest(index: RecordingIndex, behind: Segment | None) -> tuple[Segment, ...]:
-    return index.catalog.oldest(behind, CHUNK)
+def _oldest(index: RecordingIndex, behind: Segment | None, limit: int) -> tuple[Segment, ...]:
+    return index.catalog.oldest(behind, limit)
 
 
 def _total_bytes(index: RecordingIndex, in_use: Mapping[str, int]) -> int:
@@ -260,10 +272,12 @@ def _total_bytes(index: RecordingIndex, in_use: Mapping[str, int]) -> int:
     return index.catalog.total_bytes() - listed + sum(in_use.values())
 
 
-def _receipt(plan: CleanupPlan, tally: _Tally, began: datetime, asked_by: str) -> CleanupReceipt:
+def _receipt(
+    plan: CleanupPlan, tally: _Tally, began: datetime, ended: datetime, asked_by: str
+) -> CleanupReceipt:
     return CleanupReceipt(
         began=began,
-        ended=now(),
+        ended=ended,
         asked_by=asked_by,
         policy_type=plan.policy.type.value,
         rule=plan.policy.rule,
@@ -287,13 +301,86 @@ async def open_retention(
     storage: Storage,
     events: Fanout[Event],
     in_use: InUse,
+    *,
+    clock: Clock,
+    batches: CleanupBatches = BATCHES,
 ) -> AsyncIterator[Retention]:
     """Carry out the stored policy while the block runs; a run ends between two batches."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)
-    trusted_clock = await trio.to_thread.run_sync(TrustedClock.open, state_dir)
-    retention = Retention(storage, config, state_dir, events, in_use, policy, trusted_clock)
+    trusted_clock = await trio.to_thread.run_sync(
+        partial(ClockTrustStore.open, state_dir, clock=clock)
+    )
+    retention = Retention(
+        storage=storage,
+        config=config,
+        state_dir=state_dir,
+        events=events,
+        in_use=in_use,
+        policy=policy,
+        trusted_clock=trusted_clock,
+        clock=clock,
+        batches=batches,
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(retention.watch_clock)
         nursery.start_soon(retention.run_when_due)
         yield retention
         nursery.cancel_scope.cancel()
+
+
+# --- The file of the policy
+
+
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+    """The policy as stored in its file."""
+
+    policy_type: PolicyType
+    enabled: bool
+    max_age_days: float | None = None
+    max_size_gb: float | None = None
+
+
+def load_policy(state_dir: Path) -> RetentionPolicy:
+    """Read the policy. Blocks. A missing or unreadable one removes nothing."""
+    return _policy_file(state_dir).load() or RetentionPolicy()
+
+
+def save_policy(state_dir: Path, policy: RetentionPolicy) -> None:
+    """Store the policy durably. Blocks. Raises OSError."""
+    _policy_file(state_dir).save(policy)
+
+
+def _policy_file(state_dir: Path) -> StateFile[RetentionPolicy]:
+    return StateFile(state_dir / POLICY_FILE, _parse, _render, mode=0o600)
+
+
+def _parse(text: str) -> RetentionPolicy:
+    stored = msgspec.json.decode(text, type=_Stored)  # its errors are ValueErrors
+    policy = RetentionPolicy(
+        stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb
+    )
+    if mistakes := mistakes_of(policy):
+        raise ValueError("; ".join(f"{field} {sentence}" for field, sentence in mistakes))
+    return policy
+
+
+def _render(policy: RetentionPolicy) -> str:
+    stored = _Stored(policy.type, policy.enabled, policy.max_age_days, policy.max_size_gb)
+    return msgspec.json.encode(stored).decode() + "\n"
+
+
+# --- The log of cleanups
+
+
+def append_receipt(disk: Disk, folder: Path, receipt: CleanupReceipt) -> None:
+    """Append a receipt durably. Raises OSError.
+
+    A line torn by a crash is kept, and the next one begins on a line of its own.
+    """
+    lines = open_lines(disk, folder / RECEIPTS)
+    try:
+        line = msgspec.json.encode(attrs.asdict(receipt)) + b"\n"
+        lines.file.append([b"\n" * lines.torn, line])
+        lines.file.sync()
+    finally:
+        lines.file.close()

@@ -8,12 +8,9 @@ from pathlib import Path
 import attrs
 import structlog
 
-from camd.clock import boot_id, boottime, now, synchronised
+from camd.clock import Clock
 from camd.runtime.state_file import StateFile, from_json
-from camd.storage.rules.clock_trust import (
-    ClockReading,
-    ClockTrust,
-)
+from camd.storage.rules.clock_trust import ClockReading, CredibleTime
 
 log = structlog.get_logger("camd.retention")
 
@@ -22,27 +19,29 @@ SAVE_SECONDS = 600.0  # between saves; a crash loses so much of the passed time
 
 
 @attrs.define(eq=False)
-class TrustedClock:
+class ClockTrustStore:
     """How far the wall clock is trusted. Everything blocks; for one thread at a time."""
 
-    file: StateFile[ClockTrust]
-    trust: ClockTrust
+    file: StateFile[CredibleTime]
+    trust: CredibleTime
+    clock: Clock
     _saved_at: float = attrs.field(default=float("-inf"), init=False)
     _logged_error: str = attrs.field(default="", init=False)
 
     @classmethod
-    def open(cls, state_dir: Path) -> TrustedClock:
+    def open(cls, state_dir: Path, *, clock: Clock) -> ClockTrustStore:
         """Continue from the saved state, and read the clocks."""
-        file = StateFile(state_dir / FILE, partial(from_json, kind=ClockTrust))
-        known, reading = file.load(), read_clocks()
-        clock = cls(file, ClockTrust.first(reading) if known is None else known.then(reading))
-        clock._log_change("")
-        clock.save()
-        return clock
+        file = StateFile(state_dir / FILE, partial(from_json, kind=CredibleTime))
+        known, reading = file.load(), read_clocks(clock)
+        trust = CredibleTime.first(reading) if known is None else known.then(reading)
+        trusted = cls(file, trust, clock)
+        trusted._log_change("")
+        trusted.save()
+        return trusted
 
-    def look(self) -> ClockTrust:
+    def look(self) -> CredibleTime:
         """Read the clocks, and save the result from time to time."""
-        before, self.trust = self.trust, self.trust.then(read_clocks())
+        before, self.trust = self.trust, self.trust.then(read_clocks(self.clock))
         self._log_change(before.doubt)
         changed = bool(before.doubt) != bool(self.trust.doubt)
         if changed or self.trust.reading.boottime - self._saved_at >= SAVE_SECONDS:
@@ -67,6 +66,6 @@ class TrustedClock:
             self._logged_error = str(error)
 
 
-def read_clocks() -> ClockReading:
+def read_clocks(clock: Clock) -> ClockReading:
     """Read all clocks."""
-    return ClockReading(now(), boottime(), boot_id(), synchronised())
+    return ClockReading(clock.now(), clock.boottime(), clock.boot_id(), clock.synchronised())

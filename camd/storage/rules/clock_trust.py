@@ -16,9 +16,9 @@ import attrs
 from camd.clock import from_unix_micros
 
 SETTLED_SECONDS = 3600.0  # a clock that stepped is trusted after so long
-LONGEST_DOWN = timedelta(days=1)  # trusted without synchronisation
+MAX_DOWNTIME = timedelta(days=1)  # trusted without synchronisation
 AHEAD = timedelta(seconds=60)  # less is not reported
-MOST_BOOTS = 500  # remembered, the latest
+MAX_BOOTS = 500  # remembered, the latest
 _STEP_SECONDS = 5.0
 _DRIFT = 0.001  # of the time between two readings
 
@@ -34,7 +34,7 @@ class ClockReading:
 
 
 @attrs.frozen
-class FootageArrival:
+class LastFrameMoment:
     """When a recording's last frame arrived, by the monotonic clock of its boot."""
 
     boot_id: str
@@ -51,7 +51,7 @@ class KnownBoot:
 
 
 @attrs.frozen
-class ClockTrust:
+class CredibleTime:
     """The latest time that is credible, and how it was derived."""
 
     reading: ClockReading
@@ -60,11 +60,11 @@ class ClockTrust:
     boots: tuple[KnownBoot, ...] = ()
 
     @classmethod
-    def first(cls, reading: ClockReading) -> ClockTrust:
+    def first(cls, reading: ClockReading) -> CredibleTime:
         """Begin with nothing known but the clocks."""
         return cls(reading, reading.wall)._dated()
 
-    def then(self, reading: ClockReading) -> ClockTrust:
+    def then(self, reading: ClockReading) -> CredibleTime:
         """Take another reading, in the same boot or a later one."""
         before = self.reading
         by_wall = (reading.wall - before.wall).total_seconds()
@@ -73,7 +73,7 @@ class ClockTrust:
             if abs(by_wall - passed) > _STEP_SECONDS + _DRIFT * passed:
                 stepped_at = reading.boottime
         else:
-            most = reading.boottime + LONGEST_DOWN.total_seconds()
+            most = reading.boottime + MAX_DOWNTIME.total_seconds()
             passed, stepped_at = max(reading.boottime, min(by_wall, most)), None
         credible = self.credible + timedelta(seconds=passed)
         seen = attrs.evolve(self, reading=reading, credible=credible, stepped_at=stepped_at)
@@ -86,7 +86,7 @@ class ClockTrust:
         fresh = self.stepped_at is not None and at - self.stepped_at < SETTLED_SECONDS
         return self.reading.synchronised and not fresh
 
-    def _synchronised(self) -> ClockTrust:
+    def _synchronised(self) -> CredibleTime:
         """Adopt a trusted wall clock; its correction applies to earlier boots, too."""
         if not self._settled:
             return self
@@ -97,13 +97,13 @@ class ClockTrust:
         )
         return attrs.evolve(self, credible=self.reading.wall, boots=boots)
 
-    def _dated(self) -> ClockTrust:
+    def _dated(self) -> CredibleTime:
         """Remember when this boot began."""
         this, known = self.reading.boot_id, {boot.boot_id: boot for boot in self.boots}
         certain = self._settled or (this in known and known[this].certain)
         began = self.credible.timestamp() - self.reading.boottime
         others = [boot for boot in self.boots if boot.boot_id != this]
-        boots = (*others, KnownBoot(this, began, certain))[-MOST_BOOTS:]
+        boots = (*others, KnownBoot(this, began, certain))[-MAX_BOOTS:]
         return attrs.evolve(self, boots=boots if this else tuple(others))
 
     # --- for retention ---
@@ -131,7 +131,7 @@ class ClockTrust:
         )
 
     def age(
-        self, end: datetime, arrival: FootageArrival | None, *, trust_wall_clock: bool = False
+        self, end: datetime, arrival: LastFrameMoment | None, *, trust_wall_clock: bool = False
     ) -> timedelta:
         """Return the greatest possible age of a recording that ended at wall time `end`.
 

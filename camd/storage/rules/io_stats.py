@@ -12,10 +12,9 @@ from collections import deque
 import attrs
 
 from camd.model import SyncLatency
+from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 
 WINDOW_SYNCS = 256
-SLOW_SECONDS = 1.0  # a longer step makes the disk slow …
-SLOW_MEMORY_SECONDS = 30.0  # … for so long
 
 
 @attrs.define(eq=False)
@@ -33,6 +32,7 @@ class IoStats:
     change one value each.
     """
 
+    limits: StorageLimits = STORAGE_LIMITS
     _under_way: set[PendingOperation] = attrs.field(factory=set, init=False)
     _syncs: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW_SYNCS), init=False)
     _slow_at: float = attrs.field(default=-math.inf, init=False)
@@ -54,7 +54,7 @@ class IoStats:
         self._judge(operation, monotonic)
 
     def _judge(self, operation: PendingOperation, monotonic: float) -> None:
-        if monotonic - operation.since >= SLOW_SECONDS:
+        if monotonic - operation.since >= self.limits.slow_seconds:
             self._slow_at = monotonic
 
     def synced(self, seconds: float) -> None:
@@ -67,8 +67,8 @@ class IoStats:
 
     def slow(self, monotonic: float) -> bool:
         """Return whether a step takes, or took within the last half minute, a second or longer."""
-        recently = monotonic - self._slow_at < SLOW_MEMORY_SECONDS
-        return recently or self.pending_seconds(monotonic) >= SLOW_SECONDS
+        recently = monotonic - self._slow_at < self.limits.slow_memory_seconds
+        return recently or self.pending_seconds(monotonic) >= self.limits.slow_seconds
 
     def syncs(self) -> SyncLatency:
         """Summarise recent syncs; percentiles by nearest rank."""

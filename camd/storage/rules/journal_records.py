@@ -165,7 +165,7 @@ Removed = dict[int, int]  # frames by the number of the segment
 
 
 @attrs.define(eq=False)
-class Removals:
+class RemovedSegmentScan:
     """Collects removed segments of some sessions from the journal's lines, read in order."""
 
     wanted: Container[str]  # session ids

@@ -30,7 +30,7 @@ CRITICAL_PERCENT = 95.0
 SEAL_RESERVE_BYTES = 8 * 1024 * 1024
 OPEN_ENDED_SECONDS = 60.0  # reserved at a time for a recording without a duration
 _SCARCE_SECONDS = 3600.0  # warn when there is room for less
-_LONGEST_FORECAST_SECONDS = 1e9  # longer forecasts mean nothing
+_MAX_FORECAST_SECONDS = 1e9  # longer forecasts mean nothing
 _SECONDS_IN_MINUTE = 60
 _FEWEST_INODES = 100
 _INODE_SHARE = 1000  # a thousandth of all inodes …
@@ -206,7 +206,7 @@ class SpaceNeed:
     def fits_seconds(self, room: int) -> int | None:
         """Return how long a recording fits into so many bytes; None: too long to forecast."""
         fits = room / self.rate - self.preroll_seconds if self.rate > 0 else math.inf
-        return int(max(0.0, fits)) if fits < _LONGEST_FORECAST_SECONDS else None
+        return int(max(0.0, fits)) if fits < _MAX_FORECAST_SECONDS else None
 
 
 @attrs.frozen

@@ -14,9 +14,9 @@ import attrs
 from camd.model import Segment, SegmentState
 
 BYTES_PER_GB = 1_000_000_000
-LONGEST_DAYS = 36_500
-LARGEST_GB = 1_000_000_000
-MOST_LISTED = 1000  # kept files in a plan; all are counted
+MAX_AGE_DAYS = 36_500
+MAX_SIZE_GB = 1_000_000_000
+MAX_LISTED = 1000  # kept files in a plan; all are counted
 
 
 class PolicyType(enum.Enum):
@@ -88,7 +88,7 @@ class CleanupPlan:
     policy: RetentionPolicy
     total_bytes: int  # of all recordings before the run
     to_delete: tuple[ToDelete, ...]
-    kept: tuple[Kept, ...]  # the first MOST_LISTED of them
+    kept: tuple[Kept, ...]  # the first MAX_LISTED of them
     kept_files: int
     freed_bytes: int
     short_bytes: int  # above the size limit even after the run
@@ -190,7 +190,7 @@ class Planner:
             return
         self._kept_files += 1
         self._waiting_files += reason is KeptReason.CLOCK
-        if len(self._kept) < MOST_LISTED:
+        if len(self._kept) < MAX_LISTED:
             self._kept.append(Kept(name, size, reason))
 
     def plan(self) -> CleanupPlan:
@@ -225,7 +225,7 @@ def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:
     """Return what is wrong with a policy, as pairs of field and sentence."""
     needed = {PolicyType.AGE: "max_age_days", PolicyType.SIZE: "max_size_gb"}.get(policy.type)
     found = []
-    for field, most in (("max_age_days", LONGEST_DAYS), ("max_size_gb", LARGEST_GB)):
+    for field, most in (("max_age_days", MAX_AGE_DAYS), ("max_size_gb", MAX_SIZE_GB)):
         value: float | None = getattr(policy, field)
         if value is None and field == needed:
             found.append((field, f"is required by the policy type {policy.type.value}"))

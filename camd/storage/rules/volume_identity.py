@@ -46,7 +46,7 @@ class KnownVolume:
     top: Path
 
 
-class VolumeRecognition(enum.Enum):
+class RecognisedAs(enum.Enum):
     """How a usable volume was recognised."""
 
     SAME = "same"  # the remembered one
@@ -71,7 +71,7 @@ NO_MOUNT = VolumeFault(
 
 def decide(
     location: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
-) -> VolumeRecognition | VolumeFault:
+) -> RecognisedAs | VolumeFault:
     """Return how the volume at `location` is recognised, or why it must not be touched.
 
     `marker` is its id, None when it has no marker.
@@ -79,12 +79,12 @@ def decide(
     if require_mount and not location.own_mount:
         return NO_MOUNT
     if known is None:
-        return VolumeRecognition.NEW if marker is None else VolumeRecognition.FOUND
+        return RecognisedAs.NEW if marker is None else RecognisedAs.FOUND
     if marker is not None and marker == known.volume_id:
-        return VolumeRecognition.SAME
+        return RecognisedAs.SAME
     if known.top != location.top and known.top.is_relative_to(location.top):
         return BARE  # its file system is not mounted
-    return VolumeRecognition.NEW if marker is None else VolumeRecognition.CHANGED
+    return RecognisedAs.NEW if marker is None else RecognisedAs.CHANGED
 
 
 def parse_marker(text: str) -> str | None:

@@ -80,7 +80,7 @@ _SAME_SECONDS = 0.001  # a smaller difference of durations comes from rounding
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
-class FileShape(enum.Enum):
+class FileKind(enum.Enum):
     """What kind of file it is."""
 
     SEALED = "sealed"
@@ -98,7 +98,7 @@ class FileContents:
     """What a file holds. Fields that its kind of file does not have are None, or empty."""
 
     filename: str
-    shape: FileShape
+    shape: FileKind
     size_bytes: int = 0
     read_bytes: int = 0
     broken: str = ""  # what is wrong with its structure, or why it cannot be read
@@ -123,27 +123,27 @@ def check_file(seen: FileContents, known: Segment | None, twin: str | None = Non
     if known is not None and known.state is SegmentState.MISSING and not known.frames:
         known = None  # removed while it was recorded: the ledger has its frames
     match seen.shape:
-        case FileShape.BUSY:
+        case FileKind.BUSY:
             return []
-        case FileShape.UNREADABLE if known is None and not may_be_footage(seen.filename):
+        case FileKind.UNREADABLE if known is None and not may_be_footage(seen.filename):
             return finding(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
-        case FileShape.GONE:
+        case FileKind.GONE:
             return finding(FindingKind.REMOVED, *_removed(known)) if known else []
-        case FileShape.UNREADABLE:
+        case FileKind.UNREADABLE:
             return finding(
                 FindingKind.UNREADABLE,
                 f"cannot be read: {seen.broken}",
                 "Check its permissions, and the disk (dmesg, smartctl).",
             )
-        case FileShape.FOREIGN if known is None:
+        case FileKind.FOREIGN if known is None:
             return finding(FindingKind.FOREIGN, "is no recording of camd's", "It is left alone.")
-        case FileShape.EMPTY if known is None:
+        case FileKind.EMPTY if known is None:
             return finding(
                 FindingKind.EMPTY,
                 "holds no footage",
                 "Nothing can be saved; it may be removed by hand.",
             )
-        case FileShape.FOREIGN | FileShape.EMPTY:
+        case FileKind.FOREIGN | FileKind.EMPTY:
             what = "is empty" if seen.size_bytes == 0 else "is no recording any more"
             return finding(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
     if seen.broken:
@@ -173,20 +173,20 @@ def _unknown_file(seen: FileContents, twin: str | None) -> tuple[FindingKind, st
             f"is a copy of {twin}",
             "It is left alone; remove it if it is not needed.",
         )
-    if seen.shape is FileShape.MATROSKA:
+    if seen.shape is FileKind.MATROSKA:
         return (
             FindingKind.UNKNOWN,
             "is in neither index nor journal",
             "It plays, but cannot be listed: MKV files carry no camd metadata.",
         )
-    if seen.shape is FileShape.INTERRUPTED:
+    if seen.shape is FileKind.INTERRUPTED:
         return FindingKind.INTERRUPTED, "was interrupted and is not sealed", RECOVER
     return FindingKind.UNKNOWN, "is not in the index", RECOVER
 
 
 def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare a file's state in the index with the file."""
-    if seen.shape is FileShape.INTERRUPTED:
+    if seen.shape is FileKind.INTERRUPTED:
         if known.state is SegmentState.SEALED:
             text = "is not sealed, and the index has it as sealed"
             yield Finding(seen.filename, FindingKind.STATE, text, REINDEX)
@@ -204,7 +204,7 @@ def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
 
 def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare a file's content with its content when it was sealed."""
-    if known.state is not SegmentState.SEALED or seen.shape is FileShape.INTERRUPTED:
+    if known.state is not SegmentState.SEALED or seen.shape is FileKind.INTERRUPTED:
         return
     if seen.size_bytes != known.size_bytes:
         text = f"has {seen.size_bytes} bytes, and had {known.size_bytes}"

@@ -9,7 +9,7 @@ import attrs
 from camd.model import Segment
 from camd.storage.check.rules.findings import Finding
 
-MOST_PROBLEMS = 100  # kept of a run; all are counted
+MAX_PROBLEMS = 100  # kept of a run; all are counted
 _SHARE = 3.0  # seconds of pause for every second of reading, at least
 _SHORTEST_SECONDS = 0.01  # shorter pauses are added up
 
@@ -32,7 +32,7 @@ class ScrubRun:
     files: int = 0  # checked
     read_bytes: int = 0
     problem_count: int = 0
-    problems: tuple[Finding, ...] = ()  # the first MOST_PROBLEMS
+    problems: tuple[Finding, ...] = ()  # the first MAX_PROBLEMS
 
     def passed(self, segment: Segment) -> ScrubRun:
         """Move past a file that is not checked."""
@@ -45,7 +45,7 @@ class ScrubRun:
             files=self.files + 1,
             read_bytes=self.read_bytes + read_bytes,
             problem_count=self.problem_count + len(found),
-            problems=(*self.problems, *found)[:MOST_PROBLEMS],
+            problems=(*self.problems, *found)[:MAX_PROBLEMS],
         )
 
 

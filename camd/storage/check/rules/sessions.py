@@ -15,7 +15,7 @@ from camd.storage.rules.rows import IndexedSession
 SEAM = timedelta(milliseconds=500)  # less between two files is no gap: clocks drift
 _SAME_SECONDS = 0.001
 NONE_REMOVED: Mapping[int, int] = MappingProxyType({})
-_MOST_STEPS = 20  # clock steps considered between two files
+_MAX_STEPS = 20  # clock steps considered between two files
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
@@ -101,7 +101,7 @@ def _check_seam(
 
 def _runs(steps: Sequence[timedelta]) -> list[range]:
     """Return the steps that may lie between two files: one, or several in a row."""
-    most = min(len(steps), _MOST_STEPS)
+    most = min(len(steps), _MAX_STEPS)
     return [
         range(first, first + length)
         for length in range(1, most + 1)

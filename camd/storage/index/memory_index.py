@@ -25,8 +25,8 @@ from camd.storage.rules.journal_records import (
     JournalDamage,
     JournalFacts,
     Record,
-    Removals,
     Removed,
+    RemovedSegmentScan,
     count_damage,
     decode,
 )
@@ -45,7 +45,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 @attrs.define(eq=False)
-class IndexSnapshot:
+class InMemoryIndex:
     """In-memory copy of the index; writes are discarded. For one thread at a time."""
 
     persistent: ClassVar[bool] = False
@@ -57,7 +57,7 @@ class IndexSnapshot:
     _stamp: Stamp
 
     @classmethod
-    def open(cls, recordings: Path, *, reindex: bool = False) -> IndexSnapshot:
+    def open(cls, recordings: Path, *, reindex: bool = False) -> InMemoryIndex:
         """Copy the index and apply the journal; with `reindex` from the journal alone.
 
         Blocks on the disk. What is wrong there is reported in the attributes, not raised.
@@ -74,10 +74,10 @@ class IndexSnapshot:
         """Whether index or journal have changed since the copy was made."""
         return _stamp_of(self.folder / FOLDER) != self._stamp
 
-    def reopen(self) -> IndexSnapshot:
+    def reopen(self) -> InMemoryIndex:
         """Close this copy and make another."""
         self.close()
-        return IndexSnapshot.open(self.folder)
+        return InMemoryIndex.open(self.folder)
 
     def note(self, *records: Record) -> None:
         """Apply records to the copy."""
@@ -105,7 +105,7 @@ class IndexSnapshot:
         Raises nothing; what cannot be read is left out.
         """
         disk = ReadOnlyDisk(heed_locks=False)
-        journal, found = Journal(disk, self.folder / FOLDER), Removals(session_ids)
+        journal, found = Journal(disk, self.folder / FOLDER), RemovedSegmentScan(session_ids)
         with suppress(OSError):
             for number in journal.numbers():
                 with suppress(OSError):

@@ -5,12 +5,10 @@ captured = written + ledgered is checked at every seal and at the end (I4).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import attrs
 import structlog
 
-from camd.clock import monotonic
+from camd.clock import Clock
 from camd.model import Event, Gap, RecordingChanged, RecordingEventKind, Segment, Session
 from camd.recording.rules.ledger import SessionLedger
 from camd.runtime.broadcast import Fanout, Published
@@ -19,21 +17,22 @@ from camd.storage.storage import Storage
 log = structlog.get_logger("camd.session")
 
 
-@attrs.define(eq=False)
-class SessionAccounts:
+@attrs.define(eq=False, kw_only=True)
+class SessionReports:
     """Reports what becomes of one session. `published` changes whenever its status should."""
 
     ledger: SessionLedger
     storage: Storage
     events: Fanout[Event]
-    name_device: Callable[[], str]  # as clients see it at the moment
+    device: str  # as clients see it at the moment
+    clock: Clock
     published: Published[Session] = attrs.field(
         default=attrs.Factory(lambda self: Published(self.snapshot()), takes_self=True), init=False
     )
 
     def snapshot(self) -> Session:
         """Freeze the account as of now."""
-        return self.ledger.snapshot(monotonic())
+        return self.ledger.snapshot(self.clock.monotonic())
 
     def publish(self) -> None:
         """Publish the account as of now."""
@@ -43,10 +42,10 @@ class SessionAccounts:
         """Send an event to clients; by default about the newest file."""
         name = self._newest_name() if filename is None else filename
         session = self.snapshot()
-        self.events.publish(RecordingChanged(kind, self.name_device(), session, name, reason))
+        self.events.publish(RecordingChanged(kind, self.device, session, name, reason))
         self.published.publish(session)
 
-    async def enter(self, gaps: list[Gap]) -> None:
+    async def store(self, gaps: list[Gap]) -> None:
         """Store entries and send events; a start that is refused leaves none behind."""
         if gaps and self.ledger.first_frame_at is not None:
             await self.storage.note_gaps(gaps)
@@ -64,10 +63,10 @@ class SessionAccounts:
         if self.ledger.first_frame_at is not None:
             self.tell(RecordingEventKind.ERROR, reason=reason)
 
-    def check(self, undecided: int = 0) -> None:
-        """Report a wrong sum once; frames that are neither written nor lost yet do not count."""
+    def check_sum(self) -> None:
+        """Report a wrong sum of frames, once."""
         ledger = self.ledger
-        if wrong := ledger.audit(undecided):
+        if wrong := ledger.audit():
             log.error(
                 "frames_unaccounted",
                 session=ledger.session_id,

@@ -1,4 +1,4 @@
-"""Recordings that begin in the past: how far, with what, and what it costs."""
+"""Pre-roll: how far back recordings begin, with what, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
 from camd.model import CameraState, RecordingRequest, Session
-from camd.recording import factory
 
 TEN = RecordingConfig(preroll=timedelta(seconds=10))
 
 
 def wish(seconds: float, **more: object) -> RecordingRequest:
-    """Ask for so much of the past."""
+    """Ask for so much pre-roll."""
     return RecordingRequest("ann", preroll=timedelta(seconds=seconds), **more)  # type: ignore[arg-type]
 
 
 def held(rig: CameraRig) -> int:
-    """Say how many bytes of the past the camera keeps."""
+    """Return how many bytes of pre-roll the hub keeps."""
     return rig.camera.hub.preroll.size_bytes
 
 
 def check_pictures(rig: CameraRig, session: Session, first: int) -> None:
-    """Compare the session's pictures with what the child sent from its `first` frame on."""
+    """Compare the session's frames with what FFmpeg sent from its `first` frame on."""
     rig.check(session)
-    (child,) = rig.launcher.children
+    (child,) = rig.launcher.processes
     sent = b"".join(data[data.index(b"mdat") + 4 :] for data in child.stream.sent)
     behind = sent[first * child.stream.frame_bytes :]
     assert rig.pictures(session) == behind[: session.frames_written * child.stream.frame_bytes]
 
 
-async def test_a_start_begins_in_the_past(clock: MockClock) -> None:
-    """At the latest key frame that is at least so old; answered at once, named by it."""
+async def test_a_start_begins_with_preroll(clock: MockClock) -> None:
+    """It begins at the latest key frame that is old enough, is answered at once and named by it."""
     async with open_camera_rig(recording=TEN) as rig:
         await trio.sleep_until(30.2)
         session = await rig.camera.start_recording(REQUEST)
@@ -65,7 +64,7 @@ async def test_a_start_begins_in_the_past(clock: MockClock) -> None:
 async def test_as_much_as_is_asked_for(
     clock: MockClock, asked: float, start: int, warnings: tuple[str, ...]
 ) -> None:
-    """Up to what is configured; more is answered with what there is, and a warning."""
+    """Up to what is configured; a longer request gets what there is, and a warning."""
     async with open_camera_rig(recording=TEN) as rig:
         await trio.sleep_until(30.2)
         session = await rig.camera.start_recording(wish(asked))
@@ -75,16 +74,16 @@ async def test_as_much_as_is_asked_for(
         check_pictures(rig, session, start * 10)
 
 
-async def test_a_camera_that_has_just_begun_has_a_short_past(clock: MockClock) -> None:
-    """The answer tells what was achieved."""
+async def test_a_camera_that_has_just_begun_has_a_short_preroll(clock: MockClock) -> None:
+    """The answer has the pre-roll that was there."""
     async with open_camera_rig(recording=TEN) as rig:
         await trio.sleep_until(3.2)
         session = await rig.camera.start_recording(REQUEST)
         assert (session.start, session.preroll_seconds) == (at(0), 3.2)
 
 
-async def test_the_past_goes_on_after_a_stop(clock: MockClock) -> None:
-    """The camera stays on; the next session has its whole past, though another one wrote it."""
+async def test_the_preroll_goes_on_after_a_stop(clock: MockClock) -> None:
+    """The capture goes on; the next session has its full pre-roll, also of recorded frames."""
     async with open_camera_rig(recording=TEN) as rig:
         await rig.until(CameraState.STREAMING)
         await trio.sleep_until(12.2)
@@ -96,11 +95,11 @@ async def test_the_past_goes_on_after_a_stop(clock: MockClock) -> None:
         second = await rig.camera.start_recording(OTHER_REQUEST)
         assert (second.start, second.preroll_seconds) == (at(5), 10.5)
         assert second.start < (first.end or at(0))
-        assert len(rig.launcher.children) == 1
+        assert len(rig.launcher.processes) == 1
 
 
-async def test_the_past_comes_on_top_of_the_duration(clock: MockClock) -> None:
-    """Three seconds with ten of the past are thirteen, and what is in flight then."""
+async def test_the_preroll_comes_on_top_of_the_duration(clock: MockClock) -> None:
+    """Three seconds with ten of pre-roll are thirteen, and the fragment in flight."""
     async with open_camera_rig(recording=TEN) as rig:
         await trio.sleep_until(30.2)
         await rig.camera.start_recording(wish(10, duration=timedelta(seconds=3.2)))
@@ -111,8 +110,8 @@ async def test_the_past_comes_on_top_of_the_duration(clock: MockClock) -> None:
         check_pictures(rig, session, 200)
 
 
-async def test_a_slow_admission_costs_nothing_of_the_past(clock: MockClock) -> None:
-    """What counts is the moment of the request."""
+async def test_a_slow_admission_costs_no_preroll(clock: MockClock) -> None:
+    """The moment of the request counts."""
     async with open_camera_rig(recording=TEN) as rig:
         await trio.sleep_until(30.2)
         rig.space.seconds = 1.5
@@ -120,8 +119,8 @@ async def test_a_slow_admission_costs_nothing_of_the_past(clock: MockClock) -> N
         assert (session.start, session.preroll_seconds) == (at(20), 10.2)
 
 
-async def test_the_past_of_a_dead_child_is_gone(clock: MockClock) -> None:
-    """Its footage does not fit together with the next one's."""
+async def test_the_preroll_of_an_ended_capture_is_dropped(clock: MockClock) -> None:
+    """Frames of an ended capture do not fit together with those of the next one."""
     async with open_camera_rig(streams(8.2), recording=TEN) as rig:
         await rig.until(CameraState.RESTING)
         assert held(rig) == 0
@@ -132,7 +131,7 @@ async def test_the_past_of_a_dead_child_is_gone(clock: MockClock) -> None:
 
 
 async def test_memory_is_given_back(clock: MockClock) -> None:
-    """When no child delivers any more, nothing is kept."""
+    """When no capture delivers any more, nothing is kept."""
     async with open_camera_rig(plays_once(8.2), once=True, recording=TEN) as rig:
         await trio.sleep_until(8.1)
         assert held(rig) > 8000
@@ -140,13 +139,10 @@ async def test_memory_is_given_back(clock: MockClock) -> None:
         assert held(rig) == 0
 
 
-async def test_the_past_is_bounded_in_bytes_and_fits_into_the_queue(
-    clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A start never loses of its past what was kept; what was not kept was not promised."""
-    monkeypatch.setattr(factory, "DEFAULT_LIMIT_BYTES", 2000)
+async def test_the_preroll_is_bounded_in_bytes_and_fits_into_the_queue(clock: MockClock) -> None:
+    """All pre-roll that is kept reaches the file; the answer does not claim more."""
     recording = RecordingConfig(preroll=timedelta(seconds=60), preroll_size=15_000)
-    async with open_camera_rig(recording=recording) as rig:
+    async with open_camera_rig(recording=recording, queue_bytes=2000) as rig:
         await trio.sleep_until(60.2)
         assert 10_000 < held(rig) <= 15_000
         session = await rig.camera.start_recording(REQUEST)
@@ -159,7 +155,7 @@ async def test_the_past_is_bounded_in_bytes_and_fits_into_the_queue(
 
 
 async def test_an_old_first_frame_does_not_disturb_the_clock(clock: MockClock) -> None:
-    """Minutes of the past count as recorded time."""
+    """Minutes of pre-roll count as recorded time."""
     recording = RecordingConfig(preroll=timedelta(seconds=300))
     async with open_camera_rig(recording=recording) as rig:
         await trio.sleep_until(400.2)

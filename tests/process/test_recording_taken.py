@@ -1,4 +1,4 @@
-"""Files and folders that somebody takes away under a real recorder."""
+"""Files and folders are removed during a real recording."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import imageio_ffmpeg
 import trio
 from real_camera import REQUEST, open_real_camera
 
-from camd.model import Cause, SegmentState, SessionState, TestSource
+from camd.model import Cause, SegmentState, SessionState
+from camd.sources import TestSource
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
 SMALL = TestSource(160, 90, 25)
 
 
 async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> None:
-    """The status names the next file, which holds what came since; the ledger has the rest."""
+    """The status names the next file, which holds the later frames; the ledger has the rest."""
     with trio.fail_after(60):
         async with open_real_camera(BUNDLED, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
@@ -42,7 +43,7 @@ async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> 
 
 
 async def test_a_folder_that_is_removed_is_no_recording(tmp_path: Path) -> None:
-    """The session waits, and says so; when the folder is there again it goes on."""
+    """The session waits, and says so; when the folder is back it goes on."""
     folder = tmp_path / "recordings"
     folder.mkdir()
     state = tmp_path / "state"

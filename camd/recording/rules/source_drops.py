@@ -1,9 +1,9 @@
 """Which frames a source left out, by the drops in its capture times. Pure.
 
-A drop is an interval between two frames that is much longer than what is usual before it and
-after it. Frames that come late and are made up for by short intervals are jitter. A camera that
-changes its rate for good makes no drop: behind the change, its intervals are all alike. A cadence
-(two short intervals and a long one, over and over) is normal as soon as it has been seen.
+A drop is an interval between two frames that is much longer than the usual interval before it and
+after it. A long interval that short ones compensate is jitter. A camera that changes its rate for
+good makes no drop: the intervals after the change are alike. A cadence (two short intervals and a
+long one, repeated) is normal once it was seen.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import attrs
 
 from camd.mp4.fragments import Fragment
 
-LONGER = 1.75  # times what is usual: one missing frame makes it 2, the seam of a loop below 1.7
-WINDOW = 64  # intervals that say what is usual: two seconds of most cameras
-LEAST_KNOWN = 16  # intervals; with fewer, nothing is usual yet
-FORESIGHT = 16  # intervals behind a long one that are awaited before it is judged …
-LONGEST_FORESIGHT = 80  # … while it is being made up for; longer steps are cut before
-STRAYS = 1 / 8  # more tiny intervals than this: stamps stray, and their mean says how many come
-VAGUE_SECONDS = 1.0  # of times that are no stamps, or stray, less says nothing
-TINY = 0.25  # times the mean: no interval of a camera, but a stamp behind a later one
-USUAL_SHARE = 0.85  # more long ones than the rest of this are a cadence
-SHORT = 0.75  # times the median: such intervals make up for a late frame
-MISSING = 0.75  # of a frame's time must be missing, so that it counts as a frame
-FIRST_CALM_SECONDS = 10.0  # drops closer than this are one entry; doubles with each entry …
-LONGEST_CALM_SECONDS = 300.0  # … up to this
+LONG_FACTOR = 1.75  # times the usual interval; one missing frame makes 2, a loop's seam below 1.7
+WINDOW = 64  # intervals that define the usual one: two seconds of most cameras
+MIN_KNOWN = 16  # intervals; with fewer, there is no usual one
+LOOK_AHEAD = 16  # intervals after a long one that are awaited before it is judged …
+MAX_LOOK_AHEAD = 80  # … the same while short intervals still compensate it
+STRAY_SHARE = 1 / 8  # with more tiny intervals the stamps are inexact, and their mean is the rate
+MIN_VAGUE_SECONDS = 1.0  # the shortest drop by inexact stamps, or by arrival times
+TINY_SHARE = 0.25  # of the mean: such an interval comes from an inexact stamp
+USUAL_SHARE = 0.85  # of all intervals; when the rest is long, that is a cadence
+SHORT_SHARE = 0.75  # of the median: such intervals compensate a late frame
+MISSING_SHARE = 0.75  # of a frame's time: so much must be missing to count as a frame
+FIRST_MERGE_SECONDS = 10.0  # drops closer than this are one entry; doubles with each entry …
+MAX_MERGE_SECONDS = 300.0  # … up to this
 
 
 @attrs.frozen
 class DroppedFrames:
-    """Frames that never came, in one place or in several close to each other."""
+    """Frames that a source left out, in one drop or in several close to each other."""
 
     start: datetime  # when the first one was due
     end: datetime  # when frames came again
@@ -42,30 +42,30 @@ class DroppedFrames:
     frames: int  # estimated from the rate
 
     def and_then(self, later: DroppedFrames) -> DroppedFrames:
-        """Both, as one."""
+        """Merge two."""
         seconds, frames = self.seconds + later.seconds, self.frames + later.frames
         return DroppedFrames(self.start, later.end, seconds, frames)
 
     def moved(self, by: timedelta) -> DroppedFrames:
-        """Tell its times on a clock that was set by so much."""
+        """Return it with its times shifted by a step of the wall clock."""
         return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
 
 @attrs.frozen
 class _Interval:
-    """From one frame to the next; `end` is on the stream's timeline, `came` the wall time of it."""
+    """From one frame to the next; `end` is on the stream's timeline, `came` is its wall time."""
 
     seconds: float
     end: float
     came: datetime
-    spread: bool  # over the time in which frames arrived, whatever their stamps say
+    spread: bool  # its frames are timed by their arrival alone
 
 
 @attrs.define(eq=False)
 class DropDetector:
-    """Watches the frames of one session; what it finds comes out as entries for the ledger.
+    """Watches the frames of one session; returns the drops that it finds, for the ledger.
 
-    `least_seconds` is how long a drop must be: a file that is played over and over has a seam.
+    `least_seconds` is how long a drop must be: a file that is played in a loop has a seam.
     """
 
     least_seconds: float = 0.0
@@ -75,7 +75,7 @@ class DropDetector:
     _last: float | None = attrs.field(default=None, init=False)  # decode time of the last frame
     _entry: DroppedFrames | None = attrs.field(default=None, init=False)
     _entry_end: float = attrs.field(default=0.0, init=False)  # decode time
-    _calm: float = attrs.field(default=FIRST_CALM_SECONDS, init=False)
+    _merge_seconds: float = attrs.field(default=FIRST_MERGE_SECONDS, init=False)
 
     def watch(
         self, fragment: Fragment, start: datetime, *, spread: bool = False
@@ -88,16 +88,20 @@ class DropDetector:
             if self._last is not None and at > self._last:
                 came = start + timedelta(seconds=at - fragment.start_seconds)
                 self._waiting.append(_Interval(at - self._last, at, came, spread))
-                while len(self._waiting) > FORESIGHT and not self._is_made_up_for():
+                while len(self._waiting) > LOOK_AHEAD and not self._is_compensated():
                     self._judge()
             self._last = at
-        if self._entry is None or self._last is None or self._last < self._entry_end + self._calm:
+        if (
+            self._entry is None
+            or self._last is None
+            or self._last < self._entry_end + self._merge_seconds
+        ):
             return []
-        self._calm = min(LONGEST_CALM_SECONDS, 2 * self._calm)
+        self._merge_seconds = min(MAX_MERGE_SECONDS, 2 * self._merge_seconds)
         return self.close()
 
     def interrupt(self) -> None:
-        """Frames are missing here for a reason that somebody else accounts for."""
+        """Frames are missing here, and have another entry: measure no interval across it."""
         while self._waiting:
             self._judge()
         self._last = None
@@ -120,7 +124,7 @@ class DropDetector:
         self._entry = self._entry and self._entry.moved(by)
 
     def _judge(self) -> None:
-        """Decide about the oldest interval that waits, and let it become part of what is usual."""
+        """Decide about the oldest interval that waits, and add it to the usual ones."""
         interval = self._waiting.popleft()
         drop = self._drop(interval)
         self._before.append(interval.seconds)
@@ -129,29 +133,29 @@ class DropDetector:
             self._entry = self._entry.and_then(drop) if self._entry else drop
             self._entry_end = interval.end
 
-    def _is_made_up_for(self) -> bool:
-        """Whether frames still come too soon, behind some that came too late."""
-        if len(self._before) < LEAST_KNOWN or len(self._waiting) > LONGEST_FORESIGHT:
+    def _is_compensated(self) -> bool:
+        """Whether short intervals still compensate a long one."""
+        if len(self._before) < MIN_KNOWN or len(self._waiting) > MAX_LOOK_AHEAD:
             return False
-        return self._waiting[-1].seconds < TINY * fmean(self._kept)
+        return self._waiting[-1].seconds < TINY_SHARE * fmean(self._kept)
 
     def _drop(self, interval: _Interval) -> DroppedFrames | None:
-        if len(self._before) < LEAST_KNOWN or not self._waiting:
+        if len(self._before) < MIN_KNOWN or not self._waiting:
             return None
-        if interval.seconds < LONGER * min(self._before):  # the cheap way to say no
+        if interval.seconds < LONG_FACTOR * min(self._before):  # most intervals end here
             return None
         after = [each.seconds for each in self._waiting]
         neighbours = (*list(self._before)[-2:], *after)
         frame, mean = median(self._before), fmean(self._kept)
         vague = interval.spread
-        if sum(each < TINY * mean for each in self._before) > STRAYS * len(self._before):
+        if sum(each < TINY_SHARE * mean for each in self._before) > STRAY_SHARE * len(self._before):
             frame, vague = max(frame, mean), True
-        if interval.seconds < LONGER * max(_usual(self._before), median(after)):
+        if interval.seconds < LONG_FACTOR * max(_usual(self._before), median(after)):
             return None
-        made_up = sum(frame - each for each in neighbours if each < SHORT * frame)
+        made_up = sum(frame - each for each in neighbours if each < SHORT_SHARE * frame)
         missing = interval.seconds - frame - made_up
-        least = max(self.least_seconds, VAGUE_SECONDS) if vague else self.least_seconds
-        if missing < max(least, MISSING * frame):
+        least = max(self.least_seconds, MIN_VAGUE_SECONDS) if vague else self.least_seconds
+        if missing < max(least, MISSING_SHARE * frame):
             return None
         due = interval.came - timedelta(seconds=interval.seconds - frame)
         return DroppedFrames(due, interval.came, missing, max(1, round(missing / frame)))
@@ -160,7 +164,7 @@ class DropDetector:
 def _frame_times(fragment: Fragment) -> Iterator[float]:
     """Yield the decode times of a fragment's video frames.
 
-    How long the last one lasts is left out: muxers guess it, and the next fragment knows.
+    The duration of the last one is not used: muxers guess it.
     """
     if fragment.video is None:
         return
@@ -171,5 +175,5 @@ def _frame_times(fragment: Fragment) -> Iterator[float]:
 
 
 def _usual(intervals: Collection[float]) -> float:
-    """Say what nearly all `intervals` stay below."""
+    """Return the length that nearly all `intervals` stay below."""
     return sorted(intervals)[int(USUAL_SHARE * len(intervals))]

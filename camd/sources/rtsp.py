@@ -1,11 +1,21 @@
-"""Ask an RTSP server why FFmpeg could not open its stream."""
+"""`rtsp:` and `rtsps:`: a stream of a network camera or a relay.
+
+When FFmpeg could not open a stream, one short conversation of camd's own with the server, without
+credentials, shows why.
+"""
 
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
+from typing import Self
 
+import attrs
 import trio
 
+from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, micros
+from camd.ffmpeg.text.encoder_table import Arguments
+from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.rtsp_messages import (
     MAX_RESPONSE_BYTES,
     RtspAddress,
@@ -17,6 +27,8 @@ from camd.ffmpeg.text.rtsp_messages import (
     request,
 )
 from camd.model import Problem, ProblemKind
+from camd.sources.source import CONNECT_STEPS, FileStamp, Source, SourceFinding
+from camd.sources.stream_url import check_stream_url, check_tcp_port
 
 STEP_SECONDS = 3.0
 EXPLAINED = frozenset(
@@ -30,6 +42,84 @@ EXPLAINED = frozenset(
         ProblemKind.UNREADABLE,
     )
 )
+_LEAST_PROBE_BYTES = "32"  # FFmpeg takes no less
+
+
+@attrs.frozen
+class RtspSource(Source):
+    """An RTSP stream. `repr` leaves out the URL, which may contain credentials."""
+
+    url: str = attrs.field(repr=False)
+
+    schemes = ("rtsp", "rtsps")
+    beginnings = ("rtsp://…", "rtsps://…")
+    form = (
+        "rtsp://user:password@host/path",
+        "an RTSP stream, `rtsps://` over TLS; credentials are redacted in logs and answers",
+    )
+    transport_option = "-rtsp_transport"
+    connect_steps = CONNECT_STEPS
+    has_audio_header = True  # in the description of the stream (SDP)
+
+    @classmethod
+    def parse(cls, text: str, folder: Path, home: Path | None) -> Self:
+        """Check a URL, and keep it as it is."""
+        check_stream_url(text, "an rtsp source", "rtsp://user:password@host:554/stream")
+        return cls(text)
+
+    @property
+    def fitting_keys(self) -> frozenset[str]:
+        """A transport; with TLS a certificate to verify."""
+        return frozenset(("transport", "tls_verify") if self._tls else ("transport",))
+
+    @property
+    def _tls(self) -> bool:
+        return self.url.lower().startswith("rtsps:")
+
+    def input(self, options: CaptureOptions) -> Arguments:
+        """Connect, with a time-out for each step."""
+        return self.probe_input(options.version, options.access)
+
+    def probe_input(self, version: tuple[int, int], access: StreamAccess) -> Arguments:
+        """Connect, with a time-out for each step."""
+        timeout = "-timeout" if version >= (5, 0) else "-stimeout"
+        verify: Arguments = ()
+        if access.tls_verify is not None:
+            verify = ("-tls_verify", "1" if access.tls_verify else "0")
+        return (
+            *(self.transport_option, access.transport, timeout, micros(access.timeout), *verify),
+            *("-i", self.url),
+        )
+
+    def analysis(self, access: StreamAccess) -> Arguments:
+        """Skip FFmpeg's guess of the frame rate, which takes a second; only encoders need it."""
+        quick: Arguments = ("-fpsprobesize", "0")
+        if access.analysis is not None:
+            quick += ("-analyzeduration", micros(access.analysis))
+        if access.rare:  # otherwise FFmpeg takes seven pictures, and invents their decode times
+            quick += ("-probesize", _LEAST_PROBE_BYTES)
+        return quick
+
+    def cache_name(self, facts: FileStamp | None) -> str:
+        """A changed password makes no other stream."""
+        return f"rtsp {redact(self.url)}"
+
+    async def still_refuses(self) -> bool:
+        """Try the port; False also when it does not answer soon."""
+        return await still_refuses(self.url)
+
+    async def explain(self, problem: Problem, *, delivered: bool) -> Problem:
+        """Ask the server why no picture came."""
+        return problem if delivered else await explain_stream(problem, self.url)
+
+    async def check(self) -> SourceFinding:
+        """Connect to the stream's host; does not try or show credentials and path."""
+        address = address_of(self.url)
+        assert address is not None, "checked by `parse`"
+        return await check_tcp_port(address.host, address.port)
+
+
+# --- a conversation with the server
 
 
 async def explain_stream(problem: Problem, url: str) -> Problem:

@@ -1,0 +1,105 @@
+"""The queue of a recording: what the hub delivers waits here while the disk is slow or hangs.
+
+Bounded in bytes. When it is full, the oldest whole groups of pictures are dropped and counted, and
+the gap ledger gets them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime, timedelta
+
+import attrs
+import trio
+
+from camd.capture.consumer import CapturedFragment, EndOfStream, HubItem
+
+DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+@attrs.frozen
+class ClockSteppedWhileDown:
+    """The wall clock was set while the daemon was down; later times are right already."""
+
+    by: timedelta
+    at: datetime
+
+
+@attrs.frozen
+class FramesDropped:
+    """Frames that the full queue dropped at this place."""
+
+    start: datetime
+    end: datetime
+    frames: int
+
+
+QueueItem = HubItem | ClockSteppedWhileDown | FramesDropped
+
+
+@attrs.define(eq=False)
+class RecordingQueue:
+    """The queue of a recording: every frame comes out, or is counted in a FramesDropped.
+
+    Bounded in bytes. When it is full, the oldest whole GOPs are dropped.
+    """
+
+    limit_bytes: int = DEFAULT_LIMIT_BYTES
+    grace_seconds: float = 0.0
+    _items: deque[QueueItem] = attrs.field(factory=deque, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+    _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
+    finished: bool = attrs.field(default=False, init=False)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in the queue."""
+        return self._bytes
+
+    def put(self, item: QueueItem) -> None:
+        """Add an item; nothing is added after EndOfStream."""
+        if self.finished:
+            return
+        self.finished = isinstance(item, EndOfStream)
+        self._items.append(item)
+        if isinstance(item, CapturedFragment):
+            self._bytes += item.fragment.size_bytes
+            while self._bytes > self.limit_bytes and self._drop_oldest_gop():
+                pass
+        self._arrived.set()
+
+    def _drop_oldest_gop(self) -> bool:
+        """Replace the oldest GOP by a FramesDropped; False when nothing may be dropped."""
+        first = next(
+            (i for i, x in enumerate(self._items) if isinstance(x, CapturedFragment)), None
+        )
+        if first is None or first == len(self._items) - 1:
+            return False
+        dropped: list[CapturedFragment] = []
+        while first < len(self._items):
+            item = self._items[first]
+            if not isinstance(item, CapturedFragment) or (
+                dropped and item.fragment.starts_with_sync
+            ):
+                break
+            dropped.append(item)
+            del self._items[first]
+            self._bytes -= item.fragment.size_bytes
+        frames = sum(item.fragment.frames for item in dropped)
+        start, end = dropped[0].start, dropped[-1].end
+        before = self._items[first - 1] if first else None
+        if isinstance(before, FramesDropped):
+            self._items[first - 1] = FramesDropped(before.start, end, before.frames + frames)
+        else:
+            self._items.insert(first, FramesDropped(start, end, frames))
+        return True
+
+    async def get(self) -> QueueItem:
+        """Wait for the next item."""
+        while not self._items:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        item = self._items.popleft()
+        if isinstance(item, CapturedFragment):
+            self._bytes -= item.fragment.size_bytes
+        return item

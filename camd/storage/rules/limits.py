@@ -1,0 +1,27 @@
+"""The timeouts, pauses and bounds of storage, in one value; tests pass another one. Pure."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class StorageLimits:
+    """The limits of one recordings folder; the defaults are those of the service."""
+
+    sample_seconds: float = 1.0  # between samples of the volume, while anything records
+    idle_sample_seconds: float = 5.0
+    probe_timeout_seconds: float = 3.0
+    hung_seconds: float = 10.0  # a disk call that takes longer counts as hung
+    trial_seconds: float = 3.0  # between trial writes to a failing volume
+    slow_seconds: float = 1.0  # a longer step makes the disk slow …
+    slow_memory_seconds: float = 30.0  # … for so long
+    read_timeout_seconds: float = 10.0  # of a look-up in the index
+    first_retry_seconds: float = 1.0  # before a failed write or search is retried; doubled …
+    max_write_retry_seconds: float = 30.0  # … up to this for a write
+    max_search_retry_seconds: float = 300.0  # … and up to this for a search
+    resume_timeout_seconds: float = 15.0  # unfinished sessions wait this long for the search
+    max_pending: int = 10_000  # records that wait while nothing can be written
+
+
+STORAGE_LIMITS = StorageLimits()
