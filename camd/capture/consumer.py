@@ -1,4 +1,4 @@
-"""The items that a hub puts into its consumers, and the queue of a recording.
+"""The items that a hub puts into its consumers, and what a consumer is.
 
 A consumer is a recording, a viewer, a snapshot, or the pre-roll of a camera. `Consumer.put` never
 waits: each consumer has its own policy for a full queue. FFmpeg's pipe is always read, because a

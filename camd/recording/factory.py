@@ -17,10 +17,10 @@ from camd.model import CameraId, Event, RecordingRequest, Segment, Session, Sess
 from camd.recording.convert import MkvConversions, to_mkv
 from camd.recording.queue import DEFAULT_LIMIT_BYTES, ClockSteppedWhileDown, RecordingQueue
 from camd.recording.reports import SessionReports
-from camd.recording.rules.source_drops import DropDetector
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint
 from camd.recording.rules.rotation import Rotation
+from camd.recording.rules.source_drops import DropDetector
 from camd.recording.session import DURABILITY_SECONDS, RecordingSession, SessionSettings
 from camd.recording.writer import SessionWriter
 from camd.runtime.broadcast import Fanout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
 from support.media_streams import EPOCH, captured, fragments_of
 from test_recording_ledger import loss, new_ledger, segment
@@ -62,11 +63,12 @@ def test_a_file_that_is_not_cut_yet_ends_in_the_new_time() -> None:
     ledger = written()
     ledger.clock_stepped(HOUR, EPOCH + HOUR)
     assert ledger.clock_was_set
-    (_, piece) = captured(fragments_of(5, 5)[1])
+    (_, piece) = captured(fragments_of(5, 5)[1], EPOCH + HOUR)
     ledger.took(5)
-    ledger.wrote(piece.moved(HOUR), segment(frames=10), size_bytes=500, monotonic=100.5)
+    ledger.wrote(piece, segment(frames=10), size_bytes=500, monotonic=100.5)
     assert ledger.written_until == EPOCH + seconds(1) + HOUR
-    assert ledger.start_of(piece.moved(HOUR + seconds(0.6))) == EPOCH + seconds(1) + HOUR
+    late = attrs.evolve(piece, arrived=piece.arrived + 0.6)
+    assert ledger.start_of(late) == EPOCH + seconds(1) + HOUR
     ledger.begin(EPOCH + seconds(1) + HOUR)
     assert not ledger.clock_was_set
     assert ledger.stepped_seconds == HOUR.total_seconds()

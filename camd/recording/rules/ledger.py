@@ -24,8 +24,8 @@ from camd.model import (
     clock_was_set,
 )
 from camd.mp4.fragments import Fragment
-from camd.recording.rules.source_drops import DropDetector, DroppedFrames
 from camd.recording.rules.resume_point import BootMoment, ResumePoint
+from camd.recording.rules.source_drops import DropDetector, DroppedFrames
 
 OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong
 SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment

@@ -12,8 +12,8 @@ import attrs
 
 from camd.clock import Clock
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.memory_index import InMemoryIndex
+from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import hash_file, parts_in
 from camd.storage.recovery.reconcile import (
