@@ -35,6 +35,13 @@ def line(event: camd.client.ServiceEvent) -> str:
     return f"{event.seq} {event.method}"
 
 
+async def keep(position: trio.Path, seq: int) -> None:
+    """Replace the file as a whole, so that it is never half written."""
+    new = position.with_suffix(".new")
+    await new.write_text(str(seq))
+    await new.replace(position)
+
+
 async def main(position: trio.Path) -> None:
     """Show events until the program is stopped."""
     since = int(await position.read_text()) if await position.exists() else None
@@ -45,7 +52,7 @@ async def main(position: trio.Path) -> None:
         print(f"following events behind number {events.position}", flush=True)
         async for event in events:
             print(line(event), flush=True)
-            await position.write_text(str(event.seq))
+            await keep(position, event.seq)
 
 
 if __name__ == "__main__":
