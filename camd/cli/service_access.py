@@ -26,6 +26,7 @@ from camd.client import (
     ConnectionLostError,
     NotAuthenticatedError,
     RemoteError,
+    UnreadableAnswerError,
     connect,
 )
 from camd.config.load import load_config
@@ -265,4 +266,8 @@ def _failure(error: BaseException, hint: str) -> BaseException:
             )
         case ConnectionLostError():
             return ServiceUnreachable(f"the connection was lost: {error}")
+        case UnreadableAnswerError():
+            return ServiceUnreachable(
+                f"the service answers otherwise than this camd knows: {error}"
+            )
     return error
