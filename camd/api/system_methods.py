@@ -35,6 +35,7 @@ CAPABILITIES = (
     "scrub",
     "storage_guard",
     "notifications",
+    "event_replay",
     "file_download",
     "reload_config",
 )

@@ -54,7 +54,7 @@ class EventLog:
         """
         moment, before = self.clock.now(), self.history.newest
         number = self.numbers.take(int(moment.timestamp() * 1000))
-        encoded = msgspec.Raw(_encode({**params, "seq": number, "time": moment}))
+        encoded = msgspec.Raw(_encoded({**params, "seq": number, "time": moment}))
         notification = Notification(method, encoded, coalesce_key, about, number, topics)
         self.history.add(KeptEvent(notification, number, before, len(bytes(encoded))))
         self._published.set()
@@ -64,6 +64,22 @@ class EventLog:
         """Wait for the next event, or return at once if one came since the last call."""
         await self._published.wait()
         self._published = trio.Event()
+
+
+def _encoded(params: Mapping[str, object]) -> bytes:
+    """Encode parameters; characters that UTF-8 cannot hold, as in odd file names, become `?`."""
+    try:
+        return _encode(params)
+    except UnicodeError:
+        return _encode(_printable(params))
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_printable(name): _printable(each) for name, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 @attrs.define(eq=False)

@@ -83,6 +83,14 @@ async def test_events_have_a_number_and_a_time_and_are_there_after_a_restart(
         assert log.history.missed(0) == 0
 
 
+async def test_names_that_are_no_text_are_published(tmp_path: Path) -> None:
+    """A file name with bytes outside UTF-8 does not stop whoever publishes."""
+    async with open_event_log(tmp_path, clock=CLOCK) as log:
+        (event,) = publish(log, 1, filename="a\udcff.mp4", gaps=[{"cause": "\udc80"}])
+        sent = params_of(event)
+        assert (sent["filename"], sent["gaps"]) == ("a?.mp4", [{"cause": "?"}])
+
+
 async def test_a_run_that_is_killed_uses_no_number_twice_and_says_what_is_missing(
     tmp_path: Path,
 ) -> None:
