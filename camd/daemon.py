@@ -19,6 +19,7 @@ from camd.api.device_methods import DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
+from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
@@ -35,8 +36,10 @@ from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
+from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.reload import LiveConfig
+from camd.rpc.call_stats import CallStats
 from camd.rpc.registry import Notification, Registry
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
@@ -121,9 +124,16 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_event_log(state_dir, clock=clock) as event_log,
         ):
+            calls = CallStats()
+            metrics = MetricsCollector(
+                cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
+            )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
-            web = HttpApp(storage, authenticator, system.health, clock=clock)
-            with EventPublisher(notifications, event_log).listening(events):
+            web = HttpApp(storage, authenticator, system.health, metrics, clock=clock)
+            with (
+                EventPublisher(notifications, event_log).listening(events),
+                metrics.listening(events),
+            ):
                 async with open_server(
                     config.server,
                     registry=build_registry(
@@ -133,6 +143,7 @@ async def serve_clients(
                         retention=retention,
                         system=system,
                         event_log=event_log,
+                        metrics=metrics,
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -142,6 +153,7 @@ async def serve_clients(
                     clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
+                    call_stats=calls,
                     max_sockets=max_sockets,
                 ) as server:
                     signals.stop_in_order()
@@ -160,6 +172,7 @@ def build_registry(
     retention: Retention,
     system: SystemApi,
     event_log: EventLog,
+    metrics: MetricsCollector,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -175,6 +188,7 @@ def build_registry(
             ControlsApi(cameras),
             DevicesApi(cameras, binder),
             EventsApi(cameras, event_log.history),
+            MetricsApi(metrics, clock=clock),
         )
     )
 

@@ -53,9 +53,9 @@ from camd.client.remote_errors import (
 )
 from camd.client.results import (
     CameraCapabilities,
+    CameraCounters,
     CameraDetails,
     CameraInfo,
-    CameraMetrics,
     DeletedFile,
     EventPage,
     GapInfo,
@@ -90,10 +90,10 @@ __all__ = [
     "AlreadyRecordingError",
     "CallTimeoutError",
     "CameraCapabilities",
+    "CameraCounters",
     "CameraDetails",
     "CameraEvent",
     "CameraInfo",
-    "CameraMetrics",
     "CameraUnknownError",
     "CannotConnectError",
     "Client",

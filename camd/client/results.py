@@ -64,7 +64,7 @@ class CameraInfo:
 
 
 @attrs.frozen(kw_only=True)
-class CameraMetrics:
+class CameraCounters:
     """Counters of a camera: bytes captured, consumers, seconds of this capture."""
 
     bytes_sent: int
@@ -92,7 +92,7 @@ class CameraCapabilities:
 class CameraDetails(CameraInfo):
     """A camera with its counters and capabilities."""
 
-    metrics: CameraMetrics
+    metrics: CameraCounters
     capabilities: CameraCapabilities
 
 

@@ -17,6 +17,7 @@ from camd.clock import Clock
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.events.rules.history import EventHistory, HistoryPage
 from camd.rpc import codec
+from camd.rpc.call_stats import CallStats
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.registry import Caller, Notification, PreparedCall, Registry
 from camd.rpc.roles import Principal
@@ -48,19 +49,6 @@ CATCH_UP_BELOW = READ_AHEAD // 2  # up to which events are taken from the histor
 MAX_LIVE = 192  # up to which events are queued as they come; what is held back still fits then
 EVENTS_MISSED = "events_missed"
 _log = structlog.get_logger("camd.server")
-
-
-@attrs.define(eq=False)
-class CallStats:
-    """Counters of one server, for metrics. Its connections write them; everybody may read them."""
-
-    connections: int = 0
-    refused_connections: int = 0
-    requests: int = 0
-    errors: int = 0  # answered with an error of any kind
-    crashes: int = 0  # errors that were bugs
-    busy_seconds: float = 0.0
-    notifications: int = 0
 
 
 @attrs.frozen
