@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import trio
 from running_daemon import Daemon, NewDaemon, small_camera
-from trio_websocket import WebSocketConnection, open_websocket_url
+from trio_websocket import WebSocketConnection, wrap_client_stream
 
 
 @attrs.define(eq=False)
@@ -33,9 +33,15 @@ class RawClient:
 
 @asynccontextmanager
 async def raw_client(daemon: Daemon) -> AsyncIterator[RawClient]:
-    """Connect without any call."""
-    async with open_websocket_url(daemon.url) as socket:
-        yield RawClient(socket, daemon.key)
+    """Connect without any call; the library leaves the socket open when a daemon is killed."""
+    host = daemon.url.removeprefix("ws://").removesuffix("/ws")
+    stream = await trio.open_tcp_stream(host.partition(":")[0], int(host.partition(":")[2]))
+    try:
+        async with trio.open_nursery() as nursery:
+            yield RawClient(await wrap_client_stream(nursery, stream, host, "/ws"), daemon.key)
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def record(daemon: Daemon, camera: str = "camera0") -> None:
