@@ -39,8 +39,8 @@ from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.reload import LiveConfig
-from camd.rpc.call_stats import CallStats
 from camd.rpc.registry import Notification, Registry
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folder_lock import FolderInUseError, open_state
@@ -124,7 +124,7 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_event_log(state_dir, clock=clock) as event_log,
         ):
-            calls = CallStats()
+            calls = ServerCounters()
             metrics = MetricsCollector(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )

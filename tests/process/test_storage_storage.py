@@ -32,7 +32,7 @@ from camd.mp4.segment import HASHED_FROM, SegmentLayout
 from camd.recording.segment_writer import SegmentWriter
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.rules.levels import SpaceNeed
+from camd.storage.rules.admission import SpaceNeed
 from camd.storage.rules.naming import candidates
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage
