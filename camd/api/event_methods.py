@@ -9,7 +9,7 @@ from camd.api.event_publisher import TOPICS, about_camera, topic_named
 from camd.camera.cameras import Cameras
 from camd.errors import INVALID_PARAMS, ParamMistake, Refusal, invalid_params
 from camd.events.rules.event_choice import EventChoice
-from camd.events.rules.history import EventHistory
+from camd.events.rules.history import EventHistory, HistoryPage
 from camd.rpc.params import printable
 from camd.rpc.registry import Caller, Notification, method
 from camd.rpc.roles import Role
@@ -61,31 +61,20 @@ class EventsApi:
     async def get_events(self, caller: Caller, params: EventsRequest) -> result_fields.View:
         """List kept events, oldest first: those behind the number `since`, else the newest.
 
-        `last` is the `since` of the next call, `more` whether it would find something. `missed`
-        counts numbers behind `since` that are not kept any more, and `oldest` is the lowest that
-        is.
+        `last` is the `since` of the next call, `more` whether there are kept events behind it.
+        `missed` counts numbers behind `since` that are not kept any more, and `oldest` is the
+        lowest that is.
         """
         self._check_since(params.since)
         wanted, topics, warnings = await self._filter(params.topics, params.camera)
         history = self._history
         after = history.latest(wanted, params.limit) if params.since is None else params.since
-        found: list[Notification] = []
-        missed, more, size = 0, True, 0
-        while more and len(found) < params.limit and size < MAX_ANSWER_BYTES:
-            page = history.page(
-                after,
-                wanted,
-                limit=params.limit - len(found),
-                max_bytes=MAX_ANSWER_BYTES - size,
-            )
-            found += page.events
-            size, missed = size + page.size, missed + page.missed
-            more, after = page.more, page.last
+        page = self._past(after, wanted, params.limit)
         return {
-            "events": [{"method": each.method, "params": each.params} for each in found],
-            "last": after,
-            "more": more,
-            "missed": missed,
+            "events": [{"method": each.method, "params": each.params} for each in page.events],
+            "last": page.last,
+            "more": page.more,
+            "missed": page.missed,
             "oldest": history.oldest,
             "newest": history.newest,
             "topics": topics,
@@ -130,6 +119,18 @@ class EventsApi:
         chosen = TOPICS if topics is None else topics
         caller.link.filter(attrs.evolve(now, without=now.without.union(chosen)))
         return {"unsubscribed": True, "topics": topics, "warnings": warnings}
+
+    def _past(self, after: int, wanted: EventChoice, limit: int) -> HistoryPage:
+        """List events behind a number; the one that passes MAX_ANSWER_BYTES is the last."""
+        found: tuple[Notification, ...] = ()
+        missed, size = 0, 0
+        while True:
+            room = MAX_ANSWER_BYTES - size
+            page = self._history.page(after, wanted, limit=limit - len(found), max_bytes=room)
+            found, missed, size = found + page.events, missed + page.missed, size + page.size
+            after = page.last
+            if not page.more or len(found) >= limit or size >= MAX_ANSWER_BYTES:
+                return attrs.evolve(page, events=found, missed=missed, size=size)
 
     async def _filter(
         self, names: tuple[str, ...] | None, camera: str | None

@@ -325,6 +325,23 @@ async def test_pages_of_events(autojump_clock: MockClock) -> None:
             assert (empty["events"], empty["more"], empty["last"]) == ([], False, 60)
 
 
+async def test_the_newest_of_a_rare_topic(autojump_clock: MockClock) -> None:
+    """They are found behind thousands of other events, and an answer stays within its bytes."""
+    async with serving() as running:
+        s = service(running)
+        for _ in range(4):
+            s.publish(method="storage_status_update", status="x" * 400_000)
+            s.publish(1500)
+        async with running.peer() as peer:
+            rare = (await peer.call("get_events", topics=["storage"], limit=2))["result"]
+            assert [each["params"]["seq"] for each in rare["events"]] == [3003, 4504]
+            large = (await peer.call("get_events", topics=["storage"], since=0))["result"]
+            assert [each["params"]["seq"] for each in large["events"]] == [1, 1502, 3003]
+            assert large["more"]
+            rest = await peer.call("get_events", topics=["storage"], since=large["last"])
+            assert [each["params"]["seq"] for each in rest["result"]["events"]] == [4504]
+
+
 async def test_who_has_logged_in_before_gets_the_rest(autojump_clock: MockClock) -> None:
     """New events are sent from the log-in on; the replay is of what lies before them."""
     async with serving() as running:
