@@ -16,6 +16,7 @@ from camd import __version__, systemd
 from camd.api.camera_methods import CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
+from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
 from camd.api.metrics_methods import MetricsApi
@@ -35,6 +36,7 @@ from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
+from camd.events.event_log import EventLog, open_event_log
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
@@ -126,6 +128,7 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
             open_streams(config, cameras, events, clock=clock) as streams,
+            open_event_log(state_dir, clock=clock) as event_log,
         ):
             calls = ServerCounters()
             metrics = MetricsCollector(
@@ -135,7 +138,7 @@ async def serve_clients(
             pages = (SnapshotPages(cameras, snapshots), StreamPages(streams, clock=clock))
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
-                EventPublisher(notifications, clock=clock).listening(events),
+                EventPublisher(notifications, event_log).listening(events),
                 metrics.listening(events),
             ):
                 async with open_server(
@@ -148,11 +151,13 @@ async def serve_clients(
                         system=system,
                         snapshots=snapshots,
                         streams=streams,
+                        event_log=event_log,
                         metrics=metrics,
                         clock=clock,
                     ),
                     authenticator=authenticator,
                     notifications=notifications,
+                    history=event_log.history,
                     app=web.app(),
                     clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
@@ -177,6 +182,7 @@ def build_registry(
     system: SystemApi,
     snapshots: Snapshots,
     streams: Streams,
+    event_log: EventLog,
     metrics: MetricsCollector,
     clock: Clock,
 ) -> Registry:
@@ -194,6 +200,7 @@ def build_registry(
             ControlsApi(cameras),
             DevicesApi(cameras, binder),
             StreamsApi(cameras, streams),
+            EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
         )
     )

@@ -1,4 +1,4 @@
-"""Publish events as notifications, with a sequence number and a time."""
+"""Publish events as notifications: their fields, and the topics by which clients choose them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 
 from camd.api import result_fields
-from camd.clock import Clock
+from camd.events.event_log import EventLog
 from camd.model import (
     CameraChanged,
     CameraId,
@@ -33,11 +33,10 @@ def about_camera(camera_id: CameraId) -> str:
 
 @attrs.define(eq=False)
 class EventPublisher:
-    """Publishes events as notifications, in order, numbered from 1."""
+    """Publishes events as notifications, in the order of their numbers in the event log."""
 
     notifications: Fanout[Notification]
-    clock: Clock = attrs.field(kw_only=True)
-    _seq: int = attrs.field(default=0, init=False)
+    event_log: EventLog
 
     @contextmanager
     def listening(self, events: Fanout[Event]) -> Iterator[None]:
@@ -46,10 +45,16 @@ class EventPublisher:
             yield
 
     def _publish(self, event: Event) -> None:
-        self._seq += 1
         method, params, key = render(event)
-        params |= {"seq": self._seq, "time": self.clock.now()}
-        self.notifications.publish(Notification(method, params, key, _about(event)))
+        self.notifications.publish(
+            self.event_log.publish(
+                method,
+                params,
+                coalesce_key=key,
+                about=_about(event),
+                topics=topics_of(method, params),
+            )
+        )
 
 
 def render(event: Event) -> tuple[str, result_fields.View, str | None]:
@@ -69,6 +74,46 @@ def render(event: Event) -> tuple[str, result_fields.View, str | None]:
             return "retention_update", result_fields.cleanup_receipt(receipt), None
         case DamageFound():
             return "scrub_update", _damage(event), None
+
+
+# --- Topics: the kind of an event, the name of its notification, and what happened.
+
+_KINDS = {
+    "camera_status_update": "camera",
+    "recording_status_update": "recording",
+    "storage_status_update": "storage",
+    "retention_update": "retention",
+    "scrub_update": "scrub",
+}
+_HAPPENED = {
+    "camera": ("connected", "disconnected", "error"),
+    "recording": tuple(kind.value.lower() for kind in RecordingEventKind),
+}
+_OTHER_NAMES = {
+    "recording.start": "recording.started",
+    "recording.stop": "recording.stopped",
+    "camera.status_change": "camera",
+}
+TOPICS = (
+    *_KINDS.values(),
+    *(f"{kind}.{what}" for kind, names in _HAPPENED.items() for what in names),
+)
+
+
+def topics_of(method: str, params: result_fields.View) -> tuple[str, ...]:
+    """List the topics of a notification."""
+    kind = _KINDS[method]
+    what = str(params.get("status", "")).lower()
+    if what in _HAPPENED.get(kind, ()):
+        return kind, method, f"{kind}.{what}"
+    return kind, method
+
+
+def topic_named(name: str) -> str | None:
+    """Return the topic that a client means; None when there is none of this name."""
+    short = name.removesuffix(".*")
+    short = _OTHER_NAMES.get(short, short)
+    return short if short in TOPICS or short in _KINDS else None
 
 
 def _about(event: Event) -> tuple[str, ...]:
@@ -93,7 +138,7 @@ def _progress_key(event: RecordingChanged) -> str | None:
 def _recording(event: RecordingChanged) -> result_fields.View:
     session, current = event.session, event.session.current
     started = event.kind is RecordingEventKind.STARTED
-    return {
+    view: result_fields.View = {
         "device": event.device,
         "device_path": event.device,
         "camera_id": session.camera_id,
@@ -108,6 +153,7 @@ def _recording(event: RecordingChanged) -> result_fields.View:
         "frames_written": session.frames_written,
         "reason": event.reason,
     }
+    return view | {"recording": dict(view)}  # some clients look there
 
 
 def _damage(event: DamageFound) -> result_fields.View:

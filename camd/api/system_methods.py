@@ -38,6 +38,7 @@ CAPABILITIES = (
     "storage_guard",
     "notifications",
     "streaming",
+    "event_replay",
     "file_download",
     "reload_config",
 )

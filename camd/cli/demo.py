@@ -29,7 +29,7 @@ from camd.cli.exit import CommandFailed
 from camd.cli.record import fail_if_incomplete, print_receipt, progress_line
 from camd.cli.service_access import interrupted, run_to_end
 from camd.cli.terminal import console, live_text
-from camd.client import CannotConnectError, Client, open_client
+from camd.client import CannotConnectError, Client, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 
 # --- the service: a child process with its own folder and port ---------------------------------
@@ -137,7 +137,7 @@ async def wait_ready(service: DemoService, process: subprocess.Popen[bytes], add
         while process.poll() is None:
             try:
                 token = service.key_file.read_text(encoding="ascii").strip()
-                async with open_client(address, token) as client:
+                async with connect(address, token, reconnect=False, timeout=None) as client:
                     await client.call("ping")
                 return token
             except (FileNotFoundError, CannotConnectError):
@@ -225,7 +225,7 @@ async def run_demo(service: DemoService, *, once: bool) -> None:
         address = f"ws://127.0.0.1:{service.port}/ws"
         token = await wait_ready(service, process, address)
         service.say(f"[bold]3.[/] It answers on {address} and accepts the key that it has written.")
-        async with open_client(address, token) as client:
+        async with connect(address, token, reconnect=False, timeout=None) as client:
             receipts = await record_both(service, client)
             await show_results(service, client, receipts)
         if not once:

@@ -26,7 +26,8 @@ from camd.client import (
     ConnectionLostError,
     NotAuthenticatedError,
     RemoteError,
-    open_client,
+    UnreadableAnswerError,
+    connect,
 )
 from camd.config.load import load_config
 from camd.config.schema import Config, ServerConfig
@@ -186,7 +187,7 @@ def with_client(access: ServiceAccess, calls: Callable[[Client], Awaitable[T]]) 
     """Connect, make the calls, return the result. Raises CommandFailed."""
 
     async def main() -> T:
-        async with open_client(access.address, access.token) as client:
+        async with connect(access.address, access.token, reconnect=False, timeout=None) as client:
             return await calls(client)
 
     return run_to_end(main, access.hint)
@@ -265,4 +266,8 @@ def _failure(error: BaseException, hint: str) -> BaseException:
             )
         case ConnectionLostError():
             return ServiceUnreachable(f"the connection was lost: {error}")
+        case UnreadableAnswerError():
+            return ServiceUnreachable(
+                f"the service answers otherwise than this camd knows: {error}"
+            )
     return error

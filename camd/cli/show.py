@@ -22,7 +22,7 @@ from camd.cli.service_access import (
     with_client,
 )
 from camd.cli.terminal import console, messages, print_json
-from camd.client import Client, RemoteError
+from camd.client import Client, EventsMissed, RemoteError, ServiceEvent
 from camd.errors import FORBIDDEN
 
 _STORAGE = {
@@ -162,22 +162,52 @@ def gaps(access: ServiceAccess, **page: Any) -> object:
 
 
 @click.command(short_help="Show events as they happen, until Ctrl-C.")
+@click.option("--topic", "topics", multiple=True, help="Only these, such as recording.stopped.")
+@click.option("--camera", metavar="CAMERA", help="Only those of this camera.")
+@click.option(
+    "--since", type=click.IntRange(0), metavar="NUMBER", help="First the events behind this one."
+)
+@click.option("--reconnect", is_flag=True, help="Go on when the service has started again.")
 @remote_options
 @json_option
-def watch(access: ServiceAccess, as_json: bool) -> None:
+def watch(
+    access: ServiceAccess,
+    as_json: bool,
+    topics: tuple[str, ...],
+    camera: str | None,
+    since: int | None,
+    reconnect: bool,
+) -> None:
     """Show events as they happen, until Ctrl-C; with --json, one object per line."""
+    unseen = RepeatFilter()
 
-    async def calls(client: Client) -> None:
-        out = console()
+    def show(method: str, params: dict[str, Any]) -> None:
+        if as_json:
+            print_json({"method": method, "params": params}, indent=None)
+        elif unseen.accepts(method, params):
+            console().print(event_line(method, params), soft_wrap=True)
+
+    async def show_all(client: Client) -> None:
         messages().print("Waiting for events; Ctrl-C ends.")
-        unseen = RepeatFilter()
         async for method, params in client.notifications():
-            if as_json:
-                print_json({"method": method, "params": params}, indent=None)
-            elif unseen.accepts(method, params):
-                out.print(event_line(method, params), soft_wrap=True)
+            show(method, params)
 
-    with_client(access, calls)
+    async def show_chosen(client: Client) -> None:
+        chosen = client.events(topics or None, camera=camera, since=since, reconnect=reconnect)
+        async with chosen as events:
+            messages().print("Waiting for events; Ctrl-C ends.")
+            async for event in events:
+                show(*_as_sent(event))
+
+    chooses = bool(topics or camera or reconnect or since is not None)
+    with_client(access, show_chosen if chooses else show_all)
+
+
+def _as_sent(event: ServiceEvent) -> tuple[str, dict[str, Any]]:
+    if event.sent is not None:
+        return event.sent.method, event.sent.params
+    assert isinstance(event, EventsMissed)
+    return "events_missed", {"missed": event.missed, "oldest": event.oldest, "seq": event.seq}
 
 
 @attrs.define(eq=False)
@@ -219,6 +249,9 @@ def event_line(method: str, params: dict[str, Any]) -> str:
             parts = ["storage", level, used, text("message")]
         case "retention_update":
             parts = ["retention", text("message")]
+        case "events_missed":
+            count = params.get("missed")
+            parts = ["missed", "unknown" if count is None else f"up to {count} events"]
         case "scrub_update":
             parts = ["scrub", tables.coloured(params.get("status")), text("message")]
         case _:

@@ -26,20 +26,33 @@ class Notification:
 
     While notifications wait for a slow client, a newer one replaces an older one with the same
     `coalesce_key`; None: it replaces nothing. `about` names its subjects: it is held back until a
-    running call about one of them is answered.
+    running call about one of them is answered. `seq` is its number in the event log, None when it
+    is not kept there; `topics` are the names by which clients choose it.
     """
 
     method: str
     params: object
     coalesce_key: str | None = None
     about: tuple[str, ...] = ()
+    seq: int | None = None
+    topics: tuple[str, ...] = ()
 
 
 class ClientLink(Protocol):
     """What a handler can do with its caller's connection, apart from returning a result."""
 
-    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
-        """Send only published notifications that `wanted` accepts; None: send all."""
+    @property
+    def wanted(self) -> Callable[[Notification], bool] | None:
+        """The filter that `filter` has set last."""
+
+    def filter(
+        self, wanted: Callable[[Notification], bool] | None, since: int | None = None
+    ) -> None:
+        """Send only published notifications that `wanted` accepts; None: send all.
+
+        With `since`, first those of the event log behind that number which the client has not been
+        sent on this connection, after the answer to the call.
+        """
 
     def notify(self, notification: Notification) -> None:
         """Send a notification to this client alone, after the answer to the call."""
@@ -51,7 +64,11 @@ class ClientLink(Protocol):
 class NoLink:
     """Link of a caller without a WebSocket: does nothing."""
 
-    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
+    wanted: Callable[[Notification], bool] | None = None
+
+    def filter(
+        self, wanted: Callable[[Notification], bool] | None, since: int | None = None
+    ) -> None:
         """See `ClientLink`."""
 
     def notify(self, notification: Notification) -> None:

@@ -15,6 +15,7 @@ from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import LOCAL
 from camd.clock import Clock
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
+from camd.events.rules.history import EventHistory, HistoryPage
 from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.registry import Caller, Notification, PreparedCall, Registry
@@ -31,6 +32,7 @@ from camd.server.rules.answers import (
     SendAnswer,
 )
 from camd.server.rules.connection_limits import TokenBucket
+from camd.server.rules.event_delivery import EventDelivery
 from camd.server.send_queue import SendQueue, SendQueueFullError
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
@@ -43,6 +45,9 @@ BUSY_RETRY_MS = 100
 UNAUTHENTICATED_BYTES = 64 * 1024  # of a message from a client that has not authenticated
 MAX_WRONG_KEYS = 10  # on one connection
 READ_AHEAD = 32  # messages in the send queue up to which calls are read
+CATCH_UP_BELOW = READ_AHEAD // 2  # up to which events are taken from the history
+MAX_LIVE = 192  # up to which events are queued as they come; what is held back still fits then
+EVENTS_MISSED = "events_missed"
 _log = structlog.get_logger("camd.server")
 
 
@@ -58,6 +63,7 @@ class ConnectionShared:
     requests_per_minute: int = 600
     max_message_bytes: int = 1024 * 1024
     legacy_dialect: str = "auto"
+    history: EventHistory = attrs.field(factory=EventHistory)
     authentication_seconds: float = 10.0
 
 
@@ -81,7 +87,8 @@ class Connection:
     send_queue: SendQueue = attrs.field(factory=SendQueue)
     _auth: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
-    _wanted: Callable[[Notification], bool] | None = attrs.field(default=None, init=False)
+    _delivery: EventDelivery = attrs.field(init=False)
+    _may_catch_up: trio.Event = attrs.field(factory=trio.Event, init=False)
     _running: dict[int, bytes | None] = attrs.field(factory=dict, init=False)  # ids of calls
     _call_number: int = attrs.field(default=0, init=False)
     _message_number: int = attrs.field(default=0, init=False)
@@ -102,8 +109,14 @@ class Connection:
             identity=self.identity,
         )
         self._bucket = TokenBucket(self.shared.requests_per_minute)
+        self._delivery = EventDelivery(self.shared.history)
 
     # --- For the server and for handlers.
+
+    @property
+    def wanted(self) -> Callable[[Notification], bool] | None:
+        """See `ClientLink`."""
+        return self._delivery.wanted
 
     async def serve(self) -> None:
         """Run until the client disconnects or `end` is called; then close the socket."""
@@ -114,6 +127,7 @@ class Connection:
                     self._check_authenticated()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
+                    nursery.start_soon(self._catch_up)
                     nursery.start_soon(self._check_liveness)
                     if not self._authenticated:
                         nursery.start_soon(self._limit_authentication_time)
@@ -126,13 +140,17 @@ class Connection:
 
     def deliver(self, notification: Notification, text: str) -> None:
         """Queue a published notification, if the client has authenticated and wants it."""
-        if not self._auth.is_authenticated or (self._wanted and not self._wanted(notification)):
-            return
-        self.shared.call_stats.notifications += 1
-        if self._hold.idle:
-            self._put(text, notification.coalesce_key)
-        else:
-            self._queue_notifications(self._hold.offer(notification, text))
+        if not self._auth.is_authenticated:
+            self._delivery.interrupt()
+        elif self._delivery.accepts(notification):
+            if len(self.send_queue) >= MAX_LIVE and self._delivery.fall_behind(notification):
+                self._may_catch_up.set()
+                return
+            self.shared.call_stats.notifications += 1
+            if self._hold.idle:
+                self._put(text, notification.coalesce_key)
+            else:
+                self._queue_notifications(self._hold.offer(notification, text))
 
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
         """End the connection; with GOING_AWAY, what is queued is sent first."""
@@ -140,9 +158,15 @@ class Connection:
             self._close_reason = _CloseReason(code, reason)
             self._scope.cancel()
 
-    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
-        """See `ClientLink`."""
-        self._wanted = wanted
+    def subscribe(
+        self,
+        wanted: Callable[[Notification], bool] | None,
+        since: int | None,
+        message_number: int | None,
+    ) -> None:
+        """See `ClientLink.filter`; kept events are sent after the answer to this message."""
+        self._delivery.subscribe(wanted, since, message_number)
+        self._may_catch_up.set()
 
     def notify(self, notification: Notification) -> None:
         """Send a notification to this client alone."""
@@ -178,11 +202,41 @@ class Connection:
                 send(answer)  # queued: a cancelled send would make a close frame unreadable
             else:  # nothing is queued: sent from here, without waking the writer
                 await self.socket.send(str(answer, "utf-8"))
-                self._queue_notifications(self._hold.release_answered(self._message_number))
+                self._mark_answered(self._message_number)
 
     async def _write(self) -> None:
         while True:
             await self.socket.send(await self.send_queue.take())
+
+    async def _catch_up(self) -> None:
+        """Send events from the history to a client that is behind, as fast as it reads."""
+        while True:
+            while not self._delivery.can_catch_up:
+                await self._may_catch_up.wait()
+                self._may_catch_up = trio.Event()
+            await self.send_queue.wait_below(CATCH_UP_BELOW)
+            if not self._auth.is_authenticated:
+                self._delivery.interrupt()
+            elif self._delivery.can_catch_up:
+                self._send_page(self._delivery.next_page(CATCH_UP_BELOW))
+            await trio.lowlevel.checkpoint()
+
+    def _send_page(self, page: HistoryPage) -> None:
+        # Without a key: a state of the past is not replaced by a newer one.
+        sent = [attrs.evolve(each, coalesce_key=None) for each in page.events]
+        if page.missed:
+            sent.insert(0, self._missed_notification(page))
+        for each in sent:
+            self.shared.call_stats.notifications += 1
+            text = str(codec.encode_notification(each), "utf-8")
+            self._queue_notifications(self._hold.offer(each, text))
+
+    def _missed_notification(self, page: HistoryPage) -> Notification:
+        """Tell how many events are not kept any more; `seq` is the last number before what is."""
+        first = page.events[0].seq if page.events else None
+        seq = page.last if first is None else first - 1
+        params = {"missed": page.missed, "oldest": self.shared.history.oldest}
+        return Notification(EVENTS_MISSED, params | {"seq": seq, "time": self.shared.clock.now()})
 
     async def _check_liveness(self) -> None:
         """End the connection when the client does not answer pings or does not read."""
@@ -335,7 +389,13 @@ class Connection:
         """Queue the answer to a message, then the notifications that it held back."""
         if answer is not None:
             self._put(str(answer, "utf-8"))
+        self._mark_answered(message_number)
+
+    def _mark_answered(self, message_number: int) -> None:
         self._queue_notifications(self._hold.release_answered(message_number))
+        self._delivery.answered(message_number)
+        if self._delivery.can_catch_up:
+            self._may_catch_up.set()
 
     def _queue_notifications(self, items: Sequence[HeldNotification]) -> None:
         for item in items:
@@ -356,9 +416,16 @@ class CallLink:
     connection: Connection
     message_number: int | None  # None: the call gets no answer, so that nothing waits for it
 
-    def filter(self, wanted: Callable[[Notification], bool] | None) -> None:
+    @property
+    def wanted(self) -> Callable[[Notification], bool] | None:
         """See `ClientLink`."""
-        self.connection.filter(wanted)
+        return self.connection.wanted
+
+    def filter(
+        self, wanted: Callable[[Notification], bool] | None, since: int | None = None
+    ) -> None:
+        """See `ClientLink`."""
+        self.connection.subscribe(wanted, since, self.message_number)
 
     def notify(self, notification: Notification) -> None:
         """See `ClientLink`."""

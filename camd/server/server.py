@@ -16,6 +16,7 @@ from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
 from camd.clock import Clock
 from camd.config.schema import ServerConfig
+from camd.events.rules.history import EventHistory
 from camd.rpc import codec
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.roles import Principal
@@ -213,6 +214,7 @@ async def open_server(
     clock: Clock,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
+    history: EventHistory | None = None,
     call_stats: ServerCounters | None = None,
     max_sockets: int | None = None,
 ) -> AsyncIterator[Server]:
@@ -231,6 +233,7 @@ async def open_server(
         requests_per_minute=config.requests_per_minute,
         max_message_bytes=config.max_message_bytes,
         legacy_dialect=legacy_dialect,
+        history=EventHistory() if history is None else history,
         authentication_seconds=config.authentication_timeout.total_seconds(),
     )
     tls = await _load_tls(config)

@@ -27,7 +27,7 @@ import attrs
 import imageio_ffmpeg
 import trio
 
-from camd.client import Client, ConnectionLostError, open_client
+from camd.client import Client, ConnectionLostError, connect
 
 MARK = "DAEMON_TEST_MARK"
 SECRET = "a-secret-for-tests-" + "0123456789abcdef" * 2
@@ -298,7 +298,7 @@ class Daemon:
 
     def client(self, token: str | None = None) -> AbstractAsyncContextManager[Client]:
         """Connect as the administrator, or with `token`."""
-        return open_client(self.url, self.key if token is None else token)
+        return connect(self.url, self.key if token is None else token, reconnect=False)
 
     async def call(self, method: str, **params: object) -> Any:
         """Make one call over a connection of its own."""

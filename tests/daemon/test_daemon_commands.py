@@ -159,6 +159,34 @@ async def test_watch_shows_events_until_ctrl_c(shared_daemon: Daemon) -> None:
         assert "Traceback" not in errors
 
 
+async def test_watch_shows_chosen_events_of_the_past(daemon: Daemon) -> None:
+    """Behind a number, of one camera and one topic; and new ones when the service is back."""
+    port = daemon.url.rpartition(":")[2].partition("/")[0]
+    with trio.fail_after(60):
+        for camera in ("camera0", "camera1"):
+            await daemon.call("start_recording", device=camera)
+            await daemon.call("stop_recording", device=camera)
+        options = ("--since", "0", "--camera", "camera1", "--topic", "recording.stopped")
+        async with running(daemon, "watch", "--json", "--reconnect", *options) as watch:
+            event = json.loads(await watch.line('"STOPPED"'))
+            assert event["params"]["camera_id"] == "camera1"
+            await daemon.stop()
+            cameras = [{"source": "test:?size=160x120&rate=30"}] * 2
+            daemon.configure({"server": {"listen": f"127.0.0.1:{port}"}}, cameras)
+            await daemon.start()
+            for camera in ("camera0", "camera1"):
+                await daemon.call("start_recording", device=camera)
+                await daemon.call("stop_recording", device=camera)
+            later = json.loads(await watch.line('"STOPPED"'))
+            assert later["params"]["camera_id"] == "camera1"
+            assert later["params"]["seq"] > event["params"]["seq"]
+            code, _, _ = await watch.interrupt()
+        assert code == 130
+        future = await daemon.camd("watch", "--since", "99999")
+        assert future.returncode != 0
+        assert "the newest event is" in future.stderr
+
+
 async def test_keys_are_made_listed_and_taken_away(daemon: Daemon) -> None:
     """A new key is accepted within seconds; a revoked one is refused, also on open connections."""
     with trio.fail_after(60):

@@ -13,7 +13,7 @@ import pytest
 import trio
 from running_daemon import Daemon, NewDaemon, listening, small_camera
 
-from camd.client import RemoteError, open_client
+from camd.client import RemoteError, connect
 
 LOOKS = (
     *("get_camera_list", "get_devices", "get_sessions", "get_gaps", "list_recordings"),
@@ -86,7 +86,7 @@ async def use(daemon: Daemon, path: Path) -> None:
         await client.call("reload_config")
         daemon.signal(signal.SIGHUP)
         await daemon.wait_log("reloaded")
-    async with open_client(f"unix:{path}") as client:
+    async with connect(f"unix:{path}", reconnect=False) as client:
         assert await client.call("ping") == "pong"
 
 

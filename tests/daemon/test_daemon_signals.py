@@ -22,7 +22,7 @@ from running_daemon import (
     small_camera,
 )
 
-from camd.client import RemoteError, open_client
+from camd.client import RemoteError, connect
 
 ACTIVATE = shutil.which("systemd-socket-activate") or "/usr/bin/systemd-socket-activate"
 
@@ -204,9 +204,11 @@ async def test_the_daemon_follows_the_protocol_of_systemd(
         async with trio.open_nursery() as nursery:
             # Beside all that follows: what nobody takes fills the socket, and more is lost.
             nursery.start_soon(daemon.wait_notice, "STOPPING=1")
-            async with open_client(f"ws://127.0.0.1:{port}/ws", daemon.key) as client:
+            async with connect(f"ws://127.0.0.1:{port}/ws", daemon.key, reconnect=False) as client:
                 assert await client.call("ping") == "pong"
-            async with open_client(f"unix:{path}") as client:  # the peer's user is proof enough
+            async with connect(
+                f"unix:{path}", reconnect=False
+            ) as client:  # the peer's user is proof enough
                 started: dict[str, Any] = await client.call("start_recording", device="camera0")
                 assert started["status"] == "STARTED"
             daemon.signal(signal.SIGTERM)
@@ -229,7 +231,7 @@ async def test_the_first_connection_starts_the_daemon(
         while not path.exists():
             assert daemon.alive, daemon.log
             await trio.sleep(0.02)
-        async with open_client(f"unix:{path}") as client:
+        async with connect(f"unix:{path}", reconnect=False) as client:
             assert await client.call("ping") == "pong"
             await client.call("start_recording", device="camera0")
         daemon.signal(signal.SIGTERM)

@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 
-from camd.client import CannotConnectError, Client, ConnectionLostError, RemoteError, open_client
+from camd.client import CannotConnectError, Client, ConnectionLostError, RemoteError, connect
 
 ADDRESS = "unix:/run/camd-lab/camd.sock"
 LINES = Path("/run/camd-lines")
@@ -122,7 +122,7 @@ def ffmpeg_processes(pid: str) -> list[str]:
 async def until_lost(work: Callable[[Client], Any]) -> None:
     """Run `work` with a connection until it is lost."""
     try:
-        async with open_client(ADDRESS) as client:
+        async with connect(ADDRESS, reconnect=False) as client:
             await work(client)
     except* (CannotConnectError, ConnectionLostError):
         pass

@@ -21,7 +21,7 @@ from typing import Any
 import trio
 from power_cuts_observer import ADDRESS, RECORDINGS, Observer, boot_id, file_line, until_lost, watch
 
-from camd.client import Client, RemoteError, open_client
+from camd.client import Client, RemoteError, connect
 
 SETTLE_SECONDS = 300.0
 
@@ -54,7 +54,7 @@ async def stop_one(client: Client, observer: Observer, camera: str) -> None:
 async def each(cameras: list[str], work: Callable[..., Any]) -> None:
     """Run `work` for all cameras at the same time."""
     observer = Observer()
-    async with open_client(ADDRESS) as client, trio.open_nursery() as nursery:
+    async with connect(ADDRESS, reconnect=False) as client, trio.open_nursery() as nursery:
         for camera in cameras:
             nursery.start_soon(work, client, observer, camera)
 

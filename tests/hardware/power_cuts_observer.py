@@ -21,7 +21,7 @@ from typing import Any
 
 import trio
 
-from camd.client import CannotConnectError, Client, ConnectionLostError, open_client
+from camd.client import CannotConnectError, Client, ConnectionLostError, connect
 
 MARK = "@camd "
 ADDRESS = "unix:/run/camd.sock"
@@ -179,7 +179,7 @@ async def watch(cameras: list[str]) -> None:
 async def until_lost(work: Callable[[Client], Any]) -> None:
     """Run `work` with a connection until it is lost."""
     try:
-        async with open_client(ADDRESS) as client:
+        async with connect(ADDRESS, reconnect=False) as client:
             await work(client)
     except* (CannotConnectError, ConnectionLostError):
         pass

@@ -59,6 +59,13 @@ PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
 STREAMS = "tests/process/test_publish_streams.py"
 CONTRACT = "tests/process/test_publish_mediamtx.py"
 HOLD = "tests/wire/test_server_held_notifications.py"
+EVENT_LOG = "tests/process/test_events_log.py"
+EVENT_HISTORY = "tests/pure/test_events_history.py"
+EVENT_NUMBERS = "tests/pure/test_events_numbering.py"
+EVENT_LINES = "tests/pure/test_events_lines.py"
+DELIVERY = "tests/pure/test_server_event_delivery.py"
+SUBSCRIPTIONS = "tests/wire/test_server_events.py"
+CLIENT = "tests/process/test_client_connections.py"
 
 _made: list[Mutation] = []
 
@@ -1993,6 +2000,209 @@ _break(
     'bool(config.username) or config.rtsp.lower().startswith("rtsps:")',
     'config.rtsp.lower().startswith("rtsps:")',
     f"{STREAMS}::test_credentials_reach_the_server_and_no_argument",
+)
+
+# --- events
+
+_break(
+    "bound: events in memory, number",
+    "So many events are kept at most.",
+    "camd/events/rules/history.py:EventHistory.add",
+    "len(self) > self.max_events",
+    "False",
+    f"{EVENT_HISTORY}::test_ten_thousand_events_are_kept_and_the_rest_is_said_to_be_missed",
+)
+_break(
+    "bound: events in memory, bytes",
+    "Events are kept up to so many bytes.",
+    "camd/events/rules/history.py:EventHistory.add",
+    "self._bytes > self.max_bytes and len(self) > 1",
+    "False",
+    f"{EVENT_HISTORY}::test_the_bound_of_bytes_leaves_the_newest",
+)
+_break(
+    "bound: page of events",
+    "One turn of the event loop looks at so many events at most.",
+    "camd/events/rules/history.py:EventHistory.page",
+    "min(len(self._events), start + SCAN_EVENTS)",
+    "len(self._events)",
+    f"{EVENT_HISTORY}::test_a_page_looks_at_a_bounded_number_of_events",
+)
+_break(
+    "events: what is missing is counted",
+    "Numbers that are not kept any more are said.",
+    "camd/events/rules/history.py:EventHistory.page",
+    "missed += max(0, event.before - last)",
+    "pass",
+    f"{EVENT_HISTORY}::test_a_hole_is_counted_where_it_is",
+)
+_break(
+    "events: what nobody kept is counted",
+    "Where no event is kept, all numbers are missed.",
+    "camd/events/rules/history.py:EventHistory.page",
+    "missed += max(0, self.newest - last)",
+    "pass",
+    f"{EVENT_HISTORY}::test_an_empty_history_of_a_later_run_says_how_many_there_were",
+)
+_break(
+    "events: a number only once",
+    "A number is above all before it.",
+    "camd/events/rules/history.py:EventHistory.add",
+    "event.number <= self.newest",
+    "False",
+    f"{EVENT_HISTORY}::test_a_number_that_does_not_grow_is_a_bug",
+)
+_break(
+    "events: numbers are reserved",
+    "A run begins behind what an earlier one may have used.",
+    "camd/events/rules/numbering.py:first_number",
+    "unix_ms if limit is None else limit",
+    "0",
+    f"{EVENT_NUMBERS}::test_no_number_comes_twice_over_many_ends",
+)
+_break(
+    "events: unreserved numbers",
+    "Numbers that the disk did not reserve are of a clock.",
+    "camd/events/rules/numbering.py:EventNumbers.take",
+    "self.next >= self.limit",
+    "False",
+    f"{EVENT_NUMBERS}::test_without_a_reservation_a_clock_gives_the_number_once",
+)
+_break(
+    "events: late reservation",
+    "A reservation that a clock has overtaken does not count.",
+    "camd/events/rules/numbering.py:EventNumbers.reserved",
+    "limit > self.next",
+    "True",
+    f"{EVENT_NUMBERS}::test_a_reservation_that_comes_too_late_is_of_no_use",
+)
+_break(
+    "checksum: event line",
+    "A damaged event is left out.",
+    "camd/events/rules/event_lines.py:decode_line",
+    "line[:_CHECKSUM] != _checksum(text)",
+    "False",
+    f"{EVENT_LINES}::test_wherever_a_file_is_torn_or_damaged_the_other_lines_are_read",
+)
+_break(
+    "checksum: event line, written",
+    "The checksum of an event is that of its line.",
+    "camd/events/rules/event_lines.py:_checksum",
+    "zlib.crc32(text)",
+    "0",
+    f"{EVENT_LINES}::test_wherever_a_file_is_torn_or_damaged_the_other_lines_are_read",
+)
+_break(
+    "events: torn line",
+    "What is written behind half a line can be read.",
+    "camd/events/event_files.py:EventFiles._append",
+    'b"\\n" if file.tell() else HEADER',
+    'b"" if file.tell() else HEADER',
+    f"{EVENT_LOG}::test_damaged_lines_are_left_out_and_counted",
+)
+_break(
+    "bound: event files",
+    "The oldest file is deleted.",
+    "camd/events/event_files.py:EventFiles._file_for",
+    "path.unlink(missing_ok=True)",
+    "None",
+    f"{EVENT_LOG}::test_the_files_are_bounded",
+)
+_break(
+    "bound: event file, bytes",
+    "A file takes so many bytes.",
+    "camd/events/event_files.py:EventFiles._file_for",
+    "current.stat().st_size < FILE_BYTES",
+    "True",
+    f"{EVENT_LOG}::test_large_events_fill_a_file_by_bytes",
+)
+_break(
+    "events: a disk that hangs at the start",
+    "The start goes on without the files.",
+    "camd/events/event_log.py:_LogWriter.load",
+    "trio.move_on_after(LOAD_SECONDS)",
+    "trio.CancelScope()",
+    f"{EVENT_LOG}::test_a_disk_that_hangs_holds_up_neither_start_nor_events_nor_stop",
+)
+_break(
+    "events: numbers used",
+    "An orderly stop says which numbers were used.",
+    "camd/events/event_log.py:_LogWriter.close",
+    "self.files.reserve(history.newest + 1)",
+    "None",
+    f"{EVENT_LOG}::test_events_have_a_number_and_a_time_and_are_there_after_a_restart",
+)
+_break(
+    "events: replay behind the answer",
+    "A replay waits for the answer to the call.",
+    "camd/server/rules/event_delivery.py:EventDelivery.can_catch_up",
+    "self._behind and self._waits_for is None",
+    "self._behind",
+    f"{DELIVERY}::test_a_replay_waits_for_the_answer",
+)
+_break(
+    "events: sent once",
+    "What was sent on a connection is not replayed on it.",
+    "camd/server/rules/event_delivery.py:EventDelivery._is_missing",
+    "not any((each.includes(notification) for each in self._sent))",
+    "True",
+    f"{DELIVERY}::test_what_was_sent_before_the_subscription_is_not_replayed",
+)
+_break(
+    "events: told once",
+    "What the answer has said to be missed is not said again.",
+    "camd/server/rules/event_delivery.py:EventDelivery.next_page",
+    "attrs.evolve(page, missed=page.missed - known)",
+    "page",
+    f"{DELIVERY}::test_what_is_given_up_during_a_replay_is_told_once",
+)
+_break(
+    "events: live while behind",
+    "Who is behind gets new events in their place.",
+    "camd/server/rules/event_delivery.py:EventDelivery.accepts",
+    "return False",
+    "return True",
+    f"{DELIVERY}::test_a_replay_waits_for_the_answer",
+)
+_break(
+    "bound: live events of a client",
+    "A client that reads slowly falls behind and stays connected.",
+    "camd/server/connection.py:Connection.deliver",
+    "len(self.send_queue) >= MAX_LIVE and self._delivery.fall_behind(notification)",
+    "False",
+    f"{SUBSCRIPTIONS}::test_a_client_that_reads_slowly_gets_the_newest_states_and_every_event",
+)
+_break(
+    "events: replay at the pace of the reader",
+    "A replay does not fill the send queue.",
+    "camd/server/connection.py:Connection._catch_up",
+    "await self.send_queue.wait_below(CATCH_UP_BELOW)",
+    "None",
+    f"{SUBSCRIPTIONS}::test_ten_thousand_events_are_replayed_while_calls_are_answered",
+)
+_break(
+    "events: future number",
+    "A number that was not given out yet is refused.",
+    "camd/api/event_methods.py:EventsApi._check_since",
+    "since is None or since <= newest",
+    "True",
+    f"{SUBSCRIPTIONS}::test_since_from_the_future_is_refused",
+)
+_break(
+    "client: resume behind the last event",
+    "A new connection asks for what is behind the last event.",
+    "camd/client/event_stream.py:_Follower._hand",
+    "self.since = event.seq",
+    "pass",
+    f"{CLIENT}::test_events_go_on_over_reconnections",
+)
+_break(
+    "client: events wait for their reader",
+    "A slow reader loses nothing.",
+    "camd/client/service_connection.py:ServiceConnection._is_full",
+    "self.keeps_all and len(self._notifications) >= MAX_WAITING_NOTIFICATIONS",
+    "False",
+    f"{CLIENT}::test_a_reader_that_is_slow_gets_everything",
 )
 
 MUTATIONS = tuple(_made)

@@ -29,8 +29,8 @@ from camd.client import (
     ConnectionLostError,
     NotAuthenticatedError,
     RemoteError,
-    open_client,
 )
+from camd.client import connect as open_client
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import AuthConfig, ServerConfig
 from camd.rpc.registry import Notification

@@ -12,6 +12,7 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
+from camd.api.event_methods import EventsApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -60,6 +61,7 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 
 REGISTRY = Registry(
     (
+        EventsApi(None, None),
         *(
             CamerasApi(None, clock=SYSTEM_CLOCK),
             ControlsApi(None),

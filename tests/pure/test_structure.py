@@ -27,6 +27,7 @@ SAME_NAME = {
     "rules": "the pure part of the package in which it is",
     "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
     "devices": "the package, and its values in the model",
+    "events": "the package that keeps them, and their values in the model",
     "v4l2": "the source `v4l2:`; the kernel's structures in devices",
 }
 
@@ -114,8 +115,14 @@ ALLOWED = {
     "child": {
         "camd/runtime/": "any process that is started, FFmpeg or not",
         "camd/mp4/": "a box in a box (ISO/IEC 14496-12)",
+        "examples/page.html": "an element in an element (DOM)",
+    },
+    "promise": {
+        "examples/watch.mjs": "JavaScript's Promise",
+        "examples/page.html": "JavaScript's Promise",
     },
     "children": {
+        "examples/page.html": "elements in an element (DOM)",
         "camd/runtime/": "any processes that are started, FFmpeg or not",
         "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
         "camd/storage/check/": "boxes in a box (ISO/IEC 14496-12)",

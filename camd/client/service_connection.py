@@ -1,4 +1,4 @@
-"""Client for the command line and for scripts: calls, notifications, and pages."""
+"""One connection to the service: calls, notifications, and why it ended."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import itertools
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from http import HTTPStatus
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import h11
 import msgspec
 import trio
 
-from camd.errors import NOT_AUTHENTICATED, sole_exception
+from camd.client.remote_errors import remote_error
+from camd.errors import sole_exception
 from camd.server.websocket import (
     HandshakeRefusedError,
     SocketClosedError,
@@ -27,6 +26,9 @@ from camd.server.websocket import (
 CONNECT_SECONDS = 10.0
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_WAITING_NOTIFICATIONS = 1000
+PING_SECONDS = 30.0
+PONG_SECONDS = 10.0
+ANSWER_SECONDS = 20.0  # to authenticate; the service delays the answer to a wrong key
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -39,18 +41,16 @@ class ConnectionLostError(Exception):
     """The service closed the connection, or it broke."""
 
 
-class RemoteError(Exception):
-    """The service answered a call with an error."""
+@attrs.frozen
+class ServiceAddress:
+    """Where a service is, and the token for it, which stays out of `repr`.
 
-    def __init__(self, code: int, message: str, data: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.data = data
+    `url` is `ws://host:port/ws`, `wss://…`, `host:port` or `unix:/path`.
+    """
 
-
-class NotAuthenticatedError(RemoteError):
-    """The service needs a token or refused the one given; `data["reason"]` says why."""
+    url: str
+    token: str | None = attrs.field(default=None, repr=False)
+    tls: ssl.SSLContext | None = attrs.field(default=None, repr=False)
 
 
 @attrs.define(eq=False)
@@ -60,15 +60,23 @@ class _Pending:
 
 
 @attrs.define(eq=False)
-class Client:
-    """A connection to the service. Calls may run concurrently."""
+class ServiceConnection:
+    """A connection to the service. Calls may run concurrently.
+
+    Of notifications, MAX_WAITING_NOTIFICATIONS wait for a reader at most. With `keeps_all`, nothing
+    more is received then, so that the service notices that this client is behind; otherwise the
+    oldest ones are dropped, so that answers are received.
+    """
 
     _socket: WebSocket
+    keeps_all: bool = False
     missed: int = 0  # notifications dropped because nothing read them; the oldest first
     _ids: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _pending: dict[int, _Pending] = attrs.field(factory=dict, init=False)
     _notifications: deque[tuple[str, Any]] = attrs.field(factory=deque, init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _sending: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _lost: str | None = attrs.field(default=None, init=False)
 
@@ -89,6 +97,12 @@ class Client:
             raise ConnectionLostError(self._lost)
         return _result(pending.answer)
 
+    async def call_soon(self, method: str, /, **params: object) -> Any:
+        """Make a call that is answered at once. Raises as `call` does, and CannotConnectError."""
+        with trio.move_on_after(ANSWER_SECONDS):
+            return await self.call(method, **params)
+        raise CannotConnectError(f"no answer to {method} in {ANSWER_SECONDS:g} s")
+
     def notifications(self) -> AsyncIterator[tuple[str, Any]]:
         """Iterate over notifications as (method, params). Raises ConnectionLostError at the end."""
         return _Notifications(self)
@@ -100,7 +114,17 @@ class Client:
                 raise ConnectionLostError(self._lost)
             self._arrived = trio.Event()
             await self._arrived.wait()
+        self._taken.set()
         return self._notifications.popleft()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._lost is not None
+
+    async def wait_lost(self) -> None:
+        """Wait until the connection has ended."""
+        await self._ended.wait()
 
     async def _send(self, text: str) -> None:
         if self._lost is not None:
@@ -111,18 +135,38 @@ class Client:
                 with trio.move_on_after(CONNECT_SECONDS, shield=True) as scope:
                     await self._socket.send(text)
         except SocketClosedError as error:
-            raise ConnectionLostError(str(error)) from None
+            self._end(f"the service closed the connection ({error})")
+            raise ConnectionLostError(self._lost) from None
         if scope.cancelled_caught:
-            raise ConnectionLostError("the service does not read")
+            self._end("the service does not read")
+            raise ConnectionLostError(self._lost)
 
     async def _receive(self) -> None:
         try:
             while True:
                 self._take(_decode(await self._socket.receive()))
+                while self._is_full:
+                    self._taken = trio.Event()
+                    await self._taken.wait()
         except SocketClosedError as error:
             self._end(f"the service closed the connection ({error})")
         except (msgspec.DecodeError, UnicodeError) as error:
             self._end(f"the service sent something unreadable ({error})")
+
+    async def _check_liveness(self) -> None:
+        """End a connection whose other side is silent; the network may not tell."""
+        while True:
+            await trio.sleep(PING_SECONDS)
+            if self._is_full:
+                continue  # nothing is received now, by intention
+            with trio.move_on_after(PONG_SECONDS) as scope, suppress(SocketClosedError):
+                await self._socket.ping()
+            if scope.cancelled_caught and not self._is_full:
+                self._end("no answer to a ping")
+
+    @property
+    def _is_full(self) -> bool:
+        return self.keeps_all and len(self._notifications) >= MAX_WAITING_NOTIFICATIONS
 
     def _take(self, message: dict[str, Any]) -> None:
         method, number = message.get("method"), message.get("id")
@@ -137,41 +181,43 @@ class Client:
             self._pending[number].done.set()
 
     def _end(self, reason: str) -> None:
-        self._lost = reason
+        self._lost = self._lost or reason
         for pending in self._pending.values():
             pending.done.set()
         self._arrived.set()
+        self._ended.set()
 
 
 @attrs.frozen
 class _Notifications:
-    client: Client
+    connection: ServiceConnection
 
     def __aiter__(self) -> _Notifications:
         return self
 
     async def __anext__(self) -> tuple[str, Any]:
-        return await self.client.next_notification()
+        return await self.connection.next_notification()
 
 
 def _result(answer: dict[str, Any]) -> Any:
     error = answer.get("error")
     if error is None:
         return answer.get("result")
-    code, message = error.get("code", 0), str(error.get("message", ""))
-    kind = NotAuthenticatedError if code == NOT_AUTHENTICATED.code else RemoteError
-    raise kind(code, message, error.get("data") or {})
+    data = error.get("data")
+    raise remote_error(
+        error.get("code", 0), str(error.get("message", "")), data if isinstance(data, dict) else {}
+    )
 
 
 @asynccontextmanager
-async def open_client(
-    address: str, token: str | None = None, *, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Client]:
-    """Connect to `ws://host:port/ws`, `wss://…` or `unix:/path`; authenticate with a token.
+async def open_connection(
+    address: ServiceAddress, *, authenticates: bool = True, keeps_all: bool = False
+) -> AsyncIterator[ServiceConnection]:
+    """Connect, and authenticate with the token, if there is one.
 
     Raises CannotConnectError or NotAuthenticatedError.
     """
-    stream, host, path = await _connect(address, tls)
+    stream, host, path = await open_service_stream(address)
     try:
         async with (
             open_client_websocket(
@@ -179,11 +225,12 @@ async def open_client(
             ) as socket,
             trio.open_nursery() as nursery,
         ):
-            client = Client(socket)
-            nursery.start_soon(client._receive)
-            if token is not None:
-                await client.call("authenticate", auth_token=token)
-            yield client
+            connection = ServiceConnection(socket, keeps_all)
+            nursery.start_soon(connection._receive)
+            nursery.start_soon(connection._check_liveness)
+            if authenticates and address.token is not None:
+                await connection.call_soon("authenticate", auth_token=address.token)
+            yield connection
             await socket.close(1000, "")
             nursery.cancel_scope.cancel()
     except HandshakeRefusedError as refused:
@@ -197,97 +244,41 @@ async def open_client(
         await trio.aclose_forcefully(stream)
 
 
-@attrs.frozen
-class Page:
-    """The answer to an HTTP request; the names of headers are in small letters."""
-
-    headers: dict[str, str]
-    body: bytes = attrs.field(repr=False)
+def _not_camd(address: ServiceAddress, refused: HandshakeRefusedError) -> CannotConnectError:
+    return CannotConnectError(f"{_shown(address.url)} does not answer as camd does: {refused}")
 
 
-async def fetch_page(
-    address: str, path: str, token: str | None = None, *, tls: ssl.SSLContext | None = None
-) -> Page:
-    """GET a page of the service at `address`, as `open_client` takes it.
-
-    Raises CannotConnectError, ConnectionLostError when the connection ends within the page, and
-    RemoteError when the service refuses.
-    """
-    stream, host, _ = await _connect(address, tls)
-    connection = h11.Connection(h11.CLIENT)
-    headers = [("Host", host), ("Connection", "close")]
-    if token is not None:
-        headers.append(("Authorization", f"Bearer {token}"))
-    request = h11.Request(method="GET", target=path, headers=headers)
-    try:
-        await stream.send_all(connection.send(request) + connection.send(h11.EndOfMessage()))
-        answer, body = await _read_page(stream, connection)
-    except (h11.ProtocolError, trio.BrokenResourceError) as error:
-        raise ConnectionLostError(str(error)) from error
-    finally:
-        await trio.aclose_forcefully(stream)
-    if answer.status_code != HTTPStatus.OK:
-        raise _refused_page(answer.status_code, body)
-    return Page({name.decode(): value.decode() for name, value in answer.headers}, body)
+def _shown(url: str) -> str:
+    """Return an address without what may be a secret: a user, a password, a query."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
 
 
-async def _read_page(
-    stream: trio.abc.ReceiveStream, connection: h11.Connection
-) -> tuple[h11.Response, bytes]:
-    answer, body = h11.Response(status_code=500, headers=[]), bytearray()
-    while True:
-        match connection.next_event():
-            case h11.NEED_DATA:
-                connection.receive_data(bytes(await stream.receive_some()))
-            case h11.Response() as answer:
-                pass
-            case h11.Data(data):
-                body += data
-                if len(body) > MAX_MESSAGE_BYTES:
-                    raise ConnectionLostError("the page is too large")
-            case h11.EndOfMessage() | h11.ConnectionClosed():
-                return answer, bytes(body)
-
-
-def _refused_page(status: int, body: bytes) -> RemoteError:
-    """Read what a refused page says; in the words of the call that would be refused."""
-    try:
-        said = _decode(body)
-    except (msgspec.DecodeError, UnicodeError):
-        said = {}
-    message = str(said.get("error", f"HTTP status {status}"))
-    if status == HTTPStatus.UNAUTHORIZED:
-        return NotAuthenticatedError(
-            NOT_AUTHENTICATED.code, NOT_AUTHENTICATED.message, {"reason": said.get("reason")}
-        )
-    return RemoteError(int(said.get("code", -status)), message, said.get("data") or {})
-
-
-def _not_camd(address: str, refused: HandshakeRefusedError) -> CannotConnectError:
-    return CannotConnectError(f"{address} does not answer as camd does: {refused}")
-
-
-async def _connect(
-    address: str, tls: ssl.SSLContext | None
+async def open_service_stream(
+    address: ServiceAddress,
 ) -> tuple[trio.abc.HalfCloseableStream | trio.SSLStream[trio.SocketStream], str, str]:
+    """Connect to a service; return the stream, its host for requests, and the WebSocket path.
+
+    Raises CannotConnectError.
+    """
+    shown = _shown(address.url)
     try:
         with trio.fail_after(CONNECT_SECONDS):
-            if address.startswith("unix:"):
-                return (
-                    await trio.open_unix_socket(address.removeprefix("unix:")),
-                    "localhost",
-                    "/ws",
-                )
-            url = urlsplit(address if "://" in address else f"ws://{address}")
+            if address.url.startswith("unix:"):
+                path = address.url.removeprefix("unix:")
+                return await trio.open_unix_socket(path), "localhost", "/ws"
+            url = urlsplit(address.url if "://" in address.url else f"ws://{address.url}")
             if url.scheme not in ("ws", "wss") or not url.hostname:
-                raise CannotConnectError(f"{address} is neither ws://…, wss://… nor unix:/…")
+                raise CannotConnectError(f"{shown} is neither ws://…, wss://… nor unix:/…")
             secure = url.scheme == "wss"
             port = url.port or (443 if secure else 80)
             stream = await trio.open_tcp_stream(url.hostname, port)
     except (OSError, ValueError, trio.TooSlowError) as error:
-        raise CannotConnectError(f"cannot connect to {address}: {error or 'no answer'}") from error
+        raise CannotConnectError(f"cannot connect to {shown}: {error or 'no answer'}") from error
     host, path = url.netloc.rpartition("@")[2], (url.path or "/ws")
     if not secure:
         return stream, host, path
-    context = tls or ssl.create_default_context()
+    context = address.tls or ssl.create_default_context()
     return trio.SSLStream(stream, context, server_hostname=url.hostname), host, path
