@@ -14,8 +14,7 @@ import trio
 
 from camd import __version__, systemd
 from camd.api.camera_methods import CamerasApi
-from camd.api.control_methods import ControlsApi
-from camd.api.device_methods import DevicesApi
+from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp

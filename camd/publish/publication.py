@@ -16,7 +16,7 @@ from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
 from camd.mp4.fragments import Init
-from camd.publish.newest_gop import NewestGopQueue
+from camd.publish.publication_queue import NewestGopQueue
 from camd.publish.rules import stream_problems as problems
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess
 

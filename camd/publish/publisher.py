@@ -19,8 +19,8 @@ from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.text.publish_args import CARRIED_SOUND, CARRIED_VIDEO, publish_arguments
 from camd.model import CameraStatus, Problem, PublicationState, PublicationStatus
 from camd.mp4.fragments import Init
-from camd.publish.newest_gop import NewestGopQueue
 from camd.publish.publication import LaunchWithInput, Publication
+from camd.publish.publication_queue import NewestGopQueue
 from camd.publish.relay import RtspRelay, needs_relay, open_relay
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.retry import GrowingDelay

@@ -18,9 +18,9 @@ from camd.publish.made_paths import MadePaths
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     MOST_PAGES,
+    MediaServerInfo,
     PathPage,
     PathSettings,
-    ServerInfo,
     ServerPath,
     ServerSettings,
     page_target,
@@ -43,7 +43,7 @@ class ServerView:
 
     problem: Problem | None = None
     answered: bool = False  # ever
-    info: ServerInfo = attrs.field(factory=ServerInfo)
+    info: MediaServerInfo = attrs.field(factory=MediaServerInfo)
     settings: ServerSettings | None = None
     paths: Mapping[str, ServerPath] = attrs.field(factory=dict)
     path_count: int = 0
@@ -108,7 +108,7 @@ class StreamServer:
         self.view.publish(view)
 
     async def _ask(self, before: ServerView) -> ServerView:
-        info = await self._api.get("/v3/info", ServerInfo) or ServerInfo()
+        info = await self._api.get("/v3/info", MediaServerInfo) or MediaServerInfo()
         settings = before.settings
         another = not before.healthy or _shown(info) != before.info
         if another or self._clock.monotonic() >= self._settings_until:
@@ -183,10 +183,10 @@ class StreamServer:
         log.debug("server_not_asked", why=problem.message, failures=self.breaker.failures)
 
 
-def _shown(info: ServerInfo) -> ServerInfo:
+def _shown(info: MediaServerInfo) -> MediaServerInfo:
     """Return the version as one short line: it goes to clients and into the log."""
     version = "".join(char for char in info.version if char.isprintable())[:40]
-    return ServerInfo(version, info.started[:40])
+    return MediaServerInfo(version, info.started[:40])
 
 
 def _log_change(view: ServerView) -> None:

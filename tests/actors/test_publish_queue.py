@@ -9,7 +9,7 @@ from camd.capture.consumer import CaptureBegan, CaptureEnded
 from camd.capture.hub import StreamHub
 from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment
-from camd.publish.newest_gop import NewestGopQueue
+from camd.publish.publication_queue import NewestGopQueue
 
 
 def filled(

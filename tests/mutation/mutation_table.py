@@ -1948,7 +1948,7 @@ _break(
 _break(
     "publishing: bound of bytes",
     "A server that takes nothing costs at most 16 MiB a camera.",
-    "camd/publish/newest_gop.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:NewestGopQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._seconds > self.limit_seconds",
     f"{PUBLISH_QUEUE}::test_memory_is_bounded_in_bytes",
@@ -1956,7 +1956,7 @@ _break(
 _break(
     "publishing: lag",
     "A viewer is never more than some seconds behind for want of dropping.",
-    "camd/publish/newest_gop.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:NewestGopQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._bytes > self.limit_bytes",
     f"{PUBLISH_QUEUE}::test_a_publisher_that_lags_goes_on_at_the_newest_key_frame",

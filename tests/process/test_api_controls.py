@@ -12,7 +12,7 @@ import pytest
 import trio
 from support.fake_v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
-from camd.api.control_methods import ControlsApi
+from camd.api.device_methods import ControlsApi
 from camd.capture.controls import CameraControls, ControlStore
 from camd.devices.v4l2 import videodev2
 from camd.errors import CAMERA_UNKNOWN, Refusal

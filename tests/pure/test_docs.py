@@ -10,8 +10,7 @@ import click
 import pytest
 
 from camd.api.camera_methods import CamerasApi
-from camd.api.control_methods import ControlsApi
-from camd.api.device_methods import DevicesApi
+from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi

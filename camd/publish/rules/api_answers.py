@@ -22,7 +22,7 @@ class AnswerError(ValueError):
     """An answer that is not what the control API gives."""
 
 
-class ServerInfo(msgspec.Struct, rename="camel", frozen=True):
+class MediaServerInfo(msgspec.Struct, rename="camel", frozen=True):
     """Which version runs, and since when: another `started` is another server process."""
 
     version: str = ""
