@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from camd.api import result_fields
 from camd.api.camera_methods import DEVICE
+from camd.api.event_publisher import about_camera
 from camd.api.http_app import Authenticate, LeasedResponse, file_response, is_unchanged
 from camd.api.recording_methods import ByFilename, PageRequest, query_of
 from camd.camera.camera import Camera
@@ -84,6 +85,7 @@ class SnapshotsApi:
         """
         named = read_name(params.filename, _format(params.format))
         camera = await self._cameras.locate(params.device)
+        caller.link.hold(about_camera(camera.camera_id))  # it may have to start
         request = _request(params, named.format)
         stored, still = await self._snapshots.take(source_of(camera), request, named.filename)
         return {

@@ -124,7 +124,9 @@ class Snapshots:
     ) -> bytes:
         if frame.sample is not None and request.as_it_is:
             try:
-                return standalone(frame.sample)
+                picture = standalone(frame.sample)
+                _ = picture_size(picture)
+                return picture
             except PictureError as error:
                 log.debug("sample_not_usable", camera=source.camera_id, why=str(error))
         return await self._decoder.decode(

@@ -165,7 +165,8 @@ async def test_roles_of_snapshots(daemon: Daemon) -> None:
 
 
 def test_a_ping_behind_a_snapshot_answers_at_once(new_daemon: NewDaemon) -> None:
-    """A snapshot that has to start its camera blocks no other call of its connection."""
+    """A snapshot that has to start its camera blocks no other call of its connection, and nothing
+    about the camera comes before its answer: simple clients take the first message for it."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
     trio.run(daemon.start)
@@ -182,6 +183,11 @@ def test_a_ping_behind_a_snapshot_answers_at_once(new_daemon: NewDaemon) -> None
             if "id" in answer:
                 assert "error" not in answer
                 ids.append(answer["id"])
+            elif 1 in ids or not ids:
+                continue
+            else:
+                assert answer["params"].get("camera_id") != "camera0"
+        assert json.loads(socket.recv(timeout=20))["params"]["camera_id"] == "camera0"
     assert ids == [0, 2, 1]
 
 

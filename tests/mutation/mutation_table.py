@@ -1895,6 +1895,14 @@ _break(
     f"{PICTURES_TAKEN}::test_a_frame_before_missing_ones_is_not_shown",
 )
 _break(
+    "snapshot: notifications after the answer",
+    "Nothing about a camera that a snapshot starts comes before the snapshot's answer.",
+    "camd/api/snapshot_methods.py:SnapshotsApi.take_snapshot",
+    "caller.link.hold(about_camera(camera.camera_id))",
+    "",
+    "tests/daemon/test_daemon_snapshots.py::test_a_ping_behind_a_snapshot_answers_at_once",
+)
+_break(
     "snapshot: future",
     "An instant that is not over has no picture.",
     "camd/snapshots/snapshots.py:Snapshots._frame",
