@@ -128,7 +128,7 @@ class _LogWriter:
             delay = 0.0 if took else min(max(delay * 2, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS)
 
     async def close(self) -> None:
-        """Write the rest, and which numbers were used. Bounded by CLOSE_SECONDS."""
+        """Write the rest, and which numbers were used; may be cancelled."""
         history = self.events.history
 
         def finish(events: Sequence[KeptEvent]) -> None:
@@ -136,11 +136,8 @@ class _LogWriter:
                 self.files.append(events)
                 self.files.reserve(history.newest + 1)
 
-        with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
-            rest = history.after(self.written, history.max_events)
-            await trio.to_thread.run_sync(
-                finish, rest, limiter=self._thread, abandon_on_cancel=True
-            )
+        rest = history.after(self.written, history.max_events)
+        await trio.to_thread.run_sync(finish, rest, limiter=self._thread, abandon_on_cancel=True)
 
     @property
     def _behind(self) -> bool:
@@ -187,11 +184,14 @@ async def open_event_log(state_dir: Path, *, clock: Clock) -> AsyncIterator[Even
     _restore(events, await writer.load())
     writer.written = events.history.newest
     await writer.reserve()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(writer.serve)
-        yield events
-        nursery.cancel_scope.cancel()
-    await writer.close()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(writer.serve)
+            yield events
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
+            await writer.close()
 
 
 def _restore(events: EventLog, stored: StoredEvents) -> None:

@@ -83,6 +83,17 @@ async def test_events_have_a_number_and_a_time_and_are_there_after_a_restart(
         assert log.history.missed(0) == 0
 
 
+async def test_a_block_that_is_cancelled_writes_the_rest_too(tmp_path: Path) -> None:
+    """However the daemon ends in order, nothing is missing afterwards."""
+    with trio.CancelScope() as scope:
+        async with open_event_log(tmp_path, clock=CLOCK) as log:
+            publish(log, 3)
+            scope.cancel()
+            await trio.sleep_forever()
+    async with open_event_log(tmp_path, clock=CLOCK) as log:
+        assert (kept(log), log.history.newest) == ([1, 2, 3], 3)
+
+
 async def test_names_that_are_no_text_are_published(tmp_path: Path) -> None:
     """A file name with bytes outside UTF-8 does not stop whoever publishes."""
     async with open_event_log(tmp_path, clock=CLOCK) as log:
