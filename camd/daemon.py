@@ -13,14 +13,14 @@ import structlog
 import trio
 
 from camd import __version__, systemd
-from camd.api.camera_methods import CamerasApi
+from camd.api.camera_methods import CameraPages, CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
-from camd.api.system_methods import StorageApi, SystemApi
+from camd.api.system_methods import StorageApi, StoragePages, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.bindings import DeviceBinder, open_binder
 from camd.camera.cameras import Cameras, open_cameras
@@ -35,6 +35,7 @@ from camd.errors import ConfigError, Refusal, sole_exception
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.model import Event
 from camd.reload import LiveConfig
+from camd.rpc.openrpc import registry_with_discovery
 from camd.rpc.registry import Notification, Registry
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
@@ -119,7 +120,11 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
         ):
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
-            web = HttpApp(storage, authenticator, system.health, clock=clock)
+            pages = (
+                CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
+                StoragePages(storage, clock=clock),
+            )
+            web = HttpApp(storage, authenticator, system.health, pages, clock=clock)
             with EventPublisher(notifications, clock=clock).listening(events):
                 async with open_server(
                     config.server,
@@ -157,7 +162,7 @@ def build_registry(
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
-    return Registry(
+    return registry_with_discovery(
         (
             system,
             CamerasApi(cameras, clock=clock),

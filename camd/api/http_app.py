@@ -1,13 +1,14 @@
-"""HTTP endpoints: health checks and downloads of recordings."""
+"""HTTP endpoints: health checks, downloads of recordings, and the pages of other resources."""
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from http import HTTPStatus
+from typing import Protocol
 
 import anyio
 import attrs
@@ -29,8 +30,24 @@ from camd.storage.storage import Storage
 
 Health = Callable[[], tuple[str, dict[str, tuple[str, str]]]]
 
-_MEDIA_TYPES = {".mp4": "video/mp4", ".mkv": "video/x-matroska"}
+_MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".mkv": "video/x-matroska",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+}
 _MEGABYTE = 1 << 20
+
+
+Authenticate = Callable[[Request], Awaitable[Response | None]]  # None: let the request pass
+
+
+class MorePages(Protocol):
+    """Pages of one resource."""
+
+    def routes(self, authenticate: Authenticate) -> Sequence[Route]:
+        """Return the routes; their handlers call `authenticate` first."""
 
 
 @attrs.define(eq=False)
@@ -40,6 +57,7 @@ class HttpApp:
     _storage: Storage
     _authenticator: Authenticator
     _health: Health
+    _more: Sequence[MorePages] = ()
     _clock: Clock = attrs.field(kw_only=True)
     ready: bool = False
 
@@ -51,6 +69,7 @@ class HttpApp:
                 Route("/health/ready", self.is_ready),
                 Route("/health/system", self.system),
                 Route("/files/recordings/{name:path}", self.recording),
+                *(route for pages in self._more for route in pages.routes(self.authenticate)),
             ]
         )
 
@@ -80,6 +99,16 @@ class HttpApp:
 
     async def recording(self, request: Request) -> Response:
         """Send a recording; of one that is being recorded, the part that is durable."""
+        if (refusal := await self.authenticate(request)) is not None:
+            return refusal
+        name = request.path_params["name"]
+        return LeasedResponse(
+            self._storage.leased(name),
+            lambda: file_response(self._storage.stored_file, name, request.headers),
+        )
+
+    async def authenticate(self, request: Request) -> Response | None:
+        """Check the key of a request; return the answer to one without a valid key."""
         try:
             self._authenticate(request)
         except AccessRefusedError as error:
@@ -91,23 +120,7 @@ class HttpApp:
                 HTTPStatus.UNAUTHORIZED,
                 {"WWW-Authenticate": "Bearer"},
             )
-        name = request.path_params["name"]
-        return LeasedResponse(
-            self._storage.leased(name), lambda: self._file_response(name, request.headers)
-        )
-
-    async def _file_response(self, name: str, headers: Mapping[str, str]) -> Response:
-        try:
-            file = await self._storage.stored_file(name)
-        except Refusal as refusal:
-            missing = refusal.kind in (FILE_NOT_FOUND, INVALID_PARAMS)
-            code = HTTPStatus.NOT_FOUND if missing else HTTPStatus.SERVICE_UNAVAILABLE
-            return JSONResponse({"error": refusal.message, "code": refusal.kind.code}, code)
-        response = DurableFileResponse(file)
-        if _unchanged(headers, response.headers):
-            kept = {k: response.headers[k] for k in ("etag", "last-modified")}
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=kept)
-        return response
+        return None
 
     def _authenticate(self, request: Request) -> None:
         """Check the key of a request. Raises AccessRefusedError."""
@@ -118,6 +131,32 @@ class HttpApp:
         identity = self._authenticator.check(token.strip(), self._clock.now().timestamp())
         assert identity.role.includes(Role.VIEWER)
         _notify_server(request, "on_authenticated", identity)
+
+
+def component_response(component: tuple[str, str], clock: Clock, **further: object) -> JSONResponse:
+    """Answer with status and details of one component; 500 when it is unhealthy."""
+    status, details = component
+    when = clock.now().isoformat().replace("+00:00", "Z")
+    body = {"status": status, "timestamp": when, "details": details, **further}
+    unhealthy = status == "unhealthy"
+    return JSONResponse(body, HTTPStatus.INTERNAL_SERVER_ERROR if unhealthy else HTTPStatus.OK)
+
+
+async def file_response(
+    find: Callable[[str], Awaitable[StoredFile]], name: str, headers: Mapping[str, str]
+) -> Response:
+    """Answer with the file that `find` returns for a name; 404 or 503 when it raises Refusal."""
+    try:
+        file = await find(name)
+    except Refusal as refusal:
+        missing = refusal.kind in (FILE_NOT_FOUND, INVALID_PARAMS)
+        code = HTTPStatus.NOT_FOUND if missing else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONResponse({"error": refusal.message, "code": refusal.kind.code}, code)
+    response = DurableFileResponse(file)
+    if is_unchanged(headers, response.headers):
+        kept = {k: response.headers[k] for k in ("etag", "last-modified")}
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=kept)
+    return response
 
 
 def _notify_server(request: Request, callback: str, *arguments: object) -> None:
@@ -184,11 +223,11 @@ class DurableFileResponse(FileResponse):
         await super().__call__(scope, receive, send_announced)
 
 
-def _unchanged(request: Mapping[str, str], response: Mapping[str, str]) -> bool:
+def is_unchanged(request: Mapping[str, str], response: Mapping[str, str]) -> bool:
     """Whether the client has this version of the file (RFC 9110, 13.1.2 and 13.1.3)."""
     tags = request.get("if-none-match")
     if tags is not None:
         known = [tag.strip().removeprefix("W/") for tag in tags.split(",")]
         return "*" in known or response["etag"] in known
     since = request.get("if-modified-since")
-    return since is not None and since == response["last-modified"] and "range" not in request
+    return since is not None and since == response.get("last-modified") and "range" not in request
