@@ -27,8 +27,11 @@ from statistics import quantiles
 from running import Camd, child_processes, running
 
 MOST_MS = 50.0
-METHODS = ("ping", "get_camera_list", "get_status", "get_system_status", "get_storage_info")
-PAGES = ("/health/system", "/health/cameras", "/health/storage", "/api/cameras")
+METHODS = (
+    *("ping", "get_camera_list", "get_status", "get_system_status", "get_storage_info"),
+    "get_metrics",
+)
+PAGES = ("/health/system", "/health/cameras", "/health/storage", "/api/cameras", "/metrics")
 NOTICE_SECONDS = 30.0  # by then the daemon knows that the disk hangs
 
 # Every operation waits as long as there is the file FLAG.

@@ -1,4 +1,4 @@
-"""HTTP endpoints: health checks, downloads of recordings, and the pages of other resources."""
+"""HTTP endpoints: health checks, metrics, downloads, and the pages of other resources."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from camd.api.metrics_methods import comes_from_this_machine
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
 from camd.auth.tokens import AccessRefusedError
 from camd.clock import Clock
 from camd.errors import FILE_NOT_FOUND, INVALID_PARAMS, Refusal
+from camd.metrics.collector import MetricsCollector
+from camd.metrics.exposition import CONTENT_TYPE
 from camd.model import StoredFile
 from camd.rpc.roles import Role
 from camd.storage.storage import Storage
@@ -57,6 +60,7 @@ class HttpApp:
     _storage: Storage
     _authenticator: Authenticator
     _health: Health
+    _metrics: MetricsCollector
     _more: Sequence[MorePages] = ()
     _clock: Clock = attrs.field(kw_only=True)
     ready: bool = False
@@ -68,8 +72,9 @@ class HttpApp:
                 Route("/health/live", self.live),
                 Route("/health/ready", self.is_ready),
                 Route("/health/system", self.system),
+                Route("/metrics", self.metrics),
                 Route("/files/recordings/{name:path}", self.recording),
-                *(route for pages in self._more for route in pages.routes(self.authenticate)),
+                *(route for pages in self._more for route in pages.routes(self._refuse_unknown)),
             ]
         )
 
@@ -97,18 +102,26 @@ class HttpApp:
         code = HTTPStatus.INTERNAL_SERVER_ERROR if overall == "unhealthy" else HTTPStatus.OK
         return JSONResponse(body, code)
 
+    async def metrics(self, request: Request) -> Response:
+        """Write the metrics in Prometheus' text format; from this machine no key is needed."""
+        local = comes_from_this_machine(request)
+        refused = None if local else await self._refuse_unknown(request)
+        if refused is not None:
+            return refused
+        return Response(await self._metrics.text(), media_type=CONTENT_TYPE)
+
     async def recording(self, request: Request) -> Response:
         """Send a recording; of one that is being recorded, the part that is durable."""
-        if (refusal := await self.authenticate(request)) is not None:
-            return refusal
+        if (refused := await self._refuse_unknown(request)) is not None:
+            return refused
         name = request.path_params["name"]
         return LeasedResponse(
             self._storage.leased(name),
             lambda: file_response(self._storage.stored_file, name, request.headers),
         )
 
-    async def authenticate(self, request: Request) -> Response | None:
-        """Check the key of a request; return the answer to one without a valid key."""
+    async def _refuse_unknown(self, request: Request) -> Response | None:
+        """Refuse a request without a valid key, wrong ones after a delay; None: it has one."""
         try:
             self._authenticate(request)
         except AccessRefusedError as error:

@@ -129,6 +129,7 @@ class StreamHub:
     init: Init | None = attrs.field(default=None, init=False)
     video: VideoFormat | None = attrs.field(default=None, init=False)
     bytes_captured: int = attrs.field(default=0, init=False)
+    frames_captured: int = attrs.field(default=0, init=False)
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
@@ -296,6 +297,7 @@ class StreamHub:
 
     def _measure(self, fragment: Fragment) -> None:
         self.bytes_captured += fragment.size_bytes
+        self.frames_captured += fragment.frames
         if self.video is None or fragment.duration_seconds <= 0:
             return
         self._pace = self._pace.after(fragment)

@@ -16,6 +16,7 @@ from camd.auth.login_throttle import LOCAL
 from camd.clock import Clock
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.rpc import codec
+from camd.rpc.call_stats import CallStats
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.registry import Caller, Notification, PreparedCall, Registry
 from camd.rpc.roles import Principal
@@ -43,19 +44,6 @@ UNAUTHENTICATED_BYTES = 64 * 1024  # of a message from a client that has not aut
 MAX_WRONG_KEYS = 10  # on one connection
 READ_AHEAD = 32  # messages in the send queue up to which calls are read
 _log = structlog.get_logger("camd.server")
-
-
-@attrs.define(eq=False)
-class CallStats:
-    """Counters of one server, for metrics. Its connections write them; everybody may read them."""
-
-    connections: int = 0
-    refused_connections: int = 0
-    requests: int = 0
-    errors: int = 0  # answered with an error of any kind
-    crashes: int = 0  # errors that were bugs
-    busy_seconds: float = 0.0
-    notifications: int = 0
 
 
 @attrs.frozen

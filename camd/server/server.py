@@ -17,12 +17,13 @@ from camd.auth.login_throttle import group_of
 from camd.clock import Clock
 from camd.config.schema import ServerConfig
 from camd.rpc import codec
+from camd.rpc.call_stats import CallStats
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.roles import Principal
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.server.asgi import AsgiApp, Endpoints
-from camd.server.connection import CallStats, Connection, ConnectionShared
+from camd.server.connection import Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import HttpConfig, HttpConnection, UpgradeRequest
 from camd.server.listeners import Listener, open_listeners, peer_identity, tls_context

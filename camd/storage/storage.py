@@ -57,6 +57,7 @@ from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SegmentRe
 from camd.storage.rules.levels import Thresholds
 from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 from camd.storage.rules.naming import is_plain, part_of, with_extension
+from camd.storage.rules.sync_histogram import SyncHistogram
 from camd.storage.space import SpaceMonitor
 from camd.storage.timed_disk import TimedDisk
 from camd.storage.volume import Volume
@@ -124,6 +125,11 @@ class Storage:
     def published(self) -> Published[StorageStatus]:
         """The status after each sample, to wait for a level."""
         return self.space.published
+
+    @property
+    def sync_histogram(self) -> SyncHistogram:
+        """How long syncs took since the start; never waits."""
+        return self.space.timer.stats.sync_counter.histogram
 
     @property
     def recovery(self) -> RecoveryReport | None:

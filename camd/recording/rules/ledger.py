@@ -499,6 +499,7 @@ class SessionLedger:
             elapsed_seconds=round(elapsed, 3),
             durable=self.durable,
             healthy=self.healthy,
+            durable_at=self.durable_at,
             end=self.ended,
             preroll_seconds=self.preroll_seconds,
             stepped_seconds=self.stepped_seconds,

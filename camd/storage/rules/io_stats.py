@@ -13,6 +13,7 @@ import attrs
 
 from camd.model import SyncLatency
 from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
+from camd.storage.rules.sync_histogram import SyncCounter
 
 WINDOW_SYNCS = 256
 
@@ -36,6 +37,7 @@ class IoStats:
     _under_way: set[PendingOperation] = attrs.field(factory=set, init=False)
     _syncs: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW_SYNCS), init=False)
     _slow_at: float = attrs.field(default=-math.inf, init=False)
+    sync_counter: SyncCounter = attrs.field(factory=SyncCounter, init=False)
 
     def begin(self, monotonic: float) -> PendingOperation:
         """Note the beginning of an operation."""
@@ -60,6 +62,7 @@ class IoStats:
     def synced(self, seconds: float) -> None:
         """Count a sync, failed ones included."""
         self._syncs.append(seconds)
+        self.sync_counter.add(seconds)
 
     def pending_seconds(self, monotonic: float) -> float:
         """Return the age of the oldest pending step; 0 without any."""
