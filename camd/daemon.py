@@ -37,9 +37,9 @@ from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.reload import LiveConfig
-from camd.rpc.call_stats import CallStats
 from camd.rpc.openrpc import registry_with_discovery
 from camd.rpc.registry import Notification, Registry
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folder_lock import FolderInUseError, open_state
@@ -122,7 +122,7 @@ async def serve_clients(
             ) as retention,
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
         ):
-            calls = CallStats()
+            calls = ServerCounters()
             metrics = MetricsCollector(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )

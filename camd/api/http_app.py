@@ -22,12 +22,12 @@ from starlette.types import Message, Receive, Scope, Send
 from camd.api.metrics_methods import comes_from_this_machine
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
-from camd.auth.tokens import AccessRefusedError
+from camd.auth.tokens import InvalidCredentialsError
 from camd.clock import Clock
 from camd.errors import FILE_NOT_FOUND, INVALID_PARAMS, Refusal
 from camd.metrics.collector import MetricsCollector
 from camd.metrics.exposition import CONTENT_TYPE
-from camd.model import StoredFile
+from camd.model import ReadableRecording
 from camd.rpc.roles import Role
 from camd.storage.storage import Storage
 
@@ -124,7 +124,7 @@ class HttpApp:
         """Refuse a request without a valid key, wrong ones after a delay; None: it has one."""
         try:
             self._authenticate(request)
-        except AccessRefusedError as error:
+        except InvalidCredentialsError as error:
             host = request.client.host if request.client is not None else None
             _notify_server(request, "on_wrong_key")
             await self._authenticator.delay_refusal(group_of(host), error.reason)
@@ -136,7 +136,7 @@ class HttpApp:
         return None
 
     def _authenticate(self, request: Request) -> None:
-        """Check the key of a request. Raises AccessRefusedError."""
+        """Check the key of a request. Raises InvalidCredentialsError."""
         headers = request.headers
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -156,7 +156,7 @@ def component_response(component: tuple[str, str], clock: Clock, **further: obje
 
 
 async def file_response(
-    find: Callable[[str], Awaitable[StoredFile]], name: str, headers: Mapping[str, str]
+    find: Callable[[str], Awaitable[ReadableRecording]], name: str, headers: Mapping[str, str]
 ) -> Response:
     """Answer with the file that `find` returns for a name; 404 or 503 when it raises Refusal."""
     try:
@@ -207,7 +207,7 @@ class DurableFileResponse(FileResponse):
 
     chunk_size = _MEGABYTE
 
-    def __init__(self, file: StoredFile) -> None:
+    def __init__(self, file: ReadableRecording) -> None:
         times = 3 * (file.modified.timestamp(),)
         super().__init__(
             file.path,

@@ -21,7 +21,7 @@ from camd.metrics.exposition import (
 )
 from camd.metrics.totals import RecorderTotals
 from camd.model import Event
-from camd.rpc.call_stats import CallStats
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime.broadcast import Fanout
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
@@ -34,7 +34,7 @@ class MetricsCollector:
     _cameras: Cameras
     _storage: Storage
     _scrub: Scrub
-    _calls: CallStats
+    _calls: ServerCounters
     _clock: Clock
     totals: RecorderTotals = attrs.field(
         default=attrs.Factory(lambda self: RecorderTotals(self._clock.now()), takes_self=True),

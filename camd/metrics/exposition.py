@@ -22,8 +22,8 @@ from prometheus_client.utils import floatToGoString
 
 from camd.metrics.totals import RecorderTotals
 from camd.model import CameraId, CameraState, CameraStatus, StorageLevel, StorageStatus
-from camd.rpc.call_stats import CallStats
-from camd.storage.rules.sync_histogram import SyncHistogram
+from camd.rpc.server_counters import ServerCounters
+from camd.storage.rules.io_stats import SyncHistogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -71,7 +71,7 @@ class MetricsSnapshot:
     storage: StorageStatus
     syncs: SyncHistogram
     recorder: RecorderCounts
-    calls: CallStats
+    calls: ServerCounters
     verified_at: float | None = None  # Unix seconds of the end of the last complete scrub
 
 
@@ -201,7 +201,7 @@ def _bound(seconds: float) -> str:
     return str(floatToGoString(seconds))  # type: ignore[no-untyped-call]
 
 
-def _call_families(stats: CallStats) -> Iterator[Metric]:
+def _call_families(stats: ServerCounters) -> Iterator[Metric]:
     yield GaugeMetricFamily("camd_connections", "Open connections of clients.", stats.connections)
     totals = (
         ("refused_connections", "Connections that were refused.", stats.refused_connections),

@@ -271,7 +271,7 @@ class GapPage:
 
 
 @attrs.frozen
-class StoredFile:
+class ReadableRecording:
     """A recording to read: the first `size_bytes` of `path` are durable."""
 
     path: Path

@@ -16,16 +16,16 @@ from camd.auth.login_throttle import LOCAL
 from camd.clock import Clock
 from camd.errors import INTERNAL_ERROR, RATE_LIMITED, SHUTTING_DOWN, Refusal
 from camd.rpc import codec
-from camd.rpc.call_stats import CallStats
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.registry import Caller, Notification, PreparedCall, Registry
 from camd.rpc.roles import Principal
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime.actor import ActorGoneError
 from camd.server.connection_auth import ConnectionAuth
 from camd.server.error_boundary import run_in_boundary
 from camd.server.rules.answers import (
+    AnswerSentLater,
     BatchAnswers,
-    DeferredAnswer,
     HeldNotification,
     NotificationHold,
     SendAnswer,
@@ -53,7 +53,7 @@ class ConnectionShared:
     registry: Registry
     authenticator: Authenticator
     clock: Clock = attrs.field(kw_only=True)
-    call_stats: CallStats = attrs.field(factory=CallStats)
+    call_stats: ServerCounters = attrs.field(factory=ServerCounters)
     max_calls_in_flight: int = 32
     requests_per_minute: int = 600
     max_message_bytes: int = 1024 * 1024
@@ -168,11 +168,11 @@ class Connection:
                 batch = BatchAnswers(len(incoming.calls), send)
                 for call in incoming.calls:
                     answer = await self._start(call, batch.finish, nursery)
-                    if answer is not DeferredAnswer.LATER:
+                    if answer is not AnswerSentLater.LATER:
                         batch.finish(answer)
                 continue
             answer = await self._start(incoming.calls[0], send, nursery)
-            if answer is DeferredAnswer.LATER:
+            if answer is AnswerSentLater.LATER:
                 continue
             if answer is None or self._close_reason or self.socket.sending or self.send_queue:
                 send(answer)  # queued: a cancelled send would make a close frame unreadable
@@ -232,7 +232,7 @@ class Connection:
 
     async def _start(
         self, call: Call | BadCall, send: SendAnswer, nursery: trio.Nursery
-    ) -> bytes | DeferredAnswer | None:
+    ) -> bytes | AnswerSentLater | None:
         """Answer a call at once where that is possible; else start a task that calls `send`."""
         self.shared.call_stats.requests += 1
         try:
@@ -249,7 +249,7 @@ class Connection:
         self._call_number += 1
         self._running[self._call_number] = call.id
         nursery.start_soon(self._run_apart, self._call_number, call.id, prepared, send)
-        return DeferredAnswer.LATER
+        return AnswerSentLater.LATER
 
     def _prepare(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
         """Check a call; of `authenticate`, give the result. Raises Refusal."""

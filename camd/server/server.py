@@ -17,9 +17,9 @@ from camd.auth.login_throttle import group_of
 from camd.clock import Clock
 from camd.config.schema import ServerConfig
 from camd.rpc import codec
-from camd.rpc.call_stats import CallStats
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.roles import Principal
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.server.asgi import AsgiApp, Endpoints
@@ -213,7 +213,7 @@ async def open_server(
     clock: Clock,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
-    call_stats: CallStats | None = None,
+    call_stats: ServerCounters | None = None,
     max_sockets: int | None = None,
 ) -> AsyncIterator[Server]:
     """Serve clients while the block runs. Raises ListenError before it begins.
@@ -226,7 +226,7 @@ async def open_server(
         registry=registry,
         authenticator=authenticator,
         clock=clock,
-        call_stats=call_stats or CallStats(),
+        call_stats=call_stats or ServerCounters(),
         max_calls_in_flight=config.max_calls_in_flight,
         requests_per_minute=config.requests_per_minute,
         max_message_bytes=config.max_message_bytes,

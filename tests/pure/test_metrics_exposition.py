@@ -25,8 +25,8 @@ from camd.model import (
     StorageStatus,
     VideoFormat,
 )
-from camd.rpc.call_stats import CallStats
-from camd.storage.rules.sync_histogram import SyncCounter
+from camd.rpc.server_counters import ServerCounters
+from camd.storage.rules.io_stats import SyncCounter
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -70,7 +70,7 @@ def snapshot(**facts: object) -> MetricsSnapshot:
         "storage": storage,
         "syncs": SyncCounter().histogram,
         "recorder": RecorderCounts(),
-        "calls": CallStats(connections=3, requests=7, busy_seconds=0.5),
+        "calls": ServerCounters(connections=3, requests=7, busy_seconds=0.5),
     }
     return MetricsSnapshot(**(values | facts))  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ HOLD_SECONDS = 30.0  # a call that takes longer no longer holds notifications ba
 MAX_HELD = 64  # above it, all held notifications are released
 
 
-class DeferredAnswer(enum.Enum):
+class AnswerSentLater(enum.Enum):
     """In place of an answer: the task of the call will send it."""
 
     LATER = enum.auto()

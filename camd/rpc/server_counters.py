@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.define
-class CallStats:
+class ServerCounters:
     """Counters of one server, for metrics. Its connections write them; everybody may read them."""
 
     connections: int = 0
