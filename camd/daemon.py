@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from camd import __version__, systemd
-from camd.api.camera_methods import CamerasApi
+from camd.api.camera_methods import CameraPages, CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
@@ -23,7 +23,7 @@ from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
 from camd.api.stream_methods import StreamPages, StreamsApi
-from camd.api.system_methods import StorageApi, SystemApi
+from camd.api.system_methods import StorageApi, StoragePages, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.bindings import DeviceBinder, open_binder
 from camd.camera.cameras import Cameras, open_cameras
@@ -41,6 +41,7 @@ from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.publish.streams import Streams, open_streams
 from camd.reload import LiveConfig
+from camd.rpc.openrpc import registry_with_discovery
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
@@ -134,7 +135,12 @@ async def serve_clients(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
-            pages = (SnapshotPages(cameras, snapshots), StreamPages(streams, clock=clock))
+            pages = (
+                CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
+                StoragePages(storage, clock=clock),
+                SnapshotPages(cameras, snapshots),
+                StreamPages(streams, clock=clock),
+            )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
                 EventPublisher(notifications, event_log).listening(events),
@@ -186,7 +192,7 @@ def build_registry(
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
-    return Registry(
+    return registry_with_discovery(
         (
             system,
             CamerasApi(cameras, clock=clock),

@@ -238,6 +238,14 @@ def invalid_params(*errors: ParamMistake) -> Refusal:
     return Refusal(INVALID_PARAMS, f"Invalid params: {text}", errors=listed)
 
 
+def wrong_param(
+    path: str, message: str, *, suggestion: str | None = None, **data: object
+) -> Refusal:
+    """Make the refusal of a parameter that is well-formed, but does not fit the present state."""
+    errors = [{"path": path, "message": message}]
+    return Refusal(INVALID_PARAMS, message, suggestion=suggestion, errors=errors, **data)
+
+
 def sole_exception(error: BaseException) -> BaseException:
     """Return the exception inside groups of one, in which nurseries wrap what they raise."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:

@@ -1,18 +1,29 @@
-"""Methods of cameras: list, status and capabilities."""
+"""Methods and pages of cameras: list, status, capabilities and health."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from camd.api import result_fields
+from camd.api.http_app import Authenticate, Health, component_response
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.devices.v4l2.formats import CaptureMode, modes, unreadable_formats
-from camd.model import CameraState, CameraStatus, Capabilities, DeviceBinding, FormatChoice
+from camd.model import (
+    CameraState,
+    CameraStatus,
+    Capabilities,
+    DeviceBinding,
+    FormatChoice,
+    VideoFormat,
+)
 from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
 
@@ -41,6 +52,10 @@ class CamerasApi:
     @method(role=Role.VIEWER, immediate=True)
     async def get_camera_list(self, caller: Caller, params: NoParams) -> msgspec.Raw:
         """List all cameras with their state, recording included."""
+        return self.listed()
+
+    def listed(self) -> msgspec.Raw:
+        """Encode the list of all cameras, as `get_camera_list` answers it."""
         # Clients poll this call: the encoded list is kept while no camera changes, for at most
         # LIST_SECONDS, so that its counters stay fresh.
         revisions = tuple([camera.revision for camera in self._cameras])
@@ -55,6 +70,12 @@ class CamerasApi:
         connected = sum(camera["status"] == "CONNECTED" for camera in cameras)
         return {"cameras": cameras, "total": len(cameras), "connected": connected}
 
+    def counts(self) -> dict[str, int]:
+        """Count all cameras, those that are usable, and those that record."""
+        views = self._all()
+        recording = sum(camera["recording"] for camera in views["cameras"])
+        return {"total": views["total"], "connected": views["connected"], "recording": recording}
+
     @method(role=Role.VIEWER, immediate=True)
     async def get_camera_status(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Describe one camera, with its counters and what it delivers."""
@@ -67,6 +88,37 @@ class CamerasApi:
         camera = await self._cameras.locate(params.device)
         name = {"camera_id": camera.camera_id, "device": camera.status.device}
         return name | _capabilities(camera)
+
+
+# --- Pages.
+
+
+@attrs.define(eq=False)
+class CameraPages:
+    """The list of cameras, and their health."""
+
+    _api: CamerasApi
+    _health: Health
+    _clock: Clock = attrs.field(kw_only=True)
+
+    def routes(self, authenticate: Authenticate) -> Sequence[Route]:
+        """Return the routes; the list needs a key, the health page none."""
+
+        async def cameras(request: Request) -> Response:
+            if (refusal := await authenticate(request)) is not None:
+                return refusal
+            return Response(bytes(self._api.listed()), media_type="application/json")
+
+        return [Route("/api/cameras", cameras), Route("/health/cameras", self.health)]
+
+    async def health(self, request: Request) -> Response:
+        """Describe the cameras as a component, with counts; 500 when it is unhealthy."""
+        return component_response(
+            self._health()[1]["camera_monitor"], self._clock, **self._api.counts()
+        )
+
+
+# --- Fields of the results.
 
 
 def _detailed(camera: Camera, monotonic: float) -> result_fields.View:
@@ -84,22 +136,28 @@ def _detailed(camera: Camera, monotonic: float) -> result_fields.View:
 
 
 def _capabilities(camera: Camera) -> result_fields.View:
-    return capabilities(camera.status, camera.planner.binding, camera.planner.chosen)
+    planner = camera.planner
+    return capabilities(camera.status, planner.binding, planner.chosen, planner.expected)
 
 
 # --- Capabilities as result fields.
 
 
 def capabilities(
-    status: CameraStatus, binding: DeviceBinding | None, chosen: FormatChoice | None
+    status: CameraStatus,
+    binding: DeviceBinding | None,
+    chosen: FormatChoice | None,
+    expected: VideoFormat,
 ) -> result_fields.View:
-    """List what a V4L2 device offers; for other sources, what they deliver now."""
+    """List what a V4L2 device offers; for other sources, what they deliver now, or will."""
     device = binding.device if binding else None
     known = device.capabilities if device else None
-    formats = offered(known) if known is not None else _of_stream(status)
+    formats = offered(known) if known is not None else _of_stream(status.video or expected)
     return formats | {
         "chosen": chosen and _choice(chosen),
-        "validation_status": _validation(status, binding, known is not None),
+        "validation_status": _validation(
+            status, binding, known is not None or bool(formats["formats"])
+        ),
     }
 
 
@@ -128,11 +186,11 @@ def offered(known: Capabilities) -> result_fields.View:
     }
 
 
-def _of_stream(status: CameraStatus) -> result_fields.View:
-    video = status.video
-    size = result_fields.resolution(video.width, video.height) if video else None
-    formats = [result_fields.codec(video.codec)] if video else []
-    rates = [round(video.fps, 2)] if video and video.fps else []
+def _of_stream(video: VideoFormat) -> result_fields.View:
+    """List the one format of a stream; nothing while it is not known."""
+    size = result_fields.resolution(video.width, video.height)
+    formats = [result_fields.codec(video.codec)] if video.codec else []
+    rates = [round(video.fps, 2)] if video.fps else []
     return {
         "formats": formats,
         "resolutions": [size] if size else [],

@@ -235,3 +235,12 @@ def is_unchanged(request: Mapping[str, str], response: Mapping[str, str]) -> boo
         return "*" in known or response["etag"] in known
     since = request.get("if-modified-since")
     return since is not None and since == response.get("last-modified") and "range" not in request
+
+
+def component_response(component: tuple[str, str], clock: Clock, **further: object) -> JSONResponse:
+    """Answer with status and details of one component; 500 when it is unhealthy."""
+    status, details = component
+    when = clock.now().isoformat().replace("+00:00", "Z")
+    body = {"status": status, "timestamp": when, "details": details, **further}
+    unhealthy = status == "unhealthy"
+    return JSONResponse(body, HTTPStatus.INTERNAL_SERVER_ERROR if unhealthy else HTTPStatus.OK)

@@ -45,7 +45,12 @@ _THRESHOLD_STATUS = {
     StorageLevel.BLOCKED: "blocked",
     StorageLevel.CRITICAL: "critical",
 }
-_CODEC_NAMES = {"avc1": "h264", "avc3": "h264", "hvc1": "h265", "hev1": "h265", "jpeg": "mjpeg"}
+_CODEC_NAMES = {
+    "avc1": "h264",
+    "avc3": "h264",
+    "jpeg": "mjpeg",
+    **dict.fromkeys(("hvc1", "hev1", "hevc"), "h265"),  # the last one is FFmpeg's name
+}
 
 
 def camera(status: CameraStatus) -> View:

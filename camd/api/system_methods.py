@@ -1,13 +1,17 @@
-"""Methods of the service: ping, status, information, reload; and of the recordings volume."""
+"""Methods of the service (ping, status, information, reload) and of the recordings volume."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from camd import __version__
 from camd.api import result_fields
+from camd.api.http_app import Authenticate, component_response
 from camd.api.recording_methods import FORMATS
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
@@ -80,6 +84,14 @@ class SystemApi:
     @method(role=Role.ADMIN, immediate=True)
     async def get_status(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the state of the service and of its components."""
+        return self._status()
+
+    @method(role=Role.VIEWER, immediate=True)
+    async def get_system_status(self, caller: Caller, params: NoParams) -> result_fields.View:
+        """Describe the state of the service and of its components, as `get_status` does."""
+        return self._status()
+
+    def _status(self) -> result_fields.View:
         overall, parts = self.health()
         camera_status, storage_status = parts["camera_monitor"][0], parts["storage"][0]
         return {
@@ -174,6 +186,16 @@ def _storage_health(status: StorageStatus) -> tuple[str, str]:
 
 # --- The recordings volume.
 
+# What the health page shows without a key.
+_SHOWN_OF_STORAGE = (
+    "threshold_status",
+    "total_space",
+    "used_space",
+    "available_space",
+    "usage_percent",
+    "code",
+)
+
 
 @attrs.define(eq=False)
 class StorageApi:
@@ -188,3 +210,24 @@ class StorageApi:
         The values are those of the last sample.
         """
         return result_fields.storage(self._storage.status)
+
+
+@attrs.define(eq=False)
+class StoragePages:
+    """The health page of the recordings volume."""
+
+    _storage: Storage
+    _clock: Clock = attrs.field(kw_only=True)
+
+    def routes(self, authenticate: Authenticate) -> Sequence[Route]:
+        """Return the routes; health pages need no key."""
+        return [Route("/health/storage", self.health)]
+
+    async def health(self, request: Request) -> Response:
+        """Describe the volume as a component, with its space; 500 when it is unhealthy."""
+        found = result_fields.storage(self._storage.status)
+        return component_response(
+            _storage_health(self._storage.status),
+            self._clock,
+            **{name: found[name] for name in _SHOWN_OF_STORAGE if name in found},
+        )

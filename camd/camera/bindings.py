@@ -19,7 +19,7 @@ from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.matching.identity import RememberedCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
 from camd.devices.monitor import DeviceMonitor
-from camd.errors import ALREADY_RECORDING, INVALID_PARAMS, SOURCE_UNAVAILABLE, Refusal
+from camd.errors import ALREADY_RECORDING, SOURCE_UNAVAILABLE, Refusal, wrong_param
 from camd.model import CameraId, Device, DeviceBinding, ProblemKind
 
 log = structlog.get_logger("camd.cameras")
@@ -102,8 +102,8 @@ class DeviceBinder:
         camera whose device would change is recording.
         """
         if not self._is_configured(camera_id) and not self._config.discovery.v4l2:
-            raise Refusal(
-                INVALID_PARAMS,
+            raise wrong_param(
+                "device",
                 "Only cameras of the configuration are used, and none has this id",
                 suggestion="Write an entry for it, or set discovery.v4l2 = true.",
                 camera_id=camera_id,
@@ -118,7 +118,7 @@ class DeviceBinder:
             try:
                 self._known = adopt(self.assignment, camera_id, device, self._config.cameras)
             except AdoptionError as error:
-                raise Refusal(INVALID_PARAMS, str(error), camera_id=camera_id) from error
+                raise wrong_param("device", str(error), camera_id=camera_id) from error
         await self._bind_cameras(changed=True)
         log.info("camera_adopted", camera=camera_id, device=str(device.node))
         return next(b for b in self.assignment.bindings if b.camera_id == camera_id)
@@ -127,8 +127,8 @@ class DeviceBinder:
         """Forget a camera that is not plugged in; its number is free again. Raises Refusal."""
         configured = self._is_configured(camera.camera_id)
         if configured or camera.binding is None or camera.binding.device is not None:
-            raise Refusal(
-                INVALID_PARAMS,
+            raise wrong_param(
+                "device",
                 "Only a camera that was discovered and is not plugged in can be forgotten",
                 suggestion="Unplug it, or remove it from the configuration.",
                 camera_id=camera.camera_id,
@@ -147,8 +147,8 @@ class DeviceBinder:
             if len(possible) == 1:
                 return possible[0]
             nodes = [str(device.node) for device in possible]
-            raise Refusal(
-                INVALID_PARAMS,
+            raise wrong_param(
+                "node",
                 "There are several devices that it may be" if nodes else "Say which device it is",
                 suggestion="Name its node, as `camd devices` shows it.",
                 camera_id=camera_id,

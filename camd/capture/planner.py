@@ -134,6 +134,25 @@ class CapturePlanner:
         )
 
     @property
+    def expected(self) -> VideoFormat:
+        """What a source without a device will deliver; "" and zeros where nothing is known yet."""
+        if self.source.selector is not None:
+            return VideoFormat("", 0, 0, 0.0)
+        wanted, found, asked = self.wanted, self.contents.known, self.camera.codec
+        holds = found.video_codec if found is not None else ""
+        if asked == "copy" or (asked == "auto" and holds in COPIED_CODECS):
+            size = found or wanted
+            return VideoFormat(holds, size.width, size.height, size.fps)
+        certain = found is not None or not self.source.is_probed
+        codec = "h264" if asked == "auto" and certain else asked.removeprefix("auto")
+        return VideoFormat(
+            codec,
+            wanted.width or (found.width if found else 0),
+            wanted.height or (found.height if found else 0),
+            wanted.fps or (found.fps if found else 0.0),
+        )
+
+    @property
     def expected_bytes_per_second(self) -> float:
         """What a session will need, before anything has been measured."""
         wanted, chosen = self.wanted, self.chosen

@@ -80,6 +80,14 @@ class SourceContents:
         """The source."""
         return self.camera.source
 
+    @property
+    def known(self) -> ProbeResult | None:
+        """What the source holds, as far as that is known already; asks and changes nothing."""
+        if self._found is not None:
+            return self._found
+        found = self.cache.find(self._key)
+        return found.probe if found is not None else None
+
     # --- before a capture
 
     async def look(self, looks: BoundedFileCalls) -> Problem | None:

@@ -1,4 +1,4 @@
-"""Commands that show the service: status, ls, info, storage, sessions, gaps, watch."""
+"""Commands that show the service: status, ls, info, storage, sessions, gaps, openrpc, watch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from camd.cli.service_access import (
     with_client,
 )
 from camd.cli.terminal import console, messages, print_json
-from camd.client import Client, EventsMissed, RemoteError, ServiceEvent
-from camd.errors import FORBIDDEN
+from camd.client import Client, EventsMissed, ServiceEvent
 
 _STORAGE = {
     "threshold_status": "state",
@@ -71,12 +70,7 @@ def status(access: ServiceAccess) -> object:
     """Show the service and its cameras."""
 
     async def calls(client: Client) -> dict[str, Any]:
-        try:
-            service = await client.call("get_status")
-        except RemoteError as error:
-            if error.code != FORBIDDEN.code:
-                raise
-            service = {}  # a viewer may see only the cameras
+        service = await client.call("get_system_status")
         return {"service": service, **await client.call("get_camera_list")}
 
     return with_client(access, calls)
@@ -104,6 +98,13 @@ def info(access: ServiceAccess, name: str) -> object:
 def storage(access: ServiceAccess) -> object:
     """Show the free space, and how long it lasts."""
     return ask(access, "get_storage_info")
+
+
+@click.command(short_help="Print the OpenRPC document of the service's methods.")
+@remote_options
+def openrpc(access: ServiceAccess) -> None:
+    """Print what methods the service has, as an OpenRPC document (spec.open-rpc.org) in JSON."""
+    print_json(ask(access, "rpc.discover"))
 
 
 # --- pages of recordings, sessions and gaps -------------------------------------------------

@@ -8,10 +8,36 @@ from typing import Any
 import attrs
 import msgspec
 
+from camd import __version__
 from camd.errors import TABLE
-from camd.rpc.registry import Method
+from camd.rpc.registry import Caller, Method, NoParams, Registry, method, methods_of
+from camd.rpc.roles import Role
 
 _REFERENCE = "#/components/schemas/{name}"
+
+
+@attrs.define(eq=False)
+class DiscoveryApi:
+    """Describes the methods of all API objects, and its own."""
+
+    _apis: tuple[object, ...]
+    _document: msgspec.Raw = attrs.field(init=False, repr=False)  # JSON
+
+    def __attrs_post_init__(self) -> None:
+        described = [found for api in (*self._apis, self) for found in methods_of(api)]
+        listed = sorted(described, key=lambda found: found.name)
+        text = msgspec.json.encode(document(listed, title="camd", version=__version__))
+        self._document = msgspec.Raw(text)
+
+    @method(role=Role.VIEWER, immediate=True, name="rpc.discover")
+    async def discover(self, caller: Caller, params: NoParams) -> msgspec.Raw:
+        """Describe all methods, their parameters and errors as an OpenRPC document."""
+        return self._document
+
+
+def registry_with_discovery(apis: tuple[object, ...]) -> Registry:
+    """Collect the methods of API objects, and the method that describes them all."""
+    return Registry((*apis, DiscoveryApi(apis)))
 
 
 def document(methods: Iterable[Method], *, title: str, version: str) -> dict[str, Any]:

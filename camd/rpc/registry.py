@@ -102,6 +102,7 @@ _F = TypeVar("_F", bound=Callable[..., Awaitable[object]])
 class _Declaration:
     role: Role = attrs.field(validator=attrs.validators.instance_of(Role))
     immediate: bool
+    name: str | None
 
 
 @attrs.frozen
@@ -126,15 +127,16 @@ class Method:
         return " ".join(self.documentation.partition("\n\n")[2].split())
 
 
-def method(*, role: Role, immediate: bool = False) -> Callable[[_F], _F]:
+def method(*, role: Role, immediate: bool = False, name: str | None = None) -> Callable[[_F], _F]:
     """Declare a handler as the API method of the same name, open to `role` and higher roles.
 
-    The handler's docstring is the documentation of the method. Its argument `params` must be
-    annotated with an attrs class: the fields are the parameters. `immediate`: the handler
-    never waits, so that it can run without a task of its own. Raises TypeError for an invalid role,
-    or for a handler without a docstring.
+    `name`: the method's name, where Python does not allow it as that of a function. The handler's
+    docstring is the documentation of the method. Its argument `params` must be annotated with an
+    attrs class: the fields are the parameters. `immediate`: the handler never waits, so that it can
+    run without a task of its own. Raises TypeError for an invalid role, or for a handler without a
+    docstring.
     """
-    declaration = _Declaration(role=role, immediate=immediate)
+    declaration = _Declaration(role=role, immediate=immediate, name=name)
 
     def declare(handler: _F) -> _F:
         if not handler.__doc__:
@@ -150,7 +152,7 @@ def methods_of(api: object) -> tuple[Method, ...]:
     handlers = inspect.getmembers_static(type(api), inspect.isfunction)
     return tuple(
         Method(
-            name=name,
+            name=declaration.name or name,
             role=declaration.role,
             params=typing.get_type_hints(handler)["params"],
             handler=getattr(api, name),

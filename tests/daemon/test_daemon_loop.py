@@ -18,6 +18,7 @@ from camd.client import RemoteError, connect
 LOOKS = (
     *("get_camera_list", "get_devices", "get_sessions", "get_gaps", "list_recordings"),
     *("get_storage_info", "get_status", "get_server_info", "get_retention_policy"),
+    *("get_system_status", "rpc.discover"),
 )
 OF_ONE = ("get_camera_status", "get_camera_capabilities", "get_recording_status")
 

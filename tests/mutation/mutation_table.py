@@ -58,6 +58,8 @@ PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
 STREAMS = "tests/process/test_publish_streams.py"
 CONTRACT = "tests/process/test_publish_mediamtx.py"
+JSONRPC = "tests/wire/test_server_jsonrpc.py"
+CONVERSATIONS = "tests/daemon/test_daemon_conversations.py"
 HOLD = "tests/wire/test_server_held_notifications.py"
 EVENT_LOG = "tests/process/test_events_log.py"
 EVENT_HISTORY = "tests/pure/test_events_history.py"
@@ -1354,6 +1356,63 @@ _break(
     "not prepared.method.immediate and len(self._running) >= shared.max_calls_in_flight",
     "False",
     f"{CALLS}::test_more_calls_than_allowed_at_a_time_are_refused",
+)
+_break(
+    "role of a method",
+    "Nobody reaches a method above their role.",
+    "camd/rpc/registry.py:Registry.prepare",
+    "not role.includes(found.role)",
+    "False",
+    f"{CONVERSATIONS}::test_nobody_reaches_a_method_above_their_role",
+)
+_break(
+    "key for the list of cameras",
+    "The list of cameras over HTTP needs a key.",
+    "camd/api/camera_methods.py:CameraPages.routes",
+    "(refusal := await authenticate(request)) is not None",
+    "(refusal := None) is not None",
+    f"{CONVERSATIONS}::test_the_pages_of_components",
+)
+_break(
+    "an answer to each call of a batch",
+    "A batch is answered by one array with an answer to each call that has an id.",
+    "camd/rpc/codec.py:_batch",
+    "Incoming(tuple(_batched(part) for part in parts), batch=True)",
+    "Incoming(tuple(_batched(part) for part in parts))",
+    f"{JSONRPC}::test_every_request_with_an_id_gets_exactly_one_answer",
+    f"{JSONRPC}::test_examples_of_the_specification",
+)
+_break(
+    "no answer to a notification",
+    "A call without an id gets no answer.",
+    "camd/server/connection.py:Connection._refused",
+    "id_text is None",
+    "False",
+    f"{JSONRPC}::test_examples_of_the_specification",
+)
+_break(
+    "format of a source that is copied",
+    "A source that is copied keeps the format that it had the last time.",
+    "camd/capture/planner.py:CapturePlanner.expected",
+    'asked == "auto" and holds in COPIED_CODECS',
+    "False",
+    "tests/pure/test_api_capabilities.py::test_what_a_source_will_deliver",
+)
+_break(
+    "format of a source that was never asked",
+    "Of a source that was never asked, no codec is made up.",
+    "camd/capture/planner.py:CapturePlanner.expected",
+    'asked == "auto" and certain',
+    'asked == "auto"',
+    "tests/pure/test_api_capabilities.py::test_what_a_source_will_deliver",
+)
+_break(
+    "the parameter that is wrong",
+    "An invalid parameter is named also where it does not fit the present state.",
+    "camd/errors.py:wrong_param",
+    '[{"path": path, "message": message}]',
+    "[]",
+    f"{CONVERSATIONS}::test_every_method_answers_as_it_is_written",
 )
 _break(
     "bound: connections",

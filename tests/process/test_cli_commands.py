@@ -116,7 +116,7 @@ def camd(service: FakeService | None, *arguments: str, token: str = KEY) -> Resu
 def test_status_shows_the_service_and_its_cameras(service: FakeService) -> None:
     """The state of the service and of each camera is shown."""
     service.answers = {
-        "get_status": {"status": "healthy", "version": "1.2.3", "uptime": 61},
+        "get_system_status": {"status": "healthy", "version": "1.2.3", "uptime": 61},
         "get_camera_list": {"cameras": [CAMERA], "total": 1, "connected": 1},
     }
     result = camd(service, "status")
@@ -125,20 +125,17 @@ def test_status_shows_the_service_and_its_cameras(service: FakeService) -> None:
         assert part in result.stdout
 
 
-def test_status_shows_a_viewer_only_the_cameras(service: FakeService) -> None:
-    """What the role may not see is omitted; the command succeeds."""
-    service.answers = {
-        "get_status": RefusedError(-32003, "Insufficient permissions"),
-        "get_camera_list": {"cameras": [CAMERA], "total": 1, "connected": 1},
-    }
-    result = camd(service, "status")
-    assert result.exit_code == 0
-    assert "camera0" in result.stdout
+def test_openrpc_prints_the_document(service: FakeService) -> None:
+    """The document of the service is printed as it is, for programs."""
+    document = {"openrpc": "1.3.2", "methods": [{"name": "ping"}]}
+    service.answers = {"rpc.discover": document}
+    result = camd(service, "openrpc")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, document)
 
 
 def test_status_without_cameras_says_how_to_get_one(service: FakeService) -> None:
     """The message has the name of the section with both brackets."""
-    service.answers = {"get_status": {}, "get_camera_list": {"cameras": []}}
+    service.answers = {"get_system_status": {}, "get_camera_list": {"cameras": []}}
     assert "add a [[camera]] to the configuration" in camd(service, "status").stdout
 
 
@@ -422,7 +419,7 @@ def test_a_token_is_minted_with_the_configured_secret(config: str) -> None:
 def test_help_names_every_command_and_exit_code() -> None:
     """All commands and exit codes are in the help."""
     text = camd(None, "--help").stdout
-    commands = "demo run check status record stop ls info storage watch keys token"
+    commands = "demo run check status record stop ls info storage watch keys token openrpc"
     for name in commands.split():
         assert f"\n  {name} " in text
         assert "Usage:" in camd(None, name, "--help").stdout

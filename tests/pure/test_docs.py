@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from camd.cli import main
 from camd.clock import SYSTEM_CLOCK
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS
-from camd.rpc.openrpc import fields_of
-from camd.rpc.registry import Method, Registry
+from camd.rpc.openrpc import fields_of, registry_with_discovery
+from camd.rpc.registry import Caller, Method
+from camd.rpc.roles import ANONYMOUS
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +60,7 @@ def test_links_between_the_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-REGISTRY = Registry(
+REGISTRY = registry_with_discovery(
     (
         EventsApi(None, None),
         *(
@@ -80,7 +82,7 @@ def _documented_methods() -> dict[str, tuple[str, str]]:
     """Read the table of methods in docs/api.md: role and parameters by name."""
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     table = page.partition("## Methods")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|(.*?) \|", table, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \|(.*?) \|", table, re.MULTILINE)
     return {name: (role, params) for name, role, params in rows}
 
 
@@ -93,7 +95,8 @@ def test_every_method_is_documented() -> None:
 def test_every_api_object_is_in_the_registry() -> None:
     """The registry of this test has every class of `camd.api` that declares methods."""
     source = "".join(path.read_text() for path in (ROOT / "camd" / "api").glob("*.py"))
-    assert len(REGISTRY.methods) == source.count("@method(")
+    discover = 1  # of `camd.rpc`
+    assert len(REGISTRY.methods) == source.count("@method(") + discover
 
 
 @pytest.mark.parametrize("method", REGISTRY.methods, ids=lambda method: method.name)
@@ -106,6 +109,22 @@ def test_every_parameter_is_documented(method: Method) -> None:
     names = {field.metadata.get("name", field.name) for field in fields_of(method)}
     assert names <= set(re.findall(r"`(\w+)`", text))
     assert names or not text.strip(), "the method has no parameters"
+
+
+async def test_discovery_describes_what_the_page_describes() -> None:
+    """The document of `rpc.discover` has the methods, roles and parameters of the API page."""
+    caller = Caller(ANONYMOUS, "test")
+    raw = await REGISTRY.call("rpc.discover", {}, caller)
+    described = {each["name"]: each for each in json.loads(bytes(raw))["methods"]}
+    documented = _documented_methods()
+    assert {name: each["x-role"] for name, each in described.items()} == {
+        name: role for name, (role, _) in documented.items()
+    }
+    for method in REGISTRY.methods:
+        assert described[method.name]["summary"] == method.summary
+        assert {param["name"] for param in described[method.name]["params"]} == {
+            field.metadata.get("name", field.name) for field in fields_of(method)
+        }
 
 
 def _pages() -> dict[str, str]:

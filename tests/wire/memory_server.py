@@ -246,6 +246,7 @@ def make_server(
     limits: ConnectionLimits | None = None,
     names: frozenset[str] | None = None,
     enabled: bool = True,
+    registry: Registry = REGISTRY,
     **shared: Any,
 ) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
@@ -253,7 +254,7 @@ def make_server(
         HttpConfig(
             APP, clock=CLOCK, origins=origins, limits=http_limits or HttpLimits(), names=names
         ),
-        ConnectionShared(REGISTRY, authenticator, clock=CLOCK, **shared),
+        ConnectionShared(registry, authenticator, clock=CLOCK, **shared),
         limits or ConnectionLimits(),
     )
 
