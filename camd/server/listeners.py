@@ -17,6 +17,8 @@ import attrs
 import trio
 
 from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.runtime.small_files import read_small_file
+from camd.server.rules.upgrade import machine_names
 
 UNIX_PREFIX = "unix:"
 _BACKLOG = 512
@@ -180,6 +182,25 @@ async def _remove(path: Path, inode: int) -> None:
 
     with trio.CancelScope(shield=True), trio.move_on_after(_REMOVE_SECONDS):
         await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
+
+
+_NAME_SECONDS = 2.0
+_NAME_BYTES = 256 * 1024
+_HOSTS, _RESOLVER = Path("/etc/hosts"), Path("/etc/resolv.conf")
+
+
+async def read_machine_names() -> tuple[str, ...]:
+    """Read the names of this machine, without DNS; takes at most two seconds."""
+    node, texts = socket.gethostname(), ["", ""]
+
+    def read() -> None:
+        for number, path in enumerate((_HOSTS, _RESOLVER)):
+            with suppress(OSError):
+                texts[number] = read_small_file(path, _NAME_BYTES).decode("utf-8", "replace")
+
+    with trio.move_on_after(_NAME_SECONDS):
+        await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    return machine_names(node, *texts)
 
 
 def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
