@@ -125,6 +125,13 @@ class AuthConfig:
         values.choice("auto", "always", "never"),
         "Answers to clients that send token and auth_type: auto | always | never.",
     )
+    peers: values.PeerRules = key(
+        {},
+        values.peers,
+        "Roles of local users and groups that connect to a Unix socket, by name or number: "
+        '{ users = { alice = "operator" }, groups = { video = "viewer" } }. The own user and root '
+        "are administrators.",
+    )
 
 
 @attrs.frozen

@@ -72,6 +72,7 @@ class HttpConfig:
     upgrade: Callable[[trio.abc.Stream, UpgradeRequest], Awaitable[None]] | None = None
     on_authenticated: Callable[[Principal], object] | None = None
     on_wrong_key: Callable[[], object] | None = None
+    identity: Principal | None = None  # known from the socket itself
     names: frozenset[str] | None = None  # allowed host names of requests; None: all
     take_request: Callable[[], int] = lambda: 0  # milliseconds to wait; 0: the request may run
     limits: HttpLimits = HttpLimits()
@@ -229,6 +230,7 @@ class HttpConnection:
         scope["state"] |= {
             "on_authenticated": self.config.on_authenticated,
             "on_wrong_key": self.config.on_wrong_key,
+            "identity": self.config.identity,
         }
         outcome = await run_in_boundary(
             partial(self.config.app, scope, cycle.receive, cycle.send),

@@ -26,9 +26,11 @@ from camd.server.connection import CallStats, Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import HttpConfig, HttpConnection, UpgradeRequest
 from camd.server.listeners import (
+    PRIVATE_MODE,
+    PUBLIC_MODE,
     Listener,
     open_listeners,
-    peer_identity,
+    peer_credentials,
     read_machine_names,
     tls_context,
 )
@@ -109,6 +111,7 @@ class Server:
             self.http_config,
             on_authenticated=partial(self.limits.mark_authenticated, entry),
             on_wrong_key=partial(self.limits.mark_wrong_key, entry),
+            identity=identity,
             take_request=lambda: self.rates.take(entry.address, trio.current_time()),
         )
         if with_websocket:
@@ -251,8 +254,10 @@ async def open_server(
     tls = await _load_tls(config)
     health = (config.health_listen,) if config.health_listen else ()
     async with (
-        open_listeners(() if inherited else config.listen, inherited) as listeners,
-        open_listeners(health) as health_listeners,
+        open_listeners(
+            () if inherited else config.listen, inherited, unix_mode=_unix_mode(authenticator)
+        ) as listeners,
+        open_listeners(health, unix_mode=_unix_mode(authenticator)) as health_listeners,
     ):
         addresses = tuple(each.address for each in listeners)
         names = own_names(
@@ -304,6 +309,12 @@ async def _load_tls(config: ServerConfig) -> ssl.SSLContext | None:
         return None
     load = partial(tls_context, config.tls_cert, config.tls_key)
     return await trio.to_thread.run_sync(load, abandon_on_cancel=True)
+
+
+def _unix_mode(authenticator: Authenticator) -> int:
+    """Let everybody connect where users have roles, and whoever has none needs a key."""
+    public = authenticator.enabled and authenticator.peers.admits_others
+    return PUBLIC_MODE if public else PRIVATE_MODE
 
 
 def _connection_limits(config: ServerConfig, max_sockets: int | None) -> ConnectionLimits:
@@ -364,7 +375,9 @@ async def _serve_accepted(server: Server, stream: SocketStream, *, with_websocke
         unix=sock.family == socket.AF_UNIX,
     )
     if with_websocket:
-        await server.serve_stream(stream, endpoints, peer_identity(sock))
+        peer = peer_credentials(sock)
+        identify = server.shared.authenticator.peers.identify
+        await server.serve_stream(stream, endpoints, identify(peer) if peer else None)
     else:
         await server.serve_http(stream, endpoints)
 
