@@ -66,6 +66,10 @@ async def serving_peers(
             yield
 
 
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
 def connect_as(path: Path, user: int, group: int, groups: Sequence[int] = ()) -> socket.socket:
     """Connect as another user, in a process that hands its socket over and ends."""
     ours, theirs = socket.socketpair()
@@ -120,7 +124,7 @@ async def test_a_group_has_a_role(
             assert (refused["code"], refused["data"]["role"]) == (-32003, role)
 
     async with serving_peers(path, groups=roles):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666
+        assert mode(path) == 0o666
         await apart(client)
 
 
@@ -158,7 +162,7 @@ async def test_without_roles_or_keys_the_socket_is_private(
 ) -> None:
     """Everybody may connect only where roles are given, and never without authentication."""
     async with serving_peers(path, enabled=enabled, users=users):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        assert mode(path) == 0o660
 
 
 def test_names_are_looked_up_and_unknown_ones_are_logged() -> None:
