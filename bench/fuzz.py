@@ -43,19 +43,21 @@ async def run(fuzzed: FuzzedDaemon, seconds: float) -> list[str]:
     await fuzzed.start()
     async with daemon.client() as client:
         await client.call("start_recording", device="camera0")
+        before = await fuzzed.usage()
         await fuzzed.fuzz(10)
-        before = await fuzzed.settled(await fuzzed.usage(), 15)
+        warm = await fuzzed.settled(before)
         fuzzed.pings.clear()
         await fuzzed.fuzz(seconds)
         after = await fuzzed.settled(before)
         receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
     await check_receipt(daemon, receipt)
     await daemon.stop()
-    print(f"hostile clients  {fuzzed.kinds.total()}: {dict(fuzzed.kinds.most_common())}")
-    print(f"pings            {spread(fuzzed.pings)}")
-    print(f"logins           {spread(fuzzed.logins)}")
-    print(f"before           {shown(before)}\nafter            {shown(after)}")
-    print(f"recording        {receipt['frames_written']} frames, gaps: {receipt['gaps']}")
+    print(f"hostile clients   {fuzzed.kinds.total()}: {dict(fuzzed.kinds.most_common())}")
+    print(f"pings             {spread(fuzzed.pings)}")
+    print(f"logins            {spread(fuzzed.logins)}")
+    for what, usage in (("before", before), ("after ten seconds", warm), ("at the end", after)):
+        print(f"{what:17} {shown(usage)}")
+    print(f"recording         {receipt['frames_written']} frames, gaps: {receipt['gaps']}")
     checks = {
         "descriptors were not returned": after.descriptors > before.descriptors,
         "tasks were not returned": after.tasks > before.tasks,
@@ -71,7 +73,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
-    print(f"seed             {options.seed}")
+    print(f"seed              {options.seed}")
     with tempfile.TemporaryDirectory() as name:
         folder, thresholds = roomy_folder(Path(name) / "daemon")
         fuzzed = FuzzedDaemon(Daemon(folder, thresholds), options.seed)
