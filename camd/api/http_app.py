@@ -141,7 +141,9 @@ class HttpApp:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = headers.get("x-api-key", "")
-        identity = self._authenticator.check(token.strip(), self._clock.now().timestamp())
+        identity = request.scope.get("state", {}).get("identity")  # of the socket's peer
+        if identity is None or token.strip():
+            identity = self._authenticator.check(token.strip(), self._clock.now().timestamp())
         assert identity.role.includes(Role.VIEWER)
         _notify_server(request, "on_authenticated", identity)
 

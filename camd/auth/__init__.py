@@ -1,4 +1,5 @@
 """Authentication: API keys, signed tokens, and delays after wrong keys.
 
-Others use `authenticator` (`Authenticator`, `open_authenticator`), `key_file` and `tokens`.
+Others use `authenticator` (`Authenticator`, `open_authenticator`), `peer_roles`, `key_file` and
+`tokens`.
 """

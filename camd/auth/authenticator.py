@@ -13,6 +13,7 @@ import trio
 
 from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
 from camd.auth.login_throttle import LoginThrottle
+from camd.auth.peer_roles import PeerRoles, resolve_peers
 from camd.auth.tokens import AuthFailure, InvalidCredentialsError, check_token
 from camd.clock import Clock
 from camd.config.schema import AuthConfig
@@ -37,6 +38,7 @@ class Authenticator:
     keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
     throttle: LoginThrottle = attrs.field(factory=LoginThrottle)
+    peers: PeerRoles = attrs.field(factory=PeerRoles)
     generation: int = attrs.field(default=0, init=False)
     _version: object = attrs.field(default=None, init=False)
 
@@ -116,7 +118,8 @@ def _load(auth: AuthConfig, state_dir: Path, clock: Clock) -> Authenticator:
         keys = file.load()
     except (OSError, UnicodeError, KeyFileError) as error:
         raise ConfigError((f"auth: {error}",)) from error
-    authenticator = Authenticator(jwt_secret=secret, keys=keys, file=file)
+    peers = resolve_peers(auth.peers)
+    authenticator = Authenticator(jwt_secret=secret, keys=keys, file=file, peers=peers)
     authenticator.refresh()
     return authenticator
 

@@ -1,7 +1,9 @@
 """Call the service and print results: its address, the token, options, calls and failures.
 
-The address is `--server`, `$CAMD_URL`, or the first one that the configuration listens on. The
-token is `--token`, `$CAMD_TOKEN`, or the admin key that the service wrote at its first start.
+The address is `--server`, `$CAMD_URL`, a Unix socket of the configuration that exists and that this
+user may connect to, or the first address that the configuration listens on. The token is `--token`,
+`$CAMD_TOKEN`, or the admin key that the service wrote at its first start; on a Unix socket the user
+may be enough, see `[auth.peers]`.
 """
 
 from __future__ import annotations
@@ -66,7 +68,25 @@ def find_service(config_path: Path | None, server: str | None, token: str | None
     hint = ""
     if not token and config.auth.enabled:
         token, hint = _admin_key(config.storage.state_dir / ADMIN_KEY_FILE)
-    return ServiceAccess(server or client_address(config.server), token, hint, config_path)
+    address = server or local_socket(config.server) or client_address(config.server)
+    if hint and address.startswith("unix:"):
+        hint += ", or give this user a role in auth.peers"
+    return ServiceAccess(address, token, hint, config_path)
+
+
+def local_socket(server: ServerConfig) -> str | None:
+    """Return the first Unix socket of the configuration that can be connected to, or None."""
+    for address in map(parse_listen, server.listen):
+        if isinstance(address, UnixAddress) and _usable(address.path):
+            return str(address)
+    return None
+
+
+def _usable(path: Path) -> bool:
+    try:
+        return path.is_socket() and os.access(path, os.W_OK)
+    except OSError:  # a folder that this user may not enter
+        return False
 
 
 def client_address(server: ServerConfig) -> str:

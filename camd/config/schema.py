@@ -46,6 +46,12 @@ class ServerConfig:
     max_connections: int = key(
         1000, values.whole(1, 100_000), "Authenticated connections at a time."
     )
+    max_connections_per_address: int = key(
+        256,
+        values.whole(1, 100_000),
+        "Authenticated connections of one address at a time; administrators and this machine's own "
+        "addresses may have all.",
+    )
     max_calls_in_flight: int = key(32, values.whole(1, 1024), "Unanswered calls of one connection.")
     max_message_bytes: int = key(
         "1MiB", values.size(_KIB, 64 * _KIB**2), "Size of one message from a client."
@@ -55,8 +61,15 @@ class ServerConfig:
         values.whole(1, 10_000_000),
         "Average rate for one connection; short bursts may exceed it.",
     )
+    http_requests_per_minute: int = key(
+        6000,
+        values.whole(1, 10_000_000),
+        "Average rate of the HTTP requests of one address; short bursts may exceed it.",
+    )
     max_unauthenticated: int = key(
-        256, values.whole(1, 100_000), "Connections at a time that have not authenticated yet."
+        256,
+        values.whole(1, 100_000),
+        "Connections at a time that have not authenticated yet; one address may have a quarter.",
     )
     authentication_timeout: timedelta = key(
         "10s",
@@ -71,8 +84,8 @@ class ServerConfig:
     hosts: tuple[str, ...] = key(
         [],
         values.several(values.matching("[A-Za-z0-9_.-]+", 'a host name such as "recorder.local"')),
-        "With auth.enabled = false: host names by which browsers may connect, besides localhost "
-        'and IP addresses, such as "recorder.local".',
+        "Host names by which clients may connect, besides localhost, IP addresses, names in "
+        'server.listen and those of this machine, such as "cameras.example.org".',
     )
     tls_cert: Path | None = key(
         "",
@@ -111,6 +124,13 @@ class AuthConfig:
         "auto",
         values.choice("auto", "always", "never"),
         "Answers to clients that send token and auth_type: auto | always | never.",
+    )
+    peers: values.PeerRules = key(
+        {},
+        values.peers,
+        "Roles of local users and groups that connect to a Unix socket, by name or number: "
+        '{ users = { alice = "operator" }, groups = { video = "viewer" } }. The own user and root '
+        "are administrators.",
     )
 
 

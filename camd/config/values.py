@@ -176,6 +176,47 @@ def _control(name: str, value: object) -> int | str:
         ) from None
 
 
+@attrs.frozen
+class PeerRules:
+    """Roles of local users and groups, by name or number, in the order of the file."""
+
+    users: tuple[tuple[str, str], ...] = ()
+    groups: tuple[tuple[str, str], ...] = ()
+
+
+_PEER_FORM = 'such as { users = { alice = "operator" }, groups = { video = "viewer" } }'
+_ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}\$?"
+
+
+def peers(value: object) -> PeerRules:
+    """Read the roles of local users and groups."""
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table {_PEER_FORM}, not {kind_of(value)}")
+    if unknown := sorted(set(value) - {"users", "groups"}):
+        raise ValueError(f"{unknown[0]!r} is neither users nor groups; write a table {_PEER_FORM}")
+    return PeerRules(**{kind: _accounts(kind, table) for kind, table in value.items()})
+
+
+def _accounts(kind: str, table: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(table, dict):
+        raise ValueError(f"{kind} must be a table, not {kind_of(table)}")
+    return tuple((_account(kind, name), _role(kind, name, role)) for name, role in table.items())
+
+
+def _account(kind: str, name: str) -> str:
+    number = name.isascii() and name.isdigit()
+    if not re.fullmatch(_ACCOUNT, name) or (number and int(name) >= 2**32 - 1):
+        raise ValueError(f"{kind} has {name!r}, which is neither a name nor a number of an account")
+    return name
+
+
+def _role(kind: str, name: str, role: object) -> str:
+    try:
+        return choice("viewer", "operator", "admin")(role)  # type: ignore[return-value]
+    except ValueError as error:
+        raise ValueError(f"{kind}.{name} {error}") from None
+
+
 def optional(reader: Reader) -> Reader:
     """Read "" as None and everything else with `reader`."""
     return lambda value: None if value == "" else reader(value)

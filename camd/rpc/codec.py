@@ -6,17 +6,23 @@ are sent back unchanged.
 
 from __future__ import annotations
 
+import re
+from itertools import accumulate
 from typing import Any
 
 import attrs
 import msgspec
 
-from camd.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal
+from camd.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RATE_LIMITED, Refusal
 from camd.rpc.registry import Notification
 
 MAX_BATCH = 50
 MAX_ID_BYTES = 256
+MAX_DEPTH = 64  # of arrays and objects in each other, the message itself included
 NO_ID = b"null"
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKET = re.compile(r"[^\[\]{}]+")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 class _Envelope(msgspec.Struct):
@@ -62,6 +68,9 @@ def decode(message: str | bytes) -> Incoming:
     """Decode one message. Never raises: an invalid message gives a `BadCall`."""
     try:
         text = message if isinstance(message, str) else message.decode("utf-8")
+        if _too_deep(text):
+            message = f"Parse error: nested deeper than {MAX_DEPTH} levels"
+            return _unreadable(Refusal(PARSE_ERROR, message, limit=MAX_DEPTH))
         if text[:64].lstrip(" \t\r\n")[:1] == "[":
             return _batch(_decode_batch(text))
         return Incoming((_call(_decode_one(text)),))
@@ -69,8 +78,14 @@ def decode(message: str | bytes) -> Incoming:
         return _unreadable(Refusal(INVALID_REQUEST, f"Invalid Request: {error}"))
     except (msgspec.DecodeError, UnicodeError) as error:
         return _unreadable(Refusal(PARSE_ERROR, f"Parse error: {_reason(error)}"))
-    except RecursionError:
-        return _unreadable(Refusal(PARSE_ERROR, "Parse error: nested too deeply"))
+
+
+def _too_deep(text: str) -> bool:
+    """Whether brackets outside of strings are open in each other more than MAX_DEPTH times."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:  # of nearly all messages
+        return False
+    brackets = _NO_BRACKET.sub("", _STRING.sub("", text))
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH
 
 
 def _reason(error: Exception) -> str:
@@ -153,6 +168,13 @@ def encode_refusal(id_text: bytes, refusal: Refusal, *, null_result: bool = Fals
 def encode_batch(answers: list[bytes]) -> bytes:
     """Join the answers to a batch into one array."""
     return b"[" + b",".join(answers) + b"]"
+
+
+def encode_too_large(answer: bytes) -> bytes:
+    """Encode an error in place of an answer that `encode_result` or `encode_refusal` has made."""
+    id_text = answer[answer.rindex(b',"id":') + 6 : -1]  # a string in JSON has no bare quote
+    message = "The answers to this batch are too large; make this call by itself"
+    return encode_refusal(id_text, Refusal(RATE_LIMITED, message, retry_after_ms=0))
 
 
 def encode_notification(notification: Notification) -> bytes:

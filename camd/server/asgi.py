@@ -45,6 +45,7 @@ class Endpoints:
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     scheme: str = "http"
+    unix: bool = False  # a Unix socket, which no web page can reach
 
 
 def scope_of(request: h11.Request, endpoints: Endpoints) -> Message:

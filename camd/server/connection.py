@@ -33,7 +33,7 @@ from camd.server.rules.answers import (
 )
 from camd.server.rules.connection_limits import TokenBucket
 from camd.server.rules.event_delivery import EventDelivery
-from camd.server.send_queue import SendQueue, SendQueueFullError
+from camd.server.send_queue import SendBudget, SendQueue, SendQueueFullError
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
 AUTHENTICATE = "authenticate"
@@ -65,6 +65,7 @@ class ConnectionShared:
     legacy_dialect: str = "auto"
     history: EventHistory = attrs.field(factory=EventHistory)
     authentication_seconds: float = 10.0
+    send_budget: SendBudget = attrs.field(factory=SendBudget)
 
 
 @attrs.frozen
@@ -84,7 +85,9 @@ class Connection:
     on_wrong_key: Callable[[], None] = lambda: None
     address: str = LOCAL  # as `group_of` names it
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
-    send_queue: SendQueue = attrs.field(factory=SendQueue)
+    send_queue: SendQueue = attrs.field(
+        default=attrs.Factory(lambda self: SendQueue(budget=self.shared.send_budget), True)
+    )
     _auth: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
     _delivery: EventDelivery = attrs.field(init=False)

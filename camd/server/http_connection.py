@@ -1,7 +1,7 @@
 """HTTP/1.1 on one connection: requests for an ASGI application, and WebSocket upgrades.
 
-Bounded are the size of a head and of a body, and the time for a head, for a body, between requests
-and for sending one piece.
+Bounded are the size of a head and of a body, the time for a head, for a body, between requests and
+for sending one piece, and the requests of one address.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from camd.server.asgi import (
     scope_of,
 )
 from camd.server.error_boundary import run_in_boundary
-from camd.server.rules.upgrade import Denial, check_host, check_upgrade, plain_head, wants_upgrade
+from camd.server.rules.upgrade import (
+    Denial,
+    check_host,
+    check_target,
+    check_upgrade,
+    plain_head,
+    wants_upgrade,
+)
 
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
@@ -65,7 +72,9 @@ class HttpConfig:
     upgrade: Callable[[trio.abc.Stream, UpgradeRequest], Awaitable[None]] | None = None
     on_authenticated: Callable[[Principal], object] | None = None
     on_wrong_key: Callable[[], object] | None = None
+    identity: Principal | None = None  # known from the socket itself
     names: frozenset[str] | None = None  # allowed host names of requests; None: all
+    take_request: Callable[[], int] = lambda: 0  # milliseconds to wait; 0: the request may run
     limits: HttpLimits = HttpLimits()
 
 
@@ -96,6 +105,9 @@ class HttpConnection:
         """Answer requests until the connection ends. The caller closes the stream afterwards."""
         try:
             while (request := await self._next_request()) is not None:
+                if (denial := self._check_request(request)) is not None:
+                    await self._deny(denial)
+                    return
                 if self._is_websocket(request):
                     await self._upgrade(request)
                     return
@@ -165,6 +177,19 @@ class HttpConnection:
         self._h11.receive_data(bytes(data))
         return bool(data)
 
+    def _check_request(self, request: h11.Request) -> Denial | None:
+        """Check what every request must have; the log gets no part of it but the host's refusal."""
+        denial = check_target(request.target)
+        if denial is not None:
+            _log.warning("credentials_in_url", client=self.endpoints.client)
+            return denial
+        if self.endpoints.unix:
+            return None
+        denial = check_host(list(request.headers), self.config.names)
+        if denial is not None:
+            _log.info("host_refused", client=self.endpoints.client, why=denial.text)
+        return denial
+
     # --- WebSockets.
 
     def _is_websocket(self, request: h11.Request) -> bool:
@@ -180,7 +205,7 @@ class HttpConnection:
             http_version=request.http_version,
             headers=headers,
             origins=self.config.origins,
-            names=self.config.names,
+            names=None if self.endpoints.unix else self.config.names,
         )
         if denial is not None:
             if wants_upgrade(headers):
@@ -197,15 +222,15 @@ class HttpConnection:
         if int(length) > self.config.limits.body_bytes:
             await self._deny(Denial(413, "The request's body is too large."))
             return
-        denial = check_host(list(request.headers), self.config.names)
-        if denial is not None:
-            await self._deny(denial)
+        if wait_ms := self.config.take_request():
+            await self._deny(_too_many_requests(wait_ms))
             return
         cycle = RequestCycle(request, self, self.config.clock)
         scope = scope_of(request, self.endpoints)
         scope["state"] |= {
             "on_authenticated": self.config.on_authenticated,
             "on_wrong_key": self.config.on_wrong_key,
+            "identity": self.config.identity,
         }
         outcome = await run_in_boundary(
             partial(self.config.app, scope, cycle.receive, cycle.send),
@@ -329,3 +354,9 @@ class HttpConnection:
         else:
             return
         scope.cancel()
+
+
+def _too_many_requests(wait_ms: int) -> Denial:
+    seconds = b"%d" % -(-wait_ms // 1000)
+    headers = ((b"retry-after", seconds), (b"connection", b"close"))
+    return Denial(429, "Too many requests from this address.", headers)

@@ -1,4 +1,4 @@
-"""Open listening sockets from configured addresses; load TLS; identify peers of Unix sockets."""
+"""Open listening sockets from configured addresses; load TLS; ask who is at a Unix socket."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ from pathlib import Path
 import attrs
 import trio
 
-from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.auth.peer_roles import PeerCredentials
+from camd.runtime.small_files import read_small_file
+from camd.server.rules.upgrade import machine_names
 
 UNIX_PREFIX = "unix:"
 _BACKLOG = 512
 _REMOVE_SECONDS = 1.0
-_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+_UCRED = struct.Struct("iII")  # pid, uid, gid: unix(7), SO_PEERCRED
+_SO_PEERGROUPS = 59  # asm-generic/socket.h; Linux 4.13
+_GID = struct.Struct("I")
+_GROUPS_BYTES = 1024  # the most that `getsockopt` of Python takes
+PRIVATE_MODE = 0o660
+PUBLIC_MODE = 0o666  # anybody may connect, and needs a role or a key
 
 
 class ListenError(Exception):
@@ -78,25 +85,29 @@ class Listener:
 
 @asynccontextmanager
 async def open_listeners(
-    addresses: Sequence[str], inherited: Sequence[socket.socket] = ()
+    addresses: Sequence[str],
+    inherited: Sequence[socket.socket] = (),
+    *,
+    unix_mode: int = PRIVATE_MODE,
 ) -> AsyncIterator[list[Listener]]:
     """Listen on all addresses while the block runs. Raises ListenError when one cannot be used.
 
-    `inherited` are sockets that the service manager has opened (sd_listen_fds(3)).
+    `inherited` are sockets that the service manager has opened (sd_listen_fds(3)). `unix_mode`:
+    permissions of Unix sockets that are made here.
     """
     async with AsyncExitStack() as stack:
         listeners = [_inherit(sock) for sock in inherited]
         for address in map(parse_address, addresses):
             try:
-                listeners.extend(await _listen(address, stack))
+                listeners.extend(await _listen(address, stack, unix_mode))
             except OSError as error:
                 raise _translated(address, error) from error
         yield listeners
 
 
-async def _listen(address: ListenAddress, stack: AsyncExitStack) -> list[Listener]:
+async def _listen(address: ListenAddress, stack: AsyncExitStack, unix_mode: int) -> list[Listener]:
     if address.path is not None:
-        listener = await _listen_unix(address, address.path)
+        listener = await _listen_unix(address, address.path, unix_mode)
         inode = await trio.to_thread.run_sync(_inode, address.path)
         stack.push_async_callback(_remove, address.path, inode)
         await stack.enter_async_context(listener)
@@ -127,10 +138,10 @@ def _translated(address: ListenAddress, error: OSError) -> ListenError:
     return ListenError(address.text, error.strerror or str(error))
 
 
-async def _listen_unix(address: ListenAddress, path: Path) -> trio.SocketListener:
+async def _listen_unix(address: ListenAddress, path: Path, mode: int) -> trio.SocketListener:
     if await trio.to_thread.run_sync(_is_socket, address, path) and await _answers(path):
         raise AddressInUseError(address.text)
-    sock = await trio.to_thread.run_sync(_bind, path)
+    sock = await trio.to_thread.run_sync(_bind, path, mode)
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
@@ -140,13 +151,13 @@ def _is_socket(address: ListenAddress, path: Path) -> bool:
     return path.is_socket()
 
 
-def _bind(path: Path) -> socket.socket:
+def _bind(path: Path, mode: int) -> socket.socket:
     """Bind under a temporary name and rename, so that the mode is right from the beginning."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(temporary))
-        temporary.chmod(0o660)
+        temporary.chmod(mode)
         sock.listen(_BACKLOG)
         temporary.replace(path)
     except BaseException:
@@ -182,6 +193,25 @@ async def _remove(path: Path, inode: int) -> None:
         await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
 
 
+_NAME_SECONDS = 2.0
+_NAME_BYTES = 256 * 1024
+_HOSTS, _RESOLVER = Path("/etc/hosts"), Path("/etc/resolv.conf")
+
+
+async def read_machine_names() -> tuple[str, ...]:
+    """Read the names of this machine, without DNS; takes at most two seconds."""
+    node, texts = socket.gethostname(), ["", ""]
+
+    def read() -> None:
+        for number, path in enumerate((_HOSTS, _RESOLVER)):
+            with suppress(OSError):
+                texts[number] = read_small_file(path, _NAME_BYTES).decode("utf-8", "replace")
+
+    with trio.move_on_after(_NAME_SECONDS):
+        await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    return machine_names(node, *texts)
+
+
 def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
     """Load certificate and key; raises ListenError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -193,15 +223,22 @@ def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
     return context
 
 
-def peer_identity(sock: trio.socket.SocketType) -> Principal | None:
-    """Identify the peer of a Unix socket: our own user and root are administrators."""
+def peer_credentials(sock: trio.socket.SocketType) -> PeerCredentials | None:
+    """Ask the kernel who connected to a Unix socket; None: it is another socket, or unknown."""
     if sock.family != socket.AF_UNIX:
         return None
     try:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     except OSError:
         return None
-    _, uid, _ = _UCRED.unpack(raw)
-    if uid not in (0, os.geteuid()):
-        return None
-    return Principal(f"uid:{uid}", Role.ADMIN, expires_at=None, via=AuthMethod.PEER)
+    _, uid, gid = _UCRED.unpack(raw)
+    return PeerCredentials(uid, frozenset((gid, *_peer_groups(sock))))
+
+
+def _peer_groups(sock: trio.socket.SocketType) -> tuple[int, ...]:
+    """Return the supplementary groups; none where the kernel cannot tell, or has more than 256."""
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+    except OSError:
+        return ()
+    return tuple(number for (number,) in _GID.iter_unpack(raw))

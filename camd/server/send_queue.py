@@ -7,9 +7,19 @@ from collections import OrderedDict
 import attrs
 import trio
 
+FAIR_CHARACTERS = 256 * 1024  # of one client; more only while the budget lasts
+
 
 class SendQueueFullError(Exception):
     """The client reads too slowly."""
+
+
+@attrs.define(eq=False)
+class SendBudget:
+    """What may wait for all clients of one server together, in characters."""
+
+    max_characters: int = 128 * 1024 * 1024
+    used: int = attrs.field(default=0, init=False)
 
 
 @attrs.define(eq=False)
@@ -21,6 +31,7 @@ class SendQueue:
 
     max_messages: int = 256
     max_characters: int = 8 * 1024 * 1024
+    budget: SendBudget = attrs.field(factory=SendBudget)
     _items: OrderedDict[str | int, str] = attrs.field(factory=OrderedDict, init=False)
     _characters: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
@@ -33,14 +44,18 @@ class SendQueue:
         Raises SendQueueFullError above the bounds. A single message always fits.
         """
         if key is not None:
-            self._characters -= len(self._items.pop(key, ""))
+            self._count(-len(self._items.pop(key, "")))
         elif len(self._items) >= self.max_messages:
             raise SendQueueFullError(f"more than {self.max_messages} messages are waiting")
         if self._items and self._characters + len(text) > self.max_characters:
             raise SendQueueFullError(f"more than {self.max_characters} characters are waiting")
+        waiting = self._characters + len(text)
+        spent = self.budget.used + len(text) > self.budget.max_characters
+        if self._items and spent and waiting > FAIR_CHARACTERS:
+            raise SendQueueFullError("too much is waiting for all clients together")
         self._number += 1
         self._items[self._number if key is None else key] = text
-        self._characters += len(text)
+        self._count(len(text))
         if self._waiting is not None:
             self._waiting.set()
             self._waiting = None
@@ -61,11 +76,20 @@ class SendQueue:
     def take_nowait(self) -> str:
         """Remove the oldest message; there must be one."""
         _, text = self._items.popitem(last=False)
-        self._characters -= len(text)
+        self._count(-len(text))
         if self._shrunk is not None:
             self._shrunk.set()
             self._shrunk = None
         return text
+
+    def discard(self) -> None:
+        """Remove all messages: the client has gone."""
+        self._items.clear()
+        self._count(-self._characters)
+
+    def _count(self, characters: int) -> None:
+        self._characters += characters
+        self.budget.used += characters
 
     def __len__(self) -> int:
         return len(self._items)

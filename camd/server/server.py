@@ -27,9 +27,18 @@ from camd.server.asgi import AsgiApp, Endpoints
 from camd.server.connection import Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import HttpConfig, HttpConnection, UpgradeRequest
-from camd.server.listeners import Listener, open_listeners, peer_identity, tls_context
+from camd.server.listeners import (
+    PRIVATE_MODE,
+    PUBLIC_MODE,
+    Listener,
+    open_listeners,
+    peer_credentials,
+    read_machine_names,
+    tls_context,
+)
 from camd.server.rules.connection_limits import (
     RESERVED_FOR_ADMINS,
+    AddressRates,
     ConnectionLimits,
     LimitedConnection,
 )
@@ -37,6 +46,7 @@ from camd.server.rules.upgrade import own_names
 from camd.server.websocket import TRY_LATER, open_server_websocket
 
 STOP_SECONDS = 2.0
+HTTP_REQUESTS_PER_MINUTE = 6000  # of one address
 _ACCEPT_RETRY_SECONDS = 0.25  # when no file descriptors are left
 _LOG_INTERVAL_SECONDS = 60.0
 _CLOSE_SOON_SECONDS = 0.5
@@ -53,6 +63,7 @@ class Server:
     http_config: HttpConfig
     shared: ConnectionShared
     limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
+    rates: AddressRates = attrs.field(factory=lambda: AddressRates(HTTP_REQUESTS_PER_MINUTE))
     addresses: tuple[str, ...] = ()
     health_addresses: tuple[str, ...] = ()
     _clients: set[Connection] = attrs.field(factory=set, init=False)
@@ -102,6 +113,8 @@ class Server:
             self.http_config,
             on_authenticated=partial(self.limits.mark_authenticated, entry),
             on_wrong_key=partial(self.limits.mark_wrong_key, entry),
+            identity=identity,
+            take_request=lambda: self.rates.take(entry.address, trio.current_time()),
         )
         if with_websocket:
             upgrade = partial(self._serve_websocket, entry, identity)
@@ -165,6 +178,7 @@ class Server:
             try:
                 await connection.serve()
             finally:
+                connection.send_queue.discard()
                 self._clients.discard(connection)
                 stats.connections = self.connections
 
@@ -178,7 +192,12 @@ class Server:
     def _mark_authenticated(self, entry: LimitedConnection, identity: Principal) -> bool:
         accepted = self.limits.mark_authenticated(entry, identity)
         if not accepted:
-            _log.warning("too_many_connections", limit=self.limits.max_authenticated)
+            _log.warning(
+                "too_many_connections",
+                address=entry.address,
+                authenticated=self.limits.authenticated,
+                limit=self.limits.max_authenticated,
+            )
         self.shared.call_stats.refused_connections = self.limits.refused_count
         return accepted
 
@@ -239,21 +258,26 @@ async def open_server(
     tls = await _load_tls(config)
     health = (config.health_listen,) if config.health_listen else ()
     async with (
-        open_listeners(() if inherited else config.listen, inherited) as listeners,
-        open_listeners(health) as health_listeners,
+        open_listeners(
+            () if inherited else config.listen, inherited, unix_mode=_unix_mode(authenticator)
+        ) as listeners,
+        open_listeners(health, unix_mode=_unix_mode(authenticator)) as health_listeners,
     ):
         addresses = tuple(each.address for each in listeners)
-        names = own_names(config.hosts, (*config.listen, *addresses))
+        names = own_names(
+            (*config.hosts, *await read_machine_names()), (*config.listen, *addresses)
+        )
         server = Server(
             http_config=HttpConfig(
                 app=app,
                 clock=clock,
                 path=config.path,
                 origins=config.origins,
-                names=None if authenticator.enabled else names,
+                names=names,
             ),
             shared=shared,
             limits=_connection_limits(config, max_sockets),
+            rates=AddressRates(config.http_requests_per_minute),
             addresses=addresses,
             health_addresses=tuple(each.address for each in health_listeners),
         )
@@ -291,6 +315,12 @@ async def _load_tls(config: ServerConfig) -> ssl.SSLContext | None:
     return await trio.to_thread.run_sync(load, abandon_on_cancel=True)
 
 
+def _unix_mode(authenticator: Authenticator) -> int:
+    """Let everybody connect where users have roles, and whoever has none needs a key."""
+    public = authenticator.enabled and authenticator.peers.admits_others
+    return PUBLIC_MODE if public else PRIVATE_MODE
+
+
 def _connection_limits(config: ServerConfig, max_sockets: int | None) -> ConnectionLimits:
     """Divide `max_sockets` between connections with and without a key."""
     authenticated, unauthenticated = config.max_connections, config.max_unauthenticated
@@ -300,7 +330,12 @@ def _connection_limits(config: ServerConfig, max_sockets: int | None) -> Connect
         authenticated = max(1, min(authenticated, available))
     if authenticated < config.max_connections:
         _log.warning("connections_limited", limit=authenticated, configured=config.max_connections)
-    return ConnectionLimits(authenticated, unauthenticated)
+    return ConnectionLimits(
+        authenticated,
+        unauthenticated,
+        max_authenticated_per_address=config.max_connections_per_address,
+        max_unauthenticated_per_address=max(1, unauthenticated // 4),
+    )
 
 
 async def _accept(
@@ -341,9 +376,12 @@ async def _serve_accepted(server: Server, stream: SocketStream, *, with_websocke
         client=_address(sock.getpeername),
         server=_address(sock.getsockname),
         scheme="https" if secure else "http",
+        unix=sock.family == socket.AF_UNIX,
     )
     if with_websocket:
-        await server.serve_stream(stream, endpoints, peer_identity(sock))
+        peer = peer_credentials(sock)
+        identify = server.shared.authenticator.peers.identify
+        await server.serve_stream(stream, endpoints, identify(peer) if peer else None)
     else:
         await server.serve_http(stream, endpoints)
 

@@ -20,8 +20,8 @@ from websockets.sync.client import connect
 CLIENTS = 400
 SENT = (
     b"",
-    b"GET /ws HTTP/1.1\r\nHost: x\r\n",
-    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
 )
 FILES = 256  # the daemon's limit in this test: fewer than there are such clients

@@ -221,14 +221,17 @@ def send_garbage(daemon: Daemon) -> None:
     for sent, wanted in (
         (bytes(range(256)) * 16, b"HTTP/1.1 400"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64, b"HTTP/1.1 400"),
-        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 426"),
+        (b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"HTTP/1.1 426"),
         (
-            b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\n\r\n",
             b"HTTP/1.1 400",
         ),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 100_000 + b"\r\n\r\n", b"HTTP/1.1 431"),
-        (b"DELETE /files/recordings/a.mp4 HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 405"),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * 100_000 + b"\r\n\r\n",
+            b"HTTP/1.1 431",
+        ),
+        (b"DELETE /files/recordings/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"HTTP/1.1 405"),
     ):
         with socket.create_connection((host, int(port)), 20) as raw:
             with suppress(ConnectionError):
@@ -239,7 +242,7 @@ def send_garbage(daemon: Daemon) -> None:
 def break_off(daemon: Daemon) -> None:
     """Clients leave in the middle of a handshake or a message."""
     host, port = daemon.url.removeprefix("ws://").removesuffix("/ws").split(":")
-    for part in (b"GET /ws HT", b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: webso", b""):
+    for part in (b"GET /ws HT", b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: webso", b""):
         with socket.create_connection((host, int(port)), 20) as raw:
             raw.sendall(part)
     with connect(daemon.url) as client:

@@ -2271,5 +2271,101 @@ _break(
     "False",
     f"{CLIENT}::test_a_reader_that_is_slow_gets_everything",
 )
+_break(
+    "bound: depth of JSON",
+    "A message is nested so deep at most.",
+    "camd/rpc/codec.py:decode",
+    "_too_deep(text)",
+    "False",
+    "tests/pure/test_rpc_codec.py::test_depth_is_bounded",
+)
+_break(
+    "bound: answers to a batch",
+    "The answers to one batch take so much memory at most.",
+    "camd/server/rules/answers.py:BatchAnswers.finish",
+    "self._bytes + len(answer) > MAX_BATCH_BYTES",
+    "False",
+    f"{SERVER_BOUNDS}::test_the_answers_to_one_batch_are_bounded",
+)
+_break(
+    "bound: characters for all clients",
+    "What waits for all clients together is bounded.",
+    "camd/server/send_queue.py:SendQueue.put",
+    "self._items and spent and waiting > FAIR_CHARACTERS",
+    "False",
+    f"{SERVER_BOUNDS}::test_all_send_queues_together_are_bounded",
+)
+_break(
+    "bound: connections of an address without a key",
+    "One address has a part of the connections without a key.",
+    "camd/server/rules/connection_limits.py:ConnectionLimits.add",
+    "too_many and not is_own_address(connection.address)",
+    "False",
+    f"{CONNECTION_LIMITS}::test_one_address_has_a_part_of_the_connections",
+)
+_break(
+    "bound: connections of an address",
+    "One address has so many connections at most.",
+    "camd/server/rules/connection_limits.py:ConnectionLimits._has_room",
+    "self._by_address[address] < self.max_authenticated_per_address",
+    "True",
+    f"{UNAUTHENTICATED}::test_authenticated_connections_of_one_address_are_limited",
+)
+_break(
+    "bound: HTTP requests of an address",
+    "One address has so many requests answered at most.",
+    "camd/server/http_connection.py:HttpConnection._respond",
+    "self.config.take_request()",
+    "0",
+    f"{UNAUTHENTICATED}::test_requests_of_one_address_are_limited",
+)
+_break(
+    "bound: addresses whose requests are counted",
+    "So many addresses are remembered at most.",
+    "camd/server/rules/connection_limits.py:AddressRates.take",
+    "len(self._buckets) > MAX_ADDRESSES",
+    "False",
+    f"{CONNECTION_LIMITS}::test_addresses_whose_requests_are_counted_are_bounded",
+)
+_break(
+    "check: host name of a request",
+    "A request that names another host is refused, with and without keys.",
+    "camd/server/http_connection.py:HttpConnection._check_request",
+    "check_host(list(request.headers), self.config.names)",
+    "None",
+    f"{UNAUTHENTICATED}::test_programs_need_one_of_our_names_too",
+)
+_break(
+    "check: credentials in a URL",
+    "A request with credentials in its URL is refused.",
+    "camd/server/http_connection.py:HttpConnection._check_request",
+    "check_target(request.target)",
+    "None",
+    f"{UNAUTHENTICATED}::test_credentials_in_a_url_are_refused_and_not_logged",
+)
+_break(
+    "check: user of a Unix socket",
+    "A user of this machine without a role needs a key.",
+    "camd/auth/peer_roles.py:PeerRoles.identify",
+    "role is None",
+    "False",
+    "tests/pure/test_auth_peer_roles.py::test_a_role_comes_from_the_user_then_from_its_groups",
+)
+_break(
+    "check: own entry of a user",
+    "The entry of a user is stronger than those of its groups.",
+    "camd/auth/peer_roles.py:PeerRoles._role_of",
+    "peer.uid in self.users",
+    "False",
+    "tests/pure/test_auth_peer_roles.py::test_a_role_comes_from_the_user_then_from_its_groups",
+)
+_break(
+    "check: permissions of a Unix socket",
+    "Without authentication, only the daemon's own group may connect.",
+    "camd/server/server.py:_unix_mode",
+    "authenticator.enabled and authenticator.peers.admits_others",
+    "authenticator.peers.admits_others",
+    "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
+)
 
 MUTATIONS = tuple(_made)

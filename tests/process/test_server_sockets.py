@@ -120,13 +120,13 @@ async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
             talk(ws)
         host, port = server.addresses[0].split(":")
         with socket.create_connection((host, int(port))) as plain:
-            plain.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            plain.sendall(b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert b"hello" not in plain.recv(1000)
         with (
             socket.create_connection((host, int(port))) as raw,
             context.wrap_socket(raw, server_hostname="localhost") as tls,
         ):
-            return http(tls, b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return http(tls, b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
 
     files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
     async with running(**files) as server:
@@ -139,7 +139,7 @@ async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
     "sent",
     [
         b"",
-        b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         bytes(range(256)) * 300,
         b"\x16\x03\x01",  # half a record
         b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",  # an empty ClientHello
@@ -246,7 +246,9 @@ async def test_the_second_listener_serves_http_alone() -> None:
         with pytest.raises(InvalidStatus):
             connect(f"ws://{server.health_addresses[0]}/ws")
         with socket.create_connection((host, int(port))) as sock:
-            return http(sock, b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return http(
+                sock, b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+            )
 
     async with running(health_listen="127.0.0.1:0") as server:
         assert (await apart(client)).endswith(b"hello")
@@ -309,11 +311,11 @@ async def test_stopping_closes_connections_within_two_seconds() -> None:
 
 
 TORTURE = [
-    (b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" * 100, 100, b"hello"),
-    (b"HEAD /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3, 3, b"content-length: 3000000"),
-    (b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3, 3, b"\r\n\r\nxxx"),
+    (b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100, 100, b"hello"),
+    (b"HEAD /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 3, 3, b"content-length: 3000000"),
+    (b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 3, 3, b"\r\n\r\nxxx"),
     (
-        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"POST /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"1\r\na\r\n2;ext=1\r\nbc\r\n0\r\nTrailer: x\r\n\r\n",
         1,
         b"\r\n\r\nabc",
@@ -327,7 +329,7 @@ async def test_raw_http_in_any_pieces(
     requests: bytes, count: int, expected: bytes, piece: int
 ) -> None:
     """Pipelined, chunked and without body, whole or in pieces: all are answered."""
-    last = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    last = b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
     def client() -> bytes:
         host, port = server.addresses[0].split(":")

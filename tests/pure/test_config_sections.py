@@ -23,7 +23,7 @@ from camd.config.schema import (
     MediaMtxConfig,
     RecordingConfig,
 )
-from camd.config.values import PathBases
+from camd.config.values import PathBases, PeerRules
 from camd.model import CameraId
 from camd.sources import TestSource, V4l2Source
 
@@ -417,3 +417,33 @@ def test_swap_is_alarm_or_accept() -> None:
     assert read("[[camera]]\nid = 'a'").cameras[0].swap == "alarm"
     mistake = only_mistake("[[camera]]\nid = 'a'\nswap = 'yes'")
     assert "must be one of alarm, accept, not 'yes'" in mistake
+
+
+def test_peers_have_roles_by_user_and_group() -> None:
+    """Names and numbers of accounts, each with a role."""
+    text = "[auth.peers]\nusers = { alice = 'operator', 1001 = 'viewer' }\ngroups.video = 'admin'"
+    auth = read(text).sections["auth"]
+    assert auth.peers == PeerRules(  # type: ignore[attr-defined]
+        users=(("alice", "operator"), ("1001", "viewer")), groups=(("video", "admin"),)
+    )
+    assert read("").sections["auth"].peers == PeerRules()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("'alice'", "must be a table such as"),
+        ("{ alice = 'viewer' }", "'alice' is neither users nor groups"),
+        ("{ users = ['alice'] }", "users must be a table, not a list"),
+        ("{ users = { alice = 'root' } }", "users.alice must be one of viewer, operator, admin"),
+        ("{ groups = { video = true } }", "groups.video must be text in quotes"),
+        ("{ users = { '' = 'viewer' } }", "users has '', which is neither"),
+        ("{ users = { 'a b' = 'viewer' } }", "users has 'a b', which is neither"),
+        ("{ users = { 4294967295 = 'viewer' } }", "users has '4294967295'"),
+    ],
+)
+def test_wrong_peers_are_named(value: str, words: str) -> None:
+    """The mistake names the entry and says what would be right."""
+    mistake = only_mistake(f"auth.peers = {value}")
+    assert mistake.startswith("auth.peers: ")
+    assert words in mistake

@@ -204,3 +204,50 @@ def test_notifications_have_no_id() -> None:
     """A notification is a method with params."""
     text = codec.encode_notification(Notification("update", {"seq": 1}))
     assert json.loads(text) == {"jsonrpc": "2.0", "method": "update", "params": {"seq": 1}}
+
+
+def deep(levels: int) -> str:
+    """Make a request that holds `levels` objects and arrays in each other, itself included."""
+    inner = levels - 2
+    return '{"jsonrpc":"2.0","id":1,"method":"a","params":{"b":' + "[" * inner + "]" * inner + "}}"
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_depth_is_bounded(batch: bool) -> None:
+    """MAX_DEPTH levels are read, one more is refused with the limit; a batch is one level."""
+    for levels in (codec.MAX_DEPTH, codec.MAX_DEPTH + 1):
+        text = f"[{deep(levels - 1)}]" if batch else deep(levels)
+        (call,) = codec.decode(text).calls
+        assert isinstance(call, Call) == (levels == codec.MAX_DEPTH)
+    assert isinstance(call, BadCall)
+    assert call.refusal.kind.code == -32700
+    assert call.refusal.data["limit"] == codec.MAX_DEPTH
+
+
+@pytest.mark.parametrize("text", ["[" * 1000, '{"a":' * 1_000, "[" * 500_000, '["' * 300_000])
+def test_depth_without_an_end_is_refused(text: str) -> None:
+    """Brackets that never close are refused as well."""
+    (call,) = codec.decode(text).calls
+    assert isinstance(call, BadCall)
+    assert call.refusal.kind.code == -32700
+
+
+def test_brackets_in_strings_and_beside_each_other_are_not_deep() -> None:
+    """Only what is open counts: many lists in a row, and text with brackets, are read."""
+    params = {"text": '\\"[' * 500, "lists": [[] for _ in range(500)]}
+    (call,) = codec.decode(json.dumps(request_object(params))).calls
+    assert isinstance(call, Call)
+    assert call.params == params
+
+
+def request_object(params: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": 1, "method": "a", "params": params}
+
+
+@pytest.mark.parametrize("id_text", [b"1", b'"a"', b'"\\",\\"id\\":7"', b"null"])
+def test_an_error_in_place_of_an_answer_keeps_its_id(id_text: bytes) -> None:
+    """The id is that of the answer, whatever the answer and the id hold."""
+    answer = codec.encode_result(id_text, {"id": 5, "text": '","id":6}'})
+    replaced = json.loads(codec.encode_too_large(answer))
+    assert replaced["id"] == json.loads(id_text)
+    assert replaced["error"]["code"] == -32002

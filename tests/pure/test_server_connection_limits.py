@@ -23,12 +23,15 @@ from camd.auth.login_throttle import (
 from camd.auth.tokens import AuthFailure
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
 from camd.runtime.fd_limits import exhausted, for_sockets
+from camd.server.rules.connection_limits import MAX_ADDRESSES as MAX_RATED
 from camd.server.rules.connection_limits import (
     RESERVED_FOR_ADMINS,
+    AddressRates,
     ConnectionLimits,
     LimitedConnection,
+    is_own_address,
 )
-from camd.server.rules.upgrade import is_own, own_names
+from camd.server.rules.upgrade import is_own, machine_names, own_names
 
 WRONG = AuthFailure.UNKNOWN_KEY
 
@@ -187,6 +190,68 @@ def test_own_names_are_loopback_addresses_and_configured_names() -> None:
         "@",
     )
     assert not any(is_own(host, names) for host in others)
+
+
+def test_names_of_the_machine_come_from_its_files() -> None:
+    """The node name, its search domains and the names beside it in hosts(5) are our own."""
+    hosts = (
+        "127.0.0.1 localhost\n# 127.0.1.1 recorder old.example\n"
+        "127.0.1.1 recorder.example.org Recorder nvr # recorder\n\n10.0.0.9 other.example\n"
+    )
+    resolver = "nameserver 10.0.0.1\nsearch lan example.net.\noptions ndots:1\n"
+    assert machine_names("Recorder", hosts, resolver) == (
+        *("nvr", "recorder", "recorder.example.net", "recorder.example.org", "recorder.lan"),
+        "recorder.local",
+    )
+    assert machine_names("cam.example.org", "", "") == ("cam", "cam.example.org", "cam.local")
+    assert machine_names("", "\n:::\n", "search") == ()
+    assert machine_names("a", "x", "domain .") == ("a", "a.local")
+
+
+def test_one_address_has_a_part_of_the_connections() -> None:
+    """Its oldest one is closed for a new one; this machine's own addresses may have all."""
+    connections = OpenConnections(2, 10)
+    connections.limits.max_unauthenticated_per_address = 2
+    other, *ours = [connections.add(address) for address in "baaa"]
+    assert connections.open == [other, *ours[1:]]
+    local = [connections.add("127.0.0.1") for _ in range(5)]
+    assert connections.open == [other, *ours[1:], *local]
+
+
+def test_authenticated_connections_of_an_address_are_counted_exactly() -> None:
+    """Whoever leaves makes room; counting one twice or removing one twice changes nothing."""
+    limits = ConnectionLimits(max_authenticated_per_address=2)
+    viewer, admin = identity(Role.VIEWER), identity(Role.ADMIN)
+    entries = [LimitedConnection("a", lambda: None) for _ in range(4)]
+    assert [limits.mark_authenticated(each, viewer) for each in entries[:3]] == [True, True, False]
+    assert limits.mark_authenticated(entries[0], viewer)
+    assert limits.mark_authenticated(entries[3], admin)
+    for entry in (entries[3], entries[1], entries[1]):
+        limits.remove(entry)
+    assert limits.mark_authenticated(entries[2], viewer)
+    assert not limits.mark_authenticated(entries[1], viewer)
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        *((group_of(host), True) for host in (None, "127.0.0.1", "127.9.9.9", "::1")),
+        *((group_of(host), False) for host in ("192.0.2.1", "10.0.0.1", "2001:db8::1", "odd")),
+    ],
+)
+def test_addresses_of_this_machine_alone(address: str, own: bool) -> None:
+    """Loopback and Unix sockets are; others are not."""
+    assert is_own_address(address) == own
+
+
+def test_addresses_whose_requests_are_counted_are_bounded() -> None:
+    """The address that was quiet longest is forgotten, one that goes on asking is not."""
+    rates = AddressRates(1)
+    assert rates.take("busy", 0.0) == 0
+    for number in range(3 * MAX_RATED):
+        assert rates.take(str(number), 0.0) == 0
+        assert rates.take("busy", 0.0) == 60_000
+    assert rates.take("0", 0.0) == 0
 
 
 def test_clients_leave_descriptors_for_recordings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from test_server_connections import frame
 from trio.testing import MockClock
 
+from camd.rpc import codec
+from camd.server.rules.answers import MAX_BATCH_BYTES, BatchAnswers
 from camd.server.rules.connection_limits import TokenBucket
-from camd.server.send_queue import SendQueue, SendQueueFullError
+from camd.server.send_queue import FAIR_CHARACTERS, SendBudget, SendQueue, SendQueueFullError
 from camd.server.websocket import FrameMeter
 
 messages = st.lists(st.lists(st.integers(0, 70_000), min_size=1, max_size=4), max_size=4)
@@ -98,6 +101,49 @@ def test_a_send_queue_is_bounded_by_number_and_by_size() -> None:
         send_queue.put("3")
     send_queue.put("4", "key")
     assert [send_queue.take_nowait(), send_queue.take_nowait()] == ["1", "4"]
+
+
+def test_all_send_queues_together_are_bounded() -> None:
+    """When the budget is spent, a client that holds little goes on, one that holds much ends."""
+    budget = SendBudget(max_characters=2 * FAIR_CHARACTERS)
+    slow, quick = SendQueue(budget=budget), SendQueue(budget=budget)
+    slow.put("x" * FAIR_CHARACTERS)
+    slow.put("x" * FAIR_CHARACTERS)
+    with pytest.raises(SendQueueFullError, match="all clients"):
+        slow.put("x")
+    quick.put("y")
+    quick.put("y" * (FAIR_CHARACTERS - 1))
+    slow.discard()
+    assert budget.used == FAIR_CHARACTERS
+    quick.put("y" * FAIR_CHARACTERS)
+    while quick:
+        quick.take_nowait()
+    assert budget.used == 0
+
+
+def test_a_replaced_state_gives_its_space_back() -> None:
+    """The budget counts what is queued, and not what was replaced."""
+    budget = SendBudget()
+    send_queue = SendQueue(budget=budget)
+    send_queue.put("12345", "key")
+    send_queue.put("123", "key")
+    assert budget.used == 3
+
+
+def test_the_answers_to_one_batch_are_bounded() -> None:
+    """Answers beyond the bound become errors; each call has its answer, in order."""
+    sent: list[bytes | None] = []
+    batch = BatchAnswers(3, sent.append)
+    batch.finish(codec.encode_result(b"1", "x" * (MAX_BATCH_BYTES // 2)))
+    batch.finish(codec.encode_result(b"2", "x" * (MAX_BATCH_BYTES // 2)))
+    batch.finish(codec.encode_result(b"3", "pong"))
+    (text,) = sent
+    assert text is not None
+    first, second, third = json.loads(text)
+    assert (first["id"], second["id"], third["id"]) == (1, 2, 3)
+    assert "result" in first
+    assert second["error"]["code"] == -32002
+    assert third["result"] == "pong"
 
 
 async def test_a_waiter_continues_when_the_send_queue_has_room(autojump_clock) -> None:

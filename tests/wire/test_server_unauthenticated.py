@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from memory_server import UPGRADE, MemoryServer, Peer, key, read_all, serving, token
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
+from camd.auth.key_file import new_secret
 from camd.auth.login_throttle import CONNECTION_DELAY_SECONDS, LOG_SECONDS
 from camd.rpc.roles import AuthMethod, Principal, Role
 from camd.server.asgi import Endpoints
@@ -385,13 +386,129 @@ async def test_without_keys_a_page_needs_one_of_our_names(
         assert (await stream.receive_some(9000)).startswith(b"HTTP/1.1 " + wanted)
 
 
-async def test_without_keys_programs_may_use_any_name(autojump_clock: MockClock) -> None:
-    """A WebSocket without an Origin is not from a browser; with keys, any name is accepted."""
-    async with serving(enabled=False, names=OURS) as running:
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_programs_need_one_of_our_names_too(autojump_clock: MockClock, enabled: bool) -> None:
+    """A WebSocket without an Origin is refused by its host, with an answer that says what to do."""
+    async with serving(enabled=enabled, names=OURS) as running:
         stream = running.connect()
         await stream.send_all(UPGRADE + b"\r\n")
-        assert (await stream.receive_some(9000)).startswith(b"HTTP/1.1 101")
+        answer = bytes(await stream.receive_some(9000))
+        assert answer.startswith(b"HTTP/1.1 403")
+        assert b'"camera.local" is not one of this service' in answer
+        assert b"server.hosts" in answer
+
+
+async def test_on_a_unix_socket_any_name_is_accepted(autojump_clock: MockClock) -> None:
+    """No web page reaches a Unix socket, and programs send any name over one."""
+    async with serving(names=OURS) as running:
+        ours, theirs = memory_stream_pair()
+        running.nursery.start_soon(
+            running.server.serve_stream, theirs, Endpoints(None, None, unix=True)
+        )
+        await ours.send_all(b"GET /hello HTTP/1.1\r\nHost: camd\r\n\r\n")
+        assert (await ours.receive_some(9000)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_refused_host_is_not_repeated_when_it_is_no_name(
+    autojump_clock: MockClock,
+) -> None:
+    """Neither the answer nor the log repeats bytes of a Host header that are no host name."""
+    async with serving(names=OURS) as running:
+        stream = running.connect()
+        with structlog.testing.capture_logs() as logs:
+            await stream.send_all(b"GET /hello HTTP/1.1\r\nHost: a<b>'c\r\n\r\n")
+            answer = bytes(await stream.receive_some(9000))
+        assert answer.startswith(b"HTTP/1.1 403")
+        assert b"<b>" not in answer
+        assert "<b>" not in repr(logs)
+
+
+# --- credentials in URLs
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/hello?token=abc",
+        b"/hello?a=b&AUTH_TOKEN=abc",
+        b"/hello?a=b;access_token=abc",
+        b"/hello?%74oken=abc",
+        b"/files/recordings/KEY",
+        b"/hello?x=KEY",
+        b"/hello?x=JWT",
+        b"/JWT/hello",
+        b"/ws?token=abc",
+        b"/ws?api_key=",
+        b"http://ann:abc@camera.local/hello",
+    ],
+)
+async def test_credentials_in_a_url_are_refused_and_not_logged(
+    autojump_clock: MockClock, target: bytes
+) -> None:
+    """In path or query, as a WebSocket or not: 400 with what to do, and no trace in the log."""
+    secret = {b"KEY": new_secret(), b"JWT": token()}
+    for name, text in secret.items():
+        target = target.replace(name, text.encode())
     async with serving() as running:
         stream = running.connect()
-        await stream.send_all(b"GET /hello HTTP/1.1\r\nHost: any.example\r\n\r\n")
+        with structlog.testing.capture_logs() as logs:
+            await stream.send_all(UPGRADE.replace(b"/ws", target) + b"\r\n")
+            answer = bytes(await stream.receive_some(9000))
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"Authorization: Bearer" in answer
+        assert [entry["event"] for entry in logs] == ["credentials_in_url"]
+        assert not any(text in repr(logs) + str(answer) for text in ("abc", *secret.values()))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"/hello?from=2026-01-15T14:30:00Z&tokens=3", b"/hello?camera=camd_front", b"/hello?a=b@c"],
+)
+async def test_other_targets_are_served(autojump_clock: MockClock, target: bytes) -> None:
+    """What only resembles credentials is no reason to refuse a request."""
+    async with serving() as running:
+        stream = running.connect()
+        await stream.send_all(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await stream.receive_some(9000)).startswith(b"HTTP/1.1 200")
+
+
+# --- requests and connections of one address
+
+
+async def test_requests_of_one_address_are_limited(autojump_clock: MockClock) -> None:
+    """Above the rate, 429 with Retry-After, on any of its connections; others are served."""
+    request = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving() as running:
+        running.server.rates.per_minute = 3
+
+        async def ask(address: str) -> bytes:
+            stream = running.connect(client=address)
+            await stream.send_all(request)
+            return bytes(await stream.receive_some(9000))
+
+        answers = [await ask("192.0.2.1") for _ in range(4)]
+        assert [answer[9:12] for answer in answers] == [b"200", b"200", b"200", b"429"]
+        assert b"retry-after: 20\r\n" in answers[3]
+        assert (await ask("192.0.2.2"))[9:12] == b"200"
+        await trio.sleep(20)
+        assert (await ask("192.0.2.1"))[9:12] == b"200"
+
+
+async def test_authenticated_connections_of_one_address_are_limited(
+    autojump_clock: MockClock,
+) -> None:
+    """The one too many is closed with 1013; other addresses and administrators are served."""
+    limits = ConnectionLimits(max_authenticated_per_address=1)
+    async with serving(limits=limits) as running:
+        async with running.peer(client="192.0.2.1") as first:
+            async with running.peer(client="192.0.2.1", login=False) as second:
+                with pytest.raises(SocketClosedError, match="1013"):
+                    await second.call("authenticate", auth_token=token())
+            async with running.peer(client="192.0.2.2") as other:
+                assert (await other.call("ping"))["result"] == "pong"
+            async with running.peer(client="192.0.2.1", login=False) as admin:
+                login = await admin.call("authenticate", auth_token=token(Role.ADMIN))
+                assert login["result"]["role"] == "admin"
+            assert (await first.call("ping"))["result"] == "pong"
+        async with running.peer(client="192.0.2.1") as again:
+            assert (await again.call("ping"))["result"] == "pong"

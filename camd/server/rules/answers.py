@@ -14,6 +14,7 @@ from camd.rpc.registry import EVERYTHING, Notification
 SendAnswer = Callable[[bytes | None], None]  # None: nothing is answered
 
 HOLD_SECONDS = 30.0  # a call that takes longer no longer holds notifications back
+MAX_BATCH_BYTES = 8 * 1024 * 1024  # of all answers to one batch
 MAX_HELD = 64  # above it, all held notifications are released
 
 
@@ -30,11 +31,18 @@ class BatchAnswers:
     missing: int
     send: SendAnswer
     _answers: list[bytes] = attrs.field(factory=list, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
 
     def finish(self, answer: bytes | None) -> None:
-        """Take the answer to one call of the batch; None: the call gets none."""
+        """Take the answer to one call of the batch; None: the call gets none.
+
+        An answer beyond MAX_BATCH_BYTES is replaced by an error.
+        """
         self.missing -= 1
         if answer is not None:
+            if self._bytes + len(answer) > MAX_BATCH_BYTES:
+                answer = codec.encode_too_large(answer)
+            self._bytes += len(answer)
             self._answers.append(answer)
         if not self.missing:
             self.send(codec.encode_batch(self._answers) if self._answers else None)

@@ -1,20 +1,26 @@
-"""How many connections may be open, which one is closed when there are too many, and call rates.
+"""How many connections may be open, which one is closed when there are too many, and rates.
 
 Connections that have not authenticated, WebSocket or HTTP, have a limit of their own. Above it, the
 oldest one of the address with the most of them is closed, so that a new one is always accepted: a
 client with a key authenticates within milliseconds. Connections that sent a wrong key go first.
+
+One address may have a part of the connections only. This machine's own addresses may have all of
+them: a reverse proxy brings every client from there.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 import attrs
 
+from camd.auth.login_throttle import LOCAL
 from camd.rpc.roles import AuthMethod, Principal, Role
 
+MAX_ADDRESSES = 1024  # whose requests are counted
 RESERVED_FOR_ADMINS = 8  # above the limit, for administrators and the local command line
 
 
@@ -32,12 +38,15 @@ class ConnectionLimits:
 
     max_authenticated: int = 1000
     max_unauthenticated: int = 256
+    max_authenticated_per_address: int = 256
+    max_unauthenticated_per_address: int = 64
     refused_count: int = attrs.field(default=0, init=False)  # closed or refused for a limit
     _unauthenticated: dict[str, OrderedDict[LimitedConnection, None]] = attrs.field(
         factory=dict, init=False
     )  # by address
     _count: int = attrs.field(default=0, init=False)  # of unauthenticated ones
     _authenticated: set[LimitedConnection] = attrs.field(factory=set, init=False)
+    _by_address: Counter[str] = attrs.field(factory=Counter, init=False)  # authenticated ones
 
     @property
     def unauthenticated(self) -> int:
@@ -51,16 +60,21 @@ class ConnectionLimits:
 
     def add(self, connection: LimitedConnection) -> None:
         """Count a new connection; above the limit, close another one."""
-        self._unauthenticated.setdefault(connection.address, OrderedDict())[connection] = None
+        same_address = self._unauthenticated.setdefault(connection.address, OrderedDict())
+        same_address[connection] = None
         self._count += 1
-        if self._count > self.max_unauthenticated:
+        too_many = len(same_address) > self.max_unauthenticated_per_address
+        if too_many and not is_own_address(connection.address):
+            self._close_first(same_address)
+        elif self._count > self.max_unauthenticated:
             self.close_oldest()
 
     def close_oldest(self) -> None:
         """Close the oldest unauthenticated connection of the address with the most of them."""
-        if not self._unauthenticated:
-            return
-        same_address = max(self._unauthenticated.values(), key=len)
+        if self._unauthenticated:
+            self._close_first(max(self._unauthenticated.values(), key=len))
+
+    def _close_first(self, same_address: OrderedDict[LimitedConnection, None]) -> None:
         connection = next(iter(same_address))
         self._forget_unauthenticated(connection)
         self.refused_count += 1
@@ -78,16 +92,27 @@ class ConnectionLimits:
             return True
         admin = identity.role is Role.ADMIN and identity.via is not AuthMethod.ANONYMOUS
         reserved = RESERVED_FOR_ADMINS if admin else 0
-        if len(self._authenticated) >= self.max_authenticated + reserved:
+        full = len(self._authenticated) >= self.max_authenticated + reserved
+        if full or not (admin or self._has_room(connection.address)):
             self.refused_count += 1
             return False
         self._forget_unauthenticated(connection)
         self._authenticated.add(connection)
+        self._by_address[connection.address] += 1
         return True
+
+    def _has_room(self, address: str) -> bool:
+        """Whether one more connection of this address may authenticate."""
+        own = is_own_address(address)
+        return own or self._by_address[address] < self.max_authenticated_per_address
 
     def remove(self, connection: LimitedConnection) -> None:
         """Stop counting a connection; does nothing when it is not counted."""
-        self._authenticated.discard(connection)
+        if connection in self._authenticated:
+            self._authenticated.remove(connection)
+            self._by_address[connection.address] -= 1
+            if not self._by_address[connection.address]:
+                del self._by_address[connection.address]
         self._forget_unauthenticated(connection)
 
     def _forget_unauthenticated(self, connection: LimitedConnection) -> None:
@@ -100,7 +125,17 @@ class ConnectionLimits:
             del self._unauthenticated[connection.address]
 
 
-# --- The calls of one client
+def is_own_address(address: str) -> bool:
+    """Whether an address, as `group_of` names it, is one of this machine alone."""
+    if address == LOCAL:
+        return True
+    try:
+        return ipaddress.ip_network(address).network_address.is_loopback or address == "::/64"
+    except ValueError:
+        return False
+
+
+# --- The calls of one client, the requests of one address
 
 
 @attrs.define(eq=False)
@@ -129,3 +164,22 @@ class TokenBucket:
             self._tokens -= 1
             return 0
         return max(1, math.ceil((1 - self._tokens) * 60_000 / self.per_minute))
+
+
+@attrs.define(eq=False)
+class AddressRates:
+    """A bucket of requests for each address; at most MAX_ADDRESSES are remembered.
+
+    The address that was quiet longest is forgotten first.
+    """
+
+    per_minute: int
+    _buckets: OrderedDict[str, TokenBucket] = attrs.field(factory=OrderedDict, init=False)
+
+    def take(self, address: str, now: float) -> int:
+        """Take one request of `address`: 0 when it is allowed, else the milliseconds to wait."""
+        bucket = self._buckets.pop(address, None) or TokenBucket(self.per_minute)
+        self._buckets[address] = bucket
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return bucket.take(now)

@@ -1,16 +1,21 @@
-"""Check HTTP requests: WebSocket handshake (RFC 6455, 4.2.1), origin and host name."""
+"""Check HTTP requests: WebSocket handshake (RFC 6455, 4.2.1), origin, host name, target.
+
+A web page whose name resolves to this machine sends requests that the browser takes for requests
+to that page's own host (DNS rebinding). So each request must name one of our own host names.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import ipaddress
-from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
-# --- Host names of this service, checked while clients need not authenticate (DNS rebinding).
+# --- Host names of this service.
 
 _LOOPBACK = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
 
@@ -21,6 +26,38 @@ def host_of(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
+
+
+def machine_names(node: str, hosts: str, resolver: str) -> tuple[str, ...]:
+    """Collect the names of this machine, in lower case.
+
+    They are its node name, the same under `.local` (multicast DNS) and under the domains that
+    `resolver` searches, and the names that stand beside it in `hosts`. The texts are those of
+    resolv.conf(5) and hosts(5).
+    """
+    node = node.lower().rstrip(".")
+    if not node:
+        return ()
+    short = node.partition(".")[0]
+    names = {node, short, *(f"{short}.{domain}" for domain in ("local", *_domains(resolver)))}
+    for line in _fields(hosts):
+        aliases = {name.lower() for name in line[1:]}
+        if aliases & {node, short}:
+            names |= aliases
+    return tuple(sorted(names))
+
+
+def _domains(resolver: str) -> Iterator[str]:
+    for line in _fields(resolver):
+        if line[0] in ("search", "domain"):
+            yield from (domain.lower().strip(".") for domain in line[1:] if domain.strip("."))
+
+
+def _fields(text: str) -> Iterator[list[str]]:
+    """Split the lines of a configuration file into words, without comments."""
+    for line in text.splitlines():
+        if words := line.partition("#")[0].split():
+            yield words
 
 
 def own_names(configured: Iterable[str], addresses: Iterable[str]) -> frozenset[str]:
@@ -48,6 +85,19 @@ def _is_address(name: str) -> bool:
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
 
+_HOST_NAME = r"[a-z0-9_.-]{1,80}"
+_CREDENTIAL_NAMES = frozenset(
+    (
+        *("token", "auth_token", "access_token", "id_token", "bearer", "jwt", "authorization"),
+        *("api_key", "apikey", "api-key", "x-api-key", "password", "secret"),
+    )
+)
+_CREDENTIAL = re.compile(
+    r"(?<![\w-])camd_[\w-]{43}(?![\w-])"  # an API key
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # a JWT: Base64 of `{"`
+)
+
+
 @attrs.frozen
 class Denial:
     """A refusal as an HTTP response."""
@@ -71,7 +121,7 @@ def check_upgrade(
 ) -> Denial | None:
     """Check an upgrade request; None: it may become a WebSocket.
 
-    `names` are the allowed host names; None: all, since clients need a key.
+    `names` are the allowed host names; None: all.
     """
     if not wants_upgrade(headers) or "upgrade" not in _tokens(headers, b"connection"):
         needed = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
@@ -106,7 +156,34 @@ def check_host(headers: Headers, names: frozenset[str] | None) -> Denial | None:
     hosts = _all(headers, b"host")
     if names is None or not hosts or is_own(hosts[0], names):
         return None
-    return Denial(403, "This host name is not known here; server.hosts may name it.")
+    name = host_of(f"//{hosts[0]}") or ""
+    shown = f'"{name}"' if re.fullmatch(_HOST_NAME, name) else "in the Host header"
+    return Denial(
+        403,
+        f"The host name {shown} is not one of this service. Connect by its address or the name of "
+        "its machine, or add the name to server.hosts in the configuration.",
+    )
+
+
+def check_target(target: bytes) -> Denial | None:
+    """Refuse a request whose target, path or query, holds credentials; None: it holds none."""
+    text = target.decode("latin-1")
+    url, _, query = text.partition("?")
+    names = {name.lower() for name, _ in parse_qsl(query.replace(";", "&"), True)}
+    plain = unquote(unquote(text))
+    if names & _CREDENTIAL_NAMES or _CREDENTIAL.search(plain) or "@" in _authority(url):
+        return Denial(
+            400,
+            "Credentials do not belong into a URL, which histories and logs keep. Send them in "
+            'the header "Authorization: Bearer", or with the method authenticate. Revoke a key '
+            "that was sent like this.",
+        )
+    return None
+
+
+def _authority(url: str) -> str:
+    """Return the part of an absolute target between `//` and the path, with user and port."""
+    return url.partition("://")[2].partition("/")[0] if not url.startswith("/") else ""
 
 
 def origin_allowed(
