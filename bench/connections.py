@@ -96,7 +96,7 @@ def latencies(clients: Sequence[RawClient], seconds: float) -> list[float]:
         for client in clients:
             client.sock.setblocking(False)
             poll.register(client.sock, select.EPOLLIN)
-        end = time.monotonic() + seconds
+        began, end = time.time(), time.monotonic() + seconds
         while time.monotonic() < end:
             for number, _ in poll.poll(0.1, 64):
                 client = by_number[number]
@@ -106,7 +106,8 @@ def latencies(clients: Sequence[RawClient], seconds: float) -> list[float]:
                     moment = json.loads(payload)["params"]["time"]
                     if moment not in times:
                         times[moment] = datetime.fromisoformat(moment).timestamp()
-                    found.append(arrived - times[moment])
+                    if times[moment] >= began:  # older ones waited while clients connected
+                        found.append(arrived - times[moment])
     return found
 
 
@@ -171,13 +172,16 @@ def main() -> None:
         port = int(camd.url.removesuffix("/ws").rpartition(":")[2])
         key = (Path(camd.folder) / "state" / "admin.key").read_text(encoding="ascii").strip()
         camd.call("start_recording", device="camera0")
+        camd.socket.close()  # it would not be read while the others are measured
         print(
             f"{'clients':>8} {'each, per s':>13} {'p50 ms':>8} {'p99 ms':>8} {'worst':>8}", end=""
         )
         print(f" {'CPU':>9}")
         for count in map(int, options.clients.split(",")):
             measure_notifications(camd, port, key, count, options.seconds)
-        camd.call("stop_recording", device="camera0")
+        with connected(port, key).sock as sock:
+            RawClient(sock).send("stop_recording", device="camera0")
+            sock.recv(4096)
         measure_leaves(camd, port, key, options.leaves)
 
 
