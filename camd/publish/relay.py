@@ -72,22 +72,29 @@ class RtspRelay:
             stream = await self._accept_own(listener)
         try:
             await self._connect_through(stream)
-        except StreamServerError as error:
-            self.problem = error.problem
-        except (RelayError, *_BROKEN) as error:
-            log.info("relay_ended", why=str(error) or type(error).__name__)
+        except* StreamServerError as errors:
+            self.problem = _first_problem(errors)
+        except* (RelayError, *_BROKEN) as errors:
+            log.info("relay_ended", why=str(errors.exceptions[0]))
         finally:
             await trio.aclose_forcefully(stream)
 
     async def _accept_own(self, listener: trio.SocketListener) -> trio.SocketStream:
         while True:
             stream = await listener.accept()
-            peer: int = stream.socket.getpeername()[1]
-            owner = await self._looks.ask(partial(owner_of, peer, self._port), None)
+            owner = await self._find_owner(stream)
             if owner == os.geteuid():
                 return stream
             log.warning("relay_refused", uid=owner)
             await trio.aclose_forcefully(stream)
+
+    async def _find_owner(self, stream: trio.SocketStream) -> int | None:
+        """Return whose process is at the other end; None: it is gone, or nobody knows."""
+        try:
+            peer: int = stream.socket.getpeername()[1]
+            return await self._looks.ask(partial(owner_of, peer, self._port), None)
+        except OSError:
+            return None
 
     async def _connect_through(self, local: trio.SocketStream) -> None:
         remote = await self._connect()
@@ -110,6 +117,11 @@ class RtspRelay:
         with trio.move_on_after(CONNECT_SECONDS):
             return await connect(self._config.rtsp, self._tls)
         raise StreamServerError(problems.SILENT)
+
+
+def _first_problem(errors: BaseExceptionGroup[StreamServerError]) -> Problem | None:
+    found = errors.exceptions[0]
+    return found.problem if isinstance(found, StreamServerError) else None
 
 
 async def _pass_back(

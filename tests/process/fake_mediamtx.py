@@ -233,7 +233,9 @@ class FakeMediaMtx:
             head, _, buffer = buffer.partition(b"\r\n\r\n")
             length = int((re.search(rb"Content-Length: (\d+)", head) or [b"", b"0"])[1])
             while len(buffer) < length:
-                buffer += bytes(await stream.receive_some(65536))
+                if not (chunk := await stream.receive_some(65536)):
+                    return name
+                buffer += bytes(chunk)
             buffer = buffer[length:]
             if self.rtsp_fault == "silent":
                 await trio.sleep_forever()

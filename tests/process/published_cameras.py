@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import trio
+from structlog.testing import capture_logs
 from support.fake_disk import roomy_disk
 from support.ffmpeg_media import PROGRAMS
 
@@ -84,9 +85,14 @@ async def open_published(
         cameras=cameras or (CameraConfig(GATE, PICTURES, device="gate", always_on=True),),
     )
     events: Fanout[Event] = Fanout()
-    async with (
-        open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
-        open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras_open,
-        open_streams(config, cameras_open, events, clock=SYSTEM_CLOCK) as streams,
-    ):
-        yield PublishedCameras(cameras_open, streams, folder / "recordings")
+    with capture_logs() as lines:
+        async with (
+            open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
+            open_cameras(
+                config, storage=storage, events=events, clock=SYSTEM_CLOCK
+            ) as cameras_open,
+            open_streams(config, cameras_open, events, clock=SYSTEM_CLOCK) as streams,
+        ):
+            yield PublishedCameras(cameras_open, streams, folder / "recordings")
+    crashed = [line for line in lines if line["event"] == "actor_crashed"]
+    assert crashed == []
