@@ -185,6 +185,7 @@ class StoppedRecording:
     file_size: int
     success: bool
     reason: str
+    format: str
     receipt: RecordingReceipt
 
 
@@ -221,6 +222,7 @@ class RecordingStatus:
     start_time: datetime
     duration: float | None  # the limit
     elapsed_time: float
+    filename: str
     current_file: str | None
     file_size: int
     files: tuple[RunningFile, ...]
