@@ -407,8 +407,11 @@ class BackgroundReconcile:
 
     async def _search(self) -> None:
         began, findings, self._unread = self.clock.now(), list[ReconcileFinding](), ()
-        tries = 1 + (self.report.tries if self.searching and self.report else 0)
-        self.report = RecoveryReport.of(findings, began, None, tries=tries)
+        failed = self.report if self.searching else None
+        tries = 1 + (failed.tries if failed is not None else 0)
+        report = RecoveryReport.of(findings, began, None, tries=tries)
+        problem = failed.problem if failed is not None else ""  # until this try gets further
+        self.report = attrs.evolve(report, problem=problem)
         self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
         difference = await self.index_worker.run(
             lambda index: self._reconciler(index).compare(self.growing())
