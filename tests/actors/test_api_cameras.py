@@ -111,12 +111,12 @@ async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_other_sources_show_what_they_deliver(streaming: bool) -> None:
-    """A synthetic picture has no driver to ask."""
+    """A synthetic picture has no driver to ask; while it does not stream, its format is expected."""
     async with open_camera_rig(always_on=streaming) as rig:
         if streaming:
             await rig.until(CameraState.STREAMING)
         shown = await ask(rig)
-    assert shown["validation_status"] == ("confirmed" if streaming else "none")
-    assert shown["formats"] == (["h264"] if streaming else [])
-    assert shown["resolutions"] == (["320x180"] if streaming else [])
+    assert shown["validation_status"] == ("confirmed" if streaming else "provisional")
+    assert shown["formats"] == ["h264"]
+    assert shown["resolutions"] == ["320x180"]
     assert len(shown["modes"]) == len(shown["formats"])
