@@ -18,6 +18,7 @@ from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http_app import HttpApp
+from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
@@ -33,9 +34,11 @@ from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
+from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.reload import LiveConfig
 from camd.rpc.registry import Notification, Registry
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folder_lock import FolderInUseError, open_state
@@ -118,9 +121,16 @@ async def serve_clients(
             ) as retention,
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
         ):
+            calls = ServerCounters()
+            metrics = MetricsCollector(
+                cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
+            )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock)
-            web = HttpApp(storage, authenticator, system.health, clock=clock)
-            with EventPublisher(notifications, clock=clock).listening(events):
+            web = HttpApp(storage, authenticator, system.health, metrics, clock=clock)
+            with (
+                EventPublisher(notifications, clock=clock).listening(events),
+                metrics.listening(events),
+            ):
                 async with open_server(
                     config.server,
                     registry=build_registry(
@@ -129,6 +139,7 @@ async def serve_clients(
                         storage=storage,
                         retention=retention,
                         system=system,
+                        metrics=metrics,
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -137,6 +148,7 @@ async def serve_clients(
                     clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
+                    call_stats=calls,
                     max_sockets=max_sockets,
                 ) as server:
                     signals.stop_in_order()
@@ -154,6 +166,7 @@ def build_registry(
     storage: Storage,
     retention: Retention,
     system: SystemApi,
+    metrics: MetricsCollector,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -168,6 +181,7 @@ def build_registry(
             RetentionApi(retention),
             ControlsApi(cameras),
             DevicesApi(cameras, binder),
+            MetricsApi(metrics, clock=clock),
         )
     )
 

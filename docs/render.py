@@ -53,7 +53,7 @@ _PROBLEM = Problem(ProblemKind.UNKNOWN, "", "", Cause.ENCODER_EXIT)
 _EVENTS: tuple[tuple[str, m.CaptureEvent], ...] = (
     ("wanted", m.Wanted()),
     ("unwanted", m.Unwanted()),
-    ("first fragment", m.FragmentArrived()),
+    ("first fragment", m.FirstFragmentArrived()),
     ("settled", m.ProcessSettled()),
     ("stalled", m.ProcessStalled(_PROBLEM)),
     ("ended, problem", m.ProcessEnded(_PROBLEM)),

@@ -1,4 +1,4 @@
-"""HTTP endpoints: health checks and downloads of recordings."""
+"""HTTP endpoints: health checks, metrics, and downloads of recordings."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from camd.api.metrics_methods import comes_from_this_machine
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
-from camd.auth.tokens import AccessRefusedError
+from camd.auth.tokens import InvalidCredentialsError
 from camd.clock import Clock
 from camd.errors import FILE_NOT_FOUND, INVALID_PARAMS, Refusal
-from camd.model import StoredFile
+from camd.metrics.collector import MetricsCollector
+from camd.metrics.exposition import CONTENT_TYPE
+from camd.model import ReadableRecording
 from camd.rpc.roles import Role
 from camd.storage.storage import Storage
 
@@ -40,6 +43,7 @@ class HttpApp:
     _storage: Storage
     _authenticator: Authenticator
     _health: Health
+    _metrics: MetricsCollector
     _clock: Clock = attrs.field(kw_only=True)
     ready: bool = False
 
@@ -50,6 +54,7 @@ class HttpApp:
                 Route("/health/live", self.live),
                 Route("/health/ready", self.is_ready),
                 Route("/health/system", self.system),
+                Route("/metrics", self.metrics),
                 Route("/files/recordings/{name:path}", self.recording),
             ]
         )
@@ -78,19 +83,18 @@ class HttpApp:
         code = HTTPStatus.INTERNAL_SERVER_ERROR if overall == "unhealthy" else HTTPStatus.OK
         return JSONResponse(body, code)
 
+    async def metrics(self, request: Request) -> Response:
+        """Write the metrics in Prometheus' text format; from this machine no key is needed."""
+        local = comes_from_this_machine(request)
+        refused = None if local else await self._refuse_unknown(request)
+        if refused is not None:
+            return refused
+        return Response(await self._metrics.text(), media_type=CONTENT_TYPE)
+
     async def recording(self, request: Request) -> Response:
         """Send a recording; of one that is being recorded, the part that is durable."""
-        try:
-            self._authenticate(request)
-        except AccessRefusedError as error:
-            host = request.client.host if request.client is not None else None
-            _notify_server(request, "on_wrong_key")
-            await self._authenticator.delay_refusal(group_of(host), error.reason)
-            return JSONResponse(
-                {"error": "unauthorized", "reason": error.reason.value},
-                HTTPStatus.UNAUTHORIZED,
-                {"WWW-Authenticate": "Bearer"},
-            )
+        if (refused := await self._refuse_unknown(request)) is not None:
+            return refused
         name = request.path_params["name"]
         return LeasedResponse(
             self._storage.leased(name), lambda: self._file_response(name, request.headers)
@@ -109,8 +113,23 @@ class HttpApp:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=kept)
         return response
 
+    async def _refuse_unknown(self, request: Request) -> Response | None:
+        """Refuse a request without a valid key, wrong ones after a delay; None: it has one."""
+        try:
+            self._authenticate(request)
+        except InvalidCredentialsError as error:
+            host = request.client.host if request.client is not None else None
+            _notify_server(request, "on_wrong_key")
+            await self._authenticator.delay_refusal(group_of(host), error.reason)
+            return JSONResponse(
+                {"error": "unauthorized", "reason": error.reason.value},
+                HTTPStatus.UNAUTHORIZED,
+                {"WWW-Authenticate": "Bearer"},
+            )
+        return None
+
     def _authenticate(self, request: Request) -> None:
-        """Check the key of a request. Raises AccessRefusedError."""
+        """Check the key of a request. Raises InvalidCredentialsError."""
         headers = request.headers
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -157,7 +176,7 @@ class DurableFileResponse(FileResponse):
 
     chunk_size = _MEGABYTE
 
-    def __init__(self, file: StoredFile) -> None:
+    def __init__(self, file: ReadableRecording) -> None:
         times = 3 * (file.modified.timestamp(),)
         super().__init__(
             file.path,

@@ -14,7 +14,7 @@ import trio
 from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.peer_roles import PeerRoles, resolve_peers
-from camd.auth.tokens import AccessRefusedError, AuthFailure, check_token
+from camd.auth.tokens import AuthFailure, InvalidCredentialsError, check_token
 from camd.clock import Clock
 from camd.config.schema import AuthConfig
 from camd.errors import ConfigError
@@ -43,18 +43,18 @@ class Authenticator:
     _version: object = attrs.field(default=None, init=False)
 
     def check(self, token: str, now: float) -> Principal:
-        """Return whose `token` it is. Raises AccessRefusedError. `now`: seconds since 1970."""
+        """Return whose `token` it is. Raises InvalidCredentialsError. `now`: seconds since 1970."""
         if not self.enabled:
             return ANONYMOUS
         if not token:
-            raise AccessRefusedError(AuthFailure.MISSING)
+            raise InvalidCredentialsError(AuthFailure.MISSING)
         if token.count(".") == 2:  # no API key has dots
             return check_token(token, self.jwt_secret, now)
         key = find_key(self.keys, token)
         if key is None:
-            raise AccessRefusedError(AuthFailure.UNKNOWN_KEY)
+            raise InvalidCredentialsError(AuthFailure.UNKNOWN_KEY)
         if key.identity.expired(now):
-            raise AccessRefusedError(AuthFailure.EXPIRED)
+            raise InvalidCredentialsError(AuthFailure.EXPIRED)
         return key.identity
 
     async def delay_refusal(self, address: str, reason: AuthFailure) -> None:

@@ -29,7 +29,7 @@ class AuthFailure(enum.Enum):
     NO_SECRET = "no_jwt_secret"  # noqa: S105 - not a secret
 
 
-class AccessRefusedError(Exception):
+class InvalidCredentialsError(Exception):
     """The credentials are not valid."""
 
     def __init__(self, reason: AuthFailure) -> None:
@@ -74,38 +74,38 @@ def mint_token(secret: str, *, user_id: str, role: Role, now: float, lifetime: f
 
 
 def check_token(token: str, secret: str, now: float) -> Principal:
-    """Return whose token it is. Raises AccessRefusedError."""
+    """Return whose token it is. Raises InvalidCredentialsError."""
     if not usable_secret(secret):
-        raise AccessRefusedError(AuthFailure.NO_SECRET)
+        raise InvalidCredentialsError(AuthFailure.NO_SECRET)
     claims = _verified_claims(token, secret)
     user_id, role = claims["user_id"], _role(claims["role"])
     issued, expires = _moment(claims["iat"]), _moment(claims["exp"])
     if not isinstance(user_id, str) or not user_id or role is None:
-        raise AccessRefusedError(AuthFailure.INVALID_CLAIM)
+        raise InvalidCredentialsError(AuthFailure.INVALID_CLAIM)
     if issued is None or expires is None:
-        raise AccessRefusedError(AuthFailure.INVALID_CLAIM)
+        raise InvalidCredentialsError(AuthFailure.INVALID_CLAIM)
     if now >= expires:
-        raise AccessRefusedError(AuthFailure.EXPIRED)
+        raise InvalidCredentialsError(AuthFailure.EXPIRED)
     if "nbf" in claims:
         not_before = _moment(claims["nbf"])
         if not_before is None or now < not_before:
-            raise AccessRefusedError(AuthFailure.NOT_YET_VALID)
+            raise InvalidCredentialsError(AuthFailure.NOT_YET_VALID)
     return Principal(user_id, role, expires, AuthMethod.JWT)
 
 
 def _verified_claims(token: str, secret: str) -> dict[str, Any]:
     if len(token) > MAX_TOKEN_CHARACTERS:
-        raise AccessRefusedError(AuthFailure.MALFORMED)
+        raise InvalidCredentialsError(AuthFailure.MALFORMED)
     try:
         return dict(jwt.decode(token, secret, algorithms=[ALGORITHM], options=_OPTIONS))
     except jwt.InvalidAlgorithmError:
-        raise AccessRefusedError(AuthFailure.WRONG_ALGORITHM) from None
+        raise InvalidCredentialsError(AuthFailure.WRONG_ALGORITHM) from None
     except jwt.InvalidSignatureError:
-        raise AccessRefusedError(AuthFailure.INVALID_SIGNATURE) from None
+        raise InvalidCredentialsError(AuthFailure.INVALID_SIGNATURE) from None
     except jwt.MissingRequiredClaimError:
-        raise AccessRefusedError(AuthFailure.MISSING_CLAIM) from None
+        raise InvalidCredentialsError(AuthFailure.MISSING_CLAIM) from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise AccessRefusedError(AuthFailure.MALFORMED) from None
+        raise InvalidCredentialsError(AuthFailure.MALFORMED) from None
 
 
 def _role(value: object) -> Role | None:

@@ -55,7 +55,7 @@ from camd.recording.factory import SessionFactory
 from camd.recording.session import SHUTDOWN, RecordingSession, refusal_for
 from camd.runtime.actor import ActorGoneError, Ask, Mailbox, supervise
 from camd.runtime.broadcast import Fanout, Published
-from camd.storage.rules.clock_trust import LastFrameMoment
+from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -75,7 +75,7 @@ class Resume:
     """Continue a session from before the daemon started; answered with whether it does."""
 
     session: Session
-    arrival: LastFrameMoment | None  # of its last frame, where that is known
+    arrival: RecordingEndMoment | None  # of its last frame, where that is known
 
 
 @attrs.frozen
@@ -256,7 +256,7 @@ class Camera:
         session: Session = await self._ask(StartRecording(request))
         return session
 
-    async def resume(self, session: Session, arrival: LastFrameMoment | None = None) -> bool:
+    async def resume(self, session: Session, arrival: RecordingEndMoment | None = None) -> bool:
         """Continue a session under its own id; False when another one runs already.
 
         `arrival` is that of its last frame, where its newest file tells it.
@@ -431,7 +431,7 @@ class Camera:
         else:
             session.join(ask)
 
-    def _resume(self, session: Session, arrival: LastFrameMoment | None) -> bool:
+    def _resume(self, session: Session, arrival: RecordingEndMoment | None) -> bool:
         if self._running is not None or self._closing:
             return False
         self._begin(self.sessions.resumed(session, arrival, hub=self.hub, device=self.device))

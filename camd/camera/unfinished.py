@@ -20,7 +20,7 @@ from camd.recording.convert import remove_superseded, to_mkv
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint, arrival_by_session
 from camd.recording.session import DURABILITY_SECONDS, SHUTDOWN
-from camd.storage.rules.clock_trust import LastFrameMoment
+from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -70,7 +70,7 @@ class UnfinishedWork:
             log.error("not_resumed", session=session.session_id, why=refusal.message)
             return False
 
-    async def _arrival(self, session: Session) -> LastFrameMoment | None:
+    async def _arrival(self, session: Session) -> RecordingEndMoment | None:
         """Find out when a session's last frame arrived: from its newest file, or its beginning."""
         if not session.segments:
             return None

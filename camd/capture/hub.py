@@ -80,7 +80,7 @@ def preroll_buffer(recording: RecordingConfig) -> PrerollBuffer:
 
 
 @attrs.frozen
-class Demand:
+class TotalDemand:
     """How many consumers need the capture. A capture that ended restarts when `joined` grows."""
 
     consumers: int = 0  # that need it now
@@ -124,11 +124,14 @@ class StreamHub:
     clock: Clock = attrs.field(kw_only=True)
     source_clock: CameraClockOffset = attrs.field(factory=CameraClockOffset, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
-    demand: Published[Demand] = attrs.field(factory=lambda: Published(Demand()), init=False)
+    demand: Published[TotalDemand] = attrs.field(
+        factory=lambda: Published(TotalDemand()), init=False
+    )
     capturing: bool = attrs.field(default=False, init=False)  # a process exists or starts
     init: Init | None = attrs.field(default=None, init=False)
     video: VideoFormat | None = attrs.field(default=None, init=False)
     bytes_captured: int = attrs.field(default=0, init=False)
+    frames_captured: int = attrs.field(default=0, init=False)
     bytes_per_second: float | None = attrs.field(default=None, init=False)
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
@@ -196,7 +199,7 @@ class StreamHub:
         before = self.demand.value
         change = 1 if needs else -1
         self.demand.publish(
-            Demand(
+            TotalDemand(
                 consumers=before.consumers + change,
                 joined=before.joined + needs,
                 grace_seconds=0.0 if needs else attachment.consumer.grace_seconds,
@@ -221,7 +224,7 @@ class StreamHub:
     def close(self) -> None:
         """End the demand for good, also that of attached consumers: the camera closes."""
         self._closed = True
-        self.demand.publish(Demand(joined=self.demand.value.joined))
+        self.demand.publish(TotalDemand(joined=self.demand.value.joined))
 
     def _put(self, item: HubItem) -> None:
         for attachment in self._attachments:
@@ -296,6 +299,7 @@ class StreamHub:
 
     def _measure(self, fragment: Fragment) -> None:
         self.bytes_captured += fragment.size_bytes
+        self.frames_captured += fragment.frames
         if self.video is None or fragment.duration_seconds <= 0:
             return
         self._pace = self._pace.after(fragment)

@@ -16,7 +16,7 @@ import attrs
 import structlog
 import trio
 
-from camd.capture.rules.state import AwaitingKeyFrame, FragmentArrived, ProcessStalled
+from camd.capture.rules.state import AwaitingKeyFrame, FirstFragmentArrived, ProcessStalled
 from camd.capture.rules.timestamps import arrivals
 from camd.clock import Clock
 from camd.ffmpeg.text.output import LogLine, classify, parse_line
@@ -55,7 +55,7 @@ TURN_FRAGMENTS = 100  # delivered before other tasks run
 TURN_BYTES = 32 * 1024  # parsed before other tasks run: a stream may consist of headers
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[ChildProcess]]
-CaptureReport = FragmentArrived | AwaitingKeyFrame | ProcessStalled
+CaptureReport = FirstFragmentArrived | AwaitingKeyFrame | ProcessStalled
 
 
 class FragmentSink(Protocol):
@@ -320,7 +320,7 @@ class CaptureProcess:
             pictures += self._hand_on(quiet=quiet or pictures > 0, most=TURN_FRAGMENTS)
         if self.delivered and not before:
             self.begun.set()
-            await self.tell(FragmentArrived())
+            await self.tell(FirstFragmentArrived())
         return pictures > 0
 
     def _hand_on(self, *, quiet: bool, most: int | None = None) -> int:

@@ -17,7 +17,7 @@ import trio
 
 from camd.capture.consumer import CaptureEnded, Consumer
 from camd.capture.diagnosis import FindHolders, diagnose
-from camd.capture.hub import Demand, StreamHub
+from camd.capture.hub import StreamHub, TotalDemand
 from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.process import (
     CaptureProcess,
@@ -139,7 +139,7 @@ class CaptureSupervisor:
 
     async def follow_demand(self) -> None:
         """Tell Wanted when there is demand, and Unwanted a grace after the last consumer left."""
-        seen = Demand()
+        seen = TotalDemand()
         while True:
             before, seen = seen, await self._hub.demand.wait_until(partial(operator.ne, seen))
             if seen.consumers:
@@ -178,7 +178,7 @@ class CaptureSupervisor:
 
     async def _report(self, report: CaptureReport) -> None:
         """Pass on a report of the process; at the first fragment, compare format and settings."""
-        if not isinstance(report, m.FragmentArrived):
+        if not isinstance(report, m.FirstFragmentArrived):
             await self._tell(report)
             return
         self._compare()

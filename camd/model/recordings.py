@@ -157,6 +157,7 @@ class Session:
     boot_id: str = ""  # of the boot when it began
     monotonic_start: float = 0.0  # seconds of that boot's monotonic clock
     fits_seconds: int | None = None  # how long the space sufficed when it was admitted
+    durable_at: float | None = None  # of the latest sync, in monotonic seconds of this boot
 
     @property
     def current(self) -> Segment | None:
@@ -270,7 +271,7 @@ class GapPage:
 
 
 @attrs.frozen
-class StoredFile:
+class ReadableRecording:
     """A recording to read: the first `size_bytes` of `path` are durable."""
 
     path: Path

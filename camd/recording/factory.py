@@ -24,7 +24,7 @@ from camd.recording.rules.source_drops import DropDetector
 from camd.recording.session import DURABILITY_SECONDS, RecordingSession, SessionSettings
 from camd.recording.writer import SessionWriter
 from camd.runtime.broadcast import Fanout
-from camd.storage.rules.clock_trust import LastFrameMoment
+from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.camera")
@@ -66,7 +66,7 @@ class SessionFactory:
         return self._make(ledger, hub, device)
 
     def resumed(
-        self, session: Session, arrival: LastFrameMoment | None, *, hub: StreamHub, device: str
+        self, session: Session, arrival: RecordingEndMoment | None, *, hub: StreamHub, device: str
     ) -> RecordingSession:
         """Continue a session that an earlier run of the daemon left.
 

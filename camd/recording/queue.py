@@ -26,7 +26,7 @@ class ClockSteppedWhileDown:
 
 
 @attrs.frozen
-class FramesDropped:
+class QueueDrop:
     """Frames that the full queue dropped at this place."""
 
     start: datetime
@@ -34,12 +34,12 @@ class FramesDropped:
     frames: int
 
 
-QueueItem = HubItem | ClockSteppedWhileDown | FramesDropped
+QueueItem = HubItem | ClockSteppedWhileDown | QueueDrop
 
 
 @attrs.define(eq=False)
 class RecordingQueue:
-    """The queue of a recording: every frame comes out, or is counted in a FramesDropped.
+    """The queue of a recording: every frame comes out, or is counted in a QueueDrop.
 
     Bounded in bytes. When it is full, the oldest whole GOPs are dropped.
     """
@@ -69,7 +69,7 @@ class RecordingQueue:
         self._arrived.set()
 
     def _drop_oldest_gop(self) -> bool:
-        """Replace the oldest GOP by a FramesDropped; False when nothing may be dropped."""
+        """Replace the oldest GOP by a QueueDrop; False when nothing may be dropped."""
         first = next(
             (i for i, x in enumerate(self._items) if isinstance(x, CapturedFragment)), None
         )
@@ -88,10 +88,10 @@ class RecordingQueue:
         frames = sum(item.fragment.frames for item in dropped)
         start, end = dropped[0].start, dropped[-1].end
         before = self._items[first - 1] if first else None
-        if isinstance(before, FramesDropped):
-            self._items[first - 1] = FramesDropped(before.start, end, before.frames + frames)
+        if isinstance(before, QueueDrop):
+            self._items[first - 1] = QueueDrop(before.start, end, before.frames + frames)
         else:
-            self._items.insert(first, FramesDropped(start, end, frames))
+            self._items.insert(first, QueueDrop(start, end, frames))
         return True
 
     async def get(self) -> QueueItem:

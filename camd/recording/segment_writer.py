@@ -18,7 +18,7 @@ from camd.mp4.segment import SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.recording.rules.ledger import OLDEST_FIRST_FRAME_SECONDS, SessionLedger
 from camd.storage.rules.naming import candidates
-from camd.storage.segment_file import FileHarm, GopMark, SegmentFile
+from camd.storage.segment_file import FileHarm, GopHashMark, SegmentFile
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
 
@@ -183,7 +183,12 @@ class SegmentWriter:
             raise OSError(errno.EIO, str(error)) from error
 
     def _move_behind(
-        self, mark: GopMark | None, storage: Storage, ledger: SessionLedger, init: Init, number: int
+        self,
+        mark: GopHashMark | None,
+        storage: Storage,
+        ledger: SessionLedger,
+        init: Init,
+        number: int,
     ) -> SegmentWriter:
         """Move what is behind a mark, or everything, into a new file."""
         file = self.file

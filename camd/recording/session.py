@@ -41,7 +41,7 @@ from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.writer import SessionWriter
 from camd.runtime.actor import Ask
-from camd.storage.rules.levels import SpaceNeed, space_facts
+from camd.storage.rules.admission import SpaceNeed, space_facts
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.session")

@@ -25,13 +25,13 @@ from camd.mp4.fragments import Init
 from camd.mp4.h26x.reheader import one_file
 from camd.mp4.segment import SegmentError
 from camd.recording.convert import MkvConversions
-from camd.recording.queue import ClockSteppedWhileDown, FramesDropped, QueueItem, RecordingQueue
+from camd.recording.queue import ClockSteppedWhileDown, QueueDrop, QueueItem, RecordingQueue
 from camd.recording.reports import SessionReports
 from camd.recording.rules.durability import WriteBackoff
 from camd.recording.rules.ledger import FrameLoss, SessionLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.segment_writer import SegmentBeginning, SegmentWriter, open_segment
-from camd.storage.rules.levels import SpaceNeed
+from camd.storage.rules.admission import SpaceNeed
 from camd.storage.segment_file import FileHarm, FileHarmedError
 from camd.storage.storage import Storage
 
@@ -111,7 +111,7 @@ class SessionWriter:
                 if self.ledger.segments or self._began_with(item):
                     self.ledger.took(item.fragment.frames)
                     await self._capture(item)
-            case FramesDropped(start, end, frames):
+            case QueueDrop(start, end, frames):
                 self.ledger.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"

@@ -19,12 +19,13 @@ from camd.rpc import codec
 from camd.rpc.codec import BadCall, Call
 from camd.rpc.registry import Caller, Notification, PreparedCall, Registry
 from camd.rpc.roles import Principal
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime.actor import ActorGoneError
 from camd.server.connection_auth import ConnectionAuth
 from camd.server.error_boundary import run_in_boundary
 from camd.server.rules.answers import (
+    AnswerSentLater,
     BatchAnswers,
-    DeferredAnswer,
     HeldNotification,
     NotificationHold,
     SendAnswer,
@@ -45,19 +46,6 @@ READ_AHEAD = 32  # messages in the send queue up to which calls are read
 _log = structlog.get_logger("camd.server")
 
 
-@attrs.define(eq=False)
-class CallStats:
-    """Counters of one server, for metrics. Its connections write them; everybody may read them."""
-
-    connections: int = 0
-    refused_connections: int = 0
-    requests: int = 0
-    errors: int = 0  # answered with an error of any kind
-    crashes: int = 0  # errors that were bugs
-    busy_seconds: float = 0.0
-    notifications: int = 0
-
-
 @attrs.frozen
 class ConnectionShared:
     """What all connections of one server share."""
@@ -65,7 +53,7 @@ class ConnectionShared:
     registry: Registry
     authenticator: Authenticator
     clock: Clock = attrs.field(kw_only=True)
-    call_stats: CallStats = attrs.field(factory=CallStats)
+    call_stats: ServerCounters = attrs.field(factory=ServerCounters)
     max_calls_in_flight: int = 32
     requests_per_minute: int = 600
     max_message_bytes: int = 1024 * 1024
@@ -183,11 +171,11 @@ class Connection:
                 batch = BatchAnswers(len(incoming.calls), send)
                 for call in incoming.calls:
                     answer = await self._start(call, batch.finish, nursery)
-                    if answer is not DeferredAnswer.LATER:
+                    if answer is not AnswerSentLater.LATER:
                         batch.finish(answer)
                 continue
             answer = await self._start(incoming.calls[0], send, nursery)
-            if answer is DeferredAnswer.LATER:
+            if answer is AnswerSentLater.LATER:
                 continue
             if answer is None or self._close_reason or self.socket.sending or self.send_queue:
                 send(answer)  # queued: a cancelled send would make a close frame unreadable
@@ -247,7 +235,7 @@ class Connection:
 
     async def _start(
         self, call: Call | BadCall, send: SendAnswer, nursery: trio.Nursery
-    ) -> bytes | DeferredAnswer | None:
+    ) -> bytes | AnswerSentLater | None:
         """Answer a call at once where that is possible; else start a task that calls `send`."""
         self.shared.call_stats.requests += 1
         try:
@@ -264,7 +252,7 @@ class Connection:
         self._call_number += 1
         self._running[self._call_number] = call.id
         nursery.start_soon(self._run_apart, self._call_number, call.id, prepared, send)
-        return DeferredAnswer.LATER
+        return AnswerSentLater.LATER
 
     def _prepare(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
         """Check a call; of `authenticate`, give the result. Raises Refusal."""

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from camd.auth.authenticator import Authenticator
-from camd.auth.tokens import AccessRefusedError, AuthFailure
+from camd.auth.tokens import AuthFailure, InvalidCredentialsError
 from camd.clock import Clock
 from camd.errors import NOT_AUTHENTICATED, ParamMistake, Refusal, invalid_params
 from camd.rpc.params import unknown_names, with_warnings
@@ -90,7 +90,7 @@ class ConnectionAuth:
     def _check(self, token: str) -> Principal:
         try:
             identity = self.authenticator.check(token, self._unix_now())
-        except AccessRefusedError as error:
+        except InvalidCredentialsError as error:
             self.last_failure = error.reason
             raise _refusal(error.reason) from None
         return identity

@@ -19,10 +19,11 @@ from camd.config.schema import ServerConfig
 from camd.rpc import codec
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.roles import Principal
+from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.server.asgi import AsgiApp, Endpoints
-from camd.server.connection import CallStats, Connection, ConnectionShared
+from camd.server.connection import Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import HttpConfig, HttpConnection, UpgradeRequest
 from camd.server.listeners import (
@@ -231,7 +232,7 @@ async def open_server(
     clock: Clock,
     inherited: Sequence[socket.socket] = (),
     legacy_dialect: str = "auto",
-    call_stats: CallStats | None = None,
+    call_stats: ServerCounters | None = None,
     max_sockets: int | None = None,
 ) -> AsyncIterator[Server]:
     """Serve clients while the block runs. Raises ListenError before it begins.
@@ -244,7 +245,7 @@ async def open_server(
         registry=registry,
         authenticator=authenticator,
         clock=clock,
-        call_stats=call_stats or CallStats(),
+        call_stats=call_stats or ServerCounters(),
         max_calls_in_flight=config.max_calls_in_flight,
         requests_per_minute=config.requests_per_minute,
         max_message_bytes=config.max_message_bytes,

@@ -2,7 +2,8 @@
 
 The defaults fit a stream from another machine of which nothing else is known: it is live, its time
 stamps may be wrong, it is probed before it is recorded, and its sound comes in the same stream. A
-kind of source is a class in a file of its own, and overrides what is different there.
+kind of source is a class in a file of its own, overrides what is different there, and is listed in
+`SOURCES` of `camd/sources/__init__.py`.
 """
 
 from __future__ import annotations

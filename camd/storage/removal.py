@@ -20,7 +20,7 @@ from camd.model import Segment, SegmentState
 from camd.storage.disk import Disk
 from camd.storage.index.recording_index import FOLDER as INDEX_FOLDER
 from camd.storage.index.recording_index import RecordingIndex
-from camd.storage.rules.journal_records import SegmentNoted, SegmentRemoved
+from camd.storage.rules.journal_records import SegmentNoted, SegmentRemovalNoted
 
 # --- Pins: marker files, so that they hold even when index and journal are lost
 
@@ -215,7 +215,7 @@ class Remover:
 
     def _remove(self, to_delete: Sequence[Segment], why: str) -> list[Removal]:
         try:
-            self.index.note(*(SegmentRemoved.of(segment, why) for segment in to_delete))
+            self.index.note(*(SegmentRemovalNoted.of(segment, why) for segment in to_delete))
         except OSError as error:
             self._note_again(to_delete)
             return [_failed(segment, error) for segment in to_delete]

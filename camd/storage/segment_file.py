@@ -51,7 +51,7 @@ class FileHarmedError(Exception):
 
 
 @attrs.frozen
-class GopMark:
+class GopHashMark:
     """Where a group of pictures begins in a growing file, and the hash of all before it."""
 
     size_bytes: int
@@ -79,7 +79,7 @@ class SegmentFile:
     _device: int = attrs.field(default=0, init=False)  # st_dev at creation
     _named: bool = attrs.field(default=False, init=False)  # its name led to it at creation
     limit_bytes: int | None = attrs.field(default=None, init=False)  # of the file; None: unknown
-    _marks: deque[GopMark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
+    _marks: deque[GopHashMark] = attrs.field(factory=lambda: deque(maxlen=_MARKS), init=False)
     _group_at: int = attrs.field(default=0, init=False)  # where the newest group begins
     _largest_group: int = attrs.field(default=0, init=False)
 
@@ -164,7 +164,7 @@ class SegmentFile:
             raise FileNotFoundError(errno.ENOENT, "The recordings volume is not there")
 
     @property
-    def newest_mark(self) -> GopMark | None:
+    def newest_mark(self) -> GopHashMark | None:
         """Where the newest group of pictures begins; None: at the start of the file."""
         return self._marks[-1] if self._marks else None
 
@@ -211,24 +211,24 @@ class SegmentFile:
     def _begin_group(self) -> None:
         self._largest_group = max(self._largest_group, self.size_bytes - self._group_at)
         self._group_at = self.size_bytes
-        self._marks.append(GopMark(self.size_bytes, self._hash.copy()))
+        self._marks.append(GopHashMark(self.size_bytes, self._hash.copy()))
 
-    def cut_for_limit(self) -> GopMark | None:
+    def cut_for_limit(self) -> GopHashMark | None:
         """Return where the file can be cut so that it can be sealed; None: nowhere."""
         limit = self.size_bytes if self.limit_bytes is None else self.limit_bytes
         room = limit - self.index.most_moov_bytes - _SLACK
         return next((mark for mark in reversed(self._marks) if mark.size_bytes <= room), None)
 
-    def fragments_behind(self, mark: GopMark | None) -> list[Fragment]:
+    def fragments_behind(self, mark: GopHashMark | None) -> list[Fragment]:
         """Read back the fragments behind a mark, or all. Raises OSError, MediaError."""
         start = len(self.index.header) if mark is None else mark.size_bytes
         return read_fragments(self._file.read, start, self.size_bytes, self.index)
 
-    def index_before(self, mark: GopMark) -> SegmentLayout:
+    def index_before(self, mark: GopHashMark) -> SegmentLayout:
         """Read back the index of the file up to a mark. Raises OSError, MediaError."""
         return self._index_of(mark.size_bytes)
 
-    def cut(self, mark: GopMark, index: SegmentLayout) -> None:
+    def cut(self, mark: GopHashMark, index: SegmentLayout) -> None:
         """Remove everything behind a mark; `index` is the one before it. Raises OSError."""
         self._file.truncate(mark.size_bytes)
         self._shrink(index, mark.size_bytes)

@@ -22,21 +22,18 @@ from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
 from camd.runtime.broadcast import Fanout, Published
 from camd.storage.disk import Disk
+from camd.storage.rules.admission import SEAL_RESERVE_BYTES, Admission, SpaceNeed, admit
 from camd.storage.rules.io_stats import IoStats
 from camd.storage.rules.levels import (
-    SEAL_RESERVE_BYTES,
-    Admission,
-    SpaceNeed,
     Thresholds,
     Usage,
     VolumeFault,
-    admit,
     blames_volume,
     classify_level,
     level_of,
     seconds_until_blocked,
 )
-from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
+from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
 from camd.storage.timed_disk import IoTimer
 
 log = structlog.get_logger("camd.storage")
@@ -55,7 +52,7 @@ class SpaceMonitor:
     prepare: Callable[[], None] = lambda: None  # in the probe's thread, when writing works
     identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, first
     clock: Clock = attrs.field(kw_only=True)
-    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
+    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
     timer: IoTimer = attrs.field(init=False)
     _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)

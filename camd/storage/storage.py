@@ -34,6 +34,7 @@ from camd.model import (
     Event,
     Gap,
     GapPage,
+    ReadableRecording,
     RecordingPage,
     RecordingQuery,
     Segment,
@@ -41,7 +42,6 @@ from camd.model import (
     Session,
     SessionPage,
     StorageStatus,
-    StoredFile,
 )
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
@@ -52,11 +52,17 @@ from camd.storage.index.worker import IndexWorker
 from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
-from camd.storage.rules.clock_trust import LastFrameMoment
-from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SegmentRemoved, SessionNoted
+from camd.storage.rules.clock_trust import RecordingEndMoment
+from camd.storage.rules.io_stats import SyncHistogram
+from camd.storage.rules.journal_records import (
+    GapNoted,
+    SegmentNoted,
+    SegmentRemovalNoted,
+    SessionNoted,
+)
 from camd.storage.rules.levels import Thresholds
-from camd.storage.rules.limits import STORAGE_LIMITS, StorageLimits
 from camd.storage.rules.naming import is_plain, part_of, with_extension
+from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
 from camd.storage.space import SpaceMonitor
 from camd.storage.timed_disk import TimedDisk
 from camd.storage.volume import Volume
@@ -85,7 +91,7 @@ class Storage:
     disk: Disk
     space: SpaceMonitor
     clock: Clock = attrs.field(kw_only=True)
-    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
+    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
     index_worker: IndexWorker = attrs.field(init=False)
     _reconcile: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
@@ -124,6 +130,11 @@ class Storage:
     def published(self) -> Published[StorageStatus]:
         """The status after each sample, to wait for a level."""
         return self.space.published
+
+    @property
+    def sync_histogram(self) -> SyncHistogram:
+        """How long syncs took since the start; never waits."""
+        return self.space.timer.stats.sync_counter.histogram
 
     @property
     def recovery(self) -> RecoveryReport | None:
@@ -173,7 +184,7 @@ class Storage:
 
         def replace(index: RecordingIndex) -> None:
             Pins.of(self.disk, self.folder).carry_over(old, new.filename, self.clock.now())
-            index.accept(SegmentNoted(new), SegmentRemoved(old, f"became {new.filename}"))
+            index.accept(SegmentNoted(new), SegmentRemovalNoted(old, f"became {new.filename}"))
 
         await self.index_worker.write(replace)
         await self.index_worker.wait_settled()
@@ -236,14 +247,14 @@ class Storage:
             await trio.sleep(delay)
             delay = min(self.limits.max_write_retry_seconds, delay * 2)
 
-    async def stored_file(self, filename: str) -> StoredFile:
+    async def stored_file(self, filename: str) -> ReadableRecording:
         """Find a recording that can be read. Raises Refusal: no such file, or not a file name."""
         segment = await self.find(filename)
         path = self.folder / segment.filename
         growing = self._growing.get(segment.filename)
         sealed = segment.state is SegmentState.SEALED
         size, modified = await self._bounded(lambda: _size_and_time(path), segment.filename)
-        return StoredFile(
+        return ReadableRecording(
             path=path,
             filename=segment.filename,
             size_bytes=size if growing is None else min(size, growing.durable_bytes),
@@ -289,7 +300,7 @@ class Storage:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
 
-    async def arrival(self, segment: Segment) -> LastFrameMoment | None:
+    async def arrival(self, segment: Segment) -> RecordingEndMoment | None:
         """Read when a recording's last frame arrived; None when its file does not say."""
         return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
@@ -430,7 +441,7 @@ def _size_and_time(path: Path) -> tuple[int, datetime]:
     return facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
 
 
-def arrival_of(disk: Disk, folder: Path, segment: Segment) -> LastFrameMoment | None:
+def arrival_of(disk: Disk, folder: Path, segment: Segment) -> RecordingEndMoment | None:
     """Read from a file's head when its recording arrived; None when it does not say. Blocks."""
     try:
         file = disk.open(folder / segment.filename)
@@ -442,7 +453,7 @@ def arrival_of(disk: Disk, folder: Path, segment: Segment) -> LastFrameMoment | 
         return None
     finally:
         file.close()
-    return LastFrameMoment(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
+    return RecordingEndMoment(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
 
 
 @asynccontextmanager
@@ -452,7 +463,7 @@ async def open_storage(
     disk: Disk | None = None,
     *,
     clock: Clock,
-    limits: StorageLimits = STORAGE_LIMITS,
+    limits: StorageTimings = STORAGE_TIMINGS,
 ) -> AsyncIterator[Storage]:
     """Run the recordings volume while the block runs; its level is known when it begins.
 

@@ -33,7 +33,8 @@ from camd.model import (
     SessionState,
 )
 from camd.recording.queue import RecordingQueue
-from camd.storage.rules.levels import SEAL_RESERVE_BYTES, Usage
+from camd.storage.rules.admission import SEAL_RESERVE_BYTES
+from camd.storage.rules.levels import Usage
 
 HOUR = timedelta(hours=1)
 

@@ -12,7 +12,7 @@ import trio
 from support.media_streams import EPOCH, FPS, FakeStream, fragments_of, prft, read, shape
 
 from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureEnded, EndOfStream
-from camd.capture.hub import GOP_LIMIT_BYTES, Demand, StreamHub
+from camd.capture.hub import GOP_LIMIT_BYTES, StreamHub, TotalDemand
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.capture.rules.timestamps import StreamTimeline
 from camd.clock import SYSTEM_CLOCK, Clock
@@ -265,16 +265,16 @@ async def test_demand_is_who_needs_the_capture() -> None:
     hub, recording = StoppedClock().hub(), RecordingQueue()
     viewer = RecordingQueue(grace_seconds=10.0)
     async with hub.attach(recording, needs_capture=False) as attachment:
-        assert hub.demand.value == Demand()
+        assert hub.demand.value == TotalDemand()
         attachment.need_capture()
         attachment.need_capture()
-        assert hub.demand.value == Demand(consumers=1, joined=1)
+        assert hub.demand.value == TotalDemand(consumers=1, joined=1)
         async with hub.attach(viewer):
-            assert hub.demand.value == Demand(consumers=2, joined=2)
+            assert hub.demand.value == TotalDemand(consumers=2, joined=2)
             assert hub.demanding == (recording, viewer)
             attachment.finish()
-            assert hub.demand.value == Demand(consumers=1, joined=2)
-    assert hub.demand.value == Demand(consumers=0, joined=2, grace_seconds=10.0)
+            assert hub.demand.value == TotalDemand(consumers=1, joined=2)
+    assert hub.demand.value == TotalDemand(consumers=0, joined=2, grace_seconds=10.0)
 
 
 async def test_a_consumer_that_finishes_gets_the_fragment_in_flight() -> None:

@@ -26,7 +26,7 @@ from camd.api.result_fields import SessionTimes
 from camd.config.schema import RecordingConfig
 from camd.model import CameraChanged, Cause, Gap, RecordingRequest, Session, SessionState
 from camd.storage.check.rules.sessions import check_session
-from camd.storage.rules.clock_trust import LastFrameMoment
+from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.rules.rows import IndexedSession
 
 STEPS = [
@@ -297,7 +297,7 @@ async def test_a_step_while_the_daemon_was_down(
         seconds = (session.segments[-1].end - at(0)).total_seconds()
         await trio.sleep_until(9.0)
         wall.step(seconds=step.total_seconds())
-        assert await rig.camera.resume(left, LastFrameMoment(left.boot_id, seconds))
+        assert await rig.camera.resume(left, RecordingEndMoment(left.boot_id, seconds))
         await trio.sleep_until(12.2)
         session = await rig.camera.stop_recording()
         first, second = session.segments

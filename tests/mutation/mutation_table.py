@@ -570,7 +570,7 @@ _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
     "camd/recording/queue.py:RecordingQueue._drop_oldest_gop",
-    "self._items.insert(first, FramesDropped(start, end, frames))",
+    "self._items.insert(first, QueueDrop(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
 )
@@ -890,10 +890,10 @@ _break(
 _break(
     "ledger: given up and not counted",
     "A fact that is given up because too many wait is counted.",
-    "camd/storage/rules/backlog.py:NoteBacklog._drop_one",
+    "camd/storage/rules/note_backlog.py:NoteBacklog._drop_one",
     "self.lost += 1",
     "",
-    "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
+    "tests/pure/test_storage_note_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
 )
 _break(
     "timeline: jumps not cut",
@@ -953,7 +953,7 @@ _break(
     "removal: file before its entry",
     "A removal is in the journal before the file goes.",
     "camd/storage/removal.py:Remover._remove",
-    "self.index.note(*(SegmentRemoved.of(segment, why) for segment in to_delete))",
+    "self.index.note(*(SegmentRemovalNoted.of(segment, why) for segment in to_delete))",
     "",
     f"{REMOVAL}::test_what_is_removed_is_gone_and_nothing_else",
 )
@@ -1516,11 +1516,11 @@ _break(
 _break(
     "bound: facts that wait for the disk",
     "While nothing can be written, so many facts wait in memory at most.",
-    "camd/storage/rules/backlog.py:NoteBacklog.add",
+    "camd/storage/rules/note_backlog.py:NoteBacklog.add",
     "len(self._waiting) > self.most",
     "False",
     "tests/pure/test_storage_index.py::test_the_facts_that_wait_for_the_disk_are_bounded",
-    "tests/pure/test_storage_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
+    "tests/pure/test_storage_note_backlog.py::test_what_files_tell_goes_first_then_the_oldest",
 )
 _break(
     "bound: problems of a round",
@@ -1667,7 +1667,7 @@ _break(
 _break(
     "bound: start on a full volume",
     "Nothing starts at the block line.",
-    "camd/storage/rules/levels.py:admit",
+    "camd/storage/rules/admission.py:admit",
     "message is not None and status.level is not StorageLevel.LOW",
     "False",
     "tests/pure/test_storage_levels.py::test_nothing_starts_at_the_block_line",
@@ -1675,7 +1675,7 @@ _break(
 _break(
     "bound: recording that does not fit",
     "What does not fit below the block line is refused.",
-    "camd/storage/rules/levels.py:admit",
+    "camd/storage/rules/admission.py:admit",
     "need.bytes > room",
     "False",
     "tests/pure/test_storage_levels.py::test_what_does_not_fit_is_told_how_much_would",
@@ -1791,6 +1791,22 @@ _break(
     "authenticator.enabled and authenticator.peers.admits_others",
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
+)
+_break(
+    "metrics without a key",
+    "A request that a proxy passed on needs a key for the metrics.",
+    "camd/api/metrics_methods.py:comes_from_this_machine",
+    "any(name in request.headers for name in _FORWARDED)",
+    "False",
+    "tests/daemon/test_daemon_metrics.py::test_who_may_read_metrics",
+)
+_break(
+    "metrics of an earlier run",
+    "What a session had before the daemon started is not counted again.",
+    "camd/metrics/totals.py:CountedAmounts.until",
+    "each.end <= moment",
+    "False",
+    "tests/pure/test_metrics_totals.py::test_a_session_that_is_continued_counts_from_the_start_of_the_daemon",
 )
 
 MUTATIONS = tuple(_made)

@@ -60,7 +60,7 @@ async def test_a_download_leases_its_file_to_the_last_byte(tmp_path: Path) -> No
         ):
             await storage.unfinished_sessions()
             await storage.note_segment(authenticated)
-            web = HttpApp(storage, access, lambda: ("healthy", {}), clock=SYSTEM_CLOCK)
+            web = HttpApp(storage, access, lambda: ("healthy", {}), None, clock=SYSTEM_CLOCK)  # type: ignore[arg-type]
             key = (tmp_path / "state" / "admin.key").read_text().strip()
             seen = await download(web, storage, "a.mp4", key)
             assert seen[0] == (200, True)

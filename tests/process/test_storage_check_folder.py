@@ -20,7 +20,7 @@ from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FileKind, Finding, FindingKind
 from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
-from camd.storage.rules.journal_records import SegmentNoted, SegmentRemoved
+from camd.storage.rules.journal_records import SegmentNoted, SegmentRemovalNoted
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_what_camd_removed_itself_is_no_finding(recordings: Recordings) -> None:
     with recordings.open_index() as index:
         for each in to_delete:
             (recordings.folder / each.filename).unlink()
-            index.note(SegmentRemoved.of(each, "retention: older than 30 days"))
+            index.note(SegmentRemovalNoted.of(each, "retention: older than 30 days"))
     files = made["outside"]
     assert check(recordings).findings == ()
     (recordings.folder / files[2].filename).unlink()
@@ -96,7 +96,7 @@ def test_a_file_that_only_the_index_lost_is_a_hole(recordings: Recordings) -> No
     files = [recordings.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
     recordings.note(session("s1", files=3))
     with recordings.open_index() as index:
-        index.catalog.apply([SegmentRemoved(files[1].filename, "")])
+        index.catalog.apply([SegmentRemovalNoted(files[1].filename, "")])
         (recordings.folder / files[1].filename).unlink()
     assert {c.fault for c in check(recordings).findings} == {
         FindingKind.UNCOVERED,
@@ -110,7 +110,7 @@ def test_what_older_versions_noted_of_removals_is_understood(recordings: Recordi
     recordings.note(session("s1", files=3))
     with recordings.open_index() as index:
         (recordings.folder / files[1].filename).unlink()
-        index.note(SegmentRemoved(files[1].filename, "asked for"))
+        index.note(SegmentRemovalNoted(files[1].filename, "asked for"))
     assert check(recordings).findings == ()
 
 

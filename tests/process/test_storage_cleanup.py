@@ -36,7 +36,7 @@ from camd.storage.retention.cleanup import (
     BATCHES,
     POLICY_FILE,
     RECEIPTS,
-    CleanupBatches,
+    CleanupBatchSizes,
     Retention,
     _Tally,
     append_receipt,
@@ -103,7 +103,7 @@ async def opened(
     max_delete_percent: float = 100,
     *,
     clock: Clock = SYSTEM_CLOCK,
-    batches: CleanupBatches = BATCHES,
+    batches: CleanupBatchSizes = BATCHES,
 ) -> AsyncIterator[CleanupSetup]:
     """Run retention over a folder with some recordings."""
     folder, state, in_use = tmp_path / "recordings", tmp_path / "state", dict[str, int]()
@@ -146,7 +146,7 @@ def named(*segments: Segment) -> list[str]:
     return [each.filename for each in segments]
 
 
-ONE_FILE = CleanupBatches(remove=1)
+ONE_FILE = CleanupBatchSizes(remove=1)
 
 
 @attrs.define(eq=False)
@@ -184,7 +184,7 @@ async def test_what_is_too_old_goes_and_a_receipt_stays(tmp_path: Path) -> None:
 async def test_the_largest_size_is_kept_to(tmp_path: Path) -> None:
     """The oldest go until it fits, however the index is read; a growing file counts as it is."""
     segments = [recorded_segment(day) for day in range(12, 0, -1)]
-    async with opened(tmp_path, SIZE, segments, batches=CleanupBatches(2, 2)) as setup:
+    async with opened(tmp_path, SIZE, segments, batches=CleanupBatchSizes(2, 2)) as setup:
         setup.in_use[segments[-1].filename] = 3000
         done = await setup.retention.clean_up("ann")
         assert (done.plan.total_bytes, done.receipt.files_deleted) == (14_000, 6)

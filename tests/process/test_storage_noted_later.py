@@ -37,7 +37,7 @@ from camd.storage.index.journal import Journal
 from camd.storage.index.recording_index import FOLDER
 from camd.storage.recovery.reconcile import FileOutcome, Reconciler
 from camd.storage.removal import Pin, Pins
-from camd.storage.rules.limits import StorageLimits
+from camd.storage.rules.timings import StorageTimings
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage
 
@@ -46,7 +46,7 @@ INIT, FRAGMENTS = footage(3)
 NAME = "camera0_2026-01-15_14-30-00.mp4"
 
 
-QUICK = StorageLimits(
+QUICK = StorageTimings(
     first_retry_seconds=0.01,
     max_write_retry_seconds=0.05,
     max_search_retry_seconds=0.05,
@@ -57,7 +57,7 @@ QUICK = StorageLimits(
 
 @asynccontextmanager
 async def opened(
-    folder: Path, disk: GaugedDisk | None = None, limits: StorageLimits = QUICK
+    folder: Path, disk: GaugedDisk | None = None, limits: StorageTimings = QUICK
 ) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     config = StorageConfig(folder, state_dir=folder.parent / "state")

@@ -32,7 +32,7 @@ from camd.mp4.segment import HASHED_FROM, SegmentLayout
 from camd.recording.segment_writer import SegmentWriter
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import Disk, PosixDisk
-from camd.storage.rules.levels import SpaceNeed
+from camd.storage.rules.admission import SpaceNeed
 from camd.storage.rules.naming import candidates
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage
@@ -323,7 +323,15 @@ async def test_a_segment_is_sealed_on_a_full_volume(volume: Path) -> None:
         index = SegmentLayout(init, fragments[0], WHO)
         names = candidates(CameraId("camera0"), NOON)
         file = SegmentFile.create(storage.disk, folder, names, index, fragments[0])
-        segment_now = SegmentWriter(*(file, CameraId("camera0"), SessionId("s0"), 0, 0.0, NOON))
+        segment_now = SegmentWriter(
+            file=file,
+            camera_id=CameraId("camera0"),
+            session_id=SessionId("s0"),
+            number=0,
+            begin_seconds=0.0,
+            start=NOON,
+            clock=SYSTEM_CLOCK,
+        )
         await storage.on_disk(lambda: file.append(begun[1:]))
         assert (folder / ".camd" / "reserve").exists()
         fill_to_the_brim(volume)

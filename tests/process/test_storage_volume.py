@@ -26,7 +26,7 @@ from camd.model import Cause, Event, SegmentState, Session, SessionId, SessionSt
 from camd.runtime.broadcast import Fanout
 from camd.sources import TestSource
 from camd.storage.disk import PosixDisk
-from camd.storage.rules.levels import SpaceNeed
+from camd.storage.rules.admission import SpaceNeed
 from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FolderLocation, KnownVolume
 from camd.storage.storage import Storage, open_storage
 from camd.storage.volume import Volume, known_file, load_known_volume

@@ -135,7 +135,7 @@ class CamerasModel:
     def pictures(self, child: ChildProcess) -> None:
         if not child.delivers:
             child.delivers = True
-            self.shell(child).mailbox.append(m.FragmentArrived())
+            self.shell(child).mailbox.append(m.FirstFragmentArrived())
 
     def shell(self, child: ChildProcess) -> CaptureModel:
         return self.shells[child.camera_id]

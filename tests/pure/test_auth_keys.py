@@ -23,7 +23,7 @@ from camd.auth.key_file import (
     parse_keys,
     render_keys,
 )
-from camd.auth.tokens import AccessRefusedError, AuthFailure
+from camd.auth.tokens import AuthFailure, InvalidCredentialsError
 from camd.rpc.roles import AuthMethod, Role
 
 CREATED = datetime(2026, 1, 15, 14, 30, tzinfo=UTC)
@@ -162,7 +162,7 @@ def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
     authenticator.refresh()
     assert authenticator.generation > generation
     assert authenticator.revoked(identity)
-    with pytest.raises(AccessRefusedError) as caught:
+    with pytest.raises(InvalidCredentialsError) as caught:
         authenticator.check(secret, NOW)
     assert caught.value.reason is AuthFailure.UNKNOWN_KEY
 
@@ -184,6 +184,6 @@ def test_a_key_expires(tmp_path: Path) -> None:
     secret = file.add("tour", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
     authenticator = Authenticator(keys=file.load())
     assert authenticator.check(secret, NOW + 0.5).expires_at == NOW + 1
-    with pytest.raises(AccessRefusedError) as caught:
+    with pytest.raises(InvalidCredentialsError) as caught:
         authenticator.check(secret, NOW + 1)
     assert caught.value.reason is AuthFailure.EXPIRED

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.auth.authenticator import Authenticator
-from camd.auth.tokens import AccessRefusedError, AuthFailure, check_token, mint_token
+from camd.auth.tokens import AuthFailure, InvalidCredentialsError, check_token, mint_token
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
 
 SECRET = "s" * 32
@@ -20,7 +20,7 @@ GOOD = {"user_id": "ann", "role": "operator", "iat": NOW - 5.5, "exp": NOW + 10.
 
 
 def reason(token: str, secret: str = SECRET, now: float = NOW) -> AuthFailure:
-    with pytest.raises(AccessRefusedError) as caught:
+    with pytest.raises(InvalidCredentialsError) as caught:
         check_token(token, secret, now)
     return caught.value.reason
 
@@ -110,7 +110,7 @@ def test_other_text_is_malformed(text: str) -> None:
 )
 def test_no_text_is_accepted_as_a_token(text: str) -> None:
     """Any text is refused with a reason."""
-    with pytest.raises(AccessRefusedError):
+    with pytest.raises(InvalidCredentialsError):
         Authenticator(jwt_secret=SECRET).check(text, NOW)
 
 

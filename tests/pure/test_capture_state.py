@@ -21,7 +21,7 @@ GONE = Problem("lost", "It was unplugged", "Plug it in.")
 EVENTS: dict[str, m.CaptureEvent] = {
     "wanted": m.Wanted(),
     "unwanted": m.Unwanted(),
-    "fragment": m.FragmentArrived(),
+    "fragment": m.FirstFragmentArrived(),
     "settled": m.ProcessSettled(),
     "stalled": m.ProcessStalled(STALLED),
     "waits": m.AwaitingKeyFrame(STALLED),
@@ -292,7 +292,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def deliver(self) -> None:
         self.delivers = True
-        self.mailbox.append(m.FragmentArrived())
+        self.mailbox.append(m.FirstFragmentArrived())
 
     @precondition(lambda self: self.child == "runs" and self.delivers)
     @rule()

@@ -12,6 +12,7 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.control_methods import ControlsApi
 from camd.api.device_methods import DevicesApi
+from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.system_methods import StorageApi, SystemApi
@@ -65,6 +66,7 @@ REGISTRY = Registry(
         ),
         *(RecordingsApi(None, None), SessionsApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
+        MetricsApi(None, clock=SYSTEM_CLOCK),
     )
 )
 

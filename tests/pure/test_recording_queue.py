@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.media_streams import captured, fragments_of, shape
 
 from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureEnded, EndOfStream
-from camd.recording.queue import FramesDropped, QueueItem, RecordingQueue
+from camd.recording.queue import QueueDrop, QueueItem, RecordingQueue
 
 INIT, _ = fragments_of(1)
 MEBIBYTE = 1024 * 1024
@@ -40,7 +40,7 @@ def take_all(queue: RecordingQueue) -> list[QueueItem]:
 def frames(items: list[QueueItem]) -> int:
     """Count the frames in items, those that were dropped included."""
     fragments = sum(item.fragment.frames for item in items if isinstance(item, CapturedFragment))
-    return fragments + sum(item.frames for item in items if isinstance(item, FramesDropped))
+    return fragments + sum(item.frames for item in items if isinstance(item, QueueDrop))
 
 
 def test_items_come_out_in_order() -> None:
@@ -67,7 +67,7 @@ def test_a_full_queue_drops_its_oldest_group() -> None:
     items = take_all(queue)
     assert shape(items) == ["-10", "K", "p", "K", "p"]
     marker = items[0]
-    assert marker == FramesDropped(pieces[0].start, pieces[1].end, 10)
+    assert marker == QueueDrop(pieces[0].start, pieces[1].end, 10)
 
 
 def test_consecutive_drops_are_one_item() -> None:
@@ -167,11 +167,11 @@ def test_nothing_is_lost_or_doubled(steps: list[int | str], limit_fragments: int
     came = [ids.index(id(item)) for item in taken if id(item) in ids]
     assert came == sorted(set(came))
     assert {type(item) for item in taken} - {type(item) for item in given_} <= {
-        FramesDropped,
+        QueueDrop,
         EndOfStream,
     }
     for marker, behind in pairwise(taken):
-        if isinstance(marker, FramesDropped) and isinstance(behind, CapturedFragment):
+        if isinstance(marker, QueueDrop) and isinstance(behind, CapturedFragment):
             kept = [item for item in given_ if isinstance(item, CapturedFragment)]
             before = kept[kept.index(behind) - 1]
             assert behind.fragment.starts_with_sync or before not in taken

@@ -14,7 +14,7 @@ from support.recordings_folder import gap, session
 from camd.model import Cause, Gap, Session, clock_was_set
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint, arrival_by_session
-from camd.storage.rules.clock_trust import LastFrameMoment
+from camd.storage.rules.clock_trust import RecordingEndMoment
 
 SECOND = timedelta(seconds=1)
 UP = 1000.0  # the monotonic clock at noon
@@ -37,7 +37,7 @@ def step(at: datetime, by: float) -> Gap:
     return attrs.evolve(gap(0, 0, cause=Cause.CLOCK_STEP, action=words), start=at, end=at)
 
 
-ARRIVAL = LastFrameMoment("b1", UP + 10)
+ARRIVAL = RecordingEndMoment("b1", UP + 10)
 
 
 def outage(ledger: SessionLedger, moment: BootMoment) -> Gap:
@@ -100,7 +100,7 @@ def test_a_file_without_an_arrival_time_is_dated_by_its_session() -> None:
     """Such as a Matroska file; earlier steps are taken into account."""
     assert arrival_by_session(left()) == ARRIVAL
     assert arrival_by_session(attrs.evolve(left(), boot_id="", monotonic_start=0.0)) is None
-    assert arrival_by_session(left(step(NOON, 4.0))) == LastFrameMoment("b1", UP + 6)
+    assert arrival_by_session(left(step(NOON, 4.0))) == RecordingEndMoment("b1", UP + 6)
 
 
 @given(
@@ -115,7 +115,7 @@ def test_no_entry_is_longer_than_the_outage(
     """Within one boot, to the accuracy of arrival times; in any boot, no entry is negative."""
     account = left()
     boot = "b1" if same_boot else "b2"
-    arrival = LastFrameMoment("b1", UP + 10 + jitter)
+    arrival = RecordingEndMoment("b1", UP + 10 + jitter)
     there = ResumePoint.of(account, later(10 + down, by, boot), arrival)
     entries = resumed(account, there).begin(later(10 + down, by, boot).wall)
     assert all(entry.duration_seconds >= 0 for entry in entries)

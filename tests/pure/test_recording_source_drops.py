@@ -21,7 +21,7 @@ from camd.recording.rules.source_drops import (
     MIN_KNOWN,
     WINDOW,
     DropDetector,
-    DroppedFrames,
+    SourceDrop,
 )
 
 FRAME = 512  # ticks: 30 frames a second
@@ -44,7 +44,7 @@ def stream(ticks: list[int], sizes: Sequence[int] = (10,), guess: int = FRAME) -
     return read(b"".join(pieces))[1]
 
 
-def watch(finder: DropDetector, fragments: list[Fragment]) -> list[DroppedFrames]:
+def watch(finder: DropDetector, fragments: list[Fragment]) -> list[SourceDrop]:
     """Pass fragments that came without delay to the detector; return the complete entries."""
     found = []
     for each in fragments:
@@ -52,7 +52,7 @@ def watch(finder: DropDetector, fragments: list[Fragment]) -> list[DroppedFrames
     return found
 
 
-def drops(ticks: list[int], finder: DropDetector | None = None) -> list[DroppedFrames]:
+def drops(ticks: list[int], finder: DropDetector | None = None) -> list[SourceDrop]:
     """Find all drops in a stream that ends."""
     finder = finder or DropDetector()
     return watch(finder, stream(ticks)) + finder.capture_over()

@@ -24,7 +24,7 @@ from camd.storage.index.catalog import Catalog
 from camd.storage.rules.journal_records import (
     GapNoted,
     SegmentNoted,
-    SegmentRemoved,
+    SegmentRemovalNoted,
     SessionNoted,
 )
 
@@ -75,8 +75,8 @@ def test_a_newer_account_replaces_the_older(catalog: Catalog) -> None:
     catalog.apply([SegmentNoted(sealed)])
     assert catalog.page(RecordingQuery()).segments == (sealed,)
     assert catalog.total_bytes() == 5000
-    catalog.apply([SegmentRemoved(put.filename, "")])
-    catalog.apply([SegmentRemoved("never there.mp4", "")])
+    catalog.apply([SegmentRemovalNoted(put.filename, "")])
+    catalog.apply([SegmentRemovalNoted("never there.mp4", "")])
     assert catalog.page(RecordingQuery()).total == catalog.total_bytes() == 0
 
 
@@ -148,7 +148,7 @@ def test_a_growing_segment_goes_on(catalog: Catalog) -> None:
 def test_pages_put_together_are_the_whole(catalog, spans, camera, since, until, limit) -> None:
     """Whatever is asked for, the pages joined are exactly the segments that match, in order."""
     for row in catalog.page(RecordingQuery(limit=1000)).segments:
-        catalog.apply([SegmentRemoved(row.filename, "")])
+        catalog.apply([SegmentRemovalNoted(row.filename, "")])
     wanted = set()
     for number, (begin, length, who) in enumerate(spans):
         put = minutes(begin, begin + length, camera=who)

@@ -22,10 +22,10 @@ from camd.storage.check.rules.sessions import (
 )
 from camd.storage.rules.journal_records import (
     GapNoted,
+    JournalCondition,
     JournalDamage,
-    JournalFacts,
     SegmentNoted,
-    SegmentRemoved,
+    SegmentRemovalNoted,
     SessionNoted,
     count_damage,
     decode,
@@ -271,34 +271,38 @@ def test_what_is_uncovered_is_what_no_gap_has(
 @pytest.mark.parametrize(
     ("problem", "journal", "wrong"),
     [
-        ("", JournalFacts(1), []),
-        ("is not there", JournalFacts(1), [FindingKind.INDEX]),
-        ("cannot be read: garbage", JournalFacts(1), [FindingKind.INDEX]),
-        ("", JournalFacts(0), [FindingKind.JOURNAL]),
-        ("", JournalFacts(2, missing=("journal-000002.jsonl",)), [FindingKind.JOURNAL]),
-        ("", JournalFacts(1, unreadable=(("journal-000001.jsonl", "EIO"),)), [FindingKind.JOURNAL]),
-        ("", JournalFacts(1, short=True), [FindingKind.JOURNAL]),
-        ("", JournalFacts(1, damage=JournalDamage(damaged=1)), [FindingKind.JOURNAL]),
+        ("", JournalCondition(1), []),
+        ("is not there", JournalCondition(1), [FindingKind.INDEX]),
+        ("cannot be read: garbage", JournalCondition(1), [FindingKind.INDEX]),
+        ("", JournalCondition(0), [FindingKind.JOURNAL]),
+        ("", JournalCondition(2, missing=("journal-000002.jsonl",)), [FindingKind.JOURNAL]),
         (
             "",
-            JournalFacts(1, damage=JournalDamage(torn=1, unknown=1)),
+            JournalCondition(1, unreadable=(("journal-000001.jsonl", "EIO"),)),
+            [FindingKind.JOURNAL],
+        ),
+        ("", JournalCondition(1, short=True), [FindingKind.JOURNAL]),
+        ("", JournalCondition(1, damage=JournalDamage(damaged=1)), [FindingKind.JOURNAL]),
+        (
+            "",
+            JournalCondition(1, damage=JournalDamage(torn=1, unknown=1)),
             [FindingKind.TORN, FindingKind.TORN],
         ),
     ],
 )
-def test_index_and_journal_are_judged(problem: str, journal: JournalFacts, wrong) -> None:
+def test_index_and_journal_are_judged(problem: str, journal: JournalCondition, wrong) -> None:
     """What cannot be read, is gone, or was shortened is said; a crash's torn line is harmless."""
     assert faults(check_index(problem, journal, 3)) == wrong
 
 
 def test_an_empty_folder_needs_neither_index_nor_journal() -> None:
     """Where nothing was ever recorded, nothing is missing."""
-    assert check_index("is not there", JournalFacts(), 0) == []
+    assert check_index("is not there", JournalCondition(), 0) == []
 
 
 EVERYTHING = [
     SegmentNoted(KNOWN),
-    SegmentRemoved("a.mp4", "became a.mkv"),
+    SegmentRemovalNoted("a.mp4", "became a.mkv"),
     SessionNoted(session(duration_limit=timedelta(seconds=8.5))),
     SessionNoted(session(duration_limit=None, end=None)),
     GapNoted(gap(1, 2.5)),

@@ -13,7 +13,7 @@ from camd.runtime.state_file import from_json, to_json
 from camd.storage.rules.clock_trust import (
     ClockReading,
     CredibleTime,
-    LastFrameMoment,
+    RecordingEndMoment,
 )
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -50,9 +50,9 @@ class Machine:
         self.off = self.off if off is None else off
         return self.look()
 
-    def record(self) -> tuple[datetime, LastFrameMoment, datetime]:
+    def record(self) -> tuple[datetime, RecordingEndMoment, datetime]:
         """Record something that ends now: its stamp, its arrival, and when it really ended."""
-        return self.true + self.off, LastFrameMoment(f"boot{self.boot}", self.up), self.true
+        return self.true + self.off, RecordingEndMoment(f"boot{self.boot}", self.up), self.true
 
 
 def test_a_clock_that_nobody_sets_is_believed() -> None:

@@ -21,7 +21,7 @@ from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
     SegmentNoted,
-    SegmentRemoved,
+    SegmentRemovalNoted,
     SessionNoted,
 )
 
@@ -31,7 +31,7 @@ FACTS: list[Record] = [
     SegmentNoted(segment("a.mp4")),
     GapNoted(gap(1)),
     SegmentNoted(segment("b.mp4", number=1)),
-    SegmentRemoved("a.mp4", "asked for"),
+    SegmentRemovalNoted("a.mp4", "asked for"),
     GapNoted(gap(2)),
 ]
 
@@ -129,7 +129,7 @@ def test_a_hash_that_comes_late_raises_no_file_from_the_dead() -> None:
     index.note(SegmentNoted(segment("a.mp4", sha256=None, size_bytes=7)))
     index.note_hash(hashed)
     assert index.catalog.unhashed() == (segment("a.mp4", sha256=None, size_bytes=7),)
-    index.note(SegmentRemoved("a.mp4", ""))
+    index.note(SegmentRemovalNoted("a.mp4", ""))
     index.note_hash(hashed)
     assert index.catalog.segment("a.mp4") is None
 

@@ -21,7 +21,7 @@ from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
     SegmentNoted,
-    SegmentRemoved,
+    SegmentRemovalNoted,
     SessionNoted,
     decode,
     encode,
@@ -32,7 +32,7 @@ BEGIN = JournalPosition()
 RECORDS: list[Record] = [
     SegmentNoted(segment()),
     SegmentNoted(segment("ü\n.mp4", sha256=None, certain=False, state=SegmentState.MISSING)),
-    SegmentRemoved("a.mp4", "asked for"),
+    SegmentRemovalNoted("a.mp4", "asked for"),
     SessionNoted(session()),
     SessionNoted(session(end=NOON, duration_limit=timedelta(minutes=5), key="k")),
     GapNoted(gap(3)),
@@ -175,7 +175,7 @@ def test_a_power_cut_costs_no_line_that_was_confirmed(data: st.DataObject) -> No
     assert found[:confirmed] == RECORDS[:confirmed]
     assert all(record in RECORDS for record in found)
     again = Journal.open(left, FOLDER)
-    more = SegmentRemoved("behind.mp4", "")
+    more = SegmentRemovalNoted("behind.mp4", "")
     again.append([more])
     assert noted(left) == [*found, more]
 

@@ -11,18 +11,15 @@ from hypothesis import strategies as st
 
 from camd.errors import STORAGE_CRITICAL, STORAGE_LOW, Refusal
 from camd.model import StorageLevel, StorageStatus
+from camd.storage.rules.admission import SEAL_RESERVE_BYTES, SpaceNeed, admit, room_below_block
 from camd.storage.rules.levels import (
-    SEAL_RESERVE_BYTES,
-    SpaceNeed,
     Thresholds,
     Usage,
     VolumeFault,
-    admit,
     blames_volume,
     classify_level,
     level_of,
     message_of,
-    room_below_block,
     seconds_until_blocked,
 )
 

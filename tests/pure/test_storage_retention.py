@@ -16,8 +16,8 @@ from camd.storage.rules.retention_plan import (
     BYTES_PER_GB,
     MAX_LISTED,
     CleanupPlan,
+    CleanupPlanner,
     KeptReason,
-    Planner,
     PolicyType,
     RetentionPolicy,
     mistakes_of,
@@ -58,7 +58,7 @@ def plan(
     max_delete_percent: float = 100,
 ) -> CleanupPlan:
     """Plan over all segments at once."""
-    planner = Planner(policy, counted(segments), NOON, max_delete_percent)
+    planner = CleanupPlanner(policy, counted(segments), NOON, max_delete_percent)
     planner.take(segments, pinned, busy)
     return planner.plan()
 
@@ -87,7 +87,7 @@ def test_size_takes_the_oldest_until_it_fits() -> None:
     assert to_delete(found) == [s.filename for s in TEN[:5]]
     assert (found.freed_bytes, found.total_bytes, found.enough) == (5 * GB, 10 * GB, True)
     assert plan(SIZE, TEN[:5]).to_delete == ()
-    planner = Planner(SIZE, 10 * GB + 1, NOON, 100)
+    planner = CleanupPlanner(SIZE, 10 * GB + 1, NOON, 100)
     planner.take(TEN, (), ())
     assert len(planner.plan().to_delete) == 6
 
@@ -121,7 +121,7 @@ def test_it_says_when_it_cannot_free_enough() -> None:
 )
 def test_a_manual_policy_takes_nothing(policy: RetentionPolicy) -> None:
     """Whatever else it says."""
-    planner = Planner(policy, counted(TEN), NOON, 0)
+    planner = CleanupPlanner(policy, counted(TEN), NOON, 0)
     assert planner.done
     planner.take(TEN, (), ())
     assert (planner.plan().to_delete, planner.plan().stopped_by_limit) == ((), False)
@@ -163,13 +163,13 @@ def test_a_long_list_of_what_stays_is_cut() -> None:
 def test_a_planner_asks_for_no_more_than_it_needs() -> None:
     """By age it is done at the first young recording, by size as soon as enough goes."""
     for policy in (AGE, SIZE):
-        planner = Planner(policy, counted(TEN), NOON, 100)
+        planner = CleanupPlanner(policy, counted(TEN), NOON, 100)
         assert not planner.done
         planner.take(TEN[:4], (), ())
         assert not planner.done
         planner.take(TEN[4:], (), ())
         assert planner.done
-    assert Planner(SIZE, 5 * GB, NOON, 100).done
+    assert CleanupPlanner(SIZE, 5 * GB, NOON, 100).done
 
 
 def test_outcomes_are_told() -> None:
@@ -291,7 +291,7 @@ def test_a_second_run_takes_nothing(policy: RetentionPolicy, recordings) -> None
 def test_pieces_make_the_same_plan(policy: RetentionPolicy, recordings, size: int) -> None:
     """However the segments come, the plan is the same."""
     segments, pinned, busy = recordings
-    planner = Planner(policy, counted(segments), NOON, 100)
+    planner = CleanupPlanner(policy, counted(segments), NOON, 100)
     for at in range(0, len(segments), size):
         if not planner.done:
             planner.take(segments[at : at + size], pinned, busy)

@@ -13,7 +13,7 @@ from camd.capture.consumer import CapturedFragment
 from camd.clock import Anchor
 from camd.mp4.boxes import box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.recording.queue import FramesDropped, QueueItem
+from camd.recording.queue import QueueDrop, QueueItem
 
 NON_SYNC = 0x0101_0000
 SYNC = 0x0200_0000
@@ -199,7 +199,7 @@ def shape(items: Sequence[QueueItem]) -> list[str]:
         match item:
             case CapturedFragment():
                 words.append("K" if item.fragment.starts_with_sync else "p")
-            case FramesDropped():
+            case QueueDrop():
                 words.append(f"-{item.frames}")
             case _:
                 words.append(type(item).__name__)

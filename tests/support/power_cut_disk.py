@@ -27,7 +27,7 @@ from camd.storage.recovery.reconcile import ReconcileFinding, Reconciler, reconc
 from camd.storage.removal import Pins, Remover
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNoted
 from camd.storage.rules.levels import Usage
-from camd.storage.rules.limits import STORAGE_LIMITS
+from camd.storage.rules.timings import STORAGE_TIMINGS
 from camd.storage.rules.volume_identity import FolderLocation
 from camd.storage.segment_file import SegmentFile
 
@@ -258,7 +258,7 @@ def open_index(
     database: bytes | None = None,
     folder: Path = INDEX_FOLDER,
     *,
-    max_pending: int = STORAGE_LIMITS.max_pending,
+    max_pending: int = STORAGE_TIMINGS.max_pending,
 ) -> RecordingIndex:
     """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))

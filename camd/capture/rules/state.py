@@ -45,7 +45,7 @@ class Unwanted:
 
 
 @attrs.frozen
-class FragmentArrived:
+class FirstFragmentArrived:
     """The first fragment of the capture arrived."""
 
 
@@ -96,7 +96,7 @@ class DeviceAppeared:
 CaptureEvent = (
     Wanted
     | Unwanted
-    | FragmentArrived
+    | FirstFragmentArrived
     | ProcessSettled
     | ProcessStalled
     | AwaitingKeyFrame
@@ -108,7 +108,7 @@ CaptureEvent = (
 EVENTS: tuple[type[CaptureEvent], ...] = (
     Wanted,
     Unwanted,
-    FragmentArrived,
+    FirstFragmentArrived,
     ProcessSettled,
     ProcessStalled,
     AwaitingKeyFrame,
@@ -174,7 +174,7 @@ def step(capture: CaptureState, event: CaptureEvent) -> Step:
     """Return the state after `event`, and the actions to carry out."""
     after, actions = TABLE[capture.state, type(event)](capture, event)
     past = after.problem or after.past
-    if isinstance(event, DeviceAppeared | FragmentArrived):
+    if isinstance(event, DeviceAppeared | FirstFragmentArrived):
         past = after.problem
     return (after if past is after.past else attrs.evolve(after, past=past)), actions
 
@@ -322,7 +322,7 @@ TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
     (_S.IDLE, Wanted): _spawn,
     (_S.STARTING, Wanted): _want,
     (_S.STARTING, Unwanted): _terminate,
-    (_S.STARTING, FragmentArrived): _stream,
+    (_S.STARTING, FirstFragmentArrived): _stream,
     (_S.STARTING, ProcessStalled): _terminate_stalled,
     (_S.STARTING, AwaitingKeyFrame): _show_problem,
     (_S.STARTING, ProcessEnded): _process_ended,

@@ -72,7 +72,7 @@ class StreamAccess:
     rare: bool = False  # less than one picture per second: analyse only the first
 
 
-class InputSource(Protocol):
+class ArgumentSource(Protocol):
     """What a command asks of a source: `camd.sources.Source`, which explains each of these."""
 
     @property
@@ -97,7 +97,7 @@ class CaptureOptions:
     """Everything a capture command depends on; 0, "" and None leave a value to the source."""
 
     program: str
-    source: InputSource
+    source: ArgumentSource
     version: tuple[int, int] = (5, 1)
     width: int = 0
     height: int = 0
@@ -186,7 +186,7 @@ def hash_arguments(program: str, source: Path) -> Arguments:
 
 def probe_arguments(
     program: str,
-    source: InputSource,
+    source: ArgumentSource,
     version: tuple[int, int] = (5, 1),
     *,
     options: Arguments = (),

@@ -25,7 +25,7 @@ from camd.model import (
 )
 from camd.mp4.fragments import Fragment
 from camd.recording.rules.resume_point import BootMoment, ResumePoint
-from camd.recording.rules.source_drops import DropDetector, DroppedFrames
+from camd.recording.rules.source_drops import DropDetector, SourceDrop
 
 OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong
 SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment
@@ -402,7 +402,7 @@ class SessionLedger:
             return [self.enter_outage(start, wanted_until, Cause.DAEMON_DOWN)]
         return []
 
-    def _enter_drops(self, drops: list[DroppedFrames]) -> list[Gap]:
+    def _enter_drops(self, drops: list[SourceDrop]) -> list[Gap]:
         """Make the entries for frames that the source left out, in drops of its capture times."""
         return [
             self._enter(
@@ -499,6 +499,7 @@ class SessionLedger:
             elapsed_seconds=round(elapsed, 3),
             durable=self.durable,
             healthy=self.healthy,
+            durable_at=self.durable_at,
             end=self.ended,
             preroll_seconds=self.preroll_seconds,
             stepped_seconds=self.stepped_seconds,

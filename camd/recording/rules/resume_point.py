@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from camd.model import Session
-from camd.storage.rules.clock_trust import LastFrameMoment
+from camd.storage.rules.clock_trust import RecordingEndMoment
 
 STEP_SECONDS = 2.0  # smaller differences are within the accuracy of a file's arrival time
 _NONE = timedelta(0)
@@ -50,7 +50,7 @@ class ResumePoint:
 
     @classmethod
     def of(
-        cls, session: Session, moment: BootMoment, arrival: LastFrameMoment | None
+        cls, session: Session, moment: BootMoment, arrival: RecordingEndMoment | None
     ) -> ResumePoint:
         """Compare the clocks; `arrival` is that of the newest file's last frame, if it is known."""
         until = accounted_until(session)
@@ -79,11 +79,11 @@ def accounted_until(session: Session) -> datetime:
     return max(ends, default=session.start)
 
 
-def arrival_by_session(session: Session) -> LastFrameMoment | None:
+def arrival_by_session(session: Session) -> RecordingEndMoment | None:
     """When the last frame of the newest file arrived, where the file does not say it."""
     if not session.segments or not session.boot_id:
         return None
     newest = session.segments[-1]
     steps = sum((gap.stepped for gap in session.gaps if gap.start <= newest.start), _NONE)
     since = newest.end - session.start - steps
-    return LastFrameMoment(session.boot_id, session.monotonic_start + since.total_seconds())
+    return RecordingEndMoment(session.boot_id, session.monotonic_start + since.total_seconds())

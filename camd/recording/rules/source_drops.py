@@ -33,7 +33,7 @@ MAX_MERGE_SECONDS = 300.0  # … up to this
 
 
 @attrs.frozen
-class DroppedFrames:
+class SourceDrop:
     """Frames that a source left out, in one drop or in several close to each other."""
 
     start: datetime  # when the first one was due
@@ -41,12 +41,12 @@ class DroppedFrames:
     seconds: float  # without a frame, within the span
     frames: int  # estimated from the rate
 
-    def and_then(self, later: DroppedFrames) -> DroppedFrames:
+    def and_then(self, later: SourceDrop) -> SourceDrop:
         """Merge two."""
         seconds, frames = self.seconds + later.seconds, self.frames + later.frames
-        return DroppedFrames(self.start, later.end, seconds, frames)
+        return SourceDrop(self.start, later.end, seconds, frames)
 
-    def moved(self, by: timedelta) -> DroppedFrames:
+    def moved(self, by: timedelta) -> SourceDrop:
         """Return it with its times shifted by a step of the wall clock."""
         return attrs.evolve(self, start=self.start + by, end=self.end + by)
 
@@ -73,13 +73,13 @@ class DropDetector:
     _kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)  # no drops
     _waiting: deque[_Interval] = attrs.field(factory=deque, init=False)
     _last: float | None = attrs.field(default=None, init=False)  # decode time of the last frame
-    _entry: DroppedFrames | None = attrs.field(default=None, init=False)
+    _entry: SourceDrop | None = attrs.field(default=None, init=False)
     _entry_end: float = attrs.field(default=0.0, init=False)  # decode time
     _merge_seconds: float = attrs.field(default=FIRST_MERGE_SECONDS, init=False)
 
     def watch(
         self, fragment: Fragment, start: datetime, *, spread: bool = False
-    ) -> list[DroppedFrames]:
+    ) -> list[SourceDrop]:
         """Look at a fragment that began at `start`; return the entries that are complete.
 
         `spread` says that its frames are timed by their arrival.
@@ -106,14 +106,14 @@ class DropDetector:
             self._judge()
         self._last = None
 
-    def capture_over(self) -> list[DroppedFrames]:
+    def capture_over(self) -> list[SourceDrop]:
         """Start over for the next capture; return the drops that are complete."""
         self.interrupt()
         self._before.clear()
         self._kept.clear()
         return self.close()
 
-    def close(self) -> list[DroppedFrames]:
+    def close(self) -> list[SourceDrop]:
         """Complete the entry that is open, if there is one."""
         entry, self._entry = self._entry, None
         return [entry] if entry else []
@@ -139,7 +139,7 @@ class DropDetector:
             return False
         return self._waiting[-1].seconds < TINY_SHARE * fmean(self._kept)
 
-    def _drop(self, interval: _Interval) -> DroppedFrames | None:
+    def _drop(self, interval: _Interval) -> SourceDrop | None:
         if len(self._before) < MIN_KNOWN or not self._waiting:
             return None
         if interval.seconds < LONG_FACTOR * min(self._before):  # most intervals end here
@@ -158,7 +158,7 @@ class DropDetector:
         if missing < max(least, MISSING_SHARE * frame):
             return None
         due = interval.came - timedelta(seconds=interval.seconds - frame)
-        return DroppedFrames(due, interval.came, missing, max(1, round(missing / frame)))
+        return SourceDrop(due, interval.came, missing, max(1, round(missing / frame)))
 
 
 def _frame_times(fragment: Fragment) -> Iterator[float]:

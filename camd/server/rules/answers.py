@@ -18,7 +18,7 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024  # of all answers to one batch
 MAX_HELD = 64  # above it, all held notifications are released
 
 
-class DeferredAnswer(enum.Enum):
+class AnswerSentLater(enum.Enum):
     """In place of an answer: the task of the call will send it."""
 
     LATER = enum.auto()

@@ -30,14 +30,14 @@ from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
     SegmentNoted,
-    SegmentRemoved,
+    SegmentRemovalNoted,
     SessionNoted,
 )
 from camd.storage.rules.rows import (
     SCHEMA,
     SCHEMA_VERSION,
     OrderedByTime,
-    SessionStart,
+    SessionStartMoment,
     Values,
     gap_of,
     gap_row,
@@ -171,7 +171,7 @@ class Catalog:
                 match record:
                     case SegmentNoted(segment):
                         self._put_segment(segment)
-                    case SegmentRemoved(filename):
+                    case SegmentRemovalNoted(filename):
                         self._drop_segment(filename)
                     case SessionNoted(session):
                         self._put_session(session)
@@ -373,7 +373,7 @@ class Catalog:
         ).fetchone()
         return self._session(row) if row else None
 
-    def session_start(self, session_id: SessionId) -> SessionStart | None:
+    def session_start(self, session_id: SessionId) -> SessionStartMoment | None:
         """Return when a session began."""
         row = self._db.execute(
             "SELECT start_us, boot_id, monotonic_start FROM sessions WHERE session_id = ?",

@@ -22,8 +22,8 @@ from camd.storage.index.journal import Journal, JournalPosition
 from camd.storage.index.recording_index import FOLDER, INDEX
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.rules.journal_records import (
+    JournalCondition,
     JournalDamage,
-    JournalFacts,
     Record,
     Removed,
     RemovedSegmentScan,
@@ -52,7 +52,7 @@ class InMemoryIndex:
     folder: Path
     catalog: Catalog
     index_problem: str  # "" when there is an index, and it can be read
-    journal: JournalFacts
+    journal: JournalCondition
     _db: sqlite3.Connection
     _stamp: Stamp
 
@@ -190,7 +190,7 @@ def _problem_in(db: sqlite3.Connection) -> str:
     return ""
 
 
-def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalFacts:
+def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalCondition:
     """Read the whole journal, and apply what the copy does not have yet."""
     journal, since = Journal(disk, folder), catalog.position
     try:
@@ -212,7 +212,7 @@ def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalFacts:
         if number >= since.file:
             catalog.apply(decode(data[known:]), reached)
     short = reached < since and not missing and not unreadable
-    return JournalFacts(len(numbers), missing, tuple(unreadable), short, found)
+    return JournalCondition(len(numbers), missing, tuple(unreadable), short, found)
 
 
 def _whole(disk: Disk, path: Path) -> bytes:

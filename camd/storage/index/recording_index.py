@@ -21,9 +21,9 @@ from camd.runtime.folder_lock import FolderInUseError, lock_file
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog, is_damage, put_aside
 from camd.storage.index.journal import Journal
-from camd.storage.rules.backlog import NoteBacklog
 from camd.storage.rules.journal_records import Record, SegmentNoted
-from camd.storage.rules.limits import STORAGE_LIMITS
+from camd.storage.rules.note_backlog import NoteBacklog
+from camd.storage.rules.timings import STORAGE_TIMINGS
 
 log = structlog.get_logger("camd.storage")
 
@@ -78,7 +78,7 @@ class RecordingIndex:
     journal: Journal
     _lock: int
     folder_id: FileId | None
-    max_pending: int = attrs.field(default=STORAGE_LIMITS.max_pending, kw_only=True)
+    max_pending: int = attrs.field(default=STORAGE_TIMINGS.max_pending, kw_only=True)
     _caught_up: bool = attrs.field(default=False, init=False)
     _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # not in the journal yet
     _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # not in the index yet
@@ -95,7 +95,7 @@ class RecordingIndex:
         recordings: Path,
         *,
         reindex: bool = False,
-        max_pending: int = STORAGE_LIMITS.max_pending,
+        max_pending: int = STORAGE_TIMINGS.max_pending,
     ) -> RecordingIndex:
         """Lock the folder and open its index and journal; `reindex` begins with an empty index.
 

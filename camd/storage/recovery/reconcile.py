@@ -28,9 +28,9 @@ from camd.storage.index.catalog import Catalog
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
 from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
-from camd.storage.rules.journal_records import Record, SegmentNoted, SegmentRemoved
-from camd.storage.rules.limits import StorageLimits
+from camd.storage.rules.journal_records import Record, SegmentNoted, SegmentRemovalNoted
 from camd.storage.rules.naming import is_plain, is_recording
+from camd.storage.rules.timings import StorageTimings
 from camd.storage.space import SpaceMonitor
 
 MAX_FINDINGS = 1000  # in a report; all are counted
@@ -249,7 +249,7 @@ class Reconciler:
         known = self.index.catalog.segment(found.filename)
         if known is None or found.outcome is not FileOutcome.EMPTY:
             return found, []
-        lost = SegmentRemoved.of(known, "nothing of it reached the disk")
+        lost = SegmentRemovalNoted.of(known, "nothing of it reached the disk")
         return attrs.evolve(found, bytes_changed=-known.size_bytes), [lost]
 
     def _twin_of(self, segment: Segment, twin: Segment) -> tuple[ReconcileFinding, list[Record]]:
@@ -267,7 +267,7 @@ class Reconciler:
             frames=segment.frames,
             bytes_changed=segment.size_bytes - twin.size_bytes,
         )
-        moved = SegmentRemoved.of(twin, f"is called {segment.filename} now")
+        moved = SegmentRemovalNoted.of(twin, f"is called {segment.filename} now")
         return finding, [SegmentNoted(segment), moved]
 
     def mark_missing(self, names: Iterable[str]) -> list[ReconcileFinding]:
@@ -332,7 +332,7 @@ class BackgroundReconcile:
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # files being recorded
     clock: Clock
-    limits: StorageLimits
+    limits: StorageTimings
     report: RecoveryReport | None = attrs.field(default=None, init=False)
     _generation: int = attrs.field(default=0, init=False)  # of the index that was searched last
     _search_again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
@@ -407,8 +407,11 @@ class BackgroundReconcile:
 
     async def _search(self) -> None:
         began, findings, self._unread = self.clock.now(), list[ReconcileFinding](), ()
-        tries = 1 + (self.report.tries if self.searching and self.report else 0)
-        self.report = RecoveryReport.of(findings, began, None, tries=tries)
+        failed = self.report if self.searching else None
+        tries = 1 + (failed.tries if failed is not None else 0)
+        report = RecoveryReport.of(findings, began, None, tries=tries)
+        problem = failed.problem if failed is not None else ""  # until this try gets further
+        self.report = attrs.evolve(report, problem=problem)
         self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
         difference = await self.index_worker.run(
             lambda index: self._reconciler(index).compare(self.growing())

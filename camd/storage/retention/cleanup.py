@@ -24,17 +24,17 @@ from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import in_batches
 from camd.storage.removal import Removal
 from camd.storage.retention.trusted_clock import ClockTrustStore
-from camd.storage.rules.clock_trust import CredibleTime, LastFrameMoment
+from camd.storage.rules.clock_trust import CredibleTime, RecordingEndMoment
 from camd.storage.rules.retention_plan import (
     MAX_LISTED,
     CleanupPlan,
-    Planner,
+    CleanupPlanner,
     PolicyType,
     RetentionPolicy,
     mistakes_of,
     outcome,
 )
-from camd.storage.rules.rows import SessionStart
+from camd.storage.rules.rows import SessionStartMoment
 from camd.storage.storage import Storage, arrival_of
 
 log = structlog.get_logger("camd.retention")
@@ -50,14 +50,14 @@ InUse = Callable[[], Mapping[str, int]]  # newest files of running sessions, and
 
 
 @attrs.frozen
-class CleanupBatches:
+class CleanupBatchSizes:
     """How much is done at once; others use the index, or stop the service, in between."""
 
     read: int = 500  # segments read from the index
     remove: int = 8  # files removed
 
 
-BATCHES = CleanupBatches()
+BATCHES = CleanupBatchSizes()
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ class Retention:
     policy: RetentionPolicy
     trusted_clock: ClockTrustStore
     clock: Clock
-    batches: CleanupBatches
+    batches: CleanupBatchSizes
     last: CleanupReceipt | None = attrs.field(default=None, init=False)  # since the start
     _one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _clock_thread: trio.CapacityLimiter = attrs.field(
@@ -183,7 +183,7 @@ class Retention:
         total = await index_worker.read(lambda index: _total_bytes(index, in_use))
         trust = await self._look_at_clock()
         doubt = "" if trust_wall_clock else trust.doubt
-        planner = Planner(policy, total, trust.reading.wall, max_delete_percent, doubt)
+        planner = CleanupPlanner(policy, total, trust.reading.wall, max_delete_percent, doubt)
         behind: Segment | None = None
         while not planner.done:
             segments = await index_worker.read(
@@ -253,12 +253,14 @@ class Retention:
         )
 
 
-def _by_session(segment: Segment, session_start: SessionStart | None) -> LastFrameMoment | None:
+def _by_session(
+    segment: Segment, session_start: SessionStartMoment | None
+) -> RecordingEndMoment | None:
     """Derive the arrival of a file without metadata (Matroska) from its session's start."""
     if session_start is None or not session_start.boot_id:
         return None
     since = max(0.0, (segment.end - session_start.start).total_seconds())
-    return LastFrameMoment(session_start.boot_id, session_start.monotonic + since)
+    return RecordingEndMoment(session_start.boot_id, session_start.monotonic + since)
 
 
 def _oldest(index: RecordingIndex, behind: Segment | None, limit: int) -> tuple[Segment, ...]:
@@ -303,7 +305,7 @@ async def open_retention(
     in_use: InUse,
     *,
     clock: Clock,
-    batches: CleanupBatches = BATCHES,
+    batches: CleanupBatchSizes = BATCHES,
 ) -> AsyncIterator[Retention]:
     """Carry out the stored policy while the block runs; a run ends between two batches."""
     policy = await trio.to_thread.run_sync(load_policy, state_dir)

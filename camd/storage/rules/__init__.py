@@ -1,1 +1,1 @@
-"""Pure: decisions and formats of storage: names, levels, clock trust, retention, records, rows."""
+"""Pure: decisions and formats of storage: names, levels, admission, retention, records, rows."""

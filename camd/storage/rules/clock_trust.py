@@ -34,7 +34,7 @@ class ClockReading:
 
 
 @attrs.frozen
-class LastFrameMoment:
+class RecordingEndMoment:
     """When a recording's last frame arrived, by the monotonic clock of its boot."""
 
     boot_id: str
@@ -131,7 +131,7 @@ class CredibleTime:
         )
 
     def age(
-        self, end: datetime, arrival: LastFrameMoment | None, *, trust_wall_clock: bool = False
+        self, end: datetime, arrival: RecordingEndMoment | None, *, trust_wall_clock: bool = False
     ) -> timedelta:
         """Return the greatest possible age of a recording that ended at wall time `end`.
 

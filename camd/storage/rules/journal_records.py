@@ -32,7 +32,7 @@ class SegmentNoted:
 
 
 @attrs.frozen
-class SegmentRemoved:
+class SegmentRemovalNoted:
     """A file about to be removed on request of a person or a policy (I5)."""
 
     filename: str
@@ -42,7 +42,7 @@ class SegmentRemoved:
     frames: int = 0
 
     @classmethod
-    def of(cls, segment: Segment, why: str) -> SegmentRemoved:
+    def of(cls, segment: Segment, why: str) -> SegmentRemovalNoted:
         """Make the record for a segment's file."""
         return cls(segment.filename, why, segment.session_id, segment.number, segment.frames)
 
@@ -61,11 +61,11 @@ class GapNoted:
     gap: Gap
 
 
-Record = SegmentNoted | SegmentRemoved | SessionNoted | GapNoted
+Record = SegmentNoted | SegmentRemovalNoted | SessionNoted | GapNoted
 
 _KINDS: dict[str, type[Record]] = {
     "segment": SegmentNoted,
-    "removed": SegmentRemoved,
+    "removed": SegmentRemovalNoted,
     "session": SessionNoted,
     "gap": GapNoted,
 }
@@ -110,7 +110,7 @@ NO_DAMAGE = JournalDamage()
 
 
 @attrs.frozen
-class JournalFacts:
+class JournalCondition:
     """The state of the journal; `missing` and `unreadable` name its files."""
 
     files: int = 0
@@ -194,7 +194,7 @@ class RemovedSegmentScan:
             case SegmentNoted(segment) if segment.session_id in self.wanted:
                 place = (segment.session_id, segment.number, segment.frames)
                 self._named[segment.filename] = place
-            case SegmentRemoved(filename, _, session_id, number, frames):
+            case SegmentRemovalNoted(filename, _, session_id, number, frames):
                 told = (session_id, number, frames) if session_id else None
                 place_or_none = self._named.pop(filename, None) or told
                 if place_or_none is not None:

@@ -114,7 +114,7 @@ class CleanupPlan:
 
 
 @attrs.define(eq=False)
-class Planner:
+class CleanupPlanner:
     """Builds a plan from segments that come in pieces, oldest first, until it is `done`.
 
     `total_bytes` is the size of all recordings, growing ones included.

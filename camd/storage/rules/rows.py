@@ -202,7 +202,7 @@ def session_of(row: DatabaseRow, segments: tuple[Segment, ...], gaps: tuple[Gap,
 
 
 @attrs.frozen
-class SessionStart:
+class SessionStartMoment:
     """When a session began: wall time, and seconds of a boot's monotonic clock."""
 
     start: datetime
@@ -210,9 +210,11 @@ class SessionStart:
     monotonic: float
 
 
-def session_start_of(row: DatabaseRow) -> SessionStart:
+def session_start_of(row: DatabaseRow) -> SessionStartMoment:
     """Read when a session began from its row of `sessions`."""
-    return SessionStart(from_unix_micros(row["start_us"]), row["boot_id"], row["monotonic_start"])
+    return SessionStartMoment(
+        from_unix_micros(row["start_us"]), row["boot_id"], row["monotonic_start"]
+    )
 
 
 def summary_of(row: DatabaseRow) -> SessionSummary:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionState
 from camd.storage.check.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
-from camd.storage.rules.journal_records import JournalFacts
+from camd.storage.rules.journal_records import JournalCondition
 from camd.storage.rules.rows import IndexedSession
 
 SEAM = timedelta(milliseconds=500)  # less between two files is no gap: clocks drift
@@ -149,7 +149,7 @@ def _moment(moment: datetime) -> str:
 # --- index and journal
 
 
-def check_index(problem: str, journal: JournalFacts, known: int) -> list[Finding]:
+def check_index(problem: str, journal: JournalCondition, known: int) -> list[Finding]:
     """Check whether the index can be read, and the journal that it would be rebuilt from.
 
     `known` is how many files or sessions there are.

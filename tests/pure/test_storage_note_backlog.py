@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.rules.backlog import NoteBacklog
+from camd.storage.rules.note_backlog import NoteBacklog
 
 
 def in_files(note: str) -> bool:

@@ -1,0 +1,84 @@
+"""Collects the metrics of the daemon: one snapshot on the event loop, its text in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import attrs
+import trio
+
+from camd import __version__
+from camd.camera.camera import Camera
+from camd.camera.cameras import Cameras
+from camd.clock import Clock
+from camd.metrics.exposition import (
+    CameraMetrics,
+    MetricsSnapshot,
+    RecorderCounts,
+    render,
+)
+from camd.metrics.totals import RecorderTotals
+from camd.model import Event
+from camd.rpc.server_counters import ServerCounters
+from camd.runtime.broadcast import Fanout
+from camd.storage.check.scrub import Scrub
+from camd.storage.storage import Storage
+
+
+@attrs.define(eq=False, kw_only=True)
+class MetricsCollector:
+    """Reads what the parts of the daemon publish; asks nobody and waits for nobody."""
+
+    _cameras: Cameras
+    _storage: Storage
+    _scrub: Scrub
+    _calls: ServerCounters
+    _clock: Clock
+    totals: RecorderTotals = attrs.field(
+        default=attrs.Factory(lambda self: RecorderTotals(self._clock.now()), takes_self=True),
+        init=False,
+    )
+    _writing: trio.CapacityLimiter = attrs.field(
+        factory=partial(trio.CapacityLimiter, 1), init=False
+    )
+
+    @contextmanager
+    def listening(self, events: Fanout[Event]) -> Iterator[None]:
+        """Count the events of `events` while the block runs."""
+        with self.totals.listening(events):
+            yield
+
+    def snapshot(self) -> MetricsSnapshot:
+        """Read everything as of now; never waits."""
+        for camera in self._cameras:
+            if (session := camera.status.session) is not None:
+                self.totals.count_session(session)
+        last = self._scrub.progress.last
+        ended = last.ended if last is not None else None
+        return MetricsSnapshot(
+            version=__version__,
+            cameras=tuple(self._camera(camera) for camera in self._cameras),
+            storage=self._storage.status,
+            syncs=self._storage.sync_histogram,
+            recorder=RecorderCounts.of(self.totals),
+            calls=attrs.evolve(self._calls),
+            verified_at=ended.timestamp() if ended is not None else None,
+        )
+
+    async def text(self) -> bytes:
+        """Write a snapshot in Prometheus' text format, in a thread; one at a time."""
+        write = partial(render, self.snapshot())
+        return await trio.to_thread.run_sync(write, limiter=self._writing)
+
+    def _camera(self, camera: Camera) -> CameraMetrics:
+        status = camera.status
+        session = status.session
+        durable_at = session.durable_at if session is not None else None
+        return CameraMetrics(
+            status=status,
+            wanted=camera.hub.demand.value.consumers > 0,
+            frames_captured=camera.hub.frames_captured,
+            durable_age=None if durable_at is None else self._clock.monotonic() - durable_at,
+        )
