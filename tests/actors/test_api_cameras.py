@@ -111,7 +111,7 @@ async def test_a_camera_that_is_gone_or_in_problem_says_so() -> None:
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_other_sources_show_what_they_deliver(streaming: bool) -> None:
-    """A synthetic picture has no driver to ask; while it does not stream, its format is expected."""
+    """A synthetic picture has no driver to ask; while it rests, its expected format is shown."""
     async with open_camera_rig(always_on=streaming) as rig:
         if streaming:
             await rig.until(CameraState.STREAMING)
