@@ -32,8 +32,9 @@ def test_a_role_comes_from_the_user_then_from_its_groups(
 ) -> None:
     """Our own user and root are administrators whatever is configured."""
     identity = ROLES.identify(PeerCredentials(uid, frozenset(groups)))
-    assert (identity.role if identity else None) == role
+    assert (identity is None) == (role is None)
     if identity is not None:
+        assert identity.role is role
         assert (identity.name, identity.via) == (f"uid:{uid}", AuthMethod.PEER)
 
 
