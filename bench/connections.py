@@ -46,7 +46,9 @@ class RawClient:
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         payload = json.dumps(call).encode()
         assert len(payload) < 65536
-        head = struct.pack(">BBH", 0x81, 0xFE, len(payload))
+        short = len(payload) < 126  # RFC 6455, 5.2: the shortest form
+        length = (0x80 | len(payload),) if short else (0xFE, len(payload))
+        head = struct.pack(">BB" if short else ">BBH", 0x81, *length)
         self.sock.sendall(head + b"\0\0\0\0" + payload)
 
     def frames(self) -> Iterator[bytes]:
@@ -71,7 +73,10 @@ class RawClient:
             for payload in self.frames():
                 if b'"id":1}' in payload[-8:]:
                     return json.loads(payload)
-            self.received += self.sock.recv(65536)
+            more = self.sock.recv(65536)
+            if not more:
+                raise ConnectionError("the service closed the connection")
+            self.received += more
 
 
 def connected(port: int, key: str) -> RawClient:
