@@ -2123,8 +2123,8 @@ _break(
     "events: numbers are reserved",
     "A run begins behind what an earlier one may have used.",
     "camd/events/rules/numbering.py:first_number",
-    "unix_ms if limit is None else limit",
-    "0",
+    "return limit",
+    "return last_kept + 1",
     f"{EVENT_NUMBERS}::test_no_number_comes_twice_over_many_ends",
 )
 _break(

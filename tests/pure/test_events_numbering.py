@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from camd.events.rules.numbering import BLOCK, EventNumbers, first_number
@@ -45,7 +45,8 @@ def test_the_first_number_of_a_run() -> None:
     assert first_number(0, 1, unix_ms=NOW_MS) == 1
     assert first_number(50, 51, unix_ms=NOW_MS) == 51
     assert first_number(50, 1074, unix_ms=NOW_MS) == 1074
-    assert first_number(90, 51, unix_ms=NOW_MS) == 91
+    assert first_number(90, 51, unix_ms=NOW_MS) == NOW_MS
+    assert first_number(NOW_MS, 51, unix_ms=NOW_MS) == NOW_MS + BLOCK
     assert first_number(50, None, unix_ms=NOW_MS) == NOW_MS
     assert first_number(0, None, unix_ms=NOW_MS) == NOW_MS
 
@@ -61,6 +62,7 @@ def test_the_first_number_of_a_run() -> None:
         max_size=8,
     )
 )
+@example([(1026, False, 1, 1.0), (1, False, 0, 0.0)])  # the last number of a clock is lost
 def test_no_number_comes_twice_over_many_ends(runs: list[tuple[int, bool, int, float]]) -> None:
     """Runs end in order or not, the newest events are lost: numbers only grow."""
     used: list[int] = []

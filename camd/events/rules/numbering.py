@@ -53,6 +53,9 @@ def first_number(last_kept: int, limit: int | None, *, unix_ms: int) -> int:
     """Give the first number of a run, above all that an earlier one may have used.
 
     `last_kept` is the newest in the files, 0 without any. `limit` is what was reserved; None when
-    that cannot be read, and then a clock gives the number.
+    that cannot be read, and then a clock gives the number. So it does when the newest one was not
+    reserved, but a clock's: those behind it may be lost.
     """
-    return max(last_kept + 1, unix_ms if limit is None else limit)
+    if limit is None or last_kept >= limit:
+        return max(last_kept + BLOCK, unix_ms)
+    return limit
