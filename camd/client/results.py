@@ -242,13 +242,19 @@ class RecordingFile(RunningFile):
 
 
 @attrs.frozen(kw_only=True)
-class RecordingList:
-    """A page of recordings, newest first."""
+class ListPage:
+    """Which part of a list an answer holds: up to `limit` of `total`, from `offset` on."""
 
-    files: tuple[RecordingFile, ...]
     total: int
     limit: int
     offset: int
+
+
+@attrs.frozen(kw_only=True)
+class RecordingList(ListPage):
+    """A page of recordings, newest first."""
+
+    files: tuple[RecordingFile, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -310,23 +316,17 @@ class SessionInfo:
 
 
 @attrs.frozen(kw_only=True)
-class SessionList:
+class SessionList(ListPage):
     """A page of sessions, newest first."""
 
     sessions: tuple[SessionInfo, ...]
-    total: int
-    limit: int
-    offset: int
 
 
 @attrs.frozen(kw_only=True)
-class GapList:
+class GapList(ListPage):
     """A page of the gap ledger, newest first."""
 
     gaps: tuple[GapInfo, ...]
-    total: int
-    limit: int
-    offset: int
 
 
 @attrs.frozen(kw_only=True)

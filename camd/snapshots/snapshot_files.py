@@ -11,9 +11,8 @@ import errno
 import os
 import secrets
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -49,6 +48,7 @@ from camd.snapshots.rules.snapshot_names import (
 )
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.leases import FileLeases
 from camd.storage.rules.admission import room_below_block, space_facts
 from camd.storage.rules.levels import Usage, level_of, message_of
 from camd.storage.storage import Storage
@@ -89,7 +89,7 @@ class SnapshotFiles:
     _threads: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, THREADS), init=False
     )
-    _leases: Counter[str] = attrs.field(factory=Counter, init=False)
+    _leases: FileLeases = attrs.field(factory=FileLeases, init=False)
     _fresh: set[str] = attrs.field(factory=set, init=False)  # being stored: not to be deleted
     _generation: int = attrs.field(default=-1, init=False)  # of the index that was reconciled
     _reconciling: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -224,16 +224,9 @@ class SnapshotFiles:
             modified=looked.modified,
         )
 
-    @contextmanager
-    def leased(self, filename: str) -> Iterator[None]:
+    def leased(self, filename: str) -> AbstractContextManager[None]:
         """Keep a file from being deleted while the block runs, because it is being read."""
-        self._leases[filename] += 1
-        try:
-            yield
-        finally:
-            self._leases[filename] -= 1
-            if not self._leases[filename]:
-                del self._leases[filename]
+        return self._leases.hold(filename)
 
     def _look(self, name: str) -> StoredSnapshot:
         """Describe a file by its head, its name and its state. Blocks; raises OSError."""
@@ -295,7 +288,7 @@ class SnapshotFiles:
 
     async def _clean_up(self) -> None:
         """Delete the oldest snapshots beyond the limits; publish what is left."""
-        worker, kept = self._storage.index_worker, self._fresh | self._leases.keys()
+        worker, kept = self._storage.index_worker, self._fresh | self._leases.filenames
         removed: set[str] = set()
         while True:
             totals = await worker.read(lambda index: index.catalog.snapshots.totals())

@@ -7,9 +7,8 @@ in threads, never on the event loop.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -49,6 +48,7 @@ from camd.runtime.broadcast import Fanout, Published
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
+from camd.storage.leases import FileLeases
 from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
@@ -99,7 +99,7 @@ class Storage:
     )
     _growing: dict[str, GrowingSegment] = attrs.field(factory=dict, init=False)
     converting: set[str] = attrs.field(factory=set, init=False)  # MP4s being converted to MKV
-    _leases: Counter[str] = attrs.field(factory=Counter, init=False)
+    _leases: FileLeases = attrs.field(factory=FileLeases, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.index_worker = IndexWorker(
@@ -262,16 +262,9 @@ class Storage:
             modified=modified,
         )
 
-    @contextmanager
-    def leased(self, filename: str) -> Iterator[None]:
+    def leased(self, filename: str) -> AbstractContextManager[None]:
         """Keep a file from being removed while the block runs, because it is being read."""
-        self._leases[filename] += 1
-        try:
-            yield
-        finally:
-            self._leases[filename] -= 1
-            if not self._leases[filename]:
-                del self._leases[filename]
+        return self._leases.hold(filename)
 
     def busy(self, segment: Segment) -> ErrorKind | None:
         """Return why a file cannot be removed now, None when it can; callable in any thread."""
