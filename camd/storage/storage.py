@@ -266,6 +266,11 @@ class Storage:
         """Keep a file from being removed while the block runs, because it is being read."""
         return self._leases.hold(filename)
 
+    @property
+    def leased_files(self) -> frozenset[str]:
+        """The files that are being read."""
+        return self._leases.filenames
+
     def busy(self, segment: Segment) -> ErrorKind | None:
         """Return why a file cannot be removed now, None when it can; callable in any thread."""
         unsettled = segment.state is SegmentState.INTERRUPTED and self._reconcile.searching

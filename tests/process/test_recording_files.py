@@ -393,7 +393,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
 
     class Watched(GaugedDisk):
         def unlink(self, path: Path) -> None:
-            (known,) = rig.storage._leases
+            (known,) = rig.storage.leased_files
             assert known == path.name
             steps.append(path.suffix)
             super().unlink(path)

@@ -52,7 +52,7 @@ async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[
             await storage.unfinished_sessions()
             # Files are hashed after the search, and held while they are; nothing tells of the end.
             worker = storage.index_worker
-            while await worker.read(lambda a: a.catalog.unhashed()) or storage._leases:  # noqa: ASYNC110
+            while await worker.read(lambda a: a.catalog.unhashed()) or storage.leased_files:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             yield storage
 
