@@ -17,7 +17,7 @@ from camd.api.camera_methods import CameraPages, CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
-from camd.api.http_app import HttpApp
+from camd.api.http.app import HttpApp
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi

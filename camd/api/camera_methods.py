@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from camd.api import result_fields
-from camd.api.http_app import Authenticate, Health, component_response
+from camd.api.http.app import Authenticate, Health, component_response
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock

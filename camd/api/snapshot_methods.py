@@ -18,7 +18,8 @@ from starlette.routing import Route
 from camd.api import result_fields
 from camd.api.camera_methods import DEVICE
 from camd.api.event_publisher import about_camera
-from camd.api.http_app import Authenticate, LeasedResponse, file_response, is_unchanged
+from camd.api.http.app import Authenticate
+from camd.api.http.files import LeasedResponse, file_response, is_unchanged
 from camd.api.recording_methods import ByFilename, PageRequest, query_of
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras

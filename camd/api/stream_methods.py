@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from camd.api import result_fields
 from camd.api.camera_methods import ByCamera
-from camd.api.http_app import Authenticate
+from camd.api.http.app import Authenticate
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.publish.streams import Streams

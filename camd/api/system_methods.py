@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from camd import __version__
 from camd.api import result_fields
-from camd.api.http_app import Authenticate, component_response
+from camd.api.http.app import Authenticate, component_response
 from camd.api.recording_methods import FORMATS
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras

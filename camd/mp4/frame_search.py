@@ -15,9 +15,9 @@ import attrs
 
 from camd.mp4.boxes import MediaError, boxes_in, children, find
 from camd.mp4.fragments import Fragment, read_moof
-from camd.mp4.frame_movie import presented
 from camd.mp4.init import Init, unpack
 from camd.mp4.inspect import StoredFrames
+from camd.mp4.movies.frame_movie import presented
 
 Read = Callable[[int, int], bytes]  # offset, size; fewer bytes at the end of the file
 

@@ -12,7 +12,7 @@ from camd.clock import Clock
 from camd.errors import SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
 from camd.model import CameraId, CameraState, CameraStatus, Problem
 from camd.model.problems import NO_PICTURE_YET, STALLED
-from camd.mp4.frame_movie import frame_movie
+from camd.mp4.movies.frame_movie import frame_movie
 from camd.runtime.broadcast import Published
 from camd.snapshots.newest_gop import NewestGop
 from camd.snapshots.rules.frame_choice import SETTLING, FrameDemand, frames_of, samples_of

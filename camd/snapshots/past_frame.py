@@ -16,10 +16,10 @@ import trio
 from camd.errors import FILE_NOT_FOUND, RECORDING_FAILED, STORAGE_UNRESPONSIVE, UNSUPPORTED, Refusal
 from camd.model import CameraId, Gap, ReadableRecording, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
-from camd.mp4.frame_movie import frame_movie
 from camd.mp4.frame_search import FramePlace, growing_frames, place_at
 from camd.mp4.init import Init, read_init
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset, stored_frames
+from camd.mp4.movies.frame_movie import frame_movie
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.snapshots.live_frame import FoundFrame
 from camd.storage.disk import DiskFile, PosixFile

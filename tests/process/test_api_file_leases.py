@@ -11,7 +11,7 @@ import trio
 from support.fake_disk import roomy_disk
 from support.recordings import segment
 
-from camd.api.http_app import HttpApp
+from camd.api.http.app import HttpApp
 from camd.auth.authenticator import open_authenticator
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import AuthConfig, StorageConfig

@@ -10,10 +10,10 @@ from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.frame_movie import frame_movie, presented
 from camd.mp4.frame_search import FramePlace, growing_frames, place_at
 from camd.mp4.init import read_init
 from camd.mp4.inspect import StoredFrames, read_segment_head, sealed_moov_offset, stored_frames
+from camd.mp4.movies.frame_movie import frame_movie, presented
 from camd.mp4.segment import HASHED_FROM
 
 _ONE_FRAME = ("-probesize", "32", "-analyzeduration", "0", "-threads", "1", "-f", "mov")

@@ -16,7 +16,7 @@ from support import ffmpeg_media as ffmpeg
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.text.still_args import PictureOptions, still_arguments
-from camd.mp4.frame_movie import frame_movie
+from camd.mp4.movies.frame_movie import frame_movie
 from camd.runtime.child_process import (
     TERMINATE_TIMEOUT_SECONDS,
     ChildProcess,

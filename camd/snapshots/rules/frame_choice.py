@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from camd.capture.consumer import CapturedFragment
-from camd.mp4.frame_movie import presented
+from camd.mp4.movies.frame_movie import presented
 
 # Exposure of a camera that was just opened; its first frames are dark.
 SETTLING = timedelta(seconds=0.5)

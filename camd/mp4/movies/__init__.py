@@ -1,0 +1,1 @@
+"""Pure: movies made of parts of recordings: a header written anew, and the samples as they are."""
