@@ -25,21 +25,23 @@ class _FrameTrack:
 
     shift: int  # from stamps to the timeline
     end: int  # of the last frame
-    last: int = -1  # decode time of the last frame
+    last: int  # decode time of the last frame
     owed: int = 0  # by which frames timed by their arrival are early
 
     def place(self, run: TrackRun, track: TrackTimeline) -> SampleTimes:
         """Return the times of the next frame."""
         start, durations = run.decode_time + self.shift, run.durations
         if not track.trusted:
-            start, durations = self.end, array("I", [self._spread(track)] * run.count)
+            start = max(self.end, self.last + 1)
+            durations = array("I", [self._spread(track)] * run.count)
         elif not self.last < start <= self.end + track.longest_usual:
-            self.shift += self.end - start
-            start = self.end
+            self.shift += max(self.end, self.last + 1) - start
+            start = run.decode_time + self.shift
         if max(durations) > track.longest_usual:
             usual = max(1, round(track.interval))
             durations = array("I", (min(usual, ticks) for ticks in durations))
-        self.last, self.end = start, start + sum(durations)
+        self.end = start + sum(durations)
+        self.last = self.end - durations[-1]
         return SampleTimes(start, None if durations is run.durations else durations)
 
     def _spread(self, track: TrackTimeline) -> int:
@@ -54,7 +56,8 @@ class _FrameTrack:
         self.shift = track.offset
         off = track.end - self.end
         if not given or abs(off) > JUMP_SECONDS * track.timescale:
-            self.end, self.owed = max(track.end, self.last + 1), 0
+            self.end, self.owed = track.end, 0
+            self.last = max(self.last, track.last)
         else:
             self.owed = off
 
@@ -76,7 +79,9 @@ class FrameTimes:
         """Take over the corrections of the joined fragment that has just been placed."""
         tracks = self.timeline.tracks if self.timeline is not None else {}
         for track_id, track in tracks.items():
-            mine = self._tracks.setdefault(track_id, _FrameTrack(track.offset, track.end))
+            mine = self._tracks.setdefault(
+                track_id, _FrameTrack(track.offset, track.end, track.last)
+            )
             mine.settle(track, given=track_id in self._given)
         self._given.clear()
 

@@ -112,6 +112,11 @@ class TrackTimeline:
         return self._out_end
 
     @property
+    def last(self) -> int:
+        """When the last sample begins on the timeline, in ticks; −1 before the first."""
+        return self._last
+
+    @property
     def longest_usual(self) -> float:
         """The longest interval, in ticks, that is no jump."""
         usual = self._usual or GUESSED_INTERVAL_SECONDS * self.timescale

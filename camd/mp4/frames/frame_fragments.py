@@ -26,8 +26,9 @@ class FrameReader:
         self._left = 0  # bytes of the present box, for the full reader
         self._reference = b""  # the `prft` right before the present box
         self._init: Init | None = None
-        self._forms: list[FrameForm] = []
+        self._forms: list[FrameForm] = []  # MAX_FORMS at most
         self._error: MediaError | None = None
+        self.compared = 0  # fragments that were read by comparison
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Init | Fragment]:
         """Take the next bytes; return the init and fragments that they complete.
@@ -95,6 +96,7 @@ class FrameReader:
             self._needed = needed
             return 0
         events.append(form.fragment_at(self._buffer, at, needed))
+        self.compared += 1
         return needed
 
     # --- by the full reader ---
