@@ -62,7 +62,8 @@ SLOW_SECONDS = 0.125
 # FFmpeg writes what it has analysed in one burst. When the first frame arrived is known only at the
 # end of that burst.
 QUIET_SECONDS = 0.05
-PAUSE_GROWTH = 1.2  # of a pause that was made shorter, from one to the next
+FIRST_PAUSE = 1 / 8  # of the time between two reads: how fast the pipe fills is not known yet
+PAUSE_GROWTH = 1.2  # of a pause that is shorter, from one to the next
 BURST_FACTOR = 2.0  # times real time: a burst is faster
 GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # of real time, before a source is throttled
@@ -171,7 +172,7 @@ class CaptureProcess:
     _sound_since: float | None = attrs.field(default=None, init=False)  # without a picture
 
     def __attrs_post_init__(self) -> None:
-        self._pause_seconds = self.read_seconds
+        self._pause_seconds = self.read_seconds * FIRST_PAUSE
 
     @property
     def stopping(self) -> bool:
