@@ -184,20 +184,24 @@ def test_what_begins_alike_and_is_shorter_is_not_waited_for() -> None:
     assert len(found.runs) == 1
 
 
-def test_more_kinds_than_are_remembered_cost_time_only() -> None:
-    """The oldest kind is forgotten; everything is found."""
-    kinds = [fragment((1, n * 512, [Sample(n, sync=False)] * (1 + n % 2))) for n in range(2)]
-    kinds += [box(b"free", bytes(n)) + compact_with(trailing=n) for n in range(2 * MAX_FORMS)]
-    stream = VIDEO_ONLY + b"".join(kinds * 2)
+def test_no_more_kinds_are_remembered_than_a_few() -> None:
+    """The oldest is forgotten, which costs time only: everything is found."""
+    kinds = [compact_with(flags) for flags in range(2 * MAX_FORMS)]
     reader = FrameReader()
+    stream = VIDEO_ONLY + b"".join(kinds * 2)
     assert found_by(reader, stream) == found_by(FragmentReader(), stream)
+    assert reader.compared == 0
+    latest = b"".join(kinds[-MAX_FORMS:] + kinds[:1])
+    again = FrameReader()
+    assert found_by(again, stream + latest) == found_by(FragmentReader(), stream + latest)
+    assert again.compared == MAX_FORMS
 
 
-def compact_with(trailing: int) -> bytes:
+def compact_with(flags: int) -> bytes:
     """Build a frame with other flags for each number."""
-    defaults = u32(1, 512, 3, NON_SYNC + trailing)
+    defaults = u32(1, 512, 3, NON_SYNC + flags)
     tfhd = full_box(b"tfhd", 0, 0x20038, defaults)
-    tfdt = full_box(b"tfdt", 1, 0, struct.pack(">q", trailing))
+    tfdt = full_box(b"tfdt", 1, 0, struct.pack(">q", flags))
 
     def build(at: int) -> bytes:
         trun = full_box(b"trun", 1, 0x1, u32(1) + struct.pack(">i", at))

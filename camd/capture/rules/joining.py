@@ -8,6 +8,7 @@ from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.frames.join import join
 
 LIMIT_BYTES = 8 * 1024 * 1024  # of frames that are not joined yet
+ARRIVAL_FACTOR = 1.2  # times the length of a fragment: frames that arrive take no longer
 SOUND_FACTOR = 1.5  # times the length of a fragment: sound alone is joined no longer
 
 
@@ -90,7 +91,13 @@ class FragmentJoiner:
             if run.track_id != self._video:
                 most *= SOUND_FACTOR
             self._complete |= track.ticks >= most
+        self._complete |= self._arriving_seconds > ARRIVAL_FACTOR * self.seconds
         self._complete |= fragment.frames > 1 or self._bytes >= LIMIT_BYTES
+
+    @property
+    def _arriving_seconds(self) -> float:
+        """How long the rest took to arrive, whatever its time stamps say."""
+        return self.rest[-1].arrived - self.rest[0].arrived
 
     @property
     def is_complete(self) -> bool:
@@ -111,11 +118,13 @@ class FragmentJoiner:
 
         One frame more does not count: frames come one by one.
         """
+        if not self.rest:
+            return False
+        held = self._arriving_seconds
         for track_id, track in self._tracks.items():
-            counts = track_id == self._video or self._video not in self._tracks
-            if counts and track.seconds_before_last + seconds > self.seconds:
-                return True
-        return False
+            if track_id == self._video or self._video not in self._tracks:
+                held = max(held, track.seconds_before_last)
+        return held + seconds > self.seconds
 
     def take(self) -> ArrivedFragment:
         """Join the rest, which must not be empty, into one fragment; the rest is empty then.
