@@ -24,7 +24,7 @@ WINDOW_SECONDS = 2.0  # in which a rate is measured; writers write in bursts
 BUFFER_BYTES = 1024 * 1024
 MAX_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
 TURN_SECONDS = 0.005  # before other tasks may run
-FEWEST = 8  # pipes; with fewer, one wake-up for each costs no more
+FEWEST = 1  # pipes; with fewer, there are no rounds
 
 Take = Callable[[memoryview], bool]
 

@@ -65,8 +65,8 @@ class FrameReader:
         """
         self._needed = 1
         if not self._left:
-            if self._full.between_fragments and (form := self._form_at(at)) is not None:
-                return self._read_alike(form, at, events)
+            if self._full.between_fragments and (taken := self._read_alike(at, events)) is not None:
+                return taken
             self._left = self._box_size(at)
             if not self._left:
                 return 0
@@ -78,26 +78,27 @@ class FrameReader:
 
     # --- by comparison ---
 
-    def _form_at(self, at: int) -> FrameForm | None:
-        """Return the form of which the bytes at `at` are, or can be when more have come."""
+    def _read_alike(self, at: int, events: list[Init | Fragment]) -> int | None:
+        """Read a fragment of a known form; return how many bytes it has.
+
+        0: it is of a known form as far as it is there. None: it is of none.
+        """
         for form in self._forms:
             begin = self._buffer[at : at + form.head_size]
-            if form.is_begun_by(begin) and (
-                len(begin) < form.head_size or form.size_of(self._buffer, at) is not None
-            ):
-                return form
+            if not form.is_begun_by(begin):
+                continue
+            size: int | None = form.head_size
+            if len(begin) == form.head_size:
+                size = form.size_of(self._buffer, at)
+            if size is None:
+                continue
+            if len(begin) < form.head_size or len(self._buffer) - at < size:
+                self._needed = size
+                return 0
+            events.append(form.fragment_at(self._buffer, at, size))
+            self.compared += 1
+            return size
         return None
-
-    def _read_alike(self, form: FrameForm, at: int, events: list[Init | Fragment]) -> int:
-        available, needed = len(self._buffer) - at, form.head_size
-        if available >= needed:
-            needed = form.size_of(self._buffer, at) or needed
-        if available < needed:
-            self._needed = needed
-            return 0
-        events.append(form.fragment_at(self._buffer, at, needed))
-        self.compared += 1
-        return needed
 
     # --- by the full reader ---
 

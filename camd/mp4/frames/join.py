@@ -33,7 +33,7 @@ def join(fragments: Sequence[Fragment]) -> Fragment:
     if len(fragments) == 1:
         return fragments[0]
     runs: dict[int, list[TrackRun]] = {}
-    data: dict[int, list[bytes]] = {}
+    data: dict[int, list[memoryview]] = {}
     for fragment in fragments:
         for run in fragment.runs:
             runs.setdefault(run.track_id, []).append(run)
@@ -52,13 +52,13 @@ def join(fragments: Sequence[Fragment]) -> Fragment:
     )
 
 
-def _samples(fragment: Fragment, run: TrackRun) -> list[bytes]:
-    """Return the bytes of a run's samples, in a piece for each chunk."""
-    pieces, number = [], 0
+def _samples(fragment: Fragment, run: TrackRun) -> list[memoryview]:
+    """Return the bytes of a run's samples, in a piece for each chunk, not copied."""
+    data, pieces, number = memoryview(fragment.mdat), [], 0
     for chunk in run.chunks:
         at = chunk.offset - len(fragment.moof)
         size = sum(run.sizes[number : number + chunk.count])
-        pieces.append(fragment.mdat[at : at + size])
+        pieces.append(data[at : at + size])
         number += chunk.count
     return pieces
 
