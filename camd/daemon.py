@@ -50,6 +50,7 @@ from camd.runtime.folder_lock import FolderInUseError, open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
+from camd.service_manager import ServiceManager
 from camd.service_signals import ServiceSignals
 from camd.snapshots.snapshots import Snapshots, open_snapshots
 from camd.storage.check.scrub import open_scrub
@@ -174,7 +175,9 @@ async def serve_clients(
                     web.ready = True
                     gc.freeze()  # these objects live as long as the process: do not scan them again
                     systemd.notify(f"READY=1\nSTATUS=Serving on {', '.join(server.addresses)}")
-                    await handle_signals(signals, live)
+                    await handle_signals(
+                        signals, live, ServiceManager(cameras, storage, server.addresses)
+                    )
                     systemd.notify("STOPPING=1")
 
 
@@ -211,31 +214,28 @@ def build_registry(
     )
 
 
-async def handle_signals(signals: ServiceSignals, live: LiveConfig) -> None:
-    """Reload on SIGHUP and notify the watchdog; return on a stop signal."""
+async def handle_signals(
+    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+) -> None:
+    """Reload on SIGHUP, and tell systemd how the service does; return on a stop signal."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(notify_watchdog)
-        nursery.start_soon(_reload_on_signal, signals, live)
+        nursery.start_soon(manager.serve)
+        nursery.start_soon(_reload_on_signal, signals, live, manager)
         await signals.wait_stop()
         nursery.cancel_scope.cancel()
 
 
-async def _reload_on_signal(signals: ServiceSignals, live: LiveConfig) -> None:
+async def _reload_on_signal(
+    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+) -> None:
     while True:
         await signals.wait_reload()
         try:
-            await live.reload()
+            with manager.reloading():
+                await live.reload()
         except Refusal as refusal:
             mistakes = refusal.details.get("errors", ())
             log.error("configuration_refused", why=refusal.message, mistakes=mistakes)
-
-
-async def notify_watchdog() -> None:
-    """Tell systemd that the event loop runs, twice in each watchdog period."""
-    period = systemd.watchdog_seconds(os.environ)
-    while period is not None:
-        systemd.notify("WATCHDOG=1")
-        await trio.sleep(period / 2)
 
 
 def run_daemon(config_path: Path | None) -> int:

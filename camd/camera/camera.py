@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,11 @@ class Close:
 
 
 @attrs.frozen
+class ShowLife:
+    """Answer: the loop of the actor runs."""
+
+
+@attrs.frozen
 class StartTimedOut:
     """A start has waited long enough for its first frame."""
 
@@ -118,6 +124,7 @@ CameraMessage = (
     | Resume
     | DeviceBound
     | Close
+    | ShowLife
     | StartTimedOut
     | SessionOver
     | SourceEnded
@@ -300,6 +307,11 @@ class Camera:
             except ActorGoneError:
                 self._closed = True  # its actor restarts: there is nothing to end
 
+    async def show_life(self) -> None:
+        """Return when the actor has answered, or is being restarted, or is closed."""
+        with suppress(ActorGoneError):
+            await self._post(ShowLife())
+
     async def _ask(self, message: CameraMessage) -> Any:
         try:
             return await self._post(message)
@@ -382,6 +394,9 @@ class Camera:
             case Close(reason):
                 self._closing.append(ask)
                 self._close(reason)
+            case ShowLife():
+                ask.answer(None)
+                return
             case StartTimedOut(session):
                 if session is self._running:
                     self._give_up_start(session)
