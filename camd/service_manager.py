@@ -1,8 +1,8 @@
-"""What systemd is told while the service runs: that its parts live, what it does, and reloads.
+"""What systemd is told while the service runs: that its parts answer, what it does, and reloads.
 
 What hangs outside of camd is no reason for a restart by the watchdog: a disk that does not answer
 is known to the storage, and an actor that crashed is restarted by its supervisor. Both count as
-signs of life.
+answers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.daemon")
 
-SignOfLife = Callable[[], Awaitable[None]]  # returns when the part has answered
+AskPart = Callable[[], Awaitable[None]]  # returns when the part has answered
 Notify = Callable[[str], object]
 
 _ROUNDS = 4  # in a period of the watchdog: one late answer misses no deadline
@@ -42,7 +42,7 @@ class ServiceManager:
         """Feed the watchdog and show the status until cancelled."""
         async with trio.open_nursery() as nursery:
             period = systemd.watchdog_seconds(os.environ)
-            nursery.start_soon(feed_watchdog, self._signs_of_life, period, self._notify)
+            nursery.start_soon(feed_watchdog, self._pings, period, self._notify)
             nursery.start_soon(show_status, self._status_line, self._notify)
 
     @contextmanager
@@ -55,9 +55,9 @@ class ServiceManager:
         finally:
             self._notify("READY=1")
 
-    def _signs_of_life(self) -> Mapping[str, SignOfLife]:
-        """Return what shows that the storage and each camera's actor do their work."""
-        cameras = {f"camera {camera.camera_id}": camera.show_life for camera in self._cameras}
+    def _pings(self) -> Mapping[str, AskPart]:
+        """Return how to ask the storage and the actor of each camera."""
+        cameras = {f"camera {camera.camera_id}": camera.ping for camera in self._cameras}
         return {"storage": self._storage.space.refresh, **cameras}
 
     def _status_line(self) -> str:
@@ -75,10 +75,10 @@ def status_line(
     addresses: Sequence[str], *, cameras: int, recording: int, problems: int, level: str
 ) -> str:
     """Write the line that `systemctl status` shows. `level` is the storage's."""
-    trouble = f" ({problems} with a problem)" if problems else ""
-    many = "camera" if cameras == 1 else "cameras"
+    count = f"{cameras} camera" if cameras == 1 else f"{cameras} cameras"
+    unwell = f" ({problems} with a problem)" if problems else ""
     served = ", ".join(addresses)
-    return f"{cameras} {many}{trouble}, {recording} recording; storage {level}; serving on {served}"
+    return f"{count}{unwell}, {recording} recording; storage {level}; serving on {served}"
 
 
 async def show_status(line: Callable[[], str], notify: Notify) -> None:
@@ -92,31 +92,31 @@ async def show_status(line: Callable[[], str], notify: Notify) -> None:
 
 
 async def feed_watchdog(
-    signs: Callable[[], Mapping[str, SignOfLife]], period: float | None, notify: Notify
+    pings: Callable[[], Mapping[str, AskPart]], period: float | None, notify: Notify
 ) -> None:
     """Notify `WATCHDOG=1` in each quarter of `period` seconds, as long as all parts answer.
 
-    `signs` names the parts of the moment. Without a watchdog (`period` None) it returns at once.
+    `pings` names the parts of the moment. Without a watchdog (`period` None) it returns at once.
     """
     while period is not None:
-        silent = await silent_parts(signs(), period / _ROUNDS)
+        silent = await silent_parts(pings(), period / _ROUNDS)
         if silent:
-            log.error("no_sign_of_life", parts=silent)
+            log.error("no_answer", parts=silent)
         else:
             notify("WATCHDOG=1")
         await trio.sleep(period / _ROUNDS)
 
 
-async def silent_parts(signs: Mapping[str, SignOfLife], seconds: float) -> list[str]:
+async def silent_parts(pings: Mapping[str, AskPart], seconds: float) -> list[str]:
     """Ask all parts at once; return the names of those that do not answer within `seconds`."""
-    silent = set(signs)
+    silent = set(pings)
 
-    async def ask(name: str, sign: SignOfLife) -> None:
-        await sign()
+    async def ask(name: str, ping: AskPart) -> None:
+        await ping()
         silent.discard(name)
 
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
-            for name, sign in signs.items():
-                nursery.start_soon(ask, name, sign)
+            for name, ping in pings.items():
+                nursery.start_soon(ask, name, ping)
     return sorted(silent)

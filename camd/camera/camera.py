@@ -100,7 +100,7 @@ class Close:
 
 
 @attrs.frozen
-class ShowLife:
+class Ping:
     """Answer: the loop of the actor runs."""
 
 
@@ -124,7 +124,7 @@ CameraMessage = (
     | Resume
     | DeviceBound
     | Close
-    | ShowLife
+    | Ping
     | StartTimedOut
     | SessionOver
     | SourceEnded
@@ -307,10 +307,10 @@ class Camera:
             except ActorGoneError:
                 self._closed = True  # its actor restarts: there is nothing to end
 
-    async def show_life(self) -> None:
+    async def ping(self) -> None:
         """Return when the actor has answered, or is being restarted, or is closed."""
         with suppress(ActorGoneError):
-            await self._post(ShowLife())
+            await self._post(Ping())
 
     async def _ask(self, message: CameraMessage) -> Any:
         try:
@@ -394,7 +394,7 @@ class Camera:
             case Close(reason):
                 self._closing.append(ask)
                 self._close(reason)
-            case ShowLife():
+            case Ping():
                 ask.answer(None)
                 return
             case StartTimedOut(session):

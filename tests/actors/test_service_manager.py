@@ -1,4 +1,4 @@
-"""What systemd is told: the watchdog while all parts live, the status when it changes."""
+"""What systemd is told: the watchdog while all parts answer, the status when it changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.fake_ffmpeg import streams
 from trio.testing import MockClock
 
 from camd.service_manager import (
-    SignOfLife,
+    AskPart,
     feed_watchdog,
     show_status,
     silent_parts,
@@ -31,11 +31,11 @@ async def never_answers() -> None:
     await trio.sleep_forever()
 
 
-async def fed_until(seconds: float, signs: Mapping[str, SignOfLife]) -> list[float]:
+async def fed_until(seconds: float, pings: Mapping[str, AskPart]) -> list[float]:
     """Feed a watchdog for some time; return the moments of its notifications."""
     fed: list[float] = []
     with trio.move_on_after(seconds):
-        await feed_watchdog(lambda: signs, PERIOD, lambda text: fed.append(trio.current_time()))
+        await feed_watchdog(lambda: pings, PERIOD, lambda text: fed.append(trio.current_time()))
     return fed
 
 
@@ -82,17 +82,17 @@ async def test_a_camera_that_records_shows_life(clock: MockClock) -> None:
     """Its actor answers between fragments, and while it ends its session."""
     async with open_camera_rig(streams(60)) as rig:
         await rig.camera.start_recording(REQUEST)
-        assert await silent_parts({"camera": rig.camera.show_life}, 1.0) == []
+        assert await silent_parts({"camera": rig.camera.ping}, 1.0) == []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.camera.stop_recording)
-            assert await silent_parts({"camera": rig.camera.show_life}, 1.0) == []
+            assert await silent_parts({"camera": rig.camera.ping}, 1.0) == []
 
 
 async def test_a_camera_that_was_closed_is_not_missed(clock: MockClock) -> None:
     """A removed camera between the round's list and its question is no silent part."""
     async with open_camera_rig(streams(5)) as rig:
         await rig.camera.close()
-        assert await silent_parts({"camera": rig.camera.show_life}, 1.0) == []
+        assert await silent_parts({"camera": rig.camera.ping}, 1.0) == []
 
 
 async def test_the_status_is_sent_when_it_changes(autojump_clock: MockClock) -> None:

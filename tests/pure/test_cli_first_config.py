@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_devices import usb_camera
 
-from camd.cli.setup.init import FoundCamera, write_configuration
+from camd.cli.setup.first_config import FoundCamera, write_configuration
 from camd.config.parse import structure
 from camd.config.values import PathBases
 from camd.model import CameraId, FormatChoice
