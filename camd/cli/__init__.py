@@ -43,6 +43,10 @@ _COMMANDS = {
     "rm": ("retention_commands", "Remove the recordings NAME, permanently."),
     "sessions": ("show", "List recording sessions, newest first."),
     "snapshot": ("record", "Take a picture of CAMERA."),
+    "selftest": (
+        "setup.selftest",
+        "Try the whole recorder on this machine: kills, a full disk, checks.",
+    ),
     "status": ("show", "Show the service and its cameras."),
     "stop": ("record", "Stop the recording of CAMERA."),
     "storage": ("show", "Show the free space, and how long it lasts."),
