@@ -36,7 +36,7 @@ from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
-from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
+from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.publish.streams import Streams, open_streams
@@ -240,7 +240,7 @@ async def _reload_on_signal(
 
 def run_daemon(config_path: Path | None) -> int:
     """Run the daemon in this process; return its exit status: 0, 1, or 78 for a bad config."""
-    stream = NonBlockingStream(sys.stderr.fileno())
+    stream = open_log()
     signals = ServiceSignals(stream.drain)
     signals.install()
     set_up_logging(os.environ.get("CAMD_LOG_LEVEL", "info"), stream=stream)

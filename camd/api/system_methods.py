@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,6 +19,7 @@ from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.config.changes import ConfigChanges
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
+from camd.logs import LogLevel, current_level, set_level
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
 from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
@@ -25,6 +27,8 @@ from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
+
+log = structlog.get_logger("camd.api")
 
 MAX_CAMERAS = 64
 CAPABILITIES = (
@@ -46,6 +50,13 @@ CAPABILITIES = (
     "file_download",
     "reload_config",
 )
+
+
+@attrs.frozen
+class LogLevelRequest:
+    """How much is to be logged; without a level, nothing is changed."""
+
+    level: LogLevel | None = None
 
 
 @attrs.define(eq=False)
@@ -150,6 +161,18 @@ class SystemApi:
             "restart_needed": list(changes.restart_needed),
             "success": True,
         }
+
+    @method(role=Role.ADMIN, immediate=True)
+    async def set_log_level(self, caller: Caller, params: LogLevelRequest) -> result_fields.View:
+        """Log more or less from now on, until the next start; `previous` is the level before.
+
+        Without `level` the level is only told. With `debug` the log has FFmpeg's messages.
+        """
+        previous = current_level()
+        if params.level is not None and params.level is not previous:
+            set_level(params.level)
+            log.warning("log_level", now=params.level.value, previous=previous.value)
+        return {"level": current_level().value, "previous": previous.value, "success": True}
 
 
 def _has_problem(camera: Camera) -> bool:

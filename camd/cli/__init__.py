@@ -31,6 +31,7 @@ _COMMANDS = {
         "Write a first configuration for the cameras that are plugged in.",
     ),
     "keys": ("credentials", "Manage API keys."),
+    "log-level": ("show", "Show or set how much the service logs."),
     "ls": ("show", "List recordings, newest first; with --snapshots, pictures."),
     "openrpc": ("show", "Print the OpenRPC document of the service's methods."),
     "pin": ("retention_commands", "Protect the recording NAME from clients and retention."),
@@ -69,7 +70,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, _ = _COMMANDS[cmd_name]
-        command = getattr(import_module(f"camd.cli.{module}"), cmd_name)
+        command = getattr(import_module(f"camd.cli.{module}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 
