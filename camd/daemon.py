@@ -46,7 +46,9 @@ from camd.rpc.registry import Notification, Registry
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
-from camd.runtime.folder_lock import FolderInUseError, open_state
+from camd.runtime.folders.folder_lock import FolderRefusedError
+from camd.runtime.folders.format_marker import NewerFormatError
+from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
@@ -67,7 +69,7 @@ async def serve(
 ) -> None:
     """Run all parts of the daemon until a stop signal comes.
 
-    Raises ListenError, FolderInUseError or ConfigError when it cannot start.
+    Raises ListenError, FolderRefusedError or ConfigError when it cannot start.
     """
     signals.attach()
     max_sockets = fd_limits.for_sockets(fd_limits.raise_limit())
@@ -250,11 +252,11 @@ def run_daemon(config_path: Path | None) -> int:
         log.info("starting", version=__version__, config=str(config.file or "defaults"))
         SYSTEM_CLOCK.boot_id()  # cached here: the event loop must not read files
         trio.run(partial(serve, config, config_path, signals, clock=SYSTEM_CLOCK))
-    except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
+    except (ConfigError, ListenError, FolderRefusedError, BaseExceptionGroup) as error:
         cause = sole_exception(error)
-        if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):
+        if not isinstance(cause, (ConfigError, ListenError, FolderRefusedError)):
             raise
         stream.drain(DRAIN_SECONDS)
         print(f"camd: {cause}", file=sys.stderr)  # noqa: T201 - for people who start it by hand
-        return EX_CONFIG if isinstance(cause, ConfigError) else 1
+        return EX_CONFIG if isinstance(cause, (ConfigError, NewerFormatError)) else 1
     return 0
