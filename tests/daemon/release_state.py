@@ -1,7 +1,7 @@
-"""The state that a release leaves behind, kept as an archive for the tests of later versions.
+"""The state that a release leaves behind, packed for the tests of later versions.
 
-`PYTHONPATH=tests:tests/daemon python tests/daemon/release_state.py` makes the archive of this
-version: run it once for each release, and keep the archives of all earlier ones.
+`PYTHONPATH=tests:tests/daemon python tests/daemon/release_state.py` makes the packed state of this
+version: run it once for each release, and keep those of all earlier ones.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from running_daemon import Daemon
 
 from camd import __version__
 
-ARCHIVES = Path(__file__).parent / "release_states"
+STATES = Path(__file__).parent / "release_states"
 KEPT = ("recordings", "snapshots", "state")
 CAMERA = {"source": "test:?size=64x48&rate=10", "id": "gate"}
 SETTINGS = {"recording": {"rotation": "1s", "resume_sessions": True}}
 
 
-def unpack(archive: Path, folder: Path) -> dict[str, Any]:
+def unpack(packed_state: Path, folder: Path) -> dict[str, Any]:
     """Unpack the state of a release into a daemon's folder; return what its camd said of it."""
-    with tarfile.open(archive) as packed:
+    with tarfile.open(packed_state) as packed:
         packed.extractall(folder, filter="data")
     expected: dict[str, Any] = json.loads((folder / "expected.json").read_bytes())
     return expected
@@ -76,23 +76,23 @@ async def live_a_little(daemon: Daemon) -> dict[str, Any]:
 
 
 async def make(folder: Path) -> None:
-    """Make the archive of this version."""
+    """Make the packed state of this version."""
     daemon = Daemon(folder, {"storage": {"warn_percent": 94, "block_percent": 95}})
     try:
         expected = await live_a_little(daemon)
     finally:
         daemon.clean_up()
     (folder / "expected.json").write_text(json.dumps(expected, indent=1), encoding="utf-8")
-    ARCHIVES.mkdir(exist_ok=True)
-    archive = ARCHIVES / f"camd-{__version__}.tar.xz"
-    with tarfile.open(archive, "w:xz") as packed:
+    STATES.mkdir(exist_ok=True)
+    packed_state = STATES / f"camd-{__version__}.tar.xz"
+    with tarfile.open(packed_state, "w:xz") as packed:
         for name in (*KEPT, "expected.json"):
             packed.add(folder / name, name, filter=_anonymous)
-    print(archive, archive.stat().st_size)
+    print(packed_state, packed_state.stat().st_size)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out who made the archive, and files that stand for space or locks only."""
+    """Leave out who made the packed_state, and files that stand for space or locks only."""
     if Path(member.name).name in ("reserve", "lock"):
         return None
     member.uid = member.gid = 0

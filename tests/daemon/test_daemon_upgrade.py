@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from release_state import ARCHIVES, CAMERA, SETTINGS, describe, unpack
+from release_state import CAMERA, SETTINGS, STATES, describe, unpack
 from running_daemon import Daemon, NewDaemon
 
-RELEASES = sorted(ARCHIVES.glob("camd-*.tar.xz"))
+RELEASES = sorted(STATES.glob("camd-*.tar.xz"))
 
 
 def test_there_is_a_state_to_upgrade_from() -> None:
@@ -18,14 +18,14 @@ def test_there_is_a_state_to_upgrade_from() -> None:
     assert RELEASES
 
 
-@pytest.mark.parametrize("archive", RELEASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("packed_state", RELEASES, ids=lambda path: path.name)
 @pytest.mark.parametrize("index", ["kept", "lost"])
 async def test_the_state_of_a_release_is_taken_over(
-    new_daemon: NewDaemon, archive: Path, index: str
+    new_daemon: NewDaemon, packed_state: Path, index: str
 ) -> None:
     """Recordings, hashes, pins, sessions, ledger, snapshots, policy and key are what they were."""
     daemon = new_daemon()
-    expected = unpack(archive, daemon.folder)
+    expected = unpack(packed_state, daemon.folder)
     if index == "lost":
         (daemon.recordings / ".camd" / "index.sqlite").unlink()
     daemon.configure(SETTINGS, [CAMERA])
