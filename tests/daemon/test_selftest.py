@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from camd.cli.setup.disk_speed import FRAGMENT_BYTES, measure_disk
+from camd.cli.checks.disk_speed import FRAGMENT_BYTES, measure_disk
 
 
 def selftest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

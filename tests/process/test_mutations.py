@@ -26,7 +26,7 @@ SUMS = ("crc32",)
 # Timed by `watched`, not made; and a number of a camera, not a checksum.
 NO_SYNCS = {
     "camd/storage/timed_disk.py": ("self._timer.sync()", "self._timer.sync()"),
-    "camd/cli/setup/disk_speed.py": ("os.fdatasync(descriptor)",),  # it is what is measured
+    "camd/cli/checks/disk_speed.py": ("os.fdatasync(descriptor)",),  # it is what is measured
 }
 NO_SUMS = {"camd/recording/rules/rotation.py": ("zlib.crc32(camera_id.encode())",)}
 

@@ -24,10 +24,10 @@ import trio
 from rich.markup import escape
 
 from camd.cli import config_option
+from camd.cli.checks.disk_speed import measure_disk
 from camd.cli.demo import HEADING, DemoService, end_of_log, free_port, open_service, wait_ready
 from camd.cli.exit import CommandFailed, ExitCode
 from camd.cli.service_access import configured, json_option, run_to_end
-from camd.cli.setup.disk_speed import measure_disk
 from camd.cli.tables import file_size
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, RemoteError, connect
