@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 SECONDS_A_DAY = 86_400
-SYNC_BYTES = 6_500  # written by ext4 beside the data of one fdatasync(2): bench/flash_wear.py
+SYNC_BYTES = 24_600  # written by ext4 beside the data of one fdatasync(2): bench/flash_wear.py
 ENDURANCE_BYTES = 100e12  # what a small SSD is typically guaranteed to take
 _INTERVALS = {"1s": 1.0, "5s": 5.0, "30s": 30.0}  # of storage.durability, in seconds
 
