@@ -74,6 +74,10 @@ class StreamServer:
         view = self.view.value
         return addresses(self.config, view.settings if view.healthy else None)
 
+    def reconfigure(self, config: MediaMtxConfig) -> None:
+        """Use another configuration of the same server; see `is_another_server`."""
+        self.config = config
+
     def look_soon(self) -> None:
         """Ask the server at once, unless the breaker is open."""
         if not self.breaker.open:

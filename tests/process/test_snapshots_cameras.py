@@ -48,6 +48,7 @@ class FrameCounter:
     """A consumer that counts the frames of a capture."""
 
     grace_seconds: float = 0.0
+    each_frame: bool = True
     frames: int = 0
 
     def put(self, item: HubItem) -> None:

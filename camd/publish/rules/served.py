@@ -49,6 +49,15 @@ def is_published(camera: CameraConfig, server: MediaMtxConfig) -> bool:
     return server.publish != "none" if camera.publish is None else camera.publish
 
 
+def is_another_server(old: MediaMtxConfig, new: MediaMtxConfig) -> bool:
+    """Whether the connections to the server change, and not only what is published or told."""
+    return _connection(old) != _connection(new)
+
+
+def _connection(server: MediaMtxConfig) -> tuple[str, ...]:
+    return server.api, server.rtsp, server.username, server.password
+
+
 def path_name(camera: CameraConfig, server: MediaMtxConfig) -> str:
     """Return the path of a camera on the server."""
     return camera.stream_name or f"{server.prefix}{camera.id}"
