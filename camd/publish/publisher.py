@@ -25,6 +25,7 @@ from camd.publish.publication_queue import NewestGopQueue
 from camd.publish.relay import RtspRelay, needs_relay, open_relay
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.retry import GrowingDelay
+from camd.publish.rules.served import find_obstacle
 from camd.publish.stream_server import StreamServer
 from camd.runtime.broadcast import Published
 
@@ -130,6 +131,10 @@ class Publisher:
         self._accepted_at = None
         if init.video.codec not in CARRIED_VIDEO:
             return problems.NOT_CARRIED
+        view = self.server.view.value
+        obstacle = find_obstacle(self.server.config, view.settings if view.healthy else None)
+        if obstacle is not None:
+            return obstacle
         if (taken := await self.server.prepare_path(self.name)) is not None:
             return taken
         try:
