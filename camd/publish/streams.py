@@ -82,7 +82,11 @@ class Streams:
         publisher = self._publishers.get(camera_id)
         if publisher is None:
             return PublicationStatus("")
-        return attrs.evolve(publisher.status.value, frames_dropped=publisher.frames_dropped)
+        status = publisher.status.value
+        problem = status.problem
+        if problem is not None:  # the control API may have said more since then
+            problem = problems.explained(problem, self.view.problem)
+        return attrs.evolve(status, problem=problem, frames_dropped=publisher.frames_dropped)
 
     def health(self) -> tuple[str, str]:
         """Return `healthy` or `degraded`, and details. Recordings do not depend on the server."""
