@@ -18,6 +18,7 @@ from camd.ffmpeg.text.still_args import DEFAULT_QUALITY, PictureOptions
 from camd.model import StoredSnapshot
 from camd.snapshots.decoder import LaunchDecoder, PictureDecoder, open_decoder
 from camd.snapshots.live_frame import FoundFrame, FrameSource, newest_frame
+from camd.snapshots.mkv_frame import MkvFrames
 from camd.snapshots.past_frame import PastFrames
 from camd.snapshots.rules.expiry import SnapshotLimits
 from camd.snapshots.rules.pictures import (
@@ -179,5 +180,6 @@ async def open_snapshots(
         trio.open_nursery() as nursery,
     ):
         await nursery.start(files.serve)
-        yield Snapshots(files, counters, decoder, PastFrames(storage), clock)
+        past = PastFrames(storage, MkvFrames(find_program))
+        yield Snapshots(files, counters, decoder, past, clock)
         nursery.cancel_scope.cancel()
