@@ -39,7 +39,8 @@ from camd.events.event_log import EventLog, open_event_log
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
-from camd.publish.streams import Streams, open_streams
+from camd.publish.publishing import open_streams
+from camd.publish.streams import Streams
 from camd.reload import LiveConfig
 from camd.rpc.openrpc import registry_with_discovery
 from camd.rpc.registry import Notification, Registry
@@ -135,7 +136,13 @@ async def serve_clients(
         ):
             calls = ServerCounters()
             metrics = MetricsCollector(
-                cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
+                cameras=cameras,
+                storage=storage,
+                scrub=scrub,
+                calls=calls,
+                snapshots=snapshots,
+                streams=streams,
+                clock=clock,
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
             pages = (
@@ -148,6 +155,8 @@ async def serve_clients(
             with (
                 EventPublisher(notifications, event_log).listening(events),
                 metrics.listening(events),
+                live.applied.subscribed(snapshots.reconfigure),
+                live.applied.subscribed(streams.reconfigure),
             ):
                 async with open_server(
                     config.server,

@@ -5,7 +5,6 @@ Looks without a running service, at the configuration, folders, FFmpeg, cameras 
 
 from __future__ import annotations
 
-import enum
 import json
 import os
 import stat
@@ -22,6 +21,10 @@ from rich.markup import escape
 
 from camd.capture.rules.negotiation import FormatSelection, unsupported
 from camd.cli import config_option
+from camd.cli.checks.finding import CheckFinding, Grade, ok, problem, warning
+from camd.cli.checks.media_server_check import inspect_media_server
+from camd.cli.checks.protocols_check import inspect_protocols
+from camd.cli.checks.snapshots_check import inspect_snapshots_volume
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
@@ -42,40 +45,6 @@ from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import RecognisedAs
 from camd.storage.volume import identify_volume, load_known_volume
-
-
-class Grade(enum.Enum):
-    """How serious a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@attrs.frozen
-class CheckFinding:
-    """The result for one subject; `advice` says what to do, if anything."""
-
-    subject: str
-    grade: Grade
-    text: str
-    advice: str = ""
-
-
-def ok(subject: str, text: str) -> CheckFinding:
-    """Return a finding of something that is as it should be."""
-    return CheckFinding(subject, Grade.OK, text)
-
-
-def warning(subject: str, text: str, advice: str) -> CheckFinding:
-    """Return a finding of something that does not keep the service from recording."""
-    return CheckFinding(subject, Grade.WARNING, text, advice)
-
-
-def problem(subject: str, text: str, advice: str) -> CheckFinding:
-    """Return a finding of something that keeps the service from recording."""
-    return CheckFinding(subject, Grade.PROBLEM, text, advice)
-
 
 # --- cameras of this machine ------------------------------------------------------------------
 
@@ -138,9 +107,11 @@ async def inspect(config: Config) -> list[CheckFinding]:
         part = partial(_list_findings, inspect_part, config)
         findings += await trio.to_thread.run_sync(part, abandon_on_cancel=True)
     findings += await inspect_ffmpeg(config)
+    findings += await inspect_protocols(config)
     for camera in config.cameras:
         if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
+    findings += await inspect_media_server(config)
     return [*findings, *judge_devices(await scan_devices(config), config)]
 
 
@@ -189,6 +160,7 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     except OSError as error:
         text = f"cannot be found out: {error.strerror}"
         yield problem("volume", text, "Check the disk, as the service's user.")
+    yield from inspect_snapshots_volume(config, PosixDisk())
     try:
         volume = os.statvfs(_existing(storage.recordings_dir))
         yield grade_space(config, volume)

@@ -53,6 +53,8 @@ def _print_status(found: Mapping[str, Any]) -> None:
     out, cameras = console(), found["cameras"]
     if found["service"]:
         out.print(tables.pairs(found["service"], _SERVICE))
+        for line in tables.reasons(found["service"]):
+            out.print(line, soft_wrap=True)
         out.print()
     if cameras:
         out.print(tables.cameras(cameras))

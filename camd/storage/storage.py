@@ -53,7 +53,7 @@ from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
 from camd.storage.rules.clock_trust import RecordingEndMoment
-from camd.storage.rules.io_stats import SyncHistogram
+from camd.storage.rules.io_stats import DurationHistogram
 from camd.storage.rules.journal_records import (
     GapNoted,
     SegmentNoted,
@@ -132,7 +132,7 @@ class Storage:
         return self.space.published
 
     @property
-    def sync_histogram(self) -> SyncHistogram:
+    def sync_histogram(self) -> DurationHistogram:
         """How long syncs took since the start; never waits."""
         return self.space.timer.stats.sync_counter.histogram
 

@@ -97,6 +97,24 @@ async def test_wrong_credentials_are_a_problem_that_says_so(tmp_path: Path) -> N
             assert published.camera.status.state is CameraState.STREAMING
 
 
+async def test_digest_authentication_is_a_problem_that_says_what_to_do(tmp_path: Path) -> None:
+    """Before the control API, and for RTSP: nothing is tried in vain, and the keys are named."""
+    server = FakeMediaMtx(username="camd", password="one", rtsp_methods=("digest",))
+    async with deadline(), server.running():
+        async with open_published(tmp_path / "a", server.config()) as published:
+            await published.until_view(lambda status: status == "healthy")
+            await published.camera.published.wait_until(
+                lambda _: published.streams.publication(GATE).problem == problems.RTSP_BY_DIGEST
+            )
+            details = await published.until_view(lambda status: status == "degraded")
+            assert problems.RTSP_BY_DIGEST.message in details
+            assert GATE not in server.paths
+        server.rtsp_methods, server.proxy = ("basic",), "Digest"
+        async with open_published(tmp_path / "b", server.config()) as published:
+            details = await published.until_view(lambda status: status == "degraded")
+            assert problems.API_BY_DIGEST.message in details
+
+
 @pytest.mark.parametrize(
     ("fault", "problem"),
     [
