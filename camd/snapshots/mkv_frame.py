@@ -51,6 +51,8 @@ class MkvFrames:
     """Reads frames of MKV recordings by FFmpeg processes."""
 
     _find_program: Callable[[], Awaitable[FFmpegBinary]]
+    _seconds: float = attrs.field(default=PROGRAM_SECONDS, kw_only=True)
+    _most_bytes: int = attrs.field(default=MOST_EXCERPT_BYTES, kw_only=True)
     _reading: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, AT_A_TIME), init=False
     )
@@ -64,22 +66,21 @@ class MkvFrames:
         program = str((await self._find_program()).path)
         since_start = Fraction((at - segment.start) // timedelta(microseconds=1), 1_000_000)
         async with self._reading:
-            first = await _read(first_frame_arguments(program, path))
+            first = await self._read(first_frame_arguments(program, path))
             wanted = first.begin + since_start + _ROUNDING
             arguments = excerpt_arguments(program, path, wanted, wanted + _REORDERED)
-            found = await _read(arguments)
+            found = await self._read(arguments)
         return frame_in(found, segment, wanted - found.begin, found.begin - first.begin)
 
-
-async def _read(arguments: Arguments) -> Excerpt:
-    answer = await run_program(arguments, PROGRAM_SECONDS, MOST_EXCERPT_BYTES)
-    if answer.flooded:
-        raise MediaError("the group of pictures is too large")
-    if answer.status is None:
-        raise MediaError(f"FFmpeg did not read it within {PROGRAM_SECONDS:g} s")
-    if answer.status != 0:
-        raise MediaError(f"FFmpeg cannot read it (exit status {answer.status})")
-    return await trio.to_thread.run_sync(read_excerpt, answer.output)
+    async def _read(self, arguments: Arguments) -> Excerpt:
+        answer = await run_program(arguments, self._seconds, self._most_bytes)
+        if answer.flooded:
+            raise MediaError("the group of pictures is too large")
+        if answer.status is None:
+            raise MediaError(f"FFmpeg did not read it within {self._seconds:g} s")
+        if answer.status != 0:
+            raise MediaError(f"FFmpeg cannot read it (exit status {answer.status})")
+        return await trio.to_thread.run_sync(read_excerpt, answer.output)
 
 
 def read_excerpt(data: bytes) -> Excerpt:

@@ -57,6 +57,8 @@ ASKING = "tests/process/test_runtime_query_process.py"
 PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
 STREAMS = "tests/process/test_publish_streams.py"
+RELOADED = "tests/process/test_publish_reload.py"
+CHECK_PARTS = "tests/process/test_cli_check_parts.py"
 CONTRACT = "tests/process/test_publish_mediamtx.py"
 JSONRPC = "tests/wire/test_server_jsonrpc.py"
 CONVERSATIONS = "tests/daemon/test_daemon_conversations.py"
@@ -2067,6 +2069,88 @@ _break(
     'bool(config.username) or config.rtsp.lower().startswith("rtsps:")',
     'config.rtsp.lower().startswith("rtsps:")',
     f"{STREAMS}::test_credentials_reach_the_server_and_no_argument",
+)
+
+_break(
+    "publishing: paths at a server that is left",
+    "A reload that names another server leaves no path of camd at the old one.",
+    "camd/publish/publishing.py:_ServerFollower._publish_to",
+    "await _remove_made(server, made)",
+    "",
+    f"{RELOADED}::test_a_camera_moves_to_another_server_while_it_is_recorded",
+)
+_break(
+    "publishing: paths of another server",
+    "A path is removed only from the server at which camd made it.",
+    "camd/publish/made_paths.py:MadePaths.load",
+    'found.server in ("", self._server)',
+    "True",
+    "tests/process/test_publish_reload.py::test_names_of_another_server_are_not_taken_over",
+)
+_break(
+    "publishing: capture through a reload",
+    "A camera that only viewers need captures on while its publisher is started again.",
+    "camd/publish/publisher.py:Publisher._publish_from",
+    "RELOAD_SECONDS if self.always else 0.0",
+    "0.0",
+    f"{RELOADED}::test_a_camera_that_captures_for_its_viewers_goes_on",
+)
+_break(
+    "publishing: digest only",
+    "A server that takes no Basic credentials is told of before anything is tried.",
+    "camd/publish/rules/served.py:find_obstacle",
+    '"basic" not in settings.rtsp_auth_methods',
+    "False",
+    f"{CHECK_PARTS}::test_settings_that_keep_camd_from_publishing_are_found",
+)
+_break(
+    "publishing: a section that comes and goes",
+    "A reload takes in a section [mediamtx] that was not there.",
+    "camd/config/changes.py:merge",
+    "attrs.evolve(merged, **{section: getattr(new, section)})",
+    "merged",
+    "tests/pure/test_config_sections.py"
+    "::test_the_media_server_and_the_limits_of_snapshots_are_applied_by_a_reload",
+)
+_break(
+    "snapshot: limits of a reload",
+    "Lower limits of snapshots are applied soon, not with the next snapshot.",
+    "camd/snapshots/snapshot_files.py:SnapshotFiles.limit",
+    "self._limited.set()",
+    "",
+    "tests/process/test_snapshots_files.py::test_other_limits_apply_while_the_folder_is_served",
+)
+_break(
+    "snapshot: rounded times of an MKV",
+    "An instant shows the frame that begins with it, though the file has whole milliseconds.",
+    "camd/snapshots/mkv_frame.py:MkvFrames.find",
+    "first.begin + since_start + _ROUNDING",
+    "first.begin + since_start",
+    f"{PICTURES_TAKEN}::test_the_frame_of_a_past_instant_in_an_mkv",
+)
+_break(
+    "snapshot: bytes of an excerpt",
+    "A group of pictures of an MKV costs a bounded amount of memory.",
+    "camd/snapshots/mkv_frame.py:MkvFrames._read",
+    "self._most_bytes",
+    "1 << 40",
+    "tests/process/test_snapshots_mkv.py::test_a_program_that_reads_nothing_useful_is_an_error",
+)
+_break(
+    "check: a source that FFmpeg cannot open",
+    "An FFmpeg without SRT is found before the first capture.",
+    "camd/cli/checks/protocols_check.py:inspect_protocols",
+    "protocol not in known",
+    "False",
+    f"{CHECK_PARTS}::test_an_ffmpeg_without_srt_is_a_problem_of_the_cameras_that_need_it",
+)
+_break(
+    "check: space of the snapshots",
+    "A full volume of snapshots is found although that of the recordings is empty.",
+    "camd/cli/checks/snapshots_check.py:inspect_snapshots_volume",
+    "usage.used_percent >= storage.block_percent",
+    "False",
+    f"{CHECK_PARTS}::test_the_volume_of_the_snapshots_is_looked_at",
 )
 
 # --- events

@@ -15,6 +15,7 @@ from support.ffmpeg_media import run
 
 from camd.config.schema import CameraConfig
 from camd.model import CameraState, PublicationState
+from camd.publish.made_paths import MADE_PATHS_FILE, MadePaths
 from camd.sources.file import FileSource
 
 
@@ -155,3 +156,25 @@ async def test_a_server_that_is_gone_does_not_keep_a_reload(tmp_path: Path) -> N
                 published.reload(other.config())
                 await published.until_address(rtsp(other))
             assert set(other.configured) == {GATE}
+
+
+async def test_names_of_another_server_are_not_taken_over(tmp_path: Path) -> None:
+    """What camd made at one server is not removed from another one, also after a restart."""
+    with trio.fail_after(30):
+        first = MadePaths.on_disk(tmp_path, server="http://one:9997")
+        await first.add("gate")
+        again = MadePaths.on_disk(tmp_path, server="http://one:9997")
+        await again.load()
+        assert again.names == {"gate"}
+        other = MadePaths.on_disk(tmp_path, server="http://two:9997")
+        await other.load()
+        assert other.names == set()
+
+
+async def test_names_without_a_server_are_those_of_the_configured_one(tmp_path: Path) -> None:
+    """An earlier version did not write which server it was."""
+    (tmp_path / MADE_PATHS_FILE).write_text('{"version": 1, "paths": ["gate"]}')
+    with trio.fail_after(30):
+        made = MadePaths.on_disk(tmp_path, server="http://one:9997")
+        await made.load()
+    assert made.names == {"gate"}

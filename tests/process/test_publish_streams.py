@@ -49,6 +49,9 @@ async def test_a_camera_that_captures_is_served_to_viewers(tmp_path: Path) -> No
             )
             assert [stream.name for stream in published.streams.listed()] == [GATE]
             assert published.streams.health()[0] == "healthy"
+            (publisher,) = published.streams.publishers
+            assert publisher.counters.bytes_sent > 1000
+            assert publisher.counters.failures == {}
         assert server.configured == {}  # what camd has made it removes
         assert published.camera.status.served is None
 
@@ -93,6 +96,8 @@ async def test_wrong_credentials_are_a_problem_that_says_so(tmp_path: Path) -> N
             await published.until_state(PublicationState.RESTING)
             status = published.streams.publication(GATE)
             assert status.problem == problems.UNAUTHORISED
+            (publisher,) = published.streams.publishers
+            assert publisher.counters.failures.total() >= 1
             assert published.camera.status.served is None
             assert published.camera.status.state is CameraState.STREAMING
 

@@ -305,6 +305,7 @@ async def test_the_frame_of_a_past_instant_in_an_mkv(
                 still = await taking.show(at=segment.start + number * FRAME + FRAME / 2)
                 assert number_in(PROGRAM, still.picture) == begun + number
                 assert abs(still.time - (segment.start + number * FRAME)) < FRAME / 10
+            assert await taking.number(at=segment.start + middle * FRAME) == begun + middle
             begun += segment.frames
         refusal = await taking.refused(at=segment.end + timedelta(milliseconds=2))
         assert refusal.kind.code == -1005
@@ -360,6 +361,9 @@ async def test_an_instant_without_footage(clips: Path, tmp_path: Path) -> None:
         refusal = await taking.refused(at=session.segments[-1].end + timedelta(milliseconds=1))
         assert refusal.details["nearest_before"] == session.segments[-1].end
         assert refusal.details["nearest_after"] is None
+        counters, camera_id = taking.snapshots.counters, taking.rig.camera.camera_id
+        assert counters.failed == {(camera_id, "encoder_exit"): 1, (camera_id, "not_recorded"): 2}
+        assert counters.shown[camera_id] == 0
         future = datetime.now(UTC) + timedelta(hours=1)
         assert (await taking.refused(at=future)).kind.code == -32602
 
