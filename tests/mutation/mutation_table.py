@@ -2368,4 +2368,31 @@ _break(
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
 )
 
+# --- the contract with clients ---------------------------------------------------------------
+
+_break(
+    "contract: names of fields",
+    "The OpenRPC document has the names that are sent, not those of Python.",
+    "camd/rpc/openrpc.py:schemas_of",
+    "_use_wire_names(components[found.__name__], found)",
+    "",
+    "tests/pure/test_rpc_openrpc.py::test_results_are_described_with_the_names_that_are_sent",
+)
+_break(
+    "contract: results of methods",
+    "The document describes the result of each method.",
+    "camd/rpc/registry.py:methods_of",
+    "declaration.result",
+    "Any",
+    "tests/pure/test_rpc_openrpc.py::test_results_are_described_with_the_names_that_are_sent",
+)
+_break(
+    "contract: names of fields in the client",
+    "The client reads fields by the names that are sent.",
+    "camd/client/results.py:_other_names",
+    "{wire_name(each): each.name for each in fields if wire_name(each) != each.name}",
+    "{}",
+    "tests/pure/test_client_values.py::test_a_result_is_read_strictly_and_new_fields_are_ignored",
+)
+
 MUTATIONS = tuple(_made)
