@@ -72,8 +72,6 @@ def listed(kind: type, name: str) -> set[str]:
         (TakenSnapshot, "format", set(FORMATS)),
     ],
 )
-def test_listed_values_are_those_of_the_program(
-    kind: type, name: str, wanted: set[str]
-) -> None:
+def test_listed_values_are_those_of_the_program(kind: type, name: str, wanted: set[str]) -> None:
     """None is missing, and none is listed that is never sent."""
     assert listed(kind, name) == wanted

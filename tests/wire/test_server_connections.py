@@ -292,6 +292,31 @@ async def test_a_web_page_of_another_origin_is_refused(
         assert answer.startswith(b"HTTP/1.1 101" if allowed else b"HTTP/1.1 403")
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        (b"http://localhost:3000", b"127.0.0.1:8002", True),
+        (b"http://127.0.0.1:3000", b"localhost", True),
+        (b"http://[::1]:3000", b"localhost:8002", True),
+        (b"http://localhost.evil.example", b"127.0.0.1:8002", False),
+        (b"http://127.0.0.1.evil.example", b"127.0.0.1:8002", False),
+        (b"http://localhost:3000", b"192.0.2.7:8002", False),
+        (b"http://192.0.2.7", b"127.0.0.1:8002", False),
+    ],
+)
+async def test_pages_of_this_machine_may_name_it_in_each_way(
+    autojump_clock: MockClock, origin: bytes, host: bytes, allowed: bool
+) -> None:
+    """A page at `localhost` reaches the service at 127.0.0.1: the browser runs on this machine."""
+    async with serving() as running:
+        stream = running.connect()
+        head = UPGRADE.replace(b"camera.local:8002", host)
+        assert head != UPGRADE
+        await stream.send_all(head + b"Origin: " + origin + b"\r\n\r\n")
+        status = b"101" if allowed else b"403"
+        assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 " + status)
+
+
 async def test_frames_directly_after_the_handshake_are_read(autojump_clock: MockClock) -> None:
     """A client need not wait for the answer before it speaks."""
     async with serving() as running:

@@ -201,7 +201,21 @@ def origin_allowed(
     hosts = _all(headers, b"host")
     if len(hosts) != 1 or check_host(headers, names) is not None:
         return False
-    return host_of(origin) is not None and host_of(origin) == host_of(f"//{hosts[0]}")
+    return _is_same_host(host_of(origin), host_of(f"//{hosts[0]}"))
+
+
+def _is_same_host(page: str | None, host: str | None) -> bool:
+    """Compare the host of a page with ours; the names of loopback are one host."""
+    if page is None or host is None:
+        return False
+    return page == host or (_is_loopback(page) and _is_loopback(host))
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name.rstrip(".") in _LOOPBACK or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _all(headers: Headers, name: bytes) -> list[str]:
