@@ -31,6 +31,7 @@ from camd.camera.unfinished import open_unfinished_work
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.load import load_config
 from camd.config.schema import Config
+from camd.contract.event_results import NOTIFICATIONS
 from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
@@ -51,6 +52,7 @@ from camd.runtime.folders.folder_lock import FolderRefusedError
 from camd.runtime.folders.format_marker import NewerFormatError
 from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
+from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_manager import ServiceManager
@@ -221,7 +223,9 @@ def build_registry(
             StreamsApi(cameras, streams),
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
-        )
+        ),
+        others=(AUTHENTICATE_METHOD,),
+        notifications=NOTIFICATIONS,
     )
 
 

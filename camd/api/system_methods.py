@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 import attrs
 import structlog
@@ -18,6 +19,8 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.config.changes import ConfigChanges
+from camd.contract.storage_results import StorageInfo
+from camd.contract.system_results import ReloadedConfig, ServerInfo, ServiceStatus
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
 from camd.logs import LogLevel, current_level, set_level
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
@@ -74,7 +77,7 @@ class SystemApi:
     def __attrs_post_init__(self) -> None:
         self._started = self._clock.monotonic()
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=Literal["pong"], immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> str:
         """Answer `"pong"`."""
         return "pong"
@@ -92,12 +95,12 @@ class SystemApi:
         order = ("healthy", "degraded", "unhealthy")
         return max((state for state, _ in parts.values()), key=order.index), parts
 
-    @method(role=Role.ADMIN, immediate=True)
+    @method(role=Role.ADMIN, result=ServiceStatus, immediate=True)
     async def get_status(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the state of the service and of its components."""
         return self._status()
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=ServiceStatus, immediate=True)
     async def get_system_status(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the state of the service and of its components, as `get_status` does."""
         return self._status()
@@ -128,7 +131,7 @@ class SystemApi:
             return "disabled"
         return "running" if status == "healthy" else status
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=ServerInfo)
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the software: version, capabilities, FFmpeg and its encoders."""
         try:
@@ -148,7 +151,7 @@ class SystemApi:
             "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
         }
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=ReloadedConfig)
     async def reload_config(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Read the configuration again and apply what can be applied.
 
@@ -226,7 +229,7 @@ class StorageApi:
 
     _storage: Storage
 
-    @method(role=Role.ADMIN, immediate=True)
+    @method(role=Role.ADMIN, result=StorageInfo, immediate=True)
     async def get_storage_info(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the recordings volume: space, thresholds, reservations and a forecast.
 

@@ -2415,7 +2415,7 @@ _break(
     "check: host name of a request",
     "A request that names another host is refused, with and without keys.",
     "camd/server/http_connection.py:HttpConnection._check_request",
-    "check_host(list(request.headers), self.config.names)",
+    "check_host(headers, self.config.names, request.target)",
     "None",
     f"{UNAUTHENTICATED}::test_programs_need_one_of_our_names_too",
 )
@@ -2450,6 +2450,74 @@ _break(
     "authenticator.enabled and authenticator.peers.admits_others",
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
+)
+
+_break(
+    "check: two lengths of a body",
+    "A request inside of another one is not answered.",
+    "camd/server/http_connection.py:HttpConnection._check_request",
+    "check_framing(request.http_version, headers)",
+    "None",
+    f"{HTTP}::test_a_request_inside_of_another_one_is_not_answered",
+)
+_break(
+    "check: host of an absolute target",
+    "A foreign host name is refused, wherever a request has it.",
+    "camd/server/http_connection.py:HttpConnection._check_request",
+    "check_host(headers, self.config.names, request.target)",
+    "check_host(headers, self.config.names)",
+    f"{UNAUTHENTICATED}::test_an_absolute_target_needs_one_of_our_names_too",
+)
+_break(
+    "check: form of the Host header",
+    "A host name is read as the client's peers read it, or not at all.",
+    "camd/server/rules/upgrade.py:is_own",
+    "_HOST_HEADER.fullmatch(host)",
+    "True",
+    f"{CONNECTION_LIMITS}::test_own_names_are_loopback_addresses_and_configured_names",
+)
+_break(
+    "close: broken protocol",
+    "Who breaks the protocol is told how.",
+    "camd/server/websocket.py:WebSocket.close",
+    "self._stream.exceeded or (self._broken and not self._sending)",
+    "self._stream.exceeded",
+    f"{CONNECTIONS}::test_who_breaks_the_protocol_is_told_how",
+)
+_break(
+    "check: pages of loopback",
+    "A page of another machine is not one of this one.",
+    "camd/server/rules/upgrade.py:_is_same_host",
+    "_is_loopback(page) and _is_loopback(host)",
+    "_is_loopback(page)",
+    f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
+)
+
+# --- the contract with clients ---------------------------------------------------------------
+
+_break(
+    "contract: names of fields",
+    "The OpenRPC document has the names that are sent, not those of Python.",
+    "camd/rpc/openrpc.py:schemas_of",
+    "_use_wire_names(components[found.__name__], found)",
+    "",
+    "tests/pure/test_rpc_openrpc.py::test_results_are_described_with_the_names_that_are_sent",
+)
+_break(
+    "contract: results of methods",
+    "The document describes the result of each method.",
+    "camd/rpc/registry.py:methods_of",
+    "declaration.result",
+    "Any",
+    "tests/pure/test_rpc_openrpc.py::test_results_are_described_with_the_names_that_are_sent",
+)
+_break(
+    "contract: names of fields in the client",
+    "The client reads fields by the names that are sent.",
+    "camd/client/results.py:_other_names",
+    "{wire_name(each): each.name for each in fields if wire_name(each) != each.name}",
+    "{}",
+    "tests/pure/test_client_values.py::test_a_result_is_read_strictly_and_new_fields_are_ignored",
 )
 
 MUTATIONS = tuple(_made)
