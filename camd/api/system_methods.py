@@ -20,7 +20,7 @@ from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.config.changes import ConfigChanges
 from camd.contract.storage_results import StorageInfo
-from camd.contract.system_results import ReloadedConfig, ServerInfo, ServiceStatus
+from camd.contract.system_results import LogLevels, ReloadedConfig, ServerInfo, ServiceStatus
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
 from camd.logs import LogLevel, current_level, set_level
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
@@ -165,7 +165,7 @@ class SystemApi:
             "success": True,
         }
 
-    @method(role=Role.ADMIN, immediate=True)
+    @method(role=Role.ADMIN, result=LogLevels, immediate=True)
     async def set_log_level(self, caller: Caller, params: LogLevelRequest) -> result_fields.View:
         """Log more or less from now on, until the next start; `previous` is the level before.
 
