@@ -30,9 +30,7 @@ Server = FakeMediaMtx | RealMediaMtx
 def stopped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server of either kind, which demands credentials and does not run yet."""
     if request.param == DOUBLE:
-        double = FakeMediaMtx(username="camd", password=PASSWORD)
-        double.api_port, double.rtsp_port = free_port(), free_port()
-        yield double
+        yield FakeMediaMtx(username="camd", password=PASSWORD)
     else:
         yield RealMediaMtx(tmp_path)
 
@@ -74,6 +72,8 @@ async def test_a_server_that_is_started_again_gets_the_stream_again(
 ) -> None:
     """Its paths are empty then; camd makes its path anew."""
     with trio.fail_after(SECONDS):
+        async with stopped.running():  # the double has ports then
+            pass
         async with open_published(tmp_path, stopped.config()) as published:
             for _ in range(2):
                 async with stopped.running():
