@@ -189,7 +189,13 @@ class Camera:
         self._supervisor = self._session = None
         self._starts = []
         timeline = StreamTimeline() if self.planner.source.live else None
-        self.hub = StreamHub(preroll_buffer(self.sessions.recording), timeline, clock=self.clock)
+        recording = self.sessions.recording
+        self.hub = StreamHub(
+            preroll_buffer(recording),
+            timeline,
+            fragment_seconds=recording.fragment.total_seconds(),
+            clock=self.clock,
+        )
 
     # --- the handle ---
 
