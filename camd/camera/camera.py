@@ -17,6 +17,17 @@ import attrs
 import structlog
 import trio
 
+from camd.camera.camera_messages import (
+    CameraMessage,
+    Close,
+    DeviceBound,
+    Ping,
+    Resume,
+    SessionOver,
+    StartRecording,
+    StartTimedOut,
+    StopRecording,
+)
 from camd.capture.consumer import StandingDemand
 from camd.capture.controls import CameraControls
 from camd.capture.hub import StreamHub, preroll_buffer
@@ -63,74 +74,6 @@ from camd.storage.storage import Storage
 log = structlog.get_logger("camd.camera")
 
 CLOSE_TIMEOUT_SECONDS = 15.0
-
-
-@attrs.frozen
-class StartRecording:
-    """Begin a session; answered when its first frames are durable."""
-
-    request: RecordingRequest
-
-
-@attrs.frozen
-class Resume:
-    """Continue a session from before the daemon started; answered with whether it does."""
-
-    session: Session
-    arrival: RecordingEndMoment | None  # of its last frame, where that is known
-
-
-@attrs.frozen
-class StopRecording:
-    """End the session; answered when its files are sealed and durable."""
-
-
-@attrs.frozen
-class DeviceBound:
-    """The camera has this device now, or none."""
-
-    binding: DeviceBinding
-
-
-@attrs.frozen
-class Close:
-    """End the session and the capture; answered when both are over."""
-
-    reason: str
-
-
-@attrs.frozen
-class Ping:
-    """Answer: the loop of the actor runs."""
-
-
-@attrs.frozen
-class StartTimedOut:
-    """A start has waited long enough for its first frame."""
-
-    session: RecordingSession
-
-
-@attrs.frozen
-class SessionOver:
-    """A session has sealed everything; nothing of it runs any more."""
-
-    session: RecordingSession
-
-
-CameraMessage = (
-    StartRecording
-    | StopRecording
-    | Resume
-    | DeviceBound
-    | Close
-    | Ping
-    | StartTimedOut
-    | SessionOver
-    | SourceEnded
-    | WarningsChanged
-    | m.CaptureEvent
-)
 
 
 @attrs.define(eq=False, kw_only=True)
