@@ -58,6 +58,11 @@ class NewestGopQueue:
         """Bytes that wait for the reader."""
         return self._bytes
 
+    @property
+    def waiting_seconds(self) -> float:
+        """Footage that waits for the reader."""
+        return max(0.0, self._seconds)
+
     def put(self, item: HubItem) -> None:
         """Take an item of the hub."""
         match item:
