@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import attrs
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,8 +20,9 @@ from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.config.changes import ConfigChanges
 from camd.contract.storage_results import StorageInfo
-from camd.contract.system_results import ReloadedConfig, ServerInfo, ServiceStatus
+from camd.contract.system_results import LogLevels, ReloadedConfig, ServerInfo, ServiceStatus
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
+from camd.logs import LogLevel, current_level, set_level
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
 from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
@@ -28,6 +30,8 @@ from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
+
+log = structlog.get_logger("camd.api")
 
 MAX_CAMERAS = 64
 CAPABILITIES = (
@@ -49,6 +53,13 @@ CAPABILITIES = (
     "file_download",
     "reload_config",
 )
+
+
+@attrs.frozen
+class LogLevelRequest:
+    """How much is to be logged; without a level, nothing is changed."""
+
+    level: LogLevel | None = None
 
 
 @attrs.define(eq=False)
@@ -153,6 +164,18 @@ class SystemApi:
             "restart_needed": list(changes.restart_needed),
             "success": True,
         }
+
+    @method(role=Role.ADMIN, result=LogLevels, immediate=True)
+    async def set_log_level(self, caller: Caller, params: LogLevelRequest) -> result_fields.View:
+        """Log more or less from now on, until the next start; `previous` is the level before.
+
+        Without `level` the level is only told. With `debug` the log has FFmpeg's messages.
+        """
+        previous = current_level()
+        if params.level is not None and params.level is not previous:
+            set_level(params.level)
+            log.warning("log_level", now=params.level.value, previous=previous.value)
+        return {"level": current_level().value, "previous": previous.value, "success": True}
 
 
 def _has_problem(camera: Camera) -> bool:

@@ -121,6 +121,7 @@ from camd.contract.storage_results import (
 )
 from camd.contract.system_results import (
     CameraTotals,
+    LogLevels,
     RecoveryFinding,
     RecoveryInfo,
     ReloadedConfig,
@@ -175,6 +176,7 @@ __all__ = [
     "InvalidParamsError",
     "InvalidRequestError",
     "KeptFile",
+    "LogLevels",
     "MethodNotFoundError",
     "NestedRecording",
     "NotAuthenticatedError",

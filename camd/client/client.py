@@ -57,7 +57,13 @@ from camd.contract.snapshot_results import (
     TakenSnapshot,
 )
 from camd.contract.storage_results import CleanupReport, RetentionState, StorageInfo, StoredPolicy
-from camd.contract.system_results import ReloadedConfig, ServerInfo, ServiceMetrics, ServiceStatus
+from camd.contract.system_results import (
+    LogLevels,
+    ReloadedConfig,
+    ServerInfo,
+    ServiceMetrics,
+    ServiceStatus,
+)
 from camd.errors import sole_exception
 from camd.runtime.broadcast import Published
 
@@ -396,6 +402,10 @@ class Client:
     async def server_info(self) -> ServerInfo:
         """Describe the software."""
         return read_result(ServerInfo, await self._ask("get_server_info"))
+
+    async def set_log_level(self, level: str | None = None) -> LogLevels:
+        """Log more or less until the service's next start; None: only tell the level."""
+        return read_result(LogLevels, await self._ask("set_log_level", level=level))
 
     async def reload_config(self) -> ReloadedConfig:
         """Let the service read its configuration again, and apply what can be applied."""

@@ -163,6 +163,15 @@ class ServiceMetrics:
 
 
 @attrs.frozen(kw_only=True)
+class LogLevels:
+    """How much is logged now, and how much was before the call."""
+
+    level: str
+    previous: str
+    success: bool
+
+
+@attrs.frozen(kw_only=True)
 class ReloadedConfig:
     """What a reload has changed."""
 
