@@ -43,7 +43,7 @@ from camd.server.rules.connection_limits import (
     LimitedConnection,
 )
 from camd.server.rules.upgrade import own_names
-from camd.server.websocket import TRY_LATER, open_server_websocket
+from camd.server.websocket import TRY_LATER, open_server_websocket, text_frame
 
 STOP_SECONDS = 2.0
 HTTP_REQUESTS_PER_MINUTE = 6000  # of one address
@@ -79,9 +79,10 @@ class Server:
     def deliver(self, notification: Notification) -> None:
         """Queue a notification for every client; it is encoded once. Does not block."""
         if self._clients:
-            text = str(codec.encode_notification(notification), "utf-8")
+            payload = codec.encode_notification(notification)
+            text, frame = str(payload, "utf-8"), text_frame(payload)
             for client in tuple(self._clients):
-                client.deliver(notification, text)
+                client.deliver(notification, text, frame)
 
     async def serve_stream(
         self, stream: trio.abc.Stream, endpoints: Endpoints, identity: Principal | None = None

@@ -74,6 +74,7 @@ EVENT_LINES = "tests/pure/test_events_lines.py"
 DELIVERY = "tests/pure/test_server_event_delivery.py"
 SUBSCRIPTIONS = "tests/wire/test_server_events.py"
 CLIENT = "tests/process/test_client_connections.py"
+SOCKETS = "tests/process/test_server_sockets.py"
 
 _made: list[Mutation] = []
 
@@ -2722,6 +2723,33 @@ _break(
     "device.usb and device.usb.serial",
     "device.usb",
     "tests/pure/test_cli_first_config.py::test_a_camera_is_named_by_what_stays",
+)
+
+DIRECT = "tests/process/test_server_direct_sends.py"
+
+_break(
+    "direct send: rest of a frame",
+    "What the kernel has not taken of a frame is sent before anything else.",
+    "camd/server/websocket.py:_MeteredStream.send_all",
+    "unsent + data if unsent else data",
+    "data",
+    f"{DIRECT}::test_the_next_message_brings_the_rest_of_a_frame",
+)
+_break(
+    "direct send: between two halves",
+    "No frame is sent into another one.",
+    "camd/server/websocket.py:_MeteredStream.write_now",
+    "self.sends or self.unsent or self.close_sent",
+    "self.close_sent",
+    f"{DIRECT}::test_nothing_is_sent_into_a_frame_that_is_not_finished",
+)
+_break(
+    "direct send: rest without another message",
+    "The rest of a frame does not wait for the next message.",
+    "camd/server/connection.py:Connection._send_now",
+    "self.send_queue.wake()",
+    "",
+    f"{SOCKETS}::test_the_end_of_a_large_notification_needs_no_further_one",
 )
 
 # --- the contract with clients ---------------------------------------------------------------
