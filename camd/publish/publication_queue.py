@@ -44,6 +44,7 @@ class NewestGopQueue:
     limit_bytes: int = LIMIT_BYTES
     limit_seconds: float = LAG_SECONDS
     grace_seconds: float = 0.0
+    each_frame: bool = False
     frames_dropped: int = attrs.field(default=0, init=False)
     _items: deque[PublishedFragment | StreamEnds] = attrs.field(factory=deque, init=False)
     _header: Init | None = attrs.field(default=None, init=False)

@@ -467,7 +467,7 @@ async def open_storage(
 
     The folder is created if possible. A folder that cannot be created, or is lost later, is a level
     and not an error. A volume that hangs delays the start by the probe's timeout. Raises
-    FolderInUseError when another process has the folder.
+    FolderRefusedError when another process has the folder, or a newer camd has used it.
     """
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
@@ -495,8 +495,8 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             await nursery.start(space.serve)
             await space.refresh()
-            if storage.index_worker.in_use_error is not None:
-                raise storage.index_worker.in_use_error
+            if storage.index_worker.refusal is not None:
+                raise storage.index_worker.refusal
             await nursery.start(storage.index_worker.serve)
             await nursery.start(storage._reconcile.serve)
             yield storage
