@@ -19,7 +19,7 @@ from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http.app import HttpApp
 from camd.api.metrics_methods import MetricsApi
-from camd.api.recording_methods import RecordingsApi, SessionsApi
+from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
 from camd.api.stream_methods import StreamPages, StreamsApi
@@ -48,6 +48,8 @@ from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folder_lock import FolderInUseError, open_state
 from camd.runtime.pipe_poller import open_pipe_poller
+from camd.schedules.rules.decision import planned_end
+from camd.schedules.schedules import Schedules, open_schedules
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_signals import ServiceSignals
@@ -90,7 +92,16 @@ async def serve(
                     pipes=pipes,
                 ) as cameras,
                 open_binder(config, cameras=cameras, monitor=monitor) as binder,
-                open_unfinished_work(config, storage=storage, cameras=cameras, clock=clock),
+                open_unfinished_work(
+                    config,
+                    storage=storage,
+                    cameras=cameras,
+                    clock=clock,
+                    planned_end=partial(planned_end, config.schedules),
+                ) as resumed,
+                open_schedules(
+                    config, cameras=cameras, events=events, resumed=resumed, clock=clock
+                ) as schedules,
             ):
                 live = LiveConfig(
                     config=config,
@@ -98,6 +109,7 @@ async def serve(
                     cameras=cameras,
                     binder=binder,
                     storage=storage,
+                    schedules=schedules,
                 )
                 await serve_clients(live, authenticator, events, signals, max_sockets, clock=clock)
     log.info("stopped")
@@ -152,6 +164,7 @@ async def serve_clients(
                         cameras=cameras,
                         binder=live.binder,
                         storage=storage,
+                        schedules=live.schedules,
                         retention=retention,
                         system=system,
                         snapshots=snapshots,
@@ -183,6 +196,7 @@ def build_registry(
     cameras: Cameras,
     binder: DeviceBinder,
     storage: Storage,
+    schedules: Schedules,
     retention: Retention,
     system: SystemApi,
     snapshots: Snapshots,
@@ -200,6 +214,7 @@ def build_registry(
             SnapshotsApi(cameras, snapshots),
             StorageApi(storage),
             SessionsApi(cameras, storage),
+            SchedulesApi(cameras, schedules),
             FilesApi(storage, clock=clock),
             RetentionApi(retention),
             ControlsApi(cameras),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from camd.capture.rules import state as m
 from camd.config.keys import keys_of
-from camd.config.schema import SECTIONS, CameraConfig
+from camd.config.schema import ENTRIES, SECTIONS
 from camd.devices.matching import messages
 from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, identify_devices
 from camd.errors import TABLE
@@ -224,7 +224,7 @@ _CONTINUED = re.compile(r"#?\s{8,}# .*")
 
 def annotate(text: str) -> str:
     """Replace the comment behind each key of a configuration, where it first occurs, by its doc."""
-    sections = {**SECTIONS, "camera": CameraConfig}
+    sections = {**SECTIONS, **ENTRIES}
     unused = {
         section: {name: key.doc for name, key in keys_of(cls).items()}
         for section, cls in sections.items()

@@ -27,7 +27,7 @@ from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
 from camd.config.environment import variables_of
 from camd.config.keys import keys_of
-from camd.config.schema import SECTIONS, CameraConfig, Config
+from camd.config.schema import ENTRIES, SECTIONS, CameraConfig, Config
 from camd.devices.listing import DeviceList, ListedDevice, scan_devices
 from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import FormatRefusal
@@ -361,7 +361,7 @@ def print_keys(*, as_json: bool) -> None:
             "reload": key.reload,
             "documentation": key.doc,
         }
-        for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+        for section, cls in (*SECTIONS.items(), *ENTRIES.items())
         for name, key in keys_of(cls).items()
     ]
     if as_json:

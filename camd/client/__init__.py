@@ -81,6 +81,7 @@ from camd.client.results import (
     StorageInfo,
     UnreadableAnswerError,
 )
+from camd.client.schedule_results import CameraScheduleInfo, ScheduleInfo
 from camd.client.service_connection import (
     CannotConnectError,
     ConnectionLostError,
@@ -95,6 +96,7 @@ __all__ = [
     "CameraDetails",
     "CameraEvent",
     "CameraInfo",
+    "CameraScheduleInfo",
     "CameraUnknownError",
     "CannotConnectError",
     "Client",
@@ -135,6 +137,7 @@ __all__ = [
     "RemoteError",
     "RemovalFailedError",
     "RunningFile",
+    "ScheduleInfo",
     "ServerInfo",
     "ServiceConnection",
     "ServiceEvent",

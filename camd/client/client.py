@@ -32,6 +32,7 @@ from camd.client.results import (
     StorageInfo,
     read_result,
 )
+from camd.client.schedule_results import ScheduleInfo
 from camd.client.service_connection import (
     CannotConnectError,
     ConnectionLostError,
@@ -197,6 +198,11 @@ class Client:
         """List sessions with their coverage, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
         return read_result(SessionList, await self._ask("get_sessions", **page))
+
+    async def schedules(self) -> tuple[ScheduleInfo, ...]:
+        """List the schedules of the configuration."""
+        found = (await self._ask("get_schedules"))["schedules"]
+        return read_result(tuple[ScheduleInfo, ...], found)
 
     async def gaps(
         self,

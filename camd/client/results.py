@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
+from camd.client.schedule_results import CameraScheduleInfo
+
 T = TypeVar("T")
 
 OTHER_NAMES = {"from": "start", "to": "end"}  # of a gap: not Python's, or too short
@@ -58,6 +60,7 @@ class CameraInfo:
     recording_healthy: bool
     warnings: tuple[str, ...]
     source_clock_offset: float | None
+    schedule: CameraScheduleInfo | None = None
     cause: str | None = None
     message: str | None = None
     suggestion: str | None = None

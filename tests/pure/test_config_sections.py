@@ -16,20 +16,23 @@ from camd.config.environment import read_environment, variables_of
 from camd.config.keys import ConfigKey, keys_of
 from camd.config.parse import ParsedConfig, check, structure
 from camd.config.schema import (
+    ENTRIES,
     SECTIONS,
     CameraConfig,
     Config,
     DiscoveryConfig,
     MediaMtxConfig,
     RecordingConfig,
+    ScheduleConfig,
 )
 from camd.config.values import PathBases, PeerRules
 from camd.model import CameraId
+from camd.model.schedule_values import TimeOfDay
 from camd.sources import TestSource, V4l2Source
 
 KEYS = [
     (section, name, key)
-    for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+    for section, cls in (*SECTIONS.items(), *ENTRIES.items())
     for name, key in keys_of(cls).items()
 ]
 BASES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
@@ -48,10 +51,10 @@ def only_mistake(text: str) -> str:
 
 def test_every_field_of_a_section_is_a_declared_key() -> None:
     """A field without reader and documentation cannot be added to a section by accident."""
-    fields = {field.name for field in attrs.fields(Config)} - {"cameras", "file"}
+    fields = {field.name for field in attrs.fields(Config)} - {"cameras", "schedules", "file"}
     assert fields == SECTIONS.keys()
-    for cls in (*SECTIONS.values(), CameraConfig):
-        assert keys_of(cls).keys() == {field.name for field in attrs.fields(cls)}
+    for cls in (*SECTIONS.values(), *ENTRIES.values()):
+        assert keys_of(cls).keys() == {field.name.rstrip("_") for field in attrs.fields(cls)}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,13 @@ def test_a_key_that_is_written_with_its_default_changes_nothing(
 ) -> None:
     """The documented default lies within the bounds, and is what applies without the key."""
     table: dict[str, object] = {name: key.written}
-    if section == "camera":
+    if section == "schedule":
+        table |= {"cameras": "a", "from": "20:00", "to": "06:00"}
+        result = structure({"schedule": [table]}, {}, PathBases(Path(), Path()))
+        assert result.schedules[0] == attrs.evolve(
+            ScheduleConfig(), cameras=("a",), from_=TimeOfDay(72_000), to=TimeOfDay(21_600)
+        )
+    elif section == "camera":
         result = structure(
             {"camera": [{"source": "test:", **table}]}, {}, PathBases(Path(), Path())
         )
