@@ -21,6 +21,7 @@ _MODULES = {
     **dict.fromkeys(("cleanup", "pin", "retention", "rm", "unpin"), "retention_commands"),
     "demo": "demo",
     **dict.fromkeys(("gaps", "info", "ls", "sessions", "status", "storage", "watch"), "show"),
+    "schedule": "show",
     "openrpc": "show",
     **dict.fromkeys(("keys", "token"), "credentials"),
     **dict.fromkeys(("record", "snapshot", "stop"), "record"),

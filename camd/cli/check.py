@@ -10,8 +10,9 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from camd.cli import config_option
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
+from camd.clock import SYSTEM_CLOCK
 from camd.config.environment import variables_of
 from camd.config.keys import keys_of
-from camd.config.schema import ENTRIES, SECTIONS, CameraConfig, Config
+from camd.config.schema import ENTRIES, SECTIONS, CameraConfig, Config, ScheduleConfig
 from camd.devices.listing import DeviceList, ListedDevice, scan_devices
 from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import FormatRefusal
@@ -37,6 +39,8 @@ from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
 from camd.model import DeviceBinding, ProblemKind
 from camd.model.notation import TcpAddress, parse_listen
+from camd.schedules.rules.findings import describe, describe_due, first_overlap
+from camd.schedules.rules.windows import due
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
@@ -141,7 +145,10 @@ async def inspect(config: Config) -> list[CheckFinding]:
     for camera in config.cameras:
         if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
-    return [*findings, *judge_devices(await scan_devices(config), config)]
+    found = await scan_devices(config)
+    findings += judge_devices(found, config)
+    known = {binding.camera_id for binding in found.bindings} | {c.id for c in config.cameras}
+    return [*findings, *judge_schedules(config.schedules, known, SYSTEM_CLOCK.now())]
 
 
 def _list_findings(
@@ -302,6 +309,25 @@ async def inspect_source(camera: CameraConfig) -> CheckFinding:
     found = await camera.source.check()
     grade = Grade.PROBLEM if found.blocks else Grade.WARNING if found.advice else Grade.OK
     return CheckFinding(f"camera {camera.id}", grade, found.text, found.advice)
+
+
+def judge_schedules(
+    schedules: Sequence[ScheduleConfig], known: Collection[str], instant: datetime
+) -> Iterator[CheckFinding]:
+    """Judge each schedule at an instant: whom it records, when next, and beside whom. Pure."""
+    for number, schedule in enumerate(schedules):
+        subject = f"schedule {schedule.name}"
+        if not schedule.enabled:
+            yield warning(subject, "is switched off", "Set enabled = true when it is to record.")
+            continue
+        yield ok(subject, f"{describe(schedule)}; {describe_due(due((schedule,), instant))}")
+        if unknown := schedule.unknown(known):
+            text = f"there is no camera {', '.join(unknown)}"
+            yield warning(subject, text, "Correct cameras, or plug the camera in.")
+        for other in schedules[:number]:
+            if both := first_overlap(schedule, other, instant):
+                text = f"overlaps with {other.name}, next at {both:%Y-%m-%d %H:%M} UTC"
+                yield warning(subject, text, "Nothing, if that is meant: they record together.")
 
 
 def _existing(path: Path) -> Path:

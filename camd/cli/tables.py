@@ -182,6 +182,43 @@ def sessions(rows: Iterable[Row]) -> Table:
     return table
 
 
+def schedules(rows: Iterable[Row]) -> Table:
+    """Make a table of schedules; their times are by the clocks of their own zones."""
+    table = _table("schedule", "cameras", "days", "from", "to", "zone", "now", "changes")
+    for row in rows:
+        state = "[green]open[/]" if row.get("active") else "closed"
+        table.add_row(
+            _cell(row.get("name")),
+            escape(", ".join(map(_text, row.get("cameras") or ())).replace("*", "all")),
+            escape(", ".join(map(_text, row.get("days") or ()))),
+            _cell(row.get("from")),
+            _cell(row.get("to")),
+            _cell(row.get("timezone")),
+            state if row.get("enabled", True) else "off",
+            escape(terminal.format_moment(row.get("next_change"))),
+        )
+    return table
+
+
+_OVERRIDDEN = {
+    "manual_recording": "somebody's own recording runs",
+    "manual_stop": "somebody stopped it, until this window closes",
+    "source_ended": "the file was played to its end",
+}
+
+
+def schedule_remarks(row: Row) -> list[str]:
+    """Format what the row of a schedule has no room for: who does not record now; markup."""
+    name = _cell(row.get("name"))
+    lines = [
+        f"[bold]{name}[/]: {_cell(camera)}: {escape(_OVERRIDDEN.get(_text(why), _text(why)))}"
+        for camera, why in (row.get("overridden_by") or {}).items()
+    ]
+    if unknown := row.get("unknown_cameras"):
+        lines.append(f"[bold]{name}[/]: there is no camera {escape(', '.join(unknown))}")
+    return lines
+
+
 def gaps(rows: Iterable[Row]) -> Table:
     """Make a table of ledger entries: missing footage and its cause."""
     table = _table("missing from", ">length", ">frames", "cause", "action")

@@ -95,6 +95,8 @@ class CameraSchedule:
             nursery.start_soon(self._follow_camera)
             while True:
                 self._woken = trio.Event()
+                self._look_at_time()
+                self._show()
                 await self._act()
                 self._show()
                 with trio.move_on_after(self._pause()):
@@ -203,6 +205,7 @@ class CameraSchedule:
             if _essence(status) != _essence(before):
                 if before.state is CameraState.ABSENT:
                     self._retry_at = float("-inf")  # it is plugged in again
+                self._show()
                 self.wake()
             before = status
 
