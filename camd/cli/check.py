@@ -39,7 +39,7 @@ from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
 from camd.model import DeviceBinding, ProblemKind
 from camd.model.notation import TcpAddress, parse_listen
-from camd.schedules.rules.findings import describe, describe_due, first_overlap
+from camd.schedules.rules.schedule_findings import describe, describe_due, first_overlap
 from camd.schedules.rules.windows import due
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders

@@ -69,6 +69,11 @@ DELIVERY = "tests/pure/test_server_event_delivery.py"
 SUBSCRIPTIONS = "tests/wire/test_server_events.py"
 CLIENT = "tests/process/test_client_connections.py"
 
+WINDOWS = "tests/pure/test_schedules_windows.py"
+SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
+SCHEDULES = "tests/actors/test_schedules.py"
+CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
+
 _made: list[Mutation] = []
 
 
@@ -2366,6 +2371,113 @@ _break(
     "authenticator.enabled and authenticator.peers.admits_others",
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
+)
+
+# --- schedules --------------------------------------------------------------------------------
+
+_break(
+    "schedule: time that comes twice",
+    "A window ends at the second of two instants.",
+    "camd/schedules/rules/local_time.py:instant_of",
+    "max(shown) if last else min(shown)",
+    "min(shown)",
+    f"{WINDOWS}::test_times_that_come_twice",
+)
+_break(
+    "schedule: windows that touch",
+    "Windows that touch are one.",
+    "camd/schedules/rules/windows.py:_due",
+    "each.begin <= end < each.end",
+    "each.begin < end < each.end",
+    f"{WINDOWS}::test_windows_that_touch_are_one_and_the_latest_end_counts",
+)
+_break(
+    "schedule: window without length",
+    "A window that the clocks skip does not open.",
+    "camd/schedules/rules/windows.py:open_times",
+    "found.begin < found.end",
+    "True",
+    f"{WINDOWS}::test_a_window_is_never_without_length",
+)
+_break(
+    "schedule: somebody's session",
+    "The end of a window stops only what the schedule started.",
+    "camd/schedules/rules/decision.py:decide",
+    "not is_scheduled(session)",
+    "False",
+    f"{SCHEDULES}::test_somebodys_session_is_not_touched",
+)
+_break(
+    "schedule: stop by hand",
+    "A stop by hand counts until the end of the window.",
+    "camd/schedules/rules/decision.py:decide",
+    "now.active and override is None",
+    "now.active",
+    f"{SCHEDULES}::test_a_stop_by_hand_counts_until_the_end_of_the_window",
+)
+_break(
+    "schedule: end of a stop by hand",
+    "A stop by hand counts no longer than the window.",
+    "camd/schedules/stop_memory.py:StopMemory.get",
+    "override.holds(instant)",
+    "True",
+    f"{SCHEDULES}::test_a_machine_that_sleeps_over_a_windows_end_stops_when_it_wakes",
+)
+_break(
+    "schedule: start by hand",
+    "A start by hand lifts a stop by hand.",
+    f"{CAMERA_SCHEDULE}._note_session",
+    "self._keep(None)",
+    "",
+    f"{SCHEDULES}::test_a_start_by_hand_lifts_a_stop",
+)
+_break(
+    "schedule: own stop",
+    "The stop at the end of a window is not taken for one by hand.",
+    f"{CAMERA_SCHEDULE}._note_end",
+    "session.session_id == self._ends",
+    "False",
+    f"{SCHEDULES}::test_a_reload_changes_what_is_due",
+)
+_break(
+    "schedule: growing pause",
+    "A start that is refused is tried again after a growing pause.",
+    f"{CAMERA_SCHEDULE}._note_refusal",
+    "self._wait_longer()\nbefore, self._refusal = self._refusal, refusal",
+    "before, self._refusal = self._refusal, refusal",
+    f"{SCHEDULES}::test_a_camera_that_cannot_start_is_tried_again_and_says_why_once",
+)
+_break(
+    "schedule: correction of the clock",
+    "A clock that goes back by seconds does not leave a window.",
+    "camd/schedules/schedule_time.py:ScheduleTime.now",
+    "not latest - CORRECTION < now < latest",
+    "True",
+    f"{SCHEDULES}::test_a_small_correction_does_not_leave_a_window",
+)
+_break(
+    "schedule: clock that is set",
+    "Nothing waits for a window longer than a second.",
+    "camd/schedules/schedules.py:Schedules._pause",
+    "min((TICK_SECONDS, *waits))",
+    "min(waits)",
+    f"{SCHEDULES}::test_a_clock_that_is_set_forward_into_a_window_opens_it",
+)
+_break(
+    "schedule: sessions of an earlier run",
+    "Nothing is started before old sessions are resumed.",
+    "camd/schedules/schedules.py:_run",
+    "await resumed.wait()",
+    "await trio.lowlevel.checkpoint()",
+    f"{SCHEDULES}::test_nothing_is_started_before_old_sessions_are_resumed",
+)
+_break(
+    "schedule: session without a schedule",
+    "A session whose schedule is gone is ended.",
+    "camd/schedules/schedules.py:Schedules._match_cameras",
+    "schedules or _left_running(camera)",
+    "schedules",
+    f"{SCHEDULES}::test_a_session_that_a_schedule_left_is_ended_after_its_window",
 )
 
 MUTATIONS = tuple(_made)

@@ -446,3 +446,30 @@ def test_sessions_and_gaps_are_listed(service: FakeService) -> None:
         ("get_gaps", {"session_id": "s1", "limit": 1, "offset": 0}),
     ]
     assert json.loads(camd(service, "gaps", "--json").stdout)["gaps"] == [gap]
+
+
+def test_schedule_shows_when_what_is_recorded(service: FakeService) -> None:
+    """What keeps a schedule from recording is a sentence; none is a hint how to write one."""
+    row = {
+        "name": "nights [red]",
+        "enabled": True,
+        "cameras": ["*"],
+        "days": ["mon", "sun"],
+        "from": "20:00",
+        "to": "06:00",
+        "timezone": "UTC",
+        "active": True,
+        "next_change": "2026-01-16T06:00:00Z",
+        "overridden_by": {"gate": "manual_stop"},
+        "unknown_cameras": ["yard"],
+    }
+    off = {**row, "enabled": False, "active": False, "overridden_by": {}, "unknown_cameras": []}
+    service.answers = {"get_schedules": {"schedules": [row, off], "total": 2}}
+    result = camd(service, "schedule")
+    assert result.exit_code == 0
+    for part in ("nights [red]", "open", "off", "all", "20:00", "mon, sun", "2026-01-16 06:00:00"):
+        assert part in result.stdout
+    assert "gate: somebody stopped it, until this window closes" in result.stdout
+    assert "there is no camera yard" in result.stdout
+    service.answers = {"get_schedules": {"schedules": [], "total": 0}}
+    assert "Add a [[schedule]]" in camd(service, "schedule").stdout
