@@ -33,11 +33,12 @@ from camd.config.schema import ENTRIES, SECTIONS, CameraConfig, Config, Schedule
 from camd.devices.listing import DeviceList, ListedDevice, scan_devices
 from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import FormatRefusal
-from camd.errors import STORAGE_NO_INODES
+from camd.errors import CAMERA_LIMIT, STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
 from camd.model import DeviceBinding, ProblemKind
+from camd.model.ids import MAX_CAMERAS
 from camd.model.notation import TcpAddress, parse_listen
 from camd.schedules.rules.schedule_findings import describe, describe_due, first_overlap
 from camd.schedules.rules.windows import due
@@ -148,6 +149,7 @@ async def inspect(config: Config) -> list[CheckFinding]:
     found = await scan_devices(config)
     findings += judge_devices(found, config)
     known = {binding.camera_id for binding in found.bindings} | {c.id for c in config.cameras}
+    findings += judge_count(known)
     return [*findings, *judge_schedules(config.schedules, known, SYSTEM_CLOCK.now())]
 
 
@@ -309,6 +311,13 @@ async def inspect_source(camera: CameraConfig) -> CheckFinding:
     found = await camera.source.check()
     grade = Grade.PROBLEM if found.blocks else Grade.WARNING if found.advice else Grade.OK
     return CheckFinding(f"camera {camera.id}", grade, found.text, found.advice)
+
+
+def judge_count(known: Collection[str]) -> Iterator[CheckFinding]:
+    """Judge how many cameras there are, configured and found. Pure."""
+    if len(known) > MAX_CAMERAS:
+        text = f"{len(known)} are known, and {MAX_CAMERAS} are the most that one service has"
+        yield problem("cameras", text, CAMERA_LIMIT.suggestion)
 
 
 def judge_schedules(

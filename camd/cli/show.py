@@ -45,13 +45,15 @@ _STORAGE = {
     "pending_seconds": "oldest pending call",
     "slow": "slow",
 }
-_SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
+_SERVICE = {"status": "service", "version": "version", "uptime": "up for"}
 
 
 def _print_status(found: Mapping[str, Any]) -> None:
     out, cameras = console(), found["cameras"]
     if found["service"]:
         out.print(tables.pairs(found["service"], _SERVICE))
+        for reason in found["service"].get("reasons") or ():
+            out.print(f"[yellow]![/] {escape(str(reason))}", soft_wrap=True)
         out.print()
     if cameras:
         out.print(tables.cameras(cameras))

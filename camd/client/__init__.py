@@ -24,6 +24,7 @@ from camd.client.event_stream import (
 from camd.client.pages import Page, fetch_page
 from camd.client.remote_errors import (
     AlreadyRecordingError,
+    CameraLimitError,
     CameraUnknownError,
     FileInUseError,
     FileLeasedError,
@@ -96,6 +97,7 @@ __all__ = [
     "CameraDetails",
     "CameraEvent",
     "CameraInfo",
+    "CameraLimitError",
     "CameraScheduleInfo",
     "CameraUnknownError",
     "CannotConnectError",

@@ -373,6 +373,7 @@ class ServiceStatus:
     version: str
     components: dict[str, str]
     details: dict[str, str]
+    reasons: tuple[str, ...] = ()  # sentences: why it is not healthy
     cameras: int
     recording: int
     recovery: dict[str, Any] | None

@@ -21,6 +21,7 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.config.values import PathBases, Reader, kind_of
+from camd.model.ids import MAX_CAMERAS
 from camd.model.notation import did_you_mean
 from camd.sources import BOUND_DEVICE
 from camd.sources.source import SPECIAL_KEYS
@@ -226,6 +227,11 @@ def _check_storage(storage: StorageConfig) -> list[str]:
 def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
     """Check each camera by itself, and that no two share an id, a device name or a node."""
     mistakes = []
+    if len(cameras) > MAX_CAMERAS:
+        mistakes.append(
+            f"camera: {len(cameras)} entries, and one service has at most {MAX_CAMERAS} cameras; "
+            "run a second one, with a state_dir and a recordings_dir of its own"
+        )
     names: dict[str, int] = {}
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():

@@ -243,15 +243,17 @@ class CameraSchedule:
         if not self.schedules:
             self.camera.show_schedule(None)
             return
+        overridden_by = self._overridden_by(session) if now.active else None
+        refusal = self._refusal if overridden_by is None else None
         self.camera.show_schedule(
             ScheduleStatus(
                 name=now.name,
                 active=now.active,
                 next_change=now.next_change,
-                overridden_by=self._overridden_by(session) if now.active else None,
+                overridden_by=overridden_by,
                 recording=session is not None and is_scheduled(session),
-                message=self._refusal.message if self._refusal else "",
-                suggestion=self._refusal.suggestion if self._refusal else "",
+                message=refusal.message if refusal else "",
+                suggestion=refusal.suggestion if refusal else "",
             )
         )
 

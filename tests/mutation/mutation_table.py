@@ -2480,4 +2480,21 @@ _break(
     f"{SCHEDULES}::test_a_session_that_a_schedule_left_is_ended_after_its_window",
 )
 
+_break(
+    "camera limit: found cameras",
+    "Cameras that are found leave room for those of the configuration.",
+    "camd/camera/bindings.py:DeviceBinder._add",
+    "0 if entry else len(missing)",
+    "0",
+    "tests/actors/test_camera_limit.py::test_a_camera_above_the_limit_is_neither_adopted_nor_added",
+)
+_break(
+    "camera limit: order",
+    "Cameras that are plugged in come before those that are not.",
+    "camd/camera/bindings.py:DeviceBinder._update_cameras",
+    "binding.device is None",
+    "False",
+    "tests/actors/test_camera_limit.py::test_after_a_restart_those_that_are_plugged_in_come_first",
+)
+
 MUTATIONS = tuple(_made)

@@ -114,14 +114,22 @@ def camd(service: FakeService | None, *arguments: str, token: str = KEY) -> Resu
 
 
 def test_status_shows_the_service_and_its_cameras(service: FakeService) -> None:
-    """The state of the service and of each camera is shown."""
+    """The state of the service and of each camera is shown, with sentences that say why."""
     service.answers = {
-        "get_system_status": {"status": "healthy", "version": "1.2.3", "uptime": 61},
+        "get_system_status": {
+            "status": "degraded",
+            "version": "1.2.3",
+            "uptime": 61,
+            "components": {"camera_monitor": "degraded"},
+            "reasons": ["Camera Gate: it is unplugged. Plug it in. [x]"],
+        },
         "get_camera_list": {"cameras": [CAMERA], "total": 1, "connected": 1},
     }
     result = camd(service, "status")
     assert result.exit_code == 0
-    for part in ("healthy", "1.2.3", "1:01", "camera0", "CONNECTED idle"):
+    assert "! Camera Gate: it is unplugged. Plug it in. [x]" in result.stdout
+    assert "camera_monitor" not in result.stdout
+    for part in ("degraded", "1.2.3", "1:01", "camera0", "CONNECTED idle"):
         assert part in result.stdout
 
 

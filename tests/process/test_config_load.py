@@ -398,3 +398,11 @@ def test_a_machine_without_a_zone_needs_one_in_the_schedule(tmp_path: Path) -> N
     """The mistake says where camd has looked."""
     (found,) = mistakes_of(tmp_path, NIGHTS, TZ="CET-1")
     assert "does not say its own zone (TZ, /etc/localtime)" in found
+
+
+def test_more_cameras_than_a_service_has_are_a_mistake(tmp_path: Path) -> None:
+    """As many as it has are none."""
+    most = "[[camera]]\nsource = 'test:'\n" * 64
+    assert len(load_config(write(tmp_path, most), {}).cameras) == 64
+    (found,) = mistakes_of(tmp_path, f"{most}[[camera]]\nsource = 'test:'\n")
+    assert found.startswith("camera: 65 entries, and one service has at most 64 cameras; run a")
