@@ -53,7 +53,6 @@ class CameraSchedule:
     _due: Due = attrs.field(default=NEVER, init=False)
     _holds: tuple[datetime, datetime] | None = attrs.field(default=None, init=False)  # of `_due`
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _ends: str | None = attrs.field(default=None, init=False)  # id of the session it stops
     _seen_end: str | None = attrs.field(default=None, init=False)  # id of the last one that ended
     _delay: float = attrs.field(default=0.0, init=False)
     _retry_at: float = attrs.field(default=float("-inf"), init=False)  # monotonic
@@ -85,7 +84,7 @@ class CameraSchedule:
 
     def crashed(self) -> None:
         """Begin anew after a bug."""
-        self._holds, self._ends = None, None
+        self._holds = None
 
     # --- the loop ---
 
@@ -180,7 +179,6 @@ class CameraSchedule:
         session = self.camera.published.value.session
         if session is None:
             return
-        self._ends = session.session_id
         try:
             await self.camera.stop_recording()
         except Refusal as refusal:
@@ -222,9 +220,7 @@ class CameraSchedule:
         if session.session_id == self._seen_end:
             return
         self._seen_end = session.session_id
-        if session.session_id == self._ends:
-            return
-        self._look_at_time()
+        self._look_at_time()  # its own stop comes when no window is open, and overrides nothing
         override = overrides(session.reason, self._due)
         if override is not None:
             self._keep(override)

@@ -27,9 +27,12 @@ from camd.config.schema import CameraConfig, Config, ScheduleConfig
 from camd.errors import Refusal
 from camd.model import CameraChanged, CameraId, RecordingChanged, RecordingRequest, Session
 from camd.model.schedule_values import OverriddenBy
+from camd.runtime.actor import supervise
+from camd.schedules.camera_schedule import CameraSchedule
 from camd.schedules.rules.decision import Override
+from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.schedules import Schedules, open_schedules
-from camd.schedules.stop_memory import StopMemory, StoredStops, parse_stops
+from camd.schedules.stop_memory import MOST_STOPS, StopMemory, StoredStops, parse_stops
 from camd.sources import TestSource
 
 OPENS = datetime(2026, 1, 15, 20, 0, tzinfo=UTC)
@@ -507,8 +510,55 @@ def test_a_file_of_stops_that_is_wrong_is_not_understood(text: str) -> None:
         parse_stops(text)
 
 
-def test_overrides_are_compared_by_value() -> None:
-    """One that is kept again is no change."""
-    one = Override(OverriddenBy.MANUAL_STOP, CLOSES)
-    assert one.holds(CLOSES - timedelta(microseconds=1))
-    assert not one.holds(CLOSES)
+def test_a_stop_counts_until_its_instant() -> None:
+    """Not at it; and it is not kept for longer."""
+    memory, stop = KeptStops().memory, Override(OverriddenBy.MANUAL_STOP, CLOSES)
+    memory.put(CAMERA, stop)
+    assert memory.get(CAMERA, CLOSES - timedelta(microseconds=1)) == stop
+    assert memory.get(CAMERA, CLOSES) is None
+    memory.forget_past(CLOSES)
+    assert memory.get(CAMERA, OPENS) is None
+
+
+def test_stops_are_bounded() -> None:
+    """Those above the bound are not kept."""
+    memory, stop = KeptStops().memory, Override(OverriddenBy.MANUAL_STOP, CLOSES)
+    for number in range(MOST_STOPS + 1):
+        memory.put(CameraId(f"camera{number}"), stop)
+    assert memory.get(CameraId(f"camera{MOST_STOPS - 1}"), OPENS) == stop
+    assert memory.get(CameraId(f"camera{MOST_STOPS}"), OPENS) is None
+
+
+@attrs.define(eq=False)
+class FailingSchedule(CameraSchedule):
+    """A camera's schedule with a bug that shows once."""
+
+    failed: bool = False
+
+    def _show(self) -> None:
+        if not self.failed:
+            self.failed = True
+            raise ZeroDivisionError
+        super()._show()
+
+
+async def test_a_bug_in_one_schedule_is_logged_and_it_starts_anew(
+    autojump_clock: MockClock,
+) -> None:
+    """The session of its window is begun all the same."""
+    with capture_logs() as logs:
+        async with open_rig(resumed=False) as rig:  # beside the test's own follower is none
+            follower = FailingSchedule(
+                camera=rig.camera,
+                schedules=(MINUTE,),
+                time=ScheduleTime(rig.wall.clock),
+                stops=rig.kept.memory,
+                clock=rig.wall.clock,
+            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(supervise, "schedule", follower.serve, follower.crashed)
+                await rig.until(OPENS)
+                follower.wake_if_due()
+                assert (await rig.session()).owner == "schedule nights"
+                nursery.cancel_scope.cancel()
+    assert "actor_crashed" in [line["event"] for line in logs]

@@ -22,13 +22,23 @@ def _configure(daemon: Daemon, *schedules: dict[str, Any]) -> None:
     daemon.configure(settings, cameras=[small_camera()], schedules=schedules)
 
 
-async def _recording(client: Client, *, by: str | None = "schedule always") -> dict[str, Any]:
-    """Wait until the camera records, or (None) until it does not; return its session's status."""
-    async with client.events(["camera"], reconnect=False) as events:
+async def _recording(client: Client) -> dict[str, Any]:
+    """Wait until the schedule's session has a file and is shown; return its status."""
+    async with client.events(["camera", "recording"], reconnect=False) as events:
         while True:
             found = await client.call("get_recording_status", device="camera0")
-            if found is None if by is None else found and found["owner"] == by and found["files"]:
-                return found or {}
+            shown = (await client.camera("camera0")).schedule
+            if found and found["owner"] == "schedule always" and found["files"]:
+                assert shown is not None
+                if shown.recording:
+                    return dict(found)
+            await anext(events)
+
+
+async def _idle(client: Client) -> None:
+    """Wait until the camera does not record."""
+    async with client.events(["camera", "recording"], reconnect=False) as events:
+        while await client.call("get_recording_status", device="camera0") is not None:
             await anext(events)
 
 
@@ -67,7 +77,7 @@ async def test_a_schedule_records_yields_to_a_stop_and_follows_a_reload(
                 "restart_needed": [],
                 "success": True,
             }
-            await _recording(client, by=None)
+            await _idle(client)
         await daemon.stop()
 
 
