@@ -2434,10 +2434,10 @@ _break(
 _break(
     "schedule: own stop",
     "The stop at the end of a window is not taken for one by hand.",
-    f"{CAMERA_SCHEDULE}._note_end",
-    "self._look_at_time()",
-    "",
-    f"{SCHEDULES}::test_a_reload_changes_what_is_due",
+    "camd/schedules/rules/decision.py:overrides",
+    "by is None or now.window_end is None",
+    "by is None",
+    f"{SCHEDULE_RULES}::test_which_ends_count_until_the_windows_end",
 )
 _break(
     "schedule: growing pause",
