@@ -114,6 +114,11 @@ def remarks(row: Row) -> list[str]:
     return lines[:1] + [f"    {line}" for line in lines[1:]]
 
 
+def reasons(service: Row) -> list[str]:
+    """Format why the service is not healthy, a sentence a line; markup."""
+    return [f"[yellow]![/] {_cell(reason)}" for reason in service.get("reasons") or ()]
+
+
 def _camera_state(row: Row) -> str:
     state = _text(row.get("state"))
     return coloured(row.get("status")) + (f" {escape(state.lower())}" if state else "")

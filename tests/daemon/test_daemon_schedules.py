@@ -60,7 +60,7 @@ async def test_a_schedule_records_yields_to_a_stop_and_follows_a_reload(
         await daemon.stop()
         await daemon.start()
         async with daemon.client() as client:
-            (schedule,) = await client.schedules()
+            (schedule,) = (await client.schedules()).schedules
             assert schedule.overridden_by == {"camera0": "manual_stop"}
             assert await client.call("get_recording_status", device="camera0") is None
             printed = await daemon.camd("schedule")
@@ -123,7 +123,7 @@ async def test_a_session_whose_window_is_over_is_not_resumed(new_daemon: NewDaem
             assert found["reason"] == "daemon_down"
             (gap,) = page["gaps"]
             assert datetime.fromisoformat(gap["to"]) <= end
-            (schedule,) = await client.schedules()
+            (schedule,) = (await client.schedules()).schedules
             assert not schedule.active
 
 
