@@ -61,9 +61,9 @@ class CameraSchedule:
     # --- the handle ---
 
     @property
-    def next_change(self) -> datetime | None:
-        """When its windows open or close next, as far as it has looked."""
-        return self._due.next_change
+    def next_look(self) -> datetime | None:
+        """When a window opens or ends, so that it has to look again; None: at once."""
+        return self._holds[1] if self._holds is not None else None
 
     def wake(self) -> None:
         """Look again soon."""
@@ -125,7 +125,8 @@ class CameraSchedule:
         if self._holds is not None and self._holds[0] <= now < self._holds[1]:
             return
         before, self._due = self._due, due(self.schedules, now)
-        self._holds = now, self._due.next_change or now + LOOK_AGAIN
+        # The end of a window ends an override, also where another window begins with it.
+        self._holds = now, self._due.window_end or self._due.next_change or now + LOOK_AGAIN
         if self._due.active != before.active:
             self._delay, self._retry_at, self._refusal = 0.0, float("-inf"), None
 

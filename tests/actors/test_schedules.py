@@ -328,6 +328,16 @@ async def test_two_schedules_are_one_while_they_touch(autojump_clock: MockClock)
         assert rig.told[1:] == ["STOPPED 0 schedule nights stopped"]
 
 
+async def test_a_stop_counts_no_longer_than_its_own_window(autojump_clock: MockClock) -> None:
+    """Where another window begins at its end, that one records."""
+    second = schedule("20:01", "20:02", "UTC", name="later")
+    async with open_rig(MINUTE, second) as rig:
+        await rig.session()
+        await rig.camera.stop_recording()
+        await rig.until(CLOSES + timedelta(seconds=30))
+        assert rig.told[2:] == ["STARTED 60 schedule later"]
+
+
 # --- cameras and sources that fail -----------------------------------------------------------
 
 

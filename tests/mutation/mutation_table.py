@@ -2680,6 +2680,14 @@ _break(
     f"{SCHEDULE_RULES}::test_which_ends_count_until_the_windows_end",
 )
 _break(
+    "schedule: stop in one of two windows",
+    "A stop by hand counts no longer than its own window.",
+    f"{CAMERA_SCHEDULE}._look_at_time",
+    "self._due.window_end or self._due.next_change or now + LOOK_AGAIN",
+    "self._due.next_change or now + LOOK_AGAIN",
+    f"{SCHEDULES}::test_a_stop_counts_no_longer_than_its_own_window",
+)
+_break(
     "schedule: growing pause",
     "A start that is refused is tried again after a growing pause.",
     f"{CAMERA_SCHEDULE}._note_refusal",
