@@ -19,7 +19,7 @@ from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http.app import HttpApp
 from camd.api.metrics_methods import MetricsApi
-from camd.api.recording_methods import RecordingsApi, SessionsApi
+from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
 from camd.api.stream_methods import StreamPages, StreamsApi
@@ -52,6 +52,8 @@ from camd.runtime.folders.folder_lock import FolderRefusedError
 from camd.runtime.folders.format_marker import NewerFormatError
 from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
+from camd.schedules.rules.decision import planned_end
+from camd.schedules.schedules import Schedules, open_schedules
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
@@ -96,7 +98,16 @@ async def serve(
                     pipes=pipes,
                 ) as cameras,
                 open_binder(config, cameras=cameras, monitor=monitor) as binder,
-                open_unfinished_work(config, storage=storage, cameras=cameras, clock=clock),
+                open_unfinished_work(
+                    config,
+                    storage=storage,
+                    cameras=cameras,
+                    clock=clock,
+                    planned_end=partial(planned_end, config.schedules),
+                ) as resumed,
+                open_schedules(
+                    config, cameras=cameras, events=events, resumed=resumed, clock=clock
+                ) as schedules,
             ):
                 live = LiveConfig(
                     config=config,
@@ -104,6 +115,7 @@ async def serve(
                     cameras=cameras,
                     binder=binder,
                     storage=storage,
+                    schedules=schedules,
                 )
                 await serve_clients(live, authenticator, events, signals, max_sockets, clock=clock)
     log.info("stopped")
@@ -166,6 +178,7 @@ async def serve_clients(
                         cameras=cameras,
                         binder=live.binder,
                         storage=storage,
+                        schedules=live.schedules,
                         retention=retention,
                         system=system,
                         snapshots=snapshots,
@@ -199,6 +212,7 @@ def build_registry(
     cameras: Cameras,
     binder: DeviceBinder,
     storage: Storage,
+    schedules: Schedules,
     retention: Retention,
     system: SystemApi,
     snapshots: Snapshots,
@@ -216,6 +230,7 @@ def build_registry(
             SnapshotsApi(cameras, snapshots),
             StorageApi(storage),
             SessionsApi(cameras, storage),
+            SchedulesApi(cameras, schedules),
             FilesApi(storage, clock=clock),
             RetentionApi(retention),
             ControlsApi(cameras),

@@ -21,7 +21,7 @@ import attrs
 import camd.api
 from camd.capture.rules import state as m
 from camd.config.keys import keys_of
-from camd.config.schema import SECTIONS, CameraConfig
+from camd.config.schema import ENTRIES, SECTIONS
 from camd.contract.event_results import NOTIFICATIONS
 from camd.contract.result_types import classes_in, wire_name
 from camd.devices.matching import messages
@@ -236,7 +236,7 @@ _CONTINUED = re.compile(r"#?\s{8,}# .*")
 
 def annotate(text: str) -> str:
     """Replace the comment behind each key of a configuration, where it first occurs, by its doc."""
-    sections = {**SECTIONS, "camera": CameraConfig}
+    sections = {**SECTIONS, **ENTRIES}
     unused = {
         section: {name: key.doc for name, key in keys_of(cls).items()}
         for section, cls in sections.items()

@@ -23,9 +23,10 @@ from camd.config.schema import CameraConfig, Config, RecordingConfig
 from camd.devices.holders import find_holders
 from camd.devices.monitor import DeviceMonitor
 from camd.devices.query import find_converters
-from camd.errors import CAMERA_UNKNOWN, Refusal
+from camd.errors import CAMERA_LIMIT, CAMERA_UNKNOWN, Refusal
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.model import CameraChanged, CameraId, CameraState, DeviceBinding, Event
+from camd.model.ids import MAX_CAMERAS
 from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
 from camd.runtime.path_lookup import BoundedFileCalls
@@ -54,6 +55,7 @@ class Cameras:
     _pipes: PipePoller | None = None
     _memory: SourceCache = attrs.field(factory=SourceCache)
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    left_out: tuple[CameraId, ...] = ()  # that were found, and are more than there may be
     _environment: CaptureEnvironment = attrs.field(init=False)
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
@@ -116,7 +118,12 @@ class Cameras:
         return {segment.filename: segment.size_bytes for segment in newest if segment is not None}
 
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
-        """Start a camera's actor, and publish that it is there."""
+        """Start a camera's actor, and publish that it is there.
+
+        Raises Refusal (−1022) when there are as many as there may be.
+        """
+        if config.id not in self._cameras and len(self) >= MAX_CAMERAS:
+            raise Refusal(CAMERA_LIMIT, camera_id=config.id, max_cameras=MAX_CAMERAS)
         planner = CapturePlanner(
             camera=config,
             config=self._config,

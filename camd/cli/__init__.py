@@ -44,6 +44,7 @@ _COMMANDS = {
     "rm": ("retention_commands", "Remove the recordings NAME, permanently."),
     "sessions": ("show", "List recording sessions, newest first."),
     "snapshot": ("record", "Take a picture of CAMERA."),
+    "schedule": ("show", "Show the schedules, and whether their windows are open."),
     "selftest": (
         "setup.selftest",
         "Try the whole recorder on this machine: kills, a full disk, checks.",

@@ -1,4 +1,4 @@
-"""Commands that show the service: status, ls, info, storage, sessions, gaps, openrpc, watch."""
+"""Commands that show the service: status, ls, info, storage, sessions, gaps, schedule, …."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _STORAGE = {
     "pending_seconds": "oldest pending call",
     "slow": "slow",
 }
-_SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
+_SERVICE = {"status": "service", "version": "version", "uptime": "up for"}
 
 
 def _print_status(found: Mapping[str, Any]) -> None:
@@ -172,6 +172,24 @@ def sessions(access: ServiceAccess, **page: Any) -> object:
 def gaps(access: ServiceAccess, **page: Any) -> object:
     """List missing footage, newest first, with its cause."""
     return ask(access, "get_gaps", **page)
+
+
+def _print_schedules(answer: Mapping[str, Any]) -> None:
+    rows, out = answer["schedules"], console()
+    if not rows:
+        out.print("No schedules. Add a [[schedule]] to the configuration.", markup=False)
+        return
+    out.print(tables.schedules(rows))
+    for line in (line for row in rows for line in tables.schedule_remarks(row)):
+        out.print(line, soft_wrap=True)
+
+
+@click.command()
+@remote_options
+@printed_by(_print_schedules)
+def schedule(access: ServiceAccess) -> object:
+    """Show the schedules: what they record, whether they do now, and when that changes."""
+    return ask(access, "get_schedules")
 
 
 # --- events --------------------------------------------------------------------------------

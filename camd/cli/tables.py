@@ -114,17 +114,9 @@ def remarks(row: Row) -> list[str]:
     return lines[:1] + [f"    {line}" for line in lines[1:]]
 
 
-_PART_NAMES = {"mediamtx": "mediamtx_controller"}  # in `components`, where another one is used
-
-
 def reasons(service: Row) -> list[str]:
-    """Format why parts of the service do not run as they should, a line for each; markup."""
-    parts, details = service.get("components") or {}, service.get("details") or {}
-    return [
-        f"[bold]{_cell(name)}[/]: {escape(_text(why))}"
-        for name, why in details.items()
-        if parts.get(_PART_NAMES.get(name, name)) not in ("running", "disabled")
-    ]
+    """Format why the service is not healthy, a sentence a line; markup."""
+    return [f"[yellow]![/] {_cell(reason)}" for reason in service.get("reasons") or ()]
 
 
 def _camera_state(row: Row) -> str:
@@ -193,6 +185,43 @@ def sessions(rows: Iterable[Row]) -> Table:
             coloured(row.get("status")),
         )
     return table
+
+
+def schedules(rows: Iterable[Row]) -> Table:
+    """Make a table of schedules; their times are by the clocks of their own zones."""
+    table = _table("schedule", "cameras", "days", "from", "to", "zone", "now", "changes")
+    for row in rows:
+        state = "[green]open[/]" if row.get("active") else "closed"
+        table.add_row(
+            _cell(row.get("name")),
+            escape(", ".join(map(_text, row.get("cameras") or ())).replace("*", "all")),
+            escape(", ".join(map(_text, row.get("days") or ()))),
+            _cell(row.get("from")),
+            _cell(row.get("to")),
+            _cell(row.get("timezone")),
+            state if row.get("enabled", True) else "off",
+            escape(terminal.format_moment(row.get("next_change"))),
+        )
+    return table
+
+
+_OVERRIDDEN = {
+    "manual_recording": "somebody's own recording runs",
+    "manual_stop": "somebody stopped it, until this window closes",
+    "source_ended": "the file was played to its end",
+}
+
+
+def schedule_remarks(row: Row) -> list[str]:
+    """Format what the row of a schedule has no room for: who does not record now; markup."""
+    name = _cell(row.get("name"))
+    lines = [
+        f"[bold]{name}[/]: {_cell(camera)}: {escape(_OVERRIDDEN.get(_text(why), _text(why)))}"
+        for camera, why in (row.get("overridden_by") or {}).items()
+    ]
+    if unknown := row.get("unknown_cameras"):
+        lines.append(f"[bold]{name}[/]: there is no camera {escape(', '.join(unknown))}")
+    return lines
 
 
 def gaps(rows: Iterable[Row]) -> Table:

@@ -24,6 +24,7 @@ from camd.client.event_stream import (
 from camd.client.pages import Page, StillPicture, fetch_page
 from camd.client.remote_errors import (
     AlreadyRecordingError,
+    CameraLimitError,
     CameraUnknownError,
     FileInUseError,
     FileLeasedError,
@@ -102,6 +103,7 @@ from camd.contract.recording_results import (
     StartedRecording,
     StoppedRecording,
 )
+from camd.contract.schedule_results import CameraScheduleInfo, ScheduleInfo, ScheduleList
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -143,7 +145,9 @@ __all__ = [
     "CameraDetails",
     "CameraEvent",
     "CameraInfo",
+    "CameraLimitError",
     "CameraMode",
+    "CameraScheduleInfo",
     "CameraTotals",
     "CameraUnknownError",
     "CannotConnectError",
@@ -206,6 +210,8 @@ __all__ = [
     "RemovalFailedError",
     "RetentionState",
     "RunningFile",
+    "ScheduleInfo",
+    "ScheduleList",
     "ScrubFinding",
     "ScrubInfo",
     "ScrubRound",

@@ -50,6 +50,7 @@ from camd.contract.recording_results import (
     StartedRecording,
     StoppedRecording,
 )
+from camd.contract.schedule_results import ScheduleList
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -323,6 +324,10 @@ class Client:
         """List sessions with their coverage, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
         return read_result(SessionList, await self._ask("get_sessions", **page))
+
+    async def schedules(self) -> ScheduleList:
+        """List the schedules of the configuration."""
+        return read_result(ScheduleList, await self._ask("get_schedules"))
 
     async def gaps(
         self,

@@ -76,6 +76,11 @@ SUBSCRIPTIONS = "tests/wire/test_server_events.py"
 CLIENT = "tests/process/test_client_connections.py"
 SOCKETS = "tests/process/test_server_sockets.py"
 
+WINDOWS = "tests/pure/test_schedules_windows.py"
+SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
+SCHEDULES = "tests/actors/test_schedules.py"
+CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
+
 _made: list[Mutation] = []
 
 
@@ -2609,6 +2614,137 @@ _break(
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
 )
 
+# --- schedules --------------------------------------------------------------------------------
+
+_break(
+    "schedule: time that comes twice",
+    "A window ends at the second of two instants.",
+    "camd/schedules/rules/local_time.py:instant_of",
+    "max(shown) if last else min(shown)",
+    "min(shown)",
+    f"{WINDOWS}::test_times_that_come_twice",
+)
+_break(
+    "schedule: windows that touch",
+    "Windows that touch are one.",
+    "camd/schedules/rules/windows.py:_due",
+    "each.begin <= end < each.end",
+    "each.begin < end < each.end",
+    f"{WINDOWS}::test_windows_that_touch_are_one_and_the_latest_end_counts",
+)
+_break(
+    "schedule: window without length",
+    "A window that the clocks skip does not open.",
+    "camd/schedules/rules/windows.py:open_times",
+    "found.begin < found.end",
+    "True",
+    f"{WINDOWS}::test_a_window_is_never_without_length",
+)
+_break(
+    "schedule: somebody's session",
+    "The end of a window stops only what the schedule started.",
+    "camd/schedules/rules/decision.py:decide",
+    "not is_scheduled(session)",
+    "False",
+    f"{SCHEDULES}::test_somebodys_session_is_not_touched",
+)
+_break(
+    "schedule: stop by hand",
+    "A stop by hand counts until the end of the window.",
+    "camd/schedules/rules/decision.py:decide",
+    "now.active and override is None",
+    "now.active",
+    f"{SCHEDULES}::test_a_stop_by_hand_counts_until_the_end_of_the_window",
+)
+_break(
+    "schedule: end of a stop by hand",
+    "A stop by hand counts no longer than the window.",
+    "camd/schedules/stop_memory.py:StopMemory.get",
+    "override.holds(instant)",
+    "True",
+    f"{SCHEDULES}::test_a_stop_counts_until_its_instant",
+)
+_break(
+    "schedule: start by hand",
+    "A start by hand lifts a stop by hand.",
+    f"{CAMERA_SCHEDULE}._note_session",
+    "self._keep(None)",
+    "",
+    f"{SCHEDULES}::test_a_start_by_hand_lifts_a_stop",
+)
+_break(
+    "schedule: own stop",
+    "The stop at the end of a window is not taken for one by hand.",
+    "camd/schedules/rules/decision.py:overrides",
+    "by is None or now.window_end is None",
+    "by is None",
+    f"{SCHEDULE_RULES}::test_which_ends_count_until_the_windows_end",
+)
+_break(
+    "schedule: stop in one of two windows",
+    "A stop by hand counts no longer than its own window.",
+    f"{CAMERA_SCHEDULE}._look_at_time",
+    "self._due.window_end or self._due.next_change or now + LOOK_AGAIN",
+    "self._due.next_change or now + LOOK_AGAIN",
+    f"{SCHEDULES}::test_a_stop_counts_no_longer_than_its_own_window",
+)
+_break(
+    "schedule: growing pause",
+    "A start that is refused is tried again after a growing pause.",
+    f"{CAMERA_SCHEDULE}._note_refusal",
+    "self._wait_longer()\nbefore, self._refusal = self._refusal, refusal",
+    "before, self._refusal = self._refusal, refusal",
+    f"{SCHEDULES}::test_a_camera_that_cannot_start_is_tried_again_and_says_why_once",
+)
+_break(
+    "schedule: correction of the clock",
+    "A clock that goes back by seconds does not leave a window.",
+    "camd/schedules/schedule_time.py:ScheduleTime.now",
+    "not latest - CORRECTION < now < latest",
+    "True",
+    f"{SCHEDULES}::test_a_small_correction_does_not_leave_a_window",
+)
+_break(
+    "schedule: clock that is set",
+    "Nothing waits for a window longer than a second.",
+    "camd/schedules/schedules.py:Schedules._pause",
+    "min((TICK_SECONDS, *waits))",
+    "min(waits)",
+    f"{SCHEDULES}::test_a_clock_that_is_set_forward_into_a_window_opens_it",
+)
+_break(
+    "schedule: sessions of an earlier run",
+    "Nothing is started before old sessions are resumed.",
+    "camd/schedules/schedules.py:_run",
+    "await resumed.wait()",
+    "await trio.lowlevel.checkpoint()",
+    f"{SCHEDULES}::test_nothing_is_started_before_old_sessions_are_resumed",
+)
+_break(
+    "schedule: session without a schedule",
+    "A session whose schedule is gone is ended.",
+    "camd/schedules/schedules.py:Schedules._match_cameras",
+    "schedules or _left_running(camera)",
+    "schedules",
+    f"{SCHEDULES}::test_a_session_that_a_schedule_left_is_ended_after_its_window",
+)
+
+_break(
+    "camera limit: found cameras",
+    "Cameras that are found leave room for those of the configuration.",
+    "camd/camera/bindings.py:DeviceBinder._add",
+    "0 if entry else len(missing)",
+    "0",
+    "tests/actors/test_camera_limit.py::test_a_camera_above_the_limit_is_neither_adopted_nor_added",
+)
+_break(
+    "camera limit: order",
+    "Cameras that are plugged in come before those that are not.",
+    "camd/camera/bindings.py:DeviceBinder._update_cameras",
+    "binding.device is None",
+    "False",
+    "tests/actors/test_camera_limit.py::test_after_a_restart_those_that_are_plugged_in_come_first",
+)
 _break(
     "check: two lengths of a body",
     "A request inside of another one is not answered.",

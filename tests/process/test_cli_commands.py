@@ -114,14 +114,22 @@ def camd(service: FakeService | None, *arguments: str, token: str = KEY) -> Resu
 
 
 def test_status_shows_the_service_and_its_cameras(service: FakeService) -> None:
-    """The state of the service and of each camera is shown."""
+    """The state of the service and of each camera is shown, with sentences that say why."""
     service.answers = {
-        "get_system_status": {"status": "healthy", "version": "1.2.3", "uptime": 61},
+        "get_system_status": {
+            "status": "degraded",
+            "version": "1.2.3",
+            "uptime": 61,
+            "components": {"camera_monitor": "degraded"},
+            "reasons": ["Camera Gate: it is unplugged. Plug it in. [x]"],
+        },
         "get_camera_list": {"cameras": [CAMERA], "total": 1, "connected": 1},
     }
     result = camd(service, "status")
     assert result.exit_code == 0
-    for part in ("healthy", "1.2.3", "1:01", "camera0", "CONNECTED idle"):
+    assert "! Camera Gate: it is unplugged. Plug it in. [x]" in result.stdout
+    assert "camera_monitor" not in result.stdout
+    for part in ("degraded", "1.2.3", "1:01", "camera0", "CONNECTED idle"):
         assert part in result.stdout
 
 
@@ -131,33 +139,6 @@ def test_openrpc_prints_the_document(service: FakeService) -> None:
     service.answers = {"rpc.discover": document}
     result = camd(service, "openrpc")
     assert (result.exit_code, json.loads(result.stdout)) == (0, document)
-
-
-def test_status_says_why_parts_of_the_service_are_degraded(service: FakeService) -> None:
-    """Reasons are printed for parts that do not run as they should, and for no others."""
-    service.answers = {
-        "get_system_status": {
-            "status": "degraded",
-            "components": {
-                "camera_monitor": "running",
-                "mediamtx_controller": "degraded",
-                "storage": "degraded",
-            },
-            "details": {
-                "mediamtx": "MediaMTX refuses the credentials. Correct mediamtx.username.",
-                "storage": "space is low",
-                "camera_monitor": "all is well",
-            },
-        },
-        "get_camera_list": {"cameras": []},
-    }
-    said = camd(service, "status").stdout
-    assert "mediamtx: MediaMTX refuses the credentials. Correct mediamtx.username." in said
-    assert "storage: space is low" in said
-    assert "all is well" not in said
-    service.answers["get_system_status"]["components"] = {"mediamtx_controller": "running"}
-    service.answers["get_system_status"]["details"] = {"mediamtx": "version v1.20.0, 3 paths"}
-    assert "3 paths" not in camd(service, "status").stdout
 
 
 def test_status_without_cameras_says_how_to_get_one(service: FakeService) -> None:
@@ -473,3 +454,30 @@ def test_sessions_and_gaps_are_listed(service: FakeService) -> None:
         ("get_gaps", {"session_id": "s1", "limit": 1, "offset": 0}),
     ]
     assert json.loads(camd(service, "gaps", "--json").stdout)["gaps"] == [gap]
+
+
+def test_schedule_shows_when_what_is_recorded(service: FakeService) -> None:
+    """What keeps a schedule from recording is a sentence; none is a hint how to write one."""
+    row = {
+        "name": "nights [red]",
+        "enabled": True,
+        "cameras": ["*"],
+        "days": ["mon", "sun"],
+        "from": "20:00",
+        "to": "06:00",
+        "timezone": "UTC",
+        "active": True,
+        "next_change": "2026-01-16T06:00:00Z",
+        "overridden_by": {"gate": "manual_stop"},
+        "unknown_cameras": ["yard"],
+    }
+    off = {**row, "enabled": False, "active": False, "overridden_by": {}, "unknown_cameras": []}
+    service.answers = {"get_schedules": {"schedules": [row, off], "total": 2}}
+    result = camd(service, "schedule")
+    assert result.exit_code == 0
+    for part in ("nights [red]", "open", "off", "all", "20:00", "mon, sun", "2026-01-16 06:00:00"):
+        assert part in result.stdout
+    assert "gate: somebody stopped it, until this window closes" in result.stdout
+    assert "there is no camera yard" in result.stdout
+    service.answers = {"get_schedules": {"schedules": [], "total": 0}}
+    assert "Add a [[schedule]]" in camd(service, "schedule").stdout

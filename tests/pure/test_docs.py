@@ -14,7 +14,7 @@ from camd.api.camera_methods import CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.metrics_methods import MetricsApi
-from camd.api.recording_methods import RecordingsApi, SessionsApi
+from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotsApi
 from camd.api.stream_methods import StreamsApi
@@ -87,6 +87,7 @@ REGISTRY = registry_with_discovery(
         *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
         SnapshotsApi(None, None),
         StreamsApi(None, None),
+        SchedulesApi(None, None),
         MetricsApi(None, clock=SYSTEM_CLOCK),
     ),
     others=(AUTHENTICATE_METHOD,),

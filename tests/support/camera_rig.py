@@ -452,6 +452,7 @@ async def open_cameras_rig(
     entries: tuple[CameraConfig, ...] = (),
     kept: MemoryBindings | None = None,
     auto: bool = True,
+    wall: Wall | None = None,
 ) -> AsyncIterator[CamerasRig]:
     """Run the cameras of a machine with these devices while the block runs."""
     events, heard = Fanout[Event](), list[Event]()
@@ -466,7 +467,7 @@ async def open_cameras_rig(
                 storage=storage,
                 events=events,
                 nursery=nursery,
-                clock=Wall().clock,
+                clock=(wall or Wall()).clock,
                 find_program=find_program,
             )
             for camera in entries:
