@@ -155,7 +155,7 @@ def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
 
 @attrs.frozen
 class StoredFrames:
-    """All samples of a file's video track, in decode order, as arrays of equal length.
+    """The samples of one track of a file, in decode order, as arrays of equal length.
 
     Offsets count from the start of the file; durations and composition offsets are in ticks of the
     track; `composition` is empty when every offset is 0, and `sync` holds 1 for a sync sample.
@@ -169,10 +169,14 @@ class StoredFrames:
     sync: bytes = attrs.field(repr=False)
 
 
-def stored_frames(init: Init) -> StoredFrames:
-    """Read the sample tables of a final `moov` (8.6, 8.7). Raises MediaError."""
-    moov = init.moov
-    stbl = need(moov, b"mdia", b"minf", b"stbl", within=video_trak(init))
+def stored_frames(init: Init, track: Track | None = None) -> StoredFrames:
+    """Read the sample tables of a final `moov` (8.6, 8.7): of the video, or of another track.
+
+    Raises MediaError.
+    """
+    moov, track = init.moov, track or init.video
+    trak = trak_boxes(moov)[init.tracks.index(track)]
+    stbl = need(moov, b"mdia", b"minf", b"stbl", within=trak)
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
     sizes, chunks = _sizes(moov, need(moov, b"stsz", within=stbl)), _chunk_offsets(moov, stbl)
     offsets: array[int] = array("Q")
@@ -190,7 +194,7 @@ def stored_frames(init: Init) -> StoredFrames:
         sync[number - 1] = 1
     if not len(offsets) == len(durations) == len(sizes):
         raise SegmentError("its tables do not agree on the number of samples")
-    return StoredFrames(init.video, offsets, sizes, durations, composition, bytes(sync))
+    return StoredFrames(track, offsets, sizes, durations, composition, bytes(sync))
 
 
 def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
