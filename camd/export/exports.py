@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,7 @@ from camd.errors import (
 )
 from camd.export.rules.byte_ranges import ByteSpan, overlaps
 from camd.export.rules.export_plan import (
+    AROUND,
     LONGEST,
     NOT_DURABLE,
     NOT_RECORDED,
@@ -40,6 +41,7 @@ from camd.export.rules.export_plan import (
     ShownSpan,
     is_readable,
     list_missing,
+    overlaps_range,
     plan_files,
 )
 from camd.export.source_files import (
@@ -66,7 +68,6 @@ MOST_TRANSFERS = 16  # exports that are sent or prepared at the same time
 _PAGE = 1000
 _CHUNK = 1024 * 1024
 _RETRY_MS = 5000
-_AROUND = timedelta(seconds=2)
 _EARLIEST, _LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -231,7 +232,8 @@ class Exports:
         """Prepare an export from what is durable now; None when a file was removed meanwhile."""
         segments, gaps = await self._segments(wanted), await self._gaps(wanted)
         readable = [segment for segment in segments if is_readable(segment)]
-        _refuse_other_formats(readable)
+        _refuse_other_formats([each for each in readable if overlaps_range(each, wanted)])
+        readable = [segment for segment in readable if segment.filename.endswith(".mp4")]
         for segment in readable:
             leases.enter_context(self._storage.leased(segment.filename))
         growing = any(segment.state is SegmentState.OPEN for segment in segments)
@@ -245,7 +247,11 @@ class Exports:
         missing = list_missing(
             work.spans,
             gaps,
-            [segment for segment in segments if segment.state is SegmentState.MISSING],
+            [
+                segment
+                for segment in segments
+                if segment.state is SegmentState.MISSING and overlaps_range(segment, wanted)
+            ],
             wanted,
             now=self._clock.now(),
             growing=growing,
@@ -254,7 +260,10 @@ class Exports:
 
     async def _segments(self, wanted: ExportRange) -> list[Segment]:
         query = RecordingQuery(
-            limit=_PAGE, camera_id=wanted.camera_id, since=wanted.begin, until=wanted.end
+            limit=_PAGE,
+            camera_id=wanted.camera_id,
+            since=max(wanted.begin, _EARLIEST + AROUND) - AROUND,
+            until=min(wanted.end, _LATEST - AROUND) + AROUND,
         )
         found: dict[str, Segment] = {}
         while True:
@@ -272,8 +281,8 @@ class Exports:
             RecordingQuery(
                 limit=MOST_GAPS,
                 camera_id=wanted.camera_id,
-                since=max(wanted.begin, _EARLIEST + _AROUND) - _AROUND,
-                until=min(wanted.end, _LATEST - _AROUND) + _AROUND,
+                since=max(wanted.begin, _EARLIEST + AROUND) - AROUND,
+                until=min(wanted.end, _LATEST - AROUND) + AROUND,
             )
         )
         return page.gaps
@@ -403,10 +412,12 @@ class _Preparation:
 
     async def _finish_part(self) -> None:
         builder, taken, number = self._builder, self._taken, len(self.parts) + 1
-        if builder is None:
+        self._builder, self._taken = None, []
+        if builder is None or not builder.frames:
             return
+        shown = [each.span for each in taken if each.span.end > each.span.start]
         names = repr([_name_of(each.segment) for each in taken]).encode()
-        start = to_unix_micros(taken[0].span.start)
+        start = to_unix_micros(shown[0].start)
         movie, etag = await self.exports.build(lambda: finish_movie(builder, start, names))
         self.parts.append(
             ExportPart(
@@ -416,14 +427,13 @@ class _Preparation:
                 duration_seconds=float(movie.duration),
                 frames=movie.frames,
                 lead_in=movie.lead_in,
-                start=taken[0].span.start,
-                end=taken[-1].span.end,
+                start=shown[0].start,
+                end=shown[-1].end,
                 sources=self._sources(taken, movie.ranges),
                 head_size=len(movie.head),
                 head=movie.head if number == self.wanted else b"",
             )
         )
-        self._builder, self._taken = None, []
 
     def _sources(
         self, taken: list[_TakenFile], ranges: tuple[CutRange, ...]

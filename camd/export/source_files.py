@@ -15,7 +15,7 @@ from camd.export.rules.export_plan import PlannedFile, ShownSpan, later_by, wind
 from camd.model import ReadableRecording
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import sealed_moov_offset
-from camd.mp4.movies.cut_frames import choose_frames
+from camd.mp4.movies.cut_frames import choose_frames, choose_lead_in
 from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, CutPiece
 from camd.mp4.movies.recorded_tracks import RecordedFile, read_recorded
 from camd.mp4.segment import HASHED_FROM
@@ -127,6 +127,8 @@ def _choose(planned: PlannedFile, found: RecordedFile, *, continued: bool) -> Cu
         continued=continued,
         decodable_start=planned.segment.leading_frames == 0,
     )
+    if frames is None and planned.leads_in:
+        frames = choose_lead_in(video.samples)
     return None if frames is None else CutPiece(found, frames, continued)
 
 

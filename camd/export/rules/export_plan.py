@@ -23,6 +23,7 @@ _NEAR_SEAM = timedelta(seconds=0.5)
 _SHORTEST = timedelta(seconds=0.5)  # of missing footage that no ledger entry explains
 _SHORTEST_LATE = timedelta(seconds=0.1)  # of footage that is not durable yet
 _MICRO = timedelta(microseconds=1)
+AROUND = timedelta(seconds=1)  # files that begin or end so near may be needed for a range
 
 
 @attrs.frozen
@@ -54,13 +55,15 @@ class ExportGap:
 class PlannedFile:
     """A file of an export. `begin` and `end` are seconds after its first frame; None: no bound.
 
-    `joined`: its first frame follows the last one of the file before.
+    `joined`: its first frame follows the last one of the file before. `leads_in`: where none of its
+    frames is wanted, the next file's first ones need them.
     """
 
     segment: Segment
     begin: Fraction | None
     end: Fraction | None
     joined: bool = False
+    leads_in: bool = False
 
     def continues(self, before: PlannedFile) -> bool:
         """Whether a movie that has `before`, to its end, goes on with this file."""
@@ -79,20 +82,63 @@ def plan_files(
     its beginning.
     """
     ordered = _in_order(segments)
-    seams = [_is_joined(before, after, gaps) for before, after in pairwise(ordered)]
-    joined = [False, *seams]
+    seams = [
+        _Seam(before, after, _is_joined(before, after, gaps)) for before, after in pairwise(ordered)
+    ]
     planned = []
-    for number, segment in enumerate(ordered):
-        whole_before = joined[number] and ordered[number - 1].end > wanted.begin
-        whole_behind = (
-            number + 1 < len(ordered)
-            and joined[number + 1]
-            and ordered[number + 1].start < wanted.end
+    for segment, before, behind in zip(ordered, [None, *seams], [*seams, None], strict=True):
+        whole_before = before is not None and before.joined and before.end > wanted.begin
+        leads_in = behind is not None and behind.joined and behind.needs_before(wanted)
+        whole_behind = leads_in or (
+            behind is not None and behind.joined and behind.begin < wanted.end
         )
-        begin = None if whole_before else seconds_between(segment.start, wanted.begin)
-        end = None if whole_behind else seconds_between(segment.start, wanted.end)
-        planned.append(PlannedFile(segment, begin, end, joined[number]))
+        file = PlannedFile(
+            segment,
+            None if whole_before else seconds_between(segment.start, wanted.begin),
+            None if whole_behind else seconds_between(segment.start, wanted.end),
+            joined=before is not None and before.joined,
+            leads_in=leads_in,
+        )
+        if leads_in or _may_hold(file, wanted, before):
+            planned.append(file)
     return tuple(planned)
+
+
+@attrs.frozen
+class _Seam:
+    """Two files one behind the other; `joined`: no frame is missing between them."""
+
+    before: Segment
+    after: Segment
+    joined: bool
+
+    @property
+    def _leading(self) -> timedelta:
+        """How long the first frames of the later file are shown that need the file before."""
+        frame = self.after.duration_seconds / max(1, self.after.frames)
+        return timedelta(seconds=frame * (self.after.leading_frames or 0))
+
+    @property
+    def begin(self) -> datetime:
+        """When the first frame of the later file is shown, leading ones included."""
+        return self.after.start - self._leading
+
+    @property
+    def end(self) -> datetime:
+        """When the last frame of the earlier file has been shown."""
+        return self.before.end - self._leading
+
+    def needs_before(self, wanted: ExportRange) -> bool:
+        """Whether a range begins at leading frames."""
+        return self.begin - _MICRO <= wanted.begin < self.after.start
+
+
+def _may_hold(file: PlannedFile, wanted: ExportRange, before: _Seam | None) -> bool:
+    """Whether a file may have a frame of a range; its neighbours are listed, too."""
+    begin = file.segment.start
+    if before is not None and before.joined:
+        begin = before.begin - _MICRO
+    return begin < wanted.end and file.segment.end > wanted.begin
 
 
 def _in_order(segments: Iterable[Segment]) -> list[Segment]:
@@ -208,6 +254,12 @@ def _uncovered(
 def is_readable(segment: Segment) -> bool:
     """Whether a file may hold footage that can be read."""
     return segment.state in READABLE
+
+
+def overlaps_range(segment: Segment, wanted: ExportRange) -> bool:
+    """Whether a recording lies in a range, if only in part; one that grows has no end."""
+    open_end = segment.state is SegmentState.OPEN
+    return segment.start < wanted.end and (open_end or segment.end > wanted.begin)
 
 
 def utc_text(moment: datetime) -> str:

@@ -43,16 +43,18 @@ def choose_frames(
 ) -> FrameCut | None:
     """Choose the frames that are shown from `begin` to before `end`; None when there is none.
 
-    `begin` and `end` are in ticks from the decode time of the first sample. `continued`: the cut
-    holds what came before the file, so nothing has to be hidden or left out. `decodable_start`: the
+    `begin` and `end` are in ticks from the decode time of the first sample; `end` may be EVER, and
+    all samples to the last one are in the cut then, so that another file can follow. `continued`:
+    the cut holds what came before the file, so nothing has to be left out. `decodable_start`: the
     file's first frames need nothing from before the file.
     """
     times = presented(samples.durations, samples.composition)
     wanted = [number for number, time in enumerate(times) if begin <= time < end]
     if not wanted:
         return None
+    until = len(times) if end >= EVER else wanted[-1] + 1
     if continued:
-        return _cut(samples, times, wanted, 0, frozenset())
+        return _cut(samples, times, wanted, (0, until), frozenset())
     first = _key_frame(samples, wanted[0] + 1)
     leading = _leading(samples, times, first)
     if first > 0 and not leading.isdisjoint(wanted):
@@ -61,7 +63,19 @@ def choose_frames(
     if first == 0 and decodable_start:
         leading -= frozenset(wanted)
     kept = [number for number in wanted if number >= first and number not in leading]
-    return _cut(samples, times, kept, first, leading) if kept else None
+    return _cut(samples, times, kept, (first, until), leading) if kept else None
+
+
+def choose_lead_in(samples: StoredFrames) -> FrameCut | None:
+    """Choose the last group of pictures of a file, all hidden: the next file's begin needs it."""
+    times = presented(samples.durations, samples.composition)
+    if not times:
+        return None
+    first, end = _key_frame(samples, len(times)), len(times)
+    leading = _leading(samples, times, first)
+    last = max(range(first, end), key=times.__getitem__)
+    until = times[last] + lasting(samples, last)
+    return FrameCut(first, end, leading, until, until, 0, end - first - len(leading), 0)
 
 
 def _key_frame(samples: StoredFrames, before: int) -> int:
@@ -80,9 +94,13 @@ def _leading(samples: StoredFrames, times: list[int], key: int) -> frozenset[int
 
 
 def _cut(
-    samples: StoredFrames, times: list[int], shown: list[int], first: int, left_out: frozenset[int]
+    samples: StoredFrames,
+    times: list[int],
+    shown: list[int],
+    span: tuple[int, int],
+    left_out: frozenset[int],
 ) -> FrameCut:
-    end = shown[-1] + 1
+    first, end = span
     left_out = frozenset(number for number in left_out if number < end)
     earliest = min(times[number] for number in shown)
     last = max(shown, key=times.__getitem__)

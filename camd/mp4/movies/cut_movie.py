@@ -78,15 +78,15 @@ class _Placed:
 
     begin: int  # decode time of its first sample
     offset: Fraction  # from the file's presentation to that of the movie
-    shown: Fraction  # when its first frame is there, shown or hidden
-    until: Fraction  # when the last shown one ends
+    shown: Fraction  # when the first frame of it that is shown is
+    until: Fraction  # when the last one ends
 
 
 class CutBuilder:
     """Collects the pieces of one movie, in order; their tables need not stay in memory.
 
-    All pieces have the shape of the first one. Only the first one hides frames before those that it
-    shows, and only the last one behind. Memory is about 12 bytes for each sample.
+    All pieces have the shape of the first one. Frames are hidden before the first one that is shown
+    and behind the last one, not between. Memory is about 12 bytes for each sample.
     """
 
     def __init__(self, first: CutPiece) -> None:
@@ -102,22 +102,25 @@ class CutBuilder:
         self._ranges: list[CutRange] = []
         self._frames = self._lead_in = 0
 
+    @property
+    def frames(self) -> int:
+        """Frames that are shown so far."""
+        return self._frames
+
     def add(self, piece: CutPiece, *, goes_on: bool = False) -> None:
         """Append a piece; `goes_on`: the next one continues it. Raises MediaError."""
-        video, frames = piece.file.video, piece.frames
-        run = _run(video, frames.first, frames.end, frames.left_out)
-        first = not self._ranges
-        if first:
+        frames = piece.frames
+        run = _run(piece.file.video, frames.first, frames.end, frames.left_out)
+        if not self._ranges:
             self._shift = _needed_shift(run, hides=frames.hidden_behind > 0)
-            self._lead_in = frames.hidden_before
         if self._shift:
             offsets = run.composition or array("i", bytes(4 * run.count))
             shifted = array("i", (offset + self._shift for offset in offsets))
             run = attrs.evolve(run, composition=shifted)
         placed = self._place(piece, run)
-        if first:
-            ticks = frames.shown_from - _decoded(video.samples, frames.first) + self._shift
-            self._begin = Fraction(ticks, run.timescale)
+        if not self._frames:
+            self._begin = placed.shown
+            self._lead_in += frames.hidden_before
         self._frames += frames.frames
         self._end = placed.until
         sound = self._sound_run(piece, placed, goes_on=goes_on)
@@ -152,14 +155,14 @@ class CutBuilder:
         return _Placed(
             begin,
             Fraction(shift, scale) - in_file,
-            Fraction(begin + min(times), scale),
+            Fraction(frames.shown_from + shift, scale),
             Fraction(until, scale),
         )
 
     def _sound_run(self, piece: CutPiece, placed: _Placed, *, goes_on: bool) -> TrackRun | None:
         """Take the sound of a piece, from its first frame to its last; None where it has none."""
         found, table = piece.file.sound, self._sound
-        if found is None or table is None:
+        if found is None or table is None or not piece.frames.frames:
             return None
         zero = placed.offset + found.track.delay + Fraction(found.begin, found.track.timescale)
         times = list(accumulate(found.samples.durations, initial=0))
@@ -335,5 +338,6 @@ def begins_movie(before: CutPiece, piece: CutPiece) -> bool:
     It must where the codec, the size or the parameter sets change, and where frames would have to
     be hidden in the middle.
     """
-    hides = before.frames.hidden_behind or piece.frames.hidden_before
+    shown_before = before.frames.frames > 0
+    hides = before.frames.hidden_behind or (shown_before and piece.frames.hidden_before)
     return bool(hides) or before.file.shape != piece.file.shape
