@@ -12,6 +12,7 @@ that are listed here.
 """
 
 from camd.client.client import CallTimeoutError, Client, connect
+from camd.client.downloads import ExportChangedError
 from camd.client.event_stream import (
     CameraEvent,
     EventsMissed,
@@ -20,6 +21,13 @@ from camd.client.event_stream import (
     RecordingEvent,
     ServiceEvent,
     StorageEvent,
+)
+from camd.client.export_results import (
+    DownloadedExport,
+    ExportGapInfo,
+    ExportInfo,
+    ExportPartInfo,
+    ExportSourceInfo,
 )
 from camd.client.pages import Page, fetch_page
 from camd.client.remote_errors import (
@@ -100,9 +108,15 @@ __all__ = [
     "Client",
     "ConnectionLostError",
     "DeletedFile",
+    "DownloadedExport",
     "EventPage",
     "EventStream",
     "EventsMissed",
+    "ExportChangedError",
+    "ExportGapInfo",
+    "ExportInfo",
+    "ExportPartInfo",
+    "ExportSourceInfo",
     "FileInUseError",
     "FileLeasedError",
     "FileNotKnownError",

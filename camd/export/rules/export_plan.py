@@ -82,6 +82,8 @@ def plan_files(
     its beginning.
     """
     ordered = _in_order(segments)
+    if not ordered:
+        return ()
     seams = [
         _Seam(before, after, _is_joined(before, after, gaps)) for before, after in pairwise(ordered)
     ]
