@@ -20,7 +20,7 @@ _MODULES = {
     "check": "check",
     **dict.fromkeys(("cleanup", "pin", "retention", "rm", "unpin"), "retention_commands"),
     "demo": "demo",
-    "export": "export_command",
+    "export": "exporting.export_command",
     **dict.fromkeys(("gaps", "info", "ls", "sessions", "status", "storage", "watch"), "show"),
     "openrpc": "show",
     **dict.fromkeys(("keys", "token"), "credentials"),

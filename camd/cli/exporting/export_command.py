@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 import trio
 from rich.markup import escape
 
 from camd.cli import tables, terminal
 from camd.cli.exit import CommandFailed
+from camd.cli.exporting.export_receipt import export_receipt, receipt_path, write_receipt
 from camd.cli.service_access import (
     ServiceAccess,
     json_option,
@@ -29,21 +26,13 @@ from camd.client import (
     ConnectionLostError,
     DownloadedExport,
     ExportChangedError,
-    ExportInfo,
     ExportPartInfo,
 )
-
-_READ_BYTES = 1024 * 1024
 
 
 def file_of_part(path: Path, number: int) -> Path:
     """Return the file of a part: FILE, FILE-2, …; the number comes before the suffix."""
     return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-
-
-def receipt_path(path: Path) -> Path:
-    """Return the file of a part's receipt."""
-    return path.with_name(f"{path.name}.json")
 
 
 @click.command(short_help="Write what CAMERA recorded between two instants into FILE.")
@@ -83,7 +72,7 @@ def export(
     A download that was interrupted goes on where it ended when the same command runs again. Files
     that exist are not overwritten.
 
-    Example: camd export camera0 front-door.mp4 --from '2026-01-15 15:30' --to '2026-01-15 15:42'
+    Example: camd export camera0 yard.mp4 --from '2026-01-15 15:30' --to '2026-01-15 15:42'
     """
 
     async def calls(client: Client) -> list[dict[str, Any]]:
@@ -96,7 +85,7 @@ def export(
         for part in found.parts:
             done = await _download(client, part, files[part.part])
             receipt = export_receipt(found, part, done, {"from": begin, "to": end})
-            await trio.to_thread.run_sync(_write_receipt, done, receipt)
+            await trio.to_thread.run_sync(write_receipt, done, receipt)
             receipts.append(receipt | {"receipt": str(receipt_path(done.path))})
         return receipts
 
@@ -138,70 +127,6 @@ def progress_bar(name: str, there: int, size: int, seconds: float) -> str:
     rate = f"  {tables.file_size(there / seconds)}/s" if seconds > 0.5 else ""
     bar = "█" * full + "░" * (24 - full)
     return f"{name}  {bar} {100 * share:3.0f} %  {tables.file_size(there)}{rate}"
-
-
-def export_receipt(
-    found: ExportInfo, part: ExportPartInfo, done: DownloadedExport, asked: Mapping[str, str]
-) -> dict[str, Any]:
-    """Describe a file for those who get it: what it holds, where it comes from, what is missing.
-
-    Gaps are those of the whole range, all parts included.
-    """
-    return {
-        "file": done.path.name,
-        "size": done.size,
-        "sha256": done.sha256,
-        "camera_id": found.camera_id,
-        **asked,
-        "start_time": _utc(part.start_time),
-        "end_time": _utc(part.end_time),
-        "duration": part.duration,
-        "frames": part.frames,
-        "lead_in": part.lead_in,
-        "codec": part.codec,
-        "resolution": part.resolution,
-        "part": part.part,
-        "parts": len(found.parts),
-        "gaps": [
-            {
-                "from": _utc(gap.start),
-                "to": _utc(gap.end),
-                "duration": gap.duration,
-                "frames": gap.frames,
-                "cause": gap.cause,
-                "exact": gap.exact,
-            }
-            for gap in found.gaps
-        ],
-        "sources": [
-            attrs.asdict(source, filter=lambda field, _: field.name != "part")
-            for source in found.sources
-            if source.part == part.part
-        ],
-    }
-
-
-def _utc(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _write_receipt(done: DownloadedExport, receipt: Mapping[str, Any]) -> None:
-    """Read the file back, compare its hash, and write the receipt. Raises CommandFailed."""
-    try:
-        if _hash_of(done.path) != done.sha256:
-            raise CommandFailed(f"{done.path} is not what was received; check the disk")
-        with receipt_path(done.path).open("x", encoding="utf-8") as file:
-            file.write(json.dumps(receipt, indent=2, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise CommandFailed(f"{done.path}: no receipt: {error.strerror or error}") from None
-
-
-def _hash_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(_READ_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 def _print_receipts(receipts: list[dict[str, Any]]) -> None:
