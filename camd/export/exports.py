@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -39,6 +39,7 @@ from camd.export.rules.export_plan import (
     ExportRange,
     PlannedFile,
     ShownSpan,
+    is_missing,
     is_readable,
     list_missing,
     overlaps_range,
@@ -68,6 +69,7 @@ MOST_TRANSFERS = 16  # exports that are sent or prepared at the same time
 _PAGE = 1000
 _CHUNK = 1024 * 1024
 _RETRY_MS = 5000
+_MICRO = timedelta(microseconds=1)
 _EARLIEST, _LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -135,6 +137,14 @@ class Export:
     def late(self) -> bool:
         """Whether the end of the range is not durable yet."""
         return any(gap.cause == NOT_DURABLE for gap in self.gaps)
+
+
+class _FileGoneError(Exception):
+    """A file of an export is not there."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(filename)
+        self.filename = filename
 
 
 @attrs.define(eq=False)
@@ -214,49 +224,47 @@ class Exports:
     # --- preparing
 
     async def _prepare(self, leases: ExitStack, wanted: ExportRange, part: int | None) -> Export:
-        for _ in range(self._timings.sync_tries - 1):
-            export = await self._try(leases, wanted, part)
-            if export is not None and not (export.late and wanted.end <= self._clock.now()):
+        export = await self._try(leases, wanted, part)
+        for _ in range(self._timings.sync_tries):
+            if not export.late or wanted.end > self._clock.now():
                 break
             leases.close()
             await trio.sleep(self._timings.sync_seconds)
-        else:
             export = await self._try(leases, wanted, part)
-        if export is None:
-            raise Refusal(FILE_NOT_FOUND, "The recordings of that range are being removed")
         if not export.parts:
             raise await self._nothing(wanted, export.gaps)
         return export
 
-    async def _try(self, leases: ExitStack, wanted: ExportRange, part: int | None) -> Export | None:
-        """Prepare an export from what is durable now; None when a file was removed meanwhile."""
+    async def _try(self, leases: ExitStack, wanted: ExportRange, part: int | None) -> Export:
+        """Prepare an export from what is durable now; files that are not there are missing."""
         segments, gaps = await self._segments(wanted), await self._gaps(wanted)
-        readable = [segment for segment in segments if is_readable(segment)]
-        _refuse_other_formats([each for each in readable if overlaps_range(each, wanted)])
-        readable = [segment for segment in readable if segment.filename.endswith(".mp4")]
-        for segment in readable:
-            leases.enter_context(self._storage.leased(segment.filename))
+        _refuse_other_formats([each for each in segments if overlaps_range(each, wanted)])
         growing = any(segment.state is SegmentState.OPEN for segment in segments)
-        work = _Preparation(self, part)
-        try:
-            for planned in plan_files(readable, gaps, wanted):
-                await work.take(planned)
-        except FileNotFoundError:
-            return None
-        parts = await work.finish()
+        while True:
+            readable = [segment for segment in segments if is_readable(segment)]
+            for segment in readable:
+                leases.enter_context(self._storage.leased(segment.filename))
+            try:
+                work = await self._read_all(plan_files(readable, gaps, wanted), part)
+                break
+            except _FileGoneError as error:
+                segments = [_without(segment, error.filename) for segment in segments]
         missing = list_missing(
             work.spans,
             gaps,
-            [
-                segment
-                for segment in segments
-                if segment.state is SegmentState.MISSING and overlaps_range(segment, wanted)
-            ],
+            [segment for segment in segments if is_missing(segment, wanted)],
             wanted,
             now=self._clock.now(),
             growing=growing,
         )
-        return Export(wanted, parts, missing, growing=growing)
+        return Export(wanted, tuple(work.parts), missing, growing=growing)
+
+    async def _read_all(self, files: Sequence[PlannedFile], part: int | None) -> _Preparation:
+        work = _Preparation(self, part)
+        for planned in files:
+            await work.take(planned)
+        await work.finish()
+        return work
 
     async def _segments(self, wanted: ExportRange) -> list[Segment]:
         query = RecordingQuery(
@@ -293,7 +301,7 @@ class Exports:
             RecordingQuery(limit=10, camera_id=wanted.camera_id, until=wanted.begin)
         )
         after = await self._storage.index_worker.read(
-            lambda index: index.catalog.next_start(wanted.camera_id, wanted.end)
+            lambda index: index.catalog.next_start(wanted.camera_id, wanted.end - _MICRO)
         )
         ends = [segment.end for segment in before.segments if is_readable(segment)]
         return Refusal(
@@ -309,13 +317,13 @@ class Exports:
     # --- reading
 
     async def read_piece(self, planned: PlannedFile, *, continued: bool) -> FoundPiece | None:
-        """Read what an export takes of a file. Raises FileNotFoundError, and Refusal."""
+        """Read what an export takes of a file. Raises _FileGoneError, and Refusal."""
         segment = planned.segment
         try:
             stored = await self._storage.stored_file(segment.filename)
         except Refusal as refusal:
             if refusal.kind is FILE_NOT_FOUND:
-                raise FileNotFoundError(segment.filename) from None
+                raise _FileGoneError(segment.filename) from None
             raise
         try:
             return await self._bounded(partial(find_piece, planned, stored, continued=continued))
@@ -325,7 +333,7 @@ class Exports:
             log.warning("recording_unreadable", filename=segment.filename, error=str(error))
             raise _unreadable(segment, error) from error
         except FileNotFoundError:
-            raise
+            raise _FileGoneError(segment.filename) from None
         except OSError as error:
             raise Refusal(STORAGE_UNRESPONSIVE, "A file cannot be read") from error
 
@@ -388,7 +396,7 @@ class _Preparation:
             await self._add(goes_on=continued)
         self._latest = found or self._latest
 
-    async def finish(self) -> tuple[ExportPart, ...]:
+    async def finish(self) -> None:
         """Finish the last movie. Raises Refusal when there is no such part as is wanted."""
         if self._latest is not None:
             await self._add(goes_on=False)
@@ -397,7 +405,6 @@ class _Preparation:
             raise invalid_params(
                 ParamMistake("part", f"must be from 1 to {len(self.parts)}, not {self.wanted}")
             )
-        return tuple(self.parts)
 
     async def _add(self, *, goes_on: bool) -> None:
         """Put the tables of the latest piece into its movie, and forget the piece."""
@@ -464,9 +471,14 @@ def check_range(wanted: ExportRange, now: datetime) -> None:
         raise invalid_params(ParamMistake("from", "must not be in the future"))
 
 
+def _without(segment: Segment, filename: str) -> Segment:
+    gone = segment.filename == filename
+    return attrs.evolve(segment, state=SegmentState.MISSING) if gone else segment
+
+
 def _refuse_other_formats(segments: Sequence[Segment]) -> None:
     for segment in segments:
-        if not segment.filename.endswith(".mp4"):
+        if is_readable(segment) and not segment.filename.endswith(".mp4"):
             raise _unsupported(segment, "is no MP4 recording")
 
 

@@ -44,12 +44,12 @@ def requested_span(headers: Mapping[str, str], etag: str, size: int) -> ByteSpan
             raise UnsatisfiableRangeError
         return ByteSpan(max(0, size - last), size)
     begin = int(found[1])
-    end = int(found[2]) + 1 if found[2] else size
-    if end <= begin:
+    last = int(found[2]) if found[2] else max(begin, size)
+    if last < begin:
         return None  # not a valid range: ignored
     if begin >= size:
         raise UnsatisfiableRangeError
-    return ByteSpan(begin, min(end, size))
+    return ByteSpan(begin, min(last + 1, size))
 
 
 def overlaps(sizes: Iterable[int], wanted: ByteSpan) -> Iterator[tuple[int, ByteSpan]]:

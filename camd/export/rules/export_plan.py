@@ -258,6 +258,11 @@ def is_readable(segment: Segment) -> bool:
     return segment.state in READABLE
 
 
+def is_missing(segment: Segment, wanted: ExportRange) -> bool:
+    """Whether footage of a range was in a file that is not there any more."""
+    return segment.state is SegmentState.MISSING and overlaps_range(segment, wanted)
+
+
 def overlaps_range(segment: Segment, wanted: ExportRange) -> bool:
     """Whether a recording lies in a range, if only in part; one that grows has no end."""
     open_end = segment.state is SegmentState.OPEN
