@@ -18,6 +18,7 @@ from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.mp4.segment_metadata import SegmentMetadata, decode_metadata
 
+_MOST_EQUAL_SAMPLES = 16 * 1024 * 1024  # that one number in a header may stand for
 HEAD_SIZE = 64 * 1024  # bytes; more than `read_segment_head` usually needs
 
 
@@ -232,6 +233,8 @@ def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
     """Read the sizes of all samples (8.7.3.2)."""
     common = _numbers(moov, stsz, "I", stsz.payload + 4, 2)
     if common[0]:
+        if common[1] > _MOST_EQUAL_SAMPLES:
+            raise SegmentError("a track with too many samples")
         return array("I", common[:1]) * common[1]
     return _numbers(moov, stsz, "I", stsz.payload + 12, common[1])
 
