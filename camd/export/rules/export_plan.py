@@ -123,7 +123,8 @@ class _Seam:
     @property
     def begin(self) -> datetime:
         """When the first frame of the later file is shown, leading ones included."""
-        return self.after.start - self._leading
+        early = self._leading
+        return self.after.start - (early + _MICRO if early else early)
 
     @property
     def end(self) -> datetime:
@@ -132,14 +133,14 @@ class _Seam:
 
     def needs_before(self, wanted: ExportRange) -> bool:
         """Whether a range begins at leading frames."""
-        return self.begin - _MICRO <= wanted.begin < self.after.start
+        return self.begin <= wanted.begin < self.after.start
 
 
 def _may_hold(file: PlannedFile, wanted: ExportRange, before: _Seam | None) -> bool:
     """Whether a file may have a frame of a range; its neighbours are listed, too."""
     begin = file.segment.start
     if before is not None and before.joined:
-        begin = before.begin - _MICRO
+        begin = before.begin
     return begin < wanted.end and file.segment.end > wanted.begin
 
 
