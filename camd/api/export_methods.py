@@ -43,13 +43,15 @@ class ExportsApi:
 
 async def export_range(cameras: Cameras, exports: Exports, params: ExportRequest) -> ExportRange:
     """Return the range of a request. Raises Refusal: an unknown camera without recordings."""
+    unknown: Refusal
     try:
         camera_id = (await cameras.locate(params.device)).camera_id
-    except Refusal:
-        camera_id = CameraId(params.device)
-        if not await exports.has_recordings(camera_id):
-            raise
-    return ExportRange(camera_id, params.begin, params.end)
+        return ExportRange(camera_id, params.begin, params.end)
+    except Refusal as refusal:
+        unknown = refusal
+    if not await exports.has_recordings(CameraId(params.device)):
+        raise unknown
+    return ExportRange(CameraId(params.device), params.begin, params.end)
 
 
 def _export(found: Export) -> result_fields.View:

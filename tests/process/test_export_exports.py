@@ -23,7 +23,7 @@ from camd.export.exports import MOST_TRANSFERS, Export, Exports, ExportTimings
 from camd.export.rules.byte_ranges import ByteSpan
 from camd.export.rules.export_plan import ExportRange, later_by
 from camd.export.source_files import SourceVanishedError
-from camd.model import CameraId, Segment, SegmentState
+from camd.model import CameraId, Segment
 from camd.runtime.broadcast import Fanout
 from camd.storage.storage import Storage, open_storage
 
@@ -211,8 +211,7 @@ async def test_a_range_without_footage_names_the_nearest_instants(tmp_path: Path
 
 
 async def test_the_end_that_becomes_durable_is_waited_for(tmp_path: Path) -> None:
-    """Of a growing file only what is durable is read; what is synced soon is waited for, what is
-    in the future is not."""
+    """Of a growing file only what is durable is read; what is synced soon is waited for."""
     async with set_up(tmp_path / "recordings", growing=True) as made:
         growing = made.files[-1]
         path = made.footage.folder / growing.filename
@@ -232,11 +231,6 @@ async def test_the_end_that_becomes_durable_is_waited_for(tmp_path: Path) -> Non
             nursery.start_soon(describe)
             made.storage.growing(growing, growing.size_bytes)
         assert [(export.parts[0].frames, export.gaps) for export in found] == [(60, ())]
-        later = attrs.evolve(seconds(4, 6), end=SYSTEM_CLOCK.now() + timedelta(minutes=1))
-        later = attrs.evolve(later, begin=later.end - timedelta(hours=23))
-        open_now = attrs.evolve(growing, start=later.begin, state=SegmentState.OPEN)
-        made.storage.growing(open_now, growing.size_bytes)
-        assert (await made.exports.describe(later)).late
 
 
 async def test_a_disk_that_hangs_blocks_nobody_else(tmp_path: Path) -> None:
