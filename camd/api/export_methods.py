@@ -10,6 +10,7 @@ import attrs
 from camd.api import result_fields
 from camd.api.camera_methods import DEVICE
 from camd.camera.cameras import Cameras
+from camd.contract.export_results import ExportInfo
 from camd.errors import Refusal
 from camd.export.exports import Export, ExportPart, Exports, ExportSource
 from camd.export.rules.export_plan import ExportGap, ExportRange, utc_text
@@ -34,7 +35,7 @@ class ExportsApi:
     _cameras: Cameras
     _exports: Exports
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=ExportInfo)
     async def get_export(self, caller: Caller, params: ExportRequest) -> result_fields.View:
         """Describe what a download of a range will hold, and what is missing in it."""
         wanted = await export_range(self._cameras, self._exports, params)

@@ -12,7 +12,7 @@ that are listed here.
 """
 
 from camd.client.client import CallTimeoutError, Client, connect
-from camd.client.downloads import ExportChangedError
+from camd.client.downloads import DownloadedExport, ExportChangedError
 from camd.client.event_stream import (
     CameraEvent,
     EventsMissed,
@@ -22,14 +22,7 @@ from camd.client.event_stream import (
     ServiceEvent,
     StorageEvent,
 )
-from camd.client.export_results import (
-    DownloadedExport,
-    ExportGapInfo,
-    ExportInfo,
-    ExportPartInfo,
-    ExportSourceInfo,
-)
-from camd.client.pages import Page, fetch_page
+from camd.client.pages import Page, StillPicture, fetch_page
 from camd.client.remote_errors import (
     AlreadyRecordingError,
     CameraUnknownError,
@@ -60,18 +53,49 @@ from camd.client.remote_errors import (
     StorageUnresponsiveError,
     UnsupportedError,
 )
-from camd.client.results import (
+from camd.client.results import UnreadableAnswerError
+from camd.client.service_connection import (
+    CannotConnectError,
+    ConnectionLostError,
+    ServiceConnection,
+)
+from camd.contract.camera_results import (
     CameraCapabilities,
     CameraCounters,
     CameraDetails,
     CameraInfo,
+    CameraMode,
+    ChosenMode,
+    StreamAddress,
+    StreamInfo,
+)
+from camd.contract.device_results import (
+    AbsentCamera,
+    AdoptedCamera,
+    ChangedControl,
+    ControlChoice,
+    ControlInfo,
+    ControlList,
+    DeviceInfo,
+    DeviceOverview,
+    ForgottenCamera,
+    HolderInfo,
+    UsbInfo,
+)
+from camd.contract.event_results import EventPage, PastEvent
+from camd.contract.export_results import (
+    ExportGapInfo,
+    ExportInfo,
+    ExportPartInfo,
+    ExportSourceInfo,
+)
+from camd.contract.recording_results import (
     DeletedFile,
-    EventPage,
     GapInfo,
     GapList,
     NestedRecording,
-    PastEvent,
     PinInfo,
+    PinnedRecording,
     ReceiptFile,
     RecordingDetails,
     RecordingFile,
@@ -80,22 +104,45 @@ from camd.client.results import (
     RecordingStatus,
     RecordingUpdate,
     RunningFile,
-    ServerInfo,
-    ServiceStatus,
     SessionInfo,
     SessionList,
     StartedRecording,
     StoppedRecording,
-    StorageInfo,
-    UnreadableAnswerError,
 )
-from camd.client.service_connection import (
-    CannotConnectError,
-    ConnectionLostError,
-    ServiceConnection,
+from camd.contract.snapshot_results import (
+    DeletedSnapshot,
+    SnapshotInfo,
+    SnapshotList,
+    TakenSnapshot,
+)
+from camd.contract.storage_results import (
+    CleanupInfo,
+    CleanupReport,
+    KeptFile,
+    PlannedFile,
+    PolicyInfo,
+    RetentionState,
+    StorageInfo,
+    StoredPolicy,
+    SyncTimes,
+)
+from camd.contract.system_results import (
+    CameraTotals,
+    LogLevels,
+    RecoveryFinding,
+    RecoveryInfo,
+    ReloadedConfig,
+    ScrubFinding,
+    ScrubInfo,
+    ScrubRound,
+    ServerInfo,
+    ServiceMetrics,
+    ServiceStatus,
 )
 
 __all__ = [
+    "AbsentCamera",
+    "AdoptedCamera",
     "AlreadyRecordingError",
     "CallTimeoutError",
     "CameraCapabilities",
@@ -103,11 +150,23 @@ __all__ = [
     "CameraDetails",
     "CameraEvent",
     "CameraInfo",
+    "CameraMode",
+    "CameraTotals",
     "CameraUnknownError",
     "CannotConnectError",
+    "ChangedControl",
+    "ChosenMode",
+    "CleanupInfo",
+    "CleanupReport",
     "Client",
     "ConnectionLostError",
+    "ControlChoice",
+    "ControlInfo",
+    "ControlList",
     "DeletedFile",
+    "DeletedSnapshot",
+    "DeviceInfo",
+    "DeviceOverview",
     "DownloadedExport",
     "EventPage",
     "EventStream",
@@ -122,11 +181,15 @@ __all__ = [
     "FileNotKnownError",
     "FilePinnedError",
     "ForbiddenError",
+    "ForgottenCamera",
     "GapInfo",
     "GapList",
+    "HolderInfo",
     "InternalServiceError",
     "InvalidParamsError",
     "InvalidRequestError",
+    "KeptFile",
+    "LogLevels",
     "MethodNotFoundError",
     "NestedRecording",
     "NotAuthenticatedError",
@@ -136,6 +199,9 @@ __all__ = [
     "ParseRefusedError",
     "PastEvent",
     "PinInfo",
+    "PinnedRecording",
+    "PlannedFile",
+    "PolicyInfo",
     "RateLimitedError",
     "ReceiptFile",
     "RecordingDetails",
@@ -146,18 +212,29 @@ __all__ = [
     "RecordingReceipt",
     "RecordingStatus",
     "RecordingUpdate",
+    "RecoveryFinding",
+    "RecoveryInfo",
+    "ReloadedConfig",
     "RemoteError",
     "RemovalFailedError",
+    "RetentionState",
     "RunningFile",
+    "ScrubFinding",
+    "ScrubInfo",
+    "ScrubRound",
     "ServerInfo",
     "ServiceConnection",
     "ServiceEvent",
+    "ServiceMetrics",
     "ServiceStatus",
     "SessionInfo",
     "SessionList",
     "ShuttingDownError",
+    "SnapshotInfo",
+    "SnapshotList",
     "SourceUnavailableError",
     "StartedRecording",
+    "StillPicture",
     "StoppedRecording",
     "StorageCriticalError",
     "StorageEvent",
@@ -168,8 +245,14 @@ __all__ = [
     "StorageNoInodesError",
     "StorageReadOnlyError",
     "StorageUnresponsiveError",
+    "StoredPolicy",
+    "StreamAddress",
+    "StreamInfo",
+    "SyncTimes",
+    "TakenSnapshot",
     "UnreadableAnswerError",
     "UnsupportedError",
+    "UsbInfo",
     "connect",
     "fetch_page",
 ]

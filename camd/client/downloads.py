@@ -17,13 +17,13 @@ import attrs
 import h11
 import trio
 
-from camd.client.export_results import DownloadedExport, ExportPartInfo
 from camd.client.pages import refused_page
 from camd.client.service_connection import (
     ConnectionLostError,
     ServiceAddress,
     open_service_stream,
 )
+from camd.contract.export_results import ExportPartInfo
 from camd.storage.filesystem import move_exclusively
 
 SILENT_SECONDS = 60.0  # without a byte; then the connection is given up
@@ -36,6 +36,19 @@ Progress = Callable[[int], None]  # bytes that are there
 
 class ExportChangedError(Exception):
     """The export is not what was described: recordings were removed, or more was recorded."""
+
+
+@attrs.frozen(kw_only=True)
+class DownloadedExport:
+    """A part of an export as a file here; `sha256` is of all its bytes, as they were received.
+
+    `resumed_at`: how many bytes an earlier download had left.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    resumed_at: int = 0
 
 
 def partial_path(path: Path, etag: str) -> Path:
