@@ -35,9 +35,9 @@ from camd.export.rules.export_plan import (
     LONGEST,
     NOT_DURABLE,
     NOT_RECORDED,
+    ExportFile,
     ExportGap,
     ExportRange,
-    PlannedFile,
     ShownSpan,
     is_missing,
     is_readable,
@@ -259,7 +259,7 @@ class Exports:
         )
         return Export(wanted, tuple(work.parts), missing, growing=growing)
 
-    async def _read_all(self, files: Sequence[PlannedFile], part: int | None) -> _Preparation:
+    async def _read_all(self, files: Sequence[ExportFile], part: int | None) -> _Preparation:
         work = _Preparation(self, part)
         for planned in files:
             await work.take(planned)
@@ -316,7 +316,7 @@ class Exports:
 
     # --- reading
 
-    async def read_piece(self, planned: PlannedFile, *, continued: bool) -> FoundPiece | None:
+    async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundPiece | None:
         """Read what an export takes of a file. Raises _FileGoneError, and Refusal."""
         segment = planned.segment
         try:
@@ -382,7 +382,7 @@ class _Preparation:
     _builder: CutBuilder | None = attrs.field(default=None, init=False)
     _taken: list[_TakenFile] = attrs.field(factory=list, init=False)  # of the movie that is built
 
-    async def take(self, planned: PlannedFile) -> None:
+    async def take(self, planned: ExportFile) -> None:
         """Read a file, and add the one before it to its movie. Raises as `read_piece` does."""
         before = self._latest
         continued = before is not None and planned.continues(before.planned)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import attrs
 
-from camd.export.rules.export_plan import PlannedFile, ShownSpan, later_by, window
+from camd.export.rules.export_plan import ExportFile, ShownSpan, later_by, window
 from camd.model import ReadableRecording
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import sealed_moov_offset
@@ -84,14 +84,14 @@ def read_block(path: os.PathLike[str], identity: SourceIdentity, offset: int, si
 class FoundPiece:
     """What an export takes of one file."""
 
-    planned: PlannedFile
+    planned: ExportFile
     identity: SourceIdentity
     piece: CutPiece
     span: ShownSpan
 
 
 def find_piece(
-    planned: PlannedFile, stored: ReadableRecording, *, continued: bool
+    planned: ExportFile, stored: ReadableRecording, *, continued: bool
 ) -> FoundPiece | None:
     """Read what an export takes of a file; None when none of its frames is wanted.
 
@@ -116,7 +116,7 @@ def find_piece(
     return FoundPiece(planned, source.identity, piece, _span(planned, piece))
 
 
-def _choose(planned: PlannedFile, found: RecordedFile, *, continued: bool) -> CutPiece | None:
+def _choose(planned: ExportFile, found: RecordedFile, *, continued: bool) -> CutPiece | None:
     video = found.video
     zero = found.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
     begin, end = window(planned, zero, video.track.timescale)
@@ -132,7 +132,7 @@ def _choose(planned: PlannedFile, found: RecordedFile, *, continued: bool) -> Cu
     return None if frames is None else CutPiece(found, frames, continued)
 
 
-def _span(planned: PlannedFile, piece: CutPiece) -> ShownSpan:
+def _span(planned: ExportFile, piece: CutPiece) -> ShownSpan:
     video, start = piece.file.video, planned.segment.start
     zero = piece.file.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
     scale = video.track.timescale

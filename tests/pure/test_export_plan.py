@@ -18,9 +18,9 @@ from camd.export.rules.byte_ranges import (
     requested_span,
 )
 from camd.export.rules.export_plan import (
+    ExportFile,
     ExportGap,
     ExportRange,
-    PlannedFile,
     ShownSpan,
     later_by,
     list_missing,
@@ -55,7 +55,7 @@ def wanted(begin: float, end: float) -> ExportRange:
     return ExportRange(CAMERA, after(begin), after(end))
 
 
-def plan(*files: Segment, begin: float, end: float, gaps: Any = ()) -> list[PlannedFile]:
+def plan(*files: Segment, begin: float, end: float, gaps: Any = ()) -> list[ExportFile]:
     """Plan files in no order."""
     return list(plan_files(reversed(files), gaps, wanted(begin, end)))
 

@@ -52,7 +52,7 @@ class ExportGap:
 
 
 @attrs.frozen
-class PlannedFile:
+class ExportFile:
     """A file of an export. `begin` and `end` are seconds after its first frame; None: no bound.
 
     `joined`: its first frame follows the last one of the file before. `leads_in`: where none of its
@@ -65,7 +65,7 @@ class PlannedFile:
     joined: bool = False
     leads_in: bool = False
 
-    def continues(self, before: PlannedFile) -> bool:
+    def continues(self, before: ExportFile) -> bool:
         """Whether a movie that has `before`, to its end, goes on with this file."""
         follows = self.segment.number == before.segment.number + 1
         same = self.segment.session_id == before.segment.session_id
@@ -74,7 +74,7 @@ class PlannedFile:
 
 def plan_files(
     segments: Iterable[Segment], gaps: Sequence[Gap], wanted: ExportRange
-) -> tuple[PlannedFile, ...]:
+) -> tuple[ExportFile, ...]:
     """Put the files in the order in which they were recorded, and say what of each is wanted.
 
     The times of two files that one session wrote one behind the other may overlap by as much as
@@ -94,7 +94,7 @@ def plan_files(
         whole_behind = leads_in or (
             behind is not None and behind.joined and behind.begin < wanted.end
         )
-        file = PlannedFile(
+        file = ExportFile(
             segment,
             None if whole_before else seconds_between(segment.start, wanted.begin),
             None if whole_behind else seconds_between(segment.start, wanted.end),
@@ -136,7 +136,7 @@ class _Seam:
         return self.begin <= wanted.begin < self.after.start
 
 
-def _may_hold(file: PlannedFile, wanted: ExportRange, before: _Seam | None) -> bool:
+def _may_hold(file: ExportFile, wanted: ExportRange, before: _Seam | None) -> bool:
     """Whether a file may have a frame of a range; its neighbours are listed, too."""
     begin = file.segment.start
     if before is not None and before.joined:
@@ -190,7 +190,7 @@ def ticks_at(seconds: Fraction | None, zero: Fraction, timescale: int, *, none: 
     return none if seconds is None else -(-(seconds + zero) * timescale // 1)
 
 
-def window(planned: PlannedFile, zero: Fraction, timescale: int) -> tuple[int, int]:
+def window(planned: ExportFile, zero: Fraction, timescale: int) -> tuple[int, int]:
     """Return what is wanted of a file in ticks of its video, from a track time of zero."""
     return (
         ticks_at(planned.begin, zero, timescale, none=-EVER),

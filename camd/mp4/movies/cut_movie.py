@@ -13,7 +13,8 @@ import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from operator import add
 
 import attrs
 
@@ -259,6 +260,7 @@ def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -
     durations[-1] = durations[-1] or lasting(samples, end - 1)
     if left_out:
         durations = _merged(durations, [number - first for number in kept])
+    sizes = _picked(samples.sizes, kept)
     composition = _picked(samples.composition, kept) if samples.composition else array("i")
     sync = samples.sync[kept[0] : kept[-1] + 1]
     if left_out:
@@ -269,10 +271,10 @@ def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -
             timescale=found.track.timescale,
             decode_time=0,
             durations=array("I", durations),
-            sizes=_picked(samples.sizes, kept),
+            sizes=sizes,
             sync=sync,
             composition=composition if any(composition) else array("i"),
-            chunks=_chunks(samples, kept),
+            chunks=_chunks(_picked(samples.offsets, kept), sizes),
             tfdt_at=0,
             tfdt_size=8,
             duration=sum(durations),
@@ -293,19 +295,12 @@ def _merged(durations: list[int], kept: list[int]) -> list[int]:
     return [sum(durations[at:end]) for at, end in zip(kept, ends, strict=True)]
 
 
-def _chunks(samples: StoredFrames, kept: list[int]) -> tuple[SampleChunk, ...]:
+def _chunks(offsets: array[int], sizes: array[int]) -> tuple[SampleChunk, ...]:
     """Join samples that lie one behind the other; offsets count from the start of the file."""
-    chunks: list[SampleChunk] = []
-    begin, count, end = 0, 0, -1
-    for number in kept:
-        offset = samples.offsets[number]
-        if offset != end and count:
-            chunks.append(SampleChunk(count, begin))
-            count = 0
-        begin = begin if count else offset
-        count += 1
-        end = offset + samples.sizes[number]
-    return (*chunks, SampleChunk(count, begin))
+    behind = zip(map(add, offsets, sizes), offsets[1:], strict=False)
+    parted = [number for number, (end, begin) in enumerate(behind, 1) if end != begin]
+    begins = (0, *parted, len(offsets))
+    return tuple(SampleChunk(end - at, offsets[at]) for at, end in pairwise(begins))
 
 
 def _bytes_of(runs: list[TrackRun]) -> CutRange:

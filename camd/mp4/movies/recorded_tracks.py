@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from fractions import Fraction
+from operator import add
 
 import attrs
 
@@ -111,7 +112,7 @@ def _checked(found: RecordedTrack, end: int) -> RecordedTrack:
         raise MediaError(f"a track has {len(sizes)} samples, at most {MOST_SAMPLES} are allowed")
     if sizes and min(offsets) < HASHED_FROM:
         raise MediaError("a sample lies outside of the media data")
-    if any(offset + size > end for offset, size in zip(offsets, sizes, strict=True)):
+    if sizes and max(map(add, offsets, sizes)) > end:
         raise MediaError("a sample lies outside of the media data")
     return found
 
