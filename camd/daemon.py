@@ -17,7 +17,9 @@ from camd.api.camera_methods import CameraPages, CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
+from camd.api.export_methods import ExportsApi
 from camd.api.http.app import HttpApp
+from camd.api.http.export_pages import ExportPages
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -37,6 +39,7 @@ from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
+from camd.export.exports import Exports
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
@@ -148,6 +151,7 @@ async def serve_clients(
             open_streams(config, cameras, events, clock=clock) as streams,
             open_event_log(state_dir, clock=clock) as event_log,
         ):
+            exports = Exports(storage, clock=clock)
             calls = ServerCounters()
             metrics = MetricsCollector(
                 cameras=cameras,
@@ -163,6 +167,7 @@ async def serve_clients(
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
                 SnapshotPages(cameras, snapshots),
+                ExportPages(cameras, exports),
                 StreamPages(streams, clock=clock),
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
@@ -182,6 +187,7 @@ async def serve_clients(
                         retention=retention,
                         system=system,
                         snapshots=snapshots,
+                        exports=exports,
                         streams=streams,
                         event_log=event_log,
                         metrics=metrics,
@@ -216,6 +222,7 @@ def build_registry(
     retention: Retention,
     system: SystemApi,
     snapshots: Snapshots,
+    exports: Exports,
     streams: Streams,
     event_log: EventLog,
     metrics: MetricsCollector,
@@ -228,6 +235,7 @@ def build_registry(
             CamerasApi(cameras, clock=clock),
             RecordingsApi(cameras, storage),
             SnapshotsApi(cameras, snapshots),
+            ExportsApi(cameras, exports),
             StorageApi(storage),
             SessionsApi(cameras, storage),
             SchedulesApi(cameras, schedules),

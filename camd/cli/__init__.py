@@ -23,6 +23,10 @@ _COMMANDS = {
     "controls": ("device_commands", "Show or set the controls of CAMERA."),
     "demo": ("demo", "Record two synthetic cameras, to see how it works."),
     "devices": ("device_commands", "Show the cameras that are plugged in."),
+    "export": (
+        "exporting.export_command",
+        "Write what CAMERA recorded between two instants into FILE.",
+    ),
     "forget": ("device_commands", "Forget a camera that will not come back."),
     "gaps": ("show", "List missing footage, newest first, with its cause."),
     "info": ("show", "Show everything about the recording NAME."),

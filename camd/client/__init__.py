@@ -12,6 +12,7 @@ that are listed here.
 """
 
 from camd.client.client import CallTimeoutError, Client, connect
+from camd.client.downloads import DownloadedExport, ExportChangedError
 from camd.client.event_stream import (
     CameraEvent,
     EventsMissed,
@@ -83,6 +84,12 @@ from camd.contract.device_results import (
     UsbInfo,
 )
 from camd.contract.event_results import EventPage, PastEvent
+from camd.contract.export_results import (
+    ExportGapInfo,
+    ExportInfo,
+    ExportPartInfo,
+    ExportSourceInfo,
+)
 from camd.contract.recording_results import (
     DeletedFile,
     GapInfo,
@@ -164,9 +171,15 @@ __all__ = [
     "DeletedSnapshot",
     "DeviceInfo",
     "DeviceOverview",
+    "DownloadedExport",
     "EventPage",
     "EventStream",
     "EventsMissed",
+    "ExportChangedError",
+    "ExportGapInfo",
+    "ExportInfo",
+    "ExportPartInfo",
+    "ExportSourceInfo",
     "FileInUseError",
     "FileLeasedError",
     "FileNotKnownError",

@@ -80,6 +80,11 @@ WINDOWS = "tests/pure/test_schedules_windows.py"
 SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
 SCHEDULES = "tests/actors/test_schedules.py"
 CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
+CUTS = "tests/process/test_mp4_cut_movie.py"
+EXPORTS = "tests/process/test_export_exports.py"
+EXPORT_PLAN = "tests/pure/test_export_plan.py"
+EXPORTING = "tests/daemon/test_daemon_exports.py"
+EXPORT_RECEIPTS = "tests/process/test_cli_export_receipts.py"
 
 _made: list[Mutation] = []
 
@@ -2913,6 +2918,161 @@ _break(
     "{wire_name(each): each.name for each in fields if wire_name(each) != each.name}",
     "{}",
     "tests/pure/test_client_values.py::test_a_result_is_read_strictly_and_new_fields_are_ignored",
+)
+
+# --- exports --------------------------------------------------------------------------------
+
+_break(
+    "export: key frame",
+    "A cut begins with the key frame that its first frame needs.",
+    "camd/mp4/movies/cut_frames.py:choose_frames",
+    "_key_frame(samples, wanted[0] + 1)",
+    "wanted[0]",
+    f"{CUTS}::test_the_frames_shown_are_those_asked_for",
+)
+_break(
+    "export: hidden frames behind",
+    "A cut goes on to the end of a file that another one continues.",
+    "camd/mp4/movies/cut_frames.py:choose_frames",
+    "len(times) if end >= EVER else wanted[-1] + 1",
+    "wanted[-1] + 1",
+    f"{CUTS}::test_cuts_around_a_rotation_of_open_groups",
+)
+_break(
+    "export: lead-in of another file",
+    "Leading pictures at the beginning of a file are decoded with the file before.",
+    "camd/export/source_files.py:_choose",
+    "frames is None and planned.leads_in",
+    "False",
+    f"{CUTS}::test_cuts_around_a_rotation_of_open_groups",
+)
+_break(
+    "export: leading pictures",
+    "Pictures that cannot be decoded are not in a cut.",
+    "camd/mp4/movies/cut_frames.py:choose_frames",
+    "_cut(samples, times, kept, (first, until), leading)",
+    "_cut(samples, times, kept, (first, until), frozenset())",
+    f"{CUTS}::test_what_is_missing_is_closed_up",
+)
+_break(
+    "export: another stream",
+    "A new movie begins where codec, size or parameter sets change.",
+    "camd/mp4/movies/cut_movie.py:begins_movie",
+    "before.file.shape != piece.file.shape",
+    "False",
+    f"{CUTS}::test_a_new_movie_begins_where_the_stream_changes",
+)
+_break(
+    "export: hidden in the middle",
+    "A new movie begins where frames would have to be hidden in the middle.",
+    "camd/mp4/movies/cut_movie.py:begins_movie",
+    "bool(hides)",
+    "False",
+    f"{CUTS}::test_a_clock_that_was_set_back_begins_a_new_movie",
+)
+_break(
+    "export: sound of the same instant",
+    "Sound is placed by its own time beside the picture.",
+    "camd/mp4/movies/cut_movie.py:CutBuilder._sound_edit",
+    "round((begin - self._sound_zero) * scale)",
+    "0",
+    f"{CUTS}::test_picture_and_sound_are_cut_at_the_same_instant",
+)
+_break(
+    "export: samples within the file",
+    "A sample that a header puts outside of the media data is an error.",
+    "camd/mp4/movies/recorded_tracks.py:_checked",
+    "max(map(add, offsets, sizes)) > end",
+    "False",
+    f"{CUTS}::test_a_damaged_header_is_an_error_or_a_cut",
+)
+_break(
+    "export: frames at a seam",
+    "Files of which the ledger misses something between are cut by their own times.",
+    "camd/export/rules/export_plan.py:_is_joined",
+    "gap.lost_footage",
+    "False",
+    f"{EXPORT_PLAN}::test_a_ledger_entry_at_a_seam_says_that_frames_are_missing",
+)
+_break(
+    "export: another version",
+    "A part of another version of an export is never sent.",
+    "camd/export/rules/byte_ranges.py:requested_span",
+    'headers.get("if-range", etag) != etag',
+    "False",
+    f"{EXPORT_PLAN}::test_a_range_of_another_version_is_everything",
+)
+_break(
+    "export: lease",
+    "The files of an export are not removed while it is sent.",
+    "camd/export/exports.py:Exports._try",
+    "leases.enter_context(self._storage.leased(segment.filename))",
+    "",
+    f"{EXPORTS}::test_files_are_leased_until_all_is_sent",
+)
+_break(
+    "export: another file of the name",
+    "Bytes of a file that took another one's name are never sent.",
+    "camd/export/source_files.py:read_block",
+    "source.identity != identity",
+    "False",
+    f"{EXPORTS}::test_a_file_that_goes_between_two_pieces_ends_the_transfer",
+)
+_break(
+    "export: shorter file",
+    "What a file that was cut lacks ends the transfer.",
+    "camd/export/source_files.py:OpenSource.read",
+    "len(data) != size",
+    "False",
+    f"{EXPORTS}::test_a_file_that_goes_between_two_pieces_ends_the_transfer",
+)
+_break(
+    "bound: exports at the same time",
+    "So many exports are sent or prepared at most.",
+    "camd/export/exports.py:Exports.opened",
+    "self._opened >= MOST_TRANSFERS",
+    "False",
+    f"{EXPORTS}::test_so_many_exports_are_sent_at_the_same_time",
+)
+_break(
+    "bound: time to read a file of an export",
+    "A disk that hangs refuses an export in time.",
+    "camd/export/exports.py:Exports._bounded",
+    "trio.move_on_after(self._timings.read_seconds)",
+    "trio.CancelScope()",
+    f"{EXPORTS}::test_a_disk_that_hangs_blocks_nobody_else",
+)
+_break(
+    "bound: length of an export",
+    "An export has 24 hours at most.",
+    "camd/export/exports.py:check_range",
+    "wanted.end - wanted.begin > LONGEST",
+    "False",
+    f"{EXPORTING}::test_what_cannot_be_exported_is_a_typed_error",
+)
+_break(
+    "download: another version",
+    "Bytes of another version of an export are never appended.",
+    "camd/client/downloads.py:_refused_status",
+    'sent.decode("latin-1") != etag or answer.status_code != wanted',
+    "False",
+    f"{EXPORTING}::test_a_download_that_was_cut_off_goes_on",
+)
+_break(
+    "download: sync",
+    "A download is on stable storage before it has its name.",
+    "camd/client/downloads.py:_PartialFile.sync",
+    "os.fsync(self._fd)",
+    "",
+    f"{EXPORT_RECEIPTS}::test_a_download_is_durable_before_it_has_its_name",
+)
+_break(
+    "download: receipt",
+    "A file that is not what was received has no receipt.",
+    "camd/cli/exporting/export_receipt.py:write_receipt",
+    "_hash_of(done.path) != done.sha256",
+    "False",
+    f"{EXPORT_RECEIPTS}::test_a_file_that_is_not_what_was_received_has_no_receipt",
 )
 
 MUTATIONS = tuple(_made)

@@ -13,6 +13,7 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
+from camd.api.export_methods import ExportsApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -86,6 +87,7 @@ REGISTRY = registry_with_discovery(
         *(RecordingsApi(None, None), SessionsApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
         SnapshotsApi(None, None),
+        ExportsApi(None, None),
         StreamsApi(None, None),
         SchedulesApi(None, None),
         MetricsApi(None, clock=SYSTEM_CLOCK),
