@@ -18,7 +18,9 @@ from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http.app import HttpApp
+from camd.api.http.playback_pages import PlaybackPages
 from camd.api.metrics_methods import MetricsApi
+from camd.api.playback_methods import PlaybackApi, RangeFinder
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
@@ -39,6 +41,7 @@ from camd.events.event_log import EventLog, open_event_log
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
+from camd.playback.playback import Playback
 from camd.publish.streams import Streams, open_streams
 from camd.reload import LiveConfig
 from camd.rpc.openrpc import registry_with_discovery
@@ -135,11 +138,14 @@ async def serve_clients(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
+            playback = Playback(storage, cameras.find_program)
+            ranges = RangeFinder(cameras, playback, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
                 SnapshotPages(cameras, snapshots),
                 StreamPages(streams, clock=clock),
+                PlaybackPages(playback, ranges, clock=clock),
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -158,6 +164,7 @@ async def serve_clients(
                         streams=streams,
                         event_log=event_log,
                         metrics=metrics,
+                        playback=PlaybackApi(playback, ranges),
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -189,6 +196,7 @@ def build_registry(
     streams: Streams,
     event_log: EventLog,
     metrics: MetricsCollector,
+    playback: PlaybackApi,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -207,6 +215,7 @@ def build_registry(
             StreamsApi(cameras, streams),
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
+            playback,
         )
     )
 
