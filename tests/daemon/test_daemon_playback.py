@@ -213,7 +213,7 @@ async def test_a_timeline_has_what_was_recorded_and_what_is_missing(
         with pytest.raises(RemoteError) as refused:
             await daemon.call("get_timeline", **params)
         assert refused.value.code == code, params
-    os.unlink(daemon.recordings / files[1]["filename"])
+    (daemon.recordings / files[1]["filename"]).unlink()
     name = files[1]["filename"]
     assert (await daemon.get(f"/play/{name}/900-1000.m4s")).status == 404
     for path, status, code in (
