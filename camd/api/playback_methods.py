@@ -56,11 +56,12 @@ class RangeFinder:
     async def _camera_id(self, name: str) -> CameraId:
         try:
             return (await self._cameras.locate(name)).camera_id
-        except Refusal as refusal:
-            known = CameraId(name)
-            if refusal.kind is CAMERA_UNKNOWN and await self._playback.knows(known):
-                return known
-            raise
+        except Refusal as error:
+            refusal = error
+        known = CameraId(name)
+        if refusal.kind is CAMERA_UNKNOWN and await self._playback.knows(known):
+            return known
+        raise refusal
 
 
 def _earlier(until: datetime) -> datetime:
