@@ -20,7 +20,9 @@ from camd.api.event_publisher import EventPublisher
 from camd.api.export_methods import ExportsApi
 from camd.api.http.app import HttpApp
 from camd.api.http.export_pages import ExportPages
+from camd.api.http.playback_pages import PlaybackPages
 from camd.api.metrics_methods import MetricsApi
+from camd.api.playback_methods import PlaybackApi, RangeFinder
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
@@ -43,6 +45,7 @@ from camd.export.exports import Exports
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
+from camd.playback.playback import Playback
 from camd.publish.publishing import open_streams
 from camd.publish.streams import Streams
 from camd.reload import LiveConfig
@@ -163,12 +166,15 @@ async def serve_clients(
                 clock=clock,
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
+            playback = Playback(storage, cameras.find_program)
+            ranges = RangeFinder(cameras, playback, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
                 SnapshotPages(cameras, snapshots),
                 ExportPages(cameras, exports),
                 StreamPages(streams, clock=clock),
+                PlaybackPages(playback, ranges, clock=clock),
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -191,6 +197,7 @@ async def serve_clients(
                         streams=streams,
                         event_log=event_log,
                         metrics=metrics,
+                        playback=PlaybackApi(playback, ranges),
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -226,6 +233,7 @@ def build_registry(
     streams: Streams,
     event_log: EventLog,
     metrics: MetricsCollector,
+    playback: PlaybackApi,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -246,6 +254,7 @@ def build_registry(
             StreamsApi(cameras, streams),
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
+            playback,
         ),
         others=(AUTHENTICATE_METHOD,),
         notifications=NOTIFICATIONS,

@@ -56,6 +56,7 @@ _COMMANDS = {
     "status": ("show", "Show the service and its cameras."),
     "stop": ("record", "Stop the recording of CAMERA."),
     "storage": ("show", "Show the free space, and how long it lasts."),
+    "timeline": ("show", "Show when a camera was recorded, and what is missing."),
     "token": ("credentials", "Make a JWT for USER."),
     "unpin": ("retention_commands", "Remove the pin of the recording NAME."),
     "verify": ("folder_commands", "Read recordings back and compare them."),

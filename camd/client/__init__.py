@@ -90,6 +90,7 @@ from camd.contract.export_results import (
     ExportPartInfo,
     ExportSourceInfo,
 )
+from camd.contract.playback_results import MissingSpan, SpanInfo, TimelineInfo
 from camd.contract.recording_results import (
     DeletedFile,
     GapInfo,
@@ -195,6 +196,7 @@ __all__ = [
     "KeptFile",
     "LogLevels",
     "MethodNotFoundError",
+    "MissingSpan",
     "NestedRecording",
     "NotAuthenticatedError",
     "NotRecordingError",
@@ -239,6 +241,7 @@ __all__ = [
     "SnapshotInfo",
     "SnapshotList",
     "SourceUnavailableError",
+    "SpanInfo",
     "StartedRecording",
     "StillPicture",
     "StoppedRecording",
@@ -256,6 +259,7 @@ __all__ = [
     "StreamInfo",
     "SyncTimes",
     "TakenSnapshot",
+    "TimelineInfo",
     "UnreadableAnswerError",
     "UnsupportedError",
     "UsbInfo",

@@ -42,6 +42,7 @@ from camd.contract.device_results import (
 )
 from camd.contract.event_results import EventPage
 from camd.contract.export_results import ExportInfo, ExportPartInfo
+from camd.contract.playback_results import TimelineInfo
 from camd.contract.recording_results import (
     DeletedFile,
     GapList,
@@ -365,6 +366,13 @@ class Client:
         one now, CannotConnectError, and a `RemoteError`.
         """
         return await download_part(self.address, part, path, progress)
+
+    async def timeline(
+        self, camera: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> TimelineInfo:
+        """Say what was recorded of a camera in a range, and what is missing; a day by default."""
+        answer = await self._ask("get_timeline", camera=camera, **{"from": start, "to": end})
+        return read_result(TimelineInfo, answer)
 
     # --- Retention.
 

@@ -15,6 +15,7 @@ from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.export_methods import ExportsApi
 from camd.api.metrics_methods import MetricsApi
+from camd.api.playback_methods import PlaybackApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotsApi
@@ -91,6 +92,7 @@ REGISTRY = registry_with_discovery(
         StreamsApi(None, None),
         SchedulesApi(None, None),
         MetricsApi(None, clock=SYSTEM_CLOCK),
+        PlaybackApi(None, None),
     ),
     others=(AUTHENTICATE_METHOD,),
     notifications=NOTIFICATIONS,
