@@ -17,12 +17,12 @@ from camd.api.camera_methods import CameraPages, CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
-from camd.api.export_methods import ExportsApi
+from camd.api.footage.export_methods import ExportsApi
+from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
 from camd.api.http.app import HttpApp
 from camd.api.http.export_pages import ExportPages
 from camd.api.http.playback_pages import PlaybackPages
 from camd.api.metrics_methods import MetricsApi
-from camd.api.playback_methods import PlaybackApi, RangeFinder
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi

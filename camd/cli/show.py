@@ -184,7 +184,7 @@ def _print_schedules(answer: Mapping[str, Any]) -> None:
         out.print(line, soft_wrap=True)
 
 
-@click.command()
+@click.command(short_help="Show the schedules, and whether their windows are open.")
 @remote_options
 @printed_by(_print_schedules)
 def schedule(access: ServiceAccess) -> object:

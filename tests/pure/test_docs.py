@@ -13,9 +13,9 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
-from camd.api.export_methods import ExportsApi
+from camd.api.footage.export_methods import ExportsApi
+from camd.api.footage.playback_methods import PlaybackApi
 from camd.api.metrics_methods import MetricsApi
-from camd.api.playback_methods import PlaybackApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotsApi

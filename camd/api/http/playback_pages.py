@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from camd.api.footage.playback_methods import RangeFinder, TimelineRequest, gap_view
 from camd.api.http.app import Authenticate
 from camd.api.http.files import is_unchanged
 from camd.api.http.refused import encode_json, refused_response
-from camd.api.playback_methods import RangeFinder, TimelineRequest, gap_view
 from camd.api.result_fields import View
 from camd.clock import Clock, to_unix_micros
 from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
