@@ -115,7 +115,7 @@ def test_every_method_is_documented() -> None:
 
 def test_every_api_object_is_in_the_registry() -> None:
     """The registry of this test has every class of `camd.api` that declares methods."""
-    source = "".join(path.read_text() for path in (ROOT / "camd" / "api").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "camd" / "api").rglob("*.py"))
     discover = 1  # of `camd.rpc`
     assert len(REGISTRY.methods) == source.count("@method(") + discover
 
