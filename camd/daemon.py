@@ -18,6 +18,7 @@ from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http.app import HttpApp
+from camd.api.http.live_pages import LivePages
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -36,6 +37,7 @@ from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
+from camd.live.rules.live_messages import SUBPROTOCOL
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
@@ -48,6 +50,7 @@ from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folder_lock import FolderInUseError, open_state
 from camd.runtime.pipe_poller import open_pipe_poller
+from camd.server.application_socket import SocketPath
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_signals import ServiceSignals
@@ -135,11 +138,13 @@ async def serve_clients(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
+            live_pages = LivePages(cameras, snapshots, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
                 SnapshotPages(cameras, snapshots),
                 StreamPages(streams, clock=clock),
+                live_pages,
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -169,6 +174,7 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=calls,
                     max_sockets=max_sockets,
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, live_pages.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
