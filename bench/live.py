@@ -53,15 +53,16 @@ const look = () => {{
     code += (data[4 * (bit * {BAR} + {BAR // 2})] > 128) * 2 ** bit;
   const behind = (now - code + 2 ** {BITS}) % 2 ** {BITS};
   window.seen.push([performance.now() - window.began, behind]);
-  video.requestVideoFrameCallback(look);
+  window.frame = video.requestVideoFrameCallback(look);
 }};
 window.begin = (url, token) => {{
   window.seen = [];
   window.stalls = 0;
   window.began = performance.now();
   window.player?.close();
+  if (window.frame) video.cancelVideoFrameCallback(window.frame);
   window.player = watch(video, {{ url, token }});
-  video.requestVideoFrameCallback(look);
+  window.frame = video.requestVideoFrameCallback(look);
 }};
 window.ready = true;
 </script>"""

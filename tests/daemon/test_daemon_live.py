@@ -111,7 +111,7 @@ async def test_a_camera_that_dies_comes_back_on_the_same_socket(daemon: Daemon) 
 
 
 async def test_who_may_watch(daemon: Daemon) -> None:
-    """A key in a header or in the first message; no wrong key, no page of another site."""
+    """A key in a header or in the first message; no wrong key, no page of another origin."""
     with trio.fail_after(SECONDS):
         bearer = [("Authorization", f"Bearer {daemon.key}")]
         async with watching(daemon, "camera0", headers=bearer) as viewer:

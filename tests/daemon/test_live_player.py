@@ -230,7 +230,7 @@ async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(daemon: Daemon)
 
 
 async def test_what_cannot_be_shown_is_a_sentence(new_daemon: NewDaemon) -> None:
-    """A camera in trouble, a camera that does not exist, a wrong key: text, never markup."""
+    """A camera with a problem, a camera that does not exist, a wrong key: text, never markup."""
     daemon = new_daemon()
     daemon.configure(cameras=[{"source": "rtsp://127.0.0.1:1/x"}])
     await daemon.start()
