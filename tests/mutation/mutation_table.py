@@ -56,6 +56,7 @@ CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
 PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
+LIVE = "tests/daemon/test_daemon_live.py"
 LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
 LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
 LIVE_MESSAGES = "tests/pure/test_live_messages.py"
@@ -2106,6 +2107,30 @@ _break(
     "self.is_present()",
     "True",
     f"{LIVE_PAGES}::test_a_camera_that_is_removed_ends_its_viewers",
+)
+_break(
+    "live: transcodes",
+    "Viewers cannot have more cores than the configuration allows.",
+    "camd/live/transcoding.py:Transcodes._start",
+    "len(self._running) >= self.most",
+    "False",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: transcodes end",
+    "A transcoder runs while somebody watches.",
+    "camd/live/transcoding.py:Transcodes.shared",
+    "transcode.scope.cancel()",
+    "None",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: previews of removed cameras",
+    "Nothing of a removed camera is captured.",
+    "camd/camera/cameras.py:Cameras.remove",
+    "self._previews.pop(camera_id, None)",
+    "None",
+    f"{LIVE_PAGES}::test_a_removed_camera_ends_the_viewers_of_its_preview",
 )
 _break(
     "server: subprotocol",
