@@ -25,6 +25,7 @@ class LiveViewer:
     socket: trio_websocket.WebSocketConnection
     told: list[dict[str, Any]] = attrs.field(factory=list)
     binaries: list[bytes] = attrs.field(factory=list)
+    unbroken: int | None = None  # binaries up to a second message, such as `skipped`
 
     async def next(self) -> Any:
         """Wait for the next message: an object, or bytes."""
@@ -33,6 +34,8 @@ class LiveViewer:
             self.binaries.append(message)
             return message
         self.told.append(json.loads(message))
+        if self.unbroken is None and len(self.told) > 1:
+            self.unbroken = len(self.binaries)
         return self.told[-1]
 
     async def until(self, wanted: Callable[[Any], bool]) -> Any:
@@ -59,8 +62,8 @@ class LiveViewer:
             await self.next()
 
     def write(self, path: Path) -> Path:
-        """Write what it has got of one stream, as a file."""
-        path.write_bytes(b"".join(self.binaries))
+        """Write what it has got of its first stream, up to the first gap, as a file."""
+        path.write_bytes(b"".join(self.binaries[: self.unbroken]))
         return path
 
 
@@ -88,6 +91,7 @@ async def watching(
                 subprotocols=["camd.live.1"],
                 extra_headers=[(key.encode(), value.encode()) for key, value in headers],
                 max_message_size=LARGEST,
+                receive_buffer_size=1 << 20 if buffer is None else buffer,
             )
             if not headers:
                 token = daemon.key if key is None else key
