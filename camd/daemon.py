@@ -21,6 +21,7 @@ from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
 from camd.api.http.app import HttpApp
 from camd.api.http.export_pages import ExportPages
+from camd.api.http.live_pages import LivePages
 from camd.api.http.playback_pages import PlaybackPages
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
@@ -42,6 +43,8 @@ from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
 from camd.export.exports import Exports
+from camd.live.rules.live_messages import SUBPROTOCOL
+from camd.live.transcoding import open_transcodes
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
@@ -60,6 +63,7 @@ from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.schedules.rules.decision import planned_end
 from camd.schedules.schedules import Schedules, open_schedules
+from camd.server.application_socket import SocketPath
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
@@ -152,6 +156,9 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
             open_streams(config, cameras, events, clock=clock) as streams,
+            open_transcodes(
+                config.server.transcodes, cameras.find_program, clock=clock
+            ) as transcodes,
             open_event_log(state_dir, clock=clock) as event_log,
         ):
             exports = Exports(storage, clock=clock)
@@ -168,6 +175,7 @@ async def serve_clients(
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
             playback = Playback(storage, cameras.find_program)
             ranges = RangeFinder(cameras, playback, clock=clock)
+            live_pages = LivePages(cameras, snapshots, transcodes, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
@@ -175,6 +183,7 @@ async def serve_clients(
                 ExportPages(cameras, exports),
                 StreamPages(streams, clock=clock),
                 PlaybackPages(playback, ranges, clock=clock),
+                live_pages,
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -209,6 +218,7 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=calls,
                     max_sockets=max_sockets,
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, live_pages.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
