@@ -3235,4 +3235,117 @@ _break(
     f"{EXPORT_RECEIPTS}::test_a_file_that_is_not_what_was_received_has_no_receipt",
 )
 
+# --- playback -------------------------------------------------------------------------------
+
+FRAGMENT_INDEX = "camd/mp4/movies/fragment_index.py"
+PIECES = "tests/pure/test_mp4_fragment_index.py"
+TIMELINES = "tests/pure/test_storage_timeline.py"
+PLAYED = "tests/process/test_playback_files.py"
+
+_break(
+    "playback: order of chunks",
+    "Chunks that have changed places are no fragments.",
+    f"{FRAGMENT_INDEX}:sealed_fragments",
+    "places[at].number != taken",
+    "False",
+    f"{PIECES}::test_chunks_out_of_order_are_refused",
+)
+_break(
+    "playback: bytes behind the fragments",
+    "Tables that leave media data out are refused.",
+    f"{FRAGMENT_INDEX}:sealed_fragments",
+    "begin != end",
+    "False",
+    f"{PIECES}::test_damaged_tables_are_refused",
+)
+_break(
+    "playback: samples of a table",
+    "A table that names more samples than a file can hold takes no memory.",
+    f"{FRAGMENT_INDEX}:_sizes_of",
+    "samples > MOST_SAMPLES",
+    "False",
+    f"{PIECES}::test_damaged_tables_are_refused",
+)
+_break(
+    "playback: whole fragments of a growing file",
+    "A fragment counts when it is durable to its last byte.",
+    f"{FRAGMENT_INDEX}:_runs_at",
+    "over + CHECK_SIZE > end",
+    "False",
+    f"{PIECES}::test_a_growing_file_is_read_up_to_what_is_durable",
+)
+_break(
+    "playback: frames that are shown later than decoded",
+    "A piece has the time at which its first frame is shown.",
+    f"{FRAGMENT_INDEX}:_VideoSamples.fragment",
+    "shown += offsets[0]",
+    "pass",
+    f"{PIECES}::test_the_moov_describes_what_a_walk_finds",
+)
+_break(
+    "playback: delays of tracks",
+    "Sound that begins later than the picture stays where it is.",
+    "camd/mp4/movies/playback_init.py:playback_init",
+    "latest - track.delay",
+    "-track.delay",
+    "tests/process/test_mp4_pieces.py::test_the_beginning_has_edits_that_browsers_know",
+    "tests/process/test_mp4_pieces.py::test_all_pieces_are_the_file",
+)
+_break(
+    "playback: another file of the same name",
+    "Bytes of another file are never sent.",
+    "camd/playback/stored_bytes.py:BytesReader._read",
+    "self._inode not in (-1, inode)",
+    "False",
+    f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "playback: lease while sending",
+    "A file is not removed while its bytes are sent.",
+    "camd/playback/stored_bytes.py:StoredBytes.opened",
+    "with self.lease():",
+    "if True:",
+    f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "playback: files whose pieces are kept",
+    "Pieces of a bounded number of files are kept.",
+    "camd/playback/stored_pieces.py:StoredPieces._keep",
+    "len(self._kept) > KEPT_FILES",
+    "False",
+    f"{PLAYED}::test_pieces_of_a_bounded_number_of_files_are_kept",
+)
+_break(
+    "playback: strips that wait",
+    "A bounded number of strips wait for their turn.",
+    "camd/playback/strip.py:StripMaker.strip",
+    "self._turn.statistics().tasks_waiting >= MOST_WAITING",
+    "False",
+    f"{PLAYED}::test_an_ffmpeg_that_hangs_or_is_missing_is_ended",
+)
+_break(
+    "playback: a tile for each key frame",
+    "A strip with a frame that cannot be decoded is refused, not shifted.",
+    "camd/playback/strip.py:StripMaker._decode",
+    "len(data) != wanted",
+    "False",
+    f"{PLAYED}::test_a_strip_of_damaged_frames_is_refused",
+)
+_break(
+    "timeline: missing files",
+    "Files that are gone are not shown as recorded.",
+    "camd/storage/rules/time_index.py:covered_ranges",
+    "gone_begun - gone_over",
+    "0",
+    f"{TIMELINES}::test_many_files_are_joined_and_counted",
+)
+_break(
+    "timeline: bound of gaps",
+    "A time line never has more gaps than its bound.",
+    "camd/storage/index/timeline_query.py:_merge",
+    "len(gaps) <= MOST_GAPS",
+    "True",
+    f"{TIMELINES}::test_many_gaps_are_joined_and_counted",
+)
+
 MUTATIONS = tuple(_made)
