@@ -277,6 +277,8 @@ def _copied_video(codec: str, options: CaptureOptions) -> Arguments:
     if not options.source.foreign_clock:
         return ("-c:v", "copy", *tag)
     stamps = setts_filter(beside_sound=options.with_sound and bool(options.probe.audio_codec))
+    if _leaves_durations(options):
+        stamps += ":duration=1"
     return ("-c:v", "copy", *tag, "-copyinkf:v", "-bsf:v", stamps)
 
 
@@ -319,15 +321,24 @@ def _audio(options: CaptureOptions) -> Arguments:
 def _fragment(options: CaptureOptions, codec: str) -> Arguments:
     """End a fragment with each frame, or with sound after `fragment`, and at key frames.
 
-    A packet of sound would end fragments as well. The duration of a picture whose next one has not
-    come is not known then: FFmpeg guesses it, and moves the next picture there. Intra-only video
-    has key frames alone; its fragments with sound end after `fragment`, not earlier.
+    A packet of sound ends fragments as well. The duration of a picture whose next one has not come
+    is not known then: FFmpeg guesses it, and moves the next picture there, unless packets say that
+    they last a single tick (`_leaves_durations`). Intra-only video has key frames alone; its
+    fragments with sound end after `fragment`, not earlier.
     """
-    if not _has_sound(options):
+    if not _has_sound(options) or _leaves_durations(options):
         return ("-frag_duration", micros(EACH_FRAME))
     longest = micros(options.fragment)
     shortest = ("-min_frag_duration", longest) if codec in _INTRA_ONLY else ()
     return ("-frag_duration", longest, *shortest)
+
+
+def _leaves_durations(options: CaptureOptions) -> bool:
+    """Whether pictures are given the shortest duration, because the next one tells the right one.
+
+    The stamps of a stream are then as they came, whatever its sound does.
+    """
+    return options.copy and options.source.foreign_clock and options.version >= (5, 1)
 
 
 def _has_sound(options: CaptureOptions) -> bool:
