@@ -128,7 +128,7 @@ def head_of(files: list[Segment], folder: Path, wanted: ExportRange) -> CutMovie
 
 
 def show(files: list[Segment], folder: Path, seconds: int, rounds: int) -> None:
-    """Print a row: CPU time (ms), size of the head, frames, and the process's largest memory."""
+    """Print a row: milliseconds of CPU, size of the head, frames, largest memory of the process."""
     begin = files[0].start + timedelta(seconds=0 if seconds == 86400 else 7.3)
     wanted = ExportRange(CameraId("camera0"), begin, begin + timedelta(seconds=seconds))
     taken = []

@@ -6,6 +6,8 @@ are never appended. Files are read and written in threads.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Awaitable, Callable
@@ -98,9 +100,16 @@ class _PartialFile:
 
     @classmethod
     def open(cls, path: Path) -> _PartialFile:
-        """Open or create a file, and hash what is in it. Blocks. Raises OSError."""
+        """Open or create a file, lock it, and hash what is in it. Blocks. Raises OSError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         made = cls(os.open(path, flags, 0o640), 0)
+        try:
+            fcntl.flock(made._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            made.close()
+            raise BlockingIOError(errno.EAGAIN, f"another download writes {path}") from None
+        except OSError:
+            pass  # not every file system has locks
         while data := os.read(made._fd, _READ_BYTES):
             made._hash.update(data)
             made.size += len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -269,6 +270,10 @@ async def test_a_download_that_was_cut_off_goes_on(daemon: Daemon, tmp_path: Pat
             assert (seen[0], seen[-1], left.exists()) == (there, len(data), False)
         with pytest.raises(FileExistsError):
             await client.download_export(part, whole.path)
+        with next_partial(tmp_path / "two.mp4", part.etag).open("wb") as busy:
+            fcntl.flock(busy, fcntl.LOCK_EX)
+            with pytest.raises(BlockingIOError, match="another download"):
+                await client.download_export(part, tmp_path / "two.mp4")
         other = attrs.evolve(part, etag='"another"')
         with pytest.raises(ExportChangedError):
             await client.download_export(other, tmp_path / "other.mp4")
