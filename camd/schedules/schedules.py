@@ -30,6 +30,7 @@ from camd.schedules.stop_memory import StopMemory
 log = structlog.get_logger("camd.schedules")
 
 TICK_SECONDS = 1.0
+LOAD_SECONDS = 10.0  # for the stops by hand of an earlier run
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -164,7 +165,8 @@ async def open_schedules(
 
 
 async def _run(schedules: Schedules, stops: StopMemory, resumed: trio.Event) -> None:
-    await stops.load()
+    with trio.move_on_after(LOAD_SECONDS):  # a disk that hangs keeps nothing from being recorded
+        await stops.load()
     await resumed.wait()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stops.serve)

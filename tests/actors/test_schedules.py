@@ -305,6 +305,23 @@ async def test_a_stop_is_kept_over_a_restart(autojump_clock: MockClock) -> None:
         assert kept.stored == StoredStops(1)  # it is forgotten afterwards
 
 
+async def test_a_disk_that_hangs_keeps_nothing_from_being_recorded(
+    autojump_clock: MockClock,
+) -> None:
+    """What was stopped in an earlier run is not known then."""
+    async with open_rig(kept=HangingStops(), before=-20) as rig:
+        session = await rig.session()
+        assert 30 <= (session.start - OPENS).total_seconds() < 31
+
+
+class HangingStops(KeptStops):
+    """A file of stops on a disk that hangs."""
+
+    async def load(self) -> StoredStops | None:
+        """Never return."""
+        await trio.sleep_forever()
+
+
 async def test_a_stop_that_cannot_be_kept_counts_as_long_as_the_daemon_runs(
     autojump_clock: MockClock,
 ) -> None:
