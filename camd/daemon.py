@@ -18,6 +18,8 @@ from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http.app import HttpApp
+from camd.api.http.session_pages import SessionPages, SignInApi
+from camd.api.http.web_pages import load_web_pages
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -140,6 +142,8 @@ async def serve_clients(
                 StoragePages(storage, clock=clock),
                 SnapshotPages(cameras, snapshots),
                 StreamPages(streams, clock=clock),
+                SessionPages(authenticator, config.server.path, clock=clock),
+                await load_web_pages(),
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -158,6 +162,7 @@ async def serve_clients(
                         streams=streams,
                         event_log=event_log,
                         metrics=metrics,
+                        authenticator=authenticator,
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -189,6 +194,7 @@ def build_registry(
     streams: Streams,
     event_log: EventLog,
     metrics: MetricsCollector,
+    authenticator: Authenticator,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -207,6 +213,7 @@ def build_registry(
             StreamsApi(cameras, streams),
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
+            SignInApi(authenticator, clock=clock),
         )
     )
 

@@ -22,7 +22,7 @@ _MODULES = {
     "demo": "demo",
     **dict.fromkeys(("gaps", "info", "ls", "sessions", "status", "storage", "watch"), "show"),
     "openrpc": "show",
-    **dict.fromkeys(("keys", "token"), "credentials"),
+    **dict.fromkeys(("keys", "open", "token"), "credentials"),
     **dict.fromkeys(("record", "snapshot", "stop"), "record"),
     **dict.fromkeys(("recover", "verify"), "folder_commands"),
 }

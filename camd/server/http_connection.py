@@ -27,6 +27,7 @@ from camd.server.asgi import (
 from camd.server.error_boundary import run_in_boundary
 from camd.server.rules.upgrade import (
     Denial,
+    Headers,
     check_host,
     check_target,
     check_upgrade,
@@ -59,6 +60,7 @@ class UpgradeRequest:
 
     head: bytes
     rest: bytes
+    identity: Principal | None = None  # by the cookie of a session
 
 
 @attrs.frozen
@@ -73,6 +75,7 @@ class HttpConfig:
     on_authenticated: Callable[[Principal], object] | None = None
     on_wrong_key: Callable[[], object] | None = None
     identity: Principal | None = None  # known from the socket itself
+    identify_cookie: Callable[[Headers], Principal | None] = lambda headers: None  # of an upgrade
     names: frozenset[str] | None = None  # allowed host names of requests; None: all
     take_request: Callable[[], int] = lambda: 0  # milliseconds to wait; 0: the request may run
     limits: HttpLimits = HttpLimits()
@@ -213,7 +216,8 @@ class HttpConnection:
             await self._deny(denial)
             return
         rest = bytes(self._h11.trailing_data[0])
-        await self.config.upgrade(self.stream, UpgradeRequest(plain_head(headers), rest))
+        identity = self.config.identify_cookie(headers)
+        await self.config.upgrade(self.stream, UpgradeRequest(plain_head(headers), rest, identity))
 
     # --- Responses.
 

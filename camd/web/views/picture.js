@@ -1,0 +1,60 @@
+/** A camera's picture: live video, else stills, else a sentence. Never a black square. */
+
+import { html, useEffect, useRef, useState } from '../lib/preact.js';
+import { duration } from '../lib/format.js';
+import { useVisible } from '../lib/hooks.js';
+import { cameraProblem, sentence } from '../lib/words.js';
+import { watchStills } from '../player/stills.js';
+
+const OLD_MS = 3000; // from this age on, the age of a picture is shown
+
+/**
+ * @param {{camera: Record<string, any>, asVideo: boolean}} props
+ */
+export function Picture({ camera, asVideo }) {
+  const [box, visible] = useVisible();
+  const [byVideo, setByVideo] = useState(asVideo);
+  const unusable = camera.status !== 'CONNECTED' && camera.state !== 'STREAMING';
+  return html`
+    <div class="picture" ref=${box}>
+      ${unusable ? html`<${Sentence} ...${cameraProblem(camera)} />`
+        : visible && html`<${Watched} key=${byVideo} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`}
+    </div>`;
+}
+
+function Sentence({ message, suggestion, over = false }) {
+  return html`<div class="words ${over ? 'over' : ''}"><p><strong>${sentence(message)}</strong></p>${suggestion && html`<p>${suggestion}</p>`}</div>`;
+}
+
+function Watched({ camera, byVideo, onNoVideo }) {
+  const view = useRef(null);
+  const [state, tell] = useState({});
+  useEffect(() => {
+    if (!byVideo) return watching(watchStills(view.current, { camera: camera.camera_id, onState: tell }));
+    return watching(watchVideo(view.current, camera.camera_id, tell, onNoVideo));
+  }, [camera.camera_id]);
+  const alt = `${camera.name}, live`;
+  const old = state.ageMs > OLD_MS && !state.message;
+  return html`
+    ${byVideo ? html`<video ref=${view} muted playsinline aria-label=${alt}></video>` : html`<img ref=${view} alt=${alt} />`}
+    ${!state.message && !state.time && !state.playing && html`<div class="words"><p>Waiting for the picture…</p></div>`}
+    ${state.message && html`<${Sentence} message=${state.message} suggestion=${state.suggestion} over=${true} />`}
+    ${old && html`<p class="note">${duration(state.ageMs / 1000)} old</p>`}`;
+}
+
+const watching = (player) => () => player.close();
+
+/** Watch by the live player, which is loaded when it is needed. */
+function watchVideo(video, cameraId, tell, onNoVideo) {
+  let player = null;
+  let closed = false;
+  import('../player/live.js').then(({ watch }) => {
+    if (!closed) player = watch(video, { url: `/live/${encodeURIComponent(cameraId)}`, onState: tell });
+  }).catch(onNoVideo);
+  return {
+    close() {
+      closed = true;
+      player?.close();
+    },
+  };
+}
