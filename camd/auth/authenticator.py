@@ -14,9 +14,9 @@ import trio
 from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.peer_roles import PeerRoles, resolve_peers
-from camd.auth.sessions import (
+from camd.auth.sign_in import (
+    BrowserSessions,
     Headers,
-    Sessions,
     SignInCodes,
     SignInFailures,
     session_identity,
@@ -46,7 +46,7 @@ class Authenticator:
     file: KeyFile | None = None
     throttle: LoginThrottle = attrs.field(factory=LoginThrottle)
     peers: PeerRoles = attrs.field(factory=PeerRoles)
-    sessions: Sessions = attrs.field(factory=Sessions)
+    sessions: BrowserSessions = attrs.field(factory=BrowserSessions)
     codes: SignInCodes = attrs.field(factory=SignInCodes)
     sign_in_failures: SignInFailures = attrs.field(factory=SignInFailures)
     generation: int = attrs.field(default=0, init=False)

@@ -46,7 +46,7 @@ class Principal:
     expires_at: float | None  # seconds since 1970, UTC; None: does not expire
     via: AuthMethod
     credential: str = attrs.field(default="", repr=False)  # an API key's hash
-    session: str = attrs.field(default="", repr=False)  # the hash of a session's cookie
+    browser_session: str = attrs.field(default="", repr=False)  # the hash of a session's cookie
 
     def expired(self, now: float) -> bool:
         """Whether the credentials have expired at `now` (seconds since 1970)."""

@@ -53,9 +53,9 @@ class ConnectionAuth:
 
     def keep_session(self) -> None:
         """Count the session of the connection as used."""
-        if self.identity is not None and self.identity.session:
+        if self.identity is not None and self.identity.browser_session:
             self.authenticator.sessions.use(
-                self.identity.session, now=self.clock.monotonic(), unix_now=self._unix_now()
+                self.identity.browser_session, now=self.clock.monotonic(), unix_now=self._unix_now()
             )
 
     def identify(self, params: dict[str, Any]) -> Principal:
@@ -105,7 +105,9 @@ class ConnectionAuth:
     def _failure(self, identity: Principal) -> AuthFailure | None:
         if identity.expires_at is not None and identity.expired(self._unix_now()):
             return AuthFailure.EXPIRED
-        if identity.session and not self.authenticator.sessions.holds(identity.session):
+        if identity.browser_session and not self.authenticator.sessions.holds(
+            identity.browser_session
+        ):
             return AuthFailure.SESSION_ENDED
         if self._generation != self.authenticator.generation:
             if self.authenticator.revoked(identity):

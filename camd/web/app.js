@@ -77,6 +77,13 @@ function Frame({ store, onSignOut }) {
     </div>`;
 }
 
+/** A link that was used before does no harm where its session goes on. */
+async function otherwiseSignedIn(error) {
+  const session = await currentSession();
+  if (session) return session;
+  throw error;
+}
+
 /** Sign in by the cookie or by the code of a link, then show the views. */
 function Page({ code }) {
   const [store, setStore] = useState(null);
@@ -84,7 +91,11 @@ function Page({ code }) {
   const [ready, setReady] = useState(false);
 
   const begin = (session) => {
-    setStore(new Store(session, () => end('You were signed out: the session has ended, or its key was revoked.')));
+    const store = new Store(session, () => end('You were signed out: the session has ended, or its key was revoked.'));
+    setStore((before) => {
+      before?.close();
+      return store;
+    });
     setReady(true);
   };
   const end = (text) => {
@@ -93,8 +104,22 @@ function Page({ code }) {
     setReady(true);
   };
   useEffect(() => {
-    const start = code ? signIn({ code }).catch(async (error) => await currentSession() ?? Promise.reject(error)) : currentSession();
-    start.then((session) => (session ? begin(session) : end(null)), (error) => end(error.message));
+    const start = async (used) => {
+      try {
+        const session = used ? await signIn({ code: used }).catch(otherwiseSignedIn) : await currentSession();
+        if (session) begin(session);
+        else end(null);
+      } catch (error) {
+        end(error.message);
+      }
+    };
+    const pasted = () => { // a link was opened in a tab that shows the page already
+      const used = takeCode();
+      if (used) start(used);
+    };
+    start(code);
+    window.addEventListener('hashchange', pasted);
+    return () => window.removeEventListener('hashchange', pasted);
   }, []);
 
   if (!ready) return html`<p class="plain" role="status">Connecting…</p>`;

@@ -18,7 +18,7 @@ from camd.api import result_fields
 from camd.api.http.app import Authenticate
 from camd.auth.authenticator import Authenticator
 from camd.auth.login_throttle import group_of
-from camd.auth.sessions import (
+from camd.auth.sign_in import (
     CODE_SECONDS,
     LONGEST_SECONDS,
     comes_from_own_page,
@@ -103,10 +103,10 @@ class SessionPages:
         ]
 
     async def describe(self, request: Request) -> Response:
-        """Say who is signed in; 401 when nobody is."""
+        """Say who is signed in, if anybody is."""
         identity = self._identity(request)
         if identity is None:
-            return _refused(HTTPStatus.UNAUTHORIZED, AuthFailure.MISSING.value)
+            return JSONResponse({"authenticated": False}, headers=_HEADERS)
         return JSONResponse(self._described(identity), headers=_HEADERS)
 
     async def sign_in(self, request: Request) -> Response:
@@ -114,12 +114,12 @@ class SessionPages:
 
         403 from a page that is not ours, 429 after too many failures of the address.
         """
+        body = await request.body()  # in any case, so that the connection can be used again
         if not comes_from_own_page(request.scope["headers"]):
             return _refused(HTTPStatus.FORBIDDEN, "foreign_origin")
         address, now = _address(request), self._clock.monotonic()
         if wait := self._authenticator.sign_in_failures.wait_seconds(address, now):
             return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
-        body = await request.body()
         try:
             identity = self._check(_read(body))
         except InvalidCredentialsError as error:
@@ -132,7 +132,7 @@ class SessionPages:
             return _refused(HTTPStatus.FORBIDDEN, "foreign_origin")
         identity = self._identity(request)
         if identity is not None:
-            self._authenticator.sessions.end(identity.session)
+            self._authenticator.sessions.end(identity.browser_session)
         response = Response(status_code=HTTPStatus.NO_CONTENT, headers=_HEADERS)
         _set_cookie(response, request, "", seconds=0)
         return response

@@ -38,7 +38,7 @@ export function useVisible() {
   const [visible, tell] = useState(false);
   const [hidden, tellHidden] = useState(document.hidden);
   useEffect(() => {
-    const observer = new IntersectionObserver(([entry]) => tell(entry.isIntersecting));
+    const observer = new IntersectionObserver(([entry]) => tell(entry.isIntersecting), { rootMargin: '100px' });
     observer.observe(ref.current);
     const changed = () => tellHidden(document.hidden);
     document.addEventListener('visibilitychange', changed);

@@ -20,9 +20,9 @@ const REASONS = {
 /** @returns {Promise<Session|null>} who is signed in; null: nobody */
 export async function currentSession() {
   const answer = await fetch('/session', { headers: { Accept: 'application/json' } });
-  if (answer.status === 401) return null;
   if (!answer.ok) throw new Error(`The service answers ${answer.status}.`);
-  return answer.json();
+  const session = await answer.json();
+  return session.authenticated ? session : null;
 }
 
 /**

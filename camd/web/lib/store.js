@@ -129,9 +129,10 @@ export class Store {
   }
 
   isChange(params) {
-    const same = (other) => ['state', 'status', 'message', 'recording'].every((name) => (other[name] ?? null) === (params[name] ?? null));
+    const quiet = params.status === 'CONNECTED' && !params.message; // so a camera also is while it is tried again
+    const same = (other) => (other.message ?? other.status) === (params.message ?? params.status);
     const before = this.events.find(({ method, params: other }) => method === 'camera_status_update' && other.camera_id === params.camera_id);
-    return before === undefined || !same(before.params);
+    return before === undefined ? Boolean(params.message) || params.status !== 'CONNECTED' : !same(before.params) && (!quiet || params.state === 'STREAMING' || before.params.status === 'DISCONNECTED');
   }
 
   close() {

@@ -14,6 +14,7 @@ const STATES = {
 
 /** @param {Record<string, any>} camera */
 export function cameraState(camera) {
+  if (camera.message && camera.state !== 'STREAMING' && !camera.recording) return camera.state === 'ABSENT' ? STATES.ABSENT : 'Does not work';
   if (camera.recording) return camera.recording_healthy ? 'Recording' : 'Recording is interrupted';
   return STATES[camera.state] ?? camera.state;
 }
@@ -121,7 +122,8 @@ export function eventSentence(method, params, name) {
     case 'recording_status_update':
       return HAPPENED[params.status]?.(name, params) ?? `${name}: ${params.status}.`;
     case 'camera_status_update':
-      return params.message ? `${name}: ${sentence(params.message)}` : `${name}: ${cameraState(params)}.`;
+      if (params.message) return `${name}: ${sentence(params.message)}`;
+      return params.status === 'CONNECTED' ? `${name} works again.` : `${name}: ${cameraState(params)}.`;
     case 'storage_status_update':
       return sentence(params.message ?? storageLevel(params.threshold_status));
     case 'retention_update':
@@ -138,7 +140,7 @@ export function eventSentence(method, params, name) {
 /** Whether an event is bad news. @param {string} method @param {Record<string, any>} params */
 export function isBad(method, params) {
   if (method === 'recording_status_update') return params.status === 'ERROR' || params.status === 'GAP';
-  if (method === 'camera_status_update') return params.status !== 'CONNECTED';
+  if (method === 'camera_status_update') return params.status !== 'CONNECTED' || Boolean(params.message);
   if (method === 'storage_status_update') return params.threshold_status !== 'normal';
   return method === 'scrub_update' || method === 'events_missed';
 }

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { duration } from '../lib/format.js';
 import { useVisible } from '../lib/hooks.js';
-import { cameraProblem, sentence } from '../lib/words.js';
+import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
 import { watchStills } from '../player/stills.js';
 
 const OLD_MS = 3000; // from this age on, the age of a picture is shown
@@ -14,12 +14,19 @@ const OLD_MS = 3000; // from this age on, the age of a picture is shown
 export function Picture({ camera, asVideo }) {
   const [box, visible] = useVisible();
   const [byVideo, setByVideo] = useState(asVideo);
-  const unusable = camera.status !== 'CONNECTED' && camera.state !== 'STREAMING';
   return html`
     <div class="picture" ref=${box}>
-      ${unusable ? html`<${Sentence} ...${cameraProblem(camera)} />`
-        : visible && html`<${Watched} key=${byVideo} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`}
+      ${visible ? html`<${Watched} key=${byVideo} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`
+        : html`<${Waiting} />`}
     </div>`;
+}
+
+const Waiting = () => html`<div class="words"><p>Waiting for the picture…</p></div>`;
+
+/** The problem of a camera that sends nothing; it is watched all the same, so that it is tried again. */
+function problemOf(camera, state) {
+  if (inTrouble(camera) && camera.state !== 'STREAMING') return cameraProblem(camera);
+  return state.message ? state : null;
 }
 
 function Sentence({ message, suggestion, over = false }) {
@@ -34,11 +41,12 @@ function Watched({ camera, byVideo, onNoVideo }) {
     return watching(watchVideo(view.current, camera.camera_id, tell, onNoVideo));
   }, [camera.camera_id]);
   const alt = `${camera.name}, live`;
-  const old = state.ageMs > OLD_MS && !state.message;
+  const problem = problemOf(camera, state);
+  const old = state.ageMs > OLD_MS && !problem;
   return html`
     ${byVideo ? html`<video ref=${view} muted playsinline aria-label=${alt}></video>` : html`<img ref=${view} alt=${alt} />`}
-    ${!state.message && !state.time && !state.playing && html`<div class="words"><p>Waiting for the picture…</p></div>`}
-    ${state.message && html`<${Sentence} message=${state.message} suggestion=${state.suggestion} over=${true} />`}
+    ${!problem && !state.time && !state.playing && html`<${Waiting} />`}
+    ${problem && html`<${Sentence} message=${problem.message} suggestion=${problem.suggestion} over=${true} />`}
     ${old && html`<p class="note">${duration(state.ageMs / 1000)} old</p>`}`;
 }
 

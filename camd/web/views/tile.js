@@ -41,7 +41,7 @@ function Since({ camera, number }) {
     <p class="since quiet number">
       ${camera.recording && camera.since
         ? html`Recording since <${When} at=${camera.since} /> · ${counter((now - camera.since) / 1000)}`
-        : html`${size || camera.camera_id}${number < 10 && html` · key <kbd>${number}</kbd>`}`}
+        : html`${size || camera.camera_id}${number < 10 && html`<span class="for-keys"> · key <kbd>${number}</kbd></span>`}`}
     </p>`;
 }
 

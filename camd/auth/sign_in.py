@@ -33,7 +33,7 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# --- Sessions.
+# --- BrowserSessions.
 
 
 @attrs.define(eq=False)
@@ -43,7 +43,7 @@ class _Session:
 
 
 @attrs.define(eq=False)
-class Sessions:
+class BrowserSessions:
     """The sessions of people who have signed in."""
 
     _sessions: OrderedDict[str, _Session] = attrs.field(factory=OrderedDict, init=False)
@@ -58,7 +58,7 @@ class Sessions:
         session = _hash(cookie)
         ends = unix_now + LONGEST_SECONDS
         expires_at = ends if identity.expires_at is None else min(ends, identity.expires_at)
-        identity = attrs.evolve(identity, expires_at=expires_at, session=session)
+        identity = attrs.evolve(identity, expires_at=expires_at, browser_session=session)
         self._sessions[session] = _Session(identity, now)
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
@@ -195,7 +195,7 @@ def _sole(headers: Headers, name: bytes) -> str:
 
 
 def session_identity(
-    sessions: Sessions,
+    sessions: BrowserSessions,
     headers: Headers,
     *,
     secure: bool,
