@@ -18,6 +18,7 @@ from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http.app import HttpApp
+from camd.api.http.live_pages import LivePages
 from camd.api.http.session_pages import SessionPages, SignInApi
 from camd.api.http.web_pages import load_web_pages
 from camd.api.metrics_methods import MetricsApi
@@ -38,6 +39,7 @@ from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
+from camd.live.rules.live_messages import SUBPROTOCOL
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
@@ -50,6 +52,7 @@ from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folder_lock import FolderInUseError, open_state
 from camd.runtime.pipe_poller import open_pipe_poller
+from camd.server.application_socket import SocketPath
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_signals import ServiceSignals
@@ -137,6 +140,7 @@ async def serve_clients(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
+            live_pages = LivePages(cameras, snapshots, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
@@ -144,6 +148,7 @@ async def serve_clients(
                 StreamPages(streams, clock=clock),
                 SessionPages(authenticator, config.server.path, clock=clock),
                 await load_web_pages(),
+                live_pages,
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -174,6 +179,7 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=calls,
                     max_sockets=max_sockets,
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, live_pages.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True

@@ -33,7 +33,7 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# --- BrowserSessions.
+# --- Sessions.
 
 
 @attrs.define(eq=False)

@@ -189,13 +189,16 @@ class WebSocket:
             raise self._closed(error) from None
         return message
 
-    async def send(self, text: str) -> None:
-        """Send one text message. Raises SocketClosedError. No send works after a cancelled one."""
+    async def send(self, message: str | bytes) -> None:
+        """Send one text or binary message. No send works after a cancelled one.
+
+        Raises SocketClosedError.
+        """
         if not self._sending:
             self._progress = trio.current_time()
         self._sending += 1
         try:
-            await self._connection.send_message(text)
+            await self._connection.send_message(message)
         except trio_websocket.ConnectionClosed as error:
             raise self._closed(error) from None
         except ProtocolError:
@@ -245,9 +248,16 @@ class WebSocket:
 
 @asynccontextmanager
 async def open_server_websocket(
-    stream: trio.abc.Stream, *, head: bytes, rest: bytes, max_message_bytes: int
+    stream: trio.abc.Stream,
+    *,
+    head: bytes,
+    rest: bytes,
+    max_message_bytes: int,
+    subprotocol: str = "",
 ) -> AsyncIterator[WebSocket]:
     """Accept an upgrade. Its `head` was read and checked before; `rest` was received after it.
+
+    The client has offered the `subprotocol`, where one is given.
 
     Raises SocketClosedError when the client disconnects during the handshake.
     """
@@ -261,7 +271,7 @@ async def open_server_websocket(
                     max_message_size=max_message_bytes,
                     receive_buffer_size=_RECEIVE_BYTES,
                 )
-                connection = await request.accept()
+                connection = await request.accept(subprotocol=subprotocol or None)
                 metered.accepted.set()
             if scope.cancelled_caught:
                 raise SocketClosedError(ABNORMAL, "handshake timed out")

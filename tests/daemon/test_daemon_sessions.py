@@ -98,7 +98,7 @@ async def test_a_key_signs_in_and_out(daemon: Daemon) -> None:
 
 
 async def test_the_cookie_is_for_this_page_alone(daemon: Daemon) -> None:
-    """Scripts cannot read it, other sites do not send it, and it does not leave the host."""
+    """Scripts cannot read it, other pages do not send it, and it does not leave the host."""
 
     def use() -> dict[str, str]:
         with browser_at(daemon) as browser:

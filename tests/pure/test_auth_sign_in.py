@@ -1,4 +1,4 @@
-"""BrowserSessions of the page, sign-in codes, failed attempts, and what a browser's headers prove."""
+"""Browser sessions, sign-in codes, failed attempts, and what a browser's headers prove."""
 
 from __future__ import annotations
 
