@@ -19,9 +19,11 @@ from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.http.app import HttpApp
 from camd.api.http.live_pages import LivePages
+from camd.api.http.playback_pages import PlaybackPages
 from camd.api.http.session_pages import SessionPages, SignInApi
 from camd.api.http.web_pages import load_web_pages
 from camd.api.metrics_methods import MetricsApi
+from camd.api.playback_methods import PlaybackApi, RangeFinder
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
@@ -43,6 +45,7 @@ from camd.live.rules.live_messages import SUBPROTOCOL
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
+from camd.playback.playback import Playback
 from camd.publish.streams import Streams, open_streams
 from camd.reload import LiveConfig
 from camd.rpc.openrpc import registry_with_discovery
@@ -141,6 +144,8 @@ async def serve_clients(
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
             live_pages = LivePages(cameras, snapshots, clock=clock)
+            playback = Playback(storage, cameras.find_program)
+            ranges = RangeFinder(cameras, playback, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
@@ -149,6 +154,7 @@ async def serve_clients(
                 SessionPages(authenticator, config.server.path, clock=clock),
                 await load_web_pages(),
                 live_pages,
+                PlaybackPages(playback, ranges, clock=clock),
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -168,6 +174,7 @@ async def serve_clients(
                         event_log=event_log,
                         metrics=metrics,
                         authenticator=authenticator,
+                        playback=PlaybackApi(playback, ranges),
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -201,6 +208,7 @@ def build_registry(
     event_log: EventLog,
     metrics: MetricsCollector,
     authenticator: Authenticator,
+    playback: PlaybackApi,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -220,6 +228,7 @@ def build_registry(
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
             SignInApi(authenticator, clock=clock),
+            playback,
         )
     )
 

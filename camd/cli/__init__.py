@@ -21,7 +21,7 @@ _MODULES = {
     **dict.fromkeys(("cleanup", "pin", "retention", "rm", "unpin"), "retention_commands"),
     "demo": "demo",
     **dict.fromkeys(("gaps", "info", "ls", "sessions", "status", "storage", "watch"), "show"),
-    "openrpc": "show",
+    **dict.fromkeys(("openrpc", "timeline"), "show"),
     **dict.fromkeys(("keys", "open", "token"), "credentials"),
     **dict.fromkeys(("record", "snapshot", "stop"), "record"),
     **dict.fromkeys(("recover", "verify"), "folder_commands"),

@@ -30,6 +30,7 @@ from camd.client.results import (
     StartedRecording,
     StoppedRecording,
     StorageInfo,
+    TimelineInfo,
     read_result,
 )
 from camd.client.service_connection import (
@@ -211,6 +212,13 @@ class Client:
         """List what is missing, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
         return read_result(GapList, await self._ask("get_gaps", **page))
+
+    async def timeline(
+        self, camera: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> TimelineInfo:
+        """Say what was recorded of a camera in a range, and what is missing; a day by default."""
+        answer = await self._ask("get_timeline", camera=camera, **{"from": start, "to": end})
+        return read_result(TimelineInfo, answer)
 
     # --- The service.
 

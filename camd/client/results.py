@@ -112,6 +112,46 @@ class GapInfo:
 
 
 @attrs.frozen(kw_only=True)
+class SpanInfo:
+    """Footage without a break; with `merged` above 1, of so many files, without their names."""
+
+    start: datetime
+    end: datetime
+    filename: str | None
+    session: str | None
+    growing: bool
+    playable: bool
+    merged: int
+
+
+@attrs.frozen(kw_only=True)
+class MissingSpan:
+    """Footage that is missing in a time line; with `merged` above 1, so many entries."""
+
+    start: datetime
+    end: datetime
+    cause: str
+    exact: bool
+    merged: int
+
+
+@attrs.frozen(kw_only=True)
+class TimelineInfo:
+    """What was recorded of a camera from `start` to `end`, and what is missing, oldest first.
+
+    `before` and `after`: where the nearest footage outside of the range ends and begins.
+    """
+
+    camera_id: str
+    start: datetime
+    end: datetime
+    spans: tuple[SpanInfo, ...]
+    gaps: tuple[MissingSpan, ...]
+    before: datetime | None
+    after: datetime | None
+
+
+@attrs.frozen(kw_only=True)
 class NestedRecording:
     """The recording in the answer to a start, for clients that look there."""
 

@@ -14,6 +14,7 @@ from camd.api.camera_methods import CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.metrics_methods import MetricsApi
+from camd.api.playback_methods import PlaybackApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotsApi
@@ -74,6 +75,7 @@ REGISTRY = registry_with_discovery(
         SnapshotsApi(None, None),
         StreamsApi(None, None),
         MetricsApi(None, clock=SYSTEM_CLOCK),
+        PlaybackApi(None, None),
     )
 )
 
