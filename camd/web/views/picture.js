@@ -26,7 +26,8 @@ const Waiting = () => html`<div class="words"><p>Waiting for the picture…</p><
 /** The problem of a camera that sends nothing; it is watched all the same, so that it is tried again. */
 function problemOf(camera, state) {
   if (inTrouble(camera) && camera.state !== 'STREAMING') return cameraProblem(camera);
-  return state.message ? state : null;
+  if (state.phase === undefined) return state.message ? state : null; // stills
+  return ['ended', 'lost', 'refused', 'unplayable'].includes(state.phase) ? state : null;
 }
 
 function Sentence({ message, suggestion, over = false }) {
@@ -37,27 +38,34 @@ function Watched({ camera, byVideo, onNoVideo }) {
   const view = useRef(null);
   const [state, tell] = useState({});
   useEffect(() => {
-    if (!byVideo) return watching(watchStills(view.current, { camera: camera.camera_id, onState: tell }));
-    return watching(watchVideo(view.current, camera.camera_id, tell, onNoVideo));
+    const watch = byVideo ? watchVideo : watchStills;
+    const player = watch(view.current, { camera: camera.camera_id, onState: tell, onNoVideo });
+    return () => player.close();
   }, [camera.camera_id]);
   const alt = `${camera.name}, live`;
   const problem = problemOf(camera, state);
-  const old = state.ageMs > OLD_MS && !problem;
+  const shows = state.time || state.phase === 'playing' || state.phase === 'late';
   return html`
-    ${byVideo ? html`<video ref=${view} muted playsinline aria-label=${alt}></video>` : html`<img ref=${view} alt=${alt} />`}
-    ${!problem && !state.time && !state.playing && html`<${Waiting} />`}
-    ${problem && html`<${Sentence} message=${problem.message} suggestion=${problem.suggestion} over=${true} />`}
-    ${old && html`<p class="note">${duration(state.ageMs / 1000)} old</p>`}`;
+    <div class="screen">
+      ${byVideo ? html`<video ref=${view} muted playsinline aria-label=${alt}></video>` : html`<img ref=${view} alt=${alt} hidden=${!state.time} />`}
+    </div>
+    ${problem ? html`<${Sentence} message=${problem.message} suggestion=${problem.suggestion} over=${true} />` : !shows && html`<${Waiting} />`}
+    ${!problem && html`<${Note} state=${state} />`}`;
 }
 
-const watching = (player) => () => player.close();
+/** That a picture is old, or that it is not the camera's own stream. */
+function Note({ state }) {
+  if (state.ageMs > OLD_MS) return html`<p class="note">${duration(state.ageMs / 1000)} old</p>`;
+  if (state.phase === 'late' || (state.phase === 'playing' && state.message)) return html`<p class="note">${sentence(state.message)}</p>`;
+  return null;
+}
 
 /** Watch by the live player, which is loaded when it is needed. */
-function watchVideo(video, cameraId, tell, onNoVideo) {
+function watchVideo(video, { camera, onState, onNoVideo }) {
   let player = null;
   let closed = false;
   import('../player/live.js').then(({ watch }) => {
-    if (!closed) player = watch(video, { url: `/live/${encodeURIComponent(cameraId)}`, onState: tell });
+    if (!closed) player = watch(video, { url: `/live/${encodeURIComponent(camera)}`, onState });
   }).catch(onNoVideo);
   return {
     close() {

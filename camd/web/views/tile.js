@@ -36,7 +36,7 @@ export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
 
 function Since({ camera, number }) {
   const now = useNow(Boolean(camera.recording && camera.since));
-  const size = [camera.resolution, camera.fps ? `${camera.fps} pictures a second` : null].filter(Boolean).join(', ');
+  const size = [camera.resolution?.replace('x', ' × '), camera.fps ? `${camera.fps} pictures a second` : null].filter(Boolean).join(', ');
   return html`
     <p class="since quiet number">
       ${camera.recording && camera.since

@@ -1,12 +1,13 @@
 /** What the timeline plays: the present, or the past from an instant on. */
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
-import { localTime, utc } from '../lib/format.js';
-import { sentence } from '../lib/words.js';
+import { duration, localTime, utc } from '../lib/format.js';
+import { gapCause, sentence } from '../lib/words.js';
 import { fetchStill } from '../player/stills.js';
 import { Picture } from './picture.js';
 
-const RATES = [0.5, 1, 2, 4, 8];
+const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
+const RATES = [-8, 0.5, 1, 2, 4, 8, 32]; // above 8 and below 0: key frames only
 
 /**
  * @param {{store: any, camera: any, at: number|null, handle: {current: any}, onPosition: (at: number) => void,
@@ -22,28 +23,53 @@ export function Player({ store, camera, at, handle, onPosition, onSeek, onLive }
     </section>`;
 }
 
+/** What is said over the picture; null: nothing. */
+function noticeOf({ state, message, suggestion }) {
+  if (state === undefined || state === 'seeking') return { message: 'Loading…' };
+  if (state === 'waiting') return { message: 'Waiting for the next pictures…' };
+  if (state === 'end') return { message: sentence(message), suggestion: '“Live” shows the present.', over: true };
+  return state === 'error' ? { message: `Playback does not work: ${sentence(message)}`, suggestion: suggestion ?? 'Single pictures are shown instead.' } : null;
+}
+
+/** Where the player went on behind a gap, in words. */
+const gapWords = ({ from, to, cause }) => `${cause ? `Missing: ${gapCause(cause)}` : 'Nothing recorded'}, ${localTime(new Date(from))} – ${localTime(new Date(to))} (${duration((to - from) / 1000)}).`;
+
 function Past({ camera, at, handle, onPosition, onSeek, onLive }) {
   const video = useRef(null);
   const player = useRef(null);
   const [state, tell] = useState({});
   const [rate, setRate] = useState(1);
-  const [byVideo, setByVideo] = useState(true);
   const [position, setPosition] = useState(at);
+  const wanted = useRef(at);
+  wanted.current = at;
+  const moving = useRef(false);
+  moving.current = state.state === 'playing';
+  const notice = noticeOf(state);
+  const [gap, setGap] = useState(null);
+  const take = (next) => {
+    if (next.state === 'gap') setGap(gapWords(next));
+    else tell(next);
+    if (next.state === 'seeking') setGap(null);
+    if (next.state === 'paused' && Number.isFinite(next.wall)) {
+      setPosition(next.wall);
+      onPosition(next.wall);
+    }
+  };
 
   useEffect(() => {
-    if (!byVideo) return undefined;
     let closed = false;
-    import('../player/playback.js').then(({ open }) => {
+    import('../player/playback.js').then(async ({ open }) => {
       if (closed) return;
-      player.current = open(video.current, { camera: camera.camera_id, fetchJson, onState: tell });
-      player.current.seek(at);
-    }).catch(() => setByVideo(false));
+      player.current = open(video.current, { camera: camera.camera_id, fetchJson, onState: take });
+      await player.current.seek(wanted.current);
+      if (!closed && !calm.matches) await player.current.play();
+    }).catch((error) => tell({ state: 'error', message: error.message }));
     return () => {
       closed = true;
       player.current?.close();
       player.current = null;
     };
-  }, [byVideo]);
+  }, []);
   useEffect(() => {
     setPosition(at);
     player.current?.seek(at);
@@ -51,7 +77,7 @@ function Past({ camera, at, handle, onPosition, onSeek, onLive }) {
   useEffect(() => {
     const timer = setInterval(() => {
       const now = player.current?.now();
-      if (typeof now === 'number' && !video.current?.paused) {
+      if (Number.isFinite(now) && moving.current) {
         setPosition(now);
         onPosition(now);
       }
@@ -59,7 +85,8 @@ function Past({ camera, at, handle, onPosition, onSeek, onLive }) {
     return () => clearInterval(timer);
   }, []);
 
-  const toggle = () => (video.current?.paused ? player.current?.play() : player.current?.pause());
+  const playing = state.state === 'playing' || state.state === 'waiting';
+  const toggle = () => (playing ? player.current?.pause() : player.current?.play());
   const step = (frames) => player.current?.step(frames);
   useEffect(() => {
     handle.current = { toggle, step };
@@ -72,25 +99,28 @@ function Past({ camera, at, handle, onPosition, onSeek, onLive }) {
   const when = new Date(position);
   return html`
     <div class="picture">
-      ${byVideo ? html`<video ref=${video} muted playsinline aria-label="${camera.name}, ${localTime(when)}" onClick=${toggle}></video>` : html`<${Still} camera=${camera} at=${at} />`}
-      ${state.message && html`<div class="words over" role="status"><p><strong>${sentence(state.message)}</strong></p>${state.suggestion && html`<p>${state.suggestion}</p>`}</div>`}
+      <div class="screen">
+        <video ref=${video} muted playsinline aria-label="${camera.name}, ${localTime(when)}" onClick=${toggle}></video>
+        ${state.state === 'error' && html`<${Still} camera=${camera} at=${at} />`}
+      </div>
+      ${notice && html`<div class="words ${notice.over ? 'over' : ''}" role="status"><p><strong>${notice.message}</strong></p>${notice.suggestion && html`<p>${notice.suggestion}</p>`}</div>`}
+      ${gap && html`<p class="note gap-note" role="status">${gap}</p>`}
       <p class="note number" title=${utc(when)}>${localTime(when)}</p>
     </div>
     <div class="row middle">
-      ${byVideo && html`
-        <button onClick=${toggle}>${state.playing ? 'Pause' : 'Play'}</button>
-        <button aria-label="One frame back" onClick=${() => step(-1)}>‹ frame</button>
-        <button aria-label="One frame on" onClick=${() => step(1)}>frame ›</button>
-        <select aria-label="Speed" value=${rate} onChange=${(event) => change(Number(event.target.value))}>
-          ${RATES.map((each) => html`<option key=${each} value=${each}>${each} ×</option>`)}
-        </select>`}
+      <button class="main" onClick=${toggle}>${playing ? 'Pause' : 'Play'}</button>
+      <button aria-label="One frame back" onClick=${() => step(-1)}>‹ frame</button>
+      <button aria-label="One frame on" onClick=${() => step(1)}>frame ›</button>
+      <select aria-label="Speed" value=${rate} onChange=${(event) => change(Number(event.target.value))}>
+        ${RATES.map((each) => html`<option key=${each} value=${each}>${each < 0 ? `${-each} × back` : `${each} ×`}</option>`)}
+      </select>
       <button onClick=${() => onSeek(position - 10000)}>−10 s</button>
       <button onClick=${() => onSeek(position + 10000)}>+10 s</button>
       <button onClick=${onLive}>Live</button>
     </div>`;
 }
 
-/** One picture of the past, where playback is not to be had. */
+/** One picture of the past, where the browser cannot play the recording. */
 function Still({ camera, at }) {
   const image = useRef(null);
   const [failure, setFailure] = useState(null);
