@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -38,6 +41,13 @@ class PageBrowser:
         found = self.page.locator(selector).first
         found.wait_for()
         return found
+
+    def until(self, expression: str) -> None:
+        """Wait until JavaScript says so; the page's policy forbids what Playwright has for this."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, expression
+            self.page.wait_for_timeout(50)
 
     def go(self, view: str) -> None:
         """Go to a view of the page."""
@@ -105,9 +115,6 @@ def _killed_at_the_end(chromium: Any) -> Iterator[None]:
 
 
 def _kill(pids: list[int]) -> None:
-    import os
-    import signal
-
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

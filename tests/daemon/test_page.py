@@ -26,7 +26,7 @@ VIEWS = (
     "storage",
     "events",
 )
-TROUBLE = {"source": "rtsp://127.0.0.1:9/stream", "name": "Loading bay"}
+UNREACHABLE = {"source": "rtsp://127.0.0.1:9/stream", "name": "Loading bay"}
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ async def recorder(new_daemon: NewDaemon) -> Daemon:
 
 
 @pytest.fixture
-async def troubled(new_daemon: NewDaemon) -> Daemon:
+async def with_problem(new_daemon: NewDaemon) -> Daemon:
     """Run a daemon with a camera that works, and one that cannot be reached."""
     daemon = new_daemon()
-    daemon.configure(cameras=[small_camera(name="Gate"), TROUBLE])
+    daemon.configure(cameras=[small_camera(name="Gate"), UNREACHABLE])
     await daemon.start()
     return daemon
 
@@ -55,7 +55,7 @@ async def test_a_link_signs_in_and_a_recording_is_made_by_keyboard(recorder: Dae
         assert "code" not in browser.page.url
         for tile in (0, 1):
             playing = f"document.querySelectorAll('.tile video')[{tile}]?.currentTime > 0"
-            browser.page.wait_for_function(playing)
+            browser.until(playing)
         browser.page.keyboard.press("1")
         browser.page.keyboard.press("r")
         browser.see(".tile:has-text('Recording since') >> nth=0")
@@ -90,13 +90,15 @@ async def test_a_name_with_markup_is_text_and_nothing_of_it_runs(recorder: Daemo
             "html => document.body.insertAdjacentHTML('beforeend', html)",
             '<img src="/web/icon.svg" onload="hit = 1">',
         )
-        browser.page.wait_for_function("window.violations.length > 0")
+        browser.until("window.violations.length > 0")
         assert browser.page.evaluate("typeof hit") == "undefined"
 
     await browse(use, await link(recorder), check=False)
 
 
-async def test_a_camera_in_trouble_is_a_sentence_on_top_of_every_view(troubled: Daemon) -> None:
+async def test_a_camera_that_does_not_work_is_a_sentence_on_top_of_every_view(
+    with_problem: Daemon,
+) -> None:
     """With its cause and what to do; its tile says the same in place of a picture."""
 
     def use(browser: PageBrowser) -> None:
@@ -108,10 +110,10 @@ async def test_a_camera_in_trouble_is_a_sentence_on_top_of_every_view(troubled: 
         assert "Check that the stream is being served" in shown_roles(browser)
         assert browser.page.title().startswith("(1) ")
 
-    await browse(use, await link(troubled))
+    await browse(use, await link(with_problem))
 
 
-async def test_readers_get_roles_and_names(troubled: Daemon) -> None:
+async def test_readers_get_roles_and_names(with_problem: Daemon) -> None:
     """The tree that a screen reader sees: landmarks, the tiles as articles, the gauge."""
 
     def use(browser: PageBrowser) -> None:
@@ -123,7 +125,7 @@ async def test_readers_get_roles_and_names(troubled: Daemon) -> None:
             '- region "Problems":',
             '- main "Cameras":',
             '- list "Cameras":',
-            '- article "Gate: ',
+            'article "Gate',
             '- heading "Gate" [level=2]',
             '- button "Snapshot"',
             '- combobox "How long Gate records"',
@@ -134,12 +136,12 @@ async def test_readers_get_roles_and_names(troubled: Daemon) -> None:
         assert '- meter "Used space"' in shown_roles(browser)
         browser.go("timeline")
         browser.see(".lane[aria-label*='nothing recorded here']")
-        assert '- group "Gate: nothing recorded here"' in shown_roles(browser)
+        assert 'group "Gate: nothing recorded here"' in shown_roles(browser)
 
-    await browse(use, await link(troubled))
+    await browse(use, await link(with_problem))
 
 
-async def test_dark_and_narrow(troubled: Daemon) -> None:
+async def test_dark_and_narrow(with_problem: Daemon) -> None:
     """At 320 pixels nothing scrolls sideways, targets fit fingers; dark follows the system."""
 
     def use(browser: PageBrowser) -> None:
@@ -156,7 +158,7 @@ async def test_dark_and_narrow(troubled: Daemon) -> None:
         assert browser.page.evaluate(ground) == "rgb(243, 245, 244)"
 
     size = {"width": 320, "height": 640}
-    await browse(use, await link(troubled), viewport=size, color_scheme="dark")
+    await browse(use, await link(with_problem), viewport=size, color_scheme="dark")
 
 
 async def test_a_viewer_sees_and_changes_nothing(recorder: Daemon) -> None:
@@ -194,7 +196,7 @@ async def test_the_timeline_plays_the_past_takes_out_and_pins(recorder: Daemon) 
         x, y = span["x"] + span["width"] / 3, span["y"] + span["height"] / 2
         browser.page.mouse.click(x, y)
         playing = "document.querySelector('.player video')?.currentTime > 0"
-        browser.page.wait_for_function(playing)
+        browser.until(playing)
         browser.page.keyboard.press(" ")
         browser.see(".player button:has-text('Play')")
         browser.page.mouse.move(x - 150, y)

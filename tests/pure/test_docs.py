@@ -13,6 +13,7 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
+from camd.api.http.session_pages import SignInApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.playback_methods import PlaybackApi
 from camd.api.recording_methods import RecordingsApi, SessionsApi
@@ -76,6 +77,7 @@ REGISTRY = registry_with_discovery(
         StreamsApi(None, None),
         MetricsApi(None, clock=SYSTEM_CLOCK),
         PlaybackApi(None, None),
+        SignInApi(None, clock=SYSTEM_CLOCK),
     )
 )
 
@@ -96,7 +98,7 @@ def test_every_method_is_documented() -> None:
 
 def test_every_api_object_is_in_the_registry() -> None:
     """The registry of this test has every class of `camd.api` that declares methods."""
-    source = "".join(path.read_text() for path in (ROOT / "camd" / "api").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "camd" / "api").rglob("*.py"))
     discover = 1  # of `camd.rpc`
     assert len(REGISTRY.methods) == source.count("@method(") + discover
 

@@ -5,7 +5,19 @@ import { useKeys } from '../lib/hooks.js';
 import { Tile } from './tile.js';
 
 const MOST_VIDEOS = 9; // further tiles show stills
-const TILE_WIDTHS = [[1, '60rem'], [4, '30rem'], [9, '22rem'], [Infinity, '17rem']];
+const NARROWEST = 256; // pixels of a tile, where there is room for more than one beside the other
+const MOST_COLUMNS = 6;
+const BESIDE_PICTURE = 160; // pixels of a tile's height that are not its picture
+
+/** The fewest columns with which all tiles are in the window, or as many as are wide enough. */
+export function columnsFor(count, width, height) {
+  const most = Math.max(1, Math.min(count, MOST_COLUMNS, Math.floor(width / NARROWEST)));
+  for (let columns = 1; columns < most; columns += 1) {
+    const tile = (width / columns) * 9 / 16 + BESIDE_PICTURE;
+    if (Math.ceil(count / columns) * tile <= height) return columns;
+  }
+  return most;
+}
 
 /** @param {{store: any, rest: string[]}} props */
 export function Cameras({ store }) {
@@ -31,8 +43,19 @@ export function Cameras({ store }) {
     return 'rsf'.includes(key) && press(key);
   });
   useEffect(() => {
-    const [, width] = TILE_WIDTHS.find(([most]) => cameras.length <= most);
-    grid.current?.style.setProperty('--tile', width);
+    const fit = () => {
+      const { top, width } = grid.current.getBoundingClientRect();
+      const height = window.innerHeight - Math.max(0, top + window.scrollY);
+      grid.current.style.setProperty('--columns', columnsFor(cameras.length, width, height));
+    };
+    fit();
+    const observer = new ResizeObserver(fit);
+    observer.observe(grid.current);
+    window.addEventListener('resize', fit);
+    return () => {
+      observer.disconnect();
+      window.removeEventListener('resize', fit);
+    };
   }, [cameras.length]);
 
   if (cameras.length === 0) {

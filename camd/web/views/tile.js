@@ -1,7 +1,7 @@
 /** One camera: picture, state in words, and what can be done with it. */
 
 import { html, useRef, useState } from '../lib/preact.js';
-import { counter } from '../lib/format.js';
+import { counter, duration } from '../lib/format.js';
 import { useAction, useNow } from '../lib/hooks.js';
 import { cameraState, inTrouble } from '../lib/words.js';
 import { Failure, When } from './parts.js';
@@ -53,7 +53,8 @@ function Actions({ store, camera, onFullScreen }) {
 
   const start = () => run(async () => {
     const started = await store.call('start_recording', { device, ...(seconds ? { duration: Number(seconds) } : {}) });
-    say(started.warnings[0] ?? null);
+    const early = started.preroll_achieved >= 0.5 ? `The recording begins ${duration(started.preroll_achieved)} before the start.` : null;
+    say(started.warnings[0] ?? early);
   });
   const stop = () => run(async () => {
     const { receipt } = await store.call('stop_recording', { device });
