@@ -56,6 +56,12 @@ CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
 PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
+LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
+LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
+LIVE_MESSAGES = "tests/pure/test_live_messages.py"
+LIVE_WATCHING = "tests/actors/test_live_watching.py"
+LIVE_PAGES = "tests/actors/test_live_pages.py"
+APPLICATION_SOCKETS = "tests/wire/test_server_application_sockets.py"
 STREAMS = "tests/process/test_publish_streams.py"
 CONTRACT = "tests/process/test_publish_mediamtx.py"
 JSONRPC = "tests/wire/test_server_jsonrpc.py"
@@ -2011,6 +2017,135 @@ _break(
     "asked and not _is_ready(path)",
     "False",
     f"{PUBLISHING}::test_a_stream_is_served_only_when_camd_and_the_server_say_so",
+)
+_break(
+    "live: bound of bytes",
+    "A viewer that takes nothing costs at most 4 MiB.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "self._bytes > self.limit_bytes or self._lag(captured) > self.limit_seconds",
+    "self._lag(captured) > self.limit_seconds",
+    f"{LIVE_BACKLOG}::test_bytes_are_bounded_before_the_time_is_over",
+)
+_break(
+    "live: lag",
+    "What waits for a viewer is never older than two seconds.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "self._lag(captured) > self.limit_seconds",
+    "False",
+    f"{LIVE_BACKLOG}::test_a_viewer_that_takes_nothing_for_two_seconds_loses_everything",
+)
+_break(
+    "live: nothing is kept for a viewer that lags",
+    "Memory is free until the viewer reads again.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "        if self._lost is not None:\n            self._lose(captured)\n            return\n",
+    "",
+    f"{LIVE_BACKLOG}::test_a_viewer_that_takes_nothing_for_two_seconds_loses_everything",
+)
+_break(
+    "live: key frame first",
+    "A viewer begins with a picture that can be decoded.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "        if self._awaits_key_frame:\n            return\n",
+    "",
+    f"{LIVE_BACKLOG}::test_it_begins_with_a_key_frame",
+)
+_break(
+    "live: pieces",
+    "A slow line makes progress that can be seen.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog.take",
+    "size < JOINED_BYTES",
+    "True",
+    f"{LIVE_BACKLOG}::test_a_piece_has_a_bound",
+)
+_break(
+    "live: viewers of a camera",
+    "One camera has at most 64 viewers.",
+    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "self._counts[camera_id] >= self.of_camera",
+    "False",
+    LIVE_COUNTS,
+    LIVE_PAGES,
+)
+_break(
+    "live: viewers in all",
+    "All cameras together have at most 256 viewers.",
+    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "len(self) >= self.in_all",
+    "False",
+    LIVE_COUNTS,
+)
+_break(
+    "live: media time",
+    "The wall time on a player's bar is that of the picture.",
+    "camd/live/rules/live_messages.py:MediaMoment.of",
+    "(run.composition[0] if run.composition else 0)",
+    "0",
+    LIVE_MESSAGES,
+)
+_break(
+    "live: another capture",
+    "A capture whose times begin anew has a header of its own.",
+    "camd/live/watching.py:Watch._compare",
+    "self._header, self._capture = None, hub.began_at",
+    "self._capture = hub.began_at",
+    f"{LIVE_WATCHING}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
+)
+_break(
+    "live: told what was skipped",
+    "Whoever missed frames hears how many.",
+    "camd/live/watching.py:Watch._tell_lost",
+    "await self.sink.skipped(lost.without(backlog.group))",
+    "await trio.lowlevel.checkpoint()",
+    f"{LIVE_WATCHING}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
+)
+_break(
+    "live: a removed camera",
+    "Viewers of a camera that was removed leave.",
+    "camd/live/watching.py:Watch._stays",
+    "self.is_present()",
+    "True",
+    f"{LIVE_PAGES}::test_a_camera_that_is_removed_ends_its_viewers",
+)
+_break(
+    "server: subprotocol",
+    "No client gets what it does not understand.",
+    "camd/server/http_connection.py:HttpConnection._upgrade",
+    "check_subprotocol(headers, path.subprotocol)",
+    "None",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: time for a first message",
+    "A viewer without a key leaves after five seconds.",
+    "camd/server/application_socket.py:ApplicationSocket._authenticate",
+    "trio.move_on_after(FIRST_MESSAGE_SECONDS)",
+    "trio.CancelScope()",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: wrong keys of viewers",
+    "Keys cannot be guessed on this path, either.",
+    "camd/server/application_socket.py:ApplicationSocket._check",
+    "self.shared.authenticator.delay_refusal(self.address, reason)",
+    "trio.lowlevel.checkpoint()",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: a viewer that does not read",
+    "It holds a connection for twenty seconds only.",
+    "camd/server/application_socket.py:ApplicationSocket._check_reading",
+    "self.socket.stalled_seconds >= STALL_SECONDS",
+    "False",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: revoked keys of viewers",
+    "Whoever watches with a key that was revoked leaves.",
+    "camd/server/application_socket.py:ApplicationSocket._check_reading",
+    "self._check_credentials()",
+    "None",
+    APPLICATION_SOCKETS,
 )
 _break(
     "publishing: bound of bytes",

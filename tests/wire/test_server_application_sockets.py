@@ -29,7 +29,7 @@ async def tell(socket: ApplicationSocket) -> None:
     await socket.send(f"{socket.name}?{socket.query}")
     while (message := await socket.receive()) != "end":
         await socket.send(message)
-    socket.end(1013, "as you wish")
+    socket.end(1013, "as asked for")
     await trio.sleep_forever()
 
 
@@ -94,7 +94,7 @@ async def test_the_application_gets_name_and_query(autojump_clock: MockClock) ->
             await socket.send_message(message)
             assert await socket.get_message() == message
         await socket.send_message("end")
-        assert await end_of(socket) == (1013, "as you wish")
+        assert await end_of(socket) == (1013, "as asked for")
 
 
 @pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])

@@ -27,9 +27,9 @@ const LONGEST_PAUSE_MS = 10_000;
  *
  * @param {HTMLVideoElement} video
  * @param {{url: string, token?: string, onState?: (state: LiveState) => void,
- *          notice?: HTMLElement}} options
+ *          notice?: HTMLElement, hiddenMs?: number}} options
  *   `url` may be a path. `token` is not needed with a session's cookie. `notice` gets the sentence
- *   of each state as its text.
+ *   of each state as its text. After `hiddenMs` on a hidden page, nothing is sent any more.
  * @returns {{close(): void, wallMs(): number | null}}
  */
 export function watch(video, options) {
@@ -38,8 +38,8 @@ export function watch(video, options) {
 }
 
 class Player {
-  constructor(video, { url, token = "", onState = () => {}, notice = null }) {
-    Object.assign(this, { video, token, onState, notice });
+  constructor(video, { url, token = "", onState = () => {}, notice = null, hiddenMs = HIDDEN_MS }) {
+    Object.assign(this, { video, token, onState, notice, hiddenMs });
     this.url = socketUrl(url, location.href);
     /** @type {Way | null} */ this.way = null;
     /** @type {Screen | null} */ this.screen = null;
@@ -159,7 +159,7 @@ class Player {
 
   follow(hidden) {
     clearTimeout(this.hiding);
-    if (hidden) this.hiding = setTimeout(() => this.pause(true), HIDDEN_MS);
+    if (hidden) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
     else this.pause(false);
   }
 
