@@ -200,7 +200,16 @@ def _parts(since: int, until: int, count: int) -> Iterator[tuple[int, int]]:
 
 
 def _range_of(known: SortedTimes, absent: SortedTimes, joined: Sequence[int]) -> CoveredRange:
-    first, behind = joined
-    start, until = known.starts[first], known.untils[behind - 1]
+    first, last = joined[0], joined[1] - 1
+    while first < last and _has(absent.starts, known.starts[first]):
+        first += 1
+    while first < last and _has(absent.untils, known.untils[last]):
+        last -= 1
+    start, until = known.starts[first], known.untils[last]
     gone = absent.begun(until) - absent.over(start)
-    return CoveredRange(start, until, max(1, behind - first - max(0, gone)))
+    return CoveredRange(start, until, max(1, last + 1 - first - max(0, gone)))
+
+
+def _has(ordered: Sequence[int], value: int) -> bool:
+    at = bisect_left(ordered, value)
+    return at < len(ordered) and ordered[at] == value

@@ -3,27 +3,21 @@
  * Plays recordings of one camera by the wall clock, over files and gaps. `docs/playback.md` describes
  * what it loads.
  *
- * @typedef {import("./piece_buffer.js").File} File
- * @typedef {{from: string, to: string, cause: string}} Gap
- * @typedef {{since: number, until: number, read: number, files: File[], gaps: Gap[],
- *   after: string | null}} Index
- * @typedef {{file: File, number: number, start: number, end: number}} Place  start, end: wall, ms
  * @typedef {{state: "seeking" | "playing" | "paused" | "waiting" | "gap" | "end" | "error",
  *   wall: number, rate: number, message?: string, from?: number, to?: number, cause?: string}} State
  */
 
 import { PieceBuffer, event } from "./piece_buffer.js";
+import { INSIDE_MS, RecordedIndex } from "./recorded_index.js";
 import { Shuttle } from "./shuttle.js";
 
 const AHEAD_SECONDS = 20; // of media, at normal speed
 const BEHIND_SECONDS = 30;
 const LONGEST_RATE = 8; // faster, and backwards, key frames are shown
-const WINDOW_MS = [60_000, 600_000]; // of an index, before and behind an instant
 const TICK_MS = 200;
-const GROWING_MS = 1000; // between two looks at a file that grows
 const SEEK_PIECES = 2; // browsers end a seek only with some frames behind it
 const JOINED = 4; // pieces in one request
-const INSIDE_MS = 1; // browsers round times
+const STALL_MS = 150; // browsers stop a little before the end of what they have
 const BREAK_MS = 500; // shorter ones between files are passed over without a word
 
 /**
@@ -47,19 +41,19 @@ export function open(video, { camera, fetchJson, onState = () => {} }) {
 class Player {
   constructor(video, camera, fetchJson, onState) {
     this.video = video;
-    this.base = `/play/${encodeURIComponent(camera)}`;
-    this.fetchJson = fetchJson;
+    const base = `/play/${encodeURIComponent(camera)}`;
     this.onState = onState;
     this.rate = 1;
     this.playing = false;
     this.busy = false;
+    this.before = NaN; // where it was a moment ago
     this.seeks = 0; // those before the last one are given up
-    /** @type {Index | null} */ this.index = null;
+    this.index = new RecordedIndex(base, fetchJson);
     this.chain = Promise.resolve(); // loads follow each other
     this.shown = NaN; // media time of the frame in the picture
     this.abort = new AbortController();
     this.media = new PieceBuffer(video, this.abort.signal);
-    this.shuttle = new Shuttle(video, this.base, () => this.report("playing"));
+    this.shuttle = new Shuttle(video, base, () => this.report("playing"));
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.watchFrames();
   }
@@ -91,7 +85,7 @@ class Player {
     this.shuttle.stop();
     this.report("seeking", { wall: wallMs });
     try {
-      const place = await this.find(wallMs);
+      const place = await this.index.find(wallMs);
       if (seek !== this.seeks) return;
       if (!place) return this.reportEnd(wallMs);
       if (place.start > wallMs + INSIDE_MS) this.reportGap(wallMs, place.start);
@@ -138,10 +132,17 @@ class Player {
   async step(frames) {
     this.playing = false;
     this.video.pause();
-    const seconds = 1 / (this.placeAt(this.now())?.file.frame_rate || 25);
-    const near = Math.abs(this.shown - this.video.currentTime) < 2 * seconds;
-    const shown = near ? this.shown : this.video.currentTime - seconds / 2;
+    const file = this.index.placeAt(this.now())?.file;
+    const seconds = 1 / (file?.frame_rate || 25);
+    const age = this.video.currentTime - this.shown; // what is told of an earlier picture is older
+    const shown = age > -0.001 && age < seconds * 1.02 ? this.shown : this.estimate(file, seconds);
     await this.seek(this.media.epoch + (shown + (frames + 0.5) * seconds) * 1000);
+  }
+
+  /** When the frame in the picture began, in a file whose frames follow evenly; media time. */
+  estimate(file, seconds) {
+    const start = file ? (file.start_us / 1000 - this.media.epoch) / 1000 : 0;
+    return start + Math.floor((this.video.currentTime - start) / seconds + 0.001) * seconds;
   }
 
   close() {
@@ -164,8 +165,7 @@ class Player {
   }
 
   reportGap(from, to) {
-    const gaps = this.index?.gaps || [];
-    const known = gaps.find((gap) => Date.parse(gap.to) > from && Date.parse(gap.from) < to);
+    const known = this.index.gapWithin(from, to);
     const why = known ? `missing (${known.cause})` : "not recorded";
     const [begin, end] = [from, to].map((each) => new Date(each).toLocaleTimeString());
     this.report("gap", { from, to, cause: known?.cause, message: `${begin} to ${end}: ${why}` });
@@ -173,61 +173,6 @@ class Player {
 
   reportEnd(wall) {
     this.report("end", { wall, message: "Nothing was recorded later." });
-  }
-
-  // --- where an instant is
-
-  /** @returns {Promise<Place | null>} the piece of an instant, or the first one behind it */
-  async find(wallMs) {
-    await this.readIndex(wallMs);
-    const found = this.placeAt(wallMs);
-    const after = this.after();
-    if (!found && after > wallMs) {
-      await this.readIndex(after + INSIDE_MS);
-      return this.placeAt(after);
-    }
-    return found || this.newest();
-  }
-
-  after() {
-    return this.index?.after ? Date.parse(this.index.after) : NaN;
-  }
-
-  /** The newest piece of a file that grows, for an instant that it has not reached. */
-  newest() {
-    const newest = [...this.places()].at(-1);
-    return newest?.file.growing ? newest : null;
-  }
-
-  *places() {
-    for (const file of this.index?.files || []) {
-      for (const [number, piece] of file.pieces.entries()) {
-        const start = file.start_us / 1000 + piece.time * 1000;
-        yield { file, number, start, end: start + piece.duration * 1000 };
-      }
-    }
-  }
-
-  /** @returns {Place | null} */
-  placeAt(wallMs) {
-    let found = null;
-    for (const place of this.places()) {
-      if (place.start <= wallMs && wallMs < place.end) found = place; // the later file counts
-      else if (place.start > wallMs) return found || place;
-    }
-    return found;
-  }
-
-  /** Read the index around an instant, unless it is known. */
-  async readIndex(wallMs) {
-    const known = this.index;
-    const grows = known && (!known.files.length || known.files.some((file) => file.growing));
-    const old = grows && performance.now() - known.read > GROWING_MS;
-    if (known && !old && wallMs >= known.since && wallMs + WINDOW_MS[0] / 2 < known.until) return;
-    const [since, until] = [wallMs - WINDOW_MS[0], wallMs + WINDOW_MS[1]];
-    const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
-    const index = await this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`);
-    this.index = { ...index, since, until, read: performance.now() };
   }
 
   // --- loading
@@ -248,7 +193,7 @@ class Player {
       const last = pieces[pieces.length - 1];
       if (!pieces.every((piece) => this.media.has(file, piece))) await this.media.append(file, pieces);
       left -= pieces.length;
-      current = left && this.placeAt(file.start_us / 1000 + (last.time + last.duration) * 1000);
+      current = left && this.index.placeAt(file.start_us / 1000 + (last.time + last.duration) * 1000);
       if (current?.file === file && current.number < file.pieces.indexOf(last)) return;
     }
   }
@@ -257,6 +202,7 @@ class Player {
     const seeked = event(this.video, "seeked");
     this.video.currentTime = (wallMs - this.media.epoch) / 1000;
     await seeked;
+    for (let n = 0; n < 2; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
   }
 
   // --- while it plays
@@ -273,30 +219,43 @@ class Player {
 
   /** Load what comes next; where something is missing, go on behind it. */
   async goOn(seek) {
-    await this.readIndex(this.now());
+    await this.index.read(this.now());
     if (seek !== this.seeks) return;
     const wall = this.now();
-    const here = this.placeAt(wall + 2 * INSIDE_MS);
+    const stalled = wall === this.before && !this.video.paused;
+    this.before = wall;
+    const missing = this.missing(wall);
+    if (missing) return this.enqueue(seek, () => this.load(missing, JOINED));
+    const speed = Math.max(1, this.rate);
+    const here = this.index.placeAt(wall + (stalled ? STALL_MS * speed : 2 * INSIDE_MS));
     if (!here) return this.goToAfter(wall);
-    if (here.start > wall + 2 * INSIDE_MS && !this.media.holds(wall)) return this.jump(seek, wall, here);
+    const behind = here.start > wall + 2 * INSIDE_MS;
+    if (behind && (stalled || !this.media.holds(wall))) return this.jump(seek, wall, here);
+    await this.enqueue(seek, () => this.media.forgetBehind(BEHIND_SECONDS));
+  }
+
+  /** The next piece that is to be loaded. */
+  missing(wall) {
     const until = wall + AHEAD_SECONDS * 1000 * Math.max(1, this.rate);
-    const next = [...this.places()].find(
-      ({ file, number, start, end }) =>
-        end > wall && start < until && !this.media.has(file, file.pieces[number]),
-    );
-    if (next) await this.enqueue(seek, () => this.load(next, JOINED));
-    else await this.enqueue(seek, () => this.media.forgetBehind(BEHIND_SECONDS));
+    for (const place of this.index.places()) {
+      if (place.start >= until) return null;
+      const piece = place.file.pieces[place.number];
+      if (place.end > wall && !this.media.has(place.file, piece)) return place;
+    }
+    return null;
   }
 
   async jump(seek, wall, place) {
-    if (place.start > wall + BREAK_MS) this.reportGap(wall, place.start);
+    const ends = [...this.index.places()].map(({ end }) => end).filter((end) => end <= place.start);
+    const from = Math.max(wall, ...ends);
+    if (place.start > from + BREAK_MS) this.reportGap(from, place.start);
     await this.enqueue(seek, () => this.load(place, SEEK_PIECES));
     if (seek === this.seeks) await this.move(place.start + INSIDE_MS);
   }
 
   async goToAfter(wall) {
-    if (this.after() > wall) return this.seek(wall);
-    if (this.index?.files.at(-1)?.growing) return this.report("waiting");
+    if (this.index.after > wall) return this.seek(wall);
+    if (this.index.newest()) return this.report("waiting");
     this.pause();
     this.reportEnd(wall);
   }
