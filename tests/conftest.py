@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ["TZ"] = "UTC"  # whatever this machine has: commands show times in the local zone
@@ -17,3 +18,8 @@ for folder in ("hardware", "pure", "wire", "process"):
 # The duration of an example depends on the load of the machine: it fails no test.
 settings.register_profile("camd", deadline=None)
 settings.load_profile("camd")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many tests run at once: most of them wait for processes, so more than cores."""
+    return max(4, 2 * (os.cpu_count() or 1))
