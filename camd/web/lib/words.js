@@ -1,6 +1,6 @@
 /** What the fields of the service mean, in words. */
 
-import { duration, size } from './format.js';
+import { duration, localTime, size } from './format.js';
 
 const STATES = {
   IDLE: 'Ready',
@@ -80,6 +80,22 @@ const LEVELS = {
 
 /** @param {string} level */
 export const storageLevel = (level) => LEVELS[level] ?? `Storage is ${level.replaceAll('_', ' ')}.`;
+
+const OVERRIDDEN = {
+  manual_recording: 'a recording by hand takes its place',
+  manual_stop: 'stopped by hand',
+  source_ended: 'the source has ended',
+};
+
+/** What the schedule of a camera does now, and when that changes. @param {Record<string, any>} schedule */
+export function scheduleWords({ name, active, next_change, overridden_by, message }) {
+  if (message) return sentence(message);
+  const change = next_change ? localTime(new Date(next_change)) : null;
+  if (!active) return change ? `Schedule “${name}”: records from ${change}.` : `Schedule “${name}”: records no more.`;
+  const until = change ? `, until ${change}` : '';
+  if (overridden_by) return `Schedule “${name}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until}.`;
+  return `Schedule “${name}”: records${until}.`;
+}
 
 /** Everything that is wrong now, the worst first. @param {Record<string, any>} state */
 export function problemsNow(state) {

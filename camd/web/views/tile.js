@@ -3,7 +3,7 @@
 import { html, useRef, useState } from '../lib/preact.js';
 import { counter, duration } from '../lib/format.js';
 import { useAction, useNow } from '../lib/hooks.js';
-import { cameraState, inTrouble } from '../lib/words.js';
+import { cameraState, inTrouble, scheduleWords } from '../lib/words.js';
 import { Failure, When } from './parts.js';
 import { Picture } from './picture.js';
 
@@ -42,7 +42,8 @@ function Since({ camera, number }) {
       ${camera.recording && camera.since
         ? html`Recording since <${When} at=${camera.since} /> · ${counter((now - camera.since) / 1000)}`
         : html`${size || camera.camera_id}${number < 10 && html`<span class="for-keys"> · key <kbd>${number}</kbd></span>`}`}
-    </p>`;
+    </p>
+    ${camera.schedule && html`<p class="quiet">${scheduleWords(camera.schedule)}</p>`}`;
 }
 
 function Actions({ store, camera, onFullScreen }) {

@@ -7,6 +7,7 @@ import { loadTimeline } from '../lib/timeline_data.js';
 import { Failure, When } from './parts.js';
 import { Lane, Legend, Ruler } from './timeline_rows.js';
 import { Player } from './timeline_player.js';
+import { Preview } from './timeline_preview.js';
 import { RangeActions } from './timeline_range.js';
 import { between, centred, HOUR, instant, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
 import { useGestures } from './timeline_gestures.js';
@@ -105,6 +106,17 @@ export function Timeline({ store, rest }) {
   return html`
     <div class="stack">
       <${Player} store=${store} camera=${camera} at=${at} handle=${player} onPosition=${setPosition} onSeek=${seek} onLive=${live} />
+      <${Failure} text=${failure} />
+      <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. Arrows move and zoom; drag to choose a range.">
+        <${Ruler} range=${range} />
+        ${cameras.map((each) => html`
+          <${Lane} key=${each.camera_id} camera=${each} current=${each === camera} range=${range} now=${now} timeline=${timelines[each.camera_id]} />`)}
+        <${Preview} rows=${rows} range=${range} timelines=${timelines} />
+        ${cursor !== null && html`<i class="cursor" style=${{ left: `${percent(range, cursor)}%` }}></i>`}
+        <i class="cursor now" style=${{ left: `${percent(range, now)}%` }}></i>
+        ${chosen && html`<i class="chosen" style=${{ left: `${percent(range, chosen.from)}%`, width: `${percent(range, chosen.to) - percent(range, chosen.from)}%` }}></i>`}
+      </div>
+      <${Legend} timelines=${timelines} range=${range} />
       <div class="row">
         <label>Window
           <select value=${shownLength} onChange=${(event) => setRange(zoomed(range, Number(event.target.value) / (range.to - range.from), around()))}>
@@ -125,16 +137,6 @@ export function Timeline({ store, rest }) {
         </label>
         <span class="quiet push">Times in ${zone()}</span>
       </div>
-      <${Failure} text=${failure} />
-      <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. Arrows move and zoom; drag to choose a range.">
-        <${Ruler} range=${range} />
-        ${cameras.map((each) => html`
-          <${Lane} key=${each.camera_id} camera=${each} current=${each === camera} range=${range} now=${now} timeline=${timelines[each.camera_id]} />`)}
-        ${cursor !== null && html`<i class="cursor" style=${{ left: `${percent(range, cursor)}%` }}></i>`}
-        <i class="cursor now" style=${{ left: `${percent(range, now)}%` }}></i>
-        ${chosen && html`<i class="chosen" style=${{ left: `${percent(range, chosen.from)}%`, width: `${percent(range, chosen.to) - percent(range, chosen.from)}%` }}></i>`}
-      </div>
-      <${Legend} timelines=${timelines} range=${range} />
       <${RangeActions} store=${store} camera=${camera} range=${chosen} suggested=${range} onChange=${setChosen} />
     </div>`;
 }

@@ -1,11 +1,14 @@
 /** A chosen range: typed or dragged; to take out as one file, or to keep from cleanup. */
 
-import { html, useState } from '../lib/preact.js';
-import { count, duration, fieldTime, fieldValue } from '../lib/format.js';
+import { html, useEffect, useState } from '../lib/preact.js';
+import { count, duration, fieldTime, fieldValue, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
 import { Failure, When } from './parts.js';
 
 const MOST_PINNED = 1000;
+const DESCRIBE_MS = 400; // after the last change of the range
+
+const times = ({ from, to }) => ({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
 
 /** @param {{store: any, camera: any, range: any, suggested: any, onChange: (range: any) => void}} props */
 export function RangeActions({ store, camera, range, suggested, onChange }) {
@@ -33,11 +36,12 @@ export function RangeActions({ store, camera, range, suggested, onChange }) {
           ${store.may('control') && html`<button disabled=${busy} onClick=${pin}>Pin its files</button>`}
           <button onClick=${() => { onChange(null); say(null); }}>Clear</button>`}
       </div>
-      ${!range && html`<p class="quiet">Drag over the timeline, or type two times.</p>`}
+      ${!range && html`<p class="quiet">Drag over a row with the mouse, or type two times.</p>`}
       ${range && (usable(range)
         ? html`<p class="quiet"><${When} at=${range.from} /> – <${When} at=${range.to} />, ${duration((range.to - range.from) / 1000)}. Gaps are closed up; no picture is made up.</p>`
         : html`<p class="failure" role="alert">${trouble(range)}</p>`)}
       <${Failure} text=${failure} />
+      ${usable(range) && html`<${Contents} store=${store} camera=${camera} range=${range} />`}
       <p role="status">${said}</p>
     </section>`;
 }
@@ -54,14 +58,39 @@ function trouble(range) {
 }
 
 function exportAddress(camera, range) {
-  const times = new URLSearchParams({ from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString() });
-  return `/export/${encodeURIComponent(camera.camera_id)}.mp4?${times}`;
+  return `/export/${encodeURIComponent(camera.camera_id)}.mp4?${new URLSearchParams(times(range))}`;
+}
+
+/** What the export of a range holds, and its further parts where the format changes within it. */
+function Contents({ store, camera, range }) {
+  const [found, setFound] = useState(null);
+  const [, failure, run] = useAction();
+  useEffect(() => {
+    let current = true;
+    const timer = setTimeout(() => run(async () => {
+      const described = await store.call('get_export', { device: camera.camera_id, ...times(range) });
+      if (current) setFound(described);
+    }), DESCRIBE_MS);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+      setFound(null);
+    };
+  }, [camera.camera_id, range.from, range.to]);
+  if (failure) return html`<p class="quiet" role="status">${failure}</p>`;
+  if (!found) return null;
+  const missing = found.gaps.length ? `${count(found.gaps.length, 'gap')} within` : 'no gaps';
+  return html`
+    <p class="quiet number" role="status">${count(found.frames, 'frame')}, ${duration(found.duration)}, ${size(found.size)}, ${missing}.</p>
+    ${found.parts.length > 1 && html`
+      <p>The format changes within the range, so there are ${found.parts.length} files:
+        ${found.parts.map((part) => html` <a key=${part.url} href=${part.url} download>part ${part.part} (${size(part.size)})</a>`)}</p>`}`;
 }
 
 /** Pin every file that has a part in the range; returns what was done, in words. */
 async function pinRange(store, camera, range) {
   const { files } = await store.call('list_recordings', {
-    camera: camera.camera_id, from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString(), limit: MOST_PINNED,
+    camera: camera.camera_id, ...times(range), limit: MOST_PINNED,
   });
   const open = files.filter((file) => !file.pinned);
   for (const { filename } of open) {
