@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from '../lib/preact.js';
 import { localTime } from '../lib/format.js';
-import { instant, percent } from './timeline_scale.js';
+import { instant } from './timeline_scale.js';
 
 const REST_MS = 250; // the mouse has to rest that long
 const WIDTH = 160;
@@ -19,12 +19,13 @@ export function Preview({ rows, range, timelines }) {
     const moved = (event) => {
       clearTimeout(timer);
       show(null);
-      const camera = event.target.closest?.('[data-camera]')?.dataset.camera;
-      if (event.pointerType !== 'mouse' || event.buttons || !camera) return;
+      const lane = event.target.closest?.('[data-camera]');
+      if (event.pointerType !== 'mouse' || event.buttons || !lane) return;
+      const { camera } = lane.dataset;
       const { left, width } = rows.current.getBoundingClientRect();
       const at = instant(range, (event.clientX - left) / width);
       const recorded = timelines[camera]?.spans.some((span) => span.playable && span.from <= at && (at < span.to || span.growing));
-      if (recorded) timer = setTimeout(() => { fail(false); show({ camera, at }); }, REST_MS);
+      if (recorded) timer = setTimeout(() => { fail(false); show({ camera, at, x: event.clientX, y: lane.getBoundingClientRect().top }); }, REST_MS);
     };
     const left = () => { clearTimeout(timer); show(null); };
     const element = rows.current;
@@ -39,9 +40,10 @@ export function Preview({ rows, range, timelines }) {
     };
   }, [range, timelines]);
   if (!shown || failed) return null;
-  const place = Math.min(88, Math.max(0, percent(range, shown.at)));
+  const left = Math.min(window.innerWidth - WIDTH - 16, Math.max(8, shown.x - WIDTH / 2));
+  const place = { left: `${left}px`, bottom: `${window.innerHeight - shown.y + 4}px` };
   return html`
-    <figure class="preview" style=${{ left: `${place}%` }} aria-hidden="true">
+    <figure class="preview" style=${place} aria-hidden="true">
       <img src=${address(shown)} alt="" onError=${() => fail(true)} />
       <figcaption class="number">${localTime(new Date(shown.at))}</figcaption>
     </figure>`;
