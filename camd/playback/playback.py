@@ -92,13 +92,14 @@ class Playback:
         )
 
     async def _pieces_of(self, span: TimelineSpan) -> FilePieces | None:
-        """Return a file's pieces; None also when it was removed a moment ago."""
+        """Return a file's pieces; of one that somebody removed none: time lines know it then."""
         try:
             return await self.pieces.of_span(span)
         except Refusal as refusal:
-            if refusal.kind is FILE_NOT_FOUND:
-                return None
-            raise
+            if refusal.kind is not FILE_NOT_FOUND or span.filename is None:
+                raise
+        await self._storage.note_missing(span.filename)
+        return None
 
 
 def with_growing(found: Timeline, growing: dict[str, GrowingSegment]) -> Timeline:

@@ -30,6 +30,7 @@ class StoredBytes:
     sealed: bool
     lease: Callable[[], AbstractContextManager[None]]
     threads: trio.CapacityLimiter
+    part_bytes: int = PART_BYTES
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[BytesReader]:
@@ -78,7 +79,9 @@ class BytesReader:
         return part
 
     async def _read(self) -> bytes:
-        read = partial(_read_part, self._bytes.path, self._at, min(PART_BYTES, self.left))
+        read = partial(
+            _read_part, self._bytes.path, self._at, min(self._bytes.part_bytes, self.left)
+        )
         with trio.move_on_after(READ_SECONDS):
             inode, part = await trio.to_thread.run_sync(
                 read, limiter=self._bytes.threads, abandon_on_cancel=True

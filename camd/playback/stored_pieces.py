@@ -61,10 +61,6 @@ class StoredPieces:
         """Return the pieces of a span's file; None when it cannot be played. Raises Refusal."""
         if span.filename is None or not span.playable:
             return None
-        kept = self._kept.get(span.filename)
-        if kept is not None and kept.sealed and not span.growing:
-            self._kept.move_to_end(span.filename)
-            return kept.pieces
         return await self.of_file(span.filename)
 
     async def of_file(self, filename: str) -> FilePieces | None:
@@ -79,7 +75,7 @@ class StoredPieces:
                 earlier = kept.pieces if kept is not None and not file.sealed else None
                 pieces = await self.in_thread(partial(read_pieces, file, earlier))
                 kept = _Kept(file.sealed, file.size_bytes, pieces)
-                self._keep(file.filename, kept)
+            self._keep(file.filename, kept)
         return kept.pieces
 
     async def in_thread(self, work: Callable[[], T]) -> T:

@@ -57,6 +57,7 @@ class StripMaker:
     _storage: Storage
     _pieces: StoredPieces
     _find_program: Callable[[], Awaitable[FFmpegBinary]]
+    _decode_seconds: float = attrs.field(default=DECODE_SECONDS, kw_only=True)
     _turn: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 1), init=False)
     _kept: OrderedDict[object, bytes] = attrs.field(factory=OrderedDict, init=False)
 
@@ -90,9 +91,10 @@ class StripMaker:
         size = TileSize.of(width, largest.width, largest.height)
         try:
             program = str((await self._find_program()).path)
-            rows = [await _decode(program, size, frames) for frames in await self._frames(tiles)]
+            found = await self._frames(tiles)
+            rows = [await self._decode(program, size, frames) for frames in found]
             arguments = row_arguments(program, size, len(tiles))
-            return await _run(arguments, b"".join(rows), _MOST_STRIP_BYTES)
+            return await self._run(arguments, b"".join(rows), _MOST_STRIP_BYTES)
         except (OSError, MediaError, FfmpegMissingError) as error:
             log.warning("strip_failed", camera=camera_id, why=str(error))
             raise Refusal(
@@ -120,6 +122,41 @@ class StripMaker:
                 found.append(frames)
         return found
 
+    async def _decode(self, program: str, size: TileSize, frames: _Frames) -> bytes:
+        """Make raw tiles. Raises MediaError when there is not one for each key frame."""
+        wanted = size.raw_bytes * len(frames.samples)
+        movie = key_frame_movie(frames.init, frames.samples)
+        data = await self._run(tile_arguments(program, size), movie, wanted + 1)
+        if len(data) != wanted:
+            raise MediaError("a key frame cannot be decoded")
+        return data
+
+    async def _run(self, arguments: Sequence[str], given: bytes, most: int) -> bytes:
+        """Run FFmpeg with `given` as its input, and return its output, of at most `most` bytes.
+
+        Raises OSError when it cannot be run, MediaError when it fails or takes too long.
+        """
+        output, words = bytearray(), bytearray()
+        with trio.move_on_after(self._decode_seconds):
+            async with open_child_process(arguments, takes_input=True) as process:
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_write, process, given)
+                        nursery.start_soon(_hear, process, words)
+                        while len(output) < most and (chunk := await process.read_output()):
+                            output += chunk[: most - len(output)]
+                        nursery.cancel_scope.cancel()
+                finally:
+                    process.close_input()
+                    if len(output) >= most:
+                        process.signal(signal.SIGKILL)
+                status = await process.wait()
+            if status == 0:
+                return bytes(output)
+            said = redact(words.decode("utf-8", "replace").strip()).splitlines()[-1:]
+            raise MediaError(" ".join(said) or f"FFmpeg ended with {status}")
+        raise MediaError(f"FFmpeg took more than {self._decode_seconds:g} s")
+
 
 def _description(init: Init) -> bytes:
     """Return what decoding depends on: the sample description of the video."""
@@ -127,44 +164,7 @@ def _description(init: Init) -> bytes:
     return stbl.bytes_of(init.moov)
 
 
-async def _decode(program: str, size: TileSize, frames: _Frames) -> bytes:
-    """Make raw tiles. Raises MediaError when there is not one for each key frame."""
-    wanted = size.raw_bytes * len(frames.samples)
-    movie = key_frame_movie(frames.init, frames.samples)
-    data = await _run(tile_arguments(program, size), movie, wanted + 1)
-    if len(data) != wanted:
-        raise MediaError("a key frame cannot be decoded")
-    return data
-
-
 # --- FFmpeg
-
-
-async def _run(arguments: Sequence[str], given: bytes, most: int) -> bytes:
-    """Run FFmpeg with `given` as its input, and return its output, of at most `most` bytes.
-
-    Raises OSError when it cannot be run, MediaError when it fails or takes too long.
-    """
-    output, words = bytearray(), bytearray()
-    with trio.move_on_after(DECODE_SECONDS):
-        async with open_child_process(arguments, takes_input=True) as process:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_write, process, given)
-                    nursery.start_soon(_hear, process, words)
-                    while len(output) < most and (chunk := await process.read_output()):
-                        output += chunk[: most - len(output)]
-                    nursery.cancel_scope.cancel()
-            finally:
-                process.close_input()
-                if len(output) >= most:
-                    process.signal(signal.SIGKILL)
-            status = await process.wait()
-        if status == 0:
-            return bytes(output)
-        said = redact(words.decode("utf-8", "replace").strip()).splitlines()[-1:]
-        raise MediaError(" ".join(said) or f"FFmpeg ended with {status}")
-    raise MediaError(f"FFmpeg took more than {DECODE_SECONDS:g} s")
 
 
 async def _write(process: ChildProcess, data: bytes) -> None:

@@ -228,6 +228,8 @@ async def test_a_timeline_has_what_was_recorded_and_what_is_missing(
         assert (answer.status, json.loads(answer.body)["code"]) == (status, code), path
     assert (await daemon.get("/play/camera9/index.json")).status == 404
     index = await index_of(daemon, around(stopped))
+    (gap,) = (await daemon.call("get_timeline", camera="camera0"))["gaps"]
+    assert (gap["cause"], gap["from"]) == ("file_removed", files[1]["start_time"])
     assert files[0]["filename"] in [file["filename"] for file in index["files"]]
 
 

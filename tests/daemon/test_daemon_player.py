@@ -61,12 +61,16 @@ window.painted = async () => {{ // the event `seeked` may come some ms before th
     await new Promise((resolve) => setTimeout(resolve, 5));
 }};
 window.step = async (count) => {{
-  await window.player.step(count);
+  await soon(window.player.step(count));
   await window.painted();
   return window.frameNumber();
 }};
+const soon = (work) => Promise.race([
+  work,
+  new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), 20000)),
+]);
 window.at = async (wall) => {{
-  await window.player.seek(wall);
+  await soon(window.player.seek(wall));
   await window.painted();
   return {{ asked: wall, now: window.player.now(), number: window.frameNumber() }};
 }};
@@ -82,20 +86,40 @@ def make_numbered_clip(path: Path) -> None:
         "[a][b]overlay=0:0:shortest=1"
     )
     command = [FFMPEG, "-v", "error", "-filter_complex", graph, "-t", str(SECONDS)]
-    command += ["-c:v", "libx264", "-preset", "ultrafast", "-g", "15", "-pix_fmt", "yuv420p"]
+    command += [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-bf",
+        "2",
+        "-g",
+        "15",
+        "-pix_fmt",
+        "yuv420p",
+    ]
     subprocess.run([*command, "-y", str(path)], check=True, timeout=60)
 
 
-def numbers_in(path: Path) -> list[int]:
-    """Read the number in each frame of a file."""
-    command = [FFMPEG, "-v", "error", "-i", f"file:{path}"]
-    command += ["-vf", f"crop={BITS * BAR}:2:0:{BAR // 2}", "-pix_fmt", "gray", "-f", "rawvideo"]
-    data = subprocess.run([*command, "-"], capture_output=True, check=True, timeout=60).stdout
-    width = BITS * BAR
-    return [
+def frames_of(path: Path) -> list[tuple[float, int]]:
+    """Decode a file: when each frame is shown, in seconds, and the number in it."""
+    bars, times = path.with_suffix(".bars"), path.with_suffix(".times")
+    command = [FFMPEG, "-y", "-v", "error", "-copyts", "-i", f"file:{path}"]
+    crop = ["-vf", f"crop={BITS * BAR}:2:0:{BAR // 2}", "-pix_fmt", "gray"]
+    exact = ["-fps_mode", "passthrough", "-enc_time_base", "1/90000"]
+    command += [*crop, *exact, "-f", "rawvideo", str(bars)]
+    command += [*crop, *exact, "-f", "framecrc", str(times)]
+    subprocess.run(command, check=True, timeout=60)
+    data, width = bars.read_bytes(), BITS * BAR
+    numbers = [
         sum((data[at + bit * BAR + BAR // 2] > 128) << bit for bit in range(BITS))
         for at in range(0, len(data), 2 * width)
     ]
+    lines = [line for line in times.read_text().splitlines() if not line.startswith("#")]
+    bars.unlink()
+    times.unlink()
+    shown = [int(line.split(",")[2]) / 90_000 for line in lines]
+    return list(zip(shown, numbers, strict=True))
 
 
 @attrs.frozen
@@ -111,9 +135,9 @@ class Footage:
         frames: list[tuple[float, int]] = []
         for file in files:
             start = datetime.fromisoformat(file["start_time"]).timestamp() * 1000
-            numbers = numbers_in(daemon.recordings / file["filename"])
+            some = frames_of(daemon.recordings / file["filename"])
             frames = [frame for frame in frames if frame[0] < start]
-            frames += [(start + n * 1000 / RATE, each) for n, each in enumerate(numbers)]
+            frames += [(start + shown * 1000, number) for shown, number in some]
         return cls([time for time, _ in frames], [number for _, number in frames])
 
     def number_at(self, wall: float) -> int:
@@ -212,7 +236,7 @@ async def test_the_frame_of_any_instant_is_shown(new_daemon: NewDaemon, tmp_path
                         const path = "/play/camera0/index.json?from="
                           + new Date(from).toISOString() + "&to=" + new Date(to).toISOString();
                         const file = (await fetchJson(path)).files.at(-1);
-                        const frame = Math.floor(file.duration * 30 * (n + 0.5) / 4);
+                        const frame = Math.floor(file.duration * 30 * (n + 0.3) / 4);
                         const wall = file.start_us / 1000 + (frame + 0.5) * 1000 / 30;
                         found.push({ growing: file.growing, ...(await at(wall)) });
                       }
@@ -285,7 +309,8 @@ async def test_it_plays_over_files_and_gaps(new_daemon: NewDaemon, tmp_path: Pat
     assert "error" not in kinds, states
     (gap,) = [state for state in states[: kinds.index("end")] if state["state"] == "gap"]
     over = datetime.fromisoformat(files[1]["end_time"]).timestamp() * 1000
-    assert (gap["from"], gap["to"]) == (pytest.approx(over, abs=1), pytest.approx(starts[2], abs=1))
+    assert gap["from"] == pytest.approx(over, abs=100)  # the last frames may be shown later
+    assert gap["to"] == pytest.approx(starts[2], abs=1)
     backwards = [
         state["wall"] for state in states[kinds.index("backwards") :] if state["state"] == "playing"
     ]

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import accumulate
+from operator import add
 
 import attrs
 
@@ -33,16 +34,15 @@ _FIRST_READ = 4096  # most moof boxes are smaller
 class StoredFragment:
     """One moof and its mdat in a file, from byte `begin` to before `end`.
 
-    Times are ticks of the video track: `decoded` and `shown` of its first video sample, `duration`
-    of all its `frames`. `sync`: decoding can begin with it. A fragment of sound alone has no times.
+    Times are ticks of the video track: when the first of its `frames` is `shown`, and when the last
+    one is `over`. `sync`: decoding can begin with it. A fragment of sound alone has no times.
     """
 
     begin: int
     end: int
     sync: bool
-    decoded: int
     shown: int
-    duration: int
+    over: int
     frames: int
 
 
@@ -96,8 +96,8 @@ class PieceTable:
                 begins.append(each.begin)
                 times.append(each.shown - self.first_shown)
             media_end, frames = each.end + CHECK_SIZE, frames + each.frames
-            if each.duration:
-                end_time = max(end_time, each.decoded + each.duration)
+            if each.frames:
+                end_time = max(end_time, each.over - self.first_shown)
         return attrs.evolve(
             self,
             media_end=media_end,
@@ -202,17 +202,13 @@ class _VideoSamples:
 
     def fragment(self, begin: int, end: int, number: int, until: int) -> StoredFragment:
         if number == until:
-            return StoredFragment(begin, end, sync=False, decoded=0, shown=0, duration=0, frames=0)
-        decoded = self.decoded[number]
-        return StoredFragment(
-            begin=begin,
-            end=end,
-            sync=self.sync[number] == 1,
-            decoded=decoded,
-            shown=decoded + (self.composition[number] if self.composition else 0),
-            duration=self.decoded[until] - decoded,
-            frames=until - number,
-        )
+            return StoredFragment(begin, end, sync=False, shown=0, over=0, frames=0)
+        shown, over = self.decoded[number], self.decoded[until]
+        if self.composition:
+            offsets = self.composition[number:until]
+            shown += offsets[0]
+            over = max(map(add, self.decoded[number + 1 : until + 1], offsets))
+        return StoredFragment(begin, end, self.sync[number] == 1, shown, over, until - number)
 
 
 def _chunk_places(init: Init) -> Iterator[_ChunkPlace]:
@@ -302,16 +298,12 @@ def _fragment_at(read: Read, init: Init, begin: int, end: int) -> StoredFragment
     runs, over = found
     video = run_of(runs, init.video.track_id)
     if video is None:
-        return StoredFragment(begin, over, sync=False, decoded=0, shown=0, duration=0, frames=0)
-    return StoredFragment(
-        begin=begin,
-        end=over,
-        sync=video.sync[:1] == b"\x01" or init.video.intra_only,
-        decoded=video.decode_time,
-        shown=video.decode_time + (video.composition[0] if video.composition else 0),
-        duration=video.duration,
-        frames=video.count,
-    )
+        return StoredFragment(begin, over, sync=False, shown=0, over=0, frames=0)
+    sync = video.sync[:1] == b"\x01" or init.video.intra_only
+    offsets = video.composition or array("i", bytes(4 * video.count))
+    ends = accumulate(video.durations, initial=video.decode_time)
+    shown = next(ends) + offsets[0]
+    return StoredFragment(begin, over, sync, shown, max(map(add, ends, offsets)), video.count)
 
 
 def _runs_at(

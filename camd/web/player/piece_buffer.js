@@ -9,8 +9,17 @@
  */
 
 const DAY_MS = 86_400_000;
+const LENGTH_SECONDS = (31 * DAY_MS) / 1000;
 const KEPT_INITS = 64;
 const AROUND_SECONDS = [2, 40]; // what stays behind and before the picture when there is no room
+
+/** An answer that is no media; `gone`: its file was removed. */
+export class PageError extends Error {
+  constructor(path, status) {
+    super(`${path}: ${status}`);
+    this.gone = status === 404;
+  }
+}
 
 export class PieceBuffer {
   /**
@@ -35,7 +44,7 @@ export class PieceBuffer {
 
   /** Have a MediaSource in which an instant has a place. */
   async prepare(wallMs, mime) {
-    const open = this.source?.readyState === "open" && !this.video.error;
+    const open = this.source && this.source.readyState !== "closed" && !this.video.error;
     if (open && wallMs > this.epoch && wallMs < this.epoch + 30 * DAY_MS) return false;
     const kind = /** @type {any} */ (window).ManagedMediaSource || window.MediaSource;
     if (!kind?.isTypeSupported(mime)) throw new Error(`This browser does not play ${mime}.`);
@@ -47,7 +56,7 @@ export class PieceBuffer {
     this.video.src = address;
     await event(this.source, "sourceopen");
     URL.revokeObjectURL(address);
-    this.source.duration = (31 * DAY_MS) / 1000;
+    this.source.duration = LENGTH_SECONDS;
     this.buffer = this.source.addSourceBuffer(mime);
     this.loaded.clear();
     this.file = null;
@@ -89,7 +98,7 @@ export class PieceBuffer {
 
   async fetchBytes(path) {
     const answer = await fetch(path, { signal: this.signal });
-    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+    if (!answer.ok) throw new PageError(path, answer.status);
     return answer.arrayBuffer();
   }
 
@@ -103,6 +112,21 @@ export class PieceBuffer {
       this.buffer.appendBuffer(data);
     }
     await event(this.buffer, "updateend");
+    if (this.source.duration < LENGTH_SECONDS) this.source.duration = LENGTH_SECONDS; // see `finish`
+  }
+
+  /**
+   * Say that nothing follows the picture: decoders keep back the last frames until they know. What
+   * is appended later takes it back.
+   */
+  async finish() {
+    const { buffered } = this.buffer;
+    for (let n = 0; n < buffered.length; n++)
+      if (buffered.start(n) > this.video.currentTime) {
+        await this.forget(buffered.start(n), Infinity);
+        break;
+      }
+    if (this.source.readyState === "open") this.source.endOfStream();
   }
 
   /** Forget what lies between two times of the media. */

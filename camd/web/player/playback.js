@@ -17,6 +17,7 @@ const LONGEST_RATE = 8; // faster, and backwards, key frames are shown
 const TICK_MS = 200;
 const SEEK_PIECES = 2; // browsers end a seek only with some frames behind it
 const JOINED = 4; // pieces in one request
+const LATE_MS = 400; // for a seek, before the browser is told that no frames follow
 const STALL_MS = 150; // browsers stop a little before the end of what they have
 const BREAK_MS = 500; // shorter ones between files are passed over without a word
 
@@ -70,6 +71,13 @@ class Player {
     if (!this.abort.signal.aborted) this.report("error", { message: String(error?.message || error) });
   }
 
+  /** A file may be removed after its place was read: then look again, once a second. */
+  async recover(error, again) {
+    if (!error?.gone) return this.fail(error);
+    if (this.index.forget()) return again();
+    this.fail(error);
+  }
+
   watchFrames() {
     this.video.requestVideoFrameCallback?.((_, frame) => {
       this.shown = frame.mediaTime;
@@ -98,7 +106,7 @@ class Player {
       await this.move(wall);
       if (seek === this.seeks) this.report(this.playing ? "playing" : "paused");
     } catch (error) {
-      if (seek === this.seeks) this.fail(error);
+      if (seek === this.seeks) await this.recover(error, () => this.seek(wallMs));
     }
   }
 
@@ -201,7 +209,10 @@ class Player {
   async move(wallMs) {
     const seeked = event(this.video, "seeked");
     this.video.currentTime = (wallMs - this.media.epoch) / 1000;
-    await seeked;
+    const seek = this.seeks;
+    const finish = () => this.enqueue(seek, () => this.media.finish());
+    const late = setTimeout(finish, LATE_MS);
+    await seeked.finally(() => clearTimeout(late));
     for (let n = 0; n < 2; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
   }
 
@@ -213,7 +224,7 @@ class Player {
     this.busy = true;
     const seek = this.seeks;
     this.goOn(seek)
-      .catch((error) => seek === this.seeks && this.fail(error))
+      .catch((error) => seek === this.seeks && this.recover(error, () => {}))
       .finally(() => (this.busy = false));
   }
 
@@ -250,7 +261,9 @@ class Player {
     const from = Math.max(wall, ...ends);
     if (place.start > from + BREAK_MS) this.reportGap(from, place.start);
     await this.enqueue(seek, () => this.load(place, SEEK_PIECES));
-    if (seek === this.seeks) await this.move(place.start + INSIDE_MS);
+    if (seek !== this.seeks) return;
+    await this.move(place.start + INSIDE_MS);
+    if (this.playing && this.video.paused) await this.video.play(); // it was at its end
   }
 
   async goToAfter(wall) {

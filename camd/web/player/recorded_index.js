@@ -40,6 +40,13 @@ export class RecordedIndex {
     return found || this.newest();
   }
 
+  /** Read everything anew the next time; false when it was read a moment ago. */
+  forget() {
+    const old = this.known !== null && performance.now() - this.known.read > GROWING_MS;
+    if (old) this.known = null;
+    return old;
+  }
+
   /** Where the next footage behind what is known begins, in ms; NaN without any. */
   get after() {
     return this.known?.after ? Date.parse(this.known.after) : NaN;
