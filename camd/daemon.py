@@ -42,6 +42,7 @@ from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
 from camd.live.rules.live_messages import SUBPROTOCOL
+from camd.live.transcoding import open_transcodes
 from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
@@ -136,6 +137,9 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
             open_streams(config, cameras, events, clock=clock) as streams,
+            open_transcodes(
+                config.server.transcodes, cameras.find_program, clock=clock
+            ) as transcodes,
             open_event_log(state_dir, clock=clock) as event_log,
         ):
             calls = ServerCounters()
@@ -143,7 +147,7 @@ async def serve_clients(
                 cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
-            live_pages = LivePages(cameras, snapshots, clock=clock)
+            live_pages = LivePages(cameras, snapshots, transcodes, clock=clock)
             playback = Playback(storage, cameras.find_program)
             ranges = RangeFinder(cameras, playback, clock=clock)
             pages = (

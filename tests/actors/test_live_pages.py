@@ -8,13 +8,15 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.camera_rig import CamerasRig, Wall, open_cameras_rig
+from support.camera_rig import CamerasRig, Wall, find_program, open_cameras_rig
 from trio.testing import MockClock
 
 from camd.api.http.live_pages import LivePages
 from camd.config.schema import CameraConfig
+from camd.live.transcoding import Transcodes
 from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA
 from camd.model import CameraId, CameraState
+from camd.runtime.child_process import open_child_process
 from camd.sources import TestSource
 
 ENTRY = CameraConfig(CameraId("camera0"), TestSource(320, 180, 10))
@@ -51,8 +53,11 @@ class FakeSocket:
 
 
 def pages_of(rig: CamerasRig) -> LivePages:
-    """Make the pages; no test here needs snapshots."""
-    return LivePages(rig.cameras, None, clock=Wall().clock)  # type: ignore[arg-type]
+    """Make the pages; no test here needs snapshots, or a transcoder."""
+    clock, nursery = Wall().clock, trio.lowlevel.current_task().parent_nursery
+    assert nursery is not None
+    transcodes = Transcodes(0, nursery, find_program, open_child_process, clock=clock)
+    return LivePages(rig.cameras, None, transcodes, clock=clock)  # type: ignore[arg-type]
 
 
 async def test_a_viewer_gets_messages_and_footage(clock: MockClock) -> None:
@@ -79,6 +84,8 @@ async def test_a_viewer_gets_messages_and_footage(clock: MockClock) -> None:
         ("<img src=x onerror=alert(1)>", "", "camera_unknown"),
         ("", "", "camera_unknown"),
         ("camera0", "as=nothing", "unsupported"),
+        ("camera0", "as=preview", "unsupported"),
+        ("camera0", "&".join(["as=stills"] * 20), "unsupported"),
         ("camera0", "as=stills&as=" + "x" * 1000, "unsupported"),
     ],
 )
@@ -120,6 +127,50 @@ async def test_the_65th_viewer_of_a_camera_is_refused(clock: MockClock) -> None:
         assert again.sent[0]["type"] == "init"
         assert {len(each.sent) > 3 for each in sockets[1:]} == {True}
         nursery.cancel_scope.cancel()
+
+
+async def test_a_preview_is_captured_while_it_is_watched(clock: MockClock) -> None:
+    """The camera itself is not; it is offered before the stills, and is never listed."""
+    entry = attrs.evolve(ENTRY, preview=TestSource(160, 90, 10))
+    async with open_cameras_rig(entries=(entry,)) as rig:
+        pages, camera = pages_of(rig), rig.cameras.get(CameraId("camera0"))
+        preview = rig.cameras.preview(CameraId("camera0"))
+        assert camera is not None
+        assert preview is not None
+        socket = FakeSocket("camera0", "as=preview")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket.serve, pages)
+            await preview.published.wait_until(lambda each: each.state is CameraState.STREAMING)
+            await trio.sleep(2)
+            assert camera.status.state is CameraState.IDLE
+            assert socket.sent[0]["supported_as"] == []
+            nursery.cancel_scope.cancel()
+        await preview.published.wait_until(lambda each: each.state is CameraState.IDLE)
+        own = FakeSocket("camera0")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(own.serve, pages)
+            await rig.until("camera0", CameraState.STREAMING)
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        kinds = [each["kind"] for each in own.sent[0]["supported_as"]]
+        assert kinds == ["preview", "stills"]
+        assert preview.status.state is CameraState.IDLE
+        assert len(rig.cameras) == 1
+        heard = {event.status.camera_id for event in rig.heard if hasattr(event, "status")}
+        assert heard == {"camera0"}
+
+
+async def test_a_removed_camera_ends_the_viewers_of_its_preview(clock: MockClock) -> None:
+    """As it ends its own."""
+    entry = attrs.evolve(ENTRY, preview=TestSource(160, 90, 10))
+    async with open_cameras_rig(entries=(entry,)) as rig:
+        socket = FakeSocket("camera0", "as=preview")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket.serve, pages_of(rig))
+            await trio.sleep(3)
+            rig.cameras.remove(CameraId("camera0"))
+        assert socket.closed == (1000, "camera_removed")
+        assert rig.cameras.preview(CameraId("camera0")) is None
 
 
 async def test_a_camera_that_is_removed_ends_its_viewers(clock: MockClock) -> None:

@@ -197,3 +197,76 @@ async def test_endless_answers_are_refused_in_words(new_daemon: NewDaemon) -> No
         ):
             answer = await daemon.get(path)
             assert (answer.status, words in answer.body) == (status, True), (path, answer)
+
+
+@pytest.fixture(scope="module")
+def h265_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return five seconds of H.265."""
+    path = tmp_path_factory.mktemp("clip") / "h265.mp4"
+    subprocess.run(
+        [
+            *(FFMPEG, "-hide_banner", "-nostdin", "-v", "error", "-f", "lavfi"),
+            *("-i", "testsrc2=size=160x120:rate=15", "-t", "5", "-c:v", "libx265", "-g", "15"),
+            *("-preset", "ultrafast", "-x265-params", "log-level=error:open-gop=0"),
+            *("-tag:v", "hvc1", "-pix_fmt", "yuv420p", str(path)),
+        ],
+        check=True,
+        timeout=120,
+    )
+    return path
+
+
+async def test_h265_is_transcoded_once_for_all_who_need_it(
+    new_daemon: NewDaemon, h265_clip: Path, tmp_path: Path
+) -> None:
+    """While somebody watches; of one camera at a time by default; it comes again after a crash."""
+    daemon = new_daemon()
+    camera = {"source": f"file:{h265_clip}", "codec": "copy"}
+    daemon.configure(cameras=[camera, camera])
+    with trio.fail_after(SECONDS):
+        await daemon.start()
+        async with watching(daemon, "camera0") as own:
+            init = await own.until_told("init")
+            assert init["codec"] == "hvc1"
+            assert [each["kind"] for each in init["supported_as"]] == ["transcode", "stills"]
+            way = init["supported_as"][0]["path"].removeprefix("/live/")
+            async with watching(daemon, way) as one, watching(daemon, way) as other:
+                for viewer in (one, other):
+                    assert (await viewer.until_told("init"))["codec"] == "avc1"
+                    await viewer.until_binaries(10)
+                assert len(packets(one.write(tmp_path / "seen.mp4"))) >= 5
+                assert len(daemon.processes()) == 2
+                async with watching(daemon, "camera1?as=transcode") as late:
+                    assert await closed_with(late) == (1013, "1 cameras are transcoded already")
+                os.kill(max(daemon.processes()), signal.SIGKILL)
+                await one.until_told("init")
+                await one.until_binaries(len(one.binaries) + 5)
+                assert one.told[-1]["codec"] == "avc1"
+            while len(daemon.processes()) > 1:  # noqa: ASYNC110 - of another process
+                await trio.sleep(0.05)
+            await own.until_binaries(len(own.binaries) + 5)
+    assert [each["type"] for each in own.told] == ["init"]
+
+
+async def test_a_transcoder_that_always_fails_is_given_up(
+    new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """The viewer is told, and may take another way; the camera itself goes on."""
+    program = tmp_path / "ffmpeg"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *ultrafast*pipe:1) echo broken >&2; exit 1;; esac\n'
+        f'exec {FFMPEG} "$@"\n'
+    )
+    program.chmod(0o755)
+    daemon = new_daemon()
+    daemon.configure({"ffmpeg": {"path": str(program)}}, [small_camera()])
+    with trio.fail_after(SECONDS):
+        await daemon.start()
+        async with (
+            watching(daemon, "camera0") as own,
+            watching(daemon, "camera0?as=transcode") as viewer,
+        ):
+            assert await closed_with(viewer) == (1013, "not_transcoded")
+            assert viewer.told[-1]["cause"] == "not_transcoded"
+            await own.until_binaries(len(own.binaries) + 3)
+    assert "broken" in daemon.log

@@ -216,15 +216,18 @@ async def test_pictures_of_an_mjpeg_camera_and_stills(new_daemon: NewDaemon) -> 
 
 
 async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(daemon: Daemon) -> None:
-    """In the next way that the camera names; the player says which, and why."""
+    """In the next way that the camera names and that works; the player says which, and why."""
+    lacking = "((left) => void (MediaSource.isTypeSupported = () => --left < 0))"
 
     def use(player: Player) -> None:
-        player.page.evaluate("MediaSource.isTypeSupported = () => false")
-        player.start("camera0")
-        player.until_moving()
-        last = player.states()[-1]
-        assert last["shownAs"] == "stills"
-        assert "cannot play" in last["message"]
+        for lacks, way in ((1, "transcode"), (100, "stills")):
+            player.page.evaluate(f"{lacking}({lacks})")
+            player.start("camera0")
+            player.until_moving()
+            last = player.states()[-1]
+            assert last["shownAs"] == way
+            assert "cannot play video/mp4" in last["message"]
+            player.page.evaluate("window.player.close()")
 
     await drive(daemon, use)
 

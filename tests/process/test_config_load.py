@@ -343,3 +343,15 @@ def test_two_cameras_never_have_the_same_path(tmp_path: Path) -> None:
     (mistake,) = mistakes_of(tmp_path, "[mediamtx]\n" + cameras)
     assert mistake == "camera[1].stream_name: 'a' is the path of camera[0]"
     load_config(write(tmp_path, cameras), {})  # without the section nothing is published
+
+
+def test_a_preview_is_a_stream_and_its_password_is_secret(tmp_path: Path) -> None:
+    """A device can be opened once only; another kind of source is read as the source itself is."""
+    entry = "[[camera]]\nsource = 'test:'\npreview = '{}'\n"
+    config = load_config(write(tmp_path, entry.format("rtsp://user:hush@host/stream2")), {})
+    assert config.cameras[0].preview is not None
+    assert "hush" not in repr(config)
+    (mistake,) = mistakes_of(tmp_path, entry.format("v4l2:/dev/video1"))
+    assert mistake.startswith("camera[0].preview: a stream, not a device")
+    (mistake,) = mistakes_of(tmp_path, entry.format("nonsense"))
+    assert mistake.startswith("camera[0].preview: a source starts with")

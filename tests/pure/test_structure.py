@@ -119,6 +119,7 @@ ALLOWED = {
     },
     "promise": {
         "examples/watch.mjs": "JavaScript's Promise",
+        "tests/daemon/test_daemon_player.py": "JavaScript's Promise",
         "examples/page.html": "JavaScript's Promise",
     },
     "children": {

@@ -14,6 +14,7 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 import attrs
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,13 +29,19 @@ from camd.errors import RATE_LIMITED, UNSUPPORTED, Refusal
 from camd.live.live_pictures import STILL_SECONDS, StillsWatch
 from camd.live.rules.live_messages import WayToWatch, ended_message
 from camd.live.socket_viewer import SocketViewer, ViewerLink
+from camd.live.transcoding import TooManyTranscodesError, Transcode, Transcodes
 from camd.live.viewer_counts import TooManyViewersError, ViewerCounts
-from camd.live.watching import Watch
+from camd.live.watching import Watch, WatchEnd
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still
 
 TRY_LATER = 1013  # close codes of RFC 6455, 7.4.1 and its registry
 POLICY = 1008
-STILLS = "stills"
+PREVIEW, TRANSCODE, STILLS = "preview", "transcode", "stills"
+_NOT_TRANSCODED = WatchEnd(
+    "not_transcoded",
+    "FFmpeg cannot transcode this camera for viewers",
+    "Look for transcoder_failed in the log.",
+)
 
 
 class LiveSocket(ViewerLink, Protocol):
@@ -55,6 +62,7 @@ class LivePages:
 
     _cameras: Cameras
     _snapshots: Snapshots
+    _transcodes: Transcodes
     _counts: ViewerCounts = attrs.field(factory=ViewerCounts)
     _clock: Clock = attrs.field(kw_only=True)
 
@@ -63,23 +71,47 @@ class LivePages:
     async def serve_socket(self, socket: LiveSocket) -> None:
         """Show a camera to an authenticated viewer until it leaves."""
         try:
-            camera, way = await self._cameras.locate(socket.name), _way_in(socket.query)
+            camera = await self._cameras.locate(socket.name)
+            way = _way_in(socket.query, self._ways(camera))
         except Refusal as refusal:
             await _refuse(socket, POLICY, refusal)
             return
         try:
             with self._counts.admitted(camera.camera_id):
                 await self._serve_viewer(socket, camera, way)
-        except TooManyViewersError as error:
+        except (TooManyViewersError, TooManyTranscodesError) as error:
             await _refuse(socket, TRY_LATER, Refusal(RATE_LIMITED, str(error)))
 
     async def _serve_viewer(self, socket: LiveSocket, camera: Camera, way: str | None) -> None:
-        viewer = SocketViewer(socket, _ways(camera))
-        present = partial(self._is_present, camera)
+        ways = () if way is not None else self._ways(camera)
+        viewer, present = SocketViewer(socket, ways), partial(self._is_present, camera)
         if way == STILLS:
             await viewer.serve(StillsWatch(self._take_still(camera), present, viewer))
-        else:
-            await viewer.serve(Watch(camera, present, viewer, clock=self._clock))
+            return
+        if way == TRANSCODE:
+            async with self._transcodes.shared(camera, present) as transcode:
+                await self._serve_transcode(viewer, transcode)
+            return
+        preview = self._cameras.preview(camera.camera_id) if way == PREVIEW else None
+        await viewer.serve(Watch(preview or camera, present, viewer, clock=self._clock))
+
+    async def _serve_transcode(self, viewer: SocketViewer, transcode: Transcode) -> None:
+        watch = Watch(transcode, transcode.is_present, viewer, clock=self._clock)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(viewer.serve, watch)
+            await transcode.failed.wait()
+            nursery.cancel_scope.cancel()
+        await viewer.ended(_NOT_TRANSCODED)
+        viewer.link.end(TRY_LATER, _NOT_TRANSCODED.cause)
+
+    def _ways(self, camera: Camera) -> tuple[WayToWatch, ...]:
+        """Name the other ways to watch a camera, best first."""
+        kinds = [STILLS]
+        if self._transcodes.most:
+            kinds.insert(0, TRANSCODE)
+        if camera.config.preview is not None:
+            kinds.insert(0, PREVIEW)
+        return tuple(WayToWatch(kind, f"/live/{camera.camera_id}?as={kind}") for kind in kinds)
 
     def _is_present(self, camera: Camera) -> bool:
         return self._cameras.get(camera.camera_id) is camera
@@ -115,21 +147,21 @@ class LivePages:
         return LiveResponse(answer, lambda: self._counts.admitted(camera.camera_id))
 
 
-def _way_in(query: str) -> str | None:
-    """Return the way to watch that an address asks for. Raises Refusal."""
-    asked = parse_qs(query, max_num_fields=10).get("as", [None])[-1]
-    if asked in (None, STILLS):
+def _way_in(query: str, ways: Sequence[WayToWatch]) -> str | None:
+    """Return the way to watch that an address asks for; None: the camera's own. Raises Refusal."""
+    try:
+        asked = parse_qs(query, max_num_fields=10).get("as", [""])[-1]
+    except ValueError:
+        asked = "?"
+    if not asked:
+        return None
+    if asked in (way.kind for way in ways):
         return asked
     raise Refusal(
         UNSUPPORTED,
-        "No such way to watch",
+        "No such way to watch this camera",
         suggestion="Take one of those that init lists in supported_as.",
     )
-
-
-def _ways(camera: Camera) -> tuple[WayToWatch, ...]:
-    """Name the other ways to watch a camera, best first."""
-    return (WayToWatch(STILLS, f"/live/{camera.camera_id}?as={STILLS}"),)
 
 
 async def _refuse(socket: LiveSocket, code: int, refusal: Refusal) -> None:

@@ -42,6 +42,7 @@ class Player {
     Object.assign(this, { video, token, onState, notice, hiddenMs });
     this.url = socketUrl(url, location.href);
     /** @type {Way | null} */ this.way = null;
+    /** @type {Way[] | null} */ this.ways = null; // that are left, where the own stream fails
     /** @type {Screen | null} */ this.screen = null;
     /** @type {Init | null} */ this.init = null;
     this.failures = 0;
@@ -102,17 +103,20 @@ class Player {
     } else this.tryOtherWay(init);
   }
 
+  /** The browser cannot play this. @param {Init} init */
   tryOtherWay(init) {
     this.screen = null;
-    const way = this.way ? null : init.supported_as[0];
-    this.why = `This browser cannot play ${init.mime}`;
-    if (!way) {
-      this.stop();
-      return this.say("unplayable", this.why, "Use another browser, or record in H.264.");
-    }
-    this.way = way;
+    this.ways ??= [...init.supported_as];
+    this.why ||= `This browser cannot play ${init.mime}`;
     this.stop();
-    this.connect();
+    if (this.takeNextWay()) this.connect();
+    else this.say("unplayable", this.why, "Use another browser, or record in H.264.");
+  }
+
+  takeNextWay() {
+    const next = this.ways?.shift();
+    if (next) this.way = next;
+    return next !== undefined;
   }
 
   shown() {
@@ -126,6 +130,7 @@ class Player {
     if (code === 1008 && /^(authentication failed|not authenticated)/i.test(reason)) {
       return this.say("refused", reason, "Sign in again.");
     }
+    if ((code === 1008 || code === 1013) && this.way && this.takeNextWay()) return this.connect();
     if (!this.ended) this.say("lost", reason || "The connection is lost", "It is tried again.");
     const pause = Math.min(this.failures * 1000, LONGEST_PAUSE_MS);
     this.failures += code === 1000 || code === 1013 ? 10 : 1;
