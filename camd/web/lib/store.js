@@ -64,12 +64,17 @@ export class Store {
       this.lastSeq = newest;
     }
     await this.follow();
-    const [{ cameras }, storage] = await Promise.all([
-      this.call('get_camera_list'), this.loadStorage(),
-    ]);
-    this.cameras = new Map();
-    for (const camera of cameras) this.putCamera(camera);
+    const [storage] = await Promise.all([this.loadStorage(), this.loadCameras()]);
     this.set({ storage, changedRecordings: this.changedRecordings + 1 });
+  }
+
+  /** Load the cameras; also when a picture ends, because its camera may have been removed. */
+  async loadCameras() {
+    const { cameras } = await this.call('get_camera_list');
+    const before = this.cameras;
+    this.cameras = new Map([...before].filter(([id]) => cameras.some((camera) => camera.camera_id === id)));
+    for (const camera of cameras) this.putCamera(camera);
+    this.set({});
   }
 
   async follow() {

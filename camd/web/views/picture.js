@@ -6,17 +6,18 @@ import { useVisible } from '../lib/hooks.js';
 import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
 import { watchStills } from '../player/stills.js';
 
+const GONE = ['ended', 'lost', 'refused']; // phases of the live player
 const OLD_MS = 3000; // from this age on, the age of a picture is shown
 
 /**
- * @param {{camera: Record<string, any>, asVideo: boolean}} props
+ * @param {{store: any, camera: Record<string, any>, asVideo: boolean}} props
  */
-export function Picture({ camera, asVideo }) {
+export function Picture({ store, camera, asVideo }) {
   const [box, visible] = useVisible();
   const [byVideo, setByVideo] = useState(asVideo);
   return html`
     <div class="picture" ref=${box}>
-      ${visible ? html`<${Watched} key=${byVideo} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`
+      ${visible ? html`<${Watched} key=${byVideo} store=${store} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`
         : html`<${Waiting} />`}
     </div>`;
 }
@@ -27,14 +28,14 @@ const Waiting = () => html`<div class="words"><p>Waiting for the picture…</p><
 function problemOf(camera, state) {
   if (inTrouble(camera) && camera.state !== 'STREAMING') return cameraProblem(camera);
   if (state.phase === undefined) return state.message ? state : null; // stills
-  return ['ended', 'lost', 'refused', 'unplayable'].includes(state.phase) ? state : null;
+  return [...GONE, 'unplayable'].includes(state.phase) ? state : null;
 }
 
 function Sentence({ message, suggestion, over = false }) {
   return html`<div class="words ${over ? 'over' : ''}"><p><strong>${sentence(message)}</strong></p>${suggestion && html`<p>${suggestion}</p>`}</div>`;
 }
 
-function Watched({ camera, byVideo, onNoVideo }) {
+function Watched({ store, camera, byVideo, onNoVideo }) {
   const view = useRef(null);
   const [state, tell] = useState({});
   useEffect(() => {
@@ -42,6 +43,9 @@ function Watched({ camera, byVideo, onNoVideo }) {
     const player = watch(view.current, { camera: camera.camera_id, onState: tell, onNoVideo });
     return () => player.close();
   }, [camera.camera_id]);
+  useEffect(() => {
+    if (GONE.includes(state.phase)) store.loadCameras().catch(() => {}); // the connection is lost, which is said elsewhere
+  }, [state.phase]);
   const alt = `${camera.name}, live`;
   const problem = problemOf(camera, state);
   const shows = state.time || state.phase === 'playing' || state.phase === 'late';

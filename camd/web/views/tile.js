@@ -26,7 +26,7 @@ export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
           ${camera.recording && html`<i class="dot ${camera.recording_healthy ? 'moving' : ''}"></i>`}${cameraState(camera)}
         </span>
       </header>
-      <${Picture} camera=${camera} asVideo=${asVideo} />
+      <${Picture} store=${store} camera=${camera} asVideo=${asVideo} />
       <footer>
         <${Since} camera=${camera} number=${number} />
         <${Actions} store=${store} camera=${camera} onFullScreen=${fullScreen} />

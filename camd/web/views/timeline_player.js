@@ -17,7 +17,7 @@ export function Player({ store, camera, at, handle, onPosition, onSeek, onLive }
   return html`
     <section class="player stack" aria-label="Player">
       ${at === null
-        ? html`<${Picture} key=${camera.camera_id} camera=${camera} asVideo=${true} />
+        ? html`<${Picture} key=${camera.camera_id} store=${store} camera=${camera} asVideo=${true} />
           <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: ${camera.name}</span><span class="quiet">Click on a row to see the past.</span></div>`
         : html`<${Past} key=${camera.camera_id} store=${store} camera=${camera} at=${at} handle=${handle} onPosition=${onPosition} onSeek=${onSeek} onLive=${onLive} />`}
     </section>`;
