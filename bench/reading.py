@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +37,9 @@ class Counter:
 
     def begin(self, init: object) -> None:
         """Do nothing."""
+
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Count."""
@@ -99,7 +101,6 @@ def main() -> None:
             program=find_ffmpeg(),
             source=FileSource(clip),
             version=(5, 1),
-            fragment=timedelta(seconds=0.5),
             copy=True,
             encoder=SOFTWARE["h264"],
             probe=ProbeResult(),

@@ -36,6 +36,7 @@ from camd.camera.unfinished import open_unfinished_work
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.load import load_config
 from camd.config.schema import Config
+from camd.contract.event_results import NOTIFICATIONS
 from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
@@ -43,22 +44,27 @@ from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
 from camd.live.rules.live_messages import SUBPROTOCOL
 from camd.live.transcoding import open_transcodes
-from camd.logs import DRAIN_SECONDS, NonBlockingStream, set_up_logging
+from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.playback.playback import Playback
-from camd.publish.streams import Streams, open_streams
+from camd.publish.publishing import open_streams
+from camd.publish.streams import Streams
 from camd.reload import LiveConfig
 from camd.rpc.openrpc import registry_with_discovery
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
-from camd.runtime.folder_lock import FolderInUseError, open_state
+from camd.runtime.folders.folder_lock import FolderRefusedError
+from camd.runtime.folders.format_marker import NewerFormatError
+from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.server.application_socket import SocketPath
+from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
+from camd.service_manager import ServiceManager
 from camd.service_signals import ServiceSignals
 from camd.snapshots.snapshots import Snapshots, open_snapshots
 from camd.storage.check.scrub import open_scrub
@@ -75,7 +81,7 @@ async def serve(
 ) -> None:
     """Run all parts of the daemon until a stop signal comes.
 
-    Raises ListenError, FolderInUseError or ConfigError when it cannot start.
+    Raises ListenError, FolderRefusedError or ConfigError when it cannot start.
     """
     signals.attach()
     max_sockets = fd_limits.for_sockets(fd_limits.raise_limit())
@@ -144,7 +150,13 @@ async def serve_clients(
         ):
             calls = ServerCounters()
             metrics = MetricsCollector(
-                cameras=cameras, storage=storage, scrub=scrub, calls=calls, clock=clock
+                cameras=cameras,
+                storage=storage,
+                scrub=scrub,
+                calls=calls,
+                snapshots=snapshots,
+                streams=streams,
+                clock=clock,
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
             live_pages = LivePages(cameras, snapshots, transcodes, clock=clock)
@@ -164,6 +176,8 @@ async def serve_clients(
             with (
                 EventPublisher(notifications, event_log).listening(events),
                 metrics.listening(events),
+                live.applied.subscribed(snapshots.reconfigure),
+                live.applied.subscribed(streams.reconfigure),
             ):
                 async with open_server(
                     config.server,
@@ -196,7 +210,9 @@ async def serve_clients(
                     web.ready = True
                     gc.freeze()  # these objects live as long as the process: do not scan them again
                     systemd.notify(f"READY=1\nSTATUS=Serving on {', '.join(server.addresses)}")
-                    await handle_signals(signals, live)
+                    await handle_signals(
+                        signals, live, ServiceManager(cameras, storage, server.addresses)
+                    )
                     systemd.notify("STOPPING=1")
 
 
@@ -233,40 +249,39 @@ def build_registry(
             MetricsApi(metrics, clock=clock),
             SignInApi(authenticator, clock=clock),
             playback,
-        )
+        ),
+        others=(AUTHENTICATE_METHOD,),
+        notifications=NOTIFICATIONS,
     )
 
 
-async def handle_signals(signals: ServiceSignals, live: LiveConfig) -> None:
-    """Reload on SIGHUP and notify the watchdog; return on a stop signal."""
+async def handle_signals(
+    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+) -> None:
+    """Reload on SIGHUP, and tell systemd how the service does; return on a stop signal."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(notify_watchdog)
-        nursery.start_soon(_reload_on_signal, signals, live)
+        nursery.start_soon(manager.serve)
+        nursery.start_soon(_reload_on_signal, signals, live, manager)
         await signals.wait_stop()
         nursery.cancel_scope.cancel()
 
 
-async def _reload_on_signal(signals: ServiceSignals, live: LiveConfig) -> None:
+async def _reload_on_signal(
+    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+) -> None:
     while True:
         await signals.wait_reload()
         try:
-            await live.reload()
+            with manager.reloading():
+                await live.reload()
         except Refusal as refusal:
             mistakes = refusal.details.get("errors", ())
             log.error("configuration_refused", why=refusal.message, mistakes=mistakes)
 
 
-async def notify_watchdog() -> None:
-    """Tell systemd that the event loop runs, twice in each watchdog period."""
-    period = systemd.watchdog_seconds(os.environ)
-    while period is not None:
-        systemd.notify("WATCHDOG=1")
-        await trio.sleep(period / 2)
-
-
 def run_daemon(config_path: Path | None) -> int:
     """Run the daemon in this process; return its exit status: 0, 1, or 78 for a bad config."""
-    stream = NonBlockingStream(sys.stderr.fileno())
+    stream = open_log()
     signals = ServiceSignals(stream.drain)
     signals.install()
     set_up_logging(os.environ.get("CAMD_LOG_LEVEL", "info"), stream=stream)
@@ -276,11 +291,11 @@ def run_daemon(config_path: Path | None) -> int:
         log.info("starting", version=__version__, config=str(config.file or "defaults"))
         SYSTEM_CLOCK.boot_id()  # cached here: the event loop must not read files
         trio.run(partial(serve, config, config_path, signals, clock=SYSTEM_CLOCK))
-    except (ConfigError, ListenError, FolderInUseError, BaseExceptionGroup) as error:
+    except (ConfigError, ListenError, FolderRefusedError, BaseExceptionGroup) as error:
         cause = sole_exception(error)
-        if not isinstance(cause, (ConfigError, ListenError, FolderInUseError)):
+        if not isinstance(cause, (ConfigError, ListenError, FolderRefusedError)):
             raise
         stream.drain(DRAIN_SECONDS)
         print(f"camd: {cause}", file=sys.stderr)  # noqa: T201 - for people who start it by hand
-        return EX_CONFIG if isinstance(cause, ConfigError) else 1
+        return EX_CONFIG if isinstance(cause, (ConfigError, NewerFormatError)) else 1
     return 0

@@ -1,4 +1,7 @@
-"""The daemon's log: events with fields, one line each, to stderr.
+"""The daemon's log: events with fields, one line each; for journald with fields of its own.
+
+On a terminal the lines are for people, elsewhere they are JSON, and where stderr is journald's,
+each event goes to journald's socket: `journalctl CAMD_CAMERA=camera0` finds those of a camera.
 
 Values may come from clients, cameras and file names, so control characters in them are escaped:
 here, where a line is made, and nowhere else.
@@ -7,7 +10,9 @@ here, where a line is made, and nowhere else.
 from __future__ import annotations
 
 import atexit
+import enum
 import io
+import json
 import logging
 import os
 import queue
@@ -20,15 +25,49 @@ from typing import Any, TextIO
 
 import structlog
 
+from camd import journald
+
+FORMAT_VARIABLE = "CAMD_LOG_FORMAT"
 MOST_TEXTS = 10_000  # waiting to be written
 DRAIN_SECONDS = 1.0  # at the end of the process
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog(3)
 _TRACE = "exception"
 _LONGEST_VALUE = 4096  # characters
+_LONGEST_TRACE = 64 * 1024  # characters; a datagram to journald has to hold it
 _CLEAN = (bool, int, float, type(None))
 
 # Keys that structlog and the processors below set: no event may use them.
 RESERVED_KEYS = frozenset({"event", "level", "logger", "timestamp", "exception", "stack"})
+
+
+class LogFormat(enum.Enum):
+    """How an event becomes bytes."""
+
+    TERMINAL = "terminal"
+    JSON = "json"
+    JOURNAL = "journal"
+
+    @property
+    def terminator(self) -> str:
+        """What ends an event; each datagram to journald is one."""
+        return "" if self is LogFormat.JOURNAL else "\n"
+
+    def encode(self, text: str) -> bytes:
+        """Convert the text of an event, which stands for bytes in the case of journald."""
+        if self is LogFormat.JOURNAL:
+            return text.encode("latin-1")
+        return text.encode("utf-8", "backslashreplace")
+
+    def lost(self, count: int) -> str:
+        """Write that so many events were not written."""
+        message = f"{count} log lines lost: they were not read in time"
+        match self:
+            case LogFormat.JOURNAL:
+                return journald.entry(message, _PRIORITIES["warning"], {}).decode("latin-1")
+            case LogFormat.JSON:
+                return f'{{"event": "{message}", "level": "warning"}}\n'
+            case _:
+                return f"{message}\n"
 
 
 class NonBlockingStream(io.TextIOBase):
@@ -37,9 +76,12 @@ class NonBlockingStream(io.TextIOBase):
     The reader of the log, or the disk that it is on, may hang; the daemon must not hang with it.
     """
 
-    def __init__(self, descriptor: int, most_texts: int = MOST_TEXTS) -> None:
+    def __init__(
+        self, descriptor: int, most_texts: int = MOST_TEXTS, log_format: LogFormat | None = None
+    ) -> None:
         super().__init__()
         self._descriptor, self._most_texts = descriptor, most_texts
+        self.log_format = log_format or LogFormat.TERMINAL
         self._texts: queue.SimpleQueue[str] = queue.SimpleQueue()  # safe in signal handlers
         self._lost = self._taken = self._written = 0
         threading.Thread(target=self._serve, name="log", daemon=True).start()
@@ -65,46 +107,58 @@ class NonBlockingStream(io.TextIOBase):
             text = self._texts.get()
             if self._lost:
                 lost, self._lost = self._lost, 0
-                text = f"{lost} log lines lost: they were not read in time\n{text}"
-            left = text.encode("utf-8", "backslashreplace")
-            with suppress(OSError):  # there is nowhere else to report it
-                while left:
-                    left = left[os.write(self._descriptor, left) :]
+                self._put(self.log_format.lost(lost))
+            self._put(text)
             self._written += 1
 
+    def _put(self, text: str) -> None:
+        left = self.log_format.encode(text)
+        with suppress(OSError):  # there is nowhere else to report it
+            while left:
+                left = left[os.write(self._descriptor, left) :]
 
-def set_up_logging(
-    level: str,
-    environ: Mapping[str, str] = os.environ,
-    stream: TextIO | NonBlockingStream | None = None,
-) -> None:
-    """Send structured events to stderr: coloured on a terminal, with priorities for journald.
+
+def open_log(environ: Mapping[str, str] = os.environ) -> NonBlockingStream:
+    """Open the log of the daemon: journald's socket, when stderr is journald's, or else stderr."""
+    descriptor, log_format = sys.stderr.fileno(), choose_format(environ, sys.stderr.fileno())
+    if log_format is LogFormat.JOURNAL:
+        try:
+            descriptor = journald.connect().detach()
+        except OSError:
+            log_format = LogFormat.JSON
+    return NonBlockingStream(descriptor, log_format=log_format)
+
+
+def choose_format(environ: Mapping[str, str], descriptor: int) -> LogFormat:
+    """Choose how events are written: by the variable, or else by what stderr is."""
+    with suppress(ValueError):
+        return LogFormat(environ.get(FORMAT_VARIABLE, ""))
+    if journald.is_journal(environ.get("JOURNAL_STREAM", ""), descriptor):
+        return LogFormat.JOURNAL
+    return LogFormat.TERMINAL if os.isatty(descriptor) else LogFormat.JSON
+
+
+def set_up_logging(level: str, stream: TextIO | NonBlockingStream | None = None) -> None:
+    """Send structured events to a stream, by default to stderr for people.
 
     Levels are those of `logging`: debug, info, warning, error. Libraries that log through `logging`
-    get the same format. `stream` replaces stderr.
+    get the same format.
     """
-    times: list[Any] = []
-    render: Any = _for_journald
-    if not environ.get("JOURNAL_STREAM"):  # journald adds the time and reads the priority
-        times = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
-        render = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # The default shows local variables, which may hold secrets or megabytes.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
+    log_format = getattr(stream, "log_format", LogFormat.TERMINAL)
     common: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        *times,
+        *([] if log_format is LogFormat.JOURNAL else [_TIMES]),  # journald has the time
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.terminator = log_format.terminator
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 escape_values,
-                render,
+                _RENDERERS[log_format],
             ],
             foreign_pre_chain=common,
         )
@@ -121,6 +175,25 @@ def set_up_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class LogLevel(enum.Enum):
+    """How much is logged; each level includes those below it."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def current_level() -> LogLevel:
+    """Return how much is logged now."""
+    return LogLevel(logging.getLevelName(logging.getLogger().level).lower())
+
+
+def set_level(level: LogLevel) -> None:
+    """Log so much from now on."""
+    logging.getLogger().setLevel(level.value.upper())
 
 
 def escape_values(logger: Any, name: str, event: MutableMapping[str, Any]) -> Any:
@@ -152,12 +225,38 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-_render = structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=False)
+_TIMES = structlog.processors.TimeStamper(fmt="iso", utc=True)
+_as_words = structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=False)
+
+
+def _for_people(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+    """Write a line with aligned names, coloured where stderr is a terminal."""
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        # The default shows local variables, which may hold secrets or megabytes.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+    return renderer(logger, name, event)
 
 
 def _for_journald(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
-    """Prefix each line with its priority (sd-daemon(3)), so that `journalctl -p` works."""
-    mark = f"<{_PRIORITIES.get(str(event.pop('level', 'info')), 6)}>"
-    trace = event.pop(_TRACE, None)
-    lines = [str(_render(logger, name, event)), *(str(trace).splitlines() if trace else [])]
-    return "\n".join(mark + line for line in lines)
+    """Write an event as fields of journald; the text stands for bytes."""
+    priority = _PRIORITIES.get(str(event.pop("level", "info")), 6)
+    trace = str(event.pop(_TRACE, ""))[:_LONGEST_TRACE]
+    fields = {f"CAMD_{key.upper()}": str(value) for key, value in event.items()}
+    message = str(_as_words(logger, name, event))
+    entry = journald.entry(f"{message}\n{trace}".rstrip("\n"), priority, fields)
+    return entry.decode("latin-1")
+
+
+def _as_json(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+    """Write an object, with what a reader looks for first in front."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return json.dumps({**first, **event}, default=str)
+
+
+_RENDERERS: Mapping[LogFormat, Any] = {
+    LogFormat.TERMINAL: _for_people,
+    LogFormat.JSON: _as_json,
+    LogFormat.JOURNAL: _for_journald,
+}

@@ -1,25 +1,37 @@
-"""Writes the pages that are generated from the code: errors.md, states.md and faults.md here.
+"""Writes the pages that are generated from the code: errors, states, faults, results, all here.
 
 Run `python docs/render.py` after a change of the errors, the states of a camera, the problems, the
-documentation of a configuration key, which is the comment of that key in examples/camd.toml, or
-what a source says of its text, which is a table in cameras.md. A test compares them.
+results of methods, the documentation of a configuration key, which is the comment of that key in
+examples/camd.toml, or what a source says of its text, which is a table in cameras.md. What a method
+answers is a column in api.md. A test compares them.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
+import pkgutil
 import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+import attrs
+
+import camd.api
 from camd.capture.rules import state as m
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS, CameraConfig
+from camd.contract.event_results import NOTIFICATIONS
+from camd.contract.result_types import classes_in, wire_name
 from camd.devices.matching import messages
 from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, identify_devices
 from camd.errors import TABLE
 from camd.ffmpeg.text import error_patterns, rtsp_messages
 from camd.model import CameraId, Cause, Device, Problem, ProblemKind, UsbFacts, problems
+from camd.rpc.openrpc import DiscoveryApi, Schema, schemas_of
+from camd.rpc.registry import MethodDescription, methods_of
+from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.sources import SOURCES, V4l2Source
 
 HERE = Path(__file__).parent
@@ -265,7 +277,104 @@ def list_sources(text: str) -> str:
     return _SOURCES.sub(lambda found: found[1] + rows, text, count=1)
 
 
-PAGES = {"errors.md": errors_page, "states.md": states_page, "faults.md": faults_page}
+API_PAGE = HERE / "api.md"
+_METHODS = re.compile(r"## Methods\n.*?(?=\n## )", re.DOTALL)
+_METHOD_ROW = re.compile(r"^(\| `([\w.]+)` \|[^|]*\|[^|]*\| ).* \|$", re.MULTILINE)
+
+
+def list_results(text: str) -> str:
+    """Write into the row of each method what it answers, where it is a described value."""
+    answers = {each.name: schemas_of((each.result,))[0][0] for each in _described_methods()}
+
+    def row(found: re.Match[str]) -> str:
+        schema = answers.get(found[2], {})
+        known = schema not in ({}, {"type": "object"})
+        return f"{found[1]}{_shown_type(schema, 'results.md')} |" if known else found[0]
+
+    return _METHODS.sub(lambda found: _METHOD_ROW.sub(row, found[0]), text)
+
+
+def results_page() -> str:
+    """List the fields of all results and notifications."""
+    results = [each.result for each in _described_methods()]
+    classes = {each for kind in results for each in classes_in(kind)}
+    classes |= {base for kind in NOTIFICATIONS.values() for base in (kind, *kind.__bases__)}
+    classes |= {base for kind in classes for base in kind.__mro__ if attrs.has(base)}
+    named = {each.__name__: each for each in classes}
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            GENERATED,
+            "",
+            "The fields of results and notifications, by the names that they have in the OpenRPC",
+            "document and in the client library. A newer service may send further fields, and",
+            "further values where values are listed. A field that says *absent* is left out at",
+            "times. [api.md](api.md) says which method answers what.",
+            "",
+            *(_class_section(named[name]) for name in sorted(named)),
+        ]
+    )
+
+
+def _described_methods() -> list[MethodDescription]:
+    """Collect the methods that the classes of `camd.api` declare, and `authenticate`."""
+    found: list[MethodDescription] = [AUTHENTICATE_METHOD, *methods_of(DiscoveryApi(()))]
+    for module in pkgutil.walk_packages(camd.api.__path__, "camd.api."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and kind.__module__ == module.name:
+                found += methods_of(kind.__new__(kind))  # none of them is called
+    return found
+
+
+def _class_section(kind: type) -> str:
+    """Write the fields of one class, those of its base by reference."""
+    bases = [base for base in kind.__bases__ if attrs.has(base)]
+    inherited = {wire_name(field) for base in bases for field in attrs.fields(base)}
+    schema = schemas_of((kind,))[1][kind.__name__]
+    rows = [
+        f"| `{name}` | {_shown_type(field)}{'' if name in schema['required'] else ', absent'} "
+        f"| {_linked(field.get('description', ''))} |"
+        for name, field in schema["properties"].items()
+        if name not in inherited
+    ]
+    lead = [f"## {kind.__name__}", "", _linked(kind.__doc__ or ""), ""]
+    if bases:
+        names = " and ".join(f"[{base.__name__}](#{base.__name__.lower()})" for base in bases)
+        lead += [f"The fields of {names}{', and:' if rows else '.'}", ""]
+    table = ["| field | type | meaning |", "| --- | --- | --- |", *rows, ""]
+    return "\n".join([*lead, *(table if rows else [])])
+
+
+def _shown_type(schema: Schema, page: str = "") -> str:
+    """Write the type of a value, with a link to its class."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}]({page}#{name.lower()})"
+    if "anyOf" in schema:
+        return ", ".join(_shown_type(each, page) for each in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(each)}`" for each in schema["enum"])
+    kind: str = schema.get("type", "any")
+    if kind == "array":
+        inner = _shown_type(schema.get("items", {}), page)
+        return f"array of {inner}"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {_shown_type(schema['additionalProperties'], page)}"
+    return "time" if "format" in schema else kind
+
+
+def _linked(text: str) -> str:
+    """Make links of the names of pages."""
+    return re.sub(r"\b(\w+\.md)\b", r"[\1](\1)", " ".join(text.split()))
+
+
+PAGES = {
+    "errors.md": errors_page,
+    "states.md": states_page,
+    "faults.md": faults_page,
+    "results.md": results_page,
+}
 
 
 def main() -> None:
@@ -275,6 +384,7 @@ def main() -> None:
     EXAMPLE.write_text(annotate(EXAMPLE.read_text(encoding="utf-8")), encoding="utf-8")
     page = list_sources(SOURCES_PAGE.read_text(encoding="utf-8"))
     SOURCES_PAGE.write_text(page, encoding="utf-8")
+    API_PAGE.write_text(list_results(API_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ settings.register_profile("camd", deadline=None)
 settings.load_profile("camd")
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist, tests run one by one
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many tests run at once: most of them wait for processes, so more than cores."""
     return max(4, 2 * (os.cpu_count() or 1))

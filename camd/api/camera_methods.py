@@ -15,6 +15,7 @@ from camd.api.http.app import Authenticate, Health, component_response
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
+from camd.contract.camera_results import CameraCapabilities, CameraDetails, CameraList
 from camd.devices.v4l2.formats import CaptureMode, modes, unreadable_formats
 from camd.model import (
     CameraState,
@@ -49,7 +50,7 @@ class CamerasApi:
     _list_of: tuple[int, ...] = attrs.field(default=(), init=False)
     _list_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=CameraList, immediate=True)
     async def get_camera_list(self, caller: Caller, params: NoParams) -> msgspec.Raw:
         """List all cameras with their state, recording included."""
         return self.listed()
@@ -76,13 +77,13 @@ class CamerasApi:
         recording = sum(camera["recording"] for camera in views["cameras"])
         return {"total": views["total"], "connected": views["connected"], "recording": recording}
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=CameraDetails, immediate=True)
     async def get_camera_status(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Describe one camera, with its counters and what it delivers."""
         camera = await self._cameras.locate(params.device)
         return _detailed(camera, self._clock.monotonic())
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=CameraCapabilities, immediate=True)
     async def get_camera_capabilities(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """List what a camera offers and what it is asked for."""
         camera = await self._cameras.locate(params.device)

@@ -15,6 +15,13 @@ from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.capture.controls import CameraControls
+from camd.contract.device_results import (
+    AdoptedCamera,
+    ChangedControl,
+    ControlList,
+    DeviceOverview,
+    ForgottenCamera,
+)
 from camd.devices.holders import Holder
 from camd.devices.listing import ListedDevice, describe_devices
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
@@ -39,7 +46,7 @@ class DevicesApi:
     _cameras: Cameras
     _binder: DeviceBinder
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=DeviceOverview)
     async def get_devices(self, caller: Caller, params: NoParams) -> result_fields.View:
         """List the video devices of this machine, and the cameras that have none.
 
@@ -48,7 +55,7 @@ class DevicesApi:
         found, watched = self._binder.assignment, self._binder.monitor.method
         return device_list(await describe_devices(found), found.bindings, watched)
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=AdoptedCamera)
     async def adopt_camera(self, caller: Caller, params: AdoptRequest) -> result_fields.View:
         """Bind a camera to the device at a node from now on, across restarts."""
         camera_id = await self._find_id(params.device)
@@ -62,7 +69,7 @@ class DevicesApi:
             "success": binding.device is not None,
         }
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=ForgottenCamera)
     async def forget_camera(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Forget a camera that was found automatically and is no longer plugged in."""
         camera = await self._cameras.locate(params.device)
@@ -153,7 +160,7 @@ class ControlsApi:
 
     _cameras: Cameras
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=ControlList)
     async def get_camera_controls(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """List the controls of a camera with their values, ranges and choices."""
         camera = await self._cameras.locate(params.device)
@@ -164,7 +171,7 @@ class ControlsApi:
             "controls": [_control(each, camera.controls) for each in controls],
         }
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=ChangedControl)
     async def set_camera_control(
         self, caller: Caller, params: ControlRequest
     ) -> result_fields.View:

@@ -7,6 +7,7 @@ import attrs
 from camd.api import result_fields
 from camd.api.event_publisher import TOPICS, about_camera, topic_named
 from camd.camera.cameras import Cameras
+from camd.contract.event_results import EventPage, Subscribed, Unsubscribed
 from camd.errors import INVALID_PARAMS, ParamMistake, Refusal, invalid_params
 from camd.events.rules.event_choice import EventChoice
 from camd.events.rules.history import EventHistory, HistoryPage
@@ -57,7 +58,7 @@ class EventsApi:
     _cameras: Cameras
     _history: EventHistory
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=EventPage, immediate=True)
     async def get_events(self, caller: Caller, params: EventsRequest) -> result_fields.View:
         """List kept events, oldest first: those behind the number `since`, else the newest.
 
@@ -81,7 +82,7 @@ class EventsApi:
             "warnings": warnings,
         }
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=Subscribed, immediate=True)
     async def subscribe_events(self, caller: Caller, params: Subscription) -> result_fields.View:
         """Choose the notifications of this connection; a connection gets all until it chooses.
 
@@ -105,7 +106,7 @@ class EventsApi:
             "warnings": warnings,
         }
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=Unsubscribed, immediate=True)
     async def unsubscribe_events(
         self, caller: Caller, params: Unsubscription
     ) -> result_fields.View:

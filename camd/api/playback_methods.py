@@ -9,6 +9,7 @@ import attrs
 from camd.api import result_fields
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
+from camd.contract.playback_results import TimelineInfo
 from camd.errors import CAMERA_UNKNOWN, ParamMistake, Refusal, invalid_params
 from camd.model import CameraId
 from camd.model.timeline import Timeline, TimelineGap, TimelineSpan
@@ -75,7 +76,7 @@ class PlaybackApi:
     _playback: Playback
     _ranges: RangeFinder
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=TimelineInfo)
     async def get_timeline(self, caller: Caller, params: TimelineRequest) -> result_fields.View:
         """Say what was recorded of a camera in a range, and what is missing and why.
 

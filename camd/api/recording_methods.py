@@ -10,6 +10,15 @@ from camd.api import result_fields
 from camd.api.camera_methods import DEVICE, ByCamera
 from camd.api.event_publisher import about_camera
 from camd.camera.cameras import Cameras
+from camd.contract.recording_results import (
+    GapList,
+    RecordingDetails,
+    RecordingList,
+    RecordingStatus,
+    SessionList,
+    StartedRecording,
+    StoppedRecording,
+)
 from camd.errors import UNSUPPORTED, ParamMistake, Refusal, invalid_params
 from camd.model import (
     CameraId,
@@ -99,7 +108,7 @@ class RecordingsApi:
     _cameras: Cameras
     _storage: Storage
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=StartedRecording)
     async def start_recording(self, caller: Caller, params: StartRequest) -> result_fields.View:
         """Start a recording; the answer comes when its first frames are on disk."""
         request = RecordingRequest(
@@ -113,7 +122,7 @@ class RecordingsApi:
         caller.link.hold(about_camera(camera.camera_id))
         return _started(camera.status.device, await camera.start_recording(request))
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=StoppedRecording)
     async def stop_recording(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Stop a recording; the answer is a receipt and comes when all files are durable."""
         camera = await self._cameras.locate(params.device)
@@ -137,7 +146,7 @@ class RecordingsApi:
             "receipt": result_fields.receipt(session),
         }
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=RecordingStatus | None, immediate=True)
     async def get_recording_status(
         self, caller: Caller, params: ByCamera
     ) -> result_fields.View | None:
@@ -171,7 +180,7 @@ class RecordingsApi:
             "durable": session.durable,
         }
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=RecordingList)
     async def list_recordings(self, caller: Caller, params: PageRequest) -> result_fields.View:
         """List recorded files, newest first."""
         page = await self._storage.list_recordings(await query_of(self._cameras, params))
@@ -183,7 +192,7 @@ class RecordingsApi:
             "offset": params.offset,
         }
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=RecordingDetails)
     async def get_recording_info(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Describe one recorded file, with the gaps of its session."""
         found, gaps = await self._storage.recording(params.filename)
@@ -270,7 +279,7 @@ class SessionsApi:
     _cameras: Cameras
     _storage: Storage
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=SessionList)
     async def get_sessions(self, caller: Caller, params: PageRequest) -> result_fields.View:
         """List sessions, newest first, each with its coverage: the share that is in files."""
         page = await self._storage.sessions(await query_of(self._cameras, params))
@@ -288,7 +297,7 @@ class SessionsApi:
             "offset": params.offset,
         }
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=GapList)
     async def get_gaps(self, caller: Caller, params: PageRequest) -> result_fields.View:
         """List the entries of the gap ledger, newest first: what is missing, and why."""
         page = await self._storage.gaps(await query_of(self._cameras, params))

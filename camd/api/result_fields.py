@@ -34,7 +34,7 @@ View = dict[str, Any]
 
 MAX_FINDINGS = 20  # in an answer; the log has all of them
 
-_CONNECTION = {
+CONNECTION = {
     CameraState.ABSENT: "DISCONNECTED",
     CameraState.RESTING: "ERROR",
     CameraState.FAULTED: "ERROR",
@@ -98,7 +98,7 @@ def _connection(status: CameraStatus) -> str:
     """Whether a camera is usable; an idle camera may have a problem that a start would hit."""
     if status.state is CameraState.IDLE and status.problem is not None:
         return "ERROR"
-    return _CONNECTION.get(status.state, "CONNECTED")
+    return CONNECTION.get(status.state, "CONNECTED")
 
 
 def resolution(width: int, height: int) -> str | None:
@@ -230,7 +230,7 @@ def storage(status: StorageStatus) -> View:
         "warn_threshold": status.warn_percent,
         "block_threshold": status.block_percent,
         "critical_threshold": status.critical_percent,
-        "threshold_status": _THRESHOLD_STATUS.get(level, level.value),
+        "threshold_status": threshold_status(level),
         "promised_bytes": status.promised_bytes,
         "seconds_until_blocked": status.seconds_until_blocked,
         "write_rate": status.write_rate,
@@ -248,6 +248,11 @@ def storage(status: StorageStatus) -> View:
             "suggestion": problem_message.suggestion,
         }
     return view
+
+
+def threshold_status(level: StorageLevel) -> str:
+    """The level of the volume, in the words of clients."""
+    return _THRESHOLD_STATUS.get(level, level.value)
 
 
 def recovery(report: RecoveryReport | None) -> View | None:

@@ -10,6 +10,8 @@ from camd.api import result_fields
 from camd.api.event_publisher import RETENTION, STORAGE
 from camd.api.recording_methods import ByFilename
 from camd.clock import Clock
+from camd.contract.recording_results import DeletedFile, PinnedRecording
+from camd.contract.storage_results import CleanupReport, RetentionState, StoredPolicy
 from camd.errors import ParamMistake, invalid_params
 from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
@@ -49,7 +51,7 @@ class RetentionApi:
 
     _retention: Retention
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=StoredPolicy)
     async def set_retention_policy(
         self, caller: Caller, params: PolicyRequest
     ) -> result_fields.View:
@@ -68,7 +70,7 @@ class RetentionApi:
         message = f"Retention policy {policy.type.value} is stored and {state}: {policy.rule}"
         return _policy(policy) | {"message": message}
 
-    @method(role=Role.ADMIN, immediate=True)
+    @method(role=Role.ADMIN, result=RetentionState, immediate=True)
     async def get_retention_policy(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the retention policy and its last run."""
         config, last = self._retention.config, self._retention.last
@@ -80,7 +82,7 @@ class RetentionApi:
             "last_run": result_fields.cleanup_receipt(last) if last else None,
         }
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=CleanupReport)
     async def preview_cleanup(self, caller: Caller, params: NoParams) -> result_fields.View:
         """List what the retention policy would remove and keep now; changes nothing."""
         plan = await self._retention.preview()
@@ -96,7 +98,7 @@ class RetentionApi:
             "receipt": None,
         }
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=CleanupReport)
     async def cleanup_old_files(self, caller: Caller, params: CleanupRequest) -> result_fields.View:
         """Run the retention policy once; the answer is a receipt."""
         caller.link.hold(RETENTION)
@@ -186,7 +188,7 @@ class FilesApi:
     _storage: Storage
     _clock: Clock = attrs.field(kw_only=True)
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=DeletedFile)
     async def delete_recording(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Remove a recorded file; refused while it is recorded, read or pinned."""
         caller.link.hold(STORAGE)
@@ -198,7 +200,7 @@ class FilesApi:
             "space_freed": removal.freed_bytes,
         }
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=PinnedRecording)
     async def pin_recording(self, caller: Caller, params: PinRequest) -> result_fields.View:
         """Protect a recorded file from removal, without limit or until a time.
 
@@ -208,7 +210,7 @@ class FilesApi:
         segment = await self._storage.pin(params.filename, pin)
         return result_fields.stored(segment, pin) | {"pin": result_fields.pin(pin)}
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=PinnedRecording)
     async def unpin_recording(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Remove the pin of a recorded file, if it has one."""
         segment = await self._storage.unpin(params.filename)

@@ -23,6 +23,12 @@ from camd.api.http.files import LeasedResponse, file_response, is_unchanged
 from camd.api.recording_methods import ByFilename, PageRequest, query_of
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
+from camd.contract.snapshot_results import (
+    DeletedSnapshot,
+    SnapshotInfo,
+    SnapshotList,
+    TakenSnapshot,
+)
 from camd.errors import (
     CAMERA_UNKNOWN,
     FILE_NOT_FOUND,
@@ -77,7 +83,7 @@ class SnapshotsApi:
     _cameras: Cameras
     _snapshots: Snapshots
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=TakenSnapshot)
     async def take_snapshot(self, caller: Caller, params: SnapshotRequest) -> result_fields.View:
         """Store one frame of a camera as a JPEG or PNG; the answer comes when it is durable.
 
@@ -106,7 +112,7 @@ class SnapshotsApi:
             "success": True,
         }
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=SnapshotList)
     async def list_snapshots(self, caller: Caller, params: PageRequest) -> result_fields.View:
         """List stored snapshots, newest first."""
         page = await self._snapshots.files.page(await query_of(self._cameras, params))
@@ -117,12 +123,12 @@ class SnapshotsApi:
             "offset": params.offset,
         }
 
-    @method(role=Role.VIEWER)
+    @method(role=Role.VIEWER, result=SnapshotInfo)
     async def get_snapshot_info(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Describe one stored snapshot."""
         return _stored(await self._snapshots.files.find(params.filename))
 
-    @method(role=Role.OPERATOR)
+    @method(role=Role.OPERATOR, result=DeletedSnapshot)
     async def delete_snapshot(self, caller: Caller, params: ByFilename) -> result_fields.View:
         """Delete a stored snapshot; refused while it is being read."""
         deleted = await self._snapshots.files.delete(params.filename)

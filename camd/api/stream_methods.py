@@ -15,6 +15,7 @@ from camd.api.camera_methods import ByCamera
 from camd.api.http.app import Authenticate
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
+from camd.contract.camera_results import StreamAddress, StreamInfo
 from camd.publish.streams import Streams
 from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
@@ -27,7 +28,7 @@ class StreamsApi:
     _cameras: Cameras
     _streams: Streams
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=StreamAddress, immediate=True)
     async def get_stream_url(self, caller: Caller, params: ByCamera) -> result_fields.View:
         """Say where viewers can have a camera's stream; `available` is false while they cannot."""
         camera = await self._cameras.locate(params.device)
@@ -48,7 +49,7 @@ class StreamsApi:
             view |= result_fields.problem(publication.problem)
         return view
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=tuple[StreamInfo, ...], immediate=True)
     async def get_streams(self, caller: Caller, params: NoParams) -> list[result_fields.View]:
         """List the streams of the media server: the cameras', and those of others."""
         return [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 import attrs
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,7 +19,10 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.config.changes import ConfigChanges
+from camd.contract.storage_results import StorageInfo
+from camd.contract.system_results import LogLevels, ReloadedConfig, ServerInfo, ServiceStatus
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
+from camd.logs import LogLevel, current_level, set_level
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
 from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
@@ -25,6 +30,8 @@ from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
+
+log = structlog.get_logger("camd.api")
 
 MAX_CAMERAS = 64
 CAPABILITIES = (
@@ -48,6 +55,13 @@ CAPABILITIES = (
 )
 
 
+@attrs.frozen
+class LogLevelRequest:
+    """How much is to be logged; without a level, nothing is changed."""
+
+    level: LogLevel | None = None
+
+
 @attrs.define(eq=False)
 class SystemApi:
     """Handlers over the service as a whole."""
@@ -63,7 +77,7 @@ class SystemApi:
     def __attrs_post_init__(self) -> None:
         self._started = self._clock.monotonic()
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=Literal["pong"], immediate=True)
     async def ping(self, caller: Caller, params: NoParams) -> str:
         """Answer `"pong"`."""
         return "pong"
@@ -81,12 +95,12 @@ class SystemApi:
         order = ("healthy", "degraded", "unhealthy")
         return max((state for state, _ in parts.values()), key=order.index), parts
 
-    @method(role=Role.ADMIN, immediate=True)
+    @method(role=Role.ADMIN, result=ServiceStatus, immediate=True)
     async def get_status(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the state of the service and of its components."""
         return self._status()
 
-    @method(role=Role.VIEWER, immediate=True)
+    @method(role=Role.VIEWER, result=ServiceStatus, immediate=True)
     async def get_system_status(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the state of the service and of its components, as `get_status` does."""
         return self._status()
@@ -117,7 +131,7 @@ class SystemApi:
             return "disabled"
         return "running" if status == "healthy" else status
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=ServerInfo)
     async def get_server_info(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the software: version, capabilities, FFmpeg and its encoders."""
         try:
@@ -137,7 +151,7 @@ class SystemApi:
             "encoders_tried": {one.codec: one.summary for one in self._cameras.encoders.known},
         }
 
-    @method(role=Role.ADMIN)
+    @method(role=Role.ADMIN, result=ReloadedConfig)
     async def reload_config(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Read the configuration again and apply what can be applied.
 
@@ -150,6 +164,18 @@ class SystemApi:
             "restart_needed": list(changes.restart_needed),
             "success": True,
         }
+
+    @method(role=Role.ADMIN, result=LogLevels, immediate=True)
+    async def set_log_level(self, caller: Caller, params: LogLevelRequest) -> result_fields.View:
+        """Log more or less from now on, until the next start; `previous` is the level before.
+
+        Without `level` the level is only told. With `debug` the log has FFmpeg's messages.
+        """
+        previous = current_level()
+        if params.level is not None and params.level is not previous:
+            set_level(params.level)
+            log.warning("log_level", now=params.level.value, previous=previous.value)
+        return {"level": current_level().value, "previous": previous.value, "success": True}
 
 
 def _has_problem(camera: Camera) -> bool:
@@ -203,7 +229,7 @@ class StorageApi:
 
     _storage: Storage
 
-    @method(role=Role.ADMIN, immediate=True)
+    @method(role=Role.ADMIN, result=StorageInfo, immediate=True)
     async def get_storage_info(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Describe the recordings volume: space, thresholds, reservations and a forecast.
 

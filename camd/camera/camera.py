@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,17 @@ import attrs
 import structlog
 import trio
 
+from camd.camera.camera_messages import (
+    CameraMessage,
+    Close,
+    DeviceBound,
+    Ping,
+    Resume,
+    SessionOver,
+    StartRecording,
+    StartTimedOut,
+    StopRecording,
+)
 from camd.capture.consumer import StandingDemand
 from camd.capture.controls import CameraControls
 from camd.capture.hub import StreamHub, preroll_buffer
@@ -62,68 +74,6 @@ from camd.storage.storage import Storage
 log = structlog.get_logger("camd.camera")
 
 CLOSE_TIMEOUT_SECONDS = 15.0
-
-
-@attrs.frozen
-class StartRecording:
-    """Begin a session; answered when its first frames are durable."""
-
-    request: RecordingRequest
-
-
-@attrs.frozen
-class Resume:
-    """Continue a session from before the daemon started; answered with whether it does."""
-
-    session: Session
-    arrival: RecordingEndMoment | None  # of its last frame, where that is known
-
-
-@attrs.frozen
-class StopRecording:
-    """End the session; answered when its files are sealed and durable."""
-
-
-@attrs.frozen
-class DeviceBound:
-    """The camera has this device now, or none."""
-
-    binding: DeviceBinding
-
-
-@attrs.frozen
-class Close:
-    """End the session and the capture; answered when both are over."""
-
-    reason: str
-
-
-@attrs.frozen
-class StartTimedOut:
-    """A start has waited long enough for its first frame."""
-
-    session: RecordingSession
-
-
-@attrs.frozen
-class SessionOver:
-    """A session has sealed everything; nothing of it runs any more."""
-
-    session: RecordingSession
-
-
-CameraMessage = (
-    StartRecording
-    | StopRecording
-    | Resume
-    | DeviceBound
-    | Close
-    | StartTimedOut
-    | SessionOver
-    | SourceEnded
-    | WarningsChanged
-    | m.CaptureEvent
-)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -182,7 +132,13 @@ class Camera:
         self._supervisor = self._session = None
         self._starts = []
         timeline = StreamTimeline() if self.planner.source.live else None
-        self.hub = StreamHub(preroll_buffer(self.sessions.recording), timeline, clock=self.clock)
+        recording = self.sessions.recording
+        self.hub = StreamHub(
+            preroll_buffer(recording),
+            timeline,
+            fragment_seconds=recording.fragment.total_seconds(),
+            clock=self.clock,
+        )
 
     # --- the handle ---
 
@@ -300,6 +256,11 @@ class Camera:
             except ActorGoneError:
                 self._closed = True  # its actor restarts: there is nothing to end
 
+    async def ping(self) -> None:
+        """Return when the actor has answered, or is being restarted, or is closed."""
+        with suppress(ActorGoneError):
+            await self._post(Ping())
+
     async def _ask(self, message: CameraMessage) -> Any:
         try:
             return await self._post(message)
@@ -382,6 +343,9 @@ class Camera:
             case Close(reason):
                 self._closing.append(ask)
                 self._close(reason)
+            case Ping():
+                ask.answer(None)
+                return
             case StartTimedOut(session):
                 if session is self._running:
                     self._give_up_start(session)

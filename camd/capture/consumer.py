@@ -90,6 +90,13 @@ class Consumer(Protocol):
     def grace_seconds(self) -> float:
         """How long the capture goes on after this consumer, when it is the last one to leave."""
 
+    @property
+    def each_frame(self) -> bool:
+        """Whether it takes each frame as it arrives, in a fragment of its own.
+
+        If not, frames are joined to fragments of `recording.fragment`.
+        """
+
     def put(self, item: HubItem) -> None:
         """Take an item at once: keep it, merge it, or drop it and count it."""
 
@@ -102,6 +109,7 @@ class StandingDemand:
     """
 
     grace_seconds: float = 0.0
+    each_frame: bool = False
 
     def put(self, item: HubItem) -> None:
         """Drop the item."""

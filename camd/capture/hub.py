@@ -2,6 +2,11 @@
 
 A consumer attaches with `async with hub.attach(consumer)` and begins with the last key frame.
 While any attached consumer needs the capture, there is demand; the supervisor follows it.
+
+A capture delivers frames. Consumers with `each_frame` get each at once; the others get them joined
+to fragments (`rules/joining`). Time stamps are corrected once for each joined fragment, so that a
+recording is the same whoever watches; frames get the times that the corrections so far give them
+(`rules/frame_times`).
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ from camd.capture.consumer import (
     EndOfStream,
     HubItem,
 )
+from camd.capture.rules.frame_times import FrameTimes
+from camd.capture.rules.joining import FragmentJoiner
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.capture.rules.source_clock import CameraClockOffset
 from camd.capture.rules.timestamps import StreamTimeline
@@ -36,7 +43,8 @@ from camd.runtime.broadcast import Published
 log = structlog.get_logger("camd.camera")
 
 GOP_LIMIT_BYTES = 32 * 1024 * 1024
-RATE_SHARE = 0.1  # how much one fragment moves the measured rates
+RATE_SHARE = 0.1  # how much one fragment moves the measured rates …
+BRIEF_SHARE = 0.5  # … and of which share of it those before were, that it replaces
 WALL_RESOLUTION_SECONDS = 1e-6  # of the wall times that are converted to monotonic seconds
 
 
@@ -54,7 +62,8 @@ class ArrivalRate:
 
     def after(self, fragment: Fragment) -> ArrivalRate:
         """Take a fragment into account."""
-        share = RATE_SHARE if self.seconds else 1.0
+        brief = self.seconds <= BRIEF_SHARE * fragment.duration_seconds
+        share = 1.0 if brief else RATE_SHARE
         return ArrivalRate(
             self.size_bytes + share * (fragment.size_bytes - self.size_bytes),
             self.frames + share * (fragment.frames - self.frames),
@@ -102,6 +111,25 @@ class Attachment:
     needs_capture: bool = attrs.field(default=False, init=False)
     awaits_key_frame: bool = attrs.field(default=False, init=False)
     finishing: bool = attrs.field(default=False, init=False)
+    begun: bool = attrs.field(default=False, init=False)  # it has had a fragment
+    in_flight: bool = attrs.field(default=False, init=False)  # a frame came after `finish`
+
+    @property
+    def hurries(self) -> bool:
+        """Whether it needs the next frame at once."""
+        return self.consumer.each_frame or self.finishing or not self.begun
+
+    def is_begun_by(self, fragment: Fragment) -> bool:
+        """Whether a fragment would be its first one."""
+        waits = self.awaits_key_frame and not fragment.starts_with_sync
+        return not (self.begun or waits or self.consumer.each_frame)
+
+    def take(self, captured: CapturedFragment) -> None:
+        """Give the consumer a fragment, unless it waits for a key frame."""
+        self.awaits_key_frame &= not captured.fragment.starts_with_sync
+        if not self.awaits_key_frame:
+            self.begun = True
+            self.consumer.put(captured)
 
     def need_capture(self) -> None:
         """Count as demand from now on."""
@@ -116,12 +144,15 @@ class Attachment:
 class StreamHub:
     """The fan-out of one camera's stream.
 
-    `timeline` corrects the time stamps of a live source; without one they are kept.
+    `timeline` corrects the time stamps of a live source; without one they are kept. Frames are
+    joined to fragments of `fragment_seconds`; 0: each fragment goes to all consumers as it is.
     """
 
     preroll: PrerollBuffer = attrs.field(factory=lambda: PrerollBuffer(0.0, GOP_LIMIT_BYTES))
     timeline: StreamTimeline | None = None
+    fragment_seconds: float = attrs.field(default=0.0, kw_only=True)
     clock: Clock = attrs.field(kw_only=True)
+    hurried: Published[bool] = attrs.field(factory=lambda: Published(False), init=False)
     source_clock: CameraClockOffset = attrs.field(factory=CameraClockOffset, init=False)
     warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
     demand: Published[TotalDemand] = attrs.field(
@@ -136,12 +167,17 @@ class StreamHub:
     began_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
     _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
     _reheader: Reheader | None = attrs.field(default=None, init=False)
+    _joiner: FragmentJoiner = attrs.field(init=False)
+    _rest: list[CapturedFragment] = attrs.field(factory=list, init=False)  # of it, with times
+    _frame_times: FrameTimes = attrs.field(init=False)
     _anchor: Anchor = attrs.field(init=False)
     _attachments: list[Attachment] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._anchor = self.clock.anchor()
+        self._joiner = FragmentJoiner(self.fragment_seconds)
+        self._frame_times = FrameTimes(self.timeline)
 
     # --- consumers ---
 
@@ -176,20 +212,40 @@ class StreamHub:
 
     def _begin_with_past(self, attachment: Attachment, since: datetime | None) -> None:
         anchor = self.look_at_clock()
+        each_frame = attachment.consumer.each_frame
+        if not each_frame and self._joiner.is_separable:
+            self._close_fragment()
         self._attachments.append(attachment)
-        if self.init is None:
-            return
-        attachment.consumer.put(CaptureBegan(self.init))
-        moment = anchor.monotonic if since is None else anchor.monotonic_at(since)
-        held = self.preroll.since(moment + WALL_RESOLUTION_SECONDS)
-        attachment.awaits_key_frame = not held
-        for captured in held:
-            attachment.consumer.put(attrs.evolve(captured, anchor=anchor))
+        if self.init is not None:
+            attachment.consumer.put(CaptureBegan(self.init))
+            moment = anchor.monotonic if since is None else anchor.monotonic_at(since)
+            held = self.preroll.since(moment + WALL_RESOLUTION_SECONDS)
+            if each_frame:
+                held = self._with_rest(held, newest=since is None)
+            attachment.awaits_key_frame, attachment.begun = not held, bool(held)
+            for captured in held:
+                attachment.consumer.put(attrs.evolve(captured, anchor=anchor))
+        self._hurry()
+
+    def _with_rest(self, held: list[CapturedFragment], *, newest: bool) -> list[CapturedFragment]:
+        """Add the frames that are not joined yet; with `newest`, begin with the newest group."""
+        rest = self._timed_rest()
+        begins = bool(rest) and rest[0].fragment.starts_with_sync
+        if begins and newest:
+            return rest
+        return [*held, *rest] if held or begins else []
+
+    def _hurry(self) -> None:
+        """Say whether frames have to be read at once."""
+        hurried = any(each.hurries for each in self._attachments)
+        if hurried is not self.hurried.value:
+            self.hurried.publish(hurried)
 
     def _detach(self, attachment: Attachment) -> None:
         self.count(attachment, needs=False)
         if attachment in self._attachments:
             self._attachments.remove(attachment)
+        self._hurry()
 
     def count(self, attachment: Attachment, *, needs: bool) -> None:
         """Count a consumer as demand, or stop counting it."""
@@ -207,19 +263,23 @@ class StreamHub:
         )
 
     def finish(self, attachment: Attachment) -> None:
-        """End a consumer's input after the fragment in flight; at once when no capture runs.
+        """End a consumer's input after the frames in flight; at once when no capture runs.
 
-        When no other consumer needs the capture, its input ends with the capture.
+        These are the frames in the pipe, and the one that FFmpeg holds. When no other consumer
+        needs the capture, its input ends with the capture.
         """
+        self._close_fragment()
         attachment.finishing = True
         self.count(attachment, needs=False)
         if not self.capturing:
             self._end_input(attachment)
+        self._hurry()
 
     def _end_input(self, attachment: Attachment) -> None:
         if attachment in self._attachments:
             self._attachments.remove(attachment)
             attachment.consumer.put(EndOfStream())
+            self._hurry()
 
     def close(self) -> None:
         """End the demand for good, also that of attached consumers: the camera closes."""
@@ -251,6 +311,8 @@ class StreamHub:
         self.began_at = self.clock.monotonic()
         self.source_clock.clear()
         self.warnings.publish(())
+        self._joiner.begin(init)
+        self._frame_times.begin()
         if self.timeline is not None:
             self.timeline.begin(init)
         self._put(CaptureBegan(init))
@@ -264,27 +326,81 @@ class StreamHub:
             self._pace = ArrivalRate()
         self.video = video
 
-    def deliver(self, fragment: Fragment, arrived: float | None = None) -> CapturedFragment:
-        """Hand a fragment to every consumer.
+    def deliver(self, fragment: Fragment, arrived: float | None = None) -> CapturedFragment | None:
+        """Take a frame, or a fragment of several; return the joined fragment that it completes.
 
         `arrived` is when its last frame arrived, in monotonic seconds; by default now.
         """
+        for attachment in self._attachments:
+            attachment.in_flight |= attachment.finishing
         fragment = in_place(fragment)
-        if self._reheader is not None and (init := self._reheader.take(fragment)):
-            self._describe(init)
-        captured = self._timed(fragment, self.clock.monotonic() if arrived is None else arrived)
+        needed = self._reheader.take(fragment) if self._reheader is not None else None
+        if self._joiner.closes_before(fragment):
+            self._close_fragment()
+        if needed is not None:
+            self._describe(needed)
+        self._joiner.add(fragment, self.clock.monotonic() if arrived is None else arrived)
+        watched = any(each.consumer.each_frame for each in self._attachments)
+        closes = self._joiner.is_complete or self._begins_somebody(fragment)
+        alone = closes and len(self._joiner.rest) == 1
+        if watched and not alone:
+            self._give_frame()
+        captured = self._close_fragment() if closes else None
+        if watched and alone and captured is not None:
+            self._give(captured, each_frame=True)
+        if not self.fragment_seconds:
+            self.caught_up(0.0)
+        return captured
+
+    def caught_up(self, seconds: float) -> None:
+        """Note that all output of the capture is delivered, and is read again in `seconds`."""
+        if self._joiner.is_complete_before(seconds):
+            self._close_fragment()
+        for attachment in tuple(self._attachments):
+            if attachment.in_flight and self.demand.value.lasts:
+                self._close_fragment()
+                self._end_input(attachment)
+
+    def _begins_somebody(self, fragment: Fragment) -> bool:
+        """Whether a consumer waits for its first fragment, and this frame can be that."""
+        waits = any(each.is_begun_by(fragment) for each in self._attachments)
+        return waits and self._joiner.is_separable
+
+    def _give_frame(self) -> None:
+        """Give the newest frame to the consumers that take each."""
+        before = len(self._rest)
+        for captured in self._timed_rest()[before:]:
+            self._give(captured, each_frame=True)
+
+    def _timed_rest(self) -> list[CapturedFragment]:
+        """Return the frames that are not joined yet, with the times that they have so far."""
+        for each in self._joiner.rest[len(self._rest) :]:
+            frame = self._frame_times.place(each.fragment)
+            self._rest.append(self._captured(frame, each.arrived, self.look_at_clock()))
+        return self._rest
+
+    def _give(self, captured: CapturedFragment, *, each_frame: bool) -> None:
+        for attachment in tuple(self._attachments):
+            if attachment.consumer.each_frame is each_frame:
+                attachment.take(captured)
+
+    def _close_fragment(self) -> CapturedFragment | None:
+        """Join the frames that are not joined yet, and hand the fragment on; None without any."""
+        if not self._joiner.rest:
+            return None
+        joined = self._joiner.take()
+        self._rest = []
+        captured = self._timed(in_place(joined.fragment), joined.arrived)
+        self._frame_times.settle()
         self.preroll.add(captured)
         self._measure(captured.fragment)
-        for attachment in tuple(self._attachments):
-            attachment.awaits_key_frame &= not fragment.starts_with_sync
-            if not attachment.awaits_key_frame:
-                attachment.consumer.put(captured)
-            if attachment.finishing and self.demand.value.lasts:
-                self._end_input(attachment)
+        self._give(captured, each_frame=False)
+        self._hurry()
         return captured
 
     def end(self, ended: CaptureEnded) -> None:
         """End the capture: its process has ended, or could not be started."""
+        self._close_fragment()
         self.capturing = False
         self.init = None
         self.began_at = None
@@ -332,6 +448,17 @@ class StreamHub:
             if self.timeline.faults != before and self.timeline.fault is not None:
                 log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
             self._warn()
+        return self._captured(fragment, arrived, anchor, turned=turned, spread=spread)
+
+    def _captured(
+        self,
+        fragment: Fragment,
+        arrived: float,
+        anchor: Anchor,
+        *,
+        turned: bool = False,
+        spread: bool = False,
+    ) -> CapturedFragment:
         return CapturedFragment(
             fragment,
             arrived,

@@ -33,9 +33,18 @@ from camd.model.problems import (
     WAITING_FOR_KEY_FRAME,
 )
 from camd.mp4.boxes import MediaError
-from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.frames.frame_fragments import FrameReader
+from camd.runtime.broadcast import Published
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess, open_child_process
-from camd.runtime.pipe_poller import PipeFillEstimate, PipePoller, PolledPipe, capacity
+from camd.runtime.pipe_poller import (
+    FILLED_SHARE,
+    ROUND_SECONDS,
+    PipeFillEstimate,
+    PipePoller,
+    PolledPipe,
+    capacity,
+)
 
 log = structlog.get_logger("camd.ffmpeg")
 
@@ -45,14 +54,23 @@ LONGEST_LINE_BYTES = 8192
 ERRORS_BYTES = 65536
 LAST_READ_SECONDS = 0.1  # past a deadline: this program may have slept, and output waits
 GATHER_SECONDS = 0.02  # a fragment arrives in many writes; fewer reads save wake-ups
+SHORT_GATHER_SECONDS = 0.002  # the same while somebody watches
+READ_SECONDS = 0.25  # between two reads while nobody waits for frames
+# A camera whose frames last longer is read at once: that takes no more wake-ups, and the arrival of
+# each frame is known.
+SLOW_SECONDS = 0.125
 # FFmpeg writes what it has analysed in one burst. When the first frame arrived is known only at the
 # end of that burst.
 QUIET_SECONDS = 0.05
+FIRST_PAUSE = 1 / 8  # of the time between two reads: how fast the pipe fills is not known yet
+PAUSE_GROWTH = 1.2  # of a pause that is shorter, from one to the next
+BURST_FACTOR = 2.0  # times real time: a burst is faster
 GATHERED_SECONDS = 2.0
 AHEAD_SECONDS = 1.0  # of real time, before a source is throttled
 SOUND_STARTS = 2  # times `start_seconds`: how long sound extends a start
 TURN_FRAGMENTS = 100  # delivered before other tasks run
-TURN_BYTES = 32 * 1024  # parsed before other tasks run: a stream may consist of headers
+TURN_BYTES = 32 * 1024  # parsed before the time is looked at: a stream may consist of headers
+TURN_SECONDS = 0.003  # of parsing, before other tasks run
 
 Launch = Callable[[Sequence[str]], AbstractAsyncContextManager[ChildProcess]]
 CaptureReport = FirstFragmentArrived | AwaitingKeyFrame | ProcessStalled
@@ -66,6 +84,9 @@ class FragmentSink(Protocol):
 
     def deliver(self, fragment: Fragment, arrived: float) -> object:
         """Take a fragment; `arrived` is when its last frame arrived, in monotonic seconds."""
+
+    def caught_up(self, seconds: float) -> None:
+        """Hear that everything that was read is delivered; it is read again in `seconds`."""
 
 
 @attrs.frozen
@@ -120,12 +141,18 @@ class CaptureProcess:
     clock: Clock = attrs.field(kw_only=True)
     throttle: ReadThrottle | None = None  # for sources that are not live
     pipes: PipePoller | None = None  # reads the output in rounds once it delivers
+    hurried: Published[bool] = attrs.field(factory=lambda: Published(False))  # read at once
+    read_seconds: float = READ_SECONDS  # between two reads otherwise
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     killed: bool = attrs.field(default=False, init=False)  # by SIGKILL
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # a fragment has arrived
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment arrived
     _read_at: float = attrs.field(default=0.0, init=False)  # when output was last read
     _held_since: float = attrs.field(default=0.0, init=False)  # since when some wait
+    _held: tuple[float, float] = attrs.field(default=(0.0, 0.0), init=False)  # a moment, seconds
+    _frame_seconds: float = attrs.field(default=0.0, init=False)  # of the newest frame; 0: several
+    _pause_seconds: float = attrs.field(init=False)  # between two reads, so that the pipe has room
+    _pause: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _waiting: list[Init | Fragment] = attrs.field(factory=list, init=False)
     _ahead: float = attrs.field(default=0.0, init=False)  # seconds, of real time
     _throttled_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
@@ -139,10 +166,13 @@ class CaptureProcess:
     _cut_off: bool = attrs.field(default=False, init=False)  # FFmpeg has left the pipe
     _read_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
-    _reader: FragmentReader = attrs.field(factory=FragmentReader, init=False)
+    _reader: FrameReader = attrs.field(factory=FrameReader, init=False)
     _reading: PolledPipe | None = attrs.field(default=None, init=False)  # in rounds
     _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
     _sound_since: float | None = attrs.field(default=None, init=False)  # without a picture
+
+    def __attrs_post_init__(self) -> None:
+        self._pause_seconds = self.read_seconds * FIRST_PAUSE
 
     @property
     def stopping(self) -> bool:
@@ -158,6 +188,10 @@ class CaptureProcess:
         """Ask the process to end; its output is read to the end."""
         self.wanted = False
         self._stop.set()
+        self._read_now()
+
+    def _read_now(self) -> None:
+        self._pause.cancel()
         if self._reading is not None:
             self._reading.release()
 
@@ -178,6 +212,7 @@ class CaptureProcess:
                 nursery.start_soon(self._watch_errors, process)
                 nursery.start_soon(self._end_when_told, process)
                 nursery.start_soon(self._end_rest, process)
+                nursery.start_soon(self._follow_hurry)
                 if sound_seconds is not None:
                     nursery.start_soon(self._await_sound, sound_seconds)
                 with self.pipes.interest() if self.pipes is not None else nullcontext():
@@ -228,14 +263,17 @@ class CaptureProcess:
                 chunk = await process.read_output()
             if chunk and flow is not None:
                 flow.came(len(chunk), self.clock.monotonic())
+                self._make_room(len(chunk), flow.pipe_bytes)
             if chunk and self._problem is None:
                 await self._parse(chunk)
             pictures = await self._hand_on_in_turns(quiet=not chunk)
             if chunk == b"" or (last and chunk is None):
                 return
             if not pictures and chunk and not self._waiting and not self.stopping:
-                await trio.sleep(GATHER_SECONDS)  # the rest is on its way, in many small writes
+                # The rest is on its way, in many small writes.
+                await trio.sleep(SHORT_GATHER_SECONDS if self.hurried.value else GATHER_SECONDS)
             await self._slow_down()
+            await self._wait_for_more(flow)
             if self._early and not self._fragments:
                 now = self.clock.monotonic()
                 key_frame_due = min(key_frame_due, now + self.timeouts.start_seconds)
@@ -262,11 +300,40 @@ class CaptureProcess:
             seconds = max(seconds, self.timeouts.start_seconds)
         self._deadline = self.clock.monotonic() + seconds
 
+    async def _follow_hurry(self) -> None:
+        """Read at once when somebody waits for frames."""
+        while True:
+            await self.hurried.wait_until(lambda hurried: hurried)
+            self._read_now()
+            await self.hurried.wait_until(lambda hurried: not hurried)
+
+    @property
+    def _at_leisure(self) -> bool:
+        """Whether frames come, and nobody waits for them."""
+        usual = self.delivered and self._problem is None and not self.stopping
+        calm = usual and self._ahead <= 0 and not self._cut_off and self._deadline != float("inf")
+        return calm and not self.hurried.value and self._frame_seconds <= SLOW_SECONDS
+
     def _may_wait(self, pipes: PipePoller, flow: PipeFillEstimate) -> bool:
         """Whether the output may wait for the next round, and reading in rounds costs less."""
-        usual = self.delivered and self._problem is None and not self.stopping
-        calm = usual and self._ahead <= 0 and not flow.hasty and not self._cut_off
-        return calm and pipes.worthwhile and self._deadline != float("inf")
+        in_time = self.read_seconds >= ROUND_SECONDS and not flow.hasty
+        return self._at_leisure and in_time and pipes.worthwhile
+
+    async def _wait_for_more(self, flow: PipeFillEstimate | None) -> None:
+        """Let frames gather in the pipe while nobody waits for them."""
+        in_rounds = self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow)
+        pauses = flow is not None and self._at_leisure and self._frame_seconds > 0
+        seconds = self._pause_seconds if pauses else 0.0
+        self.sink.caught_up(ROUND_SECONDS if in_rounds else seconds)
+        if pauses and not in_rounds:
+            with trio.move_on_after(seconds) as self._pause:
+                await trio.sleep_forever()
+
+    def _make_room(self, size: int, pipe_bytes: int) -> None:
+        """Pause for a shorter time after a read that took more than its share of the pipe."""
+        share = FILLED_SHARE * pipe_bytes
+        longer = min(self.read_seconds, PAUSE_GROWTH * self._pause_seconds)
+        self._pause_seconds = longer if size <= share else self._pause_seconds * share / size
 
     async def _read_in_rounds(
         self, pipes: PipePoller, process: ChildProcess, flow: PipeFillEstimate
@@ -280,6 +347,7 @@ class CaptureProcess:
             flow.found(len(chunk), self.clock.monotonic())
             self._feed(chunk)
             self._hand_on(quiet=True)
+            self.sink.caught_up(ROUND_SECONDS)
             return len(chunk) > 0 and self._may_wait(pipes, flow)
 
         with pipes.reading(process.output, take) as reading:
@@ -292,9 +360,11 @@ class CaptureProcess:
 
     async def _parse(self, chunk: bytes) -> None:
         """Parse `chunk` in parts, and let other tasks run in between."""
+        begun = self.clock.monotonic()
         for start in range(0, len(chunk), TURN_BYTES):
-            if start:
+            if self.clock.monotonic() - begun > TURN_SECONDS:
                 await trio.lowlevel.checkpoint()
+                begun = self.clock.monotonic()
             if self._problem is None:
                 self._feed(memoryview(chunk)[start : start + TURN_BYTES])
 
@@ -330,11 +400,9 @@ class CaptureProcess:
         """
         live = self.throttle is None
         holding = live and not self._fragments and not quiet and not self.stopping
-        if holding and self._waiting:
-            self._held_since = self._held_since or self.clock.monotonic()
-            if self.clock.monotonic() - self._held_since < GATHERED_SECONDS:
-                return 0
         fragments = [event for event in self._waiting if isinstance(event, Fragment)]
+        if holding and self._waiting and self._in_burst(fragments):
+            return 0
         waiting, self._waiting = self._waiting[:most], self._waiting[most or len(self._waiting) :]
         times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
         for event in waiting:
@@ -343,6 +411,7 @@ class CaptureProcess:
                 continue
             self._arrived = next(times)
             pictures += event.frames
+            self._frame_seconds = event.duration_seconds if event.frames < 2 else 0.0
             self.sink.deliver(event, self._arrived)
             if self._fragments or event.starts_with_sync:
                 self._fragments += event.frames > 0
@@ -355,6 +424,18 @@ class CaptureProcess:
         elif not self.delivered and not self._early and any(each.runs for each in fragments[:most]):
             self._extend_start()
         return pictures
+
+    def _in_burst(self, fragments: Sequence[Fragment]) -> bool:
+        """Whether the output still comes faster than real time; for GATHERED_SECONDS at most."""
+        now, seconds = self.clock.monotonic(), sum(each.duration_seconds for each in fragments)
+        if not self._held_since:
+            self._held_since, self._held = now, (now, seconds)
+        passed, came = now - self._held[0], seconds - self._held[1]
+        if passed >= QUIET_SECONDS:
+            if came <= BURST_FACTOR * passed:
+                return False
+            self._held = now, seconds
+        return now - self._held_since < GATHERED_SECONDS
 
     async def _slow_down(self) -> None:
         """Wait while the source is ahead of real time; its output stays in the pipe."""
@@ -421,8 +502,7 @@ class CaptureProcess:
         await trio.sleep(ERRORS_END_SECONDS)
         self._cut_off = True
         self._read_scope.cancel()
-        if self._reading is not None:
-            self._reading.release()
+        self._read_now()
 
     async def _watch_errors(self, process: ChildProcess) -> None:
         """Read FFmpeg's stderr, so that it never blocks on it; keep the last lines."""

@@ -20,6 +20,7 @@ from camd.capture.diagnosis import FindHolders, diagnose
 from camd.capture.hub import StreamHub, TotalDemand
 from camd.capture.planner import CapturePlan, CapturePlanner
 from camd.capture.process import (
+    READ_SECONDS,
     CaptureProcess,
     CaptureReport,
     CaptureTimeouts,
@@ -174,6 +175,8 @@ class CaptureSupervisor:
             launch=self._planner.launch,
             throttle=None if source.speed is None else ReadThrottle(source.speed),
             pipes=self._environment.pipes,
+            hurried=self._hub.hurried,
+            read_seconds=min(READ_SECONDS, self._hub.fragment_seconds / 2),
         )
 
     async def _report(self, report: CaptureReport) -> None:

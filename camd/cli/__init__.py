@@ -13,18 +13,50 @@ from camd.cli.exit import EPILOG
 
 __all__ = ["config_option", "main"]
 
-# The module of each command. It is imported when the command runs, or for `--help`, so that a
-# command that only calls the service does not import the modules that record.
-_MODULES = {
-    **dict.fromkeys(("adopt", "controls", "devices", "forget"), "device_commands"),
-    "check": "check",
-    **dict.fromkeys(("cleanup", "pin", "retention", "rm", "unpin"), "retention_commands"),
-    "demo": "demo",
-    **dict.fromkeys(("gaps", "info", "ls", "sessions", "status", "storage", "watch"), "show"),
-    **dict.fromkeys(("openrpc", "timeline"), "show"),
-    **dict.fromkeys(("keys", "open", "token"), "credentials"),
-    **dict.fromkeys(("record", "snapshot", "stop"), "record"),
-    **dict.fromkeys(("recover", "verify"), "folder_commands"),
+# Of each command, its module and the line that `camd --help` has for it. The module is imported
+# when the command runs: `--help` imports none, and a command that only calls the service does not
+# import the modules that record.
+_COMMANDS = {
+    "adopt": ("device_commands", "Assign a device to CAMERA."),
+    "check": ("check", "Find what would keep the service from recording."),
+    "cleanup": ("retention_commands", "Carry out the retention policy now."),
+    "controls": ("device_commands", "Show or set the controls of CAMERA."),
+    "demo": ("demo", "Record two synthetic cameras, to see how it works."),
+    "devices": ("device_commands", "Show the cameras that are plugged in."),
+    "forget": ("device_commands", "Forget a camera that will not come back."),
+    "gaps": ("show", "List missing footage, newest first, with its cause."),
+    "info": ("show", "Show everything about the recording NAME."),
+    "init": (
+        "setup.first_config",
+        "Write a first configuration for the cameras that are plugged in.",
+    ),
+    "keys": ("credentials", "Manage API keys."),
+    "log-level": ("show", "Show or set how much the service logs."),
+    "ls": ("show", "List recordings, newest first; with --snapshots, pictures."),
+    "open": ("credentials", "Print a link that opens the page, signed in."),
+    "openrpc": ("show", "Print the OpenRPC document of the service's methods."),
+    "pin": ("retention_commands", "Protect the recording NAME from clients and retention."),
+    "record": ("record", "Record CAMERA until Ctrl-C, or for a time."),
+    "recover": ("folder_commands", "Repair a recordings folder that no service uses."),
+    "retention": (
+        "retention_commands",
+        "Show or set the retention policy; without a command: show.",
+    ),
+    "rm": ("retention_commands", "Remove the recordings NAME, permanently."),
+    "sessions": ("show", "List recording sessions, newest first."),
+    "snapshot": ("record", "Take a picture of CAMERA."),
+    "selftest": (
+        "setup.selftest",
+        "Try the whole recorder on this machine: kills, a full disk, checks.",
+    ),
+    "status": ("show", "Show the service and its cameras."),
+    "stop": ("record", "Stop the recording of CAMERA."),
+    "storage": ("show", "Show the free space, and how long it lasts."),
+    "timeline": ("show", "Show what was recorded of CAMERA, and what is missing."),
+    "token": ("credentials", "Make a JWT for USER."),
+    "unpin": ("retention_commands", "Remove the pin of the recording NAME."),
+    "verify": ("folder_commands", "Read recordings back and compare them."),
+    "watch": ("show", "Show events as they happen, until Ctrl-C."),
 }
 
 
@@ -33,15 +65,23 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the names of all commands, sorted."""
-        return sorted([*_MODULES, *super().list_commands(ctx)])
+        return sorted([*_COMMANDS, *super().list_commands(ctx)])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None when there is none of this name."""
-        if cmd_name not in _MODULES:
+        if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        command = getattr(import_module(f"camd.cli.{_MODULES[cmd_name]}"), cmd_name)
+        module, _ = _COMMANDS[cmd_name]
+        command = getattr(import_module(f"camd.cli.{module}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their lines of the table, without importing them."""
+        own = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
+        lines = own | {name: line for name, (_, line) in _COMMANDS.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(lines.items()))
 
 
 @click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

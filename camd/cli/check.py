@@ -5,12 +5,11 @@ Looks without a running service, at the configuration, folders, FFmpeg, cameras 
 
 from __future__ import annotations
 
-import enum
 import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,23 @@ from rich.markup import escape
 
 from camd.capture.rules.negotiation import FormatSelection, unsupported
 from camd.cli import config_option
+from camd.cli.checks.filesystem_check import inspect_filesystem
+from camd.cli.checks.finding import CheckFinding, Grade, ok, problem, warning
+from camd.cli.checks.host_check import (
+    inspect_clock,
+    inspect_disk_speed,
+    inspect_ports,
+    inspect_secret,
+    inspect_wear,
+    usb_findings,
+)
+from camd.cli.checks.media_server_check import inspect_media_server
+from camd.cli.checks.protocols_check import inspect_protocols
+from camd.cli.checks.snapshots_check import inspect_snapshots_volume
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured, json_option
 from camd.cli.terminal import console, print_json
+from camd.clock import SYSTEM_CLOCK
 from camd.config.environment import variables_of
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS, CameraConfig, Config
@@ -35,47 +48,13 @@ from camd.errors import STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
-from camd.model import DeviceBinding, ProblemKind
+from camd.model import CameraId, DeviceBinding, FormatChoice, ProblemKind
 from camd.model.notation import TcpAddress, parse_listen
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import RecognisedAs
 from camd.storage.volume import identify_volume, load_known_volume
-
-
-class Grade(enum.Enum):
-    """How serious a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@attrs.frozen
-class CheckFinding:
-    """The result for one subject; `advice` says what to do, if anything."""
-
-    subject: str
-    grade: Grade
-    text: str
-    advice: str = ""
-
-
-def ok(subject: str, text: str) -> CheckFinding:
-    """Return a finding of something that is as it should be."""
-    return CheckFinding(subject, Grade.OK, text)
-
-
-def warning(subject: str, text: str, advice: str) -> CheckFinding:
-    """Return a finding of something that does not keep the service from recording."""
-    return CheckFinding(subject, Grade.WARNING, text, advice)
-
-
-def problem(subject: str, text: str, advice: str) -> CheckFinding:
-    """Return a finding of something that keeps the service from recording."""
-    return CheckFinding(subject, Grade.PROBLEM, text, advice)
-
 
 # --- cameras of this machine ------------------------------------------------------------------
 
@@ -95,10 +74,27 @@ def judge_devices(found: DeviceList, config: Config) -> Iterator[CheckFinding]:
     for binding in found.bindings:
         entry = entries.get(binding.camera_id, CameraConfig(binding.camera_id))
         yield _judge_camera(binding, listed.get(binding.camera_id), entry)
+    yield from usb_findings(list(uncompressed_streams(found, entries)))
     for one in found.devices:
         if one.camera_id is None:
             text, advice = f"is no camera: {one.reason}", "Look at `camd devices`."
             yield warning(str(one.device.node), text, advice)
+
+
+def uncompressed_streams(
+    found: DeviceList, entries: Mapping[CameraId, CameraConfig]
+) -> Iterator[tuple[str, str, float]]:
+    """Yield camera, bus and bytes per second of each stream of USB 2 that is not compressed."""
+    for binding in found.bindings:
+        device = binding.device
+        if device is None or device.usb is None or "-usb2-" not in device.usb.port:
+            continue
+        entry = entries.get(binding.camera_id, CameraConfig(binding.camera_id))
+        choice = FormatSelection(entry).answer(device.capabilities)
+        if isinstance(choice, FormatChoice) and choice.fourcc in ("YUYV", "UYVY", "NV12"):
+            per_pixel = 1.5 if choice.fourcc == "NV12" else 2
+            rate = choice.width * choice.height * choice.fps * per_pixel
+            yield binding.camera_id, device.usb.port.partition("-usb")[0], rate
 
 
 def _judge_camera(
@@ -134,13 +130,16 @@ _LOOPBACK = ("127.", "localhost", "::1")
 async def inspect(config: Config) -> list[CheckFinding]:
     """Inspect everything that recording needs. Opens devices and folders, changes nothing."""
     findings = [ok("configuration", str(config.file or "no file: built-in defaults"))]
-    for inspect_part in (inspect_access, inspect_folders):  # in a thread: a disk may hang
+    for inspect_part in (inspect_access, inspect_machine, inspect_folders):
+        # In a thread: a disk may hang.
         part = partial(_list_findings, inspect_part, config)
         findings += await trio.to_thread.run_sync(part, abandon_on_cancel=True)
     findings += await inspect_ffmpeg(config)
+    findings += await inspect_protocols(config)
     for camera in config.cameras:
         if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
+    findings += await inspect_media_server(config)
     return [*findings, *judge_devices(await scan_devices(config), config)]
 
 
@@ -189,12 +188,23 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     except OSError as error:
         text = f"cannot be found out: {error.strerror}"
         yield problem("volume", text, "Check the disk, as the service's user.")
+    yield from inspect_snapshots_volume(config, PosixDisk())
     try:
         volume = os.statvfs(_existing(storage.recordings_dir))
         yield grade_space(config, volume)
         yield from grade_inodes(volume)
     except OSError as error:
         yield problem("space", f"cannot be found out: {error.strerror}", "Check the disk.")
+    yield from inspect_filesystem(storage.recordings_dir)
+    yield from inspect_disk_speed(storage.recordings_dir, config)
+    yield from inspect_wear(config)
+
+
+def inspect_machine(config: Config) -> Iterator[CheckFinding]:
+    """Report what of the machine keeps camd from serving, or from naming files rightly."""
+    yield inspect_clock(SYSTEM_CLOCK.synchronised())
+    yield from inspect_ports(config)
+    yield from inspect_secret(config.auth.jwt_secret)
 
 
 def inspect_folder(subject: str, folder: Path) -> CheckFinding:
@@ -323,8 +333,9 @@ _MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLE
 def check(config_path: Path | None, keys: bool, as_json: bool) -> None:
     """Find what would keep the service from recording, and say what to do.
 
-    Checks the configuration, the folders and their space, FFmpeg, and each camera's source. The
-    service need not run. Exits with 0 when recording will work, 78 for a wrong configuration, 1
+    Checks the configuration, the clock, the folders with their space, file system and speed,
+    FFmpeg, and each camera's source. The service need not run. Temporary files are made beside the
+    recordings and removed. Exits with 0 when recording will work, 78 for a wrong configuration, 1
     for other problems.
     """
     if keys:

@@ -31,6 +31,7 @@ from camd.cli.service_access import interrupted, run_to_end
 from camd.cli.terminal import console, live_text
 from camd.client import CannotConnectError, Client, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
+from camd.logs import FORMAT_VARIABLE, LogFormat
 
 # --- the service: a child process with its own folder and port ---------------------------------
 
@@ -176,9 +177,10 @@ def free_port() -> int:
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Remove the variables that would configure the service."""
+    """Remove the variables that would configure the service; its log is for people."""
     ours = ("CAMD_", "RECORDING_ROTATION", "STORAGE_", "CAMERA_SERVICE_", "LISTEN_", "NOTIFY_")
-    return {name: value for name, value in environ.items() if not name.startswith(ours)}
+    others = {name: value for name, value in environ.items() if not name.startswith(ours)}
+    return {**others, FORMAT_VARIABLE: LogFormat.TERMINAL.value}
 
 
 # --- the command ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from camd.cli.service_access import (
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, EventsMissed, ServiceEvent
+from camd.logs import LogLevel
 
 _STORAGE = {
     "threshold_status": "state",
@@ -52,6 +53,8 @@ def _print_status(found: Mapping[str, Any]) -> None:
     out, cameras = console(), found["cameras"]
     if found["service"]:
         out.print(tables.pairs(found["service"], _SERVICE))
+        for line in tables.reasons(found["service"]):
+            out.print(line, soft_wrap=True)
         out.print()
     if cameras:
         out.print(tables.cameras(cameras))
@@ -105,6 +108,18 @@ def storage(access: ServiceAccess) -> object:
 def openrpc(access: ServiceAccess) -> None:
     """Print what methods the service has, as an OpenRPC document (spec.open-rpc.org) in JSON."""
     print_json(ask(access, "rpc.discover"))
+
+
+@click.command("log-level", short_help="Show or set how much the service logs.")
+@click.argument("level", type=click.Choice([level.value for level in LogLevel]), required=False)
+@remote_options
+@printed_by(lambda answer: click.echo(answer["level"]))
+def log_level(access: ServiceAccess, level: str | None) -> object:
+    """Show how much the service logs, or set it until its next start.
+
+    `debug` adds FFmpeg's messages. What is set by CAMD_LOG_LEVEL applies again at the next start.
+    """
+    return ask(access, "set_log_level", **({} if level is None else {"level": level}))
 
 
 # --- pages of recordings, sessions and gaps -------------------------------------------------

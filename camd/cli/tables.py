@@ -115,6 +115,19 @@ def remarks(row: Row) -> list[str]:
     return lines[:1] + [f"    {line}" for line in lines[1:]]
 
 
+_PART_NAMES = {"mediamtx": "mediamtx_controller"}  # in `components`, where another one is used
+
+
+def reasons(service: Row) -> list[str]:
+    """Format why parts of the service do not run as they should, a line for each; markup."""
+    parts, details = service.get("components") or {}, service.get("details") or {}
+    return [
+        f"[bold]{_cell(name)}[/]: {escape(_text(why))}"
+        for name, why in details.items()
+        if parts.get(_PART_NAMES.get(name, name)) not in ("running", "disabled")
+    ]
+
+
 def _camera_state(row: Row) -> str:
     state = _text(row.get("state"))
     return coloured(row.get("status")) + (f" {escape(state.lower())}" if state else "")

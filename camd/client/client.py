@@ -12,33 +12,59 @@ import attrs
 import trio
 
 from camd.client.event_stream import EventStream, open_event_stream
+from camd.client.pages import StillPicture, fetch_still
 from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import RemoteError
-from camd.client.results import (
-    CameraCapabilities,
-    CameraDetails,
-    CameraInfo,
-    DeletedFile,
-    EventPage,
-    GapList,
-    RecordingDetails,
-    RecordingList,
-    RecordingStatus,
-    ServerInfo,
-    ServiceStatus,
-    SessionList,
-    StartedRecording,
-    StoppedRecording,
-    StorageInfo,
-    TimelineInfo,
-    read_result,
-)
+from camd.client.results import read_result
 from camd.client.service_connection import (
     CannotConnectError,
     ConnectionLostError,
     ServiceAddress,
     ServiceConnection,
     open_connection,
+)
+from camd.contract.camera_results import (
+    CameraCapabilities,
+    CameraDetails,
+    CameraInfo,
+    CameraList,
+    StreamAddress,
+    StreamInfo,
+)
+from camd.contract.device_results import (
+    AdoptedCamera,
+    ChangedControl,
+    ControlList,
+    DeviceOverview,
+    ForgottenCamera,
+)
+from camd.contract.event_results import EventPage
+from camd.contract.playback_results import TimelineInfo
+from camd.contract.recording_results import (
+    DeletedFile,
+    GapList,
+    PinnedRecording,
+    RecordingDetails,
+    RecordingList,
+    RecordingStatus,
+    SessionList,
+    StartedRecording,
+    StoppedRecording,
+)
+from camd.contract.sign_in_results import SignInCode
+from camd.contract.snapshot_results import (
+    DeletedSnapshot,
+    SnapshotInfo,
+    SnapshotList,
+    TakenSnapshot,
+)
+from camd.contract.storage_results import CleanupReport, RetentionState, StorageInfo, StoredPolicy
+from camd.contract.system_results import (
+    LogLevels,
+    ReloadedConfig,
+    ServerInfo,
+    ServiceMetrics,
+    ServiceStatus,
 )
 from camd.errors import sole_exception
 from camd.runtime.broadcast import Published
@@ -108,7 +134,7 @@ class Client:
 
     async def cameras(self) -> tuple[CameraInfo, ...]:
         """List all cameras."""
-        return read_result(tuple[CameraInfo, ...], (await self._ask("get_camera_list"))["cameras"])
+        return read_result(CameraList, await self._ask("get_camera_list")).cameras
 
     async def camera(self, device: str) -> CameraDetails:
         """Describe one camera."""
@@ -119,6 +145,107 @@ class Client:
         return read_result(
             CameraCapabilities, await self._ask("get_camera_capabilities", device=device)
         )
+
+    async def controls(self, device: str) -> ControlList:
+        """List the controls of a camera: exposure, focus, gain and what else its driver offers."""
+        return read_result(ControlList, await self._ask("get_camera_controls", device=device))
+
+    async def set_control(
+        self, device: str, control: str, value: bool | int | str | None
+    ) -> ChangedControl:
+        """Set a control, now and whenever the camera starts; None: to its default."""
+        answer = await self.call("set_camera_control", device=device, control=control, value=value)
+        return read_result(ChangedControl, answer)
+
+    async def devices(self) -> DeviceOverview:
+        """List the video devices of the service's machine, and the cameras that have none."""
+        return read_result(DeviceOverview, await self._ask("get_devices"))
+
+    async def adopt_camera(self, device: str, node: str | None = None) -> AdoptedCamera:
+        """Bind a camera to the device at a node from now on; None: to the only possible one."""
+        return read_result(AdoptedCamera, await self._ask("adopt_camera", device=device, node=node))
+
+    async def forget_camera(self, device: str) -> ForgottenCamera:
+        """Forget a camera that was found automatically and is no longer plugged in."""
+        return read_result(ForgottenCamera, await self._ask("forget_camera", device=device))
+
+    async def stream(self, device: str) -> StreamAddress:
+        """Say where viewers can have a camera's stream."""
+        return read_result(StreamAddress, await self._ask("get_stream_url", device=device))
+
+    async def streams(self) -> tuple[StreamInfo, ...]:
+        """List the streams of the media server."""
+        return read_result(tuple[StreamInfo, ...], await self._ask("get_streams"))
+
+    # --- Snapshots.
+
+    async def take_snapshot(
+        self,
+        device: str,
+        *,
+        filename: str | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+        max_age_ms: int | None = None,
+        width: int | None = None,
+        at: datetime | None = None,
+    ) -> TakenSnapshot:
+        """Store one frame of a camera, the newest or one of the past; returns when it is durable.
+
+        `max_age_ms`: a frame that is no older will do, and is faster. `width` is in pixels.
+        """
+        answer = await self._ask(
+            "take_snapshot",
+            device=device,
+            filename=filename,
+            format=format,
+            quality=quality,
+            max_age_ms=max_age_ms,
+            width=width,
+            at=at,
+        )
+        return read_result(TakenSnapshot, answer)
+
+    async def still(
+        self,
+        device: str,
+        *,
+        format: str = "jpg",
+        quality: int | None = None,
+        max_age_ms: int | None = None,
+        width: int | None = None,
+        at: datetime | None = None,
+    ) -> StillPicture:
+        """Fetch one frame of a camera as a picture, which the service does not store.
+
+        The options are those of `take_snapshot`. It comes over HTTP, on a connection of its own.
+        Raises as a call does, and CannotConnectError.
+        """
+        options = {"quality": quality, "max_age_ms": max_age_ms, "width": width, "at": at}
+        with trio.move_on_after(float("inf") if self.timeout is None else self.timeout):
+            return await fetch_still(self.address, device, format, options)
+        raise CallTimeoutError(f"no picture of {device} in {self.timeout:g} s")
+
+    async def snapshots(
+        self,
+        *,
+        camera: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> SnapshotList:
+        """List stored snapshots, newest first."""
+        page = _page(camera, None, start, end, limit, offset)
+        return read_result(SnapshotList, await self._ask("list_snapshots", **page))
+
+    async def snapshot(self, filename: str) -> SnapshotInfo:
+        """Describe one stored snapshot."""
+        return read_result(SnapshotInfo, await self._ask("get_snapshot_info", filename=filename))
+
+    async def delete_snapshot(self, filename: str) -> DeletedSnapshot:
+        """Remove a stored snapshot."""
+        return read_result(DeletedSnapshot, await self._ask("delete_snapshot", filename=filename))
 
     # --- Recordings.
 
@@ -176,14 +303,14 @@ class Client:
 
     async def pin_recording(
         self, filename: str, *, reason: str | None = None, until: datetime | None = None
-    ) -> RecordingDetails:
+    ) -> PinnedRecording:
         """Protect a recording from removal."""
         answer = await self._ask("pin_recording", filename=filename, reason=reason, until=until)
-        return read_result(RecordingDetails, answer)
+        return read_result(PinnedRecording, answer)
 
-    async def unpin_recording(self, filename: str) -> RecordingDetails:
+    async def unpin_recording(self, filename: str) -> PinnedRecording:
         """Remove the pin of a recording."""
-        return read_result(RecordingDetails, await self._ask("unpin_recording", filename=filename))
+        return read_result(PinnedRecording, await self._ask("unpin_recording", filename=filename))
 
     async def sessions(
         self,
@@ -220,7 +347,43 @@ class Client:
         answer = await self._ask("get_timeline", camera=camera, **{"from": start, "to": end})
         return read_result(TimelineInfo, answer)
 
+    # --- Retention.
+
+    async def retention_policy(self) -> RetentionState:
+        """Describe the retention policy and its last run."""
+        return read_result(RetentionState, await self._ask("get_retention_policy"))
+
+    async def set_retention_policy(
+        self,
+        policy_type: str,
+        *,
+        enabled: bool,
+        max_age_days: float | None = None,
+        max_size_gb: float | None = None,
+    ) -> StoredPolicy:
+        """Set the policy (`age`, `size` or `manual`) by which recordings are removed."""
+        answer = await self._ask(
+            "set_retention_policy",
+            policy_type=policy_type,
+            enabled=enabled,
+            max_age_days=max_age_days,
+            max_size_gb=max_size_gb,
+        )
+        return read_result(StoredPolicy, answer)
+
+    async def preview_cleanup(self) -> CleanupReport:
+        """List what the retention policy would remove now; changes nothing."""
+        return read_result(CleanupReport, await self._ask("preview_cleanup"))
+
+    async def clean_up(self, *, force: bool | None = None) -> CleanupReport:
+        """Run the retention policy once."""
+        return read_result(CleanupReport, await self._ask("cleanup_old_files", force=force))
+
     # --- The service.
+
+    async def sign_in_code(self, *, role: str | None = None) -> SignInCode:
+        """Make a code that signs a browser in to the page: once, within a minute."""
+        return read_result(SignInCode, await self._ask("create_sign_in_code", role=role))
 
     async def past_events(
         self,
@@ -243,11 +406,27 @@ class Client:
 
     async def status(self) -> ServiceStatus:
         """Describe the state of the service."""
-        return read_result(ServiceStatus, await self._ask("get_status"))
+        return read_result(ServiceStatus, await self._ask("get_system_status"))
+
+    async def metrics(self) -> ServiceMetrics:
+        """Report the load of the service, and what each camera and the volume have done."""
+        return read_result(ServiceMetrics, await self._ask("get_metrics"))
 
     async def server_info(self) -> ServerInfo:
         """Describe the software."""
         return read_result(ServerInfo, await self._ask("get_server_info"))
+
+    async def set_log_level(self, level: str | None = None) -> LogLevels:
+        """Log more or less until the service's next start; None: only tell the level."""
+        return read_result(LogLevels, await self._ask("set_log_level", level=level))
+
+    async def reload_config(self) -> ReloadedConfig:
+        """Let the service read its configuration again, and apply what can be applied."""
+        return read_result(ReloadedConfig, await self._ask("reload_config"))
+
+    async def discover(self) -> dict[str, Any]:
+        """Return the OpenRPC document of the service's methods."""
+        return read_result(dict[str, Any], await self._ask("rpc.discover"))
 
     # --- The connection.
 

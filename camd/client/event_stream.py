@@ -12,14 +12,7 @@ import trio
 
 from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import InvalidParamsError, RemoteError
-from camd.client.results import (
-    CameraInfo,
-    PastEvent,
-    RecordingUpdate,
-    StorageInfo,
-    UnreadableAnswerError,
-    read_result,
-)
+from camd.client.results import UnreadableAnswerError, read_result
 from camd.client.service_connection import (
     CannotConnectError,
     ConnectionLostError,
@@ -27,6 +20,10 @@ from camd.client.service_connection import (
     ServiceConnection,
     open_connection,
 )
+from camd.contract.camera_results import CameraInfo
+from camd.contract.event_results import PastEvent
+from camd.contract.recording_results import RecordingUpdate
+from camd.contract.storage_results import StorageInfo
 from camd.errors import sole_exception
 
 WAITING_EVENTS = 100  # for a reader; then the service is not read

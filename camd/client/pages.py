@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import attrs
 import h11
@@ -12,6 +15,7 @@ import msgspec
 import trio
 
 from camd.client.remote_errors import RemoteError, remote_error
+from camd.client.results import UnreadableAnswerError
 from camd.client.service_connection import (
     MAX_MESSAGE_BYTES,
     ConnectionLostError,
@@ -86,3 +90,38 @@ def _refused_page(status: int, body: bytes) -> RemoteError:
         reason = {"reason": said.get("reason")}
         return remote_error(NOT_AUTHENTICATED.code, NOT_AUTHENTICATED.message, reason)
     return remote_error(int(said.get("code", -status)), message, said.get("data") or {})
+
+
+# --- Pictures.
+
+
+@attrs.frozen
+class StillPicture:
+    """One frame of a camera as a JPEG or PNG."""
+
+    data: bytes = attrs.field(repr=False)
+    time: datetime  # when the frame was captured
+    age_ms: int  # when the service answered
+    media_type: str
+
+
+async def fetch_still(
+    address: ServiceAddress, camera: str, format: str, options: Mapping[str, object]
+) -> StillPicture:
+    """Fetch a picture of a camera; without the options that are None. Raises as `fetch_page`."""
+    given = {name: _shown(value) for name, value in options.items() if value is not None}
+    path = f"/still/{quote(camera, safe='')}.{quote(format, safe='')}?{urlencode(given)}"
+    page = await fetch_page(address.url, path, address.token, tls=address.tls)
+    try:
+        return StillPicture(
+            page.body,
+            datetime.fromisoformat(page.headers["x-frame-time"]),
+            int(page.headers["x-frame-age-ms"]),
+            page.headers["content-type"],
+        )
+    except (KeyError, ValueError) as error:
+        raise UnreadableAnswerError(f"StillPicture: {error!r}") from error
+
+
+def _shown(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -21,7 +21,7 @@ class ConfigChanges:
 def compare(old: Config, new: Config) -> ConfigChanges:
     """Return what differs, split by whether a running service can apply it."""
     changed = [path for section in SECTIONS for path in _changed_keys(old, new, section)]
-    live = {f"{section}.{name}" for section, name in _live_keys()}
+    live = {f"{section}.{name}" for section, name in _live_keys()} | set(_live_sections())
     before = {camera.id: camera for camera in old.cameras}
     after = {camera.id: camera for camera in new.cameras}
     added = [f"camera.{camera.id}" for camera in new.cameras if _can_add(old, camera)]
@@ -46,10 +46,13 @@ def postpone(changes: ConfigChanges, cameras: Collection[str]) -> ConfigChanges:
 def merge(old: Config, new: Config) -> Config:
     """Return `old` with all changes that `compare` calls applied: what runs after a reload."""
     merged = old
+    for section in _live_sections():
+        merged = attrs.evolve(merged, **{section: getattr(new, section)})
     for section, name in _live_keys():
-        value = getattr(getattr(new, section), name)
-        part = attrs.evolve(getattr(merged, section), **{name: value})
-        merged = attrs.evolve(merged, **{section: part})
+        part = getattr(merged, section)
+        if part is not None:
+            part = attrs.evolve(part, **{name: getattr(getattr(new, section), name)})
+            merged = attrs.evolve(merged, **{section: part})
     added = tuple(camera for camera in new.cameras if _can_add(old, camera))
     return attrs.evolve(merged, cameras=old.cameras + added)
 
@@ -66,6 +69,13 @@ def _live_keys() -> Iterator[tuple[str, str]]:
     """Yield section and name of each key that a running service can change."""
     for section, cls in SECTIONS.items():
         yield from ((section, name) for name, key in keys_of(cls).items() if key.reload)
+
+
+def _live_sections() -> Iterator[str]:
+    """Yield the sections that a running service can take in whole, also where there was none."""
+    for section, cls in SECTIONS.items():
+        if all(key.reload for key in keys_of(cls).values()):
+            yield section
 
 
 def _changed_keys(old: Config, new: Config, section: str) -> list[str]:

@@ -261,12 +261,19 @@ class SnapshotsConfig:
         "",
         values.optional(values.duration(60 * _SECOND, 3660 * _DAY)),
         'Age at which a snapshot is deleted, such as "30d"; default: any age is kept.',
+        reload=True,
     )
     max_size: int = key(
-        "1GiB", values.size(_KIB**2, 64 * _TIB), "Space that all snapshots may take together."
+        "1GiB",
+        values.size(_KIB**2, 64 * _TIB),
+        "Space that all snapshots may take together.",
+        reload=True,
     )
     max_count: int = key(
-        10_000, values.whole(1, 1_000_000), "Number of snapshots that are kept, at most."
+        10_000,
+        values.whole(1, 1_000_000),
+        "Number of snapshots that are kept, at most.",
+        reload=True,
     )
 
 
@@ -337,50 +344,58 @@ class MediaMtxConfig:
         "http://127.0.0.1:9997",
         values.bare_url("http", "https"),
         "Control API of the server.",
+        reload=True,
     )
     rtsp: str = key(
         "rtsp://127.0.0.1:8554",
         values.bare_url("rtsp", "rtsps"),
         "RTSP address of the server, to which cameras are published.",
+        reload=True,
     )
     username: str = key(
-        "", values.text, "User of the server, with the permissions publish and api; none: nobody."
+        "",
+        values.text,
+        "User of the server, with the permissions publish and api; none: nobody.",
+        reload=True,
     )
-    password: str = key("", values.text, "Password of that user.", repr=False)
+    password: str = key("", values.text, "Password of that user.", repr=False, reload=True)
     password_file: Path | None = key(
-        "", values.OPTIONAL_FILE, "File that holds the password instead of password."
+        "", values.OPTIONAL_FILE, "File that holds the password instead of password.", reload=True
     )
     publish: str = key(
         "capturing",
         values.choice("none", "capturing", "always"),
         "none: cameras that say publish = true | capturing: each, while it captures | always: "
         "each, and it captures for that.",
+        reload=True,
     )
     prefix: str = key(
         "",
         values.matching("([A-Za-z0-9_.~-][A-Za-z0-9_.~/-]{0,99})?", 'text such as "camd/"'),
         'What a camera\'s path begins with, before its id: "camd/".',
+        reload=True,
     )
     viewers: tuple[str, ...] = key(
         ["rtsp", "hls", "webrtc"],
         values.several(values.choice("rtsp", "hls", "webrtc")),
         "Protocols whose addresses viewers are told, as far as the server has them.",
+        reload=True,
     )
     viewer_rtsp: str = key(
         "",
         values.optional(values.bare_url("rtsp", "rtsps")),
         "RTSP address that viewers are told; default: rtsp.",
+        reload=True,
     )
     viewer_hls: str = key(
         "",
         values.optional(values.bare_url("http", "https")),
         "HLS address that viewers are told; default: the host of rtsp, the port that the server "
         "says.",
+        reload=True,
     )
     viewer_webrtc: str = key(
-        "",
-        values.optional(values.bare_url("http", "https")),
-        "The same for WebRTC.",
+        "", values.optional(values.bare_url("http", "https")), "The same for WebRTC.", reload=True
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from camd.ffmpeg.text.output import parse_encoders, parse_inputs, parse_version
+from camd.ffmpeg.text.output import parse_encoders, parse_inputs, parse_protocols, parse_version
 from camd.model.problems import FFMPEG_MISSING
 from camd.runtime.child_process import NOT_EXECUTED
 from camd.runtime.query_process import run_program
@@ -102,6 +102,14 @@ async def inputs(program: FFmpegBinary) -> frozenset[str]:
     Raises FfmpegMissingError when it does not run any more.
     """
     return parse_inputs(await _ask(program, "-devices"))
+
+
+async def protocols(program: FFmpegBinary) -> frozenset[str]:
+    """Return the protocols that `program` can read and write, such as srt.
+
+    Raises FfmpegMissingError when it does not run any more.
+    """
+    return parse_protocols(await _ask(program, "-protocols"))
 
 
 async def knows_tls_verify(program: FFmpegBinary) -> bool:

@@ -19,10 +19,14 @@ from camd.metrics.exposition import (
     RecorderCounts,
     render,
 )
+from camd.metrics.publication_families import MediaServerMetrics
+from camd.metrics.snapshot_families import SnapshotCounts
 from camd.metrics.totals import RecorderTotals
 from camd.model import Event
+from camd.publish.streams import Streams
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime.broadcast import Fanout
+from camd.snapshots.snapshots import Snapshots
 from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
 
@@ -35,6 +39,8 @@ class MetricsCollector:
     _storage: Storage
     _scrub: Scrub
     _calls: ServerCounters
+    _snapshots: Snapshots
+    _streams: Streams
     _clock: Clock
     totals: RecorderTotals = attrs.field(
         default=attrs.Factory(lambda self: RecorderTotals(self._clock.now()), takes_self=True),
@@ -65,6 +71,8 @@ class MetricsCollector:
             recorder=RecorderCounts.of(self.totals),
             calls=attrs.evolve(self._calls),
             verified_at=ended.timestamp() if ended is not None else None,
+            snapshots=SnapshotCounts.of(self._snapshots.counters),
+            media_server=MediaServerMetrics.of(self._streams),
         )
 
     async def text(self) -> bytes:

@@ -13,17 +13,20 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
+from camd.metrics.metric_values import camera_counter as _counter
+from camd.metrics.metric_values import camera_gauge as _gauge
+from camd.metrics.metric_values import duration_family
+from camd.metrics.publication_families import MediaServerMetrics, publication_families
+from camd.metrics.snapshot_families import SnapshotCounts, snapshot_families
 from camd.metrics.totals import RecorderTotals
 from camd.model import CameraId, CameraState, CameraStatus, StorageLevel, StorageStatus
 from camd.rpc.server_counters import ServerCounters
-from camd.storage.rules.io_stats import SyncHistogram
+from camd.storage.rules.io_stats import DurationHistogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -69,10 +72,12 @@ class MetricsSnapshot:
     version: str
     cameras: tuple[CameraMetrics, ...]
     storage: StorageStatus
-    syncs: SyncHistogram
+    syncs: DurationHistogram
     recorder: RecorderCounts
     calls: ServerCounters
     verified_at: float | None = None  # Unix seconds of the end of the last complete scrub
+    snapshots: SnapshotCounts = attrs.field(factory=SnapshotCounts)
+    media_server: MediaServerMetrics | None = None  # None: cameras are not published
 
 
 def render(snapshot: MetricsSnapshot) -> bytes:
@@ -99,6 +104,9 @@ def families(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield from _camera_families(snapshot.cameras)
     yield from _recorder_families(snapshot.recorder)
     yield from _storage_families(snapshot)
+    yield from snapshot_families(snapshot.snapshots)
+    if snapshot.media_server is not None:
+        yield from publication_families(snapshot.media_server)
     yield from _call_families(snapshot.calls)
 
 
@@ -166,6 +174,7 @@ def _storage_families(snapshot: MetricsSnapshot) -> Iterator[Metric]:
         ("total_bytes", "Size of the recordings volume.", status.total_bytes),
         ("available_bytes", "Space that recordings may use.", status.available_bytes),
         ("recordings_bytes", "Size of all recordings.", status.recordings_bytes),
+        ("snapshots_bytes", "Size of all snapshots.", status.snapshots_bytes),
         ("reserved_bytes", "Space reserved for running sessions.", status.promised_bytes),
         ("write_bytes_per_second", "Rate at which recordings grow.", status.write_rate),
         ("full_in_seconds", "Time until no session may start.", status.seconds_until_blocked),
@@ -179,26 +188,15 @@ def _storage_families(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "camd_storage_index_entries_lost", "Entries lost: too many waited.", status.notes_lost
     )
-    yield _histogram(snapshot.syncs)
+    yield duration_family(
+        "camd_storage_sync_seconds", "Duration of syncs of the recordings volume.", snapshot.syncs
+    )
     if snapshot.verified_at is not None:
         yield GaugeMetricFamily(
             "camd_last_verified_timestamp_seconds",
             "Unix time of the end of the last complete scrub.",
             snapshot.verified_at,
         )
-
-
-def _histogram(syncs: SyncHistogram) -> Metric:
-    return HistogramMetricFamily(
-        "camd_storage_sync_seconds",
-        "Duration of syncs of the recordings volume.",
-        buckets=[(_bound(bound), count) for bound, count in syncs.cumulative()],
-        sum_value=syncs.total_seconds,
-    )
-
-
-def _bound(seconds: float) -> str:
-    return str(floatToGoString(seconds))  # type: ignore[no-untyped-call]
 
 
 def _call_families(stats: ServerCounters) -> Iterator[Metric]:
@@ -212,11 +210,3 @@ def _call_families(stats: ServerCounters) -> Iterator[Metric]:
     )
     for name, text, value in totals:
         yield CounterMetricFamily(f"camd_{name}", text, value)
-
-
-def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, labels=("camera", *labels))
-
-
-def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
-    return CounterMetricFamily(name, text, labels=("camera", *labels))

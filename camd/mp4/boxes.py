@@ -105,6 +105,11 @@ class BoxReader:
         self._header: _Header | None = None
         self._error: BoxError | None = None
 
+    @property
+    def between_boxes(self) -> bool:
+        """Whether no box is being collected."""
+        return not self._buffer and self._header is None
+
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Box]:
         """Take the next bytes; return the boxes that they complete.
 

@@ -15,8 +15,7 @@ __all__ = ["Fragment", "FragmentError", "FragmentReader", "Init", "Track", "Trac
 MAX_IDLE_BOXES = 1000  # in a row that complete no fragment
 MAX_SAMPLES = 100_000  # of all tracks of one fragment
 NTP_OFFSET_SECONDS = 2_208_988_800  # from 1900-01-01 to 1970-01-01
-
-_WRITTEN = 0x18  # prft flags: the time is when the fragment was written
+WRITTEN = 0x18  # prft flags: the time is when the fragment was written
 _NON_SYNC = 0x10000  # sample_is_non_sync_sample (8.8.3.1)
 
 
@@ -157,6 +156,12 @@ class FragmentReader:
         self._error: MediaError | None = None
         self._idle = 0  # boxes since the last fragment
 
+    @property
+    def between_fragments(self) -> bool:
+        """Whether the next byte can be the first one of a fragment or of its reference time."""
+        pending = self._error or self._moof is not None or self._reference is not None
+        return self._init is not None and not pending and self._boxes.between_boxes
+
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Init | Fragment]:
         """Take the next bytes; return the init and fragments that they complete."""
         if self._error:
@@ -249,7 +254,7 @@ def _wall_of_video(
     if named is None or video is None:
         return None
     micros = reference.wall_micros
-    if reference.flags == _WRITTEN:
+    if reference.flags == WRITTEN:
         micros -= named.duration * 1_000_000 // named.timescale
     micros += video.decode_time * 1_000_000 // video.timescale
     return micros - named.decode_time * 1_000_000 // named.timescale

@@ -25,6 +25,15 @@ _READ_BYTES = 64 * 1024
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+@attrs.frozen
+class HttpAnswer:
+    """An answer; `challenges` are the values of WWW-Authenticate, in small letters."""
+
+    status: int
+    challenges: bytes
+    body: bytes = attrs.field(repr=False)
+
+
 @attrs.define(eq=False)
 class ControlApi:
     """The control API of one server. Every method raises StreamServerError."""
@@ -34,27 +43,26 @@ class ControlApi:
 
     async def get(self, target: str, kind: type[T]) -> T | None:
         """Ask for something; None: there is no such thing (404)."""
-        status, body = await self._request("GET", target)
-        if status == 404:
+        answer = await self._request("GET", target)
+        if answer.status == 404:
             return None
-        _check_status(status)
+        _check_status(answer)
         try:
-            return read_answer(body, kind)
+            return read_answer(answer.body, kind)
         except AnswerError as error:
             raise StreamServerError(with_detail(problems.NO_API, str(error))) from None
 
     async def post(self, target: str, content: object) -> None:
         """Send something as JSON."""
-        status, _ = await self._request("POST", target, msgspec.json.encode(content))
-        _check_status(status)
+        _check_status(await self._request("POST", target, msgspec.json.encode(content)))
 
     async def delete(self, target: str) -> None:
         """Delete something; what is not there any more (404) is deleted."""
-        status, _ = await self._request("DELETE", target)
-        if status != 404:
-            _check_status(status)
+        answer = await self._request("DELETE", target)
+        if answer.status != 404:
+            _check_status(answer)
 
-    async def _request(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+    async def _request(self, method: str, target: str, body: bytes = b"") -> HttpAnswer:
         try:
             with trio.fail_after(REQUEST_SECONDS):
                 stream = await connect(self._config.api, self._tls)
@@ -83,34 +91,36 @@ class ControlApi:
         return h11.Request(method=method, target=base + target, headers=headers)
 
 
-async def _converse(stream: trio.abc.Stream, head: h11.Request, body: bytes) -> tuple[int, bytes]:
+async def _converse(stream: trio.abc.Stream, head: h11.Request, body: bytes) -> HttpAnswer:
     """Send a request and read the whole answer; raise h11.RemoteProtocolError when it is none."""
     connection = h11.Connection(h11.CLIENT)
     request = connection.send(head) or b""
     request += connection.send(h11.Data(data=body)) or b""
     await stream.send_all(request + (connection.send(h11.EndOfMessage()) or b""))
-    status, received = 0, bytearray()
+    status, challenges, received = 0, b"", bytearray()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
             connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
         elif isinstance(event, h11.Response):
             status = event.status_code
+            challenges = b", ".join(v for k, v in event.headers if k == b"www-authenticate")
         elif isinstance(event, h11.Data):
             received += event.data
             if len(received) > MOST_BODY_BYTES:
                 raise StreamServerError(with_detail(problems.NO_API, "the answer is too long"))
         elif isinstance(event, h11.EndOfMessage):
-            return status, bytes(received)
+            return HttpAnswer(status, challenges.lower(), bytes(received))
         elif isinstance(event, h11.ConnectionClosed):
             raise StreamServerError(problems.NO_API)
 
 
-def _check_status(status: int) -> None:
+def _check_status(answer: HttpAnswer) -> None:
     """Raise StreamServerError unless the status says success."""
-    if status in (401, 403):
-        raise StreamServerError(problems.UNAUTHORISED)
-    if status >= 500:
-        raise StreamServerError(with_detail(problems.SERVER_FAILS, f"status {status}"))
-    if not 200 <= status < 300:
-        raise StreamServerError(with_detail(problems.NO_API, f"status {status}"))
+    if answer.status in (401, 403):
+        by_digest = b"digest" in answer.challenges and b"basic" not in answer.challenges
+        raise StreamServerError(problems.API_BY_DIGEST if by_digest else problems.UNAUTHORISED)
+    if answer.status >= 500:
+        raise StreamServerError(with_detail(problems.SERVER_FAILS, f"status {answer.status}"))
+    if not 200 <= answer.status < 300:
+        raise StreamServerError(with_detail(problems.NO_API, f"status {answer.status}"))

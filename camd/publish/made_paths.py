@@ -27,6 +27,7 @@ class MadePathsState:
 
     version: int = VERSION
     paths: tuple[str, ...] = ()
+    server: str = ""  # its control API; "": not known
 
 
 def parse_made_paths(text: str) -> MadePathsState:
@@ -40,18 +41,22 @@ def parse_made_paths(text: str) -> MadePathsState:
 
 @attrs.define(eq=False)
 class MadePaths:
-    """The names, in memory and in a file. What the disk refuses is still known in memory."""
+    """The names, in memory and in a file. What the disk refuses is still known in memory.
+
+    They are those of one server: what the file says of another one is not taken over.
+    """
 
     _file: StateFile[MadePathsState]
+    _server: str = ""
     _names: set[str] = attrs.field(factory=set, init=False)
     _limiter: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
 
     @classmethod
-    def on_disk(cls, state_dir: Path) -> MadePaths:
-        """Keep the names in a file of this folder."""
-        return cls(StateFile(state_dir / MADE_PATHS_FILE, parse_made_paths))
+    def on_disk(cls, state_dir: Path, *, server: str = "") -> MadePaths:
+        """Keep the names in a file of this folder; `server` is the server's control API."""
+        return cls(StateFile(state_dir / MADE_PATHS_FILE, parse_made_paths), server)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -66,7 +71,8 @@ class MadePaths:
         found = await trio.to_thread.run_sync(
             self._file.load, limiter=self._limiter, abandon_on_cancel=True
         )
-        self._names = set(found.paths) if found is not None else set()
+        same = found is not None and found.server in ("", self._server)
+        self._names = set(found.paths) if found is not None and same else set()
 
     async def add(self, name: str) -> None:
         """Keep a name, before the path is made: rather removed once too often than never."""
@@ -81,7 +87,7 @@ class MadePaths:
             await self._save()
 
     async def _save(self) -> None:
-        state = MadePathsState(paths=tuple(sorted(self._names)))
+        state = MadePathsState(paths=tuple(sorted(self._names)), server=self._server)
         try:
             await trio.to_thread.run_sync(
                 self._file.save, state, limiter=self._limiter, abandon_on_cancel=True

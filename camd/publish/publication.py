@@ -16,6 +16,7 @@ from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
 from camd.mp4.fragments import Init
+from camd.publish.publication_counters import PublicationCounters
 from camd.publish.publication_queue import NewestGopQueue
 from camd.publish.rules import stream_problems as problems
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess
@@ -46,6 +47,7 @@ class Publication:
     _queue: NewestGopQueue
     _launch: LaunchWithInput
     _accepted: Callable[[], None]
+    _counters: PublicationCounters
     was_accepted: bool = attrs.field(default=False, init=False)
     _words: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
@@ -103,6 +105,7 @@ class Publication:
     async def _write(self, process: ChildProcess, data: bytes) -> None:
         with trio.move_on_after(STALL_SECONDS) as stall:
             await process.write_input(data)
+            self._counters.bytes_sent += len(data)
         if stall.cancelled_caught:
             self._problem = problems.STALLED
 

@@ -44,6 +44,7 @@ class NewestGopQueue:
     limit_bytes: int = LIMIT_BYTES
     limit_seconds: float = LAG_SECONDS
     grace_seconds: float = 0.0
+    each_frame: bool = False
     frames_dropped: int = attrs.field(default=0, init=False)
     _items: deque[PublishedFragment | StreamEnds] = attrs.field(factory=deque, init=False)
     _header: Init | None = attrs.field(default=None, init=False)
@@ -56,6 +57,11 @@ class NewestGopQueue:
     def waiting_bytes(self) -> int:
         """Bytes that wait for the reader."""
         return self._bytes
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Footage that waits for the reader."""
+        return max(0.0, self._seconds)
 
     def put(self, item: HubItem) -> None:
         """Take an item of the hub."""

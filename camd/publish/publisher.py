@@ -20,15 +20,18 @@ from camd.ffmpeg.text.publish_args import CARRIED_SOUND, CARRIED_VIDEO, publish_
 from camd.model import CameraStatus, Problem, PublicationState, PublicationStatus
 from camd.mp4.fragments import Init
 from camd.publish.publication import LaunchWithInput, Publication
+from camd.publish.publication_counters import PublicationCounters
 from camd.publish.publication_queue import NewestGopQueue
 from camd.publish.relay import RtspRelay, needs_relay, open_relay
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.retry import GrowingDelay
+from camd.publish.rules.served import find_obstacle
 from camd.publish.stream_server import StreamServer
 from camd.runtime.broadcast import Published
 
 log = structlog.get_logger("camd.publish")
 
+RELOAD_SECONDS = 10.0  # for which a camera that is always published captures without its publisher
 SETTLED_SECONDS = 30.0  # published so long, a failure is the first one again
 
 
@@ -50,6 +53,7 @@ class Publisher:
     _clock: Clock = attrs.field(kw_only=True)
     delay: GrowingDelay = attrs.field(factory=GrowingDelay)
     status: Published[PublicationStatus] = attrs.field(init=False)
+    counters: PublicationCounters = attrs.field(factory=PublicationCounters, init=False)
     _failures: int = attrs.field(default=0, init=False)
     _accepted_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
 
@@ -60,8 +64,13 @@ class Publisher:
 
     @property
     def frames_dropped(self) -> int:
-        """Frames that the server was too slow for, since the camera's actor was started."""
-        return self._queue.frames_dropped
+        """Frames that the server was too slow for."""
+        return self.counters.frames_dropped + self._queue.frames_dropped
+
+    @property
+    def lag_seconds(self) -> float:
+        """Footage that waits for the server."""
+        return self._queue.waiting_seconds
 
     def crashed(self) -> None:
         """Note that `serve` ended by a bug; it is started again."""
@@ -80,7 +89,9 @@ class Publisher:
         return self.camera.hub is not hub
 
     async def _publish_from(self, hub: StreamHub) -> None:
-        queue = self._queue = NewestGopQueue()
+        self.counters.frames_dropped += self._queue.frames_dropped
+        grace = RELOAD_SECONDS if self.always else 0.0
+        queue = self._queue = NewestGopQueue(grace_seconds=grace)
         async with hub.attach(queue, needs_capture=self.always):
             while True:
                 self._show(PublicationState.WAITING)
@@ -96,6 +107,7 @@ class Publisher:
             self._failures = 0
             return
         problem = problems.explained(problem, self.server.view.value.problem)
+        self.counters.failures[problem.kind.value] += 1
         settled = self._accepted_at is not None and (
             self._clock.monotonic() - self._accepted_at >= SETTLED_SECONDS
         )
@@ -119,6 +131,10 @@ class Publisher:
         self._accepted_at = None
         if init.video.codec not in CARRIED_VIDEO:
             return problems.NOT_CARRIED
+        view = self.server.view.value
+        obstacle = find_obstacle(self.server.config, view.settings if view.healthy else None)
+        if obstacle is not None:
+            return obstacle
         if (taken := await self.server.prepare_path(self.name)) is not None:
             return taken
         try:
@@ -129,7 +145,7 @@ class Publisher:
             base = self.server.config.rtsp if relay is None else relay.address
             sound = init.audio is not None and init.audio.codec in CARRIED_SOUND
             arguments = publish_arguments(str(program.path), f"{base}/{self.name}", sound=sound)
-            publication = Publication(queue, self._launch, self._accept)
+            publication = Publication(queue, self._launch, self._accept, self.counters)
             problem = await publication.run(arguments, init)
             if relay is not None and relay.problem is not None:
                 return relay.problem

@@ -74,6 +74,10 @@ class StreamServer:
         view = self.view.value
         return addresses(self.config, view.settings if view.healthy else None)
 
+    def reconfigure(self, config: MediaMtxConfig) -> None:
+        """Use another configuration of the same server; see `is_another_server`."""
+        self.config = config
+
     def look_soon(self) -> None:
         """Ask the server at once, unless the breaker is open."""
         if not self.breaker.open:
@@ -184,9 +188,8 @@ class StreamServer:
 
 
 def _shown(info: MediaServerInfo) -> MediaServerInfo:
-    """Return the version as one short line: it goes to clients and into the log."""
-    version = "".join(char for char in info.version if char.isprintable())[:40]
-    return MediaServerInfo(version, info.started[:40])
+    """Return what may be shown to clients and in the log."""
+    return MediaServerInfo(info.shown_version, info.started[:40])
 
 
 def _log_change(view: ServerView) -> None:

@@ -1,44 +1,27 @@
-"""All published cameras and their server: the handle, and who is published at the moment."""
+"""All published cameras and their server: the handle. `publishing` does the work."""
 
 from __future__ import annotations
 
 import operator
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import attrs
-import structlog
-import trio
 
-from camd.camera.camera import Camera
-from camd.camera.cameras import Cameras
-from camd.clock import Clock
 from camd.config.schema import Config, MediaMtxConfig
 from camd.model import (
     CameraId,
-    Event,
     ListedStream,
     PublicationStatus,
     ServedStream,
 )
-from camd.publish.connecting import StreamServerError, client_tls
-from camd.publish.control_api import ControlApi
-from camd.publish.made_paths import MadePaths
-from camd.publish.publication import LaunchWithInput
 from camd.publish.publisher import Publisher
 from camd.publish.rules import stream_problems as problems
-from camd.publish.rules.served import is_published, path_name, served_stream
+from camd.publish.rules.served import served_stream
 from camd.publish.stream_server import ServerView, StreamServer
-from camd.runtime.actor import supervise
-from camd.runtime.broadcast import Fanout
-from camd.runtime.child_process import open_child_process
+from camd.runtime.broadcast import Published
 
-log = structlog.get_logger("camd.publish")
-
-LOOK_SECONDS = 2.0  # cameras that went away are noticed after this time at most
-REMOVE_SECONDS = 3.0  # for the paths that are removed on the way out
 MOST_LISTED = 1000  # of the server's paths, in an answer
 _HUNG = (problems.SILENT.kind, problems.SERVER_FAILS.kind)
 
@@ -47,21 +30,48 @@ _HUNG = (problems.SILENT.kind, problems.SERVER_FAILS.kind)
 class Streams:
     """What is published, and what the server says. Every method answers at once.
 
-    Without a server (`server` None) nothing is published.
+    `configured` is the section `[mediamtx]` as of now; None: nothing is published. `server` is the
+    server that is used; it follows the configuration.
     """
 
-    server: StreamServer | None = None
-    _publishers: dict[CameraId, Publisher] = attrs.field(factory=dict)
+    configured: Published[MediaMtxConfig | None] = attrs.field(
+        factory=lambda: Published[MediaMtxConfig | None](None), init=False
+    )
+    server: StreamServer | None = attrs.field(default=None, init=False)
+    _publishers: dict[CameraId, Publisher] = attrs.field(factory=dict, init=False)
 
     @property
     def enabled(self) -> bool:
         """Whether a server is configured."""
-        return self.server is not None
+        return self.configured.value is not None
+
+    def reconfigure(self, config: Config) -> None:
+        """Use another configuration; what it changes is done soon."""
+        if config.mediamtx != self.configured.value:
+            self.configured.publish(config.mediamtx)
+
+    @contextmanager
+    def using(self, server: StreamServer) -> Iterator[None]:
+        """Use a server while the block runs."""
+        self.server = server
+        try:
+            yield
+        finally:
+            self.server = None
 
     @property
     def view(self) -> ServerView:
         """What is known of the server."""
         return self.server.view.value if self.server is not None else ServerView()
+
+    @property
+    def publishers(self) -> tuple[Publisher, ...]:
+        """The publishers of all cameras that have one."""
+        return tuple(self._publishers.values())
+
+    def paths(self) -> frozenset[str]:
+        """Name the paths that cameras are published on."""
+        return frozenset(publisher.name for publisher in self.publishers)
 
     def publisher(self, camera_id: CameraId) -> Publisher | None:
         """Return a camera's publisher; None where it has none."""
@@ -72,11 +82,15 @@ class Streams:
         publisher = self._publishers.get(camera_id)
         if publisher is None:
             return PublicationStatus("")
-        return attrs.evolve(publisher.status.value, frames_dropped=publisher.frames_dropped)
+        status = publisher.status.value
+        problem = status.problem
+        if problem is not None:  # the control API may have said more since then
+            problem = problems.explained(problem, self.view.problem)
+        return attrs.evolve(status, problem=problem, frames_dropped=publisher.frames_dropped)
 
     def health(self) -> tuple[str, str]:
         """Return `healthy` or `degraded`, and details. Recordings do not depend on the server."""
-        if self.server is None:
+        if not self.enabled:
             return "healthy", "not used"
         view = self.view
         if view.problem is not None:
@@ -143,15 +157,15 @@ class Streams:
 
     def show_all(self) -> None:
         """Show it in every camera's status."""
-        for publisher in tuple(self._publishers.values()):
+        for publisher in self.publishers:
             self.show(publisher)
 
-    async def follow_server(self) -> None:
+    async def follow_server(self, server: StreamServer) -> None:
         """Show what is served whenever the server was asked; never returns."""
-        while self.server is not None:
-            seen = self.server.view.value
+        while True:
+            seen = server.view.value
             self.show_all()
-            await self.server.view.wait_until(partial(operator.is_not, seen))
+            await server.view.wait_until(partial(operator.is_not, seen))
 
     # --- who is published
 
@@ -164,137 +178,3 @@ class Streams:
         if self._publishers.get(publisher.camera.camera_id) is publisher:
             del self._publishers[publisher.camera.camera_id]
         publisher.camera.show_served(None)
-
-
-@attrs.define(eq=False)
-class _CameraFollower:
-    """Gives every published camera a publisher, as cameras come and go."""
-
-    streams: Streams
-    cameras: Cameras
-    server: StreamServer
-    launch: LaunchWithInput
-    tls: ssl.SSLContext
-    clock: Clock
-    nursery: trio.Nursery
-    scopes: dict[CameraId, tuple[Camera, trio.CancelScope]] = attrs.field(factory=dict)
-    changed: trio.Event = attrs.field(factory=trio.Event)
-
-    def notice(self, _: Event) -> None:
-        """Look again soon: something happened to a camera, perhaps a new one."""
-        self.changed.set()
-
-    async def follow(self) -> None:
-        """Start and end publishers; never returns."""
-        while True:
-            self.changed = trio.Event()
-            self._match_cameras()
-            with trio.move_on_after(LOOK_SECONDS):
-                await self.changed.wait()
-            await trio.lowlevel.checkpoint()
-
-    def _match_cameras(self) -> None:
-        present = {
-            camera.camera_id: camera
-            for camera in self.cameras
-            if is_published(camera.config, self.server.config)
-        }
-        for camera_id, (camera, scope) in tuple(self.scopes.items()):
-            if present.get(camera_id) is not camera:
-                scope.cancel()
-                del self.scopes[camera_id]
-        for camera_id, camera in present.items():
-            if camera_id not in self.scopes:
-                scope = trio.CancelScope()
-                self.scopes[camera_id] = camera, scope
-                self.nursery.start_soon(self._publish, camera, scope)
-
-    async def _publish(self, camera: Camera, scope: trio.CancelScope) -> None:
-        publisher = Publisher(
-            camera=camera,
-            name=path_name(camera.config, self.server.config),
-            always=self.server.config.publish == "always",
-            server=self.server,
-            find_program=self.cameras.find_program,
-            launch=self.launch,
-            tls=self.tls,
-            changed=self.streams.show,
-            clock=self.clock,
-        )
-        self.streams.add(publisher)
-        try:
-            with scope:
-                name = f"publisher {camera.camera_id}"
-                await supervise(name, publisher.serve, publisher.crashed)
-        finally:
-            self.streams.remove(publisher)
-
-
-@asynccontextmanager
-async def open_streams(
-    config: Config,
-    cameras: Cameras,
-    events: Fanout[Event],
-    *,
-    clock: Clock,
-    launch: LaunchWithInput = open_child_process,
-) -> AsyncIterator[Streams]:
-    """Publish the cameras to the configured server while the block runs; without one, nothing.
-
-    On the way out all publications end, and the paths that camd has made are removed; bounded.
-    """
-    if config.mediamtx is None:
-        yield Streams()
-        return
-    async with _open_published(config, config.mediamtx, cameras, events, clock, launch) as streams:
-        yield streams
-
-
-@asynccontextmanager
-async def _open_published(
-    config: Config,
-    mediamtx: MediaMtxConfig,
-    cameras: Cameras,
-    events: Fanout[Event],
-    clock: Clock,
-    launch: LaunchWithInput,
-) -> AsyncIterator[Streams]:
-    tls = await trio.to_thread.run_sync(client_tls)
-    made = MadePaths.on_disk(config.storage.state_dir)
-    await made.load()
-    publishers: dict[CameraId, Publisher] = {}
-    server = StreamServer(
-        config=mediamtx,
-        api=ControlApi(mediamtx, tls),
-        made=made,
-        wanted=lambda: {publisher.name for publisher in publishers.values()},
-        clock=clock,
-    )
-    streams = Streams(server, publishers)
-    async with trio.open_nursery() as nursery:
-        follower = _CameraFollower(streams, cameras, server, launch, tls, clock, nursery)
-        with events.subscribed(follower.notice):
-            nursery.start_soon(follower.follow)
-            nursery.start_soon(streams.follow_server)
-            nursery.start_soon(_serve, server)
-            try:
-                yield streams
-            finally:
-                nursery.cancel_scope.cancel()
-    if not server.breaker.open:
-        with trio.CancelScope(shield=True), trio.move_on_after(REMOVE_SECONDS):
-            await _remove_made(server, made)
-
-
-async def _serve(server: StreamServer) -> None:
-    """Ask the server; a bug in that is logged, and it is asked again."""
-    await supervise("stream server", server.serve, server.crashed)
-
-
-async def _remove_made(server: StreamServer, made: MadePaths) -> None:
-    for name in made.names:
-        try:
-            await server.remove_path(name)
-        except StreamServerError as error:
-            log.warning("path_not_removed", path=name, why=error.problem.message)
-            return

@@ -46,6 +46,7 @@ class RecordingQueue:
 
     limit_bytes: int = DEFAULT_LIMIT_BYTES
     grace_seconds: float = 0.0
+    each_frame: bool = False
     _items: deque[QueueItem] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)

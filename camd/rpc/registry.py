@@ -103,18 +103,17 @@ class _Declaration:
     role: Role = attrs.field(validator=attrs.validators.instance_of(Role))
     immediate: bool
     name: str | None
+    result: Any
 
 
-@attrs.frozen
-class Method:
-    """A declared method of one API object."""
+@attrs.frozen(kw_only=True)
+class MethodDescription:
+    """What clients are told of a method: its parameters, an attrs class, and its result, a type."""
 
     name: str
-    role: Role
     params: type
-    handler: Handler
+    result: Any = Any
     documentation: str
-    immediate: bool = False
 
     @property
     def summary(self) -> str:
@@ -127,16 +126,28 @@ class Method:
         return " ".join(self.documentation.partition("\n\n")[2].split())
 
 
-def method(*, role: Role, immediate: bool = False, name: str | None = None) -> Callable[[_F], _F]:
+@attrs.frozen(kw_only=True)
+class Method(MethodDescription):
+    """A declared method of one API object."""
+
+    role: Role
+    handler: Handler
+    immediate: bool = False
+
+
+def method(
+    *, role: Role, result: Any = Any, immediate: bool = False, name: str | None = None
+) -> Callable[[_F], _F]:
     """Declare a handler as the API method of the same name, open to `role` and higher roles.
 
     `name`: the method's name, where Python does not allow it as that of a function. The handler's
     docstring is the documentation of the method. Its argument `params` must be annotated with an
-    attrs class: the fields are the parameters. `immediate`: the handler never waits, so that it can
-    run without a task of its own. Raises TypeError for an invalid role, or for a handler without a
+    attrs class: the fields are the parameters. `result` is the type of what clients get, made of
+    the classes of `camd.contract`. `immediate`: the handler never waits, so that it can run without
+    a task of its own. Raises TypeError for an invalid role, or for a handler without a
     docstring.
     """
-    declaration = _Declaration(role=role, immediate=immediate, name=name)
+    declaration = _Declaration(role=role, immediate=immediate, name=name, result=result)
 
     def declare(handler: _F) -> _F:
         if not handler.__doc__:
@@ -158,6 +169,7 @@ def methods_of(api: object) -> tuple[Method, ...]:
             handler=getattr(api, name),
             documentation=inspect.cleandoc(handler.__doc__ or ""),
             immediate=declaration.immediate,
+            result=declaration.result,
         )
         for name, handler in handlers
         if (declaration := getattr(handler, _DECLARATION, None)) is not None
@@ -218,6 +230,7 @@ __all__ = [
     "ClientLink",
     "Handler",
     "Method",
+    "MethodDescription",
     "NoLink",
     "NoParams",
     "Notification",

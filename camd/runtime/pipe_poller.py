@@ -1,6 +1,6 @@
 """Read many pipes in rounds: one timer for all of them, instead of one wake-up for each.
 
-Waking up costs more than reading. Ten times a second every pipe is read without waiting, into one
+Waking up costs more than reading. Four times a second every pipe is read without waiting, into one
 shared buffer, and its data is passed on at once, in the same task. A pipe that would fill up
 between two rounds is read by its own task instead (`PipeFillEstimate`).
 """
@@ -16,7 +16,7 @@ import attrs
 import outcome
 import trio
 
-ROUND_SECONDS = 0.1
+ROUND_SECONDS = 0.25
 FILLED_SHARE = 1 / 3  # of a pipe between two rounds, on average; above it the pipe cannot wait
 FULL_SHARE = 2 / 3  # of a pipe, read in one round: the writer may be blocked
 CALM_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can wait again
@@ -24,7 +24,7 @@ WINDOW_SECONDS = 2.0  # in which a rate is measured; writers write in bursts
 BUFFER_BYTES = 1024 * 1024
 MAX_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
 TURN_SECONDS = 0.005  # before other tasks may run
-FEWEST = 8  # pipes; with fewer, one wake-up for each fragment costs less
+FEWEST = 1  # pipes; with fewer, there are no rounds
 
 Take = Callable[[memoryview], bool]
 

@@ -15,12 +15,35 @@ import attrs
 from camd.auth.authenticator import Authenticator
 from camd.auth.tokens import AuthFailure, InvalidCredentialsError
 from camd.clock import Clock
+from camd.contract.system_results import AuthenticationResult
 from camd.errors import NOT_AUTHENTICATED, ParamMistake, Refusal, invalid_params
 from camd.rpc.params import unknown_names, with_warnings
+from camd.rpc.registry import MethodDescription
 from camd.rpc.roles import ANONYMOUS, Principal
 
-_PARAMETERS = ("auth_token", "token", "auth_type")
 _KINDS = (None, "jwt", "api_key", "auto")
+
+
+@attrs.frozen
+class AuthenticationRequest:
+    """A key or a JWT, in `auth_token`, or in `token` with its kind in `auth_type`."""
+
+    auth_token: str | None = None
+    token: str | None = None
+    auth_type: str | None = None
+
+
+AUTHENTICATE_METHOD = MethodDescription(
+    name="authenticate",
+    params=AuthenticationRequest,
+    result=AuthenticationResult,
+    documentation="""Tell who the client is; needed before any other call.
+
+    Give `auth_token`, an API key or a JWT. With `token` and `auth_type` instead, failure is a
+    result, not an error, for clients that expect that.
+    """,
+)
+_PARAMETERS = tuple(field.name for field in attrs.fields(AuthenticationRequest))
 
 
 @attrs.define(eq=False)

@@ -29,6 +29,7 @@ from camd.server.error_boundary import run_in_boundary
 from camd.server.rules.upgrade import (
     Denial,
     Headers,
+    check_framing,
     check_host,
     check_subprotocol,
     check_target,
@@ -159,7 +160,8 @@ class HttpConnection:
                     return
                 self._h11.start_next_cycle()
         except h11.RemoteProtocolError as error:
-            await self._deny(Denial(error.error_status_hint, f"Bad request: {error}"))
+            why = str(error).partition(": bytearray")[0]  # not what the client has sent
+            await self._deny(Denial(error.error_status_hint, f"Bad request: {why}"))
         except ClientDisconnectedError:
             pass
 
@@ -224,9 +226,12 @@ class HttpConnection:
         if denial is not None:
             _log.warning("credentials_in_url", client=self.endpoints.client)
             return denial
+        headers = list(request.headers)
+        if denial := check_framing(request.http_version, headers):
+            return denial
         if self.endpoints.unix:
             return None
-        denial = check_host(list(request.headers), self.config.names)
+        denial = check_host(headers, self.config.names, request.target)
         if denial is not None:
             _log.info("host_refused", client=self.endpoints.client, why=denial.text)
         return denial

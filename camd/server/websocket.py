@@ -1,8 +1,8 @@
 """WebSockets; the only module that uses trio-websocket, and the workarounds for that library.
 
 In the library, a cancelled send leaves half a frame on the stream, `aclose` may wait without limit,
-message sizes are counted in characters, empty fragments are not counted, and the reader task may
-end with a protocol error.
+message sizes are counted in characters, empty fragments are not counted, the reader task may end
+with a protocol error, and who breaks the protocol is not told so.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ CLOSE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 10.0
 _RECEIVE_BYTES = 16 * 1024
 _LINGER_BYTES = 4 * 1024 * 1024
+_CLOSE_BYTE = b"\x88"  # the first one of a close frame
+_BROKEN = {1002: "", 1007: "invalid UTF-8"}  # what the library finds; "": in its words
 
 GOING_AWAY = 1001
 ABNORMAL = 1006
@@ -125,6 +127,7 @@ class _MeteredStream(trio.abc.Stream):
     head: bytes = b""  # of HTTP, not metered
     rest: bytes = b""  # received after it
     exceeded: bool = False
+    close_sent: bool = False  # a close frame
     accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -143,13 +146,16 @@ class _MeteredStream(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.close_sent |= data[:1] == _CLOSE_BYTE
         await self.stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        await self.stream.aclose()
+        if self.meter is None or self.close_sent:
+            await self.stream.aclose()
+        # Else the library ends a broken connection; `WebSocket.close` says why, then closes.
 
 
 @attrs.define(eq=False)
@@ -160,6 +166,7 @@ class WebSocket:
     _stream: _MeteredStream
     _sending: int = attrs.field(default=0, init=False)
     _progress: float = attrs.field(default=0.0, init=False)
+    _broken: bool = attrs.field(default=False, init=False)  # by the peer, which knows not yet
 
     def limit(self, max_message_bytes: int) -> None:
         """Set the limit for incoming messages, at most that with which the socket was opened."""
@@ -219,7 +226,7 @@ class WebSocket:
     async def close(self, code: int, reason: str) -> None:
         """Close with a code and a reason; takes at most two seconds."""
         with trio.move_on_after(CLOSE_SECONDS):
-            if self._stream.exceeded:
+            if self._stream.exceeded or (self._broken and not self._sending):
                 await self._refuse_rest(code, reason)
             elif not self._sending:  # after half a message, the peer cannot read a close frame
                 with suppress(ProtocolError):
@@ -243,7 +250,10 @@ class WebSocket:
             return SocketClosedError(TOO_BIG, "message too big")
         if error.reason is None:
             return SocketClosedError(ABNORMAL, "")
-        return SocketClosedError(int(error.reason.code), error.reason.reason or "")
+        code, why = int(error.reason.code), error.reason.reason or ""
+        if code in _BROKEN and self._stream.meter is not None and not self._stream.close_sent:
+            self._broken, why = True, _BROKEN[code] or why
+        return SocketClosedError(code, why)
 
 
 @asynccontextmanager

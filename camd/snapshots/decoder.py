@@ -21,6 +21,7 @@ from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.still_args import PictureOptions, still_arguments
 from camd.runtime.child_process import ChildProcess, open_child_process
 from camd.snapshots.rules.pictures import PictureError, picture_end
+from camd.storage.rules.io_stats import DurationCounter
 
 log = structlog.get_logger("camd.snapshots")
 
@@ -93,6 +94,7 @@ class PictureDecoder:
     _launch: LaunchDecoder = attrs.field(
         default=partial(open_child_process, takes_input=True), kw_only=True
     )
+    _decodes: DurationCounter = attrs.field(factory=DurationCounter, kw_only=True)
     _decoding: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, AT_A_TIME), init=False
     )
@@ -158,6 +160,7 @@ class PictureDecoder:
     # --- processes ---
 
     async def _decode(self, flight: _Flight) -> None:
+        began = trio.current_time()
         worker = self._spare if flight.options == USUAL else None
         if worker is None or worker.over:
             worker = _Worker()
@@ -171,6 +174,7 @@ class PictureDecoder:
         if not flight.done.is_set():
             flight.fail("timed_out", f"it took more than {DECODE_SECONDS:g} s")
             worker.scope.cancel()
+        self._decodes.add(trio.current_time() - began)
 
     async def _work(self, worker: _Worker, options: PictureOptions) -> None:
         """Run one process to its end; then have another one wait, where that is of use."""
@@ -273,12 +277,14 @@ async def open_decoder(
     find_program: Callable[[], Awaitable[FFmpegBinary]],
     *,
     launch: LaunchDecoder | None = None,
+    decodes: DurationCounter | None = None,
 ) -> AsyncIterator[PictureDecoder]:
     """Decode while the block runs; then all processes are killed, and those who wait are refused.
 
-    No process exists before the first picture.
+    No process exists before the first picture. `decodes` counts how long each picture takes.
     """
     launch = launch or partial(open_child_process, takes_input=True)
     async with trio.open_nursery() as nursery:
-        yield PictureDecoder(find_program, nursery, launch=launch)
+        counter = decodes or DurationCounter()
+        yield PictureDecoder(find_program, nursery, launch=launch, decodes=counter)
         nursery.cancel_scope.cancel()

@@ -29,6 +29,7 @@ class NewestGop:
 
     limit_bytes: int = GROUP_BYTES
     grace_seconds: float = GRACE_SECONDS
+    each_frame: bool = True  # the newest one is not half a second old, and the key frame is younger
     init: Init | None = attrs.field(default=None, init=False)
     fragments: list[CapturedFragment] = attrs.field(factory=list, init=False)
     failed: CaptureEnded | None = attrs.field(default=None, init=False)

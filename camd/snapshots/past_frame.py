@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from camd.errors import FILE_NOT_FOUND, RECORDING_FAILED, STORAGE_UNRESPONSIVE, UNSUPPORTED, Refusal
+from camd.ffmpeg.binary import FfmpegMissingError
 from camd.model import CameraId, Gap, ReadableRecording, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
 from camd.mp4.frame_search import FramePlace, growing_frames, place_at
@@ -22,6 +23,7 @@ from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset, s
 from camd.mp4.movies.frame_movie import frame_movie
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.snapshots.live_frame import FoundFrame
+from camd.snapshots.mkv_frame import MkvFrames
 from camd.storage.disk import DiskFile, PosixFile
 from camd.storage.storage import Storage
 
@@ -44,6 +46,7 @@ class PastFrames:
     """Reads frames of recordings, in threads of its own."""
 
     _storage: Storage
+    _mkv: MkvFrames
     _threads: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, AT_A_TIME), init=False
     )
@@ -52,7 +55,7 @@ class PastFrames:
         """Return the frame that was shown at an instant.
 
         Raises Refusal: −1005 with the cause and the nearest instants when nothing was recorded
-        then, −32008 for a file that holds no fragments, −1003 for a damaged one, or why the volume
+        then, −32008 for a container that is not read, −1003 for a damaged file, or why the volume
         does not answer.
         """
         for _ in range(_TRIES):
@@ -74,11 +77,11 @@ class PastFrames:
                 raise refusal
 
     async def _read_leased(self, segment: Segment, at: datetime) -> FoundFrame | None:
-        if not segment.filename.endswith(".mp4"):
+        if not segment.filename.endswith((".mp4", ".mkv")):
             raise Refusal(
                 UNSUPPORTED,
-                "Pictures of the past come from MP4 recordings",
-                suggestion='Record with format = "mp4", or download the file.',
+                "Pictures of the past come from MP4 and MKV recordings",
+                suggestion="Download the file.",
                 camera_id=segment.camera_id,
                 filename=segment.filename,
             )
@@ -101,7 +104,16 @@ class PastFrames:
                 return None
             raise
         try:
+            if segment.filename.endswith(".mkv"):
+                return await self._mkv.find(file.path, segment, at)
             return await self._bounded(partial(read_frame, file, segment, at))
+        except (OSError, FfmpegMissingError) as error:
+            raise Refusal(
+                RECORDING_FAILED,
+                f"FFmpeg cannot be run: {error}",
+                camera_id=segment.camera_id,
+                cause="ffmpeg_missing",
+            ) from error
         except MediaError as error:
             log.warning("recording_unreadable", filename=segment.filename, error=str(error))
             raise Refusal(

@@ -93,6 +93,13 @@ class SnapshotFiles:
     _fresh: set[str] = attrs.field(factory=set, init=False)  # being stored: not to be deleted
     _generation: int = attrs.field(default=-1, init=False)  # of the index that was reconciled
     _reconciling: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _limited: trio.Event = attrs.field(factory=trio.Event, init=False)  # anew: clean up soon
+
+    def limit(self, limits: SnapshotLimits) -> None:
+        """Keep the folder within other limits; `serve` applies them soon."""
+        if limits != self.limits:
+            self.limits = limits
+            self._limited.set()
 
     # --- writing ---
 
@@ -314,12 +321,14 @@ class SnapshotFiles:
         """Reconcile at the start, and apply the limits now and then; until cancelled."""
         task_status.started()
         while True:
+            self._limited = trio.Event()
             try:
                 await self._reconcile()
                 await self._clean_up()
             except Refusal as refusal:
                 log.warning("snapshots_not_cleaned_up", why=refusal.message)
-            await trio.sleep(CLEANUP_SECONDS)
+            with trio.move_on_after(CLEANUP_SECONDS):
+                await self._limited.wait()
 
     async def _reconcile(self) -> None:
         """Compare the folder with the index, once for each index. Raises Refusal."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 
 import attrs
@@ -12,12 +12,13 @@ import trio
 
 from camd.clock import Clock
 from camd.config.schema import Config
-from camd.errors import ParamMistake, invalid_params
+from camd.errors import ParamMistake, Refusal, invalid_params
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.text.still_args import DEFAULT_QUALITY, PictureOptions
 from camd.model import StoredSnapshot
 from camd.snapshots.decoder import LaunchDecoder, PictureDecoder, open_decoder
 from camd.snapshots.live_frame import FoundFrame, FrameSource, newest_frame
+from camd.snapshots.mkv_frame import MkvFrames
 from camd.snapshots.past_frame import PastFrames
 from camd.snapshots.rules.expiry import SnapshotLimits
 from camd.snapshots.rules.pictures import (
@@ -27,6 +28,7 @@ from camd.snapshots.rules.pictures import (
     standalone,
     with_note,
 )
+from camd.snapshots.snapshot_counters import SnapshotCounters
 from camd.snapshots.snapshot_files import NewPicture, SnapshotFiles
 from camd.storage.storage import Storage
 
@@ -75,9 +77,14 @@ class Snapshots:
     """Takes pictures of cameras, and keeps them as files."""
 
     files: SnapshotFiles
+    counters: SnapshotCounters
     _decoder: PictureDecoder
     _past: PastFrames
     _clock: Clock
+
+    def reconfigure(self, config: Config) -> None:
+        """Keep snapshots within other limits from now on."""
+        self.files.limit(limits_of(config))
 
     async def show(self, source: FrameSource, request: PictureRequest) -> Still:
         """Make the picture of a frame; nothing is stored.
@@ -85,10 +92,10 @@ class Snapshots:
         Raises Refusal: −32006 when the camera delivers no such frame, −1005 when nothing was
         recorded at `at`, −1003 when the picture cannot be made, −32002 when too many are made.
         """
-        frame = await self._frame(source, request)
-        picture = await self._picture(source, request, frame)
-        width, height = picture_size(picture)
-        return Still(picture, frame.time, self._clock.now() - frame.time, width, height)
+        with self._counting_failures(source):
+            still = await self._make(source, request)
+        self.counters.shown[source.camera_id] += 1
+        return still
 
     async def take(
         self, source: FrameSource, request: PictureRequest, filename: str | None = None
@@ -98,19 +105,35 @@ class Snapshots:
         `filename` is complete and checked (`read_name`); None: camd names the file. Raises Refusal
         as `show` and `SnapshotFiles.store` do.
         """
-        still = await self.show(source, request)
-        note = PictureNote(source.camera_id, still.time)
-        stored = await self.files.store(
-            NewPicture(
-                with_note(still.picture, note),
-                source.camera_id,
-                still.time,
-                request.format,
-                filename,
+        with self._counting_failures(source):
+            still = await self._make(source, request)
+            note = PictureNote(source.camera_id, still.time)
+            stored = await self.files.store(
+                NewPicture(
+                    with_note(still.picture, note),
+                    source.camera_id,
+                    still.time,
+                    request.format,
+                    filename,
+                )
             )
-        )
+        self.counters.taken[source.camera_id] += 1
         log.info("snapshot_taken", camera=source.camera_id, filename=stored.filename)
         return stored, attrs.evolve(still, age=self._clock.now() - still.time)
+
+    @contextmanager
+    def _counting_failures(self, source: FrameSource) -> Iterator[None]:
+        try:
+            yield
+        except Refusal as refusal:
+            self.counters.fail(source.camera_id, refusal)
+            raise
+
+    async def _make(self, source: FrameSource, request: PictureRequest) -> Still:
+        frame = await self._frame(source, request)
+        picture = await self._picture(source, request, frame)
+        width, height = picture_size(picture)
+        return Still(picture, frame.time, self._clock.now() - frame.time, width, height)
 
     async def _frame(self, source: FrameSource, request: PictureRequest) -> FoundFrame:
         if request.at is None:
@@ -134,6 +157,12 @@ class Snapshots:
         )
 
 
+def limits_of(config: Config) -> SnapshotLimits:
+    """Return the limits that a configuration sets."""
+    kept = config.snapshots
+    return SnapshotLimits(kept.max_age, kept.max_size, kept.max_count)
+
+
 @asynccontextmanager
 async def open_snapshots(
     config: Config,
@@ -144,14 +173,13 @@ async def open_snapshots(
     launch: LaunchDecoder | None = None,
 ) -> AsyncIterator[Snapshots]:
     """Take snapshots while the block runs, and keep the folder within its limits."""
-    kept = config.snapshots
-    files = SnapshotFiles(
-        config.storage.snapshots_dir,
-        SnapshotLimits(kept.max_age, kept.max_size, kept.max_count),
-        storage,
-        clock,
-    )
-    async with open_decoder(find_program, launch=launch) as decoder, trio.open_nursery() as nursery:
+    files = SnapshotFiles(config.storage.snapshots_dir, limits_of(config), storage, clock)
+    counters = SnapshotCounters()
+    async with (
+        open_decoder(find_program, launch=launch, decodes=counters.decodes) as decoder,
+        trio.open_nursery() as nursery,
+    ):
         await nursery.start(files.serve)
-        yield Snapshots(files, decoder, PastFrames(storage), clock)
+        past = PastFrames(storage, MkvFrames(find_program))
+        yield Snapshots(files, counters, decoder, past, clock)
         nursery.cancel_scope.cancel()

@@ -187,6 +187,11 @@ class Source:
         """Whether FFmpeg knows its audio's codec header at the start, so that it can be copied."""
         return False
 
+    @property
+    def protocol(self) -> str:
+        """A protocol that not every FFmpeg has, and this source needs; "": none."""
+        return ""
+
     # --- its connection and its probe
 
     @property

@@ -55,6 +55,11 @@ class SrtSource(Source):
         """Who calls whom: by default camd calls the sender."""
         return parse_qs(urlsplit(self.url).query).get("mode", ["caller"])[-1]
 
+    @property
+    def protocol(self) -> str:
+        """FFmpeg has it where it was built with libsrt."""
+        return "srt"
+
     def input(self, options: CaptureOptions) -> Arguments:
         """Call, or wait for a call, as long as a start may take."""
         longest = options.access.timeout

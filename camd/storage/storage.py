@@ -54,7 +54,7 @@ from camd.storage.recovery.file_recovery import parts_in
 from camd.storage.recovery.reconcile import BackgroundReconcile, FileOutcome, RecoveryReport
 from camd.storage.removal import Pin, Pins, Removal, Remover
 from camd.storage.rules.clock_trust import RecordingEndMoment
-from camd.storage.rules.io_stats import SyncHistogram
+from camd.storage.rules.io_stats import DurationHistogram
 from camd.storage.rules.journal_records import (
     GapNoted,
     SegmentNoted,
@@ -133,7 +133,7 @@ class Storage:
         return self.space.published
 
     @property
-    def sync_histogram(self) -> SyncHistogram:
+    def sync_histogram(self) -> DurationHistogram:
         """How long syncs took since the start; never waits."""
         return self.space.timer.stats.sync_counter.histogram
 
@@ -473,7 +473,7 @@ async def open_storage(
 
     The folder is created if possible. A folder that cannot be created, or is lost later, is a level
     and not an error. A volume that hangs delays the start by the probe's timeout. Raises
-    FolderInUseError when another process has the folder.
+    FolderRefusedError when another process has the folder, or a newer camd has used it.
     """
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)
@@ -501,8 +501,8 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             await nursery.start(space.serve)
             await space.refresh()
-            if storage.index_worker.in_use_error is not None:
-                raise storage.index_worker.in_use_error
+            if storage.index_worker.refusal is not None:
+                raise storage.index_worker.refusal
             await nursery.start(storage.index_worker.serve)
             await nursery.start(storage._reconcile.serve)
             yield storage

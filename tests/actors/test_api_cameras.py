@@ -8,11 +8,13 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
+from json_schema import undescribed
 from support.camera_rig import CAMERA, REQUEST, CameraRig, Node, open_camera_rig
 
 from camd.api.camera_methods import ByCamera, CamerasApi
 from camd.camera.camera import Camera
 from camd.clock import SYSTEM_CLOCK
+from camd.contract.camera_results import CameraCapabilities, CameraDetails
 from camd.model import (
     CameraState,
     Capabilities,
@@ -62,6 +64,7 @@ async def ask(rig: CameraRig) -> dict[str, Any]:
     answer = await api.get_camera_capabilities(caller, ByCamera("camera0"))
     status = await api.get_camera_status(caller, ByCamera("camera0"))
     assert answer.items() >= status["capabilities"].items()
+    assert undescribed(CameraCapabilities, answer) + undescribed(CameraDetails, status) == []
     return msgspec.json.decode(msgspec.json.encode(answer))  # type: ignore[no-any-return]
 
 

@@ -460,6 +460,7 @@ class FaultyConsumer:
 
     works: bool = False
     grace_seconds: float = 0.0
+    each_frame: bool = False
 
     def put(self, item: object) -> None:
         """Raise, unless it works for now."""

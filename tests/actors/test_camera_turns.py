@@ -21,6 +21,9 @@ class Counter:
     def begin(self, init: Init) -> None:
         """Take the header."""
 
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
+
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count one."""
         self.fragments += 1

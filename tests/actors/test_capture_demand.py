@@ -23,6 +23,7 @@ class Viewer:
     """A consumer with another policy: it keeps the newest GOP."""
 
     grace_seconds: float = GRACE_SECONDS
+    each_frame: bool = False
     frames: int = 0
     newest_gop: list[CapturedFragment] = attrs.field(factory=list)
     ends: list[CaptureEnded] = attrs.field(factory=list)

@@ -80,6 +80,9 @@ class NullSink:
     def begin(self, init: object) -> None:
         """Ignore it."""
 
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
+
     def deliver(self, fragment: object, arrived: float) -> None:
         """Ignore it."""
 
@@ -89,6 +92,9 @@ class TimingSink(NullSink):
     """A sink that notes the time of each fragment."""
 
     moments: list[float] = attrs.field(factory=list)
+
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Note the time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -27,8 +28,8 @@ from camd.client import (
     StorageEvent,
     connect,
 )
-from camd.client.results import OTHER_NAMES
 from camd.clock import now
+from camd.contract.result_types import wire_name
 from camd.rpc.roles import Role
 
 
@@ -39,14 +40,12 @@ def differences(value: Any, answer: Any, path: str = "result") -> Iterator[str]:
         for index, (one, other) in enumerate(zip(value, answer, strict=True)):
             yield from differences(one, other, f"{path}[{index}]")
     elif attrs.has(type(value)) and isinstance(answer, dict):
-        names = OTHER_NAMES if "from" in answer else {}
-        known = {field.name for field in attrs.fields(type(value))}
+        known = {wire_name(field): field.name for field in attrs.fields(type(value))}
         for name, part in answer.items():
-            if names.get(name, name) not in known:
+            if name not in known:
                 yield f"{path}.{name} of {type(value).__name__}"
             else:
-                here = getattr(value, names.get(name, name))
-                yield from differences(here, part, f"{path}.{name}")
+                yield from differences(getattr(value, known[name]), part, f"{path}.{name}")
 
 
 class RememberingClient(Client):
@@ -99,6 +98,20 @@ async def test_every_result_has_the_fields_of_the_daemons_answer(daemon: Daemon)
         await keep(await service.status())
         await keep(await service.server_info())
         await keep(await service.past_events(since=0, topics=["recording"], camera="camera0"))
+        await keep(await service.metrics())
+        await keep(await service.reload_config())
+        await keep(await service.devices())
+        await keep(await service.stream("camera0"))
+        await keep(await service.streams())
+        await keep(await service.set_retention_policy("age", enabled=True, max_age_days=30))
+        await keep(await service.preview_cleanup())
+        await keep(await service.clean_up())
+        await keep(await service.retention_policy())
+        taken = await keep(await service.take_snapshot("camera0", format="png", width=80))
+        assert (taken.width, taken.height, taken.format) == (80, 60, "png")
+        await keep(await service.snapshots(camera="camera0"))
+        await keep(await service.snapshot(taken.filename))
+        await keep(await service.delete_snapshot(taken.filename))
         await keep(await service.delete_recording(name))
         (cameras,) = [await service.cameras()]
         assert [each.camera_id for each in cameras] == ["camera0", "camera1"]
@@ -127,6 +140,25 @@ async def test_a_recording_with_its_receipt(daemon: Daemon) -> None:
         assert receipt.durable
         assert stopped.end_time > stopped.start_time
         await check_receipt(daemon, attrs.asdict(receipt))
+
+
+async def test_a_picture_of_a_camera(daemon: Daemon) -> None:
+    """A still is the picture itself, with its time; a refusal is that of the call."""
+    async with connect(daemon.url, daemon.key) as service:
+        still = await service.still("camera0", quality=50, width=80)
+        assert (still.data[:2], still.media_type) == (b"\xff\xd8", "image/jpeg")
+        assert abs((now() - still.time).total_seconds()) < 60
+        assert 0 <= still.age_ms < 60_000
+        png = await service.still("camera0", format="png", max_age_ms=60_000)
+        assert png.data.startswith(b"\x89PNG")
+        with pytest.raises(CameraUnknownError) as unknown:
+            await service.still("camera7/../x")
+        assert unknown.value.data["camera_id"] == "camera7/../x"
+        with pytest.raises(InvalidParamsError):
+            await service.still("camera0", quality=0)
+        with pytest.raises(FileNotKnownError) as before:
+            await service.still("camera0", at=datetime(2001, 1, 1, tzinfo=UTC))
+        assert before.value.data["cause"] == "not_recorded"
 
 
 async def test_refusals_have_classes(daemon: Daemon) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from json_schema import differences as schema_differences
 from running_daemon import SECRET, Daemon
 from websockets.sync.client import ClientConnection, connect
 
@@ -118,20 +119,72 @@ def tell(socket: ClientConnection, request: dict[str, Any]) -> dict[str, Any]:
             return answer
 
 
-async def test_every_method_answers_as_it_is_written(shared_daemon: Daemon) -> None:
+UNKNOWN = {"pong"}  # no method, asked for all the same
+
+
+@attrs.frozen
+class Answered:
+    """An exchange that took place: its answer, and where that differs from what is written."""
+
+    exchange: Exchange
+    answer: dict[str, Any]
+    wrong: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def conversation(shared_daemon: Daemon) -> tuple[Answered, ...]:
+    """Make all requests of `conversations.txt`, on one connection."""
+    matcher, made = Matcher({"=key": shared_daemon.key}), []
+    with connect(shared_daemon.url) as socket:
+        for each in CONVERSATIONS:
+            answer = tell(socket, matcher.fill_in(each.request))
+            wrong = tuple(matcher.differences(each.answer, answer))
+            made.append(Answered(each, answer, wrong))
+    return tuple(made)
+
+
+def test_every_method_answers_as_it_is_written(conversation: tuple[Answered, ...]) -> None:
     """Each request of `conversations.txt` gets the answer that stands there."""
+    wrong = [f"line {each.exchange.line}: {text}" for each in conversation for text in each.wrong]
+    assert wrong == []
 
-    def converse() -> list[str]:
-        matcher, wrong = Matcher({"=key": shared_daemon.key}), []
-        with connect(shared_daemon.url) as socket:
-            for each in CONVERSATIONS:
-                answer = tell(socket, matcher.fill_in(each.request))
-                found = matcher.differences(each.answer, answer)
-                wrong += [f"line {each.line}: {text}" for text in found]
-        return wrong
 
-    with trio.fail_after(60):
-        assert await trio.to_thread.run_sync(converse) == []
+def test_every_result_is_as_the_openrpc_document_says(
+    conversation: tuple[Answered, ...],
+) -> None:
+    """All members of each result are described, and have the types that stand there."""
+    (document,) = [
+        each.answer["result"]
+        for each in conversation
+        if each.exchange.request["method"] == "rpc.discover"
+    ]
+    results = {each["name"]: each["result"]["schema"] for each in document["methods"]}
+    components, wrong = document["components"]["schemas"], []
+    assert results.keys() == {each.exchange.request["method"] for each in conversation} - UNKNOWN
+    for each in conversation:
+        name = each.exchange.request["method"]
+        if "result" in each.answer:
+            wrong += schema_differences(each.answer["result"], results[name], components, name)
+    assert wrong == []
+    assert [name for name, schema in results.items() if not schema] == [], "nothing is said"
+
+
+async def test_kept_events_are_as_the_openrpc_document_says(
+    conversation: tuple[Answered, ...], shared_daemon: Daemon
+) -> None:
+    """So are the notifications that the conversations have caused."""
+    assert conversation
+    with trio.fail_after(SECONDS):
+        document = await shared_daemon.call("rpc.discover")
+        events = (await shared_daemon.call("get_events", since=0, limit=1000))["events"]
+    schemas = {each["name"]: each["schema"] for each in document["x-notifications"]}
+    components, wrong = document["components"]["schemas"], []
+    for each in events:
+        name = each["method"]
+        wrong += schema_differences(each["params"], schemas[name], components, name)
+    assert wrong == []
+    kinds = {"camera_status_update", "recording_status_update", "retention_update"}
+    assert kinds <= {each["method"] for each in events}
 
 
 async def test_every_method_has_a_conversation_with_a_result(shared_daemon: Daemon) -> None:
@@ -139,6 +192,7 @@ async def test_every_method_has_a_conversation_with_a_result(shared_daemon: Daem
     answered = {each.request["method"] for each in CONVERSATIONS}
     with trio.fail_after(SECONDS):
         document = await shared_daemon.call("rpc.discover")
+    assert "authenticate" in answered
     assert {method["name"] for method in document["methods"]} <= answered
 
 

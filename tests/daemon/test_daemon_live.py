@@ -159,6 +159,11 @@ async def test_plain_clients_play_the_endless_answers(new_daemon: NewDaemon) -> 
     daemon.configure(cameras=[small_camera(), mjpeg])
     with trio.fail_after(SECONDS):
         await daemon.start()
+        for name, kind in (("camera0.mp4", "video/mp4"), ("camera1.mjpeg", "multipart/x-mixed")):
+            head = await daemon.get(f"/live/{name}", "HEAD")
+            assert (head.status, head.body) == (200, b"")
+            assert head.headers["content-type"].startswith(kind)
+        assert "state=STARTING" not in daemon.log
         seen: dict[str, Any] = {}
         async with trio.open_nursery() as nursery:
             for name, options in {

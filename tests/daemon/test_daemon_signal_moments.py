@@ -38,11 +38,11 @@ load.read_small_file = hang
 
 HANGING_STATE = """
 import threading
-import camd.runtime.folder_lock as folder_lock
+import camd.runtime.folders.state_folder as state_folder
 def hang(folder):
     open(folder.parent / "hanging", "w").close()
     threading.Event().wait()
-folder_lock._lock_state = hang
+state_folder._lock_state = hang
 """
 
 STUCK_LOOP = """

@@ -87,6 +87,59 @@ async def test_clients_are_told_of_streams_and_of_their_server(new_daemon: NewDa
             assert server.configured == {}
 
 
+async def test_a_reload_begins_and_ends_publishing(new_daemon: NewDaemon) -> None:
+    """Without a restart, and without a new capture; `/metrics` and `get_status` follow."""
+    server, daemon = FakeMediaMtx(username="camd", password="a-secret-password"), new_daemon()
+    cameras = [small_camera(always_on=True)]
+    daemon.configure(cameras=cameras)
+    with trio.fail_after(90):
+        async with server.running():
+            section = {
+                "api": f"http://127.0.0.1:{server.api_port}",
+                "rtsp": f"rtsp://127.0.0.1:{server.rtsp_port}",
+                "username": "camd",
+                "password": "a-secret-password",
+            }
+            await daemon.start()
+            async with daemon.client() as client:
+                await client.call("start_recording", device="camera0")
+                capture = daemon.processes()
+                await client.call("take_snapshot", device="camera0")
+                daemon.configure({"mediamtx": section, "snapshots": {"max_count": 5}}, cameras)
+                changes = await client.call("reload_config")
+                assert set(changes["applied"]) == {"mediamtx", "snapshots.max_count"}
+                assert changes["restart_needed"] == []
+                await until_available(client, True)
+                found = await metrics(daemon)
+                assert found["camd_mediamtx_up"] == 1
+                assert found['camd_publication_state{camera="camera0",state="publishing"}'] == 1
+                assert found['camd_publication_bytes_total{camera="camera0"}'] > 1000
+                assert found['camd_publication_starts_total{camera="camera0"}'] >= 1
+                assert found['camd_snapshots_taken_total{camera="camera0"}'] == 1
+                assert found["camd_snapshot_decode_seconds_count"] == 1
+                assert found["camd_storage_snapshots_bytes"] > 1000
+                daemon.configure({"snapshots": {"max_count": 5}}, cameras)
+                changes = await client.call("reload_config")
+                assert changes["applied"] == ["mediamtx"]
+                await until_available(client, False)
+                await server.until(lambda: server.configured == {})
+                status = await client.call("get_status")
+                assert status["components"]["mediamtx_controller"] == "disabled"
+                assert set(capture) <= set(daemon.processes())
+                recording = await client.call("get_recording_status", device="camera0")
+                assert recording["gaps"] == []
+                assert "camd_mediamtx_up" not in await metrics(daemon)
+            await daemon.stop()
+    assert "a-secret-password" not in daemon.log
+
+
+async def metrics(daemon: Daemon) -> dict[str, float]:
+    """Read /metrics: values by name and labels."""
+    answer = await daemon.get("/metrics", anonymous=True)
+    lines = [line for line in answer.body.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
 async def test_a_hung_server_delays_no_answer(new_daemon: NewDaemon) -> None:
     """Every call is answered in under 50 ms; the stream is not offered any more."""
     server = FakeMediaMtx()

@@ -37,6 +37,10 @@ SEAMS = "tests/actors/test_recording_seams.py"
 SUM = "tests/actors/test_recording_sum.py"
 ENTRIES = "tests/actors/test_recording_gap_entries.py"
 PIPES = "tests/process/test_runtime_pipe_poller.py"
+FRAME_READS = "tests/process/test_capture_frames.py"
+FRAMES = "tests/pure/test_mp4_frame_fragments.py"
+JOINING = "tests/pure/test_capture_joining.py"
+HUB_FRAMES = "tests/actors/test_capture_hub_frames.py"
 RUN = "tests/actors/test_capture_process.py"
 LIMITS = "tests/actors/test_recording_limits.py"
 QUEUE = "tests/pure/test_recording_queue.py"
@@ -56,6 +60,7 @@ CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
 PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
+LIVE = "tests/daemon/test_daemon_live.py"
 LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
 LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
 LIVE_MESSAGES = "tests/pure/test_live_messages.py"
@@ -63,6 +68,8 @@ LIVE_WATCHING = "tests/actors/test_live_watching.py"
 LIVE_PAGES = "tests/actors/test_live_pages.py"
 APPLICATION_SOCKETS = "tests/wire/test_server_application_sockets.py"
 STREAMS = "tests/process/test_publish_streams.py"
+RELOADED = "tests/process/test_publish_reload.py"
+CHECK_PARTS = "tests/process/test_cli_check_parts.py"
 CONTRACT = "tests/process/test_publish_mediamtx.py"
 JSONRPC = "tests/wire/test_server_jsonrpc.py"
 CONVERSATIONS = "tests/daemon/test_daemon_conversations.py"
@@ -1012,6 +1019,158 @@ _break(
     "tests/pure/test_capture_preroll.py::test_no_more_than_needed_is_kept",
 )
 _break(
+    "frames: other bytes",
+    "What differs from a known fragment in more than its numbers is read in full.",
+    "camd/mp4/frames/frame_forms.py:FrameForm.is_begun_by",
+    "int.from_bytes(begin, 'big') & self.mask >> missing == self.like >> missing",
+    "True",
+    f"{FRAMES}::test_the_same_is_found_as_by_the_full_reader",
+)
+_break(
+    "frames: samples beside their box",
+    "Samples that do not lie one behind the other are read in full, and refused there.",
+    "camd/mp4/frames/frame_forms.py:FrameForm.size_of",
+    "values[run.offset] != end",
+    "False",
+    f"{FRAMES}::test_what_is_damaged_is_what_the_full_reader_makes_of_it",
+)
+_break(
+    "frames: size of a box",
+    "A box that is larger or smaller than its samples is read in full.",
+    "camd/mp4/frames/frame_forms.py:FrameForm.size_of",
+    "size != values[self.mdat] or size > _MDAT_LIMIT",
+    "False",
+    f"{FRAMES}::test_what_is_damaged_is_what_the_full_reader_makes_of_it",
+)
+_break(
+    "frames: inside a fragment",
+    "Bytes are compared only where a fragment can begin.",
+    "camd/mp4/frames/frame_fragments.py:FrameReader._step",
+    "self._full.between_fragments",
+    "True",
+    f"{FRAMES}::test_the_same_is_found_as_by_the_full_reader",
+)
+_break(
+    "bound: kinds of fragments",
+    "A stream whose fragments are all different takes no memory for them.",
+    "camd/mp4/frames/frame_fragments.py:FrameReader._learn",
+    "[*self._forms, form][-MAX_FORMS:]",
+    "[*self._forms, form]",
+    f"{FRAMES}::test_no_more_kinds_are_remembered_than_a_few",
+)
+_break(
+    "joined: time of a gap",
+    "Frames that are joined keep their decode times.",
+    "camd/mp4/frames/join.py:_joined",
+    "durations[-1] = lasts",
+    "",
+    "tests/pure/test_mp4_join.py::test_a_sample_lasts_until_the_next_one_of_its_track",
+)
+_break(
+    "joined: key frame inside",
+    "A key frame begins a fragment, so that a file can begin with it.",
+    "camd/capture/rules/joining.py:FragmentJoiner.closes_before",
+    "begins or fragment.frames > 1 or not self._continues(fragment)",
+    "fragment.frames > 1 or not self._continues(fragment)",
+    f"{JOINING}::test_a_key_frame_begins_a_fragment",
+)
+_break(
+    "joined: gap inside",
+    "Missing frames are between fragments, and are not made a long frame.",
+    "camd/capture/rules/joining.py:_JoinedTrack.is_followed_by",
+    "off == 0 or -self.last < off <= self.last",
+    "True",
+    f"{JOINING}::test_a_gap_ends_a_fragment",
+)
+_break(
+    "joined: too late",
+    "What is neither read nor joined is never longer than a fragment and a frame (I2).",
+    "camd/capture/hub.py:StreamHub.caught_up",
+    "self._joiner.is_complete_before(seconds)",
+    "False",
+    f"{HUB_FRAMES}::test_frames_are_joined_before_more_than_a_fragment_waits",
+)
+_break(
+    "joined: stamps that stand still",
+    "Frames whose time stamps do not advance are joined by the time that they took to arrive.",
+    "camd/capture/rules/joining.py:FragmentJoiner.add",
+    "self._complete |= self._arriving_seconds > ARRIVAL_FACTOR * self.seconds",
+    "",
+    f"{JOINING}::test_stamps_that_do_not_keep_real_time_hold_nothing_back",
+)
+_break(
+    "bound: frames that are not joined",
+    "Large frames are joined before there are too many.",
+    "camd/capture/rules/joining.py:FragmentJoiner.add",
+    "fragment.frames > 1 or self._bytes >= LIMIT_BYTES",
+    "fragment.frames > 1",
+    f"{JOINING}::test_large_frames_are_joined_up_to_a_bound",
+)
+_break(
+    "joined: end of a capture",
+    "The last frames of a capture are joined and recorded.",
+    "camd/capture/hub.py:StreamHub.end",
+    "self._close_fragment()",
+    "",
+    f"{HUB_FRAMES}::test_a_recording_gets_its_first_frame_at_once_and_the_others_joined",
+)
+_break(
+    "joined: first frame",
+    "A start is durable after one frame.",
+    "camd/capture/hub.py:StreamHub.deliver",
+    "self._joiner.is_complete or self._begins_somebody(fragment)",
+    "self._joiner.is_complete",
+    f"{HUB_FRAMES}::test_a_recording_gets_its_first_frame_at_once_and_the_others_joined",
+)
+_break(
+    "joined: pictures before a key frame",
+    "Pictures that are shown before a file's key frame are counted in its first fragment.",
+    "camd/capture/hub.py:StreamHub._begins_somebody",
+    "waits and self._joiner.is_separable",
+    "waits",
+    f"{HUB_FRAMES}::test_a_file_begins_with_the_pictures_that_are_shown_before_its_key_frame",
+)
+_break(
+    "frames: what is not joined yet",
+    "A viewer that comes gets the frames since the last key frame, each once.",
+    "camd/capture/hub.py:StreamHub._with_rest",
+    "[*held, *rest] if held or begins else []",
+    "held",
+    f"{HUB_FRAMES}::test_a_viewer_begins_with_the_newest_key_frame_and_what_is_not_joined_yet",
+)
+_break(
+    "frames: end of a stop",
+    "A stop takes all frames that are in the pipe.",
+    "camd/capture/hub.py:StreamHub.deliver",
+    "attachment.in_flight |= attachment.finishing",
+    "",
+    f"{HUB_FRAMES}::test_a_stop_takes_what_is_in_the_pipe",
+)
+_break(
+    "frames: times that go back",
+    "The times of a viewer's frames always grow, whatever the camera's stamps do.",
+    "camd/capture/rules/frame_times.py:_FrameTrack.place",
+    "not self.last < start <= self.end + track.longest_usual",
+    "False",
+    f"{HUB_FRAMES}::test_frames_have_the_times_of_the_fragments_that_they_are_joined_to",
+)
+_break(
+    "frames: wake-up",
+    "Who comes is not kept waiting for the next read.",
+    "camd/capture/process.py:CaptureProcess._follow_hurry",
+    "self._read_now()",
+    "",
+    f"{FRAME_READS}::test_who_comes_wakes_the_reader",
+)
+_break(
+    "bound: pause of a pipe that fills",
+    "Frames are read sooner where they would fill the pipe.",
+    "camd/capture/process.py:CaptureProcess._make_room",
+    "longer if size <= share else self._pause_seconds * share / size",
+    "longer",
+    f"{FRAME_READS}::test_frames_that_would_fill_the_pipe_are_read_sooner",
+)
+_break(
     "bound: pre-roll of a session",
     "The configured size of the past holds.",
     "camd/capture/hub.py",
@@ -1231,8 +1390,8 @@ _break(
     "bound: pipe that fills up",
     "A pipe that would fill up between two rounds is read as soon as it can be.",
     "camd/capture/process.py:CaptureProcess._may_wait",
-    "usual and self._ahead <= 0 and not flow.hasty and not self._cut_off",
-    "usual and self._ahead <= 0 and not self._cut_off",
+    "self.read_seconds >= ROUND_SECONDS and not flow.hasty",
+    "self.read_seconds >= ROUND_SECONDS",
     f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
 )
 _break(
@@ -1247,7 +1406,7 @@ _break(
     "bound: end of an FFmpeg process",
     "A stop does not wait for the next round.",
     "camd/capture/process.py:CaptureProcess.stop",
-    "self._reading.release()",
+    "self._read_now()",
     "",
     f"{PIPES}::test_a_stop_is_not_delayed_by_rounds",
 )
@@ -2108,6 +2267,30 @@ _break(
     f"{LIVE_PAGES}::test_a_camera_that_is_removed_ends_its_viewers",
 )
 _break(
+    "live: transcodes",
+    "Viewers cannot have more cores than the configuration allows.",
+    "camd/live/transcoding.py:Transcodes._start",
+    "len(self._running) >= self.most",
+    "False",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: transcodes end",
+    "A transcoder runs while somebody watches.",
+    "camd/live/transcoding.py:Transcodes.shared",
+    "transcode.scope.cancel()",
+    "None",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: previews of removed cameras",
+    "Nothing of a removed camera is captured.",
+    "camd/camera/cameras.py:Cameras.remove",
+    "self._previews.pop(camera_id, None)",
+    "None",
+    f"{LIVE_PAGES}::test_a_removed_camera_ends_the_viewers_of_its_preview",
+)
+_break(
     "server: subprotocol",
     "No client gets what it does not understand.",
     "camd/server/http_connection.py:HttpConnection._upgrade",
@@ -2202,6 +2385,88 @@ _break(
     'bool(config.username) or config.rtsp.lower().startswith("rtsps:")',
     'config.rtsp.lower().startswith("rtsps:")',
     f"{STREAMS}::test_credentials_reach_the_server_and_no_argument",
+)
+
+_break(
+    "publishing: paths at a server that is left",
+    "A reload that names another server leaves no path of camd at the old one.",
+    "camd/publish/publishing.py:_ServerFollower._publish_to",
+    "await _remove_made(server, made)",
+    "",
+    f"{RELOADED}::test_a_camera_moves_to_another_server_while_it_is_recorded",
+)
+_break(
+    "publishing: paths of another server",
+    "A path is removed only from the server at which camd made it.",
+    "camd/publish/made_paths.py:MadePaths.load",
+    'found.server in ("", self._server)',
+    "True",
+    "tests/process/test_publish_reload.py::test_names_of_another_server_are_not_taken_over",
+)
+_break(
+    "publishing: capture through a reload",
+    "A camera that only viewers need captures on while its publisher is started again.",
+    "camd/publish/publisher.py:Publisher._publish_from",
+    "RELOAD_SECONDS if self.always else 0.0",
+    "0.0",
+    f"{RELOADED}::test_a_camera_that_captures_for_its_viewers_goes_on",
+)
+_break(
+    "publishing: digest only",
+    "A server that takes no Basic credentials is told of before anything is tried.",
+    "camd/publish/rules/served.py:find_obstacle",
+    '"basic" not in settings.rtsp_auth_methods',
+    "False",
+    f"{CHECK_PARTS}::test_settings_that_keep_camd_from_publishing_are_found",
+)
+_break(
+    "publishing: a section that comes and goes",
+    "A reload takes in a section [mediamtx] that was not there.",
+    "camd/config/changes.py:merge",
+    "attrs.evolve(merged, **{section: getattr(new, section)})",
+    "merged",
+    "tests/pure/test_config_sections.py"
+    "::test_the_media_server_and_the_limits_of_snapshots_are_applied_by_a_reload",
+)
+_break(
+    "snapshot: limits of a reload",
+    "Lower limits of snapshots are applied soon, not with the next snapshot.",
+    "camd/snapshots/snapshot_files.py:SnapshotFiles.limit",
+    "self._limited.set()",
+    "",
+    "tests/process/test_snapshots_files.py::test_other_limits_apply_while_the_folder_is_served",
+)
+_break(
+    "snapshot: rounded times of an MKV",
+    "An instant shows the frame that begins with it, though the file has whole milliseconds.",
+    "camd/snapshots/mkv_frame.py:MkvFrames.find",
+    "first.begin + since_start + _ROUNDING",
+    "first.begin + since_start",
+    f"{PICTURES_TAKEN}::test_the_frame_of_a_past_instant_in_an_mkv",
+)
+_break(
+    "snapshot: bytes of an excerpt",
+    "A group of pictures of an MKV costs a bounded amount of memory.",
+    "camd/snapshots/mkv_frame.py:MkvFrames._read",
+    "self._most_bytes",
+    "1 << 40",
+    "tests/process/test_snapshots_mkv.py::test_a_program_that_reads_nothing_useful_is_an_error",
+)
+_break(
+    "check: a source that FFmpeg cannot open",
+    "An FFmpeg without SRT is found before the first capture.",
+    "camd/cli/checks/protocols_check.py:inspect_protocols",
+    "protocol not in known",
+    "False",
+    f"{CHECK_PARTS}::test_an_ffmpeg_without_srt_is_a_problem_of_the_cameras_that_need_it",
+)
+_break(
+    "check: space of the snapshots",
+    "A full volume of snapshots is found although that of the recordings is empty.",
+    "camd/cli/checks/snapshots_check.py:inspect_snapshots_volume",
+    "usage.used_percent >= storage.block_percent",
+    "False",
+    f"{CHECK_PARTS}::test_the_volume_of_the_snapshots_is_looked_at",
 )
 
 # --- events
@@ -2466,7 +2731,7 @@ _break(
     "check: host name of a request",
     "A request that names another host is refused, with and without keys.",
     "camd/server/http_connection.py:HttpConnection._check_request",
-    "check_host(list(request.headers), self.config.names)",
+    "check_host(headers, self.config.names, request.target)",
     "None",
     f"{UNAUTHENTICATED}::test_programs_need_one_of_our_names_too",
 )
@@ -2576,6 +2841,74 @@ _break(
     "self._failed[address] = (*recent, now)[-MAX_SIGN_IN_FAILURES:]",
     "self._failed[address] = recent",
     f"{SIGN_IN}::test_five_failures_a_minute_are_answered",
+)
+
+_break(
+    "check: two lengths of a body",
+    "A request inside of another one is not answered.",
+    "camd/server/http_connection.py:HttpConnection._check_request",
+    "check_framing(request.http_version, headers)",
+    "None",
+    f"{HTTP}::test_a_request_inside_of_another_one_is_not_answered",
+)
+_break(
+    "check: host of an absolute target",
+    "A foreign host name is refused, wherever a request has it.",
+    "camd/server/http_connection.py:HttpConnection._check_request",
+    "check_host(headers, self.config.names, request.target)",
+    "check_host(headers, self.config.names)",
+    f"{UNAUTHENTICATED}::test_an_absolute_target_needs_one_of_our_names_too",
+)
+_break(
+    "check: form of the Host header",
+    "A host name is read as the client's peers read it, or not at all.",
+    "camd/server/rules/upgrade.py:is_own",
+    "_HOST_HEADER.fullmatch(host)",
+    "True",
+    f"{CONNECTION_LIMITS}::test_own_names_are_loopback_addresses_and_configured_names",
+)
+_break(
+    "close: broken protocol",
+    "Who breaks the protocol is told how.",
+    "camd/server/websocket.py:WebSocket.close",
+    "self._stream.exceeded or (self._broken and not self._sending)",
+    "self._stream.exceeded",
+    f"{CONNECTIONS}::test_who_breaks_the_protocol_is_told_how",
+)
+_break(
+    "check: pages of loopback",
+    "A page of another machine is not one of this one.",
+    "camd/server/rules/upgrade.py:_is_same_host",
+    "_is_loopback(page) and _is_loopback(host)",
+    "_is_loopback(page)",
+    f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
+)
+
+# --- the contract with clients ---------------------------------------------------------------
+
+_break(
+    "contract: names of fields",
+    "The OpenRPC document has the names that are sent, not those of Python.",
+    "camd/rpc/openrpc.py:schemas_of",
+    "_use_wire_names(components[found.__name__], found)",
+    "",
+    "tests/pure/test_rpc_openrpc.py::test_results_are_described_with_the_names_that_are_sent",
+)
+_break(
+    "contract: results of methods",
+    "The document describes the result of each method.",
+    "camd/rpc/registry.py:methods_of",
+    "declaration.result",
+    "Any",
+    "tests/pure/test_rpc_openrpc.py::test_results_are_described_with_the_names_that_are_sent",
+)
+_break(
+    "contract: names of fields in the client",
+    "The client reads fields by the names that are sent.",
+    "camd/client/results.py:_other_names",
+    "{wire_name(each): each.name for each in fields if wire_name(each) != each.name}",
+    "{}",
+    "tests/pure/test_client_values.py::test_a_result_is_read_strictly_and_new_fields_are_ignored",
 )
 
 MUTATIONS = tuple(_made)

@@ -50,6 +50,9 @@ class FakeMediaMtx:
     rtsp_fault: str = ""  # silent (no answer), deaf (reads no packets)
     hls: bool = True
     webrtc: bool = True
+    rtsp_methods: tuple[str, ...] = ("basic",)
+    rtsp_transports: tuple[str, ...] = ("udp", "tcp")
+    proxy: str = ""  # what stands before the API demands this authentication: "Digest"
     paths: dict[str, FakePath] = attrs.field(factory=dict)
     configured: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     api_port: int = attrs.field(default=0, init=False)
@@ -130,6 +133,8 @@ class FakeMediaMtx:
         status, content = self._api(request, body)
         data = json.dumps(content).encode()
         headers = [("Content-Length", str(len(data))), ("Connection", "close")]
+        if status == 401:
+            headers.append(("WWW-Authenticate", f'{self.proxy or "Basic"} realm="mediamtx"'))
         answer = connection.send(h11.Response(status_code=status, headers=headers)) or b""
         answer += connection.send(h11.Data(data=data)) or b""
         await stream.send_all(answer)
@@ -152,7 +157,7 @@ class FakeMediaMtx:
                 await stream.send_all(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
 
     def _api(self, request: h11.Request, body: bytes) -> tuple[int, Any]:
-        if not self._may(dict(request.headers).get(b"authorization", b"")):
+        if self.proxy or not self._may(dict(request.headers).get(b"authorization", b"")):
             return 401, {"status": "error", "error": "authentication error"}
         target = urlsplit(request.target.decode())
         what, name = target.path.removeprefix("/v3/"), ""
@@ -189,6 +194,8 @@ class FakeMediaMtx:
         return {
             "rtsp": True,
             "rtspAddress": f"127.0.0.1:{self.rtsp_port}",
+            "rtspAuthMethods": self.rtsp_methods,
+            "rtspTransports": self.rtsp_transports,
             "hls": self.hls,
             "hlsAddress": ":8888",
             "webrtc": self.webrtc,

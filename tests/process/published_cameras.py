@@ -24,7 +24,8 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.model import CameraId, Event, PublicationState, ServedStream
-from camd.publish.streams import Streams, open_streams
+from camd.publish.publishing import open_streams
+from camd.publish.streams import Streams
 from camd.runtime.broadcast import Fanout
 from camd.sources.synthetic import TestSource
 from camd.storage.storage import open_storage
@@ -41,11 +42,17 @@ class PublishedCameras:
     cameras: Cameras
     streams: Streams
     folder: Path
+    config: Config
 
     @property
     def camera(self) -> Camera:
         """The camera that most tests have."""
         return self.cameras.find(GATE)
+
+    def reload(self, server: MediaMtxConfig | None) -> None:
+        """Have another section [mediamtx], as a reload does."""
+        self.config = attrs.evolve(self.config, mediamtx=server)
+        self.streams.reconfigure(self.config)
 
     async def until_state(self, state: PublicationState, camera_id: CameraId = GATE) -> None:
         """Wait until a camera's publication is in a state."""
@@ -59,14 +66,21 @@ class PublishedCameras:
         assert status.served is not None
         return status.served
 
+    async def until_address(self, rtsp: str) -> None:
+        """Wait until viewers can have the camera's stream at an address."""
+        await self.camera.published.wait_until(
+            lambda status: status.served is not None and ("rtsp", rtsp) in status.served.addresses
+        )
+
     async def until_not_served(self) -> None:
         """Wait until they cannot."""
         await self.camera.published.wait_until(lambda status: status.served is None)
 
     async def until_view(self, holds: Callable[[str], bool]) -> str:
         """Wait until the server's health is as a test wants it; return its details."""
-        assert self.streams.server is not None
-        await self.streams.server.view.wait_until(lambda _: holds(self.streams.health()[0]))
+        while (server := self.streams.server) is None:
+            await trio.lowlevel.checkpoint()  # it is opened before anything is waited for
+        await server.view.wait_until(lambda _: holds(self.streams.health()[0]))
         return self.streams.health()[1]
 
 
@@ -93,6 +107,6 @@ async def open_published(
             ) as cameras_open,
             open_streams(config, cameras_open, events, clock=SYSTEM_CLOCK) as streams,
         ):
-            yield PublishedCameras(cameras_open, streams, folder / "recordings")
+            yield PublishedCameras(cameras_open, streams, folder / "recordings", config)
     crashed = [line for line in lines if line["event"] == "actor_crashed"]
     assert crashed == []

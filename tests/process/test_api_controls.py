@@ -10,6 +10,7 @@ import attrs
 import msgspec
 import pytest
 import trio
+from json_schema import undescribed
 from support.fake_v4l2_driver import NODE, FakeControl, FakeDriver, webcam
 
 from camd.api.device_methods import ControlsApi
@@ -58,6 +59,8 @@ class Service:
         caller = Caller(Principal("ann", role, None, "test"), "test")
         with trio.fail_after(20):
             answer = await self.registry.call(method, {"device": "camera0", **params}, caller)
+        (declared,) = [each.result for each in self.registry.methods if each.name == method]
+        assert undescribed(declared, answer) == []
         return json.loads(msgspec.json.encode(answer))
 
     async def refused(self, method: str, role: Role = Role.OPERATOR, /, **params: object) -> int:

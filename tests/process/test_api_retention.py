@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from json_schema import undescribed
 from support.fake_disk import roomy_disk
 from support.recordings import segment
 
@@ -52,7 +53,10 @@ class RetentionClient:
     async def call(self, method: str, role: Role = Role.ADMIN, /, **params: object) -> Any:
         """Call a method as somebody with a role."""
         caller = Caller(Principal("ann", role, None, "test"), "test")
-        return await self.registry.call(method, params, caller)
+        answer = await self.registry.call(method, params, caller)
+        (declared,) = [each.result for each in self.registry.methods if each.name == method]
+        assert undescribed(declared, answer) == []
+        return answer
 
     async def refused(self, method: str, role: Role = Role.ADMIN, /, **params: object) -> Refusal:
         """Call a method that is refused."""

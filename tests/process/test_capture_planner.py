@@ -281,6 +281,9 @@ class Heap:
         """Look whether there is sound."""
         self.sound = init.audio is not None
 
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
+
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count the frames."""
         self.frames += fragment.frames

@@ -133,6 +133,33 @@ def test_openrpc_prints_the_document(service: FakeService) -> None:
     assert (result.exit_code, json.loads(result.stdout)) == (0, document)
 
 
+def test_status_says_why_parts_of_the_service_are_degraded(service: FakeService) -> None:
+    """Reasons are printed for parts that do not run as they should, and for no others."""
+    service.answers = {
+        "get_system_status": {
+            "status": "degraded",
+            "components": {
+                "camera_monitor": "running",
+                "mediamtx_controller": "degraded",
+                "storage": "degraded",
+            },
+            "details": {
+                "mediamtx": "MediaMTX refuses the credentials. Correct mediamtx.username.",
+                "storage": "space is low",
+                "camera_monitor": "all is well",
+            },
+        },
+        "get_camera_list": {"cameras": []},
+    }
+    said = camd(service, "status").stdout
+    assert "mediamtx: MediaMTX refuses the credentials. Correct mediamtx.username." in said
+    assert "storage: space is low" in said
+    assert "all is well" not in said
+    service.answers["get_system_status"]["components"] = {"mediamtx_controller": "running"}
+    service.answers["get_system_status"]["details"] = {"mediamtx": "version v1.20.0, 3 paths"}
+    assert "3 paths" not in camd(service, "status").stdout
+
+
 def test_status_without_cameras_says_how_to_get_one(service: FakeService) -> None:
     """The message has the name of the section with both brackets."""
     service.answers = {"get_system_status": {}, "get_camera_list": {"cameras": []}}

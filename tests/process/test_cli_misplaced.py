@@ -71,6 +71,9 @@ class Unused:
     def begin(self, init: object) -> None:
         """Take it."""
 
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
+
     def deliver(self, fragment: object, arrived: float) -> None:
         """Take it."""
 

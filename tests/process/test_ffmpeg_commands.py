@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,6 @@ def capture(program, source, *, codec="h264", **values):
         program,
         source,
         parse_version(ask(program, "-version")),
-        fragment=timedelta(milliseconds=200),
         encoder=SOFTWARE[codec],
         **{"output_options": ("-t", "1.2"), **values},
     )

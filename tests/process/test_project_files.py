@@ -126,3 +126,21 @@ def test_ci_reads_the_readmes_test_command() -> None:
     (block,) = re.findall(r"^<!-- tests -->\n+```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert "python -m pytest" in block
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_the_service_is_hardened_as_far_as_recording_allows() -> None:
+    """systemd's own rating of the exposure, from 0 (none) to 10, is at most 2.0."""
+    done = subprocess.run(
+        [
+            *("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager"),
+            str(ROOT / "systemd" / "camd.service"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "nrecognized option" in done.stderr or "Unknown" in done.stderr:
+        pytest.skip("this systemd-analyze cannot rate a file")
+    assert done.returncode == 0, done.stdout[-300:]

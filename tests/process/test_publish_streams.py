@@ -49,6 +49,9 @@ async def test_a_camera_that_captures_is_served_to_viewers(tmp_path: Path) -> No
             )
             assert [stream.name for stream in published.streams.listed()] == [GATE]
             assert published.streams.health()[0] == "healthy"
+            (publisher,) = published.streams.publishers
+            assert publisher.counters.bytes_sent > 1000
+            assert publisher.counters.failures == {}
         assert server.configured == {}  # what camd has made it removes
         assert published.camera.status.served is None
 
@@ -93,8 +96,28 @@ async def test_wrong_credentials_are_a_problem_that_says_so(tmp_path: Path) -> N
             await published.until_state(PublicationState.RESTING)
             status = published.streams.publication(GATE)
             assert status.problem == problems.UNAUTHORISED
+            (publisher,) = published.streams.publishers
+            assert publisher.counters.failures.total() >= 1
             assert published.camera.status.served is None
             assert published.camera.status.state is CameraState.STREAMING
+
+
+async def test_digest_authentication_is_a_problem_that_says_what_to_do(tmp_path: Path) -> None:
+    """Before the control API, and for RTSP: nothing is tried in vain, and the keys are named."""
+    server = FakeMediaMtx(username="camd", password="one", rtsp_methods=("digest",))
+    async with deadline(), server.running():
+        async with open_published(tmp_path / "a", server.config()) as published:
+            await published.until_view(lambda status: status == "healthy")
+            await published.camera.published.wait_until(
+                lambda _: published.streams.publication(GATE).problem == problems.RTSP_BY_DIGEST
+            )
+            details = await published.until_view(lambda status: status == "degraded")
+            assert problems.RTSP_BY_DIGEST.message in details
+            assert GATE not in server.paths
+        server.rtsp_methods, server.proxy = ("basic",), "Digest"
+        async with open_published(tmp_path / "b", server.config()) as published:
+            details = await published.until_view(lambda status: status == "degraded")
+            assert problems.API_BY_DIGEST.message in details
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,9 @@ class Watching:
     def begin(self, init: Init) -> None:
         """Take note of nothing."""
 
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
+
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count."""
         assert self.run is not None

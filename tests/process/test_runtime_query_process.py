@@ -93,6 +93,9 @@ class Unused:
     def begin(self, init: Init) -> None:
         """Take it."""
 
+    def caught_up(self, seconds: float) -> None:
+        """Take note of nothing."""
+
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Take it."""
 

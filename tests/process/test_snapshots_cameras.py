@@ -20,7 +20,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config, RecordingConfig, StorageConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import CameraState
+from camd.model import CameraState, RecordingQuery, Segment
 from camd.runtime.child_process import ChildProcess, open_child_process
 from camd.snapshots.live_frame import FrameSource
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still, open_snapshots
@@ -48,6 +48,7 @@ class FrameCounter:
     """A consumer that counts the frames of a capture."""
 
     grace_seconds: float = 0.0
+    each_frame: bool = True
     frames: int = 0
 
     def put(self, item: HubItem) -> None:
@@ -284,6 +285,54 @@ async def test_the_frame_of_a_past_instant(clips: Path, tmp_path: Path, codec: s
         assert begun == session.frames_written
 
 
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+async def test_the_frame_of_a_past_instant_in_an_mkv(
+    clips: Path, tmp_path: Path, codec: str
+) -> None:
+    """By number, from what FFmpeg copies out of the file; its times are whole milliseconds."""
+    recording = attrs.evolve(EVERY_SECOND, rotation=timedelta(seconds=3), format="mkv")
+    async with opened(tmp_path, FileSource(clips / f"{codec}.mp4"), recording) as taking:
+        await taking.rig.camera.start_recording(REQUEST)
+        await taking.rig.camera.published.wait_until(
+            lambda status: status.session is not None and len(status.session.segments) >= 2
+        )
+        await taking.rig.grow(FPS)
+        await taking.rig.camera.stop_recording()
+        begun = 0
+        for segment in await converted(taking):
+            middle = segment.frames // 2
+            for number in (0, 1, middle, segment.frames - REORDERED):
+                still = await taking.show(at=segment.start + number * FRAME + FRAME / 2)
+                assert number_in(PROGRAM, still.picture) == begun + number
+                assert abs(still.time - (segment.start + number * FRAME)) < FRAME / 10
+            assert await taking.number(at=segment.start + middle * FRAME) == begun + middle
+            begun += segment.frames
+        refusal = await taking.refused(at=segment.end + timedelta(milliseconds=2))
+        assert refusal.kind.code == -1005
+
+
+async def converted(taking: SnapshotRig) -> list[Segment]:
+    """Wait until all segments are MKV files; return them in order."""
+    while True:
+        page = await taking.rig.storage.list_recordings(RecordingQuery())
+        if page.segments and all(each.filename.endswith(".mkv") for each in page.segments):
+            return sorted(page.segments, key=lambda each: each.start)
+        await trio.sleep(0.05)
+
+
+async def test_an_mkv_that_is_damaged_is_a_refusal(clips: Path, tmp_path: Path) -> None:
+    """−1003 with its cause: FFmpeg reads nothing of it."""
+    recording = attrs.evolve(LONG, format="mkv")
+    async with opened(tmp_path, FileSource(clips / "h264.mp4"), recording) as taking:
+        await taking.rig.camera.start_recording(REQUEST)
+        await taking.rig.grow(FPS)
+        await taking.rig.camera.stop_recording()
+        (segment,) = await converted(taking)
+        (tmp_path / "recordings" / segment.filename).write_bytes(b"\x1a\x45\xdf\xa3" + bytes(2000))
+        refusal = await taking.refused(at=segment.start + FRAME)
+        assert (refusal.kind.code, refusal.details["cause"]) == (-1003, "unreadable")
+
+
 async def test_an_instant_without_footage(clips: Path, tmp_path: Path) -> None:
     """The refusal has the cause of the gap, or that nothing was recorded, and what is nearest."""
     async with opened(tmp_path, FileSource(clips / "h264.mp4")) as taking:
@@ -312,6 +361,9 @@ async def test_an_instant_without_footage(clips: Path, tmp_path: Path) -> None:
         refusal = await taking.refused(at=session.segments[-1].end + timedelta(milliseconds=1))
         assert refusal.details["nearest_before"] == session.segments[-1].end
         assert refusal.details["nearest_after"] is None
+        counters, camera_id = taking.snapshots.counters, taking.rig.camera.camera_id
+        assert counters.failed == {(camera_id, "encoder_exit"): 1, (camera_id, "not_recorded"): 2}
+        assert counters.shown[camera_id] == 0
         future = datetime.now(UTC) + timedelta(hours=1)
         assert (await taking.refused(at=future)).kind.code == -32602
 

@@ -340,3 +340,15 @@ async def test_a_file_that_went_is_forgotten_when_it_is_asked_for(tmp_path: Path
         (tmp_path / "snapshots" / NAME).unlink()
         assert await code_of(rig.files.stored_file, NAME) == -1005
         assert await rig.names() == []
+
+
+async def test_other_limits_apply_while_the_folder_is_served(tmp_path: Path) -> None:
+    """Fewer pictures are kept as soon as a reload says so; the newest ones stay."""
+    async with opened(tmp_path) as rig, trio.open_nursery() as nursery:
+        await nursery.start(rig.files.serve)
+        names = [await rig.store(time=TIME + timedelta(seconds=n)) for n in range(5)]
+        rig.files.limit(SnapshotLimits(None, 1 << 30, 2))
+        while len(left := await rig.names()) > 2:
+            pass
+        assert left == [names[4], names[3]]
+        nursery.cancel_scope.cancel()

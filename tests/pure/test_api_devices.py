@@ -6,11 +6,13 @@ import io
 import os
 
 import msgspec
+from json_schema import undescribed
 from rich.console import Console
 from support.fake_devices import denied, usb_camera
 
 from camd.api.device_methods import device_list
 from camd.cli import tables
+from camd.contract.device_results import DeviceOverview
 from camd.devices.holders import DeviceUsers, Holder
 from camd.devices.listing import ListedDevice
 from camd.devices.matching.match import assign
@@ -28,7 +30,9 @@ def seen() -> dict[str, object]:
         ListedDevice(A1, CameraId("camera0"), MatchedBy.SERIAL, "serial number A1", (), HELD),
         ListedDevice(denied(B2), None, None, "it may be two", (CameraId("a"), CameraId("b")), HELD),
     )
-    return msgspec.json.decode(msgspec.json.encode(device_list(listed, found.bindings, "udev")))
+    answer = device_list(listed, found.bindings, "udev")
+    assert undescribed(DeviceOverview, answer) == []
+    return msgspec.json.decode(msgspec.json.encode(answer))
 
 
 def test_a_device_is_shown_with_its_camera_and_why() -> None:

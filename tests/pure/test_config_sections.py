@@ -22,6 +22,7 @@ from camd.config.schema import (
     DiscoveryConfig,
     MediaMtxConfig,
     RecordingConfig,
+    SnapshotsConfig,
 )
 from camd.config.values import PathBases, PeerRules
 from camd.model import CameraId
@@ -324,10 +325,9 @@ def test_changes_are_split_by_what_a_running_service_applies() -> None:
         cameras=(camera("a", fps=5.0), camera("b"), camera("d")),
     )
     changes = compare(old, new)
-    assert changes.applied == ("recording.rotation", "camera.d")
+    assert changes.applied == ("recording.rotation", "mediamtx", "camera.d")
     assert changes.restart_needed == (
         "recording.resume_sessions",
-        "mediamtx",
         "camera.a",
         "camera.c",
     )
@@ -338,6 +338,26 @@ def test_answer_timeout_is_applied_by_a_reload() -> None:
     new = Config(recording=RecordingConfig(answer_timeout=timedelta(minutes=5)))
     assert compare(Config(), new) == ConfigChanges(("recording.answer_timeout",), ())
     assert merge(Config(), new) == new
+
+
+def test_the_media_server_and_the_limits_of_snapshots_are_applied_by_a_reload() -> None:
+    """The section [mediamtx] comes, changes and goes; so do the limits of snapshots."""
+    plain, limits = (
+        Config(),
+        SnapshotsConfig(max_age=timedelta(days=1), max_size=2**20, max_count=9),
+    )
+    first = Config(snapshots=limits, mediamtx=MediaMtxConfig(username="camd", password="one"))
+    changes = compare(plain, first)
+    assert changes.restart_needed == ()
+    assert set(changes.applied) == {
+        *("snapshots.max_age", "snapshots.max_size", "snapshots.max_count", "mediamtx")
+    }
+    assert merge(plain, first) == first
+    second = attrs.evolve(first, mediamtx=MediaMtxConfig(username="camd", password="two"))
+    assert compare(first, second) == ConfigChanges(("mediamtx.password",), ())
+    assert merge(first, second) == second
+    assert compare(second, plain).restart_needed == ()
+    assert merge(second, plain) == plain
 
 
 def test_another_preroll_needs_a_restart() -> None:

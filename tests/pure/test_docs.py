@@ -25,9 +25,11 @@ from camd.cli import main
 from camd.clock import SYSTEM_CLOCK
 from camd.config.keys import keys_of
 from camd.config.schema import SECTIONS
+from camd.contract.event_results import NOTIFICATIONS
 from camd.rpc.openrpc import fields_of, registry_with_discovery
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import ANONYMOUS
+from camd.server.connection_auth import AUTHENTICATE_METHOD
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +43,7 @@ def _render():
     return module
 
 
-@pytest.mark.parametrize("name", ["errors.md", "states.md", "faults.md"])
+@pytest.mark.parametrize("name", ["errors.md", "states.md", "faults.md", "results.md"])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     """What is generated from the code equals what is in the repository."""
     page = _render().PAGES[name]()
@@ -53,6 +55,18 @@ def test_the_table_of_sources_is_up_to_date() -> None:
     page = (ROOT / "docs" / "cameras.md").read_text(encoding="utf-8")
     assert _render().list_sources(page) == page, "run docs/render.py"
     assert "| `test:` | a synthetic" in _render().list_sources(page.replace("| `test:` |", "| x |"))
+
+
+def test_what_methods_answer_is_up_to_date() -> None:
+    """Each row of the table of methods names the declared result, which results.md describes."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert _render().list_results(page) == page, "run docs/render.py"
+    wrong = page.replace("[CameraList](results.md#cameralist)", "x")
+    assert _render().list_results(wrong) == page
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    headings = {line[3:].lower() for line in results.splitlines() if line.startswith("## ")}
+    targets = re.findall(r"\((?:results\.md)?#(\w+)\)", results)
+    assert {*re.findall(r"results\.md#(\w+)", page), *targets} <= headings
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
@@ -78,7 +92,9 @@ REGISTRY = registry_with_discovery(
         MetricsApi(None, clock=SYSTEM_CLOCK),
         PlaybackApi(None, None),
         SignInApi(None, clock=SYSTEM_CLOCK),
-    )
+    ),
+    others=(AUTHENTICATE_METHOD,),
+    notifications=NOTIFICATIONS,
 )
 
 
@@ -120,6 +136,7 @@ async def test_discovery_describes_what_the_page_describes() -> None:
     caller = Caller(ANONYMOUS, "test")
     raw = await REGISTRY.call("rpc.discover", {}, caller)
     described = {each["name"]: each for each in json.loads(bytes(raw))["methods"]}
+    assert "x-role" not in described.pop("authenticate")
     documented = _documented_methods()
     assert {name: each["x-role"] for name, each in described.items()} == {
         name: role for name, (role, _) in documented.items()

@@ -30,13 +30,12 @@ from camd.ffmpeg.text.redact import redact
 from camd.model import Cause
 from camd.sources import FileSource, RtspSource, TestSource, V4l2Source
 
-HALF = timedelta(milliseconds=500)
 URL = "rtsp://user:p@ss@host:554/live?x=1"
 
 
 def command(source, *, codec="h264", **values):
     """Build a capture's command as one text with spaces."""
-    options = CaptureOptions("ffmpeg", source, fragment=HALF, encoder=SOFTWARE[codec], **values)
+    options = CaptureOptions("ffmpeg", source, encoder=SOFTWARE[codec], **values)
     return " ".join(capture_arguments(options))
 
 
@@ -52,7 +51,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     assert "-movflags frag_keyframe+empty_moov+default_base_moof+frag_discont " in said
     assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
     assert "-fps_mode passthrough -max_error_rate 1" in said
-    assert "-min_frag_duration" not in said
+    assert " -frag_duration 1 " in said, "a fragment for each frame"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         ),
         (
             command(V4l2Source(Path("/dev/v")), copy=True, **chosen("mjpeg")),
-            ["-c:v copy", "-min_frag_duration 500000"],
+            ["-c:v copy", "-frag_duration 1 "],
         ),
         (
             command(V4l2Source(Path("/dev/v")), sound=SoundInput("alsa", "hw:1"), wall_ahead=1e9),
@@ -93,7 +92,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         (command(V4l2Source(Path("/dev/v"))), ["-enc_time_base:v 1/90000"]),
         (command(V4l2Source(), node=Path("/dev/v7")), ["-f v4l2 -thread_queue_size 64 -i /dev/v7"]),
         (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
-        (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-min_frag_duration"]),
+        (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-frag_duration 1 "]),
         (command(TestSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),
         (
             command(TestSource(), input_options=("-a", "1"), output_options=("-b", "2")),

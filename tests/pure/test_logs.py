@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import logging
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 import camd
-from camd.logs import RESERVED_KEYS, escape_values, set_up_logging
+from camd import journald
+from camd.logs import RESERVED_KEYS, LogFormat, escape_values, set_up_logging
 
 METHODS = {"debug", "info", "warning", "error", "exception", "critical", "bind"}
 LOGGERS = {"log", "_log", "logger", "_logger"}
@@ -55,15 +57,15 @@ def test_no_event_has_a_key_that_is_the_loggers_own() -> None:
 
 
 @contextmanager
-def logged(environ: dict[str, str]) -> Iterator[io.StringIO]:
-    """Capture stderr, and restore the logging for other tests."""
+def logged(log_format: LogFormat) -> Iterator[io.StringIO]:
+    """Capture the log in one format, and restore the logging for other tests."""
     stream, root = io.StringIO(), logging.getLogger()
+    stream.log_format = log_format  # type: ignore[attr-defined]
     handlers, level, configured = root.handlers[:], root.level, structlog.get_config()
     root.handlers.clear()
     try:
-        with redirect_stderr(stream):
-            set_up_logging("info", environ)
-            yield stream
+        set_up_logging("info", stream)
+        yield stream
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -81,11 +83,13 @@ def say(text: str) -> None:
         log.exception("crashed")
 
 
-@pytest.mark.parametrize("environ", [{}, {"JOURNAL_STREAM": "8:1"}])
-def test_text_from_outside_stays_on_its_line(environ: dict[str, str]) -> None:
+ATTACK = "bye\n<3>event=forged\r\x1b[31m\x9b\u2028\u202e\0"
+
+
+def test_text_from_outside_stays_on_its_line() -> None:
     """Line ends and escape sequences in any value are escaped."""
-    with logged(environ) as lines:
-        say("bye\n<3>event=forged\r\x1b[31m\x9b\u2028\u202e\0")
+    with logged(LogFormat.TERMINAL) as lines:
+        say(ATTACK)
     shown = lines.getvalue()
     assert not set(shown) & set("\r\x1b\x9b\u2028\u202e\0")
     assert "\\x1b[31m" in shown
@@ -95,7 +99,61 @@ def test_text_from_outside_stays_on_its_line(environ: dict[str, str]) -> None:
     assert "peer said" in foreign
     assert "crashed" in crashed
     assert trace[0].endswith("  Traceback (most recent call last):")
-    assert all(line.removeprefix("<3>").startswith("  ") for line in trace)
+    assert all(line.startswith("  ") for line in trace)
+
+
+def test_each_event_is_a_line_of_json() -> None:
+    """Programs read one object a line, with the traceback in a field of its own."""
+    with logged(LogFormat.JSON) as lines:
+        say(ATTACK)
+    left, foreign, crashed = map(json.loads, lines.getvalue().splitlines())
+    assert (left["event"], left["level"], left["logger"]) == ("client_left", "warning", "camd.test")
+    assert left["now"] == "critical"
+    assert left["reason"].startswith("bye\\n<3>event=forged")
+    assert foreign["event"].startswith("peer said")
+    assert "Traceback (most recent call last)" in crashed["exception"]
+
+
+def test_an_event_for_journald_has_fields() -> None:
+    """Each field can be asked for; the traceback belongs to the message; nothing is forged."""
+    with logged(LogFormat.JOURNAL) as lines:
+        structlog.get_logger("camd.test").warning("camera_state", camera="camera0", session="s1")
+        say(ATTACK)
+    state, left, _, crashed = entries(lines.getvalue().encode("latin-1"))
+    assert (state["CAMD_CAMERA"], state["CAMD_SESSION"]) == ("camera0", "s1")
+    assert (state["CAMD_EVENT"], state["CAMD_LOGGER"]) == ("camera_state", "camd.test")
+    assert (state["PRIORITY"], state["SYSLOG_IDENTIFIER"]) == ("4", "camd")
+    assert "camera=camera0" in state["MESSAGE"]
+    assert left.keys() - state.keys() == {"CAMD_REASON", "CAMD_LISTED", "CAMD_PATH", "CAMD_NOW"}
+    assert crashed["MESSAGE"].splitlines()[1].strip() == "Traceback (most recent call last):"
+    assert crashed["PRIORITY"] == "3"
+
+
+def entries(data: bytes) -> list[dict[str, str]]:
+    """Read entries as journald does; each begins with its message."""
+    found: list[dict[str, str]] = []
+    while data:
+        line, _, rest = data.partition(b"\n")
+        name, equals, value = line.partition(b"=")
+        if not equals:
+            size = int.from_bytes(rest[:8], "little")
+            value, rest = rest[8 : 8 + size], rest[8 + size + 1 :]
+        if name == b"MESSAGE":
+            found.append({})
+        found[-1][name.decode()] = value.decode()
+        data = rest
+    return found
+
+
+@given(st.text(), st.integers(0, 7), st.dictionaries(st.text(), st.text()))
+def test_journald_reads_back_what_was_written(
+    message: str, priority: int, fields: dict[str, str]
+) -> None:
+    """Whatever the values hold, no field spills into another, and names are valid."""
+    (read,) = entries(journald.entry(message, priority, fields))
+    written = message.encode("utf-8", "backslashreplace").decode()
+    assert (read["MESSAGE"], read["PRIORITY"]) == (written, str(priority))
+    assert all(re.fullmatch("[A-Z][A-Z0-9_]{0,63}", name) for name in read)
 
 
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text()) | st.integers() | st.none()))

@@ -17,16 +17,20 @@ from camd.metrics.exposition import (
     families,
     render,
 )
+from camd.metrics.publication_families import MediaServerMetrics, PublicationMetrics
+from camd.metrics.snapshot_families import SnapshotCounts
 from camd.model import (
     CameraId,
     CameraState,
     CameraStatus,
+    PublicationState,
+    PublicationStatus,
     StorageLevel,
     StorageStatus,
     VideoFormat,
 )
 from camd.rpc.server_counters import ServerCounters
-from camd.storage.rules.io_stats import SyncCounter
+from camd.storage.rules.io_stats import DurationCounter
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -68,7 +72,7 @@ def snapshot(**facts: object) -> MetricsSnapshot:
         "version": "1.2",
         "cameras": (camera(),),
         "storage": storage,
-        "syncs": SyncCounter().histogram,
+        "syncs": DurationCounter().histogram,
         "recorder": RecorderCounts(),
         "calls": ServerCounters(connections=3, requests=7, busy_seconds=0.5),
     }
@@ -81,7 +85,28 @@ def full() -> MetricsSnapshot:
     counts = RecorderCounts({"gate": 1}, {"gate": 1}, {"gate": 1}, {one: 1}, {one: 1}, {one: 1})
     storage = attrs.evolve(snapshot().storage, seconds_until_blocked=9.0, free_inodes=7)
     cameras = (attrs.evolve(camera(), durable_age=0.5),)
-    return snapshot(cameras=cameras, storage=storage, recorder=counts, verified_at=1.0)
+    return snapshot(
+        cameras=cameras,
+        storage=storage,
+        recorder=counts,
+        verified_at=1.0,
+        snapshots=SnapshotCounts({"gate": 1}, {"gate": 1}, {("gate", "stalled"): 1}),
+        media_server=published(),
+    )
+
+
+def published(state: PublicationState = PublicationState.PUBLISHING) -> MediaServerMetrics:
+    """Return a server that answers, and one camera that is published to it."""
+    publication = PublicationMetrics(
+        CameraId("gate"),
+        PublicationStatus("yard/gate", state, starts=3),
+        bytes_sent=4000,
+        frames_dropped=5,
+        lag_seconds=0.25,
+        readers=2,
+        failures={"refused": 2},
+    )
+    return MediaServerMetrics(up=True, version="v1.20.0", paths=7, publications=(publication,))
 
 
 def full_text() -> bytes:
@@ -147,7 +172,7 @@ def test_totals_have_a_camera_and_gaps_a_cause() -> None:
 
 
 def test_syncs_are_a_histogram() -> None:
-    syncs = SyncCounter()
+    syncs = DurationCounter()
     for seconds in (0.001, 0.004, 0.004, 2.0, 300.0):
         syncs.add(seconds)
     found = samples(snapshot(syncs=syncs.histogram))
@@ -159,6 +184,53 @@ def test_syncs_are_a_histogram() -> None:
     assert found[name, (("le", "+Inf"),)] == 5
     assert found["camd_storage_sync_seconds_count", ()] == 5
     assert found["camd_storage_sync_seconds_sum", ()] == pytest.approx(302.009)
+
+
+def test_a_published_camera_has_one_state_its_totals_and_its_viewers() -> None:
+    found = samples(snapshot(media_server=published(PublicationState.RESTING)))
+    states = {
+        dict(labels)["state"]: value
+        for (name, labels), value in found.items()
+        if name == "camd_publication_state"
+    }
+    assert states == {"waiting": 0, "connecting": 0, "publishing": 0, "resting": 1}
+    here = (("camera", "gate"),)
+    assert found["camd_publication_bytes_total", here] == 4000
+    assert found["camd_publication_starts_total", here] == 3
+    assert found["camd_publication_frames_dropped_total", here] == 5
+    assert found["camd_publication_lag_seconds", here] == 0.25
+    assert found["camd_publication_readers", here] == 2
+    assert found["camd_publication_failures_total", (*here, ("cause", "refused"))] == 2
+    assert found["camd_mediamtx_up", ()] == 1
+    assert found["camd_mediamtx_info", (("version", "v1.20.0"),)] == 1
+    assert found["camd_mediamtx_paths", ()] == 7
+
+
+def test_without_a_media_server_nothing_is_said_of_one() -> None:
+    found = {name for name, _ in samples(snapshot())}
+    assert not [name for name in found if name.startswith(("camd_mediamtx", "camd_publication"))]
+
+
+def test_a_server_that_never_answered_is_down_and_has_no_version() -> None:
+    found = samples(snapshot(media_server=MediaServerMetrics(False, "", 0)))
+    assert found["camd_mediamtx_up", ()] == 0
+    assert "camd_mediamtx_info" not in {name for name, _ in found}
+
+
+def test_snapshots_are_counted_by_camera_and_failures_by_cause() -> None:
+    decodes = DurationCounter()
+    decodes.add(0.04)
+    counts = SnapshotCounts({"gate": 3}, {"gate": 9}, {("gate", "stalled"): 2}, decodes.histogram)
+    status = attrs.evolve(snapshot().storage, snapshots_bytes=12_000)
+    found = samples(snapshot(snapshots=counts, storage=status))
+    here = (("camera", "gate"),)
+    assert found["camd_snapshots_taken_total", here] == 3
+    assert found["camd_stills_shown_total", here] == 9
+    assert found["camd_snapshots_failed_total", (*here, ("cause", "stalled"))] == 2
+    assert found["camd_snapshot_decode_seconds_count", ()] == 1
+    assert found["camd_snapshot_decode_seconds_bucket", (("le", "0.025"),)] == 0
+    assert found["camd_snapshot_decode_seconds_bucket", (("le", "0.05"),)] == 1
+    assert found["camd_storage_snapshots_bytes", ()] == 12_000
 
 
 def test_an_unknown_forecast_is_left_out_and_a_known_one_is_told() -> None:
@@ -206,4 +278,5 @@ def test_every_name_on_the_page_exists() -> None:
     page = Path(__file__).parents[2] / "docs" / "metrics.md"
     named = set(re.findall(r"`(camd_[a-z_]+)`", page.read_text(encoding="utf-8")))
     exposed = {name for name, _ in everything()}
-    assert named - exposed == {"camd_storage_sync_seconds"}  # a histogram: _bucket, _sum, _count
+    histograms = {"camd_storage_sync_seconds", "camd_snapshot_decode_seconds"}
+    assert named - exposed == histograms  # which have _bucket, _sum, _count

@@ -5,14 +5,15 @@ from __future__ import annotations
 import enum
 import json
 from datetime import datetime
-from typing import NewType
+from typing import Annotated, NewType
 
 import attrs
 
+from camd.contract.result_types import Time, doc, one_of
 from camd.errors import CAMERA_UNKNOWN, INVALID_PARAMS, SHUTTING_DOWN, TABLE
 from camd.rpc.codec import encode_result
-from camd.rpc.openrpc import document
-from camd.rpc.registry import Caller, NoParams, Registry, method
+from camd.rpc.openrpc import document, registry_with_discovery
+from camd.rpc.registry import Caller, MethodDescription, NoParams, Registry, method
 from camd.rpc.roles import Role
 
 CameraId = NewType("CameraId", str)
@@ -70,6 +71,69 @@ def test_parameters_are_described_as_clients_name_them() -> None:
     name = picture["schema"]["$ref"].rpartition("/")[2]
     assert text["components"]["schemas"][name]["enum"] == ["jpg", "png"]
     assert text["components"]["errors"]["forbidden"]["code"] == -32003
+
+
+@attrs.frozen(kw_only=True)
+class Shot:
+    """A picture that was taken."""
+
+    start: Time = attrs.field(metadata={"name": "from"})
+    size: Annotated[int, doc("in bytes")]
+    format: Annotated[str, one_of("jpg", "png")]
+    note: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ShotList:
+    """Pictures."""
+
+    shots: tuple[Shot, ...]
+
+
+class ShotMethods:
+    """Methods whose results are declared."""
+
+    @method(role=Role.VIEWER, result=ShotList | None)
+    async def list_shots(self, caller: Caller, params: NoParams) -> object:
+        """List pictures."""
+
+    @method(role=Role.VIEWER)
+    async def mystery(self, caller: Caller, params: NoParams) -> object:
+        """Answer anything."""
+
+
+def test_results_are_described_with_the_names_that_are_sent() -> None:
+    """Names, types, listed values, meanings; what may be absent is not required."""
+    described = document(
+        Registry([ShotMethods()]).methods,
+        title="camd",
+        version="1.0",
+        notifications={"shot": Shot},
+    )
+    shots, mystery = described["methods"]
+    reference = {"$ref": "#/components/schemas/ShotList"}
+    assert shots["result"]["schema"] == {"anyOf": [reference, {"type": "null"}]}
+    assert mystery["result"]["schema"] == {}
+    schema = described["components"]["schemas"]["Shot"]
+    assert schema["required"] == ["from", "size", "format"]
+    assert schema["properties"]["from"] == {"type": "string", "format": "date-time"}
+    assert schema["properties"]["size"] == {"type": "integer", "description": "in bytes"}
+    assert schema["properties"]["format"] == {"type": "string", "enum": ["jpg", "png"]}
+    assert list(schema["properties"]) == ["from", "size", "format", "note"]
+    sent = {"name": "shot", "schema": {"$ref": "#/components/schemas/Shot"}}
+    assert described["x-notifications"] == [sent]
+
+
+def test_a_method_that_is_answered_elsewhere_is_described_without_a_role() -> None:
+    """So that clients find `authenticate`, too."""
+    other = MethodDescription(
+        name="authenticate", params=Snapshot, result=Shot, documentation="Say who."
+    )
+    registry = registry_with_discovery((ShotMethods(),), others=(other,))
+    assert "authenticate" not in {each.name for each in registry.methods}
+    (described,) = document([other], title="camd", version="1.0")["methods"]
+    assert described["name"] == "authenticate"
+    assert "x-role" not in described
 
 
 def test_each_error_has_its_own_code_and_name() -> None:

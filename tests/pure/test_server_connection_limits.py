@@ -188,6 +188,17 @@ def test_own_names_are_loopback_addresses_and_configured_names() -> None:
         "",
         "[",
         "@",
+        "evil.example@localhost",
+        "localhost@evil.example",
+        "localhost/evil.example",
+        "localhost#evil.example",
+        "localhost?evil.example",
+        "localhost:8002:80",
+        "localhost:8002x",
+        "local host",
+        "localhost,evil.example",
+        "127.1",
+        "2130706433",
     )
     assert not any(is_own(host, names) for host in others)
 

@@ -65,6 +65,18 @@ def encode(program: str, name: str, seconds: float = 6) -> bytes:
     return done.stdout
 
 
+@functools.cache
+def encode_frames(program: str, name: str, seconds: float = 4) -> bytes:
+    """Make a stream of fragments of one frame, as a capture's FFmpeg writes it."""
+    place = _FRAGMENTS.index("-frag_duration")
+    encoding = tuple(word for word in ENCODINGS[name] if word != "-min_frag_duration")
+    encoding = tuple(word for word in encoding if word != "500000")
+    each = (*_FRAGMENTS[:place], "-frag_duration", "1", *_FRAGMENTS[place + 2 :])
+    done = run(program, *encoding, "-t", str(seconds), *each)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def events(stream: bytes) -> tuple[Init, list[Fragment]]:
     """Read a stream as camd does, in pieces."""
     reader = FragmentReader()

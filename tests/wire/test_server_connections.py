@@ -207,6 +207,34 @@ async def test_a_broken_client_does_not_affect_others(
     assert not [line for line in logs if "crash" in line["event"]]
 
 
+@pytest.mark.parametrize(
+    ("sent", "code", "reason"),
+    [
+        (bytes([0x81, 0x05]) + b"clear", 1002, b"mask"),
+        (bytes([0xC1, 0x80, 0, 0, 0, 0]), 1002, b"eserved"),  # compressed, but not agreed upon
+        (frame(0, b"continues nothing"), 1002, b"CONTINUATION"),
+        (frame(3, b"x"), 1002, b"opcode"),
+        (frame(9, b"x", last=False), 1002, b"ragment"),
+        (frame(8, (999).to_bytes(2, "big")), 1002, b""),
+        (frame(1, b"\xff\xfe"), 1007, b"invalid UTF-8"),
+    ],
+)
+async def test_who_breaks_the_protocol_is_told_how(
+    autojump_clock: MockClock, sent: bytes, code: int, reason: bytes
+) -> None:
+    """The last thing that it gets is a close frame with code and reason (RFC 6455, 7.1.7)."""
+    async with serving() as running:
+        stream, rest = await upgraded(running)
+        await stream.send_all(sent)
+        answer = await read_all(stream)
+        assert answer[:1] == b"\x88", rest
+        assert answer[2:4] == code.to_bytes(2, "big")
+        assert reason in answer[4:]
+        assert len(answer) == 2 + answer[1]
+        await wait_all_tasks_blocked()
+        assert running.server.connections == 0
+
+
 async def test_a_client_that_disconnects_leaves_nothing_behind(autojump_clock: MockClock) -> None:
     """Its calls are cancelled and it is no longer counted."""
     async with serving() as running:
@@ -290,6 +318,31 @@ async def test_a_web_page_of_another_origin_is_refused(
         header = b"" if origin is None else b"Origin: " + origin + b"\r\n"
         _, answer = await upgraded(running, header)
         assert answer.startswith(b"HTTP/1.1 101" if allowed else b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        (b"http://localhost:3000", b"127.0.0.1:8002", True),
+        (b"http://127.0.0.1:3000", b"localhost", True),
+        (b"http://[::1]:3000", b"localhost:8002", True),
+        (b"http://localhost.evil.example", b"127.0.0.1:8002", False),
+        (b"http://127.0.0.1.evil.example", b"127.0.0.1:8002", False),
+        (b"http://localhost:3000", b"192.0.2.7:8002", False),
+        (b"http://192.0.2.7", b"127.0.0.1:8002", False),
+    ],
+)
+async def test_pages_of_this_machine_may_name_it_in_each_way(
+    autojump_clock: MockClock, origin: bytes, host: bytes, allowed: bool
+) -> None:
+    """A page at `localhost` reaches the service at 127.0.0.1: the browser runs on this machine."""
+    async with serving() as running:
+        stream = running.connect()
+        head = UPGRADE.replace(b"camera.local:8002", host)
+        assert head != UPGRADE
+        await stream.send_all(head + b"Origin: " + origin + b"\r\n\r\n")
+        status = b"101" if allowed else b"403"
+        assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_frames_directly_after_the_handshake_are_read(autojump_clock: MockClock) -> None:

@@ -49,6 +49,9 @@ async def test_head_has_no_body(autojump_clock: MockClock) -> None:
         (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"426"),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", b"413"),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", b"400"),
+        (b"GET /hello HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", b"400"),
+        (b"GET /hello HTTP/1.9\r\nHost: x\r\n\r\n", b"505"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
     ],
 )
 async def test_what_cannot_be_served_is_answered(
@@ -56,6 +59,43 @@ async def test_what_cannot_be_served_is_answered(
 ) -> None:
     """Each gets its status and the end of the connection."""
     assert (await cycle(request_)).startswith(b"HTTP/1.1 " + status)
+
+
+TWO_LENGTHS = (
+    b"Content-Length: 4\r\nContent-Length: 5\r\n",
+    b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+    b"Transfer-Encoding: xchunked\r\n",
+    b"Transfer-Encoding : chunked\r\n",
+    b"Content-Length: +4\r\n",
+    b"Content-Length: 0x4\r\n",
+)
+
+
+@pytest.mark.parametrize("lengths", TWO_LENGTHS)
+async def test_a_request_inside_of_another_one_is_not_answered(
+    autojump_clock: MockClock, lengths: bytes
+) -> None:
+    """Where the length of a body can be read in two ways, nothing behind the head is a request."""
+    inner = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = await cycle(b"POST /echo HTTP/1.1\r\nHost: x\r\n" + lengths + b"\r\n0\r\n\r\n" + inner)
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 501"))
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"hello" not in answer
+
+
+async def test_chunks_are_not_for_http_1_0(autojump_clock: MockClock) -> None:
+    """An older server in front of this one would take them for a body without length."""
+    head = b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert (await cycle(head + b"0\r\n\r\n")).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_refused_request_is_not_repeated(autojump_clock: MockClock) -> None:
+    """What was wrong with it is said, not what it held: that may be a secret."""
+    answer = await cycle(b"GET /hello HTTP/1.1\r\nHost: x\r\nAuthorization : secret\r\n\r\n")
+    assert b"illegal header line" in answer
+    assert b"secret" not in answer
 
 
 async def test_a_chunked_body_is_read_up_to_the_limit(autojump_clock: MockClock) -> None:

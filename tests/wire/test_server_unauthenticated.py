@@ -398,6 +398,25 @@ async def test_programs_need_one_of_our_names_too(autojump_clock: MockClock, ena
         assert b"server.hosts" in answer
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        (b"http://localhost:8002/hello", b"localhost:8002", b"200"),
+        (b"http://evil.example/hello", b"localhost", b"403"),
+        (b"http://localhost/hello", b"evil.example", b"403"),
+        (b"//evil.example/hello", b"localhost", b"404"),  # a path
+    ],
+)
+async def test_an_absolute_target_needs_one_of_our_names_too(
+    autojump_clock: MockClock, target: bytes, host: bytes, status: bytes
+) -> None:
+    """It counts in place of the Host header (RFC 9112, 3.2.2), which has to be right as well."""
+    async with serving(names=OURS) as running:
+        stream = running.connect()
+        await stream.send_all(b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        assert (await stream.receive_some(9000)).startswith(b"HTTP/1.1 " + status)
+
+
 async def test_on_a_unix_socket_any_name_is_accepted(autojump_clock: MockClock) -> None:
     """No web page reaches a Unix socket, and programs send any name over one."""
     async with serving(names=OURS) as running:

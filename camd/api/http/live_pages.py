@@ -144,6 +144,8 @@ class LivePages:
         answer: LiveAnswer = MultipartAnswer(camera, present, stills, clock=self._clock)
         if form == "mp4":
             answer = Mp4Answer(camera, present, clock=self._clock)
+        if request.method == "HEAD":  # without starting the camera
+            return Response(media_type=answer.media_type, headers={"Cache-Control": "no-store"})
         return LiveResponse(answer, lambda: self._counts.admitted(camera.camera_id))
 
 

@@ -26,6 +26,7 @@ from camd.auth.sign_in import (
 )
 from camd.auth.tokens import MAX_TOKEN_CHARACTERS, AuthFailure, InvalidCredentialsError
 from camd.clock import Clock
+from camd.contract.sign_in_results import SignInCode
 from camd.rpc.registry import Caller, method
 from camd.rpc.roles import ANONYMOUS, Principal, Role
 
@@ -60,7 +61,7 @@ class SignInApi:
     _authenticator: Authenticator
     _clock: Clock = attrs.field(kw_only=True)
 
-    @method(role=Role.ADMIN, immediate=True)
+    @method(role=Role.ADMIN, result=SignInCode, immediate=True)
     async def create_sign_in_code(self, caller: Caller, params: CodeRequest) -> result_fields.View:
         """Make a code that signs a browser in as the caller: once, within `expires_in` seconds.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import median_low
 
@@ -101,6 +101,32 @@ class TrackTimeline:
     _arrivals: deque[_Arrival] = attrs.field(factory=deque, init=False)
     _jumps: deque[float] = attrs.field(factory=lambda: deque(maxlen=JUMPS), init=False)
 
+    @property
+    def offset(self) -> int:
+        """From the stamps to the timeline, in ticks, while the stamps are trusted."""
+        return self._offset
+
+    @property
+    def end(self) -> int:
+        """Where the last sample ends on the timeline, in ticks."""
+        return self._out_end
+
+    @property
+    def last(self) -> int:
+        """When the last sample begins on the timeline, in ticks; −1 before the first."""
+        return self._last
+
+    @property
+    def longest_usual(self) -> float:
+        """The longest interval, in ticks, that is no jump."""
+        usual = self._usual or GUESSED_INTERVAL_SECONDS * self.timescale
+        return max(ODD * usual, AHEAD_SECONDS * self.timescale)
+
+    @property
+    def interval(self) -> float:
+        """The usual interval between samples, in ticks, by their arrival."""
+        return self._interval()
+
     def place(
         self, run: TrackRun, arrived: float
     ) -> tuple[SampleTimes | None, TimestampFault | None]:
@@ -170,14 +196,9 @@ class TrackTimeline:
         held = run.duration / self.timescale + AHEAD_SECONDS
         return min(BURST_SECONDS, held) if first else BURST_SECONDS
 
-    def _longest_usual(self) -> float:
-        """The longest interval, in ticks, that is not odd."""
-        usual = self._usual or GUESSED_INTERVAL_SECONDS * self.timescale
-        return max(ODD * usual, AHEAD_SECONDS * self.timescale)
-
     def _odd(self, run: TrackRun, gap: int) -> list[int]:
         """Indexes of samples that last too long; -1 stands for the time before the first one."""
-        longest = self._longest_usual()
+        longest = self.longest_usual
         odd = [-1] if gap > longest else []
         if max(run.durations) > longest:
             odd += [index for index, ticks in enumerate(run.durations) if ticks > longest]
@@ -336,7 +357,7 @@ class TrackTimeline:
             pause, room = round(room - usual), usual
         length = usual + GAIN * (room - usual)
         length = max((1 - SLEW) * usual, min((1 + SLEW) * usual, length))
-        behind = pause > 0 and run.durations[-1] > self._longest_usual()
+        behind = pause > 0 and run.durations[-1] > self.longest_usual
         stamped = array("I", run.durations)
         if behind:
             stamped[-1] = round(self._usual) or 1
@@ -391,6 +412,11 @@ class StreamTimeline:
     _faulted_at: float = attrs.field(default=0.0, init=False)
     turned: bool = attrs.field(default=False, init=False)  # at the latest fragment, of the video
     faults: int = attrs.field(default=0, init=False)  # of all captures
+
+    @property
+    def tracks(self) -> Mapping[int, TrackTimeline]:
+        """The tracks that have begun."""
+        return self._tracks
 
     @property
     def spread(self) -> bool:

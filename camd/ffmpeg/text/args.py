@@ -26,7 +26,6 @@ from camd.ffmpeg.text.encoder_table import (
 from camd.ffmpeg.text.output import ProbeResult
 from camd.model import VideoFormat
 
-DEFAULT_FRAGMENT = timedelta(milliseconds=500)
 # The muxer waits this long for a packet of each stream; FFmpeg's default of 10 s would delay
 # pictures without sound, and a killed process would lose as much.
 INTERLEAVING_MICROS = "200000"
@@ -38,7 +37,6 @@ _SAME_MEANING = {
     "-stimeout": "-timeout",
     **dict.fromkeys(("-re", "-readrate_initial_burst", "-readrate_catchup"), "-readrate"),
 }
-_INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont"
 _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
@@ -103,7 +101,6 @@ class CaptureOptions:
     height: int = 0
     fps: float = 0.0
     bitrate: int | None = None  # bits per second
-    fragment: timedelta = DEFAULT_FRAGMENT
     copy: bool = False  # record the video without encoding it
     encoder: Encoder = SOFTWARE["h264"]  # used unless `copy`
     probe: ProbeResult = attrs.field(factory=ProbeResult)  # known contents of the source
@@ -140,7 +137,7 @@ def capture_arguments(options: CaptureOptions) -> Arguments:
         *_passthrough(options.version),
         *_KEEP_DECODING,
         *_audio(options),
-        *_fragments(options.fragment, intra_only=codec in _INTRA_ONLY, late_header=late_header),
+        *_fragments(late_header=late_header),
         *options.output_options,
         *("-f", "mp4", "pipe:1"),
     )
@@ -158,7 +155,7 @@ def trial_arguments(
         *("-map", "0:v:0", "-t", str(seconds)),
         *encoding_arguments(encoder, _TRIAL),
         *_passthrough(version),
-        *_fragments(DEFAULT_FRAGMENT, intra_only=False, late_header=encoder.late_header),
+        *_fragments(late_header=encoder.late_header),
         *("-f", "mp4", "pipe:1"),
     )
 
@@ -315,16 +312,18 @@ def _audio(options: CaptureOptions) -> Arguments:
     return (*growing, "-c:a", "aac", "-b:a", "96k")
 
 
-def _fragments(fragment: timedelta, *, intra_only: bool, late_header: bool) -> Arguments:
-    """End a fragment at key frames and after `fragment`; of intra-only video not earlier."""
-    longest = micros(fragment)
-    shortest = ("-min_frag_duration", longest) if intra_only else ()
+def _fragments(*, late_header: bool) -> Arguments:
+    """Write one fragment for each frame, with the time at which it was written.
+
+    A fragment that is longer than a microsecond ends when the next packet of its track comes, so
+    that the duration of its frame is known. `frag_every_frame` ends it with any packet: FFmpeg 9
+    gives most frames beside sound no duration then, and the decode time of the next one.
+    """
     return (
         *("-max_interleave_delta", INTERLEAVING_MICROS),
         *("-movflags", _LATE_MOVFLAGS if late_header else _MOVFLAGS),
         *_TRUE_STARTS,
-        *("-frag_duration", longest, *shortest),
-        *("-flush_packets", "1", "-write_prft", "wallclock"),
+        *("-frag_duration", "1", "-flush_packets", "1", "-write_prft", "wallclock"),
     )
 
 

@@ -169,6 +169,12 @@ def parse_inputs(text: str) -> frozenset[str]:
     return frozenset(name for names in _INPUT.findall(text) for name in names.split(","))
 
 
+def parse_protocols(text: str) -> frozenset[str]:
+    """Parse the names of protocols, of `ffmpeg -hide_banner -protocols`: indented, one a line."""
+    lines = [line for line in text.splitlines() if line[:1].isspace()]
+    return frozenset(line.strip() for line in lines)
+
+
 def _number(text: str) -> float:
     try:
         return float(text)

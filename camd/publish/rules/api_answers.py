@@ -28,6 +28,11 @@ class MediaServerInfo(msgspec.Struct, rename="camel", frozen=True):
     version: str = ""
     started: str = ""
 
+    @property
+    def shown_version(self) -> str:
+        """The version as one short line: it goes to clients, people and into the log."""
+        return "".join(char for char in self.version if char.isprintable())[:40]
+
 
 class ServerSettings(msgspec.Struct, rename="camel", frozen=True):
     """The global settings: which protocols viewers can have, and on which ports."""
@@ -35,6 +40,8 @@ class ServerSettings(msgspec.Struct, rename="camel", frozen=True):
     rtsp: bool = False
     rtsp_encryption: str = "no"
     rtsp_address: str = ""
+    rtsp_transports: tuple[str, ...] = ("tcp",)
+    rtsp_auth_methods: tuple[str, ...] = ("basic",)
     hls: bool = False
     hls_address: str = ""
     hls_encryption: bool = False

@@ -9,7 +9,8 @@ from urllib.parse import quote, urlsplit
 import attrs
 
 from camd.config.schema import CameraConfig, MediaMtxConfig
-from camd.model import PublicationState, PublicationStatus, ServedStream
+from camd.model import Problem, PublicationState, PublicationStatus, ServedStream
+from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     PUBLISHED,
     PathSettings,
@@ -44,9 +45,34 @@ def claim_path(settings: PathSettings | None, path: ServerPath | None) -> PathCl
     return PathClaim.FREE if settings.source in ("publisher", "") else PathClaim.TAKEN
 
 
+def find_obstacle(server: MediaMtxConfig, settings: ServerSettings | None) -> Problem | None:
+    """Return why nothing can be published to a server with these settings; None: it can be tried.
+
+    `settings` None: they are not known.
+    """
+    if settings is None:
+        return None
+    if not settings.rtsp:
+        return problems.RTSP_OFF
+    if "tcp" not in settings.rtsp_transports:
+        return problems.NO_TCP
+    if server.username and "basic" not in settings.rtsp_auth_methods:
+        return problems.RTSP_BY_DIGEST
+    return None
+
+
 def is_published(camera: CameraConfig, server: MediaMtxConfig) -> bool:
     """Whether a camera is published at all."""
     return server.publish != "none" if camera.publish is None else camera.publish
+
+
+def is_another_server(old: MediaMtxConfig, new: MediaMtxConfig) -> bool:
+    """Whether the connections to the server change, and not only what is published or told."""
+    return _connection(old) != _connection(new)
+
+
+def _connection(server: MediaMtxConfig) -> tuple[str, ...]:
+    return server.api, server.rtsp, server.username, server.password
 
 
 def path_name(camera: CameraConfig, server: MediaMtxConfig) -> str:

@@ -26,6 +26,32 @@ UNAUTHORISED = Problem(
     "MediaMTX refuses the credentials",
     "Correct mediamtx.username and its password; the user needs the permissions publish and api.",
 )
+API_BY_DIGEST = Problem(
+    ProblemKind.UNAUTHORISED,
+    "What answers at mediamtx.api demands digest authentication, and camd offers Basic",
+    "Set mediamtx.api to MediaMTX's own address, which takes Basic, not to a proxy in front of it.",
+)
+RTSP_BY_DIGEST = Problem(
+    ProblemKind.UNAUTHORISED,
+    "MediaMTX takes RTSP credentials by digest only, and camd offers Basic",
+    "Set `rtspAuthMethods: [basic]` in MediaMTX's configuration; where others could listen, use "
+    "an rtsps address.",
+)
+NO_RTSP = Problem(
+    ProblemKind.UNREADABLE,
+    "What answers at mediamtx.rtsp is not an RTSP server",
+    "Correct mediamtx.rtsp: it is rtspAddress of MediaMTX's configuration.",
+)
+RTSP_OFF = Problem(
+    ProblemKind.CONNECTION_REFUSED,
+    "MediaMTX is configured without RTSP",
+    "Set `rtsp: yes` in MediaMTX's configuration.",
+)
+NO_TCP = Problem(
+    ProblemKind.UNSUPPORTED_FORMAT,
+    "MediaMTX takes no RTSP over TCP, by which camd publishes",
+    "Add tcp to rtspTransports in MediaMTX's configuration.",
+)
 NO_API = Problem(
     ProblemKind.UNREADABLE,
     "What answers is not MediaMTX's control API",

@@ -1,4 +1,4 @@
-"""Check HTTP requests: WebSocket handshake (RFC 6455, 4.2.1), origin, host name, target.
+"""Check HTTP requests: WebSocket handshake (RFC 6455, 4.2.1), origin, host name, target, framing.
 
 A web page whose name resolves to this machine sends requests that the browser takes for requests
 to that page's own host (DNS rebinding). So each request must name one of our own host names.
@@ -67,8 +67,8 @@ def own_names(configured: Iterable[str], addresses: Iterable[str]) -> frozenset[
 
 
 def is_own(host: str, names: frozenset[str]) -> bool:
-    """Whether a Host header has one of `names`, or an IP address."""
-    name = host_of(f"//{host}")
+    """Whether a Host header is one of `names` or an IP address, and at most a port besides."""
+    name = host_of(f"//{host}") if _HOST_HEADER.fullmatch(host) else None
     return name is not None and (name.rstrip(".") in names or _is_address(name))
 
 
@@ -86,6 +86,8 @@ Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
 
 _HOST_NAME = r"[a-z0-9_.-]{1,80}"
+_HOST_HEADER = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Za-z:.%]+\])(:[0-9]{0,5})?")  # RFC 9110, 7.2
+_VERSIONS = (b"1.0", b"1.1")
 _CREDENTIAL_NAMES = frozenset(
     (
         *("token", "auth_token", "access_token", "id_token", "bearer", "jwt", "authorization"),
@@ -173,12 +175,29 @@ def bearer_of(headers: Headers) -> str:
     return next(iter(_all(headers, b"x-api-key")), "")
 
 
-def check_host(headers: Headers, names: frozenset[str] | None) -> Denial | None:
-    """Check the host name of a request; None: it is allowed."""
-    hosts = _all(headers, b"host")
-    if names is None or not hosts or is_own(hosts[0], names):
+def check_framing(http_version: bytes, headers: Headers) -> Denial | None:
+    """Refuse what another server in front of this one could read otherwise; None: it is plain.
+
+    A request with two lengths may hold another request (RFC 9112, 6.3).
+    """
+    if http_version not in _VERSIONS:
+        return Denial(505, "This service speaks HTTP/1.1.")
+    encoded = bool(_all(headers, b"transfer-encoding"))
+    if encoded and (http_version == b"1.0" or _all(headers, b"content-length")):
+        return Denial(400, "The length of the body is given twice, or in a way of a later version.")
+    return None
+
+
+def check_host(
+    headers: Headers, names: frozenset[str] | None, target: bytes = b"/"
+) -> Denial | None:
+    """Check the host names of a request, that of an absolute target included; None: allowed."""
+    absolute = _authority(target.decode("latin-1"))
+    hosts = [*_all(headers, b"host"), *([absolute] if absolute else [])]
+    foreign = [host for host in hosts if names is not None and not is_own(host, names)]
+    if not foreign:
         return None
-    name = host_of(f"//{hosts[0]}") or ""
+    name = (host_of(f"//{foreign[0]}") or "") if _HOST_HEADER.fullmatch(foreign[0]) else ""
     shown = f'"{name}"' if re.fullmatch(_HOST_NAME, name) else "in the Host header"
     return Denial(
         403,
@@ -223,7 +242,21 @@ def origin_allowed(
     hosts = _all(headers, b"host")
     if len(hosts) != 1 or check_host(headers, names) is not None:
         return False
-    return host_of(origin) is not None and host_of(origin) == host_of(f"//{hosts[0]}")
+    return _is_same_host(host_of(origin), host_of(f"//{hosts[0]}"))
+
+
+def _is_same_host(page: str | None, host: str | None) -> bool:
+    """Compare the host of a page with ours; the names of loopback are one host."""
+    if page is None or host is None:
+        return False
+    return page == host or (_is_loopback(page) and _is_loopback(host))
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name.rstrip(".") in _LOOPBACK or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _all(headers: Headers, name: bytes) -> list[str]:

@@ -17,7 +17,8 @@ import attrs
 import structlog
 
 from camd.model import Segment
-from camd.runtime.folder_lock import FolderInUseError, lock_file
+from camd.runtime.folders.folder_lock import FolderInUseError, lock_file
+from camd.runtime.folders.format_marker import claim_format
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog, is_damage, put_aside
 from camd.storage.index.journal import Journal
@@ -99,7 +100,8 @@ class RecordingIndex:
     ) -> RecordingIndex:
         """Lock the folder and open its index and journal; `reindex` begins with an empty index.
 
-        Raises FolderInUseError, OSError, and sqlite3.Error when no index can be made.
+        Raises FolderInUseError, NewerFormatError, OSError, and sqlite3.Error when no index can be
+        made.
         """
         folder = recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
@@ -108,6 +110,7 @@ class RecordingIndex:
                 raise IsADirectoryError(errno.EISDIR, NOT_A_FILE, str(path))
         lock = lock_file(folder / LOCK, recordings)
         try:
+            claim_format(folder)
             if reindex and (folder / INDEX).exists():
                 put_aside(folder / INDEX)
             journal = Journal.open(disk, folder)

@@ -17,12 +17,12 @@ import structlog
 import trio
 
 from camd.errors import STORAGE_MISSING, STORAGE_UNRESPONSIVE, Refusal
+from camd.runtime.folders.folder_lock import FolderRefusedError
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import is_damage
 from camd.storage.index.recording_index import (
     FOLDER,
     INDEX,
-    FolderInUseError,
     RecordingIndex,
     file_id,
     is_derivable,
@@ -59,7 +59,7 @@ class IndexWorker:
     disk: Disk
     recordings: Path
     space: SpaceMonitor
-    in_use_error: FolderInUseError | None = attrs.field(default=None, init=False)
+    refusal: FolderRefusedError | None = attrs.field(default=None, init=False)
     generation: int = attrs.field(default=0, init=False)
     on_settled: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
     limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
@@ -97,15 +97,15 @@ class IndexWorker:
             index = RecordingIndex.open(
                 self.disk, self.recordings, max_pending=self.limits.max_pending
             )
-        except FolderInUseError as error:
-            self.in_use_error = error
+        except FolderRefusedError as error:
+            self.refusal = error
             raise
         except sqlite3.Error as error:
             log.error("index_cannot_be_opened", error=str(error))
             return
         if self._index is not None:
             self._stale.append(self._index)
-        self._index, self._damaged, self.in_use_error = index, False, None
+        self._index, self._damaged, self.refusal = index, False, None
         self.generation += 1
 
     def _prepared(self, index: RecordingIndex) -> RecordingIndex:

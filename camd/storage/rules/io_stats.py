@@ -22,7 +22,7 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 
 
 @attrs.frozen
-class SyncHistogram:
+class DurationHistogram:
     """How many syncs took how long. `counts` has a number for each of BOUNDS, and one above."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
@@ -37,7 +37,7 @@ class SyncHistogram:
 
 
 @attrs.define(eq=False)
-class SyncCounter:
+class DurationCounter:
     """Counts syncs into a histogram; `add` may be called in any thread, one value at a time."""
 
     _counts: list[int] = attrs.field(factory=lambda: [0] * (len(BOUNDS) + 1), init=False)
@@ -49,9 +49,9 @@ class SyncCounter:
         self._seconds += seconds
 
     @property
-    def histogram(self) -> SyncHistogram:
+    def histogram(self) -> DurationHistogram:
         """The histogram as of now."""
-        return SyncHistogram(tuple(self._counts), self._seconds)
+        return DurationHistogram(tuple(self._counts), self._seconds)
 
 
 @attrs.define(eq=False)
@@ -73,7 +73,7 @@ class IoStats:
     _under_way: set[PendingOperation] = attrs.field(factory=set, init=False)
     _syncs: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW_SYNCS), init=False)
     _slow_at: float = attrs.field(default=-math.inf, init=False)
-    sync_counter: SyncCounter = attrs.field(factory=SyncCounter, init=False)
+    sync_counter: DurationCounter = attrs.field(factory=DurationCounter, init=False)
 
     def begin(self, monotonic: float) -> PendingOperation:
         """Note the beginning of an operation."""

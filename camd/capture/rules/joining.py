@@ -1,0 +1,141 @@
+"""Pure: which one-frame fragments are joined for the files, and when what is joined is complete."""
+
+from __future__ import annotations
+
+import attrs
+
+from camd.mp4.fragments import Fragment, Init, TrackRun
+from camd.mp4.frames.join import join
+
+LIMIT_BYTES = 8 * 1024 * 1024  # of frames that are not joined yet
+ARRIVAL_FACTOR = 1.2  # times the length of a fragment: frames that arrive take no longer
+SOUND_FACTOR = 1.5  # times the length of a fragment: sound alone is joined no longer
+
+
+@attrs.frozen
+class ArrivedFragment:
+    """A fragment, and when its last frame arrived, in monotonic seconds."""
+
+    fragment: Fragment
+    arrived: float
+
+
+@attrs.define(eq=False)
+class _JoinedTrack:
+    """What is joined of one track, in its ticks."""
+
+    timescale: int
+    ticks: int = 0
+    end: int = 0  # decode time of the next sample
+    last: int = 0  # duration of the last sample
+
+    @property
+    def seconds_before_last(self) -> float:
+        return (self.ticks - self.last) / self.timescale
+
+    def add(self, run: TrackRun) -> None:
+        self.ticks += run.duration
+        self.end = run.decode_time + run.duration
+        self.last = run.durations[-1]
+
+    def is_followed_by(self, run: TrackRun) -> bool:
+        """Whether the last sample can last until the next one begins."""
+        off = run.decode_time - self.end
+        return off == 0 or -self.last < off <= self.last
+
+
+@attrs.define(eq=False)
+class FragmentJoiner:
+    """Holds the frames that are not joined yet: the rest.
+
+    A joined fragment begins with a key frame where one comes, and has `seconds` of pictures at
+    most, of LIMIT_BYTES at most. Nothing is joined with 0 seconds, and no fragment of several
+    frames. Each frame is in one joined fragment, in order.
+    """
+
+    seconds: float
+    rest: list[ArrivedFragment] = attrs.field(factory=list, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+    _tracks: dict[int, _JoinedTrack] = attrs.field(factory=dict, init=False)
+    _video: int = attrs.field(default=0, init=False)
+    _intra_only: bool = attrs.field(default=False, init=False)
+    _complete: bool = attrs.field(default=False, init=False)
+
+    def begin(self, init: Init) -> None:
+        """Begin with the stream of another capture."""
+        self._clear()
+        self._video, self._intra_only = init.video.track_id, init.video.intra_only
+
+    def closes_before(self, fragment: Fragment) -> bool:
+        """Whether the rest has to be taken before `fragment` is added."""
+        if not self.rest:
+            return False
+        begins = fragment.starts_with_sync and not self._intra_only
+        return begins or fragment.frames > 1 or not self._continues(fragment)
+
+    def _continues(self, fragment: Fragment) -> bool:
+        tracks = self._tracks
+        return all(
+            run.track_id not in tracks or tracks[run.track_id].is_followed_by(run)
+            for run in fragment.runs
+        )
+
+    def add(self, fragment: Fragment, arrived: float) -> None:
+        """Add a frame."""
+        self.rest.append(ArrivedFragment(fragment, arrived))
+        self._bytes += fragment.size_bytes
+        for run in fragment.runs:
+            track = self._tracks.setdefault(run.track_id, _JoinedTrack(run.timescale))
+            track.add(run)
+            most = self.seconds * run.timescale
+            if run.track_id != self._video:
+                most *= SOUND_FACTOR
+            self._complete |= track.ticks >= most
+        self._complete |= self._arriving_seconds > ARRIVAL_FACTOR * self.seconds
+        self._complete |= fragment.frames > 1 or self._bytes >= LIMIT_BYTES
+
+    @property
+    def _arriving_seconds(self) -> float:
+        """How long the rest took to arrive, whatever its time stamps say."""
+        return self.rest[-1].arrived - self.rest[0].arrived
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the rest is as long as a fragment, or may not be joined with more."""
+        return self._complete
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether a file may begin with the rest: pictures before its key frame are all in it.
+
+        They come right behind the key frame that they are shown before, and are counted in the
+        first fragment of a file.
+        """
+        return not any(run.composition for each in self.rest for run in each.fragment.runs)
+
+    def is_complete_before(self, seconds: float) -> bool:
+        """Whether the rest, and what arrives in so many seconds, are more than a fragment (I2).
+
+        One frame more does not count: frames come one by one.
+        """
+        if not self.rest:
+            return False
+        held = self._arriving_seconds
+        for track_id, track in self._tracks.items():
+            if track_id == self._video or self._video not in self._tracks:
+                held = max(held, track.seconds_before_last)
+        return held + seconds > self.seconds
+
+    def take(self) -> ArrivedFragment:
+        """Join the rest, which must not be empty, into one fragment; the rest is empty then.
+
+        It has arrived when its last frame has.
+        """
+        joined = join([each.fragment for each in self.rest])
+        arrived = self.rest[-1].arrived
+        self._clear()
+        return ArrivedFragment(joined, arrived)
+
+    def _clear(self) -> None:
+        self.rest, self._bytes, self._complete = [], 0, False
+        self._tracks.clear()

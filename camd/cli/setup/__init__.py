@@ -1,0 +1,1 @@
+"""Commands that prepare a machine: a first configuration, and a trial of the whole recorder."""

@@ -1,0 +1,261 @@
+"""The form of a fragment of one frame: which of its bytes differ from frame to frame.
+
+FFmpeg writes the boxes of each frame alike: only a few numbers differ. A `FrameForm` is made of a
+fragment that the full reader has read, and knows where those numbers are. Bytes that differ from it
+in nothing else are a fragment of that form, and mean what the full reader would find in them.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from camd.mp4.boxes import DEFAULT_LIMITS, BoxSpan, boxes_in, find
+from camd.mp4.fragments import NTP_OFFSET_SECONDS, WRITTEN, Fragment, Init, SampleChunk, TrackRun
+
+MDAT_HEADER_SIZE = 8
+LONGEST_HEAD = 1024  # bytes before the samples
+MOST_SAMPLES = 8  # of one frame and the sound beside it
+_MDAT_LIMIT = DEFAULT_LIMITS[b"mdat"]
+_PRFT = struct.Struct(">I4sBBHIQq")  # of version 1
+_DEFAULT_BASE_IS_MOOF = 0x20000
+_DURATION, _SIZE, _COMPOSITION = "duration", "size", "composition"
+# Optional fields of 4 bytes, in order: of a tfhd (8.8.7), and of each sample of a trun (8.8.8).
+_TFHD_FIELDS = {0x2: "", 0x8: _DURATION, 0x10: _SIZE, 0x20: ""}
+_TRUN_FIELDS = {0x100: _DURATION, 0x200: _SIZE, 0x400: "", 0x800: _COMPOSITION}
+
+
+@attrs.define(eq=False)
+class _Numbers:
+    """The numbers that may differ, in the order in which they lie, and what unpacks them."""
+
+    form: str = ">"
+    end: int = 0
+    count: int = 0
+    spans: list[tuple[int, int]] = attrs.field(factory=list)
+
+    def add(self, at: int, code: str) -> int:
+        """Add the number at `at`, behind those before; return its place among them."""
+        width = struct.calcsize(">" + code)
+        self.form += f"{at - self.end}x{code}"
+        self.end, self.count = at + width, self.count + 1
+        self.spans.append((at, width))
+        return self.count - 1
+
+    def mask(self, size: int) -> int:
+        """Return the bits of `size` bytes that are in none of the numbers."""
+        mask = bytearray(b"\xff" * size)
+        for at, width in self.spans:
+            mask[at : at + width] = bytes(width)
+        return int.from_bytes(mask, "big")
+
+
+@attrs.frozen(kw_only=True)
+class _RunForm:
+    """One track: the places of its numbers; a tuple has one for each sample, or is empty."""
+
+    like: TrackRun
+    decode_time: int
+    offset: int
+    durations: tuple[int, ...]
+    sizes: tuple[int, ...]
+    composition: tuple[int, ...]
+
+    def sizes_in(self, values: Sequence[int]) -> Iterable[int]:
+        return [values[place] for place in self.sizes] if self.sizes else self.like.sizes
+
+    def run(self, values: Sequence[int]) -> TrackRun:
+        like = self.like
+        durations = array("I", [values[each] for each in self.durations]) or like.durations
+        composition = array("i", [values[each] for each in self.composition])
+        return TrackRun(
+            like.track_id,
+            like.timescale,
+            values[self.decode_time],
+            durations,
+            array("I", self.sizes_in(values)),
+            like.sync,
+            composition if any(composition) else array("i"),
+            (SampleChunk(like.count, values[self.offset]),),
+            like.tfdt_at,
+            like.tfdt_size,
+            sum(durations),
+        )
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class FrameForm:
+    """All before the samples of a fragment of one frame, but for the numbers that differ.
+
+    `like` is these bytes as one number, `mask` the bits of it that must be the same.
+    """
+
+    head_size: int
+    like: int = attrs.field(repr=False)
+    mask: int = attrs.field(repr=False)
+    moof_at: int
+    runs: tuple[_RunForm, ...]
+    video: int | None  # which of the runs
+    about_video: bool  # the reference time is
+    written: bool  # the reference time is when the fragment was written
+    timescale: int  # of the video track
+    numbers: struct.Struct
+    mdat: int  # the place of its size
+
+    @classmethod
+    def of(cls, head: bytes, fragment: Fragment, init: Init) -> FrameForm | None:
+        """Make the form of a fragment whose bytes before its samples are `head`; None: it has none.
+
+        `head` begins with the reference time (`prft`) or, without one, with the `moof`.
+        """
+        samples = sum(run.count for run in fragment.runs)
+        if not 0 < samples <= MOST_SAMPLES or fragment.frames > 1 or len(head) > LONGEST_HEAD:
+            return None
+        moof_at, video = len(head) - len(fragment.moof) - MDAT_HEADER_SIZE, init.video.track_id
+        numbers, flags = _Numbers(), 0
+        if moof_at:
+            if (reference := _reference(head[:moof_at])) is None or reference[0] != video:
+                return None
+            flags = reference[1]
+            numbers.add(16, "Q")  # NTP time
+            numbers.add(24, "q")  # media time
+        runs = _read_layout(fragment, moof_at, numbers)
+        if runs is None or (moof_at and fragment.video is None):
+            return None
+        mdat = numbers.add(moof_at + len(fragment.moof), "I")
+        mask = numbers.mask(len(head))
+        return cls(
+            head_size=len(head),
+            like=int.from_bytes(head, "big") & mask,
+            mask=mask,
+            moof_at=moof_at,
+            runs=runs,
+            video=next((n for n, run in enumerate(fragment.runs) if run is fragment.video), None),
+            about_video=moof_at > 0,
+            written=flags == WRITTEN,
+            timescale=fragment.timescale,
+            numbers=struct.Struct(numbers.form),
+            mdat=mdat,
+        )
+
+    def is_begun_by(self, begin: bytes | bytearray) -> bool:
+        """Whether these bytes, `head_size` at most, can be the first ones of such a fragment."""
+        missing = 8 * (self.head_size - len(begin))
+        return int.from_bytes(begin, "big") & self.mask >> missing == self.like >> missing
+
+    def size_of(self, data: bytearray, at: int) -> int | None:
+        """Return the size of the fragment at `at`, whose head is there and like this form.
+
+        None: its samples do not lie one behind the other and fill its `mdat`, or are too large.
+        """
+        values = self.numbers.unpack_from(data, at)
+        end = first = self.head_size - self.moof_at
+        for run in self.runs:
+            if values[run.offset] != end:
+                return None
+            end += sum(run.sizes_in(values))
+        size = end - first + MDAT_HEADER_SIZE
+        if size != values[self.mdat] or size > _MDAT_LIMIT:
+            return None
+        return self.moof_at + end
+
+    def fragment_at(self, data: bytearray, at: int, size: int) -> Fragment:
+        """Return the fragment of `size` bytes at `at`; see `size_of`."""
+        values = self.numbers.unpack_from(data, at)
+        mdat_at = at + self.head_size - MDAT_HEADER_SIZE
+        with memoryview(data) as view:
+            moof, mdat = bytes(view[at + self.moof_at : mdat_at]), bytes(view[mdat_at : at + size])
+        runs = tuple([form.run(values) for form in self.runs])
+        video = None if self.video is None else runs[self.video]
+        if not self.about_video or video is None:
+            return Fragment(moof, mdat, runs, video, self.timescale)
+        micros = _micros(values[0])
+        if self.written:
+            micros -= video.duration * 1_000_000 // video.timescale
+        return Fragment(moof, mdat, runs, video, self.timescale, micros, values[1])
+
+
+def _micros(ntp: int) -> int:
+    seconds, fraction = divmod(ntp, 1 << 32)
+    return (seconds - NTP_OFFSET_SECONDS) * 1_000_000 + (fraction * 1_000_000 >> 32)
+
+
+def _reference(data: bytes) -> tuple[int, int] | None:
+    """Return the track and the flags of a `prft` (8.16.5); None: it is something else."""
+    if len(data) != _PRFT.size or data[4:8] != b"prft":
+        return None
+    size, _, version, high, low, track_id, _, _ = _PRFT.unpack(data)
+    return (track_id, high << 16 | low) if size == _PRFT.size and version == 1 else None
+
+
+def _read_layout(fragment: Fragment, base: int, numbers: _Numbers) -> tuple[_RunForm, ...] | None:
+    """Find the numbers in a `moof` that may differ, `base` bytes behind the form's first byte.
+
+    None unless its layout is the one that is known here.
+    """
+    moof = fragment.moof
+    parts = _parts(moof, find(moof, b"moof"))
+    kinds = [part.kind for part in parts]
+    if kinds != [b"mfhd", *[b"traf"] * len(fragment.runs)]:
+        return None
+    numbers.add(base + parts[0].payload + 4, "I")  # the sequence number
+    found = []
+    for traf, run in zip(parts[1:], fragment.runs, strict=True):
+        form = _read_run(moof, traf, run, base, numbers)
+        if form is None:
+            return None
+        found.append(form)
+    return tuple(found)
+
+
+def _read_run(
+    moof: bytes, traf: BoxSpan, run: TrackRun, base: int, numbers: _Numbers
+) -> _RunForm | None:
+    inner = _parts(moof, traf)
+    if [part.kind for part in inner] != [b"tfhd", b"tfdt", b"trun"]:
+        return None
+    tfhd, _, trun = inner
+    defaults, columns = _word(moof, tfhd.payload), _word(moof, trun.payload)
+    rows = trun.payload + 12 + (4 if columns & 0x4 else 0)  # behind the flags of the first sample
+    if not (defaults & _DEFAULT_BASE_IS_MOOF and columns & 0x1):
+        return None
+    places: dict[str, tuple[int, ...]] = {_DURATION: (), _SIZE: (), _COMPOSITION: ()}
+    at = tfhd.payload + 8
+    for bit, name in _TFHD_FIELDS.items():
+        if defaults & bit:
+            if name:
+                places[name] = (numbers.add(base + at, "I"),) * run.count
+            at += 4
+    decode_time = numbers.add(base + run.tfdt_at, "q" if run.tfdt_size == 8 else "I")
+    offset = numbers.add(base + trun.payload + 8, "i")
+    own: dict[str, list[int]] = {}
+    end = rows
+    for _ in range(run.count):
+        for bit, name in _TRUN_FIELDS.items():
+            if columns & bit:
+                if name:
+                    code = "i" if name == _COMPOSITION else "I"
+                    own.setdefault(name, []).append(numbers.add(base + end, code))
+                end += 4
+    places |= {name: tuple(each) for name, each in own.items()}
+    if at != tfhd.end or end != trun.end:
+        return None
+    return _RunForm(
+        like=run,
+        decode_time=decode_time,
+        offset=offset,
+        durations=places[_DURATION],
+        sizes=places[_SIZE],
+        composition=places[_COMPOSITION],
+    )
+
+
+def _parts(data: bytes, parent: BoxSpan | None) -> list[BoxSpan]:
+    return list(boxes_in(data, parent)) if parent is not None else []
+
+
+def _word(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "big")

@@ -1,0 +1,81 @@
+"""The format of a folder: which versions of camd can use what is in it.
+
+A marker names the format and the version that wrote it. An older camd refuses a newer format and
+changes nothing. A newer camd copies what it is about to change into a backup, which the older one
+can be given back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import structlog
+
+from camd import __version__
+from camd.runtime.folders.folder_lock import FolderRefusedError
+from camd.runtime.state_file import replace_file
+
+log = structlog.get_logger("camd.state")
+
+MARKER = "format.json"
+FORMAT = 1  # grows when an older camd would misread what this one writes
+_MARKER_BYTES = 4096
+
+
+class NewerFormatError(FolderRefusedError):
+    """A newer version of camd has written into this folder."""
+
+
+def claim_format(folder: Path, known: int = FORMAT, version: str = __version__) -> None:
+    """Refuse a newer format; back up an older one; mark the folder. Blocks.
+
+    To be called with the folder locked, before anything in it is changed. Raises NewerFormatError
+    and OSError.
+    """
+    present = _read(folder / MARKER)
+    if present is not None and present[0] > known:
+        raise NewerFormatError(
+            f"{folder} was last used by camd {present[1]}, in format {present[0]}; camd {version} "
+            f"knows formats up to {known}, and has changed nothing. Start camd {present[1]} or a "
+            f"newer one, or put the files of {folder}/backup-format-{known} in the place of the "
+            "present ones: what was noted since then is missing in them."
+        )
+    if present is not None and present[0] == known:
+        return
+    if present is not None:
+        back_up(folder, present[0])
+    text = json.dumps({"version": known, "written_by": version}) + "\n"
+    replace_file(folder / MARKER, text)
+
+
+def back_up(folder: Path, present: int) -> Path:
+    """Copy the files of a folder into a backup in it, whole or not at all. Blocks; raises OSError.
+
+    A backup of the same format is kept as it is: it is of the first start of a newer version.
+    """
+    backup, part = folder / f"backup-format-{present}", folder / "backup-part"
+    if backup.exists():
+        return backup
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700)
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.is_symlink() and path.name not in ("lock", "reserve"):
+            shutil.copy2(path, part / path.name)
+    part.replace(backup)
+    log.info("format_backed_up", folder=str(folder), format=present, backup=str(backup))
+    return backup
+
+
+def _read(marker: Path) -> tuple[int, str] | None:
+    """Return format and version of a marker; None when there is none that can be read."""
+    try:
+        with marker.open(encoding="utf-8") as file:
+            found = json.loads(file.read(_MARKER_BYTES))
+        return int(found["version"]), str(found["written_by"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        log.error("format_marker_damaged", file=str(marker), error=repr(error))
+        return None

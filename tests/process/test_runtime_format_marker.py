@@ -1,0 +1,77 @@
+"""The format of a folder: an older camd refuses a newer one, a newer camd backs up an older one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from camd.runtime.folders.format_marker import MARKER, NewerFormatError, claim_format
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a folder by its path in it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_folder_without_a_marker_gets_one(tmp_path: Path) -> None:
+    """A new folder, and that of a camd before there were markers, are of this format."""
+    (tmp_path / "keys.toml").write_text("k", encoding="utf-8")
+    claim_format(tmp_path, 1, "0.1.0")
+    assert json.loads((tmp_path / MARKER).read_bytes()) == {"version": 1, "written_by": "0.1.0"}
+    before = contents(tmp_path)
+    claim_format(tmp_path, 1, "0.1.1")
+    assert contents(tmp_path) == before
+
+
+def test_an_older_camd_changes_nothing(tmp_path: Path) -> None:
+    """It says which version wrote the folder, and where the backup is."""
+    claim_format(tmp_path, 3, "2.0.0")
+    (tmp_path / "index.sqlite").write_bytes(b"new")
+    before = contents(tmp_path)
+    with pytest.raises(NewerFormatError) as refused:
+        claim_format(tmp_path, 2, "1.5.0")
+    assert contents(tmp_path) == before
+    assert "was last used by camd 2.0.0, in format 3" in str(refused.value)
+    assert f"{tmp_path}/backup-format-2" in str(refused.value)
+
+
+def test_a_newer_camd_keeps_what_the_older_one_had(tmp_path: Path) -> None:
+    """The backup has every file as it was; with it the older camd starts again."""
+    claim_format(tmp_path, 1, "1.0.0")
+    (tmp_path / "index.sqlite").write_bytes(b"old")
+    (tmp_path / "lock").write_bytes(b"")
+    before = contents(tmp_path)
+    claim_format(tmp_path, 2, "2.0.0")
+    backup = tmp_path / "backup-format-1"
+    assert contents(backup) == {name: data for name, data in before.items() if name != "lock"}
+    (tmp_path / "index.sqlite").write_bytes(b"new")
+    for name, data in contents(backup).items():
+        (tmp_path / name).write_bytes(data)
+    claim_format(tmp_path, 1, "1.0.0")
+    assert (tmp_path / "index.sqlite").read_bytes() == b"old"
+
+
+def test_a_backup_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    """What a crash left of a backup is replaced; a whole one is kept."""
+    claim_format(tmp_path, 1, "1.0.0")
+    (tmp_path / "backup-part").mkdir()
+    (tmp_path / "backup-part" / "half").touch()
+    claim_format(tmp_path, 2, "2.0.0")
+    assert contents(tmp_path / "backup-format-1").keys() == {MARKER}
+    claim_format(tmp_path, 3, "3.0.0")
+    assert contents(tmp_path / "backup-format-1").keys() == {MARKER}
+    assert contents(tmp_path / "backup-format-2").keys() == {MARKER}
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"version": "x", "written_by": "y"}'])
+def test_a_damaged_marker_is_reported_and_replaced(tmp_path: Path, damaged: str) -> None:
+    """A torn marker keeps nobody from starting."""
+    (tmp_path / MARKER).write_text(damaged, encoding="utf-8")
+    with capture_logs() as logs:
+        claim_format(tmp_path, 1, "1.0.0")
+    assert [entry["event"] for entry in logs] == ["format_marker_damaged"]
+    assert json.loads((tmp_path / MARKER).read_bytes())["version"] == 1
