@@ -9,7 +9,7 @@ import { SignIn } from './views/sign_in.js';
 import { Lost, Problems } from './views/problems.js';
 import { Help } from './views/help.js';
 import { Cameras } from './views/cameras.js';
-import { Timeline } from './views/timeline.js';
+import { Timeline } from './timeline/timeline.js';
 import { Recordings } from './views/recordings.js';
 import { Storage } from './views/storage.js';
 import { Events } from './views/events.js';

@@ -22,7 +22,7 @@ POLICY = (
     [
         ("/", "index.html", "text/html; charset=utf-8"),
         ("/web/app.js", "app.js", "text/javascript; charset=utf-8"),
-        ("/web/views/timeline.js", "views/timeline.js", "text/javascript; charset=utf-8"),
+        ("/web/timeline/timeline.js", "timeline/timeline.js", "text/javascript; charset=utf-8"),
         ("/web/style.css", "style.css", "text/css; charset=utf-8"),
         ("/web/icon.svg", "icon.svg", "image/svg+xml"),
         ("/web/vendor/LICENSE-htm.txt", "vendor/LICENSE-htm.txt", "text/plain; charset=utf-8"),

@@ -47,6 +47,12 @@ def test_no_file_is_long(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
+def test_no_folder_is_too_wide() -> None:
+    """A folder holds at most a dozen modules, as everywhere."""
+    folders = [path.parent for path in SCRIPTS]
+    assert {name(each): folders.count(each) for each in folders if folders.count(each) > 12} == {}
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=name)
 def test_imports_lead_to_files(path: Path) -> None:
     """Relative, without a build step: browsers find every module by its path."""

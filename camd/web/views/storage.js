@@ -6,6 +6,11 @@ import { useAction } from '../lib/hooks.js';
 import { storageLevel } from '../lib/words.js';
 import { Failure, When } from './parts.js';
 
+const YEAR_SECONDS = 366 * 86400;
+
+/** A time that is only a forecast. */
+const longTime = (seconds) => (seconds > YEAR_SECONDS ? 'more than a year' : `about ${duration(seconds)}`);
+
 /** @param {{store: any}} props */
 export function Storage({ store }) {
   const [service, setService] = useState(null);
@@ -47,10 +52,7 @@ function Space({ storage }) {
           <div class="used ${kind}" style=${{ width: `${percent}%` }}></div>
           ${warn && html`<i class="mark" style=${{ left: `${warn}%` }}></i><i class="mark" style=${{ left: `${block}%` }}></i>`}
         </div>
-        ${warn && html`
-          <div class="marks quiet" aria-hidden="true">
-            <span style=${{ left: `${warn}%` }}>low ${warn} %</span><span style=${{ left: `${block}%` }}>stop</span>
-          </div>`}
+        ${warn && html`<p class="quiet" aria-hidden="true">Low from ${warn} %, no new recordings from ${block} %</p>`}
       </div>
       <dl class="facts number">
         <dt>Used</dt><dd>${size(storage.used_space)} of ${size(storage.total_space)} (${percent} %)</dd>
@@ -59,7 +61,7 @@ function Space({ storage }) {
           <dt>Recordings</dt><dd>${size(storage.recordings_size)}; snapshots ${size(storage.snapshots_size)}</dd>
           <dt>Reserved</dt><dd>${size(storage.promised_bytes)} for the recordings that run</dd>
           <dt>Write rate</dt><dd>${storage.write_rate ? `${size(storage.write_rate)} a second` : 'nothing is written'}</dd>
-          <dt>Time to full</dt><dd>${storage.seconds_until_blocked === null ? 'no end in sight' : `${duration(storage.seconds_until_blocked)} until new recordings are refused (${block} %)`}</dd>
+          <dt>Time to full</dt><dd>${storage.seconds_until_blocked === null ? 'no end in sight' : `${longTime(storage.seconds_until_blocked)} until new recordings are refused (${block} %)`}</dd>
           <dt>Disk</dt><dd>${storage.slow ? 'It is slow: frames wait in memory.' : 'It keeps up.'}</dd>`}
       </dl>
     </section>`;

@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { duration, fieldTime, fieldValue, zone } from '../lib/format.js';
 import { useKeys, useNow } from '../lib/hooks.js';
 import { loadTimeline } from '../lib/timeline_data.js';
-import { Failure, When } from './parts.js';
+import { Failure, When } from '../views/parts.js';
 import { Lane, Legend, Ruler } from './timeline_rows.js';
 import { Player } from './timeline_player.js';
 import { Preview } from './timeline_preview.js';

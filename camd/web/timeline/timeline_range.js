@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from '../lib/preact.js';
 import { count, duration, fieldTime, fieldValue, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
-import { Failure, When } from './parts.js';
+import { Failure, When } from '../views/parts.js';
 
 const MOST_PINNED = 1000;
 const DESCRIBE_MS = 400; // after the last change of the range
