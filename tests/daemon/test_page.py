@@ -301,6 +301,20 @@ async def test_after_a_restart_the_page_asks_to_sign_in(recorder: Daemon) -> Non
         await browse(use, await link(recorder), check=False)
 
 
+async def test_without_authentication_the_page_opens_by_itself(new_daemon: NewDaemon) -> None:
+    """Nobody has to sign in, and nobody can sign out."""
+    daemon = new_daemon()
+    daemon.configure({"auth": {"enabled": False}}, [small_camera(name="Gate")])
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile:has-text('Gate')")
+        browser.see("button:has-text('Record')")
+        assert browser.page.locator("text=Sign out").count() == 0
+
+    await browse(use, daemon.url.replace("ws://", "http://").removesuffix("/ws"))
+
+
 @contextmanager
 def foreign_page(script: str) -> Iterator[str]:
     """Serve a page at another port of this machine; gives its address."""
