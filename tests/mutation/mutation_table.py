@@ -2884,6 +2884,81 @@ _break(
     f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
 )
 
+# --- the service on its machine ----------------------------------------------------------------
+
+_break(
+    "watchdog: a part that does not answer",
+    "A daemon of which a part does not answer is restarted.",
+    "camd/service_manager.py:feed_watchdog",
+    "await silent_parts(pings(), period / _ROUNDS)",
+    "[]",
+    "tests/actors/test_service_manager.py::test_a_part_that_does_not_answer_lets_the_watchdog_starve",
+)
+_break(
+    "watchdog: often enough",
+    "One late answer misses no deadline of the watchdog.",
+    "camd/service_manager.py",
+    "_ROUNDS = 4",
+    "_ROUNDS = 1",
+    "tests/actors/test_service_manager.py::test_a_part_that_is_late_once_misses_no_deadline",
+)
+_break(
+    "format: a newer one is refused",
+    "An older camd changes nothing in a folder of a newer one.",
+    "camd/runtime/folders/format_marker.py:claim_format",
+    "present[0] > known",
+    "False",
+    "tests/process/test_runtime_format_marker.py::test_an_older_camd_changes_nothing",
+)
+_break(
+    "format: backup before a change",
+    "The files of an older format are kept before they are changed.",
+    "camd/runtime/folders/format_marker.py:claim_format",
+    "back_up(folder, present[0])",
+    "None",
+    "tests/process/test_runtime_format_marker.py::test_a_newer_camd_keeps_what_the_older_one_had",
+)
+_break(
+    "format: a whole backup or none",
+    "A backup that a crash cut short is not taken for a whole one.",
+    "camd/runtime/folders/format_marker.py:back_up",
+    'folder / f"backup-format-{present}", folder / "backup-part"',
+    'folder / f"backup-format-{present}", folder / f"backup-format-{present}"',
+    "tests/process/test_runtime_format_marker.py::test_a_backup_for_which_there_is_no_space_is_none",
+)
+_break(
+    "journal of the machine: values with lines",
+    "No line in a value becomes a field of another event.",
+    "camd/journald.py:_field",
+    'b"\\n" not in data',
+    "True",
+    "tests/pure/test_logs.py::test_journald_reads_back_what_was_written",
+)
+_break(
+    "journal of the machine: own fields",
+    "An event cannot replace priority and message.",
+    "camd/journald.py:entry",
+    "own | further | own",
+    "own | further",
+    "tests/pure/test_logs.py::test_journald_reads_back_what_was_written",
+)
+_break(
+    "first configuration: names of devices",
+    "A device's name cannot write configuration.",
+    "camd/cli/setup/first_config.py:_quoted",
+    "json.dumps(_plain(text), ensure_ascii=False)",
+    """f'"{text}"'""",
+    "tests/pure/test_cli_first_config.py::test_every_name_makes_a_valid_configuration",
+)
+_break(
+    "first configuration: cameras without a serial number",
+    "A link that another camera of the same model may get is not written.",
+    "camd/cli/setup/first_config.py:_lasting_path",
+    "device.usb and device.usb.serial",
+    "device.usb",
+    "tests/pure/test_cli_first_config.py::test_a_camera_is_named_by_what_stays",
+)
+
 # --- the contract with clients ---------------------------------------------------------------
 
 _break(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,22 @@ def test_a_damaged_marker_is_reported_and_replaced(tmp_path: Path, damaged: str)
         claim_format(tmp_path, 1, "1.0.0")
     assert [entry["event"] for entry in logs] == ["format_marker_damaged"]
     assert json.loads((tmp_path / MARKER).read_bytes())["version"] == 1
+
+
+def test_a_backup_for_which_there_is_no_space_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a copy that failed in the middle, the next start makes the whole backup."""
+    claim_format(tmp_path, 1, "1.0.0")
+    (tmp_path / "index.sqlite").write_bytes(b"old")
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copy2", full)  # a full disk cannot be had without a volume
+        with pytest.raises(OSError, match="No space"):
+            claim_format(tmp_path, 2, "2.0.0")
+    assert not (tmp_path / "backup-format-1").exists()
+    claim_format(tmp_path, 2, "2.0.0")
+    assert contents(tmp_path / "backup-format-1").keys() == {MARKER, "index.sqlite"}
