@@ -23,6 +23,8 @@ from camd.api.http.app import HttpApp
 from camd.api.http.export_pages import ExportPages
 from camd.api.http.live_pages import LivePages
 from camd.api.http.playback_pages import PlaybackPages
+from camd.api.http.session_pages import SessionPages, SignInApi
+from camd.api.http.web_pages import load_web_pages
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -183,6 +185,8 @@ async def serve_clients(
                 ExportPages(cameras, exports),
                 StreamPages(streams, clock=clock),
                 PlaybackPages(playback, ranges, clock=clock),
+                SessionPages(authenticator, config.server.path, clock=clock),
+                await load_web_pages(),
                 live_pages,
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
@@ -206,6 +210,7 @@ async def serve_clients(
                         streams=streams,
                         event_log=event_log,
                         metrics=metrics,
+                        authenticator=authenticator,
                         playback=PlaybackApi(playback, ranges),
                         clock=clock,
                     ),
@@ -243,6 +248,7 @@ def build_registry(
     streams: Streams,
     event_log: EventLog,
     metrics: MetricsCollector,
+    authenticator: Authenticator,
     playback: PlaybackApi,
     clock: Clock,
 ) -> Registry:
@@ -264,6 +270,7 @@ def build_registry(
             StreamsApi(cameras, streams),
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
+            SignInApi(authenticator, clock=clock),
             playback,
         ),
         others=(AUTHENTICATE_METHOD,),

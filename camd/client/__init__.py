@@ -112,6 +112,7 @@ from camd.contract.recording_results import (
     StoppedRecording,
 )
 from camd.contract.schedule_results import CameraScheduleInfo, ScheduleInfo, ScheduleList
+from camd.contract.sign_in_results import SignInCode
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -238,6 +239,7 @@ __all__ = [
     "SessionInfo",
     "SessionList",
     "ShuttingDownError",
+    "SignInCode",
     "SnapshotInfo",
     "SnapshotList",
     "SourceUnavailableError",

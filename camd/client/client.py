@@ -55,6 +55,7 @@ from camd.contract.recording_results import (
     StoppedRecording,
 )
 from camd.contract.schedule_results import ScheduleList
+from camd.contract.sign_in_results import SignInCode
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -407,6 +408,10 @@ class Client:
         return read_result(CleanupReport, await self._ask("cleanup_old_files", force=force))
 
     # --- The service.
+
+    async def sign_in_code(self, *, role: str | None = None) -> SignInCode:
+        """Make a code that signs a browser in to the page: once, within a minute."""
+        return read_result(SignInCode, await self._ask("create_sign_in_code", role=role))
 
     async def past_events(
         self,

@@ -275,6 +275,7 @@ class Connection:
 
     def _check_credentials(self) -> None:
         """End the connection when its credentials were invalid at two checks in a row."""
+        self._auth.keep_session()
         self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
         if self._authenticated and self._failed_checks > 1:
             self.end(POLICY, "the key is no longer valid")

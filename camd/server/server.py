@@ -123,6 +123,12 @@ class Server:
             on_authenticated=partial(self.limits.mark_authenticated, entry),
             on_wrong_key=partial(self.limits.mark_wrong_key, entry),
             identity=identity,
+            identify_cookie=partial(
+                self.shared.authenticator.identify_cookie,
+                clock=self.shared.clock,
+                secure=endpoints.scheme == "https",
+                upgrade=True,
+            ),
             take_request=lambda: self.rates.take(entry.address, trio.current_time()),
         )
         if with_websocket:

@@ -2778,6 +2778,81 @@ _break(
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
 )
+SIGN_IN = "tests/pure/test_auth_sign_in.py"
+PAGE_SOCKETS = "tests/wire/test_server_sessions.py"
+
+_break(
+    "sign-in: idle sessions end",
+    "A browser session that nobody uses ends.",
+    "camd/auth/sign_in.py:BrowserSessions.use",
+    "now - found.used >= IDLE_SECONDS",
+    "False",
+    f"{SIGN_IN}::test_a_session_ends_when_it_is_not_used",
+)
+_break(
+    "sign-in: a session is not worth more than its token",
+    "A browser session ends with the credentials that began it.",
+    "camd/auth/sign_in.py:BrowserSessions.begin",
+    "min(ends, identity.expires_at)",
+    "ends",
+    f"{SIGN_IN}::test_a_session_ends_with_the_credentials_that_began_it",
+)
+_break(
+    "sign-in: a code works once",
+    "A link that was used opens nothing.",
+    "camd/auth/sign_in.py:SignInCodes.take",
+    "self._codes.pop(_hash(code), (None, now))",
+    "self._codes.get(_hash(code), (None, now))",
+    f"{SIGN_IN}::test_a_code_works_once_within_a_minute",
+)
+_break(
+    "sign-in: an old code",
+    "A link works for a minute.",
+    "camd/auth/sign_in.py:SignInCodes.take",
+    "now < until",
+    "True",
+    f"{SIGN_IN}::test_a_code_works_once_within_a_minute",
+)
+_break(
+    "sign-in: the port of an origin",
+    "A page at another port of this host is another page.",
+    "camd/auth/sign_in.py:comes_from_own_page",
+    "authority == host.lower()",
+    "authority.partition(':')[0] == host.lower().partition(':')[0]",
+    f"{SIGN_IN}::test_only_the_own_origin_counts",
+)
+_break(
+    "sign-in: a cookie without our origin",
+    "A cookie counts for a WebSocket only from our own page.",
+    "camd/auth/sign_in.py:session_identity",
+    "comes_from_own_page(headers) if upgrade else may_read(headers)",
+    "True",
+    f"{PAGE_SOCKETS}::test_a_cookie_without_our_own_origin_is_not_looked_at",
+)
+_break(
+    "sign-in: sockets of an ended session",
+    "Signing out ends the connections of the page.",
+    "camd/server/connection_auth.py:ConnectionAuth._failure",
+    "not self.authenticator.sessions.holds(identity.browser_session)",
+    "False",
+    f"{PAGE_SOCKETS}::test_signing_out_ends_the_sockets_of_the_session",
+)
+_break(
+    "sign-in: a revoked key",
+    "A browser session ends with its key.",
+    "camd/auth/authenticator.py:Authenticator.identify_cookie",
+    "found is None or self.revoked(found)",
+    "found is None",
+    f"{PAGE_SOCKETS}::test_revoking_the_key_ends_the_session",
+)
+_break(
+    "sign-in: failures of an address",
+    "Keys are not guessed at the speed of the network.",
+    "camd/auth/sign_in.py:SignInFailures.count",
+    "self._failed[address] = (*recent, now)[-MAX_SIGN_IN_FAILURES:]",
+    "self._failed[address] = recent",
+    f"{SIGN_IN}::test_five_failures_a_minute_are_answered",
+)
 
 # --- schedules --------------------------------------------------------------------------------
 
