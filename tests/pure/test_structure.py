@@ -120,7 +120,6 @@ ALLOWED = {
     "promise": {
         "tests/daemon/test_daemon_player.py": "JavaScript's Promise",
         "examples/watch.mjs": "JavaScript's Promise",
-        "tests/daemon/test_daemon_player.py": "JavaScript's Promise",
         "examples/page.html": "JavaScript's Promise",
     },
     "children": {
