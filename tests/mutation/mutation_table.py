@@ -3331,7 +3331,7 @@ _break(
     f"{FRAGMENT_INDEX}:sealed_fragments",
     "begin != end",
     "False",
-    f"{PIECES}::test_damaged_tables_are_refused",
+    f"{PIECES}::test_tables_that_leave_media_data_out_are_refused",
 )
 _break(
     "playback: samples of a table",
@@ -3339,7 +3339,7 @@ _break(
     f"{FRAGMENT_INDEX}:_sizes_of",
     "samples > MOST_SAMPLES",
     "False",
-    f"{PIECES}::test_damaged_tables_are_refused",
+    f"{PIECES}::test_samples_of_one_size_are_bounded",
 )
 _break(
     "playback: whole fragments of a growing file",
@@ -3378,8 +3378,8 @@ _break(
     "playback: lease while sending",
     "A file is not removed while its bytes are sent.",
     "camd/playback/stored_bytes.py:StoredBytes.opened",
-    "with self.lease():",
-    "if True:",
+    "self.lease()",
+    '__import__("contextlib").nullcontext()',
     f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
 )
 _break(

@@ -191,6 +191,27 @@ def test_damaged_tables_are_refused(kind: bytes, at: int, value: int, size: int)
     assert refuse(*patched(kind, at, value, size))
 
 
+def test_tables_that_leave_media_data_out_are_refused() -> None:
+    """What lies between the last fragment and the final `moov` is described by nothing."""
+    data, begin = sealed(*build.fragments_of(5, 5, 5))
+    at = sealed_moov_offset(data)
+    assert at is not None
+    init = read_init(b"", data[at:])
+    for end in (at - 1, at + 1):
+        with pytest.raises(MediaError, match="do not fill"):
+            list(sealed_fragments(init, begin, end))
+
+
+def test_samples_of_one_size_are_bounded() -> None:
+    """Their table takes no bytes of the file, however many it names."""
+    data = bytearray(patched(b"stsz", 4, 1)[0])
+    each = MOST_SAMPLES // 3 + 1
+    for kind, at, value in ((b"stsz", 8, 3 * each), (b"stsc", 12, each)):
+        place = data.rindex(kind) + 4 + at
+        data[place : place + 4] = value.to_bytes(4, "big")
+    assert "more than" in refuse(bytes(data), patched(b"stsz", 4, 1)[1])
+
+
 def test_chunks_out_of_order_are_refused() -> None:
     """Two chunks that have changed places describe other samples than the fragments."""
     data, begin = sealed(*build.fragments_of(5, 5, 5))

@@ -100,7 +100,8 @@ class TimelineQuery:
 
     def _absent(self, camera_id: str, end: int) -> SortedTimes:
         rows = self._db.execute(
-            "SELECT start_us, until_us FROM segments WHERE state != 'completed'"
+            "SELECT start_us, until_us FROM segments INDEXED BY segments_by_state"
+            " WHERE state != 'completed'"
             " AND state = 'missing' AND camera_id = ? AND start_us < ? LIMIT ?",
             (camera_id, end, _MOST_ABSENT),
         ).fetchall()
