@@ -3,7 +3,7 @@
     python bench/export.py [--hours 24]
 
 One camera, 1080p30 with B-frames and sound, recorded into files of half an hour. Each file has a
-minute of real footage, whose samples the tables repeat; the rest of the file is sparse, so that a
+minute of real footage, whose samples the tables repeat; the rest of it is not written, so that a
 day needs little disk. Head: plan, tables of all files, edit lists and hash, in one thread, as
 `get_export` and a download do; the last column is the largest memory of this process so far.
 """

