@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio_websocket
-from memory_server import MemoryServer, key, read_all, serving, token
+from memory_server import MemoryServer, key, now, read_all, serving, token
 from trio.testing import MockClock
 
 from camd.rpc.roles import Role
@@ -302,3 +302,18 @@ async def test_a_bug_in_the_application_ends_its_socket_alone(autojump_clock: Mo
             with pytest.raises(trio_websocket.ConnectionClosed):
                 await socket.get_message()
         assert (await peer.call("ping"))["result"] == "pong"
+
+
+async def test_a_session_counts_for_our_own_pages_alone(autojump_clock: MockClock) -> None:
+    """Its cookie with our own Origin is enough; from another port of the host it says nothing."""
+    async with serving(sockets=things()) as running:
+        authenticator, moment = running.server.shared.authenticator, trio.current_time()
+        cookie, _ = authenticator.sessions.begin(
+            authenticator.check(token(), now()), now=moment, unix_now=now()
+        )
+        held = ("Cookie", f"camd_session={cookie}")
+        async with opened(running, headers=[held, ("Origin", "http://camera.local")]) as socket:
+            assert await socket.get_message() == "one?"
+        other = ("Origin", "http://camera.local:8000")
+        async with opened(running, headers=[held, other]) as socket:
+            assert await end_of(socket) == (1008, "not authenticated in time")
