@@ -164,6 +164,7 @@ class CaptureSupervisor:
     def _new_process(self) -> CaptureProcess:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
         source = self._planner.source
+        speed = source.speed or 1.0
         return CaptureProcess(
             sink=self._hub,
             timeouts=CaptureTimeouts(
@@ -176,7 +177,7 @@ class CaptureSupervisor:
             throttle=None if source.speed is None else ReadThrottle(source.speed),
             pipes=self._environment.pipes,
             hurried=self._hub.hurried,
-            read_seconds=min(READ_SECONDS, self._hub.fragment_seconds / 2),
+            read_seconds=min(READ_SECONDS, self._hub.fragment_seconds / 2) / max(1, speed),
         )
 
     async def _report(self, report: CaptureReport) -> None:
