@@ -17,11 +17,16 @@ from camd.api.camera_methods import CameraPages, CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
-from camd.api.export_methods import ExportsApi
+from camd.api.footage.export_methods import ExportsApi
+from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
 from camd.api.http.app import HttpApp
 from camd.api.http.export_pages import ExportPages
+from camd.api.http.live_pages import LivePages
+from camd.api.http.playback_pages import PlaybackPages
+from camd.api.http.session_pages import SessionPages, SignInApi
+from camd.api.http.web_pages import load_web_pages
 from camd.api.metrics_methods import MetricsApi
-from camd.api.recording_methods import RecordingsApi, SessionsApi
+from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
 from camd.api.stream_methods import StreamPages, StreamsApi
@@ -40,9 +45,12 @@ from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
 from camd.export.exports import Exports
+from camd.live.rules.live_messages import SUBPROTOCOL
+from camd.live.transcoding import open_transcodes
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
+from camd.playback.playback import Playback
 from camd.publish.publishing import open_streams
 from camd.publish.streams import Streams
 from camd.reload import LiveConfig
@@ -55,6 +63,9 @@ from camd.runtime.folders.folder_lock import FolderRefusedError
 from camd.runtime.folders.format_marker import NewerFormatError
 from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
+from camd.schedules.rules.decision import planned_end
+from camd.schedules.schedules import Schedules, open_schedules
+from camd.server.application_socket import SocketPath
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
@@ -99,7 +110,16 @@ async def serve(
                     pipes=pipes,
                 ) as cameras,
                 open_binder(config, cameras=cameras, monitor=monitor) as binder,
-                open_unfinished_work(config, storage=storage, cameras=cameras, clock=clock),
+                open_unfinished_work(
+                    config,
+                    storage=storage,
+                    cameras=cameras,
+                    clock=clock,
+                    planned_end=partial(planned_end, config.schedules),
+                ) as resumed,
+                open_schedules(
+                    config, cameras=cameras, events=events, resumed=resumed, clock=clock
+                ) as schedules,
             ):
                 live = LiveConfig(
                     config=config,
@@ -107,6 +127,7 @@ async def serve(
                     cameras=cameras,
                     binder=binder,
                     storage=storage,
+                    schedules=schedules,
                 )
                 await serve_clients(live, authenticator, events, signals, max_sockets, clock=clock)
     log.info("stopped")
@@ -137,6 +158,9 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
             open_streams(config, cameras, events, clock=clock) as streams,
+            open_transcodes(
+                config.server.transcodes, cameras.find_program, clock=clock
+            ) as transcodes,
             open_event_log(state_dir, clock=clock) as event_log,
         ):
             exports = Exports(storage, clock=clock)
@@ -151,12 +175,19 @@ async def serve_clients(
                 clock=clock,
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
+            playback = Playback(storage, cameras.find_program)
+            ranges = RangeFinder(cameras, playback, clock=clock)
+            live_pages = LivePages(cameras, snapshots, transcodes, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
                 SnapshotPages(cameras, snapshots),
                 ExportPages(cameras, exports),
                 StreamPages(streams, clock=clock),
+                PlaybackPages(playback, ranges, clock=clock),
+                SessionPages(authenticator, config.server.path, clock=clock),
+                await load_web_pages(),
+                live_pages,
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -171,6 +202,7 @@ async def serve_clients(
                         cameras=cameras,
                         binder=live.binder,
                         storage=storage,
+                        schedules=live.schedules,
                         retention=retention,
                         system=system,
                         snapshots=snapshots,
@@ -178,6 +210,8 @@ async def serve_clients(
                         streams=streams,
                         event_log=event_log,
                         metrics=metrics,
+                        authenticator=authenticator,
+                        playback=PlaybackApi(playback, ranges),
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -189,6 +223,7 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=calls,
                     max_sockets=max_sockets,
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, live_pages.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
@@ -205,6 +240,7 @@ def build_registry(
     cameras: Cameras,
     binder: DeviceBinder,
     storage: Storage,
+    schedules: Schedules,
     retention: Retention,
     system: SystemApi,
     snapshots: Snapshots,
@@ -212,6 +248,8 @@ def build_registry(
     streams: Streams,
     event_log: EventLog,
     metrics: MetricsCollector,
+    authenticator: Authenticator,
+    playback: PlaybackApi,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -224,6 +262,7 @@ def build_registry(
             ExportsApi(cameras, exports),
             StorageApi(storage),
             SessionsApi(cameras, storage),
+            SchedulesApi(cameras, schedules),
             FilesApi(storage, clock=clock),
             RetentionApi(retention),
             ControlsApi(cameras),
@@ -231,6 +270,8 @@ def build_registry(
             StreamsApi(cameras, streams),
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
+            SignInApi(authenticator, clock=clock),
+            playback,
         ),
         others=(AUTHENTICATE_METHOD,),
         notifications=NOTIFICATIONS,

@@ -186,6 +186,14 @@ SHUTTING_DOWN = ErrorKind(
     -1021, "shutting_down", "The service is stopping", True, "Connect again in a moment."
 )
 
+CAMERA_LIMIT = ErrorKind(
+    -1022,
+    "camera_limit",
+    "There are as many cameras as one service can have",
+    False,
+    "Forget one that is gone for good (`camd forget CAMERA`), or unplug or remove one.",
+)
+
 TABLE = tuple(kind for kind in list(globals().values()) if isinstance(kind, ErrorKind))
 
 

@@ -17,6 +17,7 @@ from camd.config.load import load_config
 from camd.config.schema import Config
 from camd.errors import INVALID_PARAMS, STORAGE_UNRESPONSIVE, ConfigError, Refusal
 from camd.runtime.broadcast import Fanout
+from camd.schedules.schedules import Schedules
 from camd.storage.rules.levels import Thresholds
 from camd.storage.storage import Storage
 
@@ -34,6 +35,7 @@ class LiveConfig:
     cameras: Cameras
     binder: DeviceBinder
     storage: Storage
+    schedules: Schedules
     applied: Fanout[Config] = attrs.field(factory=Fanout, init=False)  # what runs after a reload
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _reader: trio.CapacityLimiter = attrs.field(
@@ -50,6 +52,7 @@ class LiveConfig:
             space = self.config.storage
             self.storage.space.reconfigure(Thresholds(space.warn_percent, space.block_percent))
             self.cameras.reconfigure(self.config.recording)
+            self.schedules.reconfigure(self.config.schedules)
             self.applied.publish(self.config)
             added = [camera for camera in self.config.cameras if camera.id not in known]
             waiting = [camera for camera in added if not await self.binder.add(camera)]

@@ -21,7 +21,7 @@ import attrs
 import camd.api
 from camd.capture.rules import state as m
 from camd.config.keys import keys_of
-from camd.config.schema import SECTIONS, CameraConfig
+from camd.config.schema import ENTRIES, SECTIONS
 from camd.contract.event_results import NOTIFICATIONS
 from camd.contract.result_types import classes_in, wire_name
 from camd.devices.matching import messages
@@ -236,7 +236,7 @@ _CONTINUED = re.compile(r"#?\s{8,}# .*")
 
 def annotate(text: str) -> str:
     """Replace the comment behind each key of a configuration, where it first occurs, by its doc."""
-    sections = {**SECTIONS, "camera": CameraConfig}
+    sections = {**SECTIONS, **ENTRIES}
     unused = {
         section: {name: key.doc for name, key in keys_of(cls).items()}
         for section, cls in sections.items()
@@ -320,7 +320,7 @@ def results_page() -> str:
 def _described_methods() -> list[MethodDescription]:
     """Collect the methods that the classes of `camd.api` declare, and `authenticate`."""
     found: list[MethodDescription] = [AUTHENTICATE_METHOD, *methods_of(DiscoveryApi(()))]
-    for module in pkgutil.iter_modules(camd.api.__path__, "camd.api."):
+    for module in pkgutil.walk_packages(camd.api.__path__, "camd.api."):
         for kind in vars(importlib.import_module(module.name)).values():
             if isinstance(kind, type) and kind.__module__ == module.name:
                 found += methods_of(kind.__new__(kind))  # none of them is called

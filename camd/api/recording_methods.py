@@ -1,4 +1,4 @@
-"""Methods of recordings: start, stop, status, files, sessions and gaps."""
+"""Methods of recordings: start, stop, status, files, sessions, gaps and schedules."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from camd.contract.recording_results import (
     StartedRecording,
     StoppedRecording,
 )
+from camd.contract.schedule_results import ScheduleList
 from camd.errors import UNSUPPORTED, ParamMistake, Refusal, invalid_params
 from camd.model import (
     CameraId,
@@ -28,8 +29,9 @@ from camd.model import (
     SessionId,
     SessionSummary,
 )
-from camd.rpc.registry import Caller, method
+from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
+from camd.schedules.schedules import Schedules
 from camd.storage.rules.naming import with_extension
 from camd.storage.storage import Storage
 
@@ -307,3 +309,24 @@ class SessionsApi:
             "limit": params.limit,
             "offset": params.offset,
         }
+
+
+# --- Schedules.
+
+
+@attrs.define(eq=False)
+class SchedulesApi:
+    """Handlers over the schedules of the configuration."""
+
+    _cameras: Cameras
+    _schedules: Schedules
+
+    @method(role=Role.VIEWER, result=ScheduleList, immediate=True)
+    async def get_schedules(self, caller: Caller, params: NoParams) -> result_fields.View:
+        """List the schedules of the configuration, each with whether its window is open."""
+        cameras = [camera.status for camera in self._cameras]
+        found = [
+            result_fields.schedule(one, self._schedules.due(one), cameras)
+            for one in self._schedules.configured
+        ]
+        return {"schedules": found, "total": len(found)}

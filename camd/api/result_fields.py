@@ -5,11 +5,13 @@ Field names and meanings are stable: fields may be added, but not removed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
+from camd.config.schema import ScheduleConfig
 from camd.model import (
     CameraState,
     CameraStatus,
@@ -25,6 +27,8 @@ from camd.model import (
     StorageStatus,
     are_durable,
 )
+from camd.model.schedule_values import ScheduleStatus
+from camd.schedules.rules.windows import Due
 from camd.storage.check.rules.scrub_progress import ScrubProgress, ScrubRun
 from camd.storage.recovery.reconcile import RecoveryReport
 from camd.storage.removal import Pin
@@ -78,10 +82,48 @@ def camera(status: CameraStatus) -> View:
         "recording_healthy": session is not None and session.healthy,
         "warnings": list(status.warnings),
         "source_clock_offset": status.source_clock_offset,
+        "schedule": camera_schedule(status.schedule),
     }
     if status.problem is not None:
         view |= problem(status.problem)
     return view
+
+
+def camera_schedule(found: ScheduleStatus | None) -> View | None:
+    """How the schedules of a camera stand; null when it has none."""
+    if found is None:
+        return None
+    return {
+        "name": found.name,
+        "active": found.active,
+        "next_change": found.next_change,
+        "recording": found.recording,
+        "overridden_by": found.overridden_by.value if found.overridden_by else None,
+        "message": found.message,
+        "suggestion": found.suggestion,
+    }
+
+
+def schedule(configured: ScheduleConfig, now: Due, cameras: Sequence[CameraStatus]) -> View:
+    """A schedule, with those of its cameras that are there."""
+    own = [status for status in cameras if configured.records(status.camera_id)]
+    return {
+        "name": configured.name,
+        "enabled": configured.enabled,
+        "cameras": list(configured.cameras),
+        "days": list(configured.days),
+        "from": str(configured.from_),
+        "to": str(configured.to),
+        "timezone": configured.timezone.name,
+        "active": now.active,
+        "next_change": now.next_change,
+        "overridden_by": {
+            status.camera_id: status.schedule.overridden_by.value
+            for status in own
+            if now.active and status.schedule is not None and status.schedule.overridden_by
+        },
+        "unknown_cameras": configured.unknown(status.camera_id for status in own),
+    }
 
 
 def stream_url(served: ServedStream | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -21,9 +21,11 @@ from camd.clock import Clock
 from camd.config.changes import ConfigChanges
 from camd.contract.storage_results import StorageInfo
 from camd.contract.system_results import LogLevels, ReloadedConfig, ServerInfo, ServiceStatus
+from camd.errors import CAMERA_LIMIT
 from camd.ffmpeg.binary import FfmpegMissingError, encoders
 from camd.logs import LogLevel, current_level, set_level
 from camd.model import CameraState, ProblemKind, StorageLevel, StorageStatus
+from camd.model.ids import MAX_CAMERAS
 from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
@@ -33,7 +35,7 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.api")
 
-MAX_CAMERAS = 64
+MAX_REASONS = 20  # of cameras, in an answer
 CAPABILITIES = (
     "recording",
     "timed_recording",
@@ -50,6 +52,7 @@ CAPABILITIES = (
     "notifications",
     "streaming",
     "event_replay",
+    "schedules",
     "file_download",
     "reload_config",
 )
@@ -85,6 +88,7 @@ class SystemApi:
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
         """Return the status of the service, and status and details of each component."""
         failing = [camera.camera_id for camera in self._cameras if _has_problem(camera)]
+        failing += self._cameras.left_out
         details = f"problems: {', '.join(failing)}" if failing else ""
         parts = {
             "camera_monitor": ("degraded" if failing else "healthy", details),
@@ -119,12 +123,28 @@ class SystemApi:
                 "storage": "running" if storage_status == "healthy" else storage_status,
             },
             "details": {name: text for name, (_, text) in parts.items() if text},
+            "reasons": list(self._reasons(parts)),
             "cameras": len(self._cameras),
             "recording": sum(camera.status.session is not None for camera in self._cameras),
             "recovery": result_fields.recovery(self._storage.recovery),
             "scrub": self._scrub
             and result_fields.scrub(self._scrub.progress, enabled=self._scrub.config.enabled),
         }
+
+    def _reasons(self, parts: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+        """Say in sentences why the service is not healthy; at most MAX_REASONS of cameras."""
+        failing = [camera for camera in self._cameras if _has_problem(camera)]
+        yield from (_sentence_of(camera) for camera in failing[:MAX_REASONS])
+        if more := failing[MAX_REASONS:]:
+            yield f"{len(more)} more cameras have problems."
+        if left_out := self._cameras.left_out:
+            ids = ", ".join(left_out[:MAX_REASONS])
+            text = f"{MAX_CAMERAS} cameras are the most, and more were found: {ids}"
+            yield f"{text}. {CAMERA_LIMIT.suggestion}"
+        for name, said in (("storage", "Storage"), ("mediamtx", "Media server")):
+            status, details = parts[name]
+            if status != "healthy":
+                yield f"{said}: {details.rstrip('.')}."
 
     def _controller(self, status: str) -> str:
         if not self._streams.enabled:
@@ -186,12 +206,30 @@ def _has_problem(camera: Camera) -> bool:
     status = camera.status
     if status.session is not None and not status.session.healthy:
         return True
+    if status.schedule is not None and status.schedule.message:
+        return True
     if status.state is CameraState.ABSENT and camera.config.source == BOUND_DEVICE:
         return status.problem is not None and status.problem.kind not in (
             ProblemKind.ABSENT,
             ProblemKind.UNPLUGGED,
         )
     return status.state in (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
+
+
+def _sentence_of(camera: Camera) -> str:
+    """Say what is wrong with a camera, and what to do."""
+    status = camera.status
+    found, schedule = status.problem, status.schedule
+    if found is not None:
+        said = f"{found.message.rstrip('.')}. {found.suggestion}"
+    elif status.session is not None and not status.session.healthy:
+        said = "what it records has not reached the disk for a while."
+    elif schedule is not None and schedule.message:
+        why = schedule.message.rstrip(".")
+        said = f"schedule {schedule.name} cannot record: {why}. {schedule.suggestion}"
+    else:
+        said = f"it is {status.state.value.lower()}."
+    return f"Camera {status.name}: {said}".rstrip()
 
 
 def _storage_health(status: StorageStatus) -> tuple[str, str]:

@@ -19,8 +19,15 @@ from camd.devices.binding_store import KNOWN_FILE, BindingStore
 from camd.devices.matching.identity import RememberedCamera
 from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
 from camd.devices.monitor import DeviceMonitor
-from camd.errors import ALREADY_RECORDING, SOURCE_UNAVAILABLE, Refusal, wrong_param
+from camd.errors import (
+    ALREADY_RECORDING,
+    CAMERA_LIMIT,
+    SOURCE_UNAVAILABLE,
+    Refusal,
+    wrong_param,
+)
 from camd.model import CameraId, Device, DeviceBinding, ProblemKind
+from camd.model.ids import MAX_CAMERAS
 
 log = structlog.get_logger("camd.cameras")
 
@@ -85,6 +92,9 @@ class DeviceBinder:
             leaving = [other for other in local if other.camera_id not in staying]
             if any(other.status.session is not None for other in leaving):
                 return False
+            if former is None and len(self._cameras) - len(leaving) >= MAX_CAMERAS:
+                log.error("camera_not_added", camera=camera.id, why=CAMERA_LIMIT.message)
+                return False
             self._config = config
         if former is not None:  # it starts again with its new configuration
             self._cameras.remove(camera.id, for_good=False)
@@ -109,6 +119,8 @@ class DeviceBinder:
                 camera_id=camera_id,
             )
         async with self._lock:
+            if self._cameras.get(camera_id) is None and len(self._cameras) >= MAX_CAMERAS:
+                raise Refusal(CAMERA_LIMIT, camera_id=camera_id, max_cameras=MAX_CAMERAS)
             device = self._find_device(camera_id, node)
             for binding in self.assignment.bindings:
                 camera = self._cameras.get(binding.camera_id)
@@ -186,18 +198,41 @@ class DeviceBinder:
         return assign(present, self._known, config.cameras, auto=auto)
 
     def _update_cameras(self, found: Assignment) -> None:
-        configured = {camera.id: camera for camera in self._config.cameras}
-        for binding in found.bindings:
-            camera = self._cameras.get(binding.camera_id)
-            if camera is None:
-                entry = configured.get(binding.camera_id)
-                self._cameras.add(entry or CameraConfig(binding.camera_id), binding)
-            else:
-                camera.bind_device(binding)
         bound = {binding.camera_id for binding in found.bindings}
-        for camera in list(self._cameras):
-            if camera.config.source.selector and camera.camera_id not in bound:
-                self._cameras.remove(camera.camera_id)
+        for other in list(self._cameras):
+            if other.config.source.selector and other.camera_id not in bound:
+                self._cameras.remove(other.camera_id)
+        left_out: list[CameraId] = []
+        for binding in sorted(found.bindings, key=lambda binding: binding.device is None):
+            camera = self._cameras.get(binding.camera_id)
+            if camera is not None:
+                camera.bind_device(binding)
+            elif not self._add(binding):
+                left_out.append(binding.camera_id)
+        self._say_left_out(tuple(left_out))
+
+    def _add(self, binding: DeviceBinding) -> bool:
+        """Add the camera of a binding; False: there are as many as there may be.
+
+        A discovered one leaves room for those of the configuration that are still to be added.
+        """
+        missing = {one.id: one for one in self._config.cameras if self._cameras.get(one.id) is None}
+        entry = missing.get(binding.camera_id)
+        if len(self._cameras) + (0 if entry else len(missing)) >= MAX_CAMERAS:
+            return False
+        self._cameras.add(entry or CameraConfig(binding.camera_id), binding)
+        return True
+
+    def _say_left_out(self, left_out: tuple[CameraId, ...]) -> None:
+        new = [camera_id for camera_id in left_out if camera_id not in self._cameras.left_out]
+        self._cameras.left_out = left_out
+        if new:
+            log.error(
+                "cameras_left_out",
+                cameras=new,
+                why=f"{MAX_CAMERAS} cameras are the most that one service has",
+                suggestion=CAMERA_LIMIT.suggestion,
+            )
 
 
 def _refuse_while_recording(camera: Camera) -> None:

@@ -64,6 +64,7 @@ from camd.model import (
     Session,
 )
 from camd.model.problems import CAMERA_RESTARTS, NO_PICTURE_YET, UNPLUGGED, WAITING_FOR_KEY_FRAME
+from camd.model.schedule_values import ScheduleStatus
 from camd.recording.factory import SessionFactory
 from camd.recording.session import SHUTDOWN, RecordingSession, refusal_for
 from camd.runtime.actor import ActorGoneError, Ask, Mailbox, supervise
@@ -112,6 +113,7 @@ class Camera:
     _published: Published[CameraStatus] = attrs.field(init=False)
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
     _served: ServedStream | None = attrs.field(default=None, init=False)
+    _schedule: ScheduleStatus | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._offered = Published(self.binding)
@@ -196,6 +198,7 @@ class Camera:
             warnings=(*self.planner.warnings, *self._untuned, *hub.warnings.value),
             source_clock_offset=hub.source_clock.offset_seconds,
             served=self._served,
+            schedule=self._schedule,
         )
 
     @property
@@ -246,6 +249,12 @@ class Camera:
         """Show in the status what a media server serves of this camera; None: nothing."""
         if self._served != served:
             self._served = served
+            self._publish()
+
+    def show_schedule(self, schedule: ScheduleStatus | None) -> None:
+        """Show in the status how its schedules stand; None: it has none."""
+        if self._schedule != schedule:
+            self._schedule = schedule
             self._publish()
 
     async def close(self, reason: str = SHUTDOWN) -> None:
@@ -545,4 +554,5 @@ def _essence(status: CameraStatus) -> tuple[object, ...]:
         (video.codec, video.width, video.height) if video else None,
         (session.session_id, session.state, session.healthy) if session else None,
         status.served.addresses if status.served else None,
+        status.schedule,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
@@ -27,16 +27,34 @@ log = structlog.get_logger("camd.camera")
 remux_log = structlog.get_logger("camd.remux")
 
 
+PlannedEnd = Callable[[Session], datetime | None]
+
+
+def _no_end(_: Session) -> datetime | None:
+    return None
+
+
 @asynccontextmanager
 async def open_unfinished_work(
-    config: Config, *, storage: Storage, cameras: Cameras, clock: Clock
-) -> AsyncIterator[None]:
-    """Continue unfinished sessions and make unfinished Matroska files while the block runs."""
-    work = UnfinishedWork(config=config, storage=storage, cameras=cameras, clock=clock)
+    config: Config,
+    *,
+    storage: Storage,
+    cameras: Cameras,
+    clock: Clock,
+    planned_end: PlannedEnd = _no_end,
+) -> AsyncIterator[trio.Event]:
+    """Continue unfinished sessions and make unfinished Matroska files while the block runs.
+
+    Gives an event that is set when all sessions are continued or closed. `planned_end` says until
+    when a session without a duration is to record.
+    """
+    work = UnfinishedWork(
+        config=config, storage=storage, cameras=cameras, clock=clock, planned_end=planned_end
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work.resume_sessions)
         nursery.start_soon(work.convert_files)
-        yield
+        yield work.resumed
         nursery.cancel_scope.cancel()
 
 
@@ -48,6 +66,8 @@ class UnfinishedWork:
     _storage: Storage
     _cameras: Cameras
     _clock: Clock
+    _planned_end: PlannedEnd = _no_end
+    resumed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     # --- sessions ---
 
@@ -56,10 +76,15 @@ class UnfinishedWork:
         for session in await self._storage.unfinished_sessions():
             if not await self._resumed(session):
                 await self._close_session(session)
+        self.resumed.set()
+
+    def _end_of(self, session: Session, moment: BootMoment) -> datetime | None:
+        """When a session was to end, by its duration or by its schedule; None: nobody knows."""
+        return moment.planned_end_of(session) or self._planned_end(session)
 
     async def _resumed(self, session: Session) -> bool:
         camera, moment = self._cameras.get(session.camera_id), self._moment()
-        end = moment.planned_end_of(session)
+        end = self._end_of(session, moment)
         if camera is None or not session.segments or (end is not None and end <= moment.wall):
             return False
         if not self._config.recording.resume_sessions:
@@ -94,7 +119,7 @@ class UnfinishedWork:
 
     def _wanted_until(self, session: Session, moment: BootMoment) -> datetime | None:
         """Until when a session that is over should have recorded; None: nobody knows."""
-        end = moment.planned_end_of(session)
+        end = self._end_of(session, moment)
         if end is None or not self._config.recording.resume_sessions:
             return None
         return min(end, moment.wall)

@@ -37,6 +37,7 @@ _COMMANDS = {
     "keys": ("credentials", "Manage API keys."),
     "log-level": ("show", "Show or set how much the service logs."),
     "ls": ("show", "List recordings, newest first; with --snapshots, pictures."),
+    "open": ("credentials", "Print a link that opens the page, signed in."),
     "openrpc": ("show", "Print the OpenRPC document of the service's methods."),
     "pin": ("retention_commands", "Protect the recording NAME from clients and retention."),
     "record": ("record", "Record CAMERA until Ctrl-C, or for a time."),
@@ -48,6 +49,7 @@ _COMMANDS = {
     "rm": ("retention_commands", "Remove the recordings NAME, permanently."),
     "sessions": ("show", "List recording sessions, newest first."),
     "snapshot": ("record", "Take a picture of CAMERA."),
+    "schedule": ("show", "Show the schedules, and whether their windows are open."),
     "selftest": (
         "setup.selftest",
         "Try the whole recorder on this machine: kills, a full disk, checks.",
@@ -55,6 +57,7 @@ _COMMANDS = {
     "status": ("show", "Show the service and its cameras."),
     "stop": ("record", "Stop the recording of CAMERA."),
     "storage": ("show", "Show the free space, and how long it lasts."),
+    "timeline": ("show", "Show when a camera was recorded, and what is missing."),
     "token": ("credentials", "Make a JWT for USER."),
     "unpin": ("retention_commands", "Remove the pin of the recording NAME."),
     "verify": ("folder_commands", "Read recordings back and compare them."),

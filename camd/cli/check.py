@@ -9,8 +9,9 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -40,16 +41,19 @@ from camd.cli.terminal import console, print_json
 from camd.clock import SYSTEM_CLOCK
 from camd.config.environment import variables_of
 from camd.config.keys import keys_of
-from camd.config.schema import SECTIONS, CameraConfig, Config
+from camd.config.schema import ENTRIES, SECTIONS, CameraConfig, Config, ScheduleConfig
 from camd.devices.listing import DeviceList, ListedDevice, scan_devices
 from camd.devices.query import find_converters
 from camd.devices.v4l2.formats import FormatRefusal
-from camd.errors import STORAGE_NO_INODES
+from camd.errors import CAMERA_LIMIT, STORAGE_NO_INODES
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
 from camd.model import CameraId, DeviceBinding, FormatChoice, ProblemKind
+from camd.model.ids import MAX_CAMERAS
 from camd.model.notation import TcpAddress, parse_listen
+from camd.schedules.rules.schedule_findings import describe, describe_due, first_overlap
+from camd.schedules.rules.windows import due
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
@@ -139,8 +143,12 @@ async def inspect(config: Config) -> list[CheckFinding]:
     for camera in config.cameras:
         if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
+    found = await scan_devices(config)
+    findings += judge_devices(found, config)
+    known = {binding.camera_id for binding in found.bindings} | {c.id for c in config.cameras}
+    findings += judge_count(known)
     findings += await inspect_media_server(config)
-    return [*findings, *judge_devices(await scan_devices(config), config)]
+    return [*findings, *judge_schedules(config.schedules, known, SYSTEM_CLOCK.now())]
 
 
 def _list_findings(
@@ -314,6 +322,32 @@ async def inspect_source(camera: CameraConfig) -> CheckFinding:
     return CheckFinding(f"camera {camera.id}", grade, found.text, found.advice)
 
 
+def judge_count(known: Collection[str]) -> Iterator[CheckFinding]:
+    """Judge how many cameras there are, configured and found. Pure."""
+    if len(known) > MAX_CAMERAS:
+        text = f"{len(known)} are known, and {MAX_CAMERAS} are the most that one service has"
+        yield problem("cameras", text, CAMERA_LIMIT.suggestion)
+
+
+def judge_schedules(
+    schedules: Sequence[ScheduleConfig], known: Collection[str], instant: datetime
+) -> Iterator[CheckFinding]:
+    """Judge each schedule at an instant: whom it records, when next, and beside whom. Pure."""
+    for number, schedule in enumerate(schedules):
+        subject = f"schedule {schedule.name}"
+        if not schedule.enabled:
+            yield warning(subject, "is switched off", "Set enabled = true when it is to record.")
+            continue
+        yield ok(subject, f"{describe(schedule)}; {describe_due(due((schedule,), instant))}")
+        if unknown := schedule.unknown(known):
+            text = f"there is no camera {', '.join(unknown)}"
+            yield warning(subject, text, "Correct cameras, or plug the camera in.")
+        for other in schedules[:number]:
+            if both := first_overlap(schedule, other, instant):
+                text = f"overlaps with {other.name}, next at {both:%Y-%m-%d %H:%M} UTC"
+                yield warning(subject, text, "Nothing, if that is meant: they record together.")
+
+
 def _existing(path: Path) -> Path:
     """Return the path, or its nearest parent that exists."""
     while not path.exists() and path != path.parent:
@@ -372,7 +406,7 @@ def print_keys(*, as_json: bool) -> None:
             "reload": key.reload,
             "documentation": key.doc,
         }
-        for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+        for section, cls in (*SECTIONS.items(), *ENTRIES.items())
         for name, key in keys_of(cls).items()
     ]
     if as_json:

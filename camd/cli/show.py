@@ -1,4 +1,4 @@
-"""Commands that show the service: status, ls, info, storage, sessions, gaps, openrpc, watch."""
+"""Commands that show the service: its state, its recordings and what is missing, its events."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _STORAGE = {
     "pending_seconds": "oldest pending call",
     "slow": "slow",
 }
-_SERVICE = {"status": "service", "version": "version", "uptime": "up for", "components": "parts"}
+_SERVICE = {"status": "service", "version": "version", "uptime": "up for"}
 
 
 def _print_status(found: Mapping[str, Any]) -> None:
@@ -172,6 +172,57 @@ def sessions(access: ServiceAccess, **page: Any) -> object:
 def gaps(access: ServiceAccess, **page: Any) -> object:
     """List missing footage, newest first, with its cause."""
     return ask(access, "get_gaps", **page)
+
+
+def _print_schedules(answer: Mapping[str, Any]) -> None:
+    rows, out = answer["schedules"], console()
+    if not rows:
+        out.print("No schedules. Add a [[schedule]] to the configuration.", markup=False)
+        return
+    out.print(tables.schedules(rows))
+    for line in (line for row in rows for line in tables.schedule_remarks(row)):
+        out.print(line, soft_wrap=True)
+
+
+@click.command(short_help="Show the schedules, and whether their windows are open.")
+@remote_options
+@printed_by(_print_schedules)
+def schedule(access: ServiceAccess) -> object:
+    """Show the schedules: what they record, whether they do now, and when that changes."""
+    return ask(access, "get_schedules")
+
+
+# --- the time line of a camera -----------------------------------------------------------------
+
+
+def _print_timeline(answer: Mapping[str, Any]) -> None:
+    out = console()
+    for line in tables.timeline_lines(answer, out.width):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if answer["gaps"]:
+        out.print(tables.timeline_gaps(answer["gaps"]))
+
+
+@click.command(short_help="Show when a camera was recorded, and what is missing.")
+@click.argument("camera")
+@click.option(
+    "--from",
+    "since",
+    metavar="TIME",
+    callback=terminal.read_time,
+    help="From '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.  [default: a day before]",
+)
+@click.option(
+    "--to", "until", metavar="TIME", callback=terminal.read_time, help="Until then.  [default: now]"
+)
+@remote_options
+@printed_by(_print_timeline)
+def timeline(access: ServiceAccess, camera: str, since: str | None, until: str | None) -> object:
+    """Show when CAMERA was recorded, and what is missing and why.
+
+    In the bar, # is recorded, ! is missing, and . was not to be recorded.
+    """
+    return ask(access, "get_timeline", camera=camera, **{"from": since, "to": until})
 
 
 # --- events --------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ A field that is missing shows as an empty cell, so that other versions of the se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from rich.markup import escape
@@ -114,17 +115,9 @@ def remarks(row: Row) -> list[str]:
     return lines[:1] + [f"    {line}" for line in lines[1:]]
 
 
-_PART_NAMES = {"mediamtx": "mediamtx_controller"}  # in `components`, where another one is used
-
-
 def reasons(service: Row) -> list[str]:
-    """Format why parts of the service do not run as they should, a line for each; markup."""
-    parts, details = service.get("components") or {}, service.get("details") or {}
-    return [
-        f"[bold]{_cell(name)}[/]: {escape(_text(why))}"
-        for name, why in details.items()
-        if parts.get(_PART_NAMES.get(name, name)) not in ("running", "disabled")
-    ]
+    """Format why the service is not healthy, a sentence a line; markup."""
+    return [f"[yellow]![/] {_cell(reason)}" for reason in service.get("reasons") or ()]
 
 
 def _camera_state(row: Row) -> str:
@@ -195,6 +188,43 @@ def sessions(rows: Iterable[Row]) -> Table:
     return table
 
 
+def schedules(rows: Iterable[Row]) -> Table:
+    """Make a table of schedules; their times are by the clocks of their own zones."""
+    table = _table("schedule", "cameras", "days", "from", "to", "zone", "now", "changes")
+    for row in rows:
+        state = "[green]open[/]" if row.get("active") else "closed"
+        table.add_row(
+            _cell(row.get("name")),
+            escape(", ".join(map(_text, row.get("cameras") or ())).replace("*", "all")),
+            escape(", ".join(map(_text, row.get("days") or ()))),
+            _cell(row.get("from")),
+            _cell(row.get("to")),
+            _cell(row.get("timezone")),
+            state if row.get("enabled", True) else "off",
+            escape(terminal.format_moment(row.get("next_change"))),
+        )
+    return table
+
+
+_OVERRIDDEN = {
+    "manual_recording": "somebody's own recording runs",
+    "manual_stop": "somebody stopped it, until this window closes",
+    "source_ended": "the file was played to its end",
+}
+
+
+def schedule_remarks(row: Row) -> list[str]:
+    """Format what the row of a schedule has no room for: who does not record now; markup."""
+    name = _cell(row.get("name"))
+    lines = [
+        f"[bold]{name}[/]: {_cell(camera)}: {escape(_OVERRIDDEN.get(_text(why), _text(why)))}"
+        for camera, why in (row.get("overridden_by") or {}).items()
+    ]
+    if unknown := row.get("unknown_cameras"):
+        lines.append(f"[bold]{name}[/]: there is no camera {escape(', '.join(unknown))}")
+    return lines
+
+
 def gaps(rows: Iterable[Row]) -> Table:
     """Make a table of ledger entries: missing footage and its cause."""
     table = _table("missing from", ">length", ">frames", "cause", "action")
@@ -208,6 +238,53 @@ def gaps(rows: Iterable[Row]) -> Table:
             frames if row.get("exact", True) else f"about {frames}",
             _cell(row.get("cause")),
             _cell(row.get("action")),
+        )
+    return table
+
+
+def timeline_lines(answer: Row, width: int) -> Iterator[str]:
+    """Draw a time line as a bar of `width` characters between its ends, and sum it up.
+
+    A part in which something is missing shows that, however short it is.
+    """
+    since, until = (_moment(answer[name]) for name in ("from", "to"))
+    length = (until - since).total_seconds()
+    bar, recorded = ["."] * max(1, width), 0.0
+
+    def mark(begin: datetime, end: datetime, sign: str) -> float:
+        first, last = max(begin, since), min(end, until)
+        if first > last:
+            return 0.0
+        places = ((each - since).total_seconds() / length * len(bar) for each in (first, last))
+        begin_at, end_at = (min(len(bar) - 1, int(place)) for place in places)
+        bar[begin_at : end_at + 1] = sign * (end_at + 1 - begin_at)
+        return (last - first).total_seconds()
+
+    for span in answer["spans"]:
+        recorded += mark(_moment(span["start"]), _moment(span["end"]), "#")
+    for gap in answer["gaps"]:
+        mark(_moment(gap["from"]), _moment(gap["to"]), "!")
+    files = sum(span.get("merged", 1) for span in answer["spans"])
+    yield f"{terminal.format_time(since)} to {terminal.format_time(until)}"
+    yield "".join(bar)
+    yield f"recorded {clock_time(recorded)} of {clock_time(length)}, in {files} files"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def timeline_gaps(rows: Iterable[Row]) -> Table:
+    """Make a table of what is missing in a time line."""
+    table = _table("missing from", ">length", "cause")
+    for row in rows:
+        length = (_moment(row["to"]) - _moment(row["from"])).total_seconds()
+        more = f" and {row['merged'] - 1} more" if row.get("merged", 1) > 1 else ""
+        about = "" if row.get("exact", True) else "about "
+        table.add_row(
+            escape(terminal.format_moment(row["from"])),
+            about + clock_time(length),
+            _cell(row.get("cause")) + more,
         )
     return table
 

@@ -25,6 +25,7 @@ from camd.client.event_stream import (
 from camd.client.pages import Page, StillPicture, fetch_page
 from camd.client.remote_errors import (
     AlreadyRecordingError,
+    CameraLimitError,
     CameraUnknownError,
     FileInUseError,
     FileLeasedError,
@@ -89,6 +90,7 @@ from camd.contract.export_results import (
     ExportPartInfo,
     ExportSourceInfo,
 )
+from camd.contract.playback_results import MissingSpan, SpanInfo, TimelineInfo
 from camd.contract.recording_results import (
     DeletedFile,
     GapInfo,
@@ -109,6 +111,8 @@ from camd.contract.recording_results import (
     StartedRecording,
     StoppedRecording,
 )
+from camd.contract.schedule_results import CameraScheduleInfo, ScheduleInfo, ScheduleList
+from camd.contract.sign_in_results import SignInCode
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -150,7 +154,9 @@ __all__ = [
     "CameraDetails",
     "CameraEvent",
     "CameraInfo",
+    "CameraLimitError",
     "CameraMode",
+    "CameraScheduleInfo",
     "CameraTotals",
     "CameraUnknownError",
     "CannotConnectError",
@@ -191,6 +197,7 @@ __all__ = [
     "KeptFile",
     "LogLevels",
     "MethodNotFoundError",
+    "MissingSpan",
     "NestedRecording",
     "NotAuthenticatedError",
     "NotRecordingError",
@@ -219,6 +226,8 @@ __all__ = [
     "RemovalFailedError",
     "RetentionState",
     "RunningFile",
+    "ScheduleInfo",
+    "ScheduleList",
     "ScrubFinding",
     "ScrubInfo",
     "ScrubRound",
@@ -230,9 +239,11 @@ __all__ = [
     "SessionInfo",
     "SessionList",
     "ShuttingDownError",
+    "SignInCode",
     "SnapshotInfo",
     "SnapshotList",
     "SourceUnavailableError",
+    "SpanInfo",
     "StartedRecording",
     "StillPicture",
     "StoppedRecording",
@@ -250,6 +261,7 @@ __all__ = [
     "StreamInfo",
     "SyncTimes",
     "TakenSnapshot",
+    "TimelineInfo",
     "UnreadableAnswerError",
     "UnsupportedError",
     "UsbInfo",

@@ -42,6 +42,7 @@ from camd.contract.device_results import (
 )
 from camd.contract.event_results import EventPage
 from camd.contract.export_results import ExportInfo, ExportPartInfo
+from camd.contract.playback_results import TimelineInfo
 from camd.contract.recording_results import (
     DeletedFile,
     GapList,
@@ -53,6 +54,8 @@ from camd.contract.recording_results import (
     StartedRecording,
     StoppedRecording,
 )
+from camd.contract.schedule_results import ScheduleList
+from camd.contract.sign_in_results import SignInCode
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -327,6 +330,10 @@ class Client:
         page = _page(camera, session_id, start, end, limit, offset)
         return read_result(SessionList, await self._ask("get_sessions", **page))
 
+    async def schedules(self) -> ScheduleList:
+        """List the schedules of the configuration."""
+        return read_result(ScheduleList, await self._ask("get_schedules"))
+
     async def gaps(
         self,
         *,
@@ -361,6 +368,13 @@ class Client:
         """
         return await download_part(self.address, part, path, progress)
 
+    async def timeline(
+        self, camera: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> TimelineInfo:
+        """Say what was recorded of a camera in a range, and what is missing; a day by default."""
+        answer = await self._ask("get_timeline", camera=camera, **{"from": start, "to": end})
+        return read_result(TimelineInfo, answer)
+
     # --- Retention.
 
     async def retention_policy(self) -> RetentionState:
@@ -394,6 +408,10 @@ class Client:
         return read_result(CleanupReport, await self._ask("cleanup_old_files", force=force))
 
     # --- The service.
+
+    async def sign_in_code(self, *, role: str | None = None) -> SignInCode:
+        """Make a code that signs a browser in to the page: once, within a minute."""
+        return read_result(SignInCode, await self._ask("create_sign_in_code", role=role))
 
     async def past_events(
         self,

@@ -192,6 +192,12 @@ class NotRecordingError(RemoteError):
     kind = errors.NOT_RECORDING
 
 
+class CameraLimitError(RemoteError):
+    """There are as many cameras as one service can have; `data["max_cameras"]` says how many."""
+
+    kind = errors.CAMERA_LIMIT
+
+
 class ShuttingDownError(RemoteError):
     """The service is stopping."""
 

@@ -27,9 +27,10 @@ def compare(old: Config, new: Config) -> ConfigChanges:
     added = [f"camera.{camera.id}" for camera in new.cameras if _can_add(old, camera)]
     waiting = [f"camera.{name}" for name in after if name not in before]
     waiting = [path for path in waiting if path not in added]
+    schedules = _changed_schedules(old, new)
     others = [f"camera.{name}" for name in before if after.get(name) != before[name]]
     return ConfigChanges(
-        applied=tuple([path for path in changed if path in live] + added),
+        applied=tuple([path for path in changed if path in live] + added + schedules),
         restart_needed=tuple([path for path in changed if path not in live] + others + waiting),
     )
 
@@ -54,7 +55,15 @@ def merge(old: Config, new: Config) -> Config:
             part = attrs.evolve(part, **{name: getattr(getattr(new, section), name)})
             merged = attrs.evolve(merged, **{section: part})
     added = tuple(camera for camera in new.cameras if _can_add(old, camera))
-    return attrs.evolve(merged, cameras=old.cameras + added)
+    return attrs.evolve(merged, cameras=old.cameras + added, schedules=new.schedules)
+
+
+def _changed_schedules(old: Config, new: Config) -> list[str]:
+    """Name the schedules that are new, changed or gone; a running service applies them all."""
+    before = {schedule.name: schedule for schedule in old.schedules}
+    after = {schedule.name: schedule for schedule in new.schedules}
+    names = dict.fromkeys((*before, *after))
+    return [f"schedule.{name}" for name in names if before.get(name) != after.get(name)]
 
 
 def _can_add(old: Config, camera: CameraConfig) -> bool:

@@ -52,9 +52,12 @@ def key(
 
 @cache
 def keys_of(section: type) -> dict[str, ConfigKey]:
-    """Return the declarations of a section's keys, by name, in their order."""
+    """Return the declarations of a section's keys, by name, in their order.
+
+    A key whose name is a word of Python is a field with an underscore behind it: `from_`.
+    """
     kinds = get_type_hints(section)
     return {
-        field.name: attrs.evolve(field.metadata[ConfigKey], kind=kinds[field.name])
+        field.name.rstrip("_"): attrs.evolve(field.metadata[ConfigKey], kind=kinds[field.name])
         for field in attrs.fields(section)
     }

@@ -16,8 +16,17 @@ import attrs
 import tomli
 
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
-from camd.config.parse import ParsedConfig, check, structure
-from camd.config.schema import AuthConfig, CameraConfig, Config, MediaMtxConfig, StorageConfig
+from camd.config.machine_zone import find_machine_zone
+from camd.config.parse import ParsedConfig, check, check_schedules, structure
+from camd.config.schema import (
+    MACHINE_ZONE,
+    AuthConfig,
+    CameraConfig,
+    Config,
+    MediaMtxConfig,
+    ScheduleConfig,
+    StorageConfig,
+)
 from camd.config.values import SECRET_BYTES, PathBases
 from camd.errors import ConfigError
 from camd.model import CameraId
@@ -48,10 +57,13 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     _complete(structured.sections, bases)
     cameras = _with_names(structured.cameras)
     mistakes += check(structured.sections, cameras)
+    schedules = _complete_schedules(structured.schedules, environ, mistakes)
+    mistakes += check_schedules(schedules)
     if mistakes:
         named = (name_variables(mistake, overlay.variables) for mistake in mistakes)
         raise ConfigError(tuple(named))
-    return Config(cameras=tuple(cameras.values()), file=file, **structured.sections)  # type: ignore[arg-type]
+    entries = {"cameras": tuple(cameras.values()), "schedules": tuple(schedules.values())}
+    return Config(file=file, **entries, **structured.sections)  # type: ignore[arg-type]
 
 
 def find_file(
@@ -167,6 +179,30 @@ def _with_names(cameras: Mapping[int, CameraConfig]) -> dict[int, CameraConfig]:
     numbered = (CameraId(f"camera{number}") for number in range(len(cameras) * 2 + 1))
     free = (camera_id for camera_id in numbered if camera_id not in taken)
     return {index: _named(camera, camera.id or next(free)) for index, camera in cameras.items()}
+
+
+def _complete_schedules(
+    schedules: Mapping[int, ScheduleConfig], environ: Mapping[str, str], mistakes: list[str]
+) -> dict[int, ScheduleConfig]:
+    """Give each schedule what its table does not say: a name, and the zone of this machine."""
+    taken = {schedule.name for schedule in schedules.values()}
+    free = (n for n in (f"schedule{i}" for i in range(2 * len(schedules) + 1)) if n not in taken)
+    zone = find_machine_zone(environ) if schedules else None
+    found = {}
+    for index, schedule in schedules.items():
+        named = attrs.evolve(schedule, name=schedule.name or next(free))
+        if named.timezone == MACHINE_ZONE:
+            if zone is None:
+                mistakes.append(f"schedule[{index}].timezone: {_NO_ZONE}")
+            named = attrs.evolve(named, timezone=zone or MACHINE_ZONE)
+        found[index] = named
+    return found
+
+
+_NO_ZONE = (
+    "is missing, and this machine does not say its own zone (TZ, /etc/localtime); write one such "
+    'as "Europe/Berlin"'
+)
 
 
 def _named(camera: CameraConfig, camera_id: CameraId) -> CameraConfig:

@@ -11,13 +11,17 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from camd.config.keys import keys_of
 from camd.config.schema import (
+    ENTRIES,
+    MAX_SCHEDULES,
     SECTIONS,
     CameraConfig,
     MediaMtxConfig,
+    ScheduleConfig,
     ServerConfig,
     StorageConfig,
 )
 from camd.config.values import PathBases, Reader, kind_of
+from camd.model.ids import MAX_CAMERAS
 from camd.model.notation import did_you_mean
 from camd.sources import BOUND_DEVICE
 from camd.sources.source import SPECIAL_KEYS
@@ -27,13 +31,14 @@ T = TypeVar("T")
 
 @attrs.define
 class ParsedConfig:
-    """Sections and cameras without mistakes, by name and by place, and the mistakes of the others.
+    """Sections and entries without mistakes, by name and by place, and the mistakes of the others.
 
     A section that has a mistake is absent, so that no later check judges its defaults.
     """
 
     sections: dict[str, object] = attrs.field(factory=dict)
     cameras: dict[int, CameraConfig] = attrs.field(factory=dict)
+    schedules: dict[int, ScheduleConfig] = attrs.field(factory=dict)
     mistakes: list[str] = attrs.field(factory=list)
 
 
@@ -42,7 +47,7 @@ def structure(
 ) -> ParsedConfig:
     """Read a whole raw configuration; `variables` names the values that the environment set."""
     result = ParsedConfig()
-    known = {*SECTIONS, "camera"}
+    known = {*SECTIONS, *ENTRIES}
     for name in raw:
         if name not in known:
             result.mistakes.append(f"{name}: unknown section{did_you_mean(name, known)}")
@@ -54,12 +59,32 @@ def structure(
                 result.sections[name] = read
         elif name != "mediamtx":  # absent means off
             result.sections[name] = cls()
-    tables = raw.get("camera", [])
-    if isinstance(tables, list):
-        _structure_cameras(converter, tables, result)
-    else:
-        result.mistakes.append("camera: write each camera as [[camera]], in double brackets")
+    _structure_cameras(converter, _tables("camera", raw, result), result)
+    _structure_schedules(converter, _tables("schedule", raw, result), result)
     return result
+
+
+def _tables(name: str, raw: Mapping[str, object], result: ParsedConfig) -> list[object]:
+    tables = raw.get(name, [])
+    if isinstance(tables, list):
+        return tables
+    result.mistakes.append(f"{name}: write each {name} as [[{name}]], in double brackets")
+    return []
+
+
+def _structure_schedules(converter: Converter, tables: list[object], result: ParsedConfig) -> None:
+    if len(tables) > MAX_SCHEDULES:
+        result.mistakes.append(f"schedule: {len(tables)} entries; {MAX_SCHEDULES} are the most")
+        return
+    for index, table in enumerate(tables):
+        path = f"schedule[{index}]"
+        schedule = _structure(converter, ScheduleConfig, table, path, {}, result.mistakes)
+        if schedule is None:
+            continue
+        missing = schedule.missing
+        result.mistakes += [f"{path}.{name}: is missing" for name in missing]
+        if not missing:
+            result.schedules[index] = schedule
 
 
 def _structure_cameras(converter: Converter, tables: list[object], result: ParsedConfig) -> None:
@@ -74,9 +99,13 @@ def _structure_cameras(converter: Converter, tables: list[object], result: Parse
 
 def _converter(bases: PathBases) -> Converter:
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
-    for cls in (*SECTIONS.values(), CameraConfig):
+    for cls in (*SECTIONS.values(), *ENTRIES.values()):
         readers = {name: key.bind(bases) for name, key in keys_of(cls).items()}
-        hooks = {name: override(struct_hook=_hook(read)) for name, read in readers.items()}
+        hooks = {
+            field.name: override(rename=name, struct_hook=_hook(readers[name]))
+            for field in attrs.fields(cls)
+            for name in [field.name.rstrip("_")]
+        }
         function: Callable[..., object] = make_dict_structure_fn(
             cls,
             converter,
@@ -117,7 +146,7 @@ def _sentences(error: ClassValidationError, cls: type) -> Iterator[tuple[str, st
     """Yield key and sentence for everything that is wrong with one table."""
     noted, others = error.group_exceptions()
     for mistake, note in noted:
-        yield note.name, str(mistake)
+        yield note.name.rstrip("_"), str(mistake)
     for mistake in others:
         if not isinstance(mistake, ForbiddenExtraKeysError):
             raise mistake
@@ -198,6 +227,11 @@ def _check_storage(storage: StorageConfig) -> list[str]:
 def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
     """Check each camera by itself, and that no two share an id, a device name or a node."""
     mistakes = []
+    if len(cameras) > MAX_CAMERAS:
+        mistakes.append(
+            f"camera: {len(cameras)} entries, and one service has at most {MAX_CAMERAS} cameras; "
+            "run a second one, with a state_dir and a recordings_dir of its own"
+        )
     names: dict[str, int] = {}
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():
@@ -215,6 +249,26 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
                 break
         if camera.codec == "copy" and camera.source.why_not_copied:
             mistakes.append(f"{path}.codec: {camera.source.why_not_copied}")
+        if camera.preview is not None and camera.preview.selector is not None:
+            mistakes.append(f"{path}.preview: a stream, not a device, which only one can open")
+    return mistakes
+
+
+def check_schedules(schedules: Mapping[int, ScheduleConfig]) -> list[str]:
+    """Return a sentence for each window of no length, and for each name that is taken."""
+    mistakes = []
+    names: dict[str, int] = {}
+    for index, schedule in schedules.items():
+        if schedule.from_ == schedule.to:
+            mistakes.append(
+                f"schedule[{index}].to: is the same time as from, so nothing would be recorded; "
+                'a whole day is from = "00:00", to = "24:00"'
+            )
+        owner = names.setdefault(schedule.name, index)
+        if owner != index:
+            mistakes.append(
+                f"schedule[{index}].name: {schedule.name!r} is that of schedule[{owner}]"
+            )
     return mistakes
 
 

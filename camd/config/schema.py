@@ -6,6 +6,7 @@ One attrs class stands for each TOML section. Parsing, environment variables, re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from camd.config.keys import key
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.model.notation import RATE_LIMITS
+from camd.model.schedule_values import TimeOfDay, TimeZone
 from camd.sources import BOUND_DEVICE, Source, list_schemes
 
 _SECOND = timedelta(seconds=1)
@@ -70,6 +72,12 @@ class ServerConfig:
         256,
         values.whole(1, 100_000),
         "Connections at a time that have not authenticated yet; one address may have a quarter.",
+    )
+    transcodes: int = key(
+        1,
+        values.whole(0, 64),
+        "Cameras that are transcoded at a time for viewers who cannot play their codec; each takes "
+        "about a third of a core. 0 for none.",
     )
     authentication_timeout: timedelta = key(
         "10s",
@@ -467,6 +475,12 @@ class CameraConfig:
         values.flag,
         "Of rtsps: verify the certificate? Default: as FFmpeg does.",
     )
+    preview: Source | None = key(
+        None,
+        values.SOURCE,
+        "A smaller stream of the same camera, for viewers who cannot play the source; it is "
+        "captured while it is watched, and never recorded.",
+    )
     input_options: tuple[str, ...] = key(
         [],
         values.several(values.text),
@@ -489,6 +503,68 @@ class CameraConfig:
         return self.resolution[1] if self.resolution else None
 
 
+_NO_TIME = TimeOfDay(-1)  # stands for a key that is missing
+MACHINE_ZONE = TimeZone("")  # stands for the zone of this machine
+MAX_SCHEDULES = 256
+
+
+@attrs.frozen
+class ScheduleConfig:
+    """One `[[schedule]]` entry: cameras are recorded while its window is open."""
+
+    name: str = key(
+        None,
+        values.matching("[^\x00-\x1f\x7f]{1,64}", "1 to 64 characters"),
+        "Name for people; default: schedule0, ….",
+        default="",
+    )
+    cameras: tuple[str, ...] = key(
+        None,
+        values.camera_ids,
+        'Camera that it records, or a list of them; "*" for every one. Required.',
+        default=(),
+    )
+    days: tuple[str, ...] = key(
+        "mon-sun",
+        values.days,
+        'Days on which the window begins: a day, a range, or a list: ["mon-fri", "sun"].',
+    )
+    from_: TimeOfDay = key(
+        None,
+        values.time_of_day,
+        "When recording begins, by the clocks of the time zone. Required.",
+        default=_NO_TIME,
+    )
+    to: TimeOfDay = key(
+        None,
+        values.time_of_day,
+        "When it ends; not later than from: on the next day. A whole day is 00:00 to 24:00. "
+        "Required.",
+        default=_NO_TIME,
+    )
+    timezone: TimeZone = key(
+        None,
+        values.time_zone,
+        'Zone of these clocks, such as "Europe/Berlin"; default: that of this machine.',
+        default=MACHINE_ZONE,
+    )
+    enabled: bool = key(True, values.flag, "false: it records nothing.")
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of required keys that are missing."""
+        given = {"cameras": self.cameras, "from": self.from_ != _NO_TIME, "to": self.to != _NO_TIME}
+        return tuple(name for name, there in given.items() if not there)
+
+    def records(self, camera_id: str) -> bool:
+        """Whether it is for this camera."""
+        return camera_id in self.cameras or values.EVERY_CAMERA in self.cameras
+
+    def unknown(self, known: Iterable[str]) -> list[str]:
+        """Name those of its cameras that are not among the `known` ones."""
+        return sorted(set(self.cameras) - {*known, values.EVERY_CAMERA})
+
+
 @attrs.frozen
 class Config:
     """A whole, valid configuration; every path in it is absolute."""
@@ -504,6 +580,7 @@ class Config:
     discovery: DiscoveryConfig = DiscoveryConfig()
     mediamtx: MediaMtxConfig | None = None
     cameras: tuple[CameraConfig, ...] = ()
+    schedules: tuple[ScheduleConfig, ...] = ()
     file: Path | None = None  # where it was read from
 
 
@@ -519,3 +596,4 @@ SECTIONS: dict[str, type] = {
     "discovery": DiscoveryConfig,
     "mediamtx": MediaMtxConfig,
 }
+ENTRIES: dict[str, type] = {"camera": CameraConfig, "schedule": ScheduleConfig}  # [[double]]

@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import attrs
 
+from camd.model.ids import ID_PATTERN
 from camd.model.notation import (
     absolute_path,
+    did_you_mean,
     format_duration,
     parse_bitrate,
     parse_duration,
@@ -25,6 +28,7 @@ from camd.model.notation import (
     parse_resolution,
     parse_size,
 )
+from camd.model.schedule_values import DAY_SECONDS, DAYS, TimeOfDay, TimeZone
 from camd.sources import parse_source
 
 Reader = Callable[[object], object]
@@ -215,6 +219,79 @@ def _role(kind: str, name: str, role: object) -> str:
         return choice("viewer", "operator", "admin")(role)  # type: ignore[return-value]
     except ValueError as error:
         raise ValueError(f"{kind}.{name} {error}") from None
+
+
+# --- readers of schedules ----------------------------------------------------------------------
+
+EVERY_CAMERA = "*"
+_CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?|24:00(?::00)?", re.ASCII)
+_ONE_CAMERA = matching(ID_PATTERN, 'the id of a camera, such as "camera0"')
+
+
+def camera_ids(value: object) -> tuple[str, ...]:
+    """Read the id of one camera, a list of them, or "*" for every camera."""
+    if value == EVERY_CAMERA:
+        return (EVERY_CAMERA,)
+    found = (
+        (str(_ONE_CAMERA(value)),)
+        if isinstance(value, str)
+        else tuple(map(str, several(_ONE_CAMERA)(value)))
+    )
+    if not found:
+        raise ValueError('must name at least one camera, or be "*" for every one')
+    if len(set(found)) < len(found):
+        raise ValueError("names a camera twice")
+    return found
+
+
+def days(value: object) -> tuple[str, ...]:
+    """Read days and ranges of days, such as ["mon-fri", "sun"], or one of them as text."""
+    items = (value,) if isinstance(value, str) else several(text)(value)
+    found = {day for item in items for day in _day_range(text(item))}
+    if not found:
+        raise ValueError('must name at least one day, such as "mon"')
+    return tuple(day for day in DAYS if day in found)
+
+
+def _day_range(item: str) -> tuple[str, ...]:
+    first, dash, last = item.partition("-")
+    for word in (first, last) if dash else (first,):
+        if word not in DAYS:
+            raise ValueError(f'must be days such as "mon" or "sat-sun", not {item!r}')
+    begin, end = DAYS.index(first), DAYS.index(last or first)
+    return DAYS[begin : end + 1] if begin <= end else DAYS[begin:] + DAYS[: end + 1]
+
+
+def time_of_day(value: object) -> TimeOfDay:
+    """Read a time such as "20:00" or "06:30:15"; "24:00" is the end of the day."""
+    if isinstance(value, time) and not value.microsecond:  # TOML's own way to write one
+        value = value.isoformat()
+    word = text(value)
+    found = _CLOCK_TIME.fullmatch(word)
+    if found is None:
+        raise ValueError(f'must be a time from "00:00" to "24:00", not {word!r}')
+    if found[1] is None:
+        return TimeOfDay(DAY_SECONDS)
+    return TimeOfDay(int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3] or 0))
+
+
+def time_zone(value: object) -> TimeZone:
+    """Read the name of a time zone, such as "Europe/Berlin". Blocks: it reads the tz database."""
+    name = text(value)
+    if name == "UTC":  # needs no database
+        return TimeZone(name)
+    try:
+        return TimeZone(name, ZoneInfo(name))
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        pass
+    known = available_timezones()
+    if not known:
+        raise ValueError(
+            "no zone is known: this machine has no time zone database; install the package tzdata"
+        )
+    raise ValueError(
+        f'{name!r} is no time zone; write one such as "Europe/Berlin"{did_you_mean(name, known)}'
+    )
 
 
 def optional(reader: Reader) -> Reader:

@@ -7,6 +7,7 @@ from typing import Annotated
 import attrs
 
 from camd.contract.result_types import ProblemFields, doc, one_of
+from camd.contract.schedule_results import CameraScheduleInfo
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +39,9 @@ class CameraInfo(ProblemFields):
         float | None,
         doc("seconds by which the camera's clock is ahead; null when it is not known"),
     ]
+    schedule: Annotated[
+        CameraScheduleInfo | None, doc("null for a camera that no schedule records")
+    ] = None
 
 
 @attrs.frozen(kw_only=True)

@@ -107,6 +107,9 @@ class ServiceStatus:
         ),
     ]
     details: Annotated[dict[str, str], doc("of components that are not healthy")]
+    reasons: Annotated[
+        tuple[str, ...], doc("sentences: why it is not healthy, and what to do")
+    ] = ()
     cameras: int
     recording: Annotated[int, doc("how many record")]
     recovery: Annotated[RecoveryInfo | None, doc("null before the first one")]

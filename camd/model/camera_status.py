@@ -9,6 +9,7 @@ import attrs
 from camd.model.ids import CameraId
 from camd.model.problems import Problem
 from camd.model.recordings import Session
+from camd.model.schedule_values import ScheduleStatus
 from camd.model.stream_status import ServedStream
 
 
@@ -53,3 +54,4 @@ class CameraStatus:
     warnings: tuple[str, ...] = ()  # differences from the configuration, for people
     source_clock_offset: float | None = None  # seconds ahead of this machine's; None: unknown
     served: ServedStream | None = None  # by a media server; None: no viewer can have it
+    schedule: ScheduleStatus | None = None  # None: no schedule records it

@@ -45,7 +45,11 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Run one daemon for all tests that do not change it."""
     folder, thresholds = roomy_folder(tmp_path_factory.mktemp("shared") / "daemon")
     made = Daemon(folder, thresholds)
-    made.configure(cameras=[small_camera(), small_camera()])
+    absent = {"cameras": "camera9", "days": "mon-fri", "from": "20:00", "to": "06:00"}
+    made.configure(
+        cameras=[small_camera(), small_camera()],
+        schedules=[{"name": "nights", "timezone": "Europe/Berlin", **absent}],
+    )
     trio.run(made.start)
     yield made
     trio.run(made.stop)

@@ -56,7 +56,10 @@ def fast_camera(clip: Path) -> dict[str, object]:
 
 
 def configuration(
-    settings: Settings, cameras: Sequence[Mapping[str, object]], thresholds: Settings
+    settings: Settings,
+    cameras: Sequence[Mapping[str, object]],
+    thresholds: Settings,
+    schedules: Sequence[Mapping[str, object]] = (),
 ) -> str:
     """Write TOML: the tests' defaults, then what one test wants."""
     sections: dict[str, dict[str, object]] = {
@@ -80,6 +83,8 @@ def configuration(
         lines += [f"[{name}]", *_keys(keys)]
     for camera in cameras:
         lines += ["[[camera]]", *_keys(camera)]
+    for schedule in schedules:
+        lines += ["[[schedule]]", *_keys(schedule)]
     return "\n".join(lines) + "\n"
 
 
@@ -120,11 +125,14 @@ class Daemon:
     # --- before the start
 
     def configure(
-        self, settings: Settings | None = None, cameras: Sequence[Mapping[str, object]] = ()
+        self,
+        settings: Settings | None = None,
+        cameras: Sequence[Mapping[str, object]] = (),
+        schedules: Sequence[Mapping[str, object]] = (),
     ) -> None:
         """Write the configuration."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = configuration(settings or {}, cameras, self.thresholds)
+        text = configuration(settings or {}, cameras, self.thresholds, schedules)
         self.config_file.write_text(text, encoding="utf-8")
 
     @property

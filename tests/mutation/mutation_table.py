@@ -60,6 +60,13 @@ CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
 PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
+LIVE = "tests/daemon/test_daemon_live.py"
+LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
+LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
+LIVE_MESSAGES = "tests/pure/test_live_messages.py"
+LIVE_WATCHING = "tests/actors/test_live_watching.py"
+LIVE_PAGES = "tests/actors/test_live_pages.py"
+APPLICATION_SOCKETS = "tests/wire/test_server_application_sockets.py"
 STREAMS = "tests/process/test_publish_streams.py"
 RELOADED = "tests/process/test_publish_reload.py"
 CHECK_PARTS = "tests/process/test_cli_check_parts.py"
@@ -74,53 +81,12 @@ EVENT_LINES = "tests/pure/test_events_lines.py"
 DELIVERY = "tests/pure/test_server_event_delivery.py"
 SUBSCRIPTIONS = "tests/wire/test_server_events.py"
 CLIENT = "tests/process/test_client_connections.py"
-CUTS = "tests/pure/test_storage_powercut.py"
-CRASHES = "tests/pure/test_storage_crashes.py"
-JOURNALS = "tests/pure/test_storage_journal.py"
-PINS = "tests/pure/test_storage_pins.py"
-REMOVAL = "tests/pure/test_storage_removal.py"
-RECEIPTS = "tests/pure/test_storage_cleanup_log.py"
-REPAIR = "tests/pure/test_mp4_recover.py"
-PROBLEM = "tests/actors/test_camera_problems.py"
-TALKS = "tests/actors/test_camera_calls.py"
-HEALTH = "tests/actors/test_recording_health.py"
-CLOCK = "tests/actors/test_recording_clock_steps.py"
-DROPPED = "tests/actors/test_recording_dropped_frames.py"
-SEAMS = "tests/actors/test_recording_seams.py"
-SUM = "tests/actors/test_recording_sum.py"
-ENTRIES = "tests/actors/test_recording_gap_entries.py"
-PIPES = "tests/process/test_runtime_pipe_poller.py"
-RUN = "tests/actors/test_capture_process.py"
-LIMITS = "tests/actors/test_recording_limits.py"
-QUEUE = "tests/pure/test_recording_queue.py"
-SESSIONS = "tests/pure/test_recording_ledger.py"
-BOXES = "tests/pure/test_mp4_boxes.py"
-FRAGMENTS = "tests/pure/test_mp4_fragments.py"
-SERVER_BOUNDS = "tests/wire/test_server_bounds.py"
-CALLS = "tests/wire/test_server_calls.py"
-CONNECTIONS = "tests/wire/test_server_connections.py"
-HTTP = "tests/wire/test_server_http.py"
-SPAWN = "tests/process/test_runtime_child_process.py"
-BOUNDS = "tests/process/test_bounds.py"
-HARMS = "tests/actors/test_recording_file_harms.py"
-TIMELINE = "tests/pure/test_capture_timestamps.py"
-UNAUTHENTICATED = "tests/wire/test_server_unauthenticated.py"
-CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
-ASKING = "tests/process/test_runtime_query_process.py"
-PUBLISHING = "tests/pure/test_publish_rules.py"
-PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
-STREAMS = "tests/process/test_publish_streams.py"
-CONTRACT = "tests/process/test_publish_mediamtx.py"
-JSONRPC = "tests/wire/test_server_jsonrpc.py"
-CONVERSATIONS = "tests/daemon/test_daemon_conversations.py"
-HOLD = "tests/wire/test_server_held_notifications.py"
-EVENT_LOG = "tests/process/test_events_log.py"
-EVENT_HISTORY = "tests/pure/test_events_history.py"
-EVENT_NUMBERS = "tests/pure/test_events_numbering.py"
-EVENT_LINES = "tests/pure/test_events_lines.py"
-DELIVERY = "tests/pure/test_server_event_delivery.py"
-SUBSCRIPTIONS = "tests/wire/test_server_events.py"
-CLIENT = "tests/process/test_client_connections.py"
+SOCKETS = "tests/process/test_server_sockets.py"
+
+WINDOWS = "tests/pure/test_schedules_windows.py"
+SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
+SCHEDULES = "tests/actors/test_schedules.py"
+CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
 CUTS = "tests/process/test_mp4_cut_movie.py"
 EXPORTS = "tests/process/test_export_exports.py"
 EXPORT_PLAN = "tests/pure/test_export_plan.py"
@@ -1064,6 +1030,22 @@ _break(
     "tests/pure/test_capture_preroll.py::test_no_more_than_needed_is_kept",
 )
 _break(
+    "frames: durations beside sound",
+    "FFmpeg does not replace the stamps of pictures by durations that it guesses.",
+    "camd/ffmpeg/text/args.py:_copied_video",
+    'stamps += ":duration=1"',
+    "pass",
+    "tests/pure/test_ffmpeg_args.py::test_each_frame_is_a_fragment_unless_there_is_sound",
+)
+_break(
+    "joined: durations that are not known",
+    "Pictures whose durations are not known are joined all the same.",
+    "camd/capture/rules/joining.py:_JoinedTrack.is_followed_by",
+    "max(self.last, usual)",
+    "self.last",
+    f"{JOINING}::test_frames_whose_durations_are_not_known_are_joined",
+)
+_break(
     "frames: other bytes",
     "What differs from a known fragment in more than its numbers is read in full.",
     "camd/mp4/frames/frame_forms.py:FrameForm.is_begun_by",
@@ -1123,7 +1105,7 @@ _break(
     "joined: gap inside",
     "Missing frames are between fragments, and are not made a long frame.",
     "camd/capture/rules/joining.py:_JoinedTrack.is_followed_by",
-    "off == 0 or -self.last < off <= self.last",
+    "off == 0 or -self.last < off <= max(self.last, usual)",
     "True",
     f"{JOINING}::test_a_gap_ends_a_fragment",
 )
@@ -2223,6 +2205,159 @@ _break(
     f"{PUBLISHING}::test_a_stream_is_served_only_when_camd_and_the_server_say_so",
 )
 _break(
+    "live: bound of bytes",
+    "A viewer that takes nothing costs at most 4 MiB.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "self._bytes > self.limit_bytes or self._lag(captured) > self.limit_seconds",
+    "self._lag(captured) > self.limit_seconds",
+    f"{LIVE_BACKLOG}::test_bytes_are_bounded_before_the_time_is_over",
+)
+_break(
+    "live: lag",
+    "What waits for a viewer is never older than two seconds.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "self._lag(captured) > self.limit_seconds",
+    "False",
+    f"{LIVE_BACKLOG}::test_a_viewer_that_takes_nothing_for_two_seconds_loses_everything",
+)
+_break(
+    "live: nothing is kept for a viewer that lags",
+    "Memory is free until the viewer reads again.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "        if self._lost is not None:\n            self._lose(captured)\n            return\n",
+    "",
+    f"{LIVE_BACKLOG}::test_a_viewer_that_takes_nothing_for_two_seconds_loses_everything",
+)
+_break(
+    "live: key frame first",
+    "A viewer begins with a picture that can be decoded.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "        if self._awaits_key_frame:\n            return\n",
+    "",
+    f"{LIVE_BACKLOG}::test_it_begins_with_a_key_frame",
+)
+_break(
+    "live: pieces",
+    "A slow line makes progress that can be seen.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog.take",
+    "size < JOINED_BYTES",
+    "True",
+    f"{LIVE_BACKLOG}::test_a_piece_has_a_bound",
+)
+_break(
+    "live: viewers of a camera",
+    "One camera has at most 64 viewers.",
+    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "self._counts[camera_id] >= self.of_camera",
+    "False",
+    LIVE_COUNTS,
+    LIVE_PAGES,
+)
+_break(
+    "live: viewers in all",
+    "All cameras together have at most 256 viewers.",
+    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "len(self) >= self.in_all",
+    "False",
+    LIVE_COUNTS,
+)
+_break(
+    "live: media time",
+    "The wall time on a player's bar is that of the picture.",
+    "camd/live/rules/live_messages.py:MediaMoment.of",
+    "(run.composition[0] if run.composition else 0)",
+    "0",
+    LIVE_MESSAGES,
+)
+_break(
+    "live: another capture",
+    "A capture whose times begin anew has a header of its own.",
+    "camd/live/watching.py:Watch._compare",
+    "self._header, self._capture = None, hub.began_at",
+    "self._capture = hub.began_at",
+    f"{LIVE_WATCHING}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
+)
+_break(
+    "live: told what was skipped",
+    "Whoever missed frames hears how many.",
+    "camd/live/watching.py:Watch._tell_lost",
+    "await self.sink.skipped(lost.without(backlog.group))",
+    "await trio.lowlevel.checkpoint()",
+    f"{LIVE_WATCHING}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
+)
+_break(
+    "live: a removed camera",
+    "Viewers of a camera that was removed leave.",
+    "camd/live/watching.py:Watch._stays",
+    "self.is_present()",
+    "True",
+    f"{LIVE_PAGES}::test_a_camera_that_is_removed_ends_its_viewers",
+)
+_break(
+    "live: transcodes",
+    "Viewers cannot have more cores than the configuration allows.",
+    "camd/live/transcoding.py:Transcodes._start",
+    "len(self._running) >= self.most",
+    "False",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: transcodes end",
+    "A transcoder runs while somebody watches.",
+    "camd/live/transcoding.py:Transcodes.shared",
+    "transcode.scope.cancel()",
+    "None",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: previews of removed cameras",
+    "Nothing of a removed camera is captured.",
+    "camd/camera/cameras.py:Cameras.remove",
+    "self._previews.pop(camera_id, None)",
+    "None",
+    f"{LIVE_PAGES}::test_a_removed_camera_ends_the_viewers_of_its_preview",
+)
+_break(
+    "server: subprotocol",
+    "No client gets what it does not understand.",
+    "camd/server/http_connection.py:HttpConnection._upgrade",
+    "check_subprotocol(headers, path.subprotocol)",
+    "None",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: time for a first message",
+    "A viewer without a key leaves after five seconds.",
+    "camd/server/application_socket.py:ApplicationSocket._authenticate",
+    "trio.move_on_after(FIRST_MESSAGE_SECONDS)",
+    "trio.CancelScope()",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: wrong keys of viewers",
+    "Keys cannot be guessed on this path, either.",
+    "camd/server/application_socket.py:ApplicationSocket._check",
+    "self.shared.authenticator.delay_refusal(self.address, reason)",
+    "trio.lowlevel.checkpoint()",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: a viewer that does not read",
+    "It holds a connection for twenty seconds only.",
+    "camd/server/application_socket.py:ApplicationSocket._check_reading",
+    "self.socket.stalled_seconds >= STALL_SECONDS",
+    "False",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: revoked keys of viewers",
+    "Whoever watches with a key that was revoked leaves.",
+    "camd/server/application_socket.py:ApplicationSocket._check_reading",
+    "self._check_credentials()",
+    "None",
+    APPLICATION_SOCKETS,
+)
+_break(
     "publishing: bound of bytes",
     "A server that takes nothing costs at most 16 MiB a camera.",
     "camd/publish/publication_queue.py:NewestGopQueue._add",
@@ -2659,7 +2794,213 @@ _break(
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
 )
+SIGN_IN = "tests/pure/test_auth_sign_in.py"
+PAGE_SOCKETS = "tests/wire/test_server_sessions.py"
 
+_break(
+    "sign-in: idle sessions end",
+    "A browser session that nobody uses ends.",
+    "camd/auth/sign_in.py:BrowserSessions.use",
+    "now - found.used >= IDLE_SECONDS",
+    "False",
+    f"{SIGN_IN}::test_a_session_ends_when_it_is_not_used",
+)
+_break(
+    "sign-in: a session is not worth more than its token",
+    "A browser session ends with the credentials that began it.",
+    "camd/auth/sign_in.py:BrowserSessions.begin",
+    "min(ends, identity.expires_at)",
+    "ends",
+    f"{SIGN_IN}::test_a_session_ends_with_the_credentials_that_began_it",
+)
+_break(
+    "sign-in: a code works once",
+    "A link that was used opens nothing.",
+    "camd/auth/sign_in.py:SignInCodes.take",
+    "self._codes.pop(_hash(code), (None, now))",
+    "self._codes.get(_hash(code), (None, now))",
+    f"{SIGN_IN}::test_a_code_works_once_within_a_minute",
+)
+_break(
+    "sign-in: an old code",
+    "A link works for a minute.",
+    "camd/auth/sign_in.py:SignInCodes.take",
+    "now < until",
+    "True",
+    f"{SIGN_IN}::test_a_code_works_once_within_a_minute",
+)
+_break(
+    "sign-in: the port of an origin",
+    "A page at another port of this host is another page.",
+    "camd/auth/sign_in.py:comes_from_own_page",
+    "authority == host.lower()",
+    "authority.partition(':')[0] == host.lower().partition(':')[0]",
+    f"{SIGN_IN}::test_only_the_own_origin_counts",
+)
+_break(
+    "sign-in: a cookie without our origin",
+    "A cookie counts for a WebSocket only from our own page.",
+    "camd/auth/sign_in.py:session_identity",
+    "comes_from_own_page(headers) if upgrade else may_read(headers)",
+    "True",
+    f"{PAGE_SOCKETS}::test_a_cookie_without_our_own_origin_is_not_looked_at",
+)
+_break(
+    "sign-in: sockets of an ended session",
+    "Signing out ends the connections of the page.",
+    "camd/server/connection_auth.py:ConnectionAuth._failure",
+    "not self.authenticator.sessions.holds(identity.browser_session)",
+    "False",
+    f"{PAGE_SOCKETS}::test_signing_out_ends_the_sockets_of_the_session",
+)
+_break(
+    "sign-in: a revoked key",
+    "A browser session ends with its key.",
+    "camd/auth/authenticator.py:Authenticator.identify_cookie",
+    "found is None or self.revoked(found)",
+    "found is None",
+    f"{PAGE_SOCKETS}::test_revoking_the_key_ends_the_session",
+)
+_break(
+    "sign-in: failures of an address",
+    "Keys are not guessed at the speed of the network.",
+    "camd/auth/sign_in.py:SignInFailures.count",
+    "self._failed[address] = (*recent, now)[-MAX_SIGN_IN_FAILURES:]",
+    "self._failed[address] = recent",
+    f"{SIGN_IN}::test_five_failures_a_minute_are_answered",
+)
+
+# --- schedules --------------------------------------------------------------------------------
+
+_break(
+    "schedule: time that comes twice",
+    "A window ends at the second of two instants.",
+    "camd/schedules/rules/local_time.py:instant_of",
+    "max(shown) if last else min(shown)",
+    "min(shown)",
+    f"{WINDOWS}::test_times_that_come_twice",
+)
+_break(
+    "schedule: windows that touch",
+    "Windows that touch are one.",
+    "camd/schedules/rules/windows.py:_due",
+    "each.begin <= end < each.end",
+    "each.begin < end < each.end",
+    f"{WINDOWS}::test_windows_that_touch_are_one_and_the_latest_end_counts",
+)
+_break(
+    "schedule: window without length",
+    "A window that the clocks skip does not open.",
+    "camd/schedules/rules/windows.py:open_times",
+    "found.begin < found.end",
+    "True",
+    f"{WINDOWS}::test_a_window_is_never_without_length",
+)
+_break(
+    "schedule: somebody's session",
+    "The end of a window stops only what the schedule started.",
+    "camd/schedules/rules/decision.py:decide",
+    "not is_scheduled(session)",
+    "False",
+    f"{SCHEDULES}::test_somebodys_session_is_not_touched",
+)
+_break(
+    "schedule: stop by hand",
+    "A stop by hand counts until the end of the window.",
+    "camd/schedules/rules/decision.py:decide",
+    "now.active and override is None",
+    "now.active",
+    f"{SCHEDULES}::test_a_stop_by_hand_counts_until_the_end_of_the_window",
+)
+_break(
+    "schedule: end of a stop by hand",
+    "A stop by hand counts no longer than the window.",
+    "camd/schedules/stop_memory.py:StopMemory.get",
+    "override.holds(instant)",
+    "True",
+    f"{SCHEDULES}::test_a_stop_counts_until_its_instant",
+)
+_break(
+    "schedule: start by hand",
+    "A start by hand lifts a stop by hand.",
+    f"{CAMERA_SCHEDULE}._note_session",
+    "self._keep(None)",
+    "",
+    f"{SCHEDULES}::test_a_start_by_hand_lifts_a_stop",
+)
+_break(
+    "schedule: own stop",
+    "The stop at the end of a window is not taken for one by hand.",
+    "camd/schedules/rules/decision.py:overrides",
+    "by is None or now.window_end is None",
+    "by is None",
+    f"{SCHEDULE_RULES}::test_which_ends_count_until_the_windows_end",
+)
+_break(
+    "schedule: stop in one of two windows",
+    "A stop by hand counts no longer than its own window.",
+    f"{CAMERA_SCHEDULE}._look_at_time",
+    "self._due.window_end or self._due.next_change or now + LOOK_AGAIN",
+    "self._due.next_change or now + LOOK_AGAIN",
+    f"{SCHEDULES}::test_a_stop_counts_no_longer_than_its_own_window",
+)
+_break(
+    "schedule: growing pause",
+    "A start that is refused is tried again after a growing pause.",
+    f"{CAMERA_SCHEDULE}._note_refusal",
+    "self._wait_longer()\nbefore, self._refusal = self._refusal, refusal",
+    "before, self._refusal = self._refusal, refusal",
+    f"{SCHEDULES}::test_a_camera_that_cannot_start_is_tried_again_and_says_why_once",
+)
+_break(
+    "schedule: correction of the clock",
+    "A clock that goes back by seconds does not leave a window.",
+    "camd/schedules/schedule_time.py:ScheduleTime.now",
+    "not latest - CORRECTION < now < latest",
+    "True",
+    f"{SCHEDULES}::test_a_small_correction_does_not_leave_a_window",
+)
+_break(
+    "schedule: clock that is set",
+    "Nothing waits for a window longer than a second.",
+    "camd/schedules/schedules.py:Schedules._pause",
+    "min((TICK_SECONDS, *waits))",
+    "min(waits)",
+    f"{SCHEDULES}::test_a_clock_that_is_set_forward_into_a_window_opens_it",
+)
+_break(
+    "schedule: sessions of an earlier run",
+    "Nothing is started before old sessions are resumed.",
+    "camd/schedules/schedules.py:_run",
+    "await resumed.wait()",
+    "await trio.lowlevel.checkpoint()",
+    f"{SCHEDULES}::test_nothing_is_started_before_old_sessions_are_resumed",
+)
+_break(
+    "schedule: session without a schedule",
+    "A session whose schedule is gone is ended.",
+    "camd/schedules/schedules.py:Schedules._match_cameras",
+    "schedules or _left_running(camera)",
+    "schedules",
+    f"{SCHEDULES}::test_a_session_that_a_schedule_left_is_ended_after_its_window",
+)
+
+_break(
+    "camera limit: found cameras",
+    "Cameras that are found leave room for those of the configuration.",
+    "camd/camera/bindings.py:DeviceBinder._add",
+    "0 if entry else len(missing)",
+    "0",
+    "tests/actors/test_camera_limit.py::test_a_camera_above_the_limit_is_neither_adopted_nor_added",
+)
+_break(
+    "camera limit: order",
+    "Cameras that are plugged in come before those that are not.",
+    "camd/camera/bindings.py:DeviceBinder._update_cameras",
+    "binding.device is None",
+    "False",
+    "tests/actors/test_camera_limit.py::test_after_a_restart_those_that_are_plugged_in_come_first",
+)
 _break(
     "check: two lengths of a body",
     "A request inside of another one is not answered.",
@@ -2774,6 +3115,33 @@ _break(
     "device.usb and device.usb.serial",
     "device.usb",
     "tests/pure/test_cli_first_config.py::test_a_camera_is_named_by_what_stays",
+)
+
+DIRECT = "tests/process/test_server_direct_sends.py"
+
+_break(
+    "direct send: rest of a frame",
+    "What the kernel has not taken of a frame is sent before anything else.",
+    "camd/server/websocket.py:_MeteredStream.send_all",
+    "unsent + data if unsent else data",
+    "data",
+    f"{DIRECT}::test_the_next_message_brings_the_rest_of_a_frame",
+)
+_break(
+    "direct send: between two halves",
+    "No frame is sent into another one.",
+    "camd/server/websocket.py:_MeteredStream.write_now",
+    "self.sends or self.unsent or self.close_sent",
+    "self.close_sent",
+    f"{DIRECT}::test_nothing_is_sent_into_a_frame_that_is_not_finished",
+)
+_break(
+    "direct send: rest without another message",
+    "The rest of a frame does not wait for the next message.",
+    "camd/server/connection.py:Connection._send_now",
+    "self.send_queue.wake()",
+    "",
+    f"{SOCKETS}::test_the_end_of_a_large_notification_needs_no_further_one",
 )
 
 # --- the contract with clients ---------------------------------------------------------------
@@ -2956,6 +3324,119 @@ _break(
     "_hash_of(done.path) != done.sha256",
     "False",
     f"{EXPORT_RECEIPTS}::test_a_file_that_is_not_what_was_received_has_no_receipt",
+)
+
+# --- playback -------------------------------------------------------------------------------
+
+FRAGMENT_INDEX = "camd/mp4/movies/fragment_index.py"
+PIECES = "tests/pure/test_mp4_fragment_index.py"
+TIMELINES = "tests/pure/test_storage_timeline.py"
+PLAYED = "tests/process/test_playback_files.py"
+
+_break(
+    "playback: order of chunks",
+    "Chunks that have changed places are no fragments.",
+    f"{FRAGMENT_INDEX}:sealed_fragments",
+    "places[at].number != taken",
+    "False",
+    f"{PIECES}::test_chunks_out_of_order_are_refused",
+)
+_break(
+    "playback: bytes behind the fragments",
+    "Tables that leave media data out are refused.",
+    f"{FRAGMENT_INDEX}:sealed_fragments",
+    "begin != end",
+    "False",
+    f"{PIECES}::test_tables_that_leave_media_data_out_are_refused",
+)
+_break(
+    "playback: samples of a table",
+    "A table that names more samples than a file can hold takes no memory.",
+    f"{FRAGMENT_INDEX}:_sizes_of",
+    "samples > MOST_SAMPLES",
+    "False",
+    f"{PIECES}::test_samples_of_one_size_are_bounded",
+)
+_break(
+    "playback: whole fragments of a growing file",
+    "A fragment counts when it is durable to its last byte.",
+    f"{FRAGMENT_INDEX}:_runs_at",
+    "over + CHECK_SIZE > end",
+    "False",
+    f"{PIECES}::test_a_growing_file_is_read_up_to_what_is_durable",
+)
+_break(
+    "playback: frames that are shown later than decoded",
+    "A piece has the time at which its first frame is shown.",
+    f"{FRAGMENT_INDEX}:_VideoSamples.fragment",
+    "shown += offsets[0]",
+    "pass",
+    f"{PIECES}::test_the_moov_describes_what_a_walk_finds",
+)
+_break(
+    "playback: delays of tracks",
+    "Sound that begins later than the picture stays where it is.",
+    "camd/mp4/movies/playback_init.py:playback_init",
+    "latest - track.delay",
+    "-track.delay",
+    "tests/process/test_mp4_pieces.py::test_the_beginning_has_edits_that_browsers_know",
+    "tests/process/test_mp4_pieces.py::test_all_pieces_are_the_file",
+)
+_break(
+    "playback: another file of the same name",
+    "Bytes of another file are never sent.",
+    "camd/playback/stored_bytes.py:BytesReader._read",
+    "self._inode not in (-1, inode)",
+    "False",
+    f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "playback: lease while sending",
+    "A file is not removed while its bytes are sent.",
+    "camd/playback/stored_bytes.py:StoredBytes.opened",
+    "self.lease()",
+    '__import__("contextlib").nullcontext()',
+    f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "playback: files whose pieces are kept",
+    "Pieces of a bounded number of files are kept.",
+    "camd/playback/stored_pieces.py:StoredPieces._keep",
+    "len(self._kept) > KEPT_FILES",
+    "False",
+    f"{PLAYED}::test_pieces_of_a_bounded_number_of_files_are_kept",
+)
+_break(
+    "playback: strips that wait",
+    "A bounded number of strips wait for their turn.",
+    "camd/playback/strip.py:StripMaker.strip",
+    "self._turn.statistics().tasks_waiting >= MOST_WAITING",
+    "False",
+    f"{PLAYED}::test_an_ffmpeg_that_hangs_or_is_missing_is_ended",
+)
+_break(
+    "playback: a tile for each key frame",
+    "A strip with a frame that cannot be decoded is refused, not shifted.",
+    "camd/playback/strip.py:StripMaker._decode",
+    "len(data) != wanted",
+    "False",
+    f"{PLAYED}::test_a_strip_of_damaged_frames_is_refused",
+)
+_break(
+    "timeline: missing files",
+    "Files that are gone are not shown as recorded.",
+    "camd/storage/rules/time_index.py:covered_ranges",
+    "gone_begun - gone_over",
+    "0",
+    f"{TIMELINES}::test_many_files_are_joined_and_counted",
+)
+_break(
+    "timeline: bound of gaps",
+    "A time line never has more gaps than its bound.",
+    "camd/storage/index/timeline_query.py:_merge",
+    "len(gaps) <= MOST_GAPS",
+    "True",
+    f"{TIMELINES}::test_many_gaps_are_joined_and_counted",
 )
 
 MUTATIONS = tuple(_made)

@@ -114,14 +114,22 @@ def camd(service: FakeService | None, *arguments: str, token: str = KEY) -> Resu
 
 
 def test_status_shows_the_service_and_its_cameras(service: FakeService) -> None:
-    """The state of the service and of each camera is shown."""
+    """The state of the service and of each camera is shown, with sentences that say why."""
     service.answers = {
-        "get_system_status": {"status": "healthy", "version": "1.2.3", "uptime": 61},
+        "get_system_status": {
+            "status": "degraded",
+            "version": "1.2.3",
+            "uptime": 61,
+            "components": {"camera_monitor": "degraded"},
+            "reasons": ["Camera Gate: it is unplugged. Plug it in. [x]"],
+        },
         "get_camera_list": {"cameras": [CAMERA], "total": 1, "connected": 1},
     }
     result = camd(service, "status")
     assert result.exit_code == 0
-    for part in ("healthy", "1.2.3", "1:01", "camera0", "CONNECTED idle"):
+    assert "! Camera Gate: it is unplugged. Plug it in. [x]" in result.stdout
+    assert "camera_monitor" not in result.stdout
+    for part in ("degraded", "1.2.3", "1:01", "camera0", "CONNECTED idle"):
         assert part in result.stdout
 
 
@@ -131,33 +139,6 @@ def test_openrpc_prints_the_document(service: FakeService) -> None:
     service.answers = {"rpc.discover": document}
     result = camd(service, "openrpc")
     assert (result.exit_code, json.loads(result.stdout)) == (0, document)
-
-
-def test_status_says_why_parts_of_the_service_are_degraded(service: FakeService) -> None:
-    """Reasons are printed for parts that do not run as they should, and for no others."""
-    service.answers = {
-        "get_system_status": {
-            "status": "degraded",
-            "components": {
-                "camera_monitor": "running",
-                "mediamtx_controller": "degraded",
-                "storage": "degraded",
-            },
-            "details": {
-                "mediamtx": "MediaMTX refuses the credentials. Correct mediamtx.username.",
-                "storage": "space is low",
-                "camera_monitor": "all is well",
-            },
-        },
-        "get_camera_list": {"cameras": []},
-    }
-    said = camd(service, "status").stdout
-    assert "mediamtx: MediaMTX refuses the credentials. Correct mediamtx.username." in said
-    assert "storage: space is low" in said
-    assert "all is well" not in said
-    service.answers["get_system_status"]["components"] = {"mediamtx_controller": "running"}
-    service.answers["get_system_status"]["details"] = {"mediamtx": "version v1.20.0, 3 paths"}
-    assert "3 paths" not in camd(service, "status").stdout
 
 
 def test_status_without_cameras_says_how_to_get_one(service: FakeService) -> None:
@@ -473,3 +454,60 @@ def test_sessions_and_gaps_are_listed(service: FakeService) -> None:
         ("get_gaps", {"session_id": "s1", "limit": 1, "offset": 0}),
     ]
     assert json.loads(camd(service, "gaps", "--json").stdout)["gaps"] == [gap]
+
+
+def test_schedule_shows_when_what_is_recorded(service: FakeService) -> None:
+    """What keeps a schedule from recording is a sentence; none is a hint how to write one."""
+    row = {
+        "name": "nights [red]",
+        "enabled": True,
+        "cameras": ["*"],
+        "days": ["mon", "sun"],
+        "from": "20:00",
+        "to": "06:00",
+        "timezone": "UTC",
+        "active": True,
+        "next_change": "2026-01-16T06:00:00Z",
+        "overridden_by": {"gate": "manual_stop"},
+        "unknown_cameras": ["yard"],
+    }
+    off = {**row, "enabled": False, "active": False, "overridden_by": {}, "unknown_cameras": []}
+    service.answers = {"get_schedules": {"schedules": [row, off], "total": 2}}
+    result = camd(service, "schedule")
+    assert result.exit_code == 0
+    for part in ("nights [red]", "open", "off", "all", "20:00", "mon, sun", "2026-01-16 06:00:00"):
+        assert part in result.stdout
+    assert "gate: somebody stopped it, until this window closes" in result.stdout
+    assert "there is no camera yard" in result.stdout
+    service.answers = {"get_schedules": {"schedules": [], "total": 0}}
+    assert "Add a [[schedule]]" in camd(service, "schedule").stdout
+
+
+def test_a_timeline_is_drawn_with_its_gaps(service: FakeService) -> None:
+    """Recorded, missing and neither, in the right places; the gaps with their causes; as JSON."""
+    span = {"start": "2026-01-15T12:00:00Z", "end": "2026-01-15T18:00:00Z", "filename": "a.mp4"}
+    gap = {"from": "2026-01-15T18:00:00Z", "to": "2026-01-15T18:00:01Z", "cause": "camera_lost"}
+    answer = {
+        "camera_id": "camera0",
+        "from": "2026-01-15T00:00:00Z",
+        "to": "2026-01-16T00:00:00Z",
+        "spans": [{**span, "merged": 3}],
+        "gaps": [{**gap, "exact": False, "merged": 2}],
+    }
+    service.answers = {"get_timeline": answer}
+    times = ("--from", "2026-01-15T00:00:00Z", "--to", "2026-01-16T00:00:00Z")
+    shown = camd(service, "timeline", "camera0", *times, "--utc")
+    assert shown.exit_code == 0, shown.output
+    head, bar, *rest = shown.stdout.splitlines()
+    assert head == "2026-01-15 00:00:00 UTC to 2026-01-16 00:00:00 UTC"
+    half, quarter = len(bar) // 2, len(bar) // 4
+    assert (set(bar[: half - 1]), set(bar[half : half + quarter - 1])) == ({"."}, {"#"})
+    assert (bar.count("!"), bar[half + quarter], set(bar[half + quarter + 1 :])) == (1, "!", {"."})
+    assert rest[0] == "recorded 6:00:00 of 24:00:00, in 3 files"
+    assert "camera_lost and 1 more" in rest[-1]
+    assert "about 0:01.0" in rest[-1]
+    assert service.calls[-1] == (
+        "get_timeline",
+        {"camera": "camera0", "from": answer["from"], "to": answer["to"]},
+    )
+    assert json.loads(camd(service, "timeline", "camera0", "--json").stdout) == answer

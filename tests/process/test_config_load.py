@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from camd.config.load import find_file, find_path_bases, load_config
+from camd.config.machine_zone import find_machine_zone
 from camd.config.schema import Config
 from camd.errors import ConfigError
 from camd.sources import FileSource, V4l2Source
@@ -343,3 +344,77 @@ def test_two_cameras_never_have_the_same_path(tmp_path: Path) -> None:
     (mistake,) = mistakes_of(tmp_path, "[mediamtx]\n" + cameras)
     assert mistake == "camera[1].stream_name: 'a' is the path of camera[0]"
     load_config(write(tmp_path, cameras), {})  # without the section nothing is published
+
+
+NIGHTS = "[[schedule]]\ncameras = 'gate'\nfrom = '20:00'\nto = '06:00'\n"
+
+
+def test_a_schedule_has_the_zone_of_the_machine_and_a_name(tmp_path: Path) -> None:
+    """Names that are taken are left out; TZ is the zone where it is set."""
+    text = f"{NIGHTS}name = 'schedule0'\n{NIGHTS}{NIGHTS}timezone = 'UTC'\n"
+    config = load_config(write(tmp_path, text), {"TZ": ":Asia/Tokyo"})
+    assert [(one.name, one.timezone.name) for one in config.schedules] == [
+        ("schedule0", "Asia/Tokyo"),
+        ("schedule1", "Asia/Tokyo"),
+        ("schedule2", "UTC"),
+    ]
+
+
+def test_the_zone_of_the_machine_is_where_its_link_leads(tmp_path: Path) -> None:
+    """TZ may be a path, too; a copy of a zone's file, a rule or nothing has no name."""
+    link = tmp_path / "localtime"
+    assert find_machine_zone({}, link) is None
+    link.symlink_to("../usr/share/zoneinfo/Europe/Berlin")
+    found = find_machine_zone({}, link)
+    assert found is not None
+    assert found.name == "Europe/Berlin"
+    absolute = find_machine_zone({"TZ": "/usr/share/zoneinfo/Asia/Tokyo"}, link)
+    assert absolute is not None
+    assert absolute.name == "Asia/Tokyo"
+    for text in ("CET-1CEST,M3.5.0,M10.5.0/3", "/etc/localtime", "Nowhere/City"):
+        assert find_machine_zone({"TZ": text}, link) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{NIGHTS}to = '20:00'", "is not valid TOML"),
+        (NIGHTS.replace("06", "20"), "schedule[0].to: is the same time as from"),
+        (
+            f"{NIGHTS}name = 'a'\n{NIGHTS}name = 'a'",
+            "schedule[1].name: 'a' is that of schedule[0]",
+        ),
+    ],
+)
+def test_schedules_that_would_record_nothing_or_have_one_name(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    """Each is a mistake."""
+    (found,) = mistakes_of(tmp_path, text, TZ="UTC")
+    assert words in found
+
+
+def test_a_machine_without_a_zone_needs_one_in_the_schedule(tmp_path: Path) -> None:
+    """The mistake says where camd has looked."""
+    (found,) = mistakes_of(tmp_path, NIGHTS, TZ="CET-1")
+    assert "does not say its own zone (TZ, /etc/localtime)" in found
+
+
+def test_more_cameras_than_a_service_has_are_a_mistake(tmp_path: Path) -> None:
+    """As many as it has are none."""
+    most = "[[camera]]\nsource = 'test:'\n" * 64
+    assert len(load_config(write(tmp_path, most), {}).cameras) == 64
+    (found,) = mistakes_of(tmp_path, f"{most}[[camera]]\nsource = 'test:'\n")
+    assert found.startswith("camera: 65 entries, and one service has at most 64 cameras; run a")
+
+
+def test_a_preview_is_a_stream_and_its_password_is_secret(tmp_path: Path) -> None:
+    """A device can be opened once only; another kind of source is read as the source itself is."""
+    entry = "[[camera]]\nsource = 'test:'\npreview = '{}'\n"
+    config = load_config(write(tmp_path, entry.format("rtsp://user:hush@host/stream2")), {})
+    assert config.cameras[0].preview is not None
+    assert "hush" not in repr(config)
+    (mistake,) = mistakes_of(tmp_path, entry.format("v4l2:/dev/video1"))
+    assert mistake.startswith("camera[0].preview: a stream, not a device")
+    (mistake,) = mistakes_of(tmp_path, entry.format("nonsense"))
+    assert mistake.startswith("camera[0].preview: a source starts with")

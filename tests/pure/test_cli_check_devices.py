@@ -6,7 +6,7 @@ import attrs
 import pytest
 from support.fake_devices import denied, entry, usb_camera
 
-from camd.cli.check import Grade, judge_devices
+from camd.cli.check import Grade, judge_count, judge_devices
 from camd.config.schema import CameraConfig, Config
 from camd.devices.holders import DeviceUsers, Holder
 from camd.devices.listing import DeviceList, ListedDevice
@@ -95,3 +95,13 @@ def test_a_device_that_is_no_camera_yet_is_mentioned() -> None:
     assert {f.subject for f in findings} == {"camera camera0", "camera camera1", "/dev/video4"}
     assert CameraId("camera0") in {k.camera_id for k in known}
     assert all(f.grade is not Grade.OK for f in findings)
+
+
+def test_more_cameras_than_a_service_has_are_a_problem() -> None:
+    """The finding has both numbers; as many as it has are none."""
+    ids = [f"camera{number}" for number in range(65)]
+    assert list(judge_count(ids[:64])) == []
+    (finding,) = judge_count(ids)
+    assert (finding.grade, finding.subject) == (Grade.PROBLEM, "cameras")
+    assert "65 are known, and 64 are the most" in finding.text
+    assert "camd forget" in finding.advice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,21 +17,25 @@ from camd.config.environment import read_environment, variables_of
 from camd.config.keys import ConfigKey, keys_of
 from camd.config.parse import ParsedConfig, check, structure
 from camd.config.schema import (
+    ENTRIES,
+    MAX_SCHEDULES,
     SECTIONS,
     CameraConfig,
     Config,
     DiscoveryConfig,
     MediaMtxConfig,
     RecordingConfig,
+    ScheduleConfig,
     SnapshotsConfig,
 )
 from camd.config.values import PathBases, PeerRules
 from camd.model import CameraId
+from camd.model.schedule_values import TimeOfDay
 from camd.sources import TestSource, V4l2Source
 
 KEYS = [
     (section, name, key)
-    for section, cls in (*SECTIONS.items(), ("camera", CameraConfig))
+    for section, cls in (*SECTIONS.items(), *ENTRIES.items())
     for name, key in keys_of(cls).items()
 ]
 BASES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
@@ -49,10 +54,10 @@ def only_mistake(text: str) -> str:
 
 def test_every_field_of_a_section_is_a_declared_key() -> None:
     """A field without reader and documentation cannot be added to a section by accident."""
-    fields = {field.name for field in attrs.fields(Config)} - {"cameras", "file"}
+    fields = {field.name for field in attrs.fields(Config)} - {"cameras", "schedules", "file"}
     assert fields == SECTIONS.keys()
-    for cls in (*SECTIONS.values(), CameraConfig):
-        assert keys_of(cls).keys() == {field.name for field in attrs.fields(cls)}
+    for cls in (*SECTIONS.values(), *ENTRIES.values()):
+        assert keys_of(cls).keys() == {field.name.rstrip("_") for field in attrs.fields(cls)}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,13 @@ def test_a_key_that_is_written_with_its_default_changes_nothing(
 ) -> None:
     """The documented default lies within the bounds, and is what applies without the key."""
     table: dict[str, object] = {name: key.written}
-    if section == "camera":
+    if section == "schedule":
+        table |= {"cameras": "a", "from": "20:00", "to": "06:00"}
+        result = structure({"schedule": [table]}, {}, PathBases(Path(), Path()))
+        assert result.schedules[0] == attrs.evolve(
+            ScheduleConfig(), cameras=("a",), from_=TimeOfDay(72_000), to=TimeOfDay(21_600)
+        )
+    elif section == "camera":
         result = structure(
             {"camera": [{"source": "test:", **table}]}, {}, PathBases(Path(), Path())
         )
@@ -133,6 +144,30 @@ def test_every_default_is_a_value_that_the_readers_take() -> None:
         ("mediamtx.publish = true", "mediamtx.publish: must be text in quotes"),
         ("mediamtx.prefix = '/a'", "mediamtx.prefix: must be text such as"),
         ("mediamtx.viewers = ['srt']", "mediamtx.viewers: item 0 must be one of rtsp, hls, webrtc"),
+        ("schedule = {cameras = 'a'}", "schedule: write each schedule as [[schedule]]"),
+        ("schedule = [{from = '1:00'}]", "schedule[0].from: must be a time from"),
+        ("schedule = [{from = '24:30'}]", "schedule[0].from: must be a time from"),
+        ("schedule = [{to = 20}]", "schedule[0].to: must be text in quotes, not a number"),
+        ("schedule = [{to = 2026-01-01T10:00:00}]", "schedule[0].to: must be text in quotes"),
+        ("schedule = [{to = 10:00:00.5}]", "schedule[0].to: must be text in quotes"),
+        ("schedule = [{cameras = []}]", "schedule[0].cameras: must name at least one"),
+        ("schedule = [{cameras = ['a', 'a']}]", "schedule[0].cameras: names a camera twice"),
+        ("schedule = [{cameras = 'Gate 1'}]", "schedule[0].cameras: must be the id of a camera"),
+        ("schedule = [{cameras = ['*']}]", "schedule[0].cameras: item 0 must be the id"),
+        ("schedule = [{days = []}]", "schedule[0].days: must name at least one day"),
+        ("schedule = [{days = ['Monday']}]", "schedule[0].days: must be days such as"),
+        ("schedule = [{days = 'mon-'}]", "schedule[0].days: must be days such as"),
+        ("schedule = [{days = [1]}]", "schedule[0].days: item 0 must be text in quotes"),
+        ("schedule = [{timezone = 'Europe/Berln'}]", "did you mean 'Europe/Berlin'?"),
+        ("schedule = [{timezone = '../../etc/passwd'}]", "is no time zone; write one such as"),
+        ("schedule = [{timezone = 'Europe'}]", "schedule[0].timezone: 'Europe' is no time zone"),
+        ("schedule = [{timezone = 'zone.tab'}]", "schedule[0].timezone: 'zone.tab' is no time"),
+        ("schedule = [{timezone = ''}]", "schedule[0].timezone: '' is no time zone"),
+        ("schedule = [{enabled = 'no'}]", "schedule[0].enabled: must be true or false"),
+        ("schedule = [{name = ''}]", "schedule[0].name: must be 1 to 64 characters"),
+        ("schedule = [{from_ = '20:00'}]", "schedule[0].from_: unknown key; did you mean 'from'?"),
+        ("schedule = [{camera = 'a'}]", "schedule[0].camera: unknown key; did you mean 'cameras'?"),
+        ("schedule = [5]", "schedule[0]: must be a table, not a number"),
         ("discovery.ignore = 'a'", "discovery.ignore: must be a list in square brackets"),
         ("server = 5", "server: must be a table, not a number"),
         ("servers = {}", "servers: unknown section; did you mean 'server'?"),
@@ -467,3 +502,85 @@ def test_wrong_peers_are_named(value: str, words: str) -> None:
     mistake = only_mistake(f"auth.peers = {value}")
     assert mistake.startswith("auth.peers: ")
     assert words in mistake
+
+
+# --- schedules ------------------------------------------------------------------------------
+
+
+def read_schedule(text: str) -> ScheduleConfig:
+    """Read the keys of a schedule, beside those that it must have."""
+    found = read(f"[[schedule]]\ncameras = 'a'\nfrom = '20:00'\nto = '06:00'\n{text}")
+    assert found.mistakes == []
+    return found.schedules[0]
+
+
+def test_every_key_that_a_schedule_must_have_is_asked_for() -> None:
+    """Each missing one is a mistake of its own."""
+    assert read("schedule = [{}]").mistakes == [
+        "schedule[0].cameras: is missing",
+        "schedule[0].from: is missing",
+        "schedule[0].to: is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("", "mon tue wed thu fri sat sun"),
+        ("days = 'sun'", "sun"),
+        ("days = ['sun', 'mon-wed', 'tue']", "mon tue wed sun"),
+        ("days = 'fri-mon'", "mon fri sat sun"),
+    ],
+)
+def test_days_and_ranges_become_days_in_order(text: str, days: str) -> None:
+    """Each once; a range may go over the end of the week."""
+    assert read_schedule(text).days == tuple(days.split())
+
+
+def test_a_schedule_may_write_its_times_in_each_way() -> None:
+    """With seconds, as TOML's own times, and the end of the day."""
+    text = "[[schedule]]\ncameras = '*'\nfrom = 06:30:15\nto = '24:00'"
+    found = read(text).schedules[0]
+    assert (str(found.from_), str(found.to)) == ("06:30:15", "24:00")
+    assert (found.cameras, found.records("any")) == (("*",), True)
+    assert not read_schedule("").records("b")
+
+
+def test_zones_of_one_name_are_equal() -> None:
+    """So that a reload without a change is none; UTC needs no database."""
+    berlin = "timezone = 'Europe/Berlin'"
+    assert read_schedule(berlin) == read_schedule(berlin)
+    assert read_schedule(berlin) != read_schedule("timezone = 'UTC'")
+
+
+def test_without_a_time_zone_database_the_mistake_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only UTC is known then. The search path of zoneinfo belongs to the machine."""
+    zoneinfo.ZoneInfo.clear_cache()
+    before = zoneinfo.TZPATH
+    try:
+        zoneinfo.reset_tzpath([tmp_path])
+        mistake = only_mistake("schedule = [{timezone = 'Europe/Berlin'}]")
+        assert "no time zone database; install the package tzdata" in mistake
+        assert read_schedule("timezone = 'UTC'").timezone.name == "UTC"
+    finally:
+        zoneinfo.reset_tzpath(before)
+
+
+def test_too_many_schedules_are_one_mistake() -> None:
+    """Each call that lists them computes all."""
+    text = "[[schedule]]\ncameras = 'a'\nfrom = '20:00'\nto = '06:00'\n" * (MAX_SCHEDULES + 1)
+    assert only_mistake(text) == "schedule: 257 entries; 256 are the most"
+
+
+def test_a_reload_applies_schedules() -> None:
+    """New, changed and removed ones are named; the same ones are not."""
+    one = attrs.evolve(read_schedule(""), name="one")
+    two, three = attrs.evolve(one, name="two"), attrs.evolve(one, name="three")
+    old, new = Config(schedules=(one, two)), Config(schedules=(one, three))
+    assert compare(old, new).applied == ("schedule.two", "schedule.three")
+    changed = Config(schedules=(attrs.evolve(one, enabled=False), two))
+    assert compare(old, changed) == ConfigChanges(applied=("schedule.one",))
+    assert merge(old, new).schedules == (one, three)
+    assert compare(old, old) == ConfigChanges()

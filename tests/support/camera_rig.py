@@ -417,8 +417,9 @@ class FakeFfmpegCameras(Cameras):
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
-        camera.planner.launch = self.launcher.launch
-        camera.planner.abilities = UntriedEncoders()
+        for each in filter(None, (camera, self.preview(config.id))):
+            each.planner.launch = self.launcher.launch
+            each.planner.abilities = UntriedEncoders()
         return camera
 
 
@@ -452,6 +453,7 @@ async def open_cameras_rig(
     entries: tuple[CameraConfig, ...] = (),
     kept: MemoryBindings | None = None,
     auto: bool = True,
+    wall: Wall | None = None,
 ) -> AsyncIterator[CamerasRig]:
     """Run the cameras of a machine with these devices while the block runs."""
     events, heard = Fanout[Event](), list[Event]()
@@ -466,7 +468,7 @@ async def open_cameras_rig(
                 storage=storage,
                 events=events,
                 nursery=nursery,
-                clock=Wall().clock,
+                clock=(wall or Wall()).clock,
                 find_program=find_program,
             )
             for camera in entries:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from camd.api.export_methods import ExportRequest, export_range, url_of
+from camd.api.footage.export_methods import ExportRequest, export_range, url_of
 from camd.api.http.app import Authenticate
 from camd.api.http.files import is_unchanged
 from camd.camera.cameras import Cameras

@@ -1,0 +1,1 @@
+"""Pure: when a schedule's window is open, and what that means for a camera's session."""
