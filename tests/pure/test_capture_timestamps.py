@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import media_streams as build
 from support.media_streams import Sample
 
-from camd.capture.rules.timestamps import StreamTimeline, TimestampFault
+from camd.capture.rules.timestamps import WINDOW_SECONDS, StreamTimeline, TimestampFault
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 
 SCALE = 15360
@@ -301,11 +301,13 @@ def test_whatever_the_stamps_of_sound_are_the_pictures_stay_and_sound_is_beside_
     assert timeline.fault is None
 
 
+LONGEST_PAUSE_SECONDS = 10.0
+
 stretches = st.one_of(
     st.tuples(st.just("steady"), st.floats(2, 20), st.floats(0.4, 2.5)),
     st.tuples(st.just("step"), st.floats(2, 10), st.floats(-100000, 100000)),
-    st.tuples(st.just("pause"), st.floats(2, 10), st.floats(0, 10)),
-    st.tuples(st.just("hole"), st.floats(2, 10), st.floats(0, 10)),
+    st.tuples(st.just("pause"), st.floats(2, 10), st.floats(0, LONGEST_PAUSE_SECONDS)),
+    st.tuples(st.just("hole"), st.floats(2, 10), st.floats(0, LONGEST_PAUSE_SECONDS)),
     st.tuples(st.just("still"), st.floats(1, 10), st.just(0.0)),
     st.tuples(st.just("stray"), st.floats(1, 5), st.floats(-1000, 1000)),
 )
@@ -333,6 +335,7 @@ def film(parts: list[tuple[str, float, float]]) -> list[Frame]:
 
 
 @settings(max_examples=150)
+@example([("steady", 5.0, 0.5), ("pause", 2.0, 10.0)])
 @given(st.lists(stretches, min_size=1, max_size=8))
 def test_whatever_the_stamps_are_frames_play_when_they_arrived(parts):
     """With jumps, errors, drifts, pauses and standing still: the timeline follows the arrivals."""
@@ -341,7 +344,8 @@ def test_whatever_the_stamps_are_frames_play_when_they_arrived(parts):
     assert all(b > a for a, b in pairwise(times))
     span = frames[-1].arrived - frames[0].arrived
     assert times[-1] - times[0] == pytest.approx(span, rel=0.1, abs=4.0)
-    assert off(frames, times) < 12.0
+    # A frame before a pause comes with those behind it, as late as a slow source was before.
+    assert off(frames, times) < LONGEST_PAUSE_SECONDS + WINDOW_SECONDS
 
 
 @given(
