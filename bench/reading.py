@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Counter:
         """Do nothing."""
 
     def caught_up(self, seconds: float) -> None:
-        """Take note of nothing."""
+        """Do nothing."""
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Count."""
@@ -101,6 +102,7 @@ def main() -> None:
             program=find_ffmpeg(),
             source=FileSource(clip),
             version=(5, 1),
+            fragment=timedelta(seconds=0.5),
             copy=True,
             encoder=SOFTWARE["h264"],
             probe=ProbeResult(),

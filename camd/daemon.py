@@ -17,7 +17,14 @@ from camd.api.camera_methods import CameraPages, CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
+from camd.api.footage.export_methods import ExportsApi
+from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
 from camd.api.http.app import HttpApp
+from camd.api.http.export_pages import ExportPages
+from camd.api.http.live_pages import LivePages
+from camd.api.http.playback_pages import PlaybackPages
+from camd.api.http.session_pages import SessionPages, SignInApi
+from camd.api.http.web_pages import load_web_pages
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -37,9 +44,13 @@ from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
 from camd.events.event_log import EventLog, open_event_log
+from camd.export.exports import Exports
+from camd.live.rules.live_messages import SUBPROTOCOL
+from camd.live.transcoding import open_transcodes
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
+from camd.playback.playback import Playback
 from camd.publish.publishing import open_streams
 from camd.publish.streams import Streams
 from camd.reload import LiveConfig
@@ -54,6 +65,7 @@ from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.schedules.rules.decision import planned_end
 from camd.schedules.schedules import Schedules, open_schedules
+from camd.server.application_socket import SocketPath
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
@@ -146,8 +158,12 @@ async def serve_clients(
             open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
             open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
             open_streams(config, cameras, events, clock=clock) as streams,
+            open_transcodes(
+                config.server.transcodes, cameras.find_program, clock=clock
+            ) as transcodes,
             open_event_log(state_dir, clock=clock) as event_log,
         ):
+            exports = Exports(storage, clock=clock)
             calls = ServerCounters()
             metrics = MetricsCollector(
                 cameras=cameras,
@@ -159,11 +175,19 @@ async def serve_clients(
                 clock=clock,
             )
             system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
+            playback = Playback(storage, cameras.find_program)
+            ranges = RangeFinder(cameras, playback, clock=clock)
+            live_pages = LivePages(cameras, snapshots, transcodes, clock=clock)
             pages = (
                 CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
                 StoragePages(storage, clock=clock),
                 SnapshotPages(cameras, snapshots),
+                ExportPages(cameras, exports),
                 StreamPages(streams, clock=clock),
+                PlaybackPages(playback, ranges, clock=clock),
+                SessionPages(authenticator, config.server.path, clock=clock),
+                await load_web_pages(),
+                live_pages,
             )
             web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
             with (
@@ -182,9 +206,12 @@ async def serve_clients(
                         retention=retention,
                         system=system,
                         snapshots=snapshots,
+                        exports=exports,
                         streams=streams,
                         event_log=event_log,
                         metrics=metrics,
+                        authenticator=authenticator,
+                        playback=PlaybackApi(playback, ranges),
                         clock=clock,
                     ),
                     authenticator=authenticator,
@@ -196,6 +223,7 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=calls,
                     max_sockets=max_sockets,
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, live_pages.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
@@ -216,9 +244,12 @@ def build_registry(
     retention: Retention,
     system: SystemApi,
     snapshots: Snapshots,
+    exports: Exports,
     streams: Streams,
     event_log: EventLog,
     metrics: MetricsCollector,
+    authenticator: Authenticator,
+    playback: PlaybackApi,
     clock: Clock,
 ) -> Registry:
     """Collect the methods of all resources."""
@@ -228,6 +259,7 @@ def build_registry(
             CamerasApi(cameras, clock=clock),
             RecordingsApi(cameras, storage),
             SnapshotsApi(cameras, snapshots),
+            ExportsApi(cameras, exports),
             StorageApi(storage),
             SessionsApi(cameras, storage),
             SchedulesApi(cameras, schedules),
@@ -238,6 +270,8 @@ def build_registry(
             StreamsApi(cameras, streams),
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
+            SignInApi(authenticator, clock=clock),
+            playback,
         ),
         others=(AUTHENTICATE_METHOD,),
         notifications=NOTIFICATIONS,

@@ -320,7 +320,7 @@ def results_page() -> str:
 def _described_methods() -> list[MethodDescription]:
     """Collect the methods that the classes of `camd.api` declare, and `authenticate`."""
     found: list[MethodDescription] = [AUTHENTICATE_METHOD, *methods_of(DiscoveryApi(()))]
-    for module in pkgutil.iter_modules(camd.api.__path__, "camd.api."):
+    for module in pkgutil.walk_packages(camd.api.__path__, "camd.api."):
         for kind in vars(importlib.import_module(module.name)).values():
             if isinstance(kind, type) and kind.__module__ == module.name:
                 found += methods_of(kind.__new__(kind))  # none of them is called

@@ -256,7 +256,7 @@ class SnapshotPages:
             camera = await self._cameras.locate(params.device)
             still = await self._snapshots.show(source_of(camera), _request(params, format))
         except Refusal as refusal:
-            return _refused(refusal)
+            return refused(refusal)
         headers = {
             "ETag": f'"{hashlib.sha256(still.picture).hexdigest()[:32]}"',
             "X-Frame-Time": still.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
@@ -290,7 +290,7 @@ def _number(name: str, text: str) -> int:
     raise invalid_params(ParamMistake(name, "must be a whole number"))
 
 
-def _refused(refusal: Refusal) -> Response:
+def refused(refusal: Refusal) -> Response:
     """Answer a refused request, with the data that a call would get."""
     status = _STATUS.get(refusal.kind, HTTPStatus.SERVICE_UNAVAILABLE)
     body = {"error": refusal.message, "code": refusal.kind.code, "data": refusal.data}

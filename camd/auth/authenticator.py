@@ -14,6 +14,13 @@ import trio
 from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.peer_roles import PeerRoles, resolve_peers
+from camd.auth.sign_in import (
+    BrowserSessions,
+    Headers,
+    SignInCodes,
+    SignInFailures,
+    session_identity,
+)
 from camd.auth.tokens import AuthFailure, InvalidCredentialsError, check_token
 from camd.clock import Clock
 from camd.config.schema import AuthConfig
@@ -39,6 +46,9 @@ class Authenticator:
     file: KeyFile | None = None
     throttle: LoginThrottle = attrs.field(factory=LoginThrottle)
     peers: PeerRoles = attrs.field(factory=PeerRoles)
+    sessions: BrowserSessions = attrs.field(factory=BrowserSessions)
+    codes: SignInCodes = attrs.field(factory=SignInCodes)
+    sign_in_failures: SignInFailures = attrs.field(factory=SignInFailures)
     generation: int = attrs.field(default=0, init=False)
     _version: object = attrs.field(default=None, init=False)
 
@@ -56,6 +66,24 @@ class Authenticator:
         if key.identity.expired(now):
             raise InvalidCredentialsError(AuthFailure.EXPIRED)
         return key.identity
+
+    def identify_cookie(
+        self, headers: Headers, clock: Clock, *, secure: bool, upgrade: bool
+    ) -> Principal | None:
+        """Return who a request comes from, by the cookie of its session; None: it has none.
+
+        `headers` are those of the request, `secure` says whether it came over TLS. An `upgrade` to
+        a WebSocket needs our own Origin.
+        """
+        found = session_identity(
+            self.sessions,
+            headers,
+            secure=secure,
+            upgrade=upgrade,
+            now=clock.monotonic(),
+            unix_now=clock.now().timestamp(),
+        )
+        return None if found is None or self.revoked(found) else found
 
     async def delay_refusal(self, address: str, reason: AuthFailure) -> None:
         """Count a refused key of `address` (see `group_of`) and wait before it is answered."""

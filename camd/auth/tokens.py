@@ -26,6 +26,8 @@ class AuthFailure(enum.Enum):
     NOT_YET_VALID = "not_yet_valid"
     UNKNOWN_KEY = "unknown_key"
     REVOKED = "revoked"
+    SESSION_ENDED = "session_ended"
+    UNKNOWN_CODE = "unknown_code"
     NO_SECRET = "no_jwt_secret"  # noqa: S105 - not a secret
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
 from camd.runtime.path_lookup import BoundedFileCalls
 from camd.runtime.pipe_poller import PipePoller
+from camd.sources import SoundPlace, Source
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.cameras")
@@ -56,6 +58,7 @@ class Cameras:
     _memory: SourceCache = attrs.field(factory=SourceCache)
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
     left_out: tuple[CameraId, ...] = ()  # that were found, and are more than there may be
+    _previews: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
     _environment: CaptureEnvironment = attrs.field(init=False)
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
@@ -111,6 +114,10 @@ class Cameras:
         """Look a camera up by its id alone."""
         return self._cameras.get(camera_id)
 
+    def preview(self, camera_id: CameraId) -> Camera | None:
+        """Return the smaller stream of a camera, which is never recorded; None without one."""
+        return self._previews.get(camera_id)
+
     def newest_files(self) -> dict[str, int]:
         """Name the newest file of every running session, with its size as last published."""
         sessions = [camera.status.session for camera in self]
@@ -124,36 +131,53 @@ class Cameras:
         """
         if config.id not in self._cameras and len(self) >= MAX_CAMERAS:
             raise Refusal(CAMERA_LIMIT, camera_id=config.id, max_cameras=MAX_CAMERAS)
+        camera = self._start(config, binding, self._config, self._events)
+        self._cameras[config.id] = camera
+        if config.preview is not None:
+            preview = preview_of(config, config.preview)
+            recording = attrs.evolve(self._config.recording, preroll=timedelta(0))
+            quiet = attrs.evolve(self._config, recording=recording)
+            self._previews[config.id] = self._start(preview, None, quiet, Fanout())
+        self._events.publish(CameraChanged(camera.status))
+        return camera
+
+    def _start(
+        self,
+        camera: CameraConfig,
+        binding: DeviceBinding | None,
+        config: Config,
+        events: Fanout[Event],
+    ) -> Camera:
         planner = CapturePlanner(
-            camera=config,
-            config=self._config,
+            camera=camera,
+            config=config,
             find_program=self.find_program,
             clock=self._clock,
             abilities=self.encoders,
             memory=self._memory,
             binding=binding,
         )
-        camera = Camera(
-            config=config,
-            daemon_config=self._config,
+        started = Camera(
+            config=camera,
+            daemon_config=config,
             storage=self._storage,
-            events=self._events,
+            events=events,
             planner=planner,
             clock=self._clock,
             environment=self._environment,
-            controls=CameraControls(config.id, config.controls, self._controls),
+            controls=CameraControls(camera.id, camera.controls, self._controls),
         )
-        self._cameras[config.id] = camera
-        self._nursery.start_soon(camera.serve)
-        self._events.publish(CameraChanged(camera.status))
-        return camera
+        self._nursery.start_soon(started.serve)
+        return started
 
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
         """End a camera's actor, without waiting for it; its recordings stay.
 
         `for_good`: its controls are forgotten too, since its id may be another camera's next.
         """
-        camera = self._cameras.pop(camera_id, None)
+        camera, preview = self._cameras.pop(camera_id, None), self._previews.pop(camera_id, None)
+        if preview is not None:
+            self._nursery.start_soon(preview.close, REMOVED)
         if camera is not None:
             self._nursery.start_soon(camera.close, REMOVED)
             if for_good:
@@ -180,8 +204,19 @@ class Cameras:
     async def close(self) -> None:
         """End all cameras at the same time; bounded."""
         async with trio.open_nursery() as nursery:
-            for camera in self:
+            for camera in (*self, *self._previews.values()):
                 nursery.start_soon(camera.close)
+
+
+def preview_of(camera: CameraConfig, source: Source) -> CameraConfig:
+    """Return the entry by which the smaller stream of a camera is captured: without its sound."""
+    return CameraConfig(
+        CameraId(f"{camera.id}-preview"),
+        source,
+        audio="off" if source.sound_place is not SoundPlace.MICROPHONE else "",
+        transport=camera.transport,
+        tls_verify=camera.tls_verify,
+    )
 
 
 def _bus(camera: Camera | None) -> str | None:

@@ -226,6 +226,7 @@ class CapturePlanner:
             height=size.height,
             fps=size.fps,
             bitrate=self.camera.bitrate,
+            fragment=self.config.recording.fragment,
             copy=self._copies,
             encoder=encoder,
             probe=found,

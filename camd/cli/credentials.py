@@ -1,4 +1,4 @@
-"""The commands keys add, keys list, keys revoke and token."""
+"""The commands keys add, keys list, keys revoke, token and open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from camd.auth.key_file import KeyFile, KeyFileError
 from camd.auth.tokens import mint_token
 from camd.cli import config_option, terminal
 from camd.cli.exit import CommandFailed, Misconfigured
-from camd.cli.service_access import configured, json_option
+from camd.cli.service_access import (
+    ServiceAccess,
+    ask,
+    configured,
+    json_option,
+    page_address,
+    remote_options,
+)
 from camd.cli.terminal import console, messages, print_json
 from camd.rpc.roles import Role
 
@@ -140,6 +147,26 @@ def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> N
     now = clock.now().timestamp()
     seconds = valid.total_seconds()
     click.echo(mint_token(secret, user_id=user, role=Role(role), now=now, lifetime=seconds))
+
+
+@click.command(short_help="Print a link that opens the page, signed in.")
+@click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    help="What the browser may do.  [default: what you may]",
+)
+@json_option
+@remote_options
+def open(access: ServiceAccess, role: str | None, as_json: bool) -> None:
+    """Print a link to the page of the service that signs a browser in: once, within 60 s."""
+    address = page_address(access)
+    made = ask(access, "create_sign_in_code", role=role)
+    link = f"{address}{made['path']}"
+    if as_json:
+        print_json({"link": link, **made})
+        return
+    click.echo(link)
+    messages().print(f"It works once, within {made['expires_in']:.0f} s, as {made['role']}.")
 
 
 @contextmanager

@@ -230,8 +230,10 @@ async def run_demo(service: DemoService, *, once: bool) -> None:
         async with connect(address, token, reconnect=False, timeout=None) as client:
             receipts = await record_both(service, client)
             await show_results(service, client, receipts)
+            if not once:
+                show_next_steps(service, receipts)
+                await show_link(service, client)
         if not once:
-            show_next_steps(service, receipts)
             await wait_for_end(process)
             service.say("Stopping.")
 
@@ -322,6 +324,15 @@ def show_next_steps(service: DemoService, receipts: Mapping[str, Any]) -> None:
         f"  curl {base}/health/system\n"
         f'  curl -H "Authorization: Bearer $(cat {escape(key)})" -O \\\n'
         f"      {base}/files/recordings/{name}\n"
+    )
+
+
+async def show_link(service: DemoService, client: Client) -> None:
+    """Print a link that opens the page, signed in."""
+    made = await client.call("create_sign_in_code")
+    service.say(
+        f"[bold]To see it, open[/] http://127.0.0.1:{service.port}{made['path']}\n"
+        f"(once, within {made['expires_in']:.0f} s; `{_own_command()} open` prints another link)"
     )
 
 

@@ -20,7 +20,13 @@ import trio
 
 from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import config_option, terminal
-from camd.cli.exit import CallRefused, ServiceUnreachable, misconfigured, refused
+from camd.cli.exit import (
+    CallRefused,
+    CommandFailed,
+    ServiceUnreachable,
+    misconfigured,
+    refused,
+)
 from camd.cli.terminal import print_json
 from camd.client import (
     CannotConnectError,
@@ -97,6 +103,22 @@ def client_address(server: ServerConfig) -> str:
     host = _ANY_HOST.get(address.host, address.host)
     scheme = "wss" if server.tls_cert else "ws"
     return f"{scheme}://{TcpAddress(host, address.port)}{server.path}"
+
+
+def page_address(access: ServiceAccess) -> str:
+    """Return the URL of the page. Raises CommandFailed where only a Unix socket is listened on."""
+    address = access.address
+    if address.startswith("unix:"):
+        server = configured(access.config_path).server
+        tcp = [each for each in server.listen if not each.startswith("unix:")]
+        if not tcp:
+            raise CommandFailed(
+                "the service listens on a Unix socket only, which no browser can open; add an "
+                'address such as "127.0.0.1:8002" to server.listen'
+            )
+        address = client_address(attrs.evolve(server, listen=tuple(tcp)))
+    scheme, _, rest = address.partition("://")
+    return f"{'https' if scheme == 'wss' else 'http'}://{rest.partition('/')[0]}"
 
 
 def _admin_key(file: Path) -> tuple[str | None, str]:

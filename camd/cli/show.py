@@ -1,4 +1,4 @@
-"""Commands that show the service: status, ls, info, storage, sessions, gaps, schedule, …."""
+"""Commands that show the service: its state, its recordings and what is missing, its events."""
 
 from __future__ import annotations
 
@@ -184,12 +184,45 @@ def _print_schedules(answer: Mapping[str, Any]) -> None:
         out.print(line, soft_wrap=True)
 
 
-@click.command()
+@click.command(short_help="Show the schedules, and whether their windows are open.")
 @remote_options
 @printed_by(_print_schedules)
 def schedule(access: ServiceAccess) -> object:
     """Show the schedules: what they record, whether they do now, and when that changes."""
     return ask(access, "get_schedules")
+
+
+# --- the time line of a camera -----------------------------------------------------------------
+
+
+def _print_timeline(answer: Mapping[str, Any]) -> None:
+    out = console()
+    for line in tables.timeline_lines(answer, out.width):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if answer["gaps"]:
+        out.print(tables.timeline_gaps(answer["gaps"]))
+
+
+@click.command(short_help="Show when a camera was recorded, and what is missing.")
+@click.argument("camera")
+@click.option(
+    "--from",
+    "since",
+    metavar="TIME",
+    callback=terminal.read_time,
+    help="From '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.  [default: a day before]",
+)
+@click.option(
+    "--to", "until", metavar="TIME", callback=terminal.read_time, help="Until then.  [default: now]"
+)
+@remote_options
+@printed_by(_print_timeline)
+def timeline(access: ServiceAccess, camera: str, since: str | None, until: str | None) -> object:
+    """Show when CAMERA was recorded, and what is missing and why.
+
+    In the bar, # is recorded, ! is missing, and . was not to be recorded.
+    """
+    return ask(access, "get_timeline", camera=camera, **{"from": since, "to": until})
 
 
 # --- events --------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ A field that is missing shows as an empty cell, so that other versions of the se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from rich.markup import escape
@@ -237,6 +238,53 @@ def gaps(rows: Iterable[Row]) -> Table:
             frames if row.get("exact", True) else f"about {frames}",
             _cell(row.get("cause")),
             _cell(row.get("action")),
+        )
+    return table
+
+
+def timeline_lines(answer: Row, width: int) -> Iterator[str]:
+    """Draw a time line as a bar of `width` characters between its ends, and sum it up.
+
+    A part in which something is missing shows that, however short it is.
+    """
+    since, until = (_moment(answer[name]) for name in ("from", "to"))
+    length = (until - since).total_seconds()
+    bar, recorded = ["."] * max(1, width), 0.0
+
+    def mark(begin: datetime, end: datetime, sign: str) -> float:
+        first, last = max(begin, since), min(end, until)
+        if first > last:
+            return 0.0
+        places = ((each - since).total_seconds() / length * len(bar) for each in (first, last))
+        begin_at, end_at = (min(len(bar) - 1, int(place)) for place in places)
+        bar[begin_at : end_at + 1] = sign * (end_at + 1 - begin_at)
+        return (last - first).total_seconds()
+
+    for span in answer["spans"]:
+        recorded += mark(_moment(span["start"]), _moment(span["end"]), "#")
+    for gap in answer["gaps"]:
+        mark(_moment(gap["from"]), _moment(gap["to"]), "!")
+    files = sum(span.get("merged", 1) for span in answer["spans"])
+    yield f"{terminal.format_time(since)} to {terminal.format_time(until)}"
+    yield "".join(bar)
+    yield f"recorded {clock_time(recorded)} of {clock_time(length)}, in {files} files"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def timeline_gaps(rows: Iterable[Row]) -> Table:
+    """Make a table of what is missing in a time line."""
+    table = _table("missing from", ">length", "cause")
+    for row in rows:
+        length = (_moment(row["to"]) - _moment(row["from"])).total_seconds()
+        more = f" and {row['merged'] - 1} more" if row.get("merged", 1) > 1 else ""
+        about = "" if row.get("exact", True) else "about "
+        table.add_row(
+            escape(terminal.format_moment(row["from"])),
+            about + clock_time(length),
+            _cell(row.get("cause")) + more,
         )
     return table
 

@@ -12,6 +12,7 @@ that are listed here.
 """
 
 from camd.client.client import CallTimeoutError, Client, connect
+from camd.client.downloads import DownloadedExport, ExportChangedError
 from camd.client.event_stream import (
     CameraEvent,
     EventsMissed,
@@ -83,6 +84,13 @@ from camd.contract.device_results import (
     UsbInfo,
 )
 from camd.contract.event_results import EventPage, PastEvent
+from camd.contract.export_results import (
+    ExportGapInfo,
+    ExportInfo,
+    ExportPartInfo,
+    ExportSourceInfo,
+)
+from camd.contract.playback_results import MissingSpan, SpanInfo, TimelineInfo
 from camd.contract.recording_results import (
     DeletedFile,
     GapInfo,
@@ -104,6 +112,7 @@ from camd.contract.recording_results import (
     StoppedRecording,
 )
 from camd.contract.schedule_results import CameraScheduleInfo, ScheduleInfo, ScheduleList
+from camd.contract.sign_in_results import SignInCode
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -164,9 +173,15 @@ __all__ = [
     "DeletedSnapshot",
     "DeviceInfo",
     "DeviceOverview",
+    "DownloadedExport",
     "EventPage",
     "EventStream",
     "EventsMissed",
+    "ExportChangedError",
+    "ExportGapInfo",
+    "ExportInfo",
+    "ExportPartInfo",
+    "ExportSourceInfo",
     "FileInUseError",
     "FileLeasedError",
     "FileNotKnownError",
@@ -182,6 +197,7 @@ __all__ = [
     "KeptFile",
     "LogLevels",
     "MethodNotFoundError",
+    "MissingSpan",
     "NestedRecording",
     "NotAuthenticatedError",
     "NotRecordingError",
@@ -223,9 +239,11 @@ __all__ = [
     "SessionInfo",
     "SessionList",
     "ShuttingDownError",
+    "SignInCode",
     "SnapshotInfo",
     "SnapshotList",
     "SourceUnavailableError",
+    "SpanInfo",
     "StartedRecording",
     "StillPicture",
     "StoppedRecording",
@@ -243,6 +261,7 @@ __all__ = [
     "StreamInfo",
     "SyncTimes",
     "TakenSnapshot",
+    "TimelineInfo",
     "UnreadableAnswerError",
     "UnsupportedError",
     "UsbInfo",

@@ -6,11 +6,13 @@ import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
 import trio
 
+from camd.client.downloads import DownloadedExport, Progress, download_part
 from camd.client.event_stream import EventStream, open_event_stream
 from camd.client.pages import StillPicture, fetch_still
 from camd.client.reconnect import ReconnectPauses
@@ -39,6 +41,8 @@ from camd.contract.device_results import (
     ForgottenCamera,
 )
 from camd.contract.event_results import EventPage
+from camd.contract.export_results import ExportInfo, ExportPartInfo
+from camd.contract.playback_results import TimelineInfo
 from camd.contract.recording_results import (
     DeletedFile,
     GapList,
@@ -51,6 +55,7 @@ from camd.contract.recording_results import (
     StoppedRecording,
 )
 from camd.contract.schedule_results import ScheduleList
+from camd.contract.sign_in_results import SignInCode
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -343,6 +348,33 @@ class Client:
         page = _page(camera, session_id, start, end, limit, offset)
         return read_result(GapList, await self._ask("get_gaps", **page))
 
+    # --- Exports.
+
+    async def get_export(self, device: str, start: datetime, end: datetime) -> ExportInfo:
+        """Describe the download of what a camera recorded from `start` to before `end`."""
+        answer = await self._ask("get_export", device=device, **{"from": start, "to": end})
+        return read_result(ExportInfo, answer)
+
+    async def download_export(
+        self, part: ExportPartInfo, path: Path, *, progress: Progress = lambda _: None
+    ) -> DownloadedExport:
+        """Download a part of an export into a new file, which is durable then.
+
+        What an earlier call has left of it is continued. `progress` is called with the number of
+        bytes that are there. `timeout` does not bound it. Raises FileExistsError when `path`
+        exists, OSError when it cannot be written, ConnectionLostError when the connection ends
+        before the last byte (call again to go on), ExportChangedError when the export is another
+        one now, CannotConnectError, and a `RemoteError`.
+        """
+        return await download_part(self.address, part, path, progress)
+
+    async def timeline(
+        self, camera: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> TimelineInfo:
+        """Say what was recorded of a camera in a range, and what is missing; a day by default."""
+        answer = await self._ask("get_timeline", camera=camera, **{"from": start, "to": end})
+        return read_result(TimelineInfo, answer)
+
     # --- Retention.
 
     async def retention_policy(self) -> RetentionState:
@@ -376,6 +408,10 @@ class Client:
         return read_result(CleanupReport, await self._ask("cleanup_old_files", force=force))
 
     # --- The service.
+
+    async def sign_in_code(self, *, role: str | None = None) -> SignInCode:
+        """Make a code that signs a browser in to the page: once, within a minute."""
+        return read_result(SignInCode, await self._ask("create_sign_in_code", role=role))
 
     async def past_events(
         self,

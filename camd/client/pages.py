@@ -57,7 +57,7 @@ async def fetch_page(
     finally:
         await trio.aclose_forcefully(stream)
     if answer.status_code != HTTPStatus.OK:
-        raise _refused_page(answer.status_code, body)
+        raise refused_page(answer.status_code, body)
     return Page({name.decode(): value.decode() for name, value in answer.headers}, body)
 
 
@@ -79,7 +79,7 @@ async def _read_page(
                 return answer, bytes(body)
 
 
-def _refused_page(status: int, body: bytes) -> RemoteError:
+def refused_page(status: int, body: bytes) -> RemoteError:
     """Read what a refused page says; in the words of the call that would be refused."""
     try:
         said = _decode(body)

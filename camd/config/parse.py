@@ -249,6 +249,8 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
                 break
         if camera.codec == "copy" and camera.source.why_not_copied:
             mistakes.append(f"{path}.codec: {camera.source.why_not_copied}")
+        if camera.preview is not None and camera.preview.selector is not None:
+            mistakes.append(f"{path}.preview: a stream, not a device, which only one can open")
     return mistakes
 
 

@@ -73,6 +73,12 @@ class ServerConfig:
         values.whole(1, 100_000),
         "Connections at a time that have not authenticated yet; one address may have a quarter.",
     )
+    transcodes: int = key(
+        1,
+        values.whole(0, 64),
+        "Cameras that are transcoded at a time for viewers who cannot play their codec; each takes "
+        "about a third of a core. 0 for none.",
+    )
     authentication_timeout: timedelta = key(
         "10s",
         values.duration(_SECOND, 600 * _SECOND),
@@ -468,6 +474,12 @@ class CameraConfig:
         None,
         values.flag,
         "Of rtsps: verify the certificate? Default: as FFmpeg does.",
+    )
+    preview: Source | None = key(
+        None,
+        values.SOURCE,
+        "A smaller stream of the same camera, for viewers who cannot play the source; it is "
+        "captured while it is watched, and never recorded.",
     )
     input_options: tuple[str, ...] = key(
         [],

@@ -78,7 +78,9 @@ def place_at(frames: StoredFrames, seconds: Fraction) -> FramePlace | None:
 
 
 @attrs.frozen
-class _FragmentPlace:
+class FragmentPlace:
+    """Where a fragment lies in a file: its moof, its mdat, and what comes behind."""
+
     moof: int
     mdat: int
     end: int
@@ -90,23 +92,24 @@ def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float)
 
     Fragments lie from `begin` to `end`. Raises MediaError when there is none, OSError from `read`.
     """
-    places = _fragment_places(read, begin, end)
+    places = fragment_places(read, begin, end)
     if not places:
         raise MediaError("the file has no complete fragment")
-    first = _fragment_at(read, init, places[0])
+    first = fragment_at(read, init, places[0])
     base = first.video.decode_time if first.video is not None else 0
-    number = _last_begun(read, init, places, base + round(seconds * init.video.timescale))
+    number = last_begun(read, init, places, base + round(seconds * init.video.timescale))
     chosen = [number]
-    while chosen[0] > 0 and not _fragment_at(read, init, places[chosen[0]]).starts_with_sync:
+    while chosen[0] > 0 and not fragment_at(read, init, places[chosen[0]]).starts_with_sync:
         chosen.insert(0, chosen[0] - 1)
     if number + 1 < len(places):
         chosen.append(number + 1)  # a frame may be shown later than its fragment says
-    found = [(places[n], _fragment_at(read, init, places[n])) for n in chosen]
+    found = [(places[n], fragment_at(read, init, places[n])) for n in chosen]
     return _joined(init, (places[0], first), found)
 
 
-def _fragment_places(read: Read, begin: int, end: int) -> list[_FragmentPlace]:
-    places: list[_FragmentPlace] = []
+def fragment_places(read: Read, begin: int, end: int) -> list[FragmentPlace]:
+    """List the complete fragments of a growing file; what is torn at its end is left out."""
+    places: list[FragmentPlace] = []
     at, moof = begin, -1
     while at + 16 <= end and len(places) < _MOST_FRAGMENTS:
         head = read(at, 16)
@@ -120,29 +123,29 @@ def _fragment_places(read: Read, begin: int, end: int) -> list[_FragmentPlace]:
         if kind == b"moof":
             moof = at
         elif kind == b"mdat" and moof >= 0:
-            places.append(_FragmentPlace(moof, at, at + size))
+            places.append(FragmentPlace(moof, at, at + size))
             moof = -1
         at += size
     return places
 
 
-def _moof(read: Read, place: _FragmentPlace) -> bytes:
+def _moof(read: Read, place: FragmentPlace) -> bytes:
     if place.mdat - place.moof > _MOST_MOOF_BYTES:
         raise MediaError("a moof that is too large")
     return read(place.moof, place.mdat - place.moof)
 
 
-def _fragment_at(read: Read, init: Init, place: _FragmentPlace) -> Fragment:
+def fragment_at(read: Read, init: Init, place: FragmentPlace) -> Fragment:
     """Read a fragment without its media data."""
     moof = _moof(read, place)
     runs = read_moof(moof, init, place.mdat - place.moof + 8, place.end - place.moof)
     return Fragment.of(init, moof, b"", runs)
 
 
-def _last_begun(read: Read, init: Init, places: Sequence[_FragmentPlace], ticks: int) -> int:
+def last_begun(read: Read, init: Init, places: Sequence[FragmentPlace], ticks: int) -> int:
     """Find the last fragment whose video begins at `ticks` or before; the first when none does."""
 
-    def begins(place: _FragmentPlace) -> int:
+    def begins(place: FragmentPlace) -> int:
         moof = _moof(read, place)
         top = find(moof, b"moof")
         for traf in boxes_in(moof, top) if top is not None else ():
@@ -164,8 +167,8 @@ def _last_begun(read: Read, init: Init, places: Sequence[_FragmentPlace], ticks:
 
 def _joined(
     init: Init,
-    first: tuple[_FragmentPlace, Fragment],
-    found: Sequence[tuple[_FragmentPlace, Fragment]],
+    first: tuple[FragmentPlace, Fragment],
+    found: Sequence[tuple[FragmentPlace, Fragment]],
 ) -> StoredFrames:
     """Join fragments; where some are left out, the frame before them lasts until they begin."""
     if found[0][0] != first[0]:

@@ -192,20 +192,25 @@ def _with_sample_entry(track: Track, moov: bytes, stsd: BoxSpan) -> Track:
 def _object_type(moov: bytes, entry: BoxSpan) -> int:
     """Return the format of an `mp4v` entry (ISO/IEC 14496-1, 7.2.6); 0: unknown."""
     for span in children(moov, entry.payload + 78, entry.end):
-        if span.kind != b"esds":
-            continue
-        at = _descriptor(moov, span.payload + 4, span.end, tag=3)
-        (flags,) = unpack("B", moov, at + 2, span.end)
-        at += 3 + (2 if flags & 0x80 else 0)
-        if flags & 0x60:  # a URL or a clock reference: not used in files
-            return 0
-        at = _descriptor(moov, at, span.end, tag=4)
-        return unpack("B", moov, at, span.end)[0]
+        if span.kind == b"esds" and (at := decoder_config(moov, span)) is not None:
+            return unpack("B", moov, at, span.end)[0]
     return 0
 
 
-def _descriptor(moov: bytes, at: int, end: int, *, tag: int) -> int:
-    """Return where the content of the descriptor at `at` begins."""
+def decoder_config(moov: bytes, esds: BoxSpan) -> int | None:
+    """Return where the content of an `esds` box's decoder configuration begins; None: not there.
+
+    Its first byte is the format (ISO/IEC 14496-1, 7.2.6.6). Raises MediaError.
+    """
+    at = descriptor(moov, esds.payload + 4, esds.end, tag=3)
+    (flags,) = unpack("B", moov, at + 2, esds.end)
+    if flags & 0x60:  # a URL or a clock reference: not used in files
+        return None
+    return descriptor(moov, at + 3 + (2 if flags & 0x80 else 0), esds.end, tag=4)
+
+
+def descriptor(moov: bytes, at: int, end: int, *, tag: int) -> int:
+    """Return where the content of the descriptor at `at` begins. Raises MediaError."""
     if unpack("B", moov, at, end)[0] != tag:
         raise InitError(f"descriptor {tag} is missing")
     for length in range(1, 5):

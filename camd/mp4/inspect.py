@@ -18,6 +18,7 @@ from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.mp4.segment_metadata import SegmentMetadata, decode_metadata
 
+_MOST_EQUAL_SAMPLES = 16 * 1024 * 1024  # that one number in a header may stand for
 HEAD_SIZE = 64 * 1024  # bytes; more than `read_segment_head` usually needs
 
 
@@ -155,7 +156,7 @@ def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
 
 @attrs.frozen
 class StoredFrames:
-    """All samples of a file's video track, in decode order, as arrays of equal length.
+    """The samples of one track of a file, in decode order, as arrays of equal length.
 
     Offsets count from the start of the file; durations and composition offsets are in ticks of the
     track; `composition` is empty when every offset is 0, and `sync` holds 1 for a sync sample.
@@ -169,10 +170,14 @@ class StoredFrames:
     sync: bytes = attrs.field(repr=False)
 
 
-def stored_frames(init: Init) -> StoredFrames:
-    """Read the sample tables of a final `moov` (8.6, 8.7). Raises MediaError."""
-    moov = init.moov
-    stbl = need(moov, b"mdia", b"minf", b"stbl", within=video_trak(init))
+def stored_frames(init: Init, track: Track | None = None) -> StoredFrames:
+    """Read the sample tables of a final `moov` (8.6, 8.7): of the video, or of another track.
+
+    Raises MediaError.
+    """
+    moov, track = init.moov, track or init.video
+    trak = trak_boxes(moov)[init.tracks.index(track)]
+    stbl = need(moov, b"mdia", b"minf", b"stbl", within=trak)
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
     sizes, chunks = _sizes(moov, need(moov, b"stsz", within=stbl)), _chunk_offsets(moov, stbl)
     offsets: array[int] = array("Q")
@@ -190,7 +195,7 @@ def stored_frames(init: Init) -> StoredFrames:
         sync[number - 1] = 1
     if not len(offsets) == len(durations) == len(sizes):
         raise SegmentError("its tables do not agree on the number of samples")
-    return StoredFrames(init.video, offsets, sizes, durations, composition, bytes(sync))
+    return StoredFrames(track, offsets, sizes, durations, composition, bytes(sync))
 
 
 def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
@@ -228,6 +233,8 @@ def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
     """Read the sizes of all samples (8.7.3.2)."""
     common = _numbers(moov, stsz, "I", stsz.payload + 4, 2)
     if common[0]:
+        if common[1] > _MOST_EQUAL_SAMPLES:
+            raise SegmentError("a track with too many samples")
         return array("I", common[:1]) * common[1]
     return _numbers(moov, stsz, "I", stsz.payload + 12, common[1])
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -130,11 +131,24 @@ def _method(method: MethodDescription, schemas: Any) -> Schema:
     return described | {"x-role": method.role.value} if isinstance(method, Method) else described
 
 
+_BOUNDS: dict[Any, str] = {operator.ge: "minimum", operator.le: "maximum"}
+
+
+def _bounds(validator: Any) -> Iterator[tuple[str, Any]]:
+    """Read the bounds of a number or a length from the validators of attrs."""
+    for each in getattr(validator, "_validators", ()):  # of `and_`
+        yield from _bounds(each)
+    if inner := getattr(validator, "validator", None):  # of `optional`
+        yield from _bounds(inner)
+    if name := _BOUNDS.get(getattr(validator, "compare_func", None)):
+        yield name, validator.bound
+
+
 def _param(field: Any, schema: Schema) -> Schema:
     described: Schema = {
         "name": wire_name(field),
         "required": field.default is attrs.NOTHING,
-        "schema": schema,
+        "schema": schema | dict(_bounds(field.validator)),
     }
     aliases = field.metadata.get("aliases", ())
     if aliases:

@@ -46,6 +46,7 @@ class Principal:
     expires_at: float | None  # seconds since 1970, UTC; None: does not expire
     via: AuthMethod
     credential: str = attrs.field(default="", repr=False)  # an API key's hash
+    browser_session: str = attrs.field(default="", repr=False)  # the hash of a session's cookie
 
     def expired(self, now: float) -> bool:
         """Whether the credentials have expired at `now` (seconds since 1970)."""

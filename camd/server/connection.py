@@ -34,7 +34,14 @@ from camd.server.rules.answers import (
 from camd.server.rules.connection_limits import TokenBucket
 from camd.server.rules.event_delivery import EventDelivery
 from camd.server.send_queue import SendBudget, SendQueue, SendQueueFullError
-from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
+from camd.server.websocket import (
+    GOING_AWAY,
+    POLICY,
+    TRY_LATER,
+    SocketClosedError,
+    WebSocket,
+    text_frame,
+)
 
 AUTHENTICATE = "authenticate"
 PING_SECONDS = 30.0
@@ -141,8 +148,11 @@ class Connection:
                 self._close_reason = _CloseReason(closed.code, closed.reason)
         await self._close()
 
-    def deliver(self, notification: Notification, text: str) -> None:
-        """Queue a published notification, if the client has authenticated and wants it."""
+    def deliver(self, notification: Notification, text: str, frame: bytes) -> None:
+        """Send or queue a published notification, if the client has authenticated and wants it.
+
+        `frame` is that of `text`.
+        """
         if not self._auth.is_authenticated:
             self._delivery.interrupt()
         elif self._delivery.accepts(notification):
@@ -151,7 +161,8 @@ class Connection:
                 return
             self.shared.call_stats.notifications += 1
             if self._hold.idle:
-                self._put(text, notification.coalesce_key)
+                if not self._send_now(frame):
+                    self._put(text, notification.coalesce_key)
             else:
                 self._queue_notifications(self._hold.offer(notification, text))
 
@@ -204,12 +215,14 @@ class Connection:
             if answer is None or self._close_reason or self.socket.sending or self.send_queue:
                 send(answer)  # queued: a cancelled send would make a close frame unreadable
             else:  # nothing is queued: sent from here, without waking the writer
-                await self.socket.send(str(answer, "utf-8"))
+                if not self._send_now(text_frame(answer)):
+                    await self.socket.send(str(answer, "utf-8"))
                 self._mark_answered(self._message_number)
 
     async def _write(self) -> None:
         while True:
-            await self.socket.send(await self.send_queue.take())
+            text = await self.send_queue.take()
+            await (self.socket.finish() if text is None else self.socket.send(text))
 
     async def _catch_up(self) -> None:
         """Send events from the history to a client that is behind, as fast as it reads."""
@@ -262,6 +275,7 @@ class Connection:
 
     def _check_credentials(self) -> None:
         """End the connection when its credentials were invalid at two checks in a row."""
+        self._auth.keep_session()
         self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
         if self._authenticated and self._failed_checks > 1:
             self.end(POLICY, "the key is no longer valid")
@@ -404,6 +418,14 @@ class Connection:
         for item in items:
             if self._auth.is_authenticated:
                 self._put(item.text, item.notification.coalesce_key)
+
+    def _send_now(self, frame: bytes) -> bool:
+        """Send a frame without waking the writer; False: it has to be queued."""
+        if self.send_queue or not self.socket.send_now(frame):
+            return False
+        if self.socket.unfinished:
+            self.send_queue.wake()
+        return True
 
     def _put(self, text: str, key: str | None = None) -> None:
         try:

@@ -74,6 +74,13 @@ class ConnectionAuth:
         """Whether the connection has an identity whose credentials are valid now."""
         return self.identity is not None and self._failure(self.identity) is None
 
+    def keep_session(self) -> None:
+        """Count the session of the connection as used."""
+        if self.identity is not None and self.identity.browser_session:
+            self.authenticator.sessions.use(
+                self.identity.browser_session, now=self.clock.monotonic(), unix_now=self._unix_now()
+            )
+
     def identify(self, params: dict[str, Any]) -> Principal:
         """Return who makes a call; removes `auth_token` from `params`. Raises Refusal."""
         token = params.pop("auth_token", None)
@@ -121,6 +128,10 @@ class ConnectionAuth:
     def _failure(self, identity: Principal) -> AuthFailure | None:
         if identity.expires_at is not None and identity.expired(self._unix_now()):
             return AuthFailure.EXPIRED
+        if identity.browser_session and not self.authenticator.sessions.holds(
+            identity.browser_session
+        ):
+            return AuthFailure.SESSION_ENDED
         if self._generation != self.authenticator.generation:
             if self.authenticator.revoked(identity):
                 return AuthFailure.REVOKED

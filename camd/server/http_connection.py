@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from urllib.parse import unquote_to_bytes
 
 import attrs
 import h11
@@ -27,8 +28,10 @@ from camd.server.asgi import (
 from camd.server.error_boundary import run_in_boundary
 from camd.server.rules.upgrade import (
     Denial,
+    Headers,
     check_framing,
     check_host,
+    check_subprotocol,
     check_target,
     check_upgrade,
     plain_head,
@@ -56,24 +59,62 @@ class HttpLimits:
 
 @attrs.frozen
 class UpgradeRequest:
-    """A checked upgrade request: its head, and the bytes received after it."""
+    """A checked upgrade request: its head, and the bytes received after it.
+
+    `name` is what follows the prefix of its path.
+    """
 
     head: bytes
     rest: bytes
+    identity: Principal | None = None  # by the cookie of a session
+    headers: Headers = attrs.field(default=(), repr=False)
+    name: str = ""
+    query: str = ""
+
+
+Upgrade = Callable[[trio.abc.Stream, UpgradeRequest], Awaitable[None]]
+
+
+@attrs.frozen
+class UpgradePath:
+    """What becomes a WebSocket: one path, or everything below a prefix that ends with a slash.
+
+    Below a prefix, requests that ask for no upgrade go to the application. With a `subprotocol`,
+    clients have to offer it.
+    """
+
+    path: str
+    serve: Upgrade
+    subprotocol: str = ""
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it stands for all that is below."""
+        return self.path.endswith("/")
+
+    def name_in(self, path: str) -> str | None:
+        """Return what follows the prefix; "" for the path itself, None: it is another path."""
+        if not self.is_prefix:
+            return "" if path == self.path else None
+        return path.removeprefix(self.path) if path.startswith(self.path) else None
 
 
 @attrs.frozen
 class HttpConfig:
-    """What is served: an application, and WebSockets on `path` where `upgrade` is given."""
+    """What is served: an application, and WebSockets on the paths of `upgrades`.
+
+    `path` is that of calls.
+    """
 
     app: AsgiApp
     clock: Clock = attrs.field(kw_only=True)
     path: str = "/ws"
     origins: tuple[str, ...] = ()
-    upgrade: Callable[[trio.abc.Stream, UpgradeRequest], Awaitable[None]] | None = None
+    upgrades: tuple[UpgradePath, ...] = ()
     on_authenticated: Callable[[Principal], object] | None = None
     on_wrong_key: Callable[[], object] | None = None
     identity: Principal | None = None  # known from the socket itself
+    identify_cookie: Callable[[Headers], Principal | None] = lambda headers: None  # of an upgrade
     names: frozenset[str] | None = None  # allowed host names of requests; None: all
     take_request: Callable[[], int] = lambda: 0  # milliseconds to wait; 0: the request may run
     limits: HttpLimits = HttpLimits()
@@ -109,8 +150,8 @@ class HttpConnection:
                 if (denial := self._check_request(request)) is not None:
                     await self._deny(denial)
                     return
-                if self._is_websocket(request):
-                    await self._upgrade(request)
+                if (found := self._upgrade_path(request)) is not None:
+                    await self._upgrade(request, *found)
                     return
                 await self._respond(request)
                 self._discard_body()
@@ -197,13 +238,18 @@ class HttpConnection:
 
     # --- WebSockets.
 
-    def _is_websocket(self, request: h11.Request) -> bool:
-        return self.config.upgrade is not None and (
-            request.target.partition(b"?")[0] == self.config.path.encode()
-        )
+    def _upgrade_path(self, request: h11.Request) -> tuple[UpgradePath, str] | None:
+        """Find the path on which a request becomes a WebSocket, and the name below it."""
+        raw = request.target.partition(b"?")[0]
+        path = unquote_to_bytes(raw).decode("utf-8", "replace")
+        for each in self.config.upgrades:
+            name = each.name_in(path)
+            if name is None or (each.is_prefix and not wants_upgrade(list(request.headers))):
+                continue
+            return each, name
+        return None
 
-    async def _upgrade(self, request: h11.Request) -> None:
-        assert self.config.upgrade is not None
+    async def _upgrade(self, request: h11.Request, path: UpgradePath, name: str) -> None:
         headers = list(request.headers)
         denial = check_upgrade(
             method=request.method,
@@ -212,13 +258,24 @@ class HttpConnection:
             origins=self.config.origins,
             names=None if self.endpoints.unix else self.config.names,
         )
+        if denial is None and path.subprotocol:
+            denial = check_subprotocol(headers, path.subprotocol)
         if denial is not None:
             if wants_upgrade(headers):
                 _log.info("upgrade_refused", status=denial.status, why=denial.text)
             await self._deny(denial)
             return
         rest = bytes(self._h11.trailing_data[0])
-        await self.config.upgrade(self.stream, UpgradeRequest(plain_head(headers), rest))
+        identity = self.config.identify_cookie(headers)
+        upgrade = UpgradeRequest(
+            plain_head(headers, path.subprotocol),
+            rest,
+            identity,
+            headers,
+            name,
+            request.target.partition(b"?")[2].decode("latin-1"),
+        )
+        await path.serve(self.stream, upgrade)
 
     # --- Responses.
 

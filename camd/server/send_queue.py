@@ -36,6 +36,7 @@ class SendQueue:
     _characters: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
     _waiting: trio.Event | None = attrs.field(default=None, init=False)
+    _woken: bool = attrs.field(default=False, init=False)
     _shrunk: trio.Event | None = attrs.field(default=None, init=False)
 
     def put(self, text: str, key: str | None = None) -> None:
@@ -56,16 +57,22 @@ class SendQueue:
         self._number += 1
         self._items[self._number if key is None else key] = text
         self._count(len(text))
-        if self._waiting is not None:
-            self._waiting.set()
-            self._waiting = None
+        self._tell_reader()
 
-    async def take(self) -> str:
-        """Wait for the oldest message and remove it from the queue."""
+    async def take(self) -> str | None:
+        """Wait for the oldest message and remove it from the queue; None after `wake`."""
         while not self._items:
+            if self._woken:
+                self._woken = False
+                return None
             self._waiting = trio.Event()
             await self._waiting.wait()
         return self.take_nowait()
+
+    def wake(self) -> None:
+        """Let `take` return although nothing is queued."""
+        self._woken = True
+        self._tell_reader()
 
     async def wait_below(self, count: int) -> None:
         """Wait until fewer than `count` messages are queued."""
@@ -86,6 +93,11 @@ class SendQueue:
         """Remove all messages: the client has gone."""
         self._items.clear()
         self._count(-self._characters)
+
+    def _tell_reader(self) -> None:
+        if self._waiting is not None:
+            self._waiting.set()
+            self._waiting = None
 
     def _count(self, characters: int) -> None:
         self._characters += characters

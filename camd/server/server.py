@@ -23,10 +23,16 @@ from camd.rpc.roles import Principal
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
+from camd.server.application_socket import ApplicationSocket, SocketPath
 from camd.server.asgi import AsgiApp, Endpoints
 from camd.server.connection import Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
-from camd.server.http_connection import HttpConfig, HttpConnection, UpgradeRequest
+from camd.server.http_connection import (
+    HttpConfig,
+    HttpConnection,
+    UpgradePath,
+    UpgradeRequest,
+)
 from camd.server.listeners import (
     PRIVATE_MODE,
     PUBLIC_MODE,
@@ -42,8 +48,8 @@ from camd.server.rules.connection_limits import (
     ConnectionLimits,
     LimitedConnection,
 )
-from camd.server.rules.upgrade import own_names
-from camd.server.websocket import TRY_LATER, open_server_websocket
+from camd.server.rules.upgrade import bearer_of, own_names
+from camd.server.websocket import TRY_LATER, WebSocket, open_server_websocket, text_frame
 
 STOP_SECONDS = 2.0
 HTTP_REQUESTS_PER_MINUTE = 6000  # of one address
@@ -66,7 +72,9 @@ class Server:
     rates: AddressRates = attrs.field(factory=lambda: AddressRates(HTTP_REQUESTS_PER_MINUTE))
     addresses: tuple[str, ...] = ()
     health_addresses: tuple[str, ...] = ()
+    sockets: tuple[SocketPath, ...] = ()
     _clients: set[Connection] = attrs.field(factory=set, init=False)
+    _application_sockets: set[ApplicationSocket] = attrs.field(factory=set, init=False)
     _streams: set[HttpConnection] = attrs.field(factory=set, init=False)
     _stopping: bool = attrs.field(default=False, init=False)
     _exhausted_logged: float = attrs.field(default=float("-inf"), init=False)
@@ -79,9 +87,10 @@ class Server:
     def deliver(self, notification: Notification) -> None:
         """Queue a notification for every client; it is encoded once. Does not block."""
         if self._clients:
-            text = str(codec.encode_notification(notification), "utf-8")
+            payload = codec.encode_notification(notification)
+            text, frame = str(payload, "utf-8"), text_frame(payload)
             for client in tuple(self._clients):
-                client.deliver(notification, text)
+                client.deliver(notification, text, frame)
 
     async def serve_stream(
         self, stream: trio.abc.Stream, endpoints: Endpoints, identity: Principal | None = None
@@ -114,11 +123,17 @@ class Server:
             on_authenticated=partial(self.limits.mark_authenticated, entry),
             on_wrong_key=partial(self.limits.mark_wrong_key, entry),
             identity=identity,
+            identify_cookie=partial(
+                self.shared.authenticator.identify_cookie,
+                clock=self.shared.clock,
+                secure=endpoints.scheme == "https",
+                upgrade=True,
+            ),
             take_request=lambda: self.rates.take(entry.address, trio.current_time()),
         )
         if with_websocket:
-            upgrade = partial(self._serve_websocket, entry, identity)
-            http_config = attrs.evolve(http_config, upgrade=upgrade)
+            upgrades = self._upgrades(entry, identity)
+            http_config = attrs.evolve(http_config, upgrades=upgrades)
         http = HttpConnection(stream, http_config, endpoints)
         try:
             if self._stopping:
@@ -145,7 +160,20 @@ class Server:
             self.limits.add(entry)
         self.shared.call_stats.refused_connections = self.limits.refused_count
 
-    async def _serve_websocket(
+    def _upgrades(
+        self, entry: LimitedConnection, identity: Principal | None
+    ) -> tuple[UpgradePath, ...]:
+        """Make the table of paths for one connection."""
+        calls = UpgradePath(self.http_config.path, partial(self._serve_calls, entry, identity))
+        others = (
+            UpgradePath(
+                each.prefix, partial(self._serve_socket, entry, identity, each), each.subprotocol
+            )
+            for each in self.sockets
+        )
+        return (calls, *others)
+
+    async def _serve_calls(
         self,
         entry: LimitedConnection,
         identity: Principal | None,
@@ -159,20 +187,12 @@ class Server:
             connection = Connection(
                 shared=self.shared,
                 socket=socket,
-                identity=identity,
+                identity=identity or upgrade.identity,
                 on_authenticated=partial(self._mark_authenticated, entry),
                 on_wrong_key=partial(self.limits.mark_wrong_key, entry),
                 address=entry.address,
             )
-            close_stream = entry.close
-
-            def close() -> None:
-                connection.end(TRY_LATER, "too many connections have not authenticated")
-                close_stream()
-
-            entry.close = close
-            if self._stopping:
-                connection.end()
+            self._prepare_end(entry, connection)
             self._clients.add(connection)
             stats.connections = self.connections
             try:
@@ -181,6 +201,62 @@ class Server:
                 connection.send_queue.discard()
                 self._clients.discard(connection)
                 stats.connections = self.connections
+
+    async def _serve_socket(
+        self,
+        entry: LimitedConnection,
+        identity: Principal | None,
+        path: SocketPath,
+        stream: trio.abc.Stream,
+        upgrade: UpgradeRequest,
+    ) -> None:
+        async with open_server_websocket(
+            stream,
+            head=upgrade.head,
+            rest=upgrade.rest,
+            max_message_bytes=self.shared.max_message_bytes,
+            subprotocol=path.subprotocol,
+        ) as websocket:
+            socket = self._application_socket(entry, identity, websocket, upgrade)
+            self._prepare_end(entry, socket)
+            self._application_sockets.add(socket)
+            try:
+                await socket.serve(path.serve)
+            finally:
+                self._application_sockets.discard(socket)
+
+    def _application_socket(
+        self,
+        entry: LimitedConnection,
+        identity: Principal | None,
+        websocket: WebSocket,
+        upgrade: UpgradeRequest,
+    ) -> ApplicationSocket:
+        return ApplicationSocket(
+            shared=self.shared,
+            socket=websocket,
+            name=upgrade.name,
+            query=upgrade.query,
+            token=bearer_of(upgrade.headers),
+            identity=identity or upgrade.identity,
+            on_authenticated=partial(self._mark_authenticated, entry),
+            on_wrong_key=partial(self.limits.mark_wrong_key, entry),
+            address=entry.address,
+        )
+
+    def _prepare_end(
+        self, entry: LimitedConnection, connection: Connection | ApplicationSocket
+    ) -> None:
+        """Let the limit of unauthenticated connections, and a stop, end it with a reason."""
+        close_stream = entry.close
+
+        def close() -> None:
+            connection.end(TRY_LATER, "too many connections have not authenticated")
+            close_stream()
+
+        entry.close = close
+        if self._stopping:
+            connection.end()
 
     def _close_soon(self, scope: trio.CancelScope) -> None:
         """Cancel after a time in which the client can be told why; at once with too many open."""
@@ -218,6 +294,8 @@ class Server:
         self._stopping = True
         for client in tuple(self._clients):
             client.end()
+        for each in tuple(self._application_sockets):
+            each.end()
         for stream in tuple(self._streams):
             stream.finish()
 
@@ -236,8 +314,11 @@ async def open_server(
     history: EventHistory | None = None,
     call_stats: ServerCounters | None = None,
     max_sockets: int | None = None,
+    sockets: Sequence[SocketPath] = (),
 ) -> AsyncIterator[Server]:
     """Serve clients while the block runs. Raises ListenError before it begins.
+
+    `sockets` are paths of WebSockets that the caller serves, besides that of calls.
 
     With `inherited` sockets, `config.listen` is ignored. `max_sockets` is an upper bound for all
     connections together. Leaving the block closes the listeners, ends the connections (close code
@@ -280,6 +361,7 @@ async def open_server(
             rates=AddressRates(config.http_requests_per_minute),
             addresses=addresses,
             health_addresses=tuple(each.address for each in health_listeners),
+            sockets=tuple(sockets),
         )
         _log.info("listening", addresses=addresses, health=server.health_addresses)
         with notifications.subscribed(server.deliver):

@@ -7,11 +7,12 @@ in threads, never on the event loop.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
@@ -154,6 +155,11 @@ class Storage:
     def growing(self, segment: Segment, durable_bytes: int) -> None:
         """Note the progress of an open segment, in memory only."""
         self._growing[segment.filename] = GrowingSegment(segment, durable_bytes)
+
+    @property
+    def growing_segments(self) -> Mapping[str, GrowingSegment]:
+        """The segments that are being written, or are not in the index yet, by filename."""
+        return MappingProxyType(self._growing)
 
     async def note_segment(self, segment: Segment) -> None:
         """Write a segment's present state into the index."""

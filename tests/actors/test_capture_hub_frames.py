@@ -329,3 +329,21 @@ async def test_the_rates_are_those_of_whole_fragments() -> None:
             hub.deliver(frame)
     assert hub.video is not None
     assert hub.video.fps == 10.0
+
+
+async def test_a_frame_of_a_tick_lasts_as_long_as_usual_for_a_viewer() -> None:
+    """A player takes a short duration for a gap; the recording has the measured one."""
+    clock = MovingClock()
+    stream = [fragment((1, n * TICKS, [Sample(9, 1, sync=n % 10 == 0)])) for n in range(30)]
+    init, frames = read(VIDEO_ONLY + b"".join(stream))
+    hub, viewer, queue = begun(clock.hub(StreamTimeline()), init), Watcher(), recording()
+    async with hub.attach(queue), hub.attach(viewer):
+        for frame in frames:
+            clock.seconds += 0.1
+            hub.deliver(frame)
+    durations = [each.duration_seconds for each in viewer.fragments[12:]]
+    assert durations == pytest.approx([0.1] * len(durations), rel=0.2)
+    assert [each.start_seconds for each in viewer.fragments] == pytest.approx(
+        [n / 10 for n in range(30)]
+    )
+    assert queue.fragments[-2].duration_seconds == pytest.approx(0.4, abs=0.11)

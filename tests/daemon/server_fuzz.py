@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -133,6 +134,30 @@ class HostileClients:
                 )
             await read_on(stream)
 
+    async def smuggled_requests(self) -> None:
+        lengths = (
+            b"Content-Length: 4\r\nTransfer-Encoding: chunked",
+            b"Content-Length: 4\r\nContent-Length: 40",
+            b"Transfer-Encoding: chunked, identity",
+            b"Transfer-Encoding : chunked",
+            b"Content-Length: " + b"9" * 4000,
+        )
+        async with self.connected() as stream:
+            await stream.send_all(
+                b"POST /health/live HTTP/1.1\r\nHost: localhost\r\n"
+                + self.rng.choice(lengths)
+                + b"\r\n\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            )
+            await read_on(stream)
+
+    async def compressed_frames(self) -> None:
+        bomb = zlib.compress(b"\0" * 10_000_000)
+        for _ in range(10):
+            async with self.upgraded(login=self.rng.random() < 0.5) as stream:
+                data = frame(bomb[: self.rng.choice((10, len(bomb)))])
+                await stream.send_all(bytes((data[0] | 0x40,)) + data[1:])
+                await read_on(stream)
+
     async def broken_frames(self) -> None:
         async with self.upgraded(login=self.rng.random() < 0.5) as stream:
             for _ in range(20):
@@ -208,6 +233,8 @@ KINDS: tuple[Kind, ...] = (
     HostileClients.endless_head,
     HostileClients.endless_body,
     HostileClients.odd_requests,
+    HostileClients.smuggled_requests,
+    HostileClients.compressed_frames,
     HostileClients.broken_frames,
     HostileClients.huge_frame,
     HostileClients.endless_fragments,

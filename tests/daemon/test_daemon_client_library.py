@@ -92,6 +92,8 @@ async def test_every_result_has_the_fields_of_the_daemons_answer(daemon: Daemon)
         await keep(await service.unpin_recording(name))
         await keep(await service.sessions(session_id=started.session_id))
         await keep(await service.gaps())
+        timeline = await keep(await service.timeline("camera0"))
+        assert name in [span.filename for span in timeline.spans]
         await keep(await service.storage())
         await keep(await service.status())
         await keep(await service.server_info())
@@ -110,6 +112,7 @@ async def test_every_result_has_the_fields_of_the_daemons_answer(daemon: Daemon)
         await keep(await service.snapshots(camera="camera0"))
         await keep(await service.snapshot(taken.filename))
         await keep(await service.delete_snapshot(taken.filename))
+        await keep(await service.get_export("camera0", started.start_time, stopped.end_time))
         await keep(await service.delete_recording(name))
         (cameras,) = [await service.cameras()]
         assert [each.camera_id for each in cameras] == ["camera0", "camera1"]

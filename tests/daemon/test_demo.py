@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,15 @@ def demo(*arguments: str, **environ: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def sign_in(address: str, code: str) -> dict[str, str]:
+    """Use a link as the page does."""
+    body = json.dumps({"code": code}).encode()
+    request = urllib.request.Request(f"{address}/session", body, {"Origin": address})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, str] = json.load(answer)
+        return found
 
 
 Once = tuple[Path, subprocess.Popen[str]]
@@ -56,6 +67,12 @@ def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Pat
             check=True,
         )
         assert '"total": 2' in status.stdout
+        address, code = next(
+            match.groups()
+            for line in lines
+            if (match := re.search(r"(http://\S+)/#code=(\S+)", line))
+        )
+        assert sign_in(address, code)["role"] == "admin"
         process.send_signal(signal.SIGTERM)
         rest = "".join(lines)
         assert process.wait(60) == 0, rest

@@ -60,6 +60,13 @@ CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
 PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
+LIVE = "tests/daemon/test_daemon_live.py"
+LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
+LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
+LIVE_MESSAGES = "tests/pure/test_live_messages.py"
+LIVE_WATCHING = "tests/actors/test_live_watching.py"
+LIVE_PAGES = "tests/actors/test_live_pages.py"
+APPLICATION_SOCKETS = "tests/wire/test_server_application_sockets.py"
 STREAMS = "tests/process/test_publish_streams.py"
 RELOADED = "tests/process/test_publish_reload.py"
 CHECK_PARTS = "tests/process/test_cli_check_parts.py"
@@ -74,11 +81,17 @@ EVENT_LINES = "tests/pure/test_events_lines.py"
 DELIVERY = "tests/pure/test_server_event_delivery.py"
 SUBSCRIPTIONS = "tests/wire/test_server_events.py"
 CLIENT = "tests/process/test_client_connections.py"
+SOCKETS = "tests/process/test_server_sockets.py"
 
 WINDOWS = "tests/pure/test_schedules_windows.py"
 SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
 SCHEDULES = "tests/actors/test_schedules.py"
 CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
+CUTS = "tests/process/test_mp4_cut_movie.py"
+EXPORTS = "tests/process/test_export_exports.py"
+EXPORT_PLAN = "tests/pure/test_export_plan.py"
+EXPORTING = "tests/daemon/test_daemon_exports.py"
+EXPORT_RECEIPTS = "tests/process/test_cli_export_receipts.py"
 
 _made: list[Mutation] = []
 
@@ -1017,6 +1030,22 @@ _break(
     "tests/pure/test_capture_preroll.py::test_no_more_than_needed_is_kept",
 )
 _break(
+    "frames: durations beside sound",
+    "FFmpeg does not replace the stamps of pictures by durations that it guesses.",
+    "camd/ffmpeg/text/args.py:_copied_video",
+    'stamps += ":duration=1"',
+    "pass",
+    "tests/pure/test_ffmpeg_args.py::test_each_frame_is_a_fragment_unless_there_is_sound",
+)
+_break(
+    "joined: durations that are not known",
+    "Pictures whose durations are not known are joined all the same.",
+    "camd/capture/rules/joining.py:_JoinedTrack.is_followed_by",
+    "max(self.last, usual)",
+    "self.last",
+    f"{JOINING}::test_frames_whose_durations_are_not_known_are_joined",
+)
+_break(
     "frames: other bytes",
     "What differs from a known fragment in more than its numbers is read in full.",
     "camd/mp4/frames/frame_forms.py:FrameForm.is_begun_by",
@@ -1076,7 +1105,7 @@ _break(
     "joined: gap inside",
     "Missing frames are between fragments, and are not made a long frame.",
     "camd/capture/rules/joining.py:_JoinedTrack.is_followed_by",
-    "off == 0 or -self.last < off <= self.last",
+    "off == 0 or -self.last < off <= max(self.last, usual)",
     "True",
     f"{JOINING}::test_a_gap_ends_a_fragment",
 )
@@ -2176,6 +2205,159 @@ _break(
     f"{PUBLISHING}::test_a_stream_is_served_only_when_camd_and_the_server_say_so",
 )
 _break(
+    "live: bound of bytes",
+    "A viewer that takes nothing costs at most 4 MiB.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "self._bytes > self.limit_bytes or self._lag(captured) > self.limit_seconds",
+    "self._lag(captured) > self.limit_seconds",
+    f"{LIVE_BACKLOG}::test_bytes_are_bounded_before_the_time_is_over",
+)
+_break(
+    "live: lag",
+    "What waits for a viewer is never older than two seconds.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "self._lag(captured) > self.limit_seconds",
+    "False",
+    f"{LIVE_BACKLOG}::test_a_viewer_that_takes_nothing_for_two_seconds_loses_everything",
+)
+_break(
+    "live: nothing is kept for a viewer that lags",
+    "Memory is free until the viewer reads again.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "        if self._lost is not None:\n            self._lose(captured)\n            return\n",
+    "",
+    f"{LIVE_BACKLOG}::test_a_viewer_that_takes_nothing_for_two_seconds_loses_everything",
+)
+_break(
+    "live: key frame first",
+    "A viewer begins with a picture that can be decoded.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
+    "        if self._awaits_key_frame:\n            return\n",
+    "",
+    f"{LIVE_BACKLOG}::test_it_begins_with_a_key_frame",
+)
+_break(
+    "live: pieces",
+    "A slow line makes progress that can be seen.",
+    "camd/live/rules/viewer_backlog.py:ViewerBacklog.take",
+    "size < JOINED_BYTES",
+    "True",
+    f"{LIVE_BACKLOG}::test_a_piece_has_a_bound",
+)
+_break(
+    "live: viewers of a camera",
+    "One camera has at most 64 viewers.",
+    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "self._counts[camera_id] >= self.of_camera",
+    "False",
+    LIVE_COUNTS,
+    LIVE_PAGES,
+)
+_break(
+    "live: viewers in all",
+    "All cameras together have at most 256 viewers.",
+    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "len(self) >= self.in_all",
+    "False",
+    LIVE_COUNTS,
+)
+_break(
+    "live: media time",
+    "The wall time on a player's bar is that of the picture.",
+    "camd/live/rules/live_messages.py:MediaMoment.of",
+    "(run.composition[0] if run.composition else 0)",
+    "0",
+    LIVE_MESSAGES,
+)
+_break(
+    "live: another capture",
+    "A capture whose times begin anew has a header of its own.",
+    "camd/live/watching.py:Watch._compare",
+    "self._header, self._capture = None, hub.began_at",
+    "self._capture = hub.began_at",
+    f"{LIVE_WATCHING}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
+)
+_break(
+    "live: told what was skipped",
+    "Whoever missed frames hears how many.",
+    "camd/live/watching.py:Watch._tell_lost",
+    "await self.sink.skipped(lost.without(backlog.group))",
+    "await trio.lowlevel.checkpoint()",
+    f"{LIVE_WATCHING}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
+)
+_break(
+    "live: a removed camera",
+    "Viewers of a camera that was removed leave.",
+    "camd/live/watching.py:Watch._stays",
+    "self.is_present()",
+    "True",
+    f"{LIVE_PAGES}::test_a_camera_that_is_removed_ends_its_viewers",
+)
+_break(
+    "live: transcodes",
+    "Viewers cannot have more cores than the configuration allows.",
+    "camd/live/transcoding.py:Transcodes._start",
+    "len(self._running) >= self.most",
+    "False",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: transcodes end",
+    "A transcoder runs while somebody watches.",
+    "camd/live/transcoding.py:Transcodes.shared",
+    "transcode.scope.cancel()",
+    "None",
+    f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
+)
+_break(
+    "live: previews of removed cameras",
+    "Nothing of a removed camera is captured.",
+    "camd/camera/cameras.py:Cameras.remove",
+    "self._previews.pop(camera_id, None)",
+    "None",
+    f"{LIVE_PAGES}::test_a_removed_camera_ends_the_viewers_of_its_preview",
+)
+_break(
+    "server: subprotocol",
+    "No client gets what it does not understand.",
+    "camd/server/http_connection.py:HttpConnection._upgrade",
+    "check_subprotocol(headers, path.subprotocol)",
+    "None",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: time for a first message",
+    "A viewer without a key leaves after five seconds.",
+    "camd/server/application_socket.py:ApplicationSocket._authenticate",
+    "trio.move_on_after(FIRST_MESSAGE_SECONDS)",
+    "trio.CancelScope()",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: wrong keys of viewers",
+    "Keys cannot be guessed on this path, either.",
+    "camd/server/application_socket.py:ApplicationSocket._check",
+    "self.shared.authenticator.delay_refusal(self.address, reason)",
+    "trio.lowlevel.checkpoint()",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: a viewer that does not read",
+    "It holds a connection for twenty seconds only.",
+    "camd/server/application_socket.py:ApplicationSocket._check_reading",
+    "self.socket.stalled_seconds >= STALL_SECONDS",
+    "False",
+    APPLICATION_SOCKETS,
+)
+_break(
+    "server: revoked keys of viewers",
+    "Whoever watches with a key that was revoked leaves.",
+    "camd/server/application_socket.py:ApplicationSocket._check_reading",
+    "self._check_credentials()",
+    "None",
+    APPLICATION_SOCKETS,
+)
+_break(
     "publishing: bound of bytes",
     "A server that takes nothing costs at most 16 MiB a camera.",
     "camd/publish/publication_queue.py:NewestGopQueue._add",
@@ -2612,6 +2794,81 @@ _break(
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
 )
+SIGN_IN = "tests/pure/test_auth_sign_in.py"
+PAGE_SOCKETS = "tests/wire/test_server_sessions.py"
+
+_break(
+    "sign-in: idle sessions end",
+    "A browser session that nobody uses ends.",
+    "camd/auth/sign_in.py:BrowserSessions.use",
+    "now - found.used >= IDLE_SECONDS",
+    "False",
+    f"{SIGN_IN}::test_a_session_ends_when_it_is_not_used",
+)
+_break(
+    "sign-in: a session is not worth more than its token",
+    "A browser session ends with the credentials that began it.",
+    "camd/auth/sign_in.py:BrowserSessions.begin",
+    "min(ends, identity.expires_at)",
+    "ends",
+    f"{SIGN_IN}::test_a_session_ends_with_the_credentials_that_began_it",
+)
+_break(
+    "sign-in: a code works once",
+    "A link that was used opens nothing.",
+    "camd/auth/sign_in.py:SignInCodes.take",
+    "self._codes.pop(_hash(code), (None, now))",
+    "self._codes.get(_hash(code), (None, now))",
+    f"{SIGN_IN}::test_a_code_works_once_within_a_minute",
+)
+_break(
+    "sign-in: an old code",
+    "A link works for a minute.",
+    "camd/auth/sign_in.py:SignInCodes.take",
+    "now < until",
+    "True",
+    f"{SIGN_IN}::test_a_code_works_once_within_a_minute",
+)
+_break(
+    "sign-in: the port of an origin",
+    "A page at another port of this host is another page.",
+    "camd/auth/sign_in.py:comes_from_own_page",
+    "authority == host.lower()",
+    "authority.partition(':')[0] == host.lower().partition(':')[0]",
+    f"{SIGN_IN}::test_only_the_own_origin_counts",
+)
+_break(
+    "sign-in: a cookie without our origin",
+    "A cookie counts for a WebSocket only from our own page.",
+    "camd/auth/sign_in.py:session_identity",
+    "comes_from_own_page(headers) if upgrade else may_read(headers)",
+    "True",
+    f"{PAGE_SOCKETS}::test_a_cookie_without_our_own_origin_is_not_looked_at",
+)
+_break(
+    "sign-in: sockets of an ended session",
+    "Signing out ends the connections of the page.",
+    "camd/server/connection_auth.py:ConnectionAuth._failure",
+    "not self.authenticator.sessions.holds(identity.browser_session)",
+    "False",
+    f"{PAGE_SOCKETS}::test_signing_out_ends_the_sockets_of_the_session",
+)
+_break(
+    "sign-in: a revoked key",
+    "A browser session ends with its key.",
+    "camd/auth/authenticator.py:Authenticator.identify_cookie",
+    "found is None or self.revoked(found)",
+    "found is None",
+    f"{PAGE_SOCKETS}::test_revoking_the_key_ends_the_session",
+)
+_break(
+    "sign-in: failures of an address",
+    "Keys are not guessed at the speed of the network.",
+    "camd/auth/sign_in.py:SignInFailures.count",
+    "self._failed[address] = (*recent, now)[-MAX_SIGN_IN_FAILURES:]",
+    "self._failed[address] = recent",
+    f"{SIGN_IN}::test_five_failures_a_minute_are_answered",
+)
 
 # --- schedules --------------------------------------------------------------------------------
 
@@ -2860,6 +3117,33 @@ _break(
     "tests/pure/test_cli_first_config.py::test_a_camera_is_named_by_what_stays",
 )
 
+DIRECT = "tests/process/test_server_direct_sends.py"
+
+_break(
+    "direct send: rest of a frame",
+    "What the kernel has not taken of a frame is sent before anything else.",
+    "camd/server/websocket.py:_MeteredStream.send_all",
+    "unsent + data if unsent else data",
+    "data",
+    f"{DIRECT}::test_the_next_message_brings_the_rest_of_a_frame",
+)
+_break(
+    "direct send: between two halves",
+    "No frame is sent into another one.",
+    "camd/server/websocket.py:_MeteredStream.write_now",
+    "self.sends or self.unsent or self.close_sent",
+    "self.close_sent",
+    f"{DIRECT}::test_nothing_is_sent_into_a_frame_that_is_not_finished",
+)
+_break(
+    "direct send: rest without another message",
+    "The rest of a frame does not wait for the next message.",
+    "camd/server/connection.py:Connection._send_now",
+    "self.send_queue.wake()",
+    "",
+    f"{SOCKETS}::test_the_end_of_a_large_notification_needs_no_further_one",
+)
+
 # --- the contract with clients ---------------------------------------------------------------
 
 _break(
@@ -2885,6 +3169,274 @@ _break(
     "{wire_name(each): each.name for each in fields if wire_name(each) != each.name}",
     "{}",
     "tests/pure/test_client_values.py::test_a_result_is_read_strictly_and_new_fields_are_ignored",
+)
+
+# --- exports --------------------------------------------------------------------------------
+
+_break(
+    "export: key frame",
+    "A cut begins with the key frame that its first frame needs.",
+    "camd/mp4/movies/cut_frames.py:choose_frames",
+    "_key_frame(samples, wanted[0] + 1)",
+    "wanted[0]",
+    f"{CUTS}::test_the_frames_shown_are_those_asked_for",
+)
+_break(
+    "export: hidden frames behind",
+    "A cut goes on to the end of a file that another one continues.",
+    "camd/mp4/movies/cut_frames.py:choose_frames",
+    "len(times) if end >= EVER else wanted[-1] + 1",
+    "wanted[-1] + 1",
+    f"{CUTS}::test_cuts_around_a_rotation_of_open_groups",
+)
+_break(
+    "export: lead-in of another file",
+    "Leading pictures at the beginning of a file are decoded with the file before.",
+    "camd/export/source_files.py:_choose",
+    "frames is None and planned.leads_in",
+    "False",
+    f"{CUTS}::test_cuts_around_a_rotation_of_open_groups",
+)
+_break(
+    "export: leading pictures",
+    "Pictures that cannot be decoded are not in a cut.",
+    "camd/mp4/movies/cut_frames.py:choose_frames",
+    "_cut(samples, times, kept, (first, until), leading)",
+    "_cut(samples, times, kept, (first, until), frozenset())",
+    f"{CUTS}::test_what_is_missing_is_closed_up",
+)
+_break(
+    "export: another stream",
+    "A new movie begins where codec, size or parameter sets change.",
+    "camd/mp4/movies/cut_movie.py:begins_movie",
+    "before.file.shape != piece.file.shape",
+    "False",
+    f"{CUTS}::test_a_new_movie_begins_where_the_stream_changes",
+)
+_break(
+    "export: hidden in the middle",
+    "A new movie begins where frames would have to be hidden in the middle.",
+    "camd/mp4/movies/cut_movie.py:begins_movie",
+    "bool(hides)",
+    "False",
+    f"{CUTS}::test_a_clock_that_was_set_back_begins_a_new_movie",
+)
+_break(
+    "export: sound of the same instant",
+    "Sound is placed by its own time beside the picture.",
+    "camd/mp4/movies/cut_movie.py:CutBuilder._sound_edit",
+    "round((begin - self._sound_zero) * scale)",
+    "0",
+    f"{CUTS}::test_picture_and_sound_are_cut_at_the_same_instant",
+)
+_break(
+    "export: samples within the file",
+    "A sample that a header puts outside of the media data is an error.",
+    "camd/mp4/movies/recorded_tracks.py:_checked",
+    "max(map(add, offsets, sizes)) > end",
+    "False",
+    f"{CUTS}::test_a_damaged_header_is_an_error_or_a_cut",
+)
+_break(
+    "export: frames at a seam",
+    "Files of which the ledger misses something between are cut by their own times.",
+    "camd/export/rules/export_plan.py:_is_joined",
+    "gap.lost_footage",
+    "False",
+    f"{EXPORT_PLAN}::test_a_ledger_entry_at_a_seam_says_that_frames_are_missing",
+)
+_break(
+    "export: another version",
+    "A part of another version of an export is never sent.",
+    "camd/export/rules/byte_ranges.py:requested_span",
+    'headers.get("if-range", etag) != etag',
+    "False",
+    f"{EXPORT_PLAN}::test_a_range_of_another_version_is_everything",
+)
+_break(
+    "export: lease",
+    "The files of an export are not removed while it is sent.",
+    "camd/export/exports.py:Exports._try",
+    "leases.enter_context(self._storage.leased(segment.filename))",
+    "",
+    f"{EXPORTS}::test_files_are_leased_until_all_is_sent",
+)
+_break(
+    "export: another file of the name",
+    "Bytes of a file that took another one's name are never sent.",
+    "camd/export/source_files.py:read_block",
+    "source.identity != identity",
+    "False",
+    f"{EXPORTS}::test_a_file_that_goes_between_two_pieces_ends_the_transfer",
+)
+_break(
+    "export: shorter file",
+    "What a file that was cut lacks ends the transfer.",
+    "camd/export/source_files.py:OpenSource.read",
+    "len(data) != size",
+    "False",
+    f"{EXPORTS}::test_a_file_that_goes_between_two_pieces_ends_the_transfer",
+)
+_break(
+    "bound: exports at the same time",
+    "So many exports are sent or prepared at most.",
+    "camd/export/exports.py:Exports.opened",
+    "self._opened >= MOST_TRANSFERS",
+    "False",
+    f"{EXPORTS}::test_so_many_exports_are_sent_at_the_same_time",
+)
+_break(
+    "bound: time to read a file of an export",
+    "A disk that hangs refuses an export in time.",
+    "camd/export/exports.py:Exports._bounded",
+    "trio.move_on_after(self._timings.read_seconds)",
+    "trio.CancelScope()",
+    f"{EXPORTS}::test_a_disk_that_hangs_blocks_nobody_else",
+)
+_break(
+    "bound: length of an export",
+    "An export has 24 hours at most.",
+    "camd/export/exports.py:check_range",
+    "wanted.end - wanted.begin > LONGEST",
+    "False",
+    f"{EXPORTING}::test_what_cannot_be_exported_is_a_typed_error",
+)
+_break(
+    "download: another version",
+    "Bytes of another version of an export are never appended.",
+    "camd/client/downloads.py:_refused_status",
+    'sent.decode("latin-1") != etag or answer.status_code != wanted',
+    "False",
+    f"{EXPORTING}::test_a_download_that_was_cut_off_goes_on",
+)
+_break(
+    "download: sync",
+    "A download is on stable storage before it has its name.",
+    "camd/client/downloads.py:_PartialFile.sync",
+    "os.fsync(self._fd)",
+    "",
+    f"{EXPORT_RECEIPTS}::test_a_download_is_durable_before_it_has_its_name",
+)
+_break(
+    "download: receipt",
+    "A file that is not what was received has no receipt.",
+    "camd/cli/exporting/export_receipt.py:write_receipt",
+    "_hash_of(done.path) != done.sha256",
+    "False",
+    f"{EXPORT_RECEIPTS}::test_a_file_that_is_not_what_was_received_has_no_receipt",
+)
+
+# --- playback -------------------------------------------------------------------------------
+
+FRAGMENT_INDEX = "camd/mp4/movies/fragment_index.py"
+PIECES = "tests/pure/test_mp4_fragment_index.py"
+TIMELINES = "tests/pure/test_storage_timeline.py"
+PLAYED = "tests/process/test_playback_files.py"
+
+_break(
+    "playback: order of chunks",
+    "Chunks that have changed places are no fragments.",
+    f"{FRAGMENT_INDEX}:sealed_fragments",
+    "places[at].number != taken",
+    "False",
+    f"{PIECES}::test_chunks_out_of_order_are_refused",
+)
+_break(
+    "playback: bytes behind the fragments",
+    "Tables that leave media data out are refused.",
+    f"{FRAGMENT_INDEX}:sealed_fragments",
+    "begin != end",
+    "False",
+    f"{PIECES}::test_tables_that_leave_media_data_out_are_refused",
+)
+_break(
+    "playback: samples of a table",
+    "A table that names more samples than a file can hold takes no memory.",
+    f"{FRAGMENT_INDEX}:_sizes_of",
+    "samples > MOST_SAMPLES",
+    "False",
+    f"{PIECES}::test_samples_of_one_size_are_bounded",
+)
+_break(
+    "playback: whole fragments of a growing file",
+    "A fragment counts when it is durable to its last byte.",
+    f"{FRAGMENT_INDEX}:_runs_at",
+    "over + CHECK_SIZE > end",
+    "False",
+    f"{PIECES}::test_a_growing_file_is_read_up_to_what_is_durable",
+)
+_break(
+    "playback: frames that are shown later than decoded",
+    "A piece has the time at which its first frame is shown.",
+    f"{FRAGMENT_INDEX}:_VideoSamples.fragment",
+    "shown += offsets[0]",
+    "pass",
+    f"{PIECES}::test_the_moov_describes_what_a_walk_finds",
+)
+_break(
+    "playback: delays of tracks",
+    "Sound that begins later than the picture stays where it is.",
+    "camd/mp4/movies/playback_init.py:playback_init",
+    "latest - track.delay",
+    "-track.delay",
+    "tests/process/test_mp4_pieces.py::test_the_beginning_has_edits_that_browsers_know",
+    "tests/process/test_mp4_pieces.py::test_all_pieces_are_the_file",
+)
+_break(
+    "playback: another file of the same name",
+    "Bytes of another file are never sent.",
+    "camd/playback/stored_bytes.py:BytesReader._read",
+    "self._inode not in (-1, inode)",
+    "False",
+    f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "playback: lease while sending",
+    "A file is not removed while its bytes are sent.",
+    "camd/playback/stored_bytes.py:StoredBytes.opened",
+    "self.lease()",
+    '__import__("contextlib").nullcontext()',
+    f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "playback: files whose pieces are kept",
+    "Pieces of a bounded number of files are kept.",
+    "camd/playback/stored_pieces.py:StoredPieces._keep",
+    "len(self._kept) > KEPT_FILES",
+    "False",
+    f"{PLAYED}::test_pieces_of_a_bounded_number_of_files_are_kept",
+)
+_break(
+    "playback: strips that wait",
+    "A bounded number of strips wait for their turn.",
+    "camd/playback/strip.py:StripMaker.strip",
+    "self._turn.statistics().tasks_waiting >= MOST_WAITING",
+    "False",
+    f"{PLAYED}::test_an_ffmpeg_that_hangs_or_is_missing_is_ended",
+)
+_break(
+    "playback: a tile for each key frame",
+    "A strip with a frame that cannot be decoded is refused, not shifted.",
+    "camd/playback/strip.py:StripMaker._decode",
+    "len(data) != wanted",
+    "False",
+    f"{PLAYED}::test_a_strip_of_damaged_frames_is_refused",
+)
+_break(
+    "timeline: missing files",
+    "Files that are gone are not shown as recorded.",
+    "camd/storage/rules/time_index.py:covered_ranges",
+    "gone_begun - gone_over",
+    "0",
+    f"{TIMELINES}::test_many_files_are_joined_and_counted",
+)
+_break(
+    "timeline: bound of gaps",
+    "A time line never has more gaps than its bound.",
+    "camd/storage/index/timeline_query.py:_merge",
+    "len(gaps) <= MOST_GAPS",
+    "True",
+    f"{TIMELINES}::test_many_gaps_are_joined_and_counted",
 )
 
 MUTATIONS = tuple(_made)

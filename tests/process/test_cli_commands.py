@@ -481,3 +481,33 @@ def test_schedule_shows_when_what_is_recorded(service: FakeService) -> None:
     assert "there is no camera yard" in result.stdout
     service.answers = {"get_schedules": {"schedules": [], "total": 0}}
     assert "Add a [[schedule]]" in camd(service, "schedule").stdout
+
+
+def test_a_timeline_is_drawn_with_its_gaps(service: FakeService) -> None:
+    """Recorded, missing and neither, in the right places; the gaps with their causes; as JSON."""
+    span = {"start": "2026-01-15T12:00:00Z", "end": "2026-01-15T18:00:00Z", "filename": "a.mp4"}
+    gap = {"from": "2026-01-15T18:00:00Z", "to": "2026-01-15T18:00:01Z", "cause": "camera_lost"}
+    answer = {
+        "camera_id": "camera0",
+        "from": "2026-01-15T00:00:00Z",
+        "to": "2026-01-16T00:00:00Z",
+        "spans": [{**span, "merged": 3}],
+        "gaps": [{**gap, "exact": False, "merged": 2}],
+    }
+    service.answers = {"get_timeline": answer}
+    times = ("--from", "2026-01-15T00:00:00Z", "--to", "2026-01-16T00:00:00Z")
+    shown = camd(service, "timeline", "camera0", *times, "--utc")
+    assert shown.exit_code == 0, shown.output
+    head, bar, *rest = shown.stdout.splitlines()
+    assert head == "2026-01-15 00:00:00 UTC to 2026-01-16 00:00:00 UTC"
+    half, quarter = len(bar) // 2, len(bar) // 4
+    assert (set(bar[: half - 1]), set(bar[half : half + quarter - 1])) == ({"."}, {"#"})
+    assert (bar.count("!"), bar[half + quarter], set(bar[half + quarter + 1 :])) == (1, "!", {"."})
+    assert rest[0] == "recorded 6:00:00 of 24:00:00, in 3 files"
+    assert "camera_lost and 1 more" in rest[-1]
+    assert "about 0:01.0" in rest[-1]
+    assert service.calls[-1] == (
+        "get_timeline",
+        {"camera": "camera0", "from": answer["from"], "to": answer["to"]},
+    )
+    assert json.loads(camd(service, "timeline", "camera0", "--json").stdout) == answer

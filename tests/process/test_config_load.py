@@ -406,3 +406,15 @@ def test_more_cameras_than_a_service_has_are_a_mistake(tmp_path: Path) -> None:
     assert len(load_config(write(tmp_path, most), {}).cameras) == 64
     (found,) = mistakes_of(tmp_path, f"{most}[[camera]]\nsource = 'test:'\n")
     assert found.startswith("camera: 65 entries, and one service has at most 64 cameras; run a")
+
+
+def test_a_preview_is_a_stream_and_its_password_is_secret(tmp_path: Path) -> None:
+    """A device can be opened once only; another kind of source is read as the source itself is."""
+    entry = "[[camera]]\nsource = 'test:'\npreview = '{}'\n"
+    config = load_config(write(tmp_path, entry.format("rtsp://user:hush@host/stream2")), {})
+    assert config.cameras[0].preview is not None
+    assert "hush" not in repr(config)
+    (mistake,) = mistakes_of(tmp_path, entry.format("v4l2:/dev/video1"))
+    assert mistake.startswith("camera[0].preview: a stream, not a device")
+    (mistake,) = mistakes_of(tmp_path, entry.format("nonsense"))
+    assert mistake.startswith("camera[0].preview: a source starts with")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from camd.ffmpeg.text.output import (
     parse_probe,
     parse_version,
 )
+from camd.mp4.frames.frame_fragments import FrameReader
 from camd.sources import FileSource, RtspSource, TestSource, V4l2Source
 
 SMALL = TestSource(320, 180, 30.0, audio=True)
@@ -46,6 +48,7 @@ def capture(program, source, *, codec="h264", **values):
         program,
         source,
         parse_version(ask(program, "-version")),
+        fragment=timedelta(milliseconds=200),
         encoder=SOFTWARE[codec],
         **{"output_options": ("-t", "1.2"), **values},
     )
@@ -69,6 +72,20 @@ def test_a_test_source_is_captured_with_wall_times(program, codec, entry):
     written = [f.wall_micros / 1e6 + f.duration_seconds for f in fragments if f.wall_micros]
     assert len(written) >= 4
     assert written == pytest.approx(sorted(written), abs=0.2)
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+def test_each_frame_is_a_fragment_of_its_own(program, codec):
+    """Without sound it is written when the next one has come, and says when that was."""
+    done, said = capture(program, TestSource(320, 180, 30.0), codec=codec, bitrate=500_000)
+    assert not [message for message in said if message.severe]
+    reader = FrameReader()
+    _, *fragments = reader.feed(done.stdout)
+    assert [fragment.frames for fragment in fragments] == [1] * 36
+    assert all(fragment.wall_micros for fragment in fragments)
+    begins = [round(fragment.start_seconds * 30) for fragment in fragments]
+    assert begins == list(range(begins[0], begins[0] + 36))
+    assert reader.compared >= 32
 
 
 def test_a_file_is_copied_and_looped(program, tmp_path):

@@ -18,7 +18,7 @@ from camd.model import CameraState, PublicationState
 from camd.publish.connecting import client_tls
 from camd.publish.control_api import ControlApi
 from camd.publish.rules import stream_problems as problems
-from camd.publish.rules.api_answers import PathPage, page_target, path_target
+from camd.publish.rules.api_answers import PathPage, page_target
 from camd.publish.server_check import look_at_server
 from camd.sources.file import FileSource
 
@@ -136,10 +136,8 @@ async def test_a_server_that_stops_for_a_while_gets_the_stream_again(tmp_path: P
 
 async def test_a_server_full_of_foreign_paths_hides_nothing(tmp_path: Path) -> None:
     """The own path is found behind hundreds of others, and only it is removed."""
-    async with running(tmp_path) as (server, api):
-        async with trio.open_nursery() as nursery:
-            for number in range(8):
-                nursery.start_soon(add_paths, api, range(number, FOREIGN, 8))
+    foreign = "".join(f"\n  a{number:05}: {{}}" for number in range(FOREIGN))
+    async with running(tmp_path, ("paths: {}", f"paths:{foreign}")) as (server, api):
         async with open_published(tmp_path, server.config()) as published:
             await published.until_served()
             assert published.streams.listed()[0].name == GATE
@@ -147,12 +145,6 @@ async def test_a_server_full_of_foreign_paths_hides_nothing(tmp_path: Path) -> N
         page = await api.get(page_target(0), PathPage)
         assert page is not None
         assert page.item_count == FOREIGN
-
-
-async def add_paths(api: ControlApi, numbers: range) -> None:
-    """Configure paths of others."""
-    for number in numbers:
-        await api.post(path_target("config/paths/add", f"a{number:05}"), {"source": "publisher"})
 
 
 async def test_protocols_that_the_server_has_not_are_not_told(tmp_path: Path) -> None:

@@ -106,6 +106,43 @@ async def test_another_websocket_library_can_connect(listen: str) -> None:
         await apart(client)
 
 
+async def test_the_end_of_a_large_notification_needs_no_further_one() -> None:
+    """What the kernel does not take at once is sent when it can be, without another message."""
+    notifications: Fanout[Notification] = Fanout()
+    text = "x" * 12_000_000
+
+    def client() -> int:
+        with connect(url(server), max_size=None, ping_interval=None) as ws:
+            assert call(ws, "authenticate", auth_token=token())["result"]["authenticated"]
+            trio.from_thread.run_sync(notifications.publish, Notification("large", {"text": text}))
+            return len(json.loads(ws.recv(timeout=20))["params"]["text"])
+
+    async with running(notifications=notifications) as server:
+        assert await apart(client) == len(text)
+
+
+async def test_notifications_keep_their_order_while_a_client_reads_slowly() -> None:
+    """Some go to the kernel at once, some wait; none is lost, cut or overtaken."""
+    notifications: Fanout[Notification] = Fanout()
+    count, text = 150, "x" * 50_000
+
+    async def publish() -> None:
+        for number in range(count):
+            notifications.publish(Notification("numbered", {"number": number, "text": text}))
+            await trio.lowlevel.checkpoint()
+
+    def client() -> list[int]:
+        with connect(url(server), max_size=None, max_queue=1) as ws:
+            assert call(ws, "authenticate", auth_token=token())["result"]["authenticated"]
+            trio.from_thread.run(publish)
+            received = [json.loads(ws.recv(timeout=20)) for _ in range(count)]
+            assert call(ws, "ping")["result"] == "pong"
+            return [each["params"]["number"] for each in received]
+
+    async with running(notifications=notifications) as server:
+        assert await apart(client) == list(range(count))
+
+
 async def test_tls_needs_only_certificate_and_key(tmp_path: Path) -> None:
     """WebSocket and HTTP both work over TLS; plain text on that port is not answered."""
     authority = trustme.CA()

@@ -107,6 +107,17 @@ def test_times_that_go_back_end_a_fragment(back: int, expected: list[int]) -> No
     assert counts(joined(*read(VIDEO_ONLY + stream))) == expected
 
 
+def test_frames_whose_durations_are_not_known_are_joined() -> None:
+    """They last a tick each, and the next one comes after the usual interval, or twice that."""
+    pictures = [Sample(9, 1, sync=False)]
+    starts = [0, TICKS, 2 * TICKS, 3 * TICKS, 4 * TICKS, 7 * TICKS, 8 * TICKS]
+    init, frames = read(VIDEO_ONLY + b"".join(fragment((1, start, pictures)) for start in starts))
+    found = joined(init, frames)
+    assert counts(found) == [1, 4, 2]
+    (run,) = found[1].runs
+    assert list(run.durations) == [TICKS, TICKS, TICKS, 1]
+
+
 def test_sound_alone_is_joined_as_well() -> None:
     """It is bounded when no picture comes."""
     packets = [fragment((2, n * 1024, [Sample(5, 1024)])) for n in range(100)]

@@ -24,7 +24,7 @@ WITHOUT_CALL = {
     "unsubscribe_events": "an `EventStream` is closed instead",
     "get_status": "`get_system_status` answers the same, and every role may call it",
 }
-NO_CALLS = {"call", "next_notification", "still"}  # of no method; `still` is a page
+NO_CALLS = {"call", "download_export", "next_notification", "still"}  # of no method, or pages
 WITHOUT_PARAMETER = {
     "start_recording": {"duration_seconds", "duration_minutes", "duration_hours"},  # `duration`
     "list_snapshots": {"session_id"},  # they belong to none

@@ -13,6 +13,9 @@ import pytest
 from camd.api.camera_methods import CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
+from camd.api.footage.export_methods import ExportsApi
+from camd.api.footage.playback_methods import PlaybackApi
+from camd.api.http.session_pages import SignInApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
@@ -86,9 +89,12 @@ REGISTRY = registry_with_discovery(
         *(RecordingsApi(None, None), SessionsApi(None, None), RetentionApi(None)),
         *(StorageApi(None), SystemApi(None, None, None, clock=SYSTEM_CLOCK)),
         SnapshotsApi(None, None),
+        ExportsApi(None, None),
         StreamsApi(None, None),
         SchedulesApi(None, None),
         MetricsApi(None, clock=SYSTEM_CLOCK),
+        PlaybackApi(None, None),
+        SignInApi(None, clock=SYSTEM_CLOCK),
     ),
     others=(AUTHENTICATE_METHOD,),
     notifications=NOTIFICATIONS,
@@ -111,7 +117,7 @@ def test_every_method_is_documented() -> None:
 
 def test_every_api_object_is_in_the_registry() -> None:
     """The registry of this test has every class of `camd.api` that declares methods."""
-    source = "".join(path.read_text() for path in (ROOT / "camd" / "api").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "camd" / "api").rglob("*.py"))
     discover = 1  # of `camd.rpc`
     assert len(REGISTRY.methods) == source.count("@method(") + discover
 

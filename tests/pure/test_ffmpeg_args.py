@@ -51,7 +51,34 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     assert "-movflags frag_keyframe+empty_moov+default_base_moof+frag_discont " in said
     assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
     assert "-fps_mode passthrough -max_error_rate 1" in said
-    assert " -frag_duration 1 " in said, "a fragment for each frame"
+
+
+@pytest.mark.parametrize(
+    ("said", "length"),
+    [
+        (command(TestSource()), "-frag_duration 1 "),
+        (command(TestSource(audio=True)), "-frag_duration 500000 "),
+        (
+            command(TestSource(audio=True), codec="mjpeg"),
+            "-frag_duration 500000 -min_frag_duration 500000 ",
+        ),
+        (command(RtspSource(URL)), "-frag_duration 500000 "),
+        (command(RtspSource(URL), probe=ProbeResult("h264")), "-frag_duration 1 "),
+        (command(RtspSource(URL), probe=ProbeResult("h264", audio_codec="aac")), "500000 "),
+        (command(RtspSource(URL), copy=True), "-frag_duration 1 "),
+        (command(RtspSource(URL), copy=True, version=(4, 4)), "500000 "),
+        (command(RtspSource(URL), with_sound=False), "-frag_duration 1 "),
+        (command(V4l2Source(Path("/dev/v"))), "-frag_duration 1 "),
+        (command(V4l2Source(Path("/dev/v")), sound=SoundInput("alsa", "hw:1")), "500000 "),
+    ],
+)
+def test_each_frame_is_a_fragment_unless_there_is_sound(said, length):
+    """Packets of sound would end fragments before the duration of a picture is known.
+
+    Where the packets of a stream are copied, they say that they last a tick.
+    """
+    assert f"{length}-flush_packets 1" in said
+    assert (":duration=1 " in said) == ("setts=" in said and "_duration 1 " in length)
 
 
 @pytest.mark.parametrize(

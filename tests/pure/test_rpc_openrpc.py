@@ -90,6 +90,36 @@ class ShotList:
     shots: tuple[Shot, ...]
 
 
+@attrs.frozen
+class Quality:
+    level: int = attrs.field(
+        default=85, validator=[attrs.validators.ge(1), attrs.validators.le(100)]
+    )
+    width: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.ge(16))
+    )
+    name: str = attrs.field(default="", validator=attrs.validators.max_len(9))
+
+
+class QualityMethods:
+    """A method whose parameters have bounds."""
+
+    @method(role=Role.VIEWER)
+    async def improve(self, caller: Caller, params: Quality) -> object:
+        """Make it better."""
+
+
+def test_bounds_of_parameters_are_described() -> None:
+    """Those of numbers, also where a parameter may be left out."""
+    (improve,) = document(Registry([QualityMethods()]).methods, title="camd", version="1.0")[
+        "methods"
+    ]
+    level, width, name = (each["schema"] for each in improve["params"])
+    assert level == {"type": "integer", "minimum": 1, "maximum": 100}
+    assert (width["minimum"], "maximum" in width) == (16, False)
+    assert name == {"type": "string"}
+
+
 class ShotMethods:
     """Methods whose results are declared."""
 

@@ -21,6 +21,9 @@ UNITS = {"": 1, " s": 1, " a second": 1, " a minute": 1, " KiB": 2**10, " MiB": 
 UNITS |= {" Ki": 2**10, " Mi": 2**20}
 MODULES = (
     "camd/auth/login_throttle.py",
+    "camd/auth/sign_in.py",
+    "camd/live/rules/viewer_backlog.py",
+    "camd/live/viewer_counts.py",
     "camd/rpc/codec.py",
     "camd/server/connection.py",
     "camd/server/rules/answers.py",

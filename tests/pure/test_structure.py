@@ -118,6 +118,7 @@ ALLOWED = {
         "examples/page.html": "an element in an element (DOM)",
     },
     "promise": {
+        "tests/daemon/test_daemon_player.py": "JavaScript's Promise",
         "examples/watch.mjs": "JavaScript's Promise",
         "examples/page.html": "JavaScript's Promise",
     },
@@ -132,6 +133,13 @@ ALLOWED = {
 }
 # Names of the interface or of other programs that hold such a word.
 ALLOWED_TEXT = {
+    "SameSite": "attribute of a cookie",
+    "samesite": "the same, as Python names it",
+    "same-site": "a value of Sec-Fetch-Site, a header of browsers",
+    "cross-site": "as above",
+    "sec-fetch-site": "that header",
+    "Sec-Fetch-Site": "that header",
+    "Sec_Fetch_Site": "that header, in a test",
     "promised_bytes": "field of `storage_status`",
     "storage_guard": "capability in `get_server_info`",
     "child_process": "the module of any process that is started",

@@ -417,8 +417,9 @@ class FakeFfmpegCameras(Cameras):
     def add(self, config: CameraConfig, binding: DeviceBinding | None = None) -> Camera:
         """Start a camera with a fake FFmpeg."""
         camera = super().add(config, binding)
-        camera.planner.launch = self.launcher.launch
-        camera.planner.abilities = UntriedEncoders()
+        for each in filter(None, (camera, self.preview(config.id))):
+            each.planner.launch = self.launcher.launch
+            each.planner.abilities = UntriedEncoders()
         return camera
 
 

@@ -86,6 +86,13 @@ def events(stream: bytes) -> tuple[Init, list[Fragment]]:
     return found[0], [event for event in found if isinstance(event, Fragment)]
 
 
+def as_stream(path: Path) -> bytes:
+    """Copy a file into a fragmented stream, as FFmpeg does for a camera."""
+    done = run(_BUNDLED, "-i", str(path), "-map", "0", "-c", "copy", *_FRAGMENTS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def identity(number: int) -> SegmentMetadata:
     """Return the metadata of a segment."""
     return SegmentMetadata(

@@ -28,6 +28,7 @@ from camd.clock import Clock, from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import AuthMethod, Principal, Role
+from camd.server.application_socket import SocketPath
 from camd.server.asgi import Endpoints
 from camd.server.connection import ConnectionShared
 from camd.server.http_connection import HttpConfig, HttpLimits
@@ -247,6 +248,7 @@ def make_server(
     names: frozenset[str] | None = None,
     enabled: bool = True,
     registry: Registry = REGISTRY,
+    sockets: tuple[SocketPath, ...] = (),
     **shared: Any,
 ) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
@@ -256,6 +258,7 @@ def make_server(
         ),
         ConnectionShared(registry, authenticator, clock=CLOCK, **shared),
         limits or ConnectionLimits(),
+        sockets=sockets,
     )
 
 

@@ -20,7 +20,7 @@ from camd.auth.tokens import InvalidCredentialsError
 from camd.clock import Clock
 from camd.metrics.collector import MetricsCollector
 from camd.metrics.exposition import CONTENT_TYPE
-from camd.rpc.roles import Role
+from camd.rpc.roles import Principal, Role
 from camd.storage.storage import Storage
 
 Health = Callable[[], tuple[str, dict[str, tuple[str, str]]]]
@@ -123,11 +123,23 @@ class HttpApp:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = headers.get("x-api-key", "")
-        identity = request.scope.get("state", {}).get("identity")  # of the socket's peer
+        identity = self._identity_without_key(request)
         if identity is None or token.strip():
             identity = self._authenticator.check(token.strip(), self._clock.now().timestamp())
         assert identity.role.includes(Role.VIEWER)
         _notify_server(request, "on_authenticated", identity)
+
+    def _identity_without_key(self, request: Request) -> Principal | None:
+        """Return who the peer of the socket is, or whose session; None: it needs a key."""
+        peer: Principal | None = request.scope.get("state", {}).get("identity")
+        if peer is not None or request.method not in ("GET", "HEAD"):
+            return peer
+        return self._authenticator.identify_cookie(
+            request.scope["headers"],
+            self._clock,
+            secure=request.url.scheme == "https",
+            upgrade=False,
+        )
 
 
 def _notify_server(request: Request, callback: str, *arguments: object) -> None:

@@ -25,6 +25,7 @@ _MEDIA_TYPES = {
     ".png": "image/png",
 }
 _MEGABYTE = 1 << 20
+PRIVATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 
 
 async def file_response(
@@ -39,7 +40,7 @@ async def file_response(
         return JSONResponse({"error": refusal.message, "code": refusal.kind.code}, code)
     response = DurableFileResponse(file)
     if is_unchanged(headers, response.headers):
-        kept = {k: response.headers[k] for k in ("etag", "last-modified")}
+        kept = {k: response.headers[k] for k in ("etag", "last-modified", "cache-control")}
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=kept)
     return response
 
@@ -78,6 +79,7 @@ class DurableFileResponse(FileResponse):
             file.path,
             media_type=_MEDIA_TYPES.get(file.path.suffix, "application/octet-stream"),
             filename=file.filename,
+            headers=PRIVATE,
             stat_result=os.stat_result((0o100640, 0, 0, 1, 0, 0, file.size_bytes, *times)),
         )
 

@@ -15,6 +15,7 @@ from camd.capture.rules.timestamps import StreamTimeline, TrackTimeline
 from camd.mp4.fragments import Fragment, TrackRun
 from camd.mp4.restamp import SampleTimes, restamp
 
+UNKNOWN_SHARE = 0.25  # of the usual interval: a shorter duration is none; see `args`
 MADE_UP_SHARE = 0.5  # of the usual interval: how much one frame makes up for
 JUMP_SECONDS = 1.0  # a larger difference is not made up for
 
@@ -37,9 +38,11 @@ class _FrameTrack:
         elif not self.last < start <= self.end + track.longest_usual:
             self.shift += max(self.end, self.last + 1) - start
             start = run.decode_time + self.shift
+        usual = max(1, round(track.interval))
         if max(durations) > track.longest_usual:
-            usual = max(1, round(track.interval))
             durations = array("I", (min(usual, ticks) for ticks in durations))
+        elif durations[-1] < UNKNOWN_SHARE * usual:
+            durations = array("I", [*durations[:-1], usual])
         self.end = start + sum(durations)
         self.last = self.end - durations[-1]
         return SampleTimes(start, None if durations is run.durations else durations)

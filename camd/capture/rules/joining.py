@@ -8,6 +8,7 @@ from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.frames.join import join
 
 LIMIT_BYTES = 8 * 1024 * 1024  # of frames that are not joined yet
+INTERVAL_GROWTH = 2  # times the usual interval: how much one frame changes it
 ARRIVAL_FACTOR = 1.2  # times the length of a fragment: frames that arrive take no longer
 SOUND_FACTOR = 1.5  # times the length of a fragment: sound alone is joined no longer
 
@@ -34,14 +35,38 @@ class _JoinedTrack:
         return (self.ticks - self.last) / self.timescale
 
     def add(self, run: TrackRun) -> None:
+        if self.ticks and run.decode_time > self.end:
+            self.ticks += run.decode_time - self.end  # the sample before lasts until then
         self.ticks += run.duration
         self.end = run.decode_time + run.duration
         self.last = run.durations[-1]
 
-    def is_followed_by(self, run: TrackRun) -> bool:
-        """Whether the last sample can last until the next one begins."""
+    def is_followed_by(self, run: TrackRun, usual: int) -> bool:
+        """Whether the last sample can last until the next one begins, which is not much later."""
         off = run.decode_time - self.end
-        return off == 0 or -self.last < off <= self.last
+        return off == 0 or -self.last < off <= max(self.last, usual)
+
+
+@attrs.define(eq=False)
+class _Intervals:
+    """The usual interval between fragments of each track, in its ticks.
+
+    Durations do not tell it: FFmpeg gives a picture a single tick when the next has not come.
+    """
+
+    _starts: dict[int, int] = attrs.field(factory=dict)
+    _usual: dict[int, int] = attrs.field(factory=dict)
+
+    def usual(self, run: TrackRun) -> int:
+        return self._usual.get(run.track_id, 0)
+
+    def add(self, run: TrackRun) -> None:
+        """Learn from a run: a shorter interval at once, a longer one by and by."""
+        since = run.decode_time - self._starts.get(run.track_id, run.decode_time)
+        if since > 0:
+            usual = self._usual.get(run.track_id, since)
+            self._usual[run.track_id] = min(since, INTERVAL_GROWTH * usual)
+        self._starts[run.track_id] = run.decode_time
 
 
 @attrs.define(eq=False)
@@ -57,6 +82,7 @@ class FragmentJoiner:
     rest: list[ArrivedFragment] = attrs.field(factory=list, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _tracks: dict[int, _JoinedTrack] = attrs.field(factory=dict, init=False)
+    _intervals: _Intervals = attrs.field(factory=_Intervals, init=False)
     _video: int = attrs.field(default=0, init=False)
     _intra_only: bool = attrs.field(default=False, init=False)
     _complete: bool = attrs.field(default=False, init=False)
@@ -64,6 +90,7 @@ class FragmentJoiner:
     def begin(self, init: Init) -> None:
         """Begin with the stream of another capture."""
         self._clear()
+        self._intervals = _Intervals()
         self._video, self._intra_only = init.video.track_id, init.video.intra_only
 
     def closes_before(self, fragment: Fragment) -> bool:
@@ -76,7 +103,8 @@ class FragmentJoiner:
     def _continues(self, fragment: Fragment) -> bool:
         tracks = self._tracks
         return all(
-            run.track_id not in tracks or tracks[run.track_id].is_followed_by(run)
+            run.track_id not in tracks
+            or tracks[run.track_id].is_followed_by(run, self._intervals.usual(run))
             for run in fragment.runs
         )
 
@@ -87,6 +115,7 @@ class FragmentJoiner:
         for run in fragment.runs:
             track = self._tracks.setdefault(run.track_id, _JoinedTrack(run.timescale))
             track.add(run)
+            self._intervals.add(run)
             most = self.seconds * run.timescale
             if run.track_id != self._video:
                 most *= SOUND_FACTOR

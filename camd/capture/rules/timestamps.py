@@ -66,10 +66,18 @@ def arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[fl
     but not before `after`, the arrival of the fragment before them. In monotonic seconds.
     """
     times, at = [], now
-    for fragment in reversed(fragments):
+    for fragment, before in zip(fragments[::-1], [None, *fragments][-2::-1], strict=True):
         times.append(max(after, at))
-        at -= min(fragment.duration_seconds, BURST_SECONDS)
+        at -= min(_lasts(fragment, before), BURST_SECONDS)
     return times[::-1]
+
+
+def _lasts(fragment: Fragment, before: Fragment | None) -> float:
+    """Return how long a fragment's pictures last; one of a single tick, as long as that before."""
+    seconds = fragment.duration_seconds
+    if fragment.frames == 1 and seconds < LEAST_INTERVAL_SECONDS and before and before.frames:
+        return max(seconds, fragment.start_seconds - before.start_seconds)
+    return seconds
 
 
 @attrs.frozen

@@ -26,6 +26,8 @@ from camd.ffmpeg.text.encoder_table import (
 from camd.ffmpeg.text.output import ProbeResult
 from camd.model import VideoFormat
 
+DEFAULT_FRAGMENT = timedelta(milliseconds=500)
+EACH_FRAME = timedelta(microseconds=1)  # a fragment ends with its first frame
 # The muxer waits this long for a packet of each stream; FFmpeg's default of 10 s would delay
 # pictures without sound, and a killed process would lose as much.
 INTERLEAVING_MICROS = "200000"
@@ -37,6 +39,7 @@ _SAME_MEANING = {
     "-stimeout": "-timeout",
     **dict.fromkeys(("-re", "-readrate_initial_burst", "-readrate_catchup"), "-readrate"),
 }
+_INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont"
 _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
@@ -101,6 +104,7 @@ class CaptureOptions:
     height: int = 0
     fps: float = 0.0
     bitrate: int | None = None  # bits per second
+    fragment: timedelta = DEFAULT_FRAGMENT  # of pictures with sound
     copy: bool = False  # record the video without encoding it
     encoder: Encoder = SOFTWARE["h264"]  # used unless `copy`
     probe: ProbeResult = attrs.field(factory=ProbeResult)  # known contents of the source
@@ -137,7 +141,7 @@ def capture_arguments(options: CaptureOptions) -> Arguments:
         *_passthrough(options.version),
         *_KEEP_DECODING,
         *_audio(options),
-        *_fragments(late_header=late_header),
+        *_fragments(_fragment(options, codec), late_header=late_header),
         *options.output_options,
         *("-f", "mp4", "pipe:1"),
     )
@@ -155,7 +159,7 @@ def trial_arguments(
         *("-map", "0:v:0", "-t", str(seconds)),
         *encoding_arguments(encoder, _TRIAL),
         *_passthrough(version),
-        *_fragments(late_header=encoder.late_header),
+        *_fragments(("-frag_duration", micros(EACH_FRAME)), late_header=encoder.late_header),
         *("-f", "mp4", "pipe:1"),
     )
 
@@ -273,6 +277,8 @@ def _copied_video(codec: str, options: CaptureOptions) -> Arguments:
     if not options.source.foreign_clock:
         return ("-c:v", "copy", *tag)
     stamps = setts_filter(beside_sound=options.with_sound and bool(options.probe.audio_codec))
+    if _leaves_durations(options):
+        stamps += ":duration=1"
     return ("-c:v", "copy", *tag, "-copyinkf:v", "-bsf:v", stamps)
 
 
@@ -312,18 +318,44 @@ def _audio(options: CaptureOptions) -> Arguments:
     return (*growing, "-c:a", "aac", "-b:a", "96k")
 
 
-def _fragments(*, late_header: bool) -> Arguments:
-    """Write one fragment for each frame, with the time at which it was written.
+def _fragment(options: CaptureOptions, codec: str) -> Arguments:
+    """End a fragment with each frame, or with sound after `fragment`, and at key frames.
 
-    A fragment that is longer than a microsecond ends when the next packet of its track comes, so
-    that the duration of its frame is known. `frag_every_frame` ends it with any packet: FFmpeg 9
-    gives most frames beside sound no duration then, and the decode time of the next one.
+    A packet of sound ends fragments as well. The duration of a picture whose next one has not come
+    is not known then: FFmpeg guesses it, and moves the next picture there, unless packets say that
+    they last a single tick (`_leaves_durations`). Intra-only video has key frames alone; its
+    fragments with sound end after `fragment`, not earlier.
     """
+    if not _has_sound(options) or _leaves_durations(options):
+        return ("-frag_duration", micros(EACH_FRAME))
+    longest = micros(options.fragment)
+    shortest = ("-min_frag_duration", longest) if codec in _INTRA_ONLY else ()
+    return ("-frag_duration", longest, *shortest)
+
+
+def _leaves_durations(options: CaptureOptions) -> bool:
+    """Whether pictures are given the shortest duration, because the next one tells the right one.
+
+    The stamps of a stream are then as they came, whatever its sound does.
+    """
+    return options.copy and options.source.foreign_clock and options.version >= (5, 1)
+
+
+def _has_sound(options: CaptureOptions) -> bool:
+    """Whether there is, or may be, sound beside the pictures."""
+    optional = options.source.audio_stream(options).endswith("?")
+    known_silent = optional and bool(options.probe.video_codec) and not options.probe.audio_codec
+    return bool(options.source.audio_stream(options)) and not known_silent
+
+
+def _fragments(length: Arguments, *, late_header: bool) -> Arguments:
+    """Write fragments, each with the time at which it was written."""
     return (
         *("-max_interleave_delta", INTERLEAVING_MICROS),
         *("-movflags", _LATE_MOVFLAGS if late_header else _MOVFLAGS),
         *_TRUE_STARTS,
-        *("-frag_duration", "1", "-flush_packets", "1", "-write_prft", "wallclock"),
+        *length,
+        *("-flush_packets", "1", "-write_prft", "wallclock"),
     )
 
 

@@ -141,16 +141,38 @@ def check_upgrade(
     return None
 
 
-def plain_head(headers: Headers) -> bytes:
+def check_subprotocol(headers: Headers, subprotocol: str) -> Denial | None:
+    """Check that the client offers this subprotocol (RFC 6455, 4.2.2); None: it does."""
+    offered = (
+        each.strip()
+        for value in _all(headers, b"sec-websocket-protocol")
+        for each in value.split(",")
+    )
+    if subprotocol in offered:
+        return None
+    return Denial(400, f"This path speaks the WebSocket subprotocol {subprotocol}.")
+
+
+def plain_head(headers: Headers, subprotocol: str = "") -> bytes:
     """Rebuild the head of a checked request from what the WebSocket library needs.
 
     The library fails on other headers that clients send: bytes outside ASCII, unusual extensions.
     """
     (key,) = _all(headers, b"sec-websocket-key")
+    offer = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     return (
         "GET / HTTP/1.1\r\nHost: camd\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        f"{offer}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     ).encode("ascii")
+
+
+def bearer_of(headers: Headers) -> str:
+    """Return the key or token of a request's headers; "" without one."""
+    for value in _all(headers, b"authorization"):
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip()
+    return next(iter(_all(headers, b"x-api-key")), "")
 
 
 def check_framing(http_version: bytes, headers: Headers) -> Denial | None:

@@ -28,6 +28,7 @@ from camd.model import (
 )
 from camd.storage.index.journal import JournalPosition
 from camd.storage.index.snapshot_table import SnapshotTable
+from camd.storage.index.timeline_query import TimelineQuery
 from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
@@ -156,6 +157,11 @@ class Catalog:
     def snapshots(self) -> SnapshotTable:
         """The table of snapshots."""
         return SnapshotTable(self._db)
+
+    @property
+    def timelines(self) -> TimelineQuery:
+        """Queries over ranges of time; the first one reads the times of all segments."""
+        return TimelineQuery(self._db, self.time_index())
 
     def close(self) -> None:
         """Checkpoint and close the database."""

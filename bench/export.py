@@ -1,0 +1,166 @@
+"""How long the head of an export takes, and how large it is.
+
+    python bench/export.py [--hours 24]
+
+One camera, 1080p30 with B-frames and sound, recorded into files of half an hour. Each file has a
+minute of real footage, whose samples the tables repeat; the rest of it is not written, so that a
+day needs little disk. Head: plan, tables of all files, edit lists and hash, in one thread, as
+`get_export` and a download do; the last column is the largest memory of this process so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+from running import find_ffmpeg
+
+from camd.clock import to_unix_micros
+from camd.export.rules.export_plan import ExportRange, plan_files
+from camd.export.source_files import find_piece, finish_movie
+from camd.model import CameraId, ReadableRecording, Segment, SegmentState, SessionId
+from camd.mp4.fragments import Fragment, FragmentReader, Init
+from camd.mp4.movies.cut_movie import CutBuilder, CutMovie
+from camd.mp4.segment import FTYP_SIZE, SegmentLayout
+from camd.mp4.segment_metadata import SegmentMetadata
+
+MINUTES = 30  # of one file
+_STREAM = (
+    *("-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30"),
+    *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "60"),
+    *("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "30", "-b:v", "4M"),
+    *("-pix_fmt", "yuv420p", "-c:a", "aac"),
+    *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-frag_duration", "500000"),
+    *("-use_editlist", "0", "-f", "mp4", "pipe:1"),
+)
+
+
+def footage() -> tuple[Init, list[Fragment]]:
+    """Encode a minute."""
+    command = [find_ffmpeg(), "-nostdin", "-v", "error", *_STREAM]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    reader, found = FragmentReader(), []
+    for at in range(0, len(data), 1 << 20):
+        found += reader.feed(data[at : at + (1 << 20)])
+    init, *fragments = found
+    assert isinstance(init, Init)
+    return init, [each for each in fragments if isinstance(each, Fragment)]
+
+
+def write_file(
+    folder: Path, init: Init, minute: list[Fragment], start: datetime, number: int
+) -> Segment:
+    """Write a sealed file of half an hour; after the first minute, its samples are zeros."""
+    metadata = SegmentMetadata(
+        *("camera0", "camera0", "bench", number, to_unix_micros(start), 0.0, "boot"),
+        synchronised=True,
+        software="camd",
+    )
+    layout = SegmentLayout(init, minute[0], metadata)
+    name = f"camera0_{start:%Y-%m-%d_%H-%M-%S}.mp4"
+    with (folder / name).open("wb") as file:
+        file.write(layout.header)
+        for lap in range(MINUTES):
+            for fragment in minute:
+                moved = later(fragment, 60 * lap)
+                if lap == 0:
+                    file.write(b"".join(layout.append(moved)))
+                else:
+                    layout.record(moved.runs, moved.size_bytes)
+        end = layout.size_bytes
+        file.seek(end)
+        file.write(layout.final_moov())
+        size = file.tell()
+        file.seek(FTYP_SIZE)
+        file.write(layout.seal_header(end))
+    return Segment(
+        filename=name,
+        camera_id=CameraId("camera0"),
+        session_id=SessionId("bench"),
+        number=number,
+        start=start,
+        end=layout.end,
+        duration_seconds=layout.duration_seconds,
+        frames=layout.frames,
+        size_bytes=size,
+        sha256="",
+        state=SegmentState.SEALED,
+        codec="avc1",
+        width=1920,
+        height=1080,
+        modified=start,
+        leading_frames=0,
+    )
+
+
+def later(fragment: Fragment, seconds: int) -> Fragment:
+    """Move a fragment on the stream's timeline."""
+    runs = tuple(
+        attrs.evolve(run, decode_time=run.decode_time + seconds * run.timescale)
+        for run in fragment.runs
+    )
+    return attrs.evolve(fragment, runs=runs)
+
+
+def head_of(files: list[Segment], folder: Path, wanted: ExportRange) -> CutMovie:
+    """Build the head of an export as the daemon does, in one thread."""
+    builder, before = None, None
+    for planned in plan_files(files, (), wanted):
+        path = folder / planned.segment.filename
+        stored = ReadableRecording(path, path.name, planned.segment.size_bytes, True, wanted.end)
+        found = find_piece(planned, stored, continued=before is not None)
+        if found is None:
+            continue
+        if builder is not None and before is not None:
+            builder.add(before.piece, goes_on=True)
+        builder, before = builder or CutBuilder(found.piece), found
+    assert builder is not None
+    assert before is not None
+    builder.add(before.piece)
+    return finish_movie(builder, to_unix_micros(wanted.begin), b"")[0]
+
+
+def show(files: list[Segment], folder: Path, seconds: int, rounds: int) -> None:
+    """Print a row: milliseconds of CPU, size of the head, frames, largest memory of the process."""
+    begin = files[0].start + timedelta(seconds=0 if seconds == 86400 else 7.3)
+    wanted = ExportRange(CameraId("camera0"), begin, begin + timedelta(seconds=seconds))
+    taken = []
+    for _ in range(rounds):
+        before = time.process_time()
+        movie = head_of(files, folder, wanted)
+        taken.append(1000 * (time.process_time() - before))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{timedelta(seconds=seconds)!s:18}{statistics.median(taken):9.1f}{max(taken):9.1f}"
+        f"{len(movie.head) / 1000:10.1f}{movie.frames:10}{memory:9.0f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=10)
+    options = parser.parse_args()
+    init, minute = footage()
+    start = datetime(2026, 1, 15, tzinfo=UTC)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = [
+            write_file(folder, init, minute, start + timedelta(minutes=MINUTES * number), number)
+            for number in range(options.hours * 60 // MINUTES)
+        ]
+        print(f"{'range':18}{'CPU p50':>9}{'worst':>9}{'head kB':>10}{'frames':>10}{'MiB':>9}")
+        for seconds in (10, 60, 600, 3600, 6 * 3600, 86400):
+            if seconds <= options.hours * 3600:
+                show(files, folder, seconds, options.rounds if seconds < 86400 else 3)
+
+
+if __name__ == "__main__":
+    main()

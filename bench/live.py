@@ -1,0 +1,247 @@
+"""How far behind live view is, how soon a picture comes, and what viewers cost.
+
+    python bench/live.py [--seconds 9] [--rounds 10] [--viewers 0,1,10,30]
+
+Needs Chromium and Playwright. A synthetic 1280x720 camera at 30 frames a second shows the wall time
+as a bar code; a page with the player reads it back from the video element (encoder and browser
+included, lens and screen not). A first picture is that of a camera that captures already, from the
+call of `watch` on. Then the CPU time of the daemon with viewers of a 1080p camera of 8 Mbit/s,
+which is copied: viewers that read everything, in another process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import http.server
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+from running import Camd, cpu_seconds, find_ffmpeg, make_clip, running
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+WEB = Path(__file__).resolve().parents[1] / "camd" / "web"
+WIDTH, HEIGHT, RATE, BITS = 1280, 720, 30, 20
+BAR = WIDTH // BITS
+PAGE = f"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<div style="position: relative; width: 640px"><video muted style="width: 100%"></video></div>
+<script type="module">
+import {{ watch }} from "/player/live.js";
+const video = document.querySelector("video"), row = new OffscreenCanvas({WIDTH}, 1);
+const context = row.getContext("2d", {{ willReadFrequently: true }});
+window.seen = [];
+video.addEventListener("waiting", () => window.stalls++);
+const look = () => {{
+  const now = Date.now();
+  context.drawImage(video, 0, {HEIGHT // 2}, {WIDTH}, 1, 0, 0, {WIDTH}, 1);
+  const {{ data }} = context.getImageData(0, 0, {WIDTH}, 1);
+  let code = 0;
+  for (let bit = 0; bit < {BITS}; bit++)
+    code += (data[4 * (bit * {BAR} + {BAR // 2})] > 128) * 2 ** bit;
+  const behind = (now - code + 2 ** {BITS}) % 2 ** {BITS};
+  window.seen.push([performance.now() - window.began, behind]);
+  window.frame = video.requestVideoFrameCallback(look);
+}};
+window.begin = (url, token) => {{
+  window.seen = [];
+  window.stalls = 0;
+  window.began = performance.now();
+  window.player?.close();
+  if (window.frame) video.cancelVideoFrameCallback(window.frame);
+  window.player = watch(video, {{ url, token }});
+  window.frame = video.requestVideoFrameCallback(look);
+}};
+window.ready = true;
+</script>"""
+# In FFmpeg's place: the synthetic picture is replaced by one that shows the time.
+FFMPEG = """#!{python}
+import os, subprocess, sys
+given = sys.argv[1:]
+if "lavfi" in given and "pipe:1" in given:
+    at = given.index("lavfi") - 1
+    begin = at - 1 if given[at - 1] == "-re" else at - 2 * ("-readrate" in given)
+    given[begin:at + 4] = "-f rawvideo -pixel_format gray -video_size {size}".split() + [
+        "-framerate", "{rate}", "-i", "pipe:0"]
+    pictures = subprocess.Popen([sys.executable, {bench!r}, "--pictures"], stdout=subprocess.PIPE)
+    os.dup2(pictures.stdout.fileno(), 0)
+os.execv({program!r}, [{program!r}, *given])
+"""
+
+
+def show_time() -> None:
+    """Write pictures of the wall time to stdout, as a camera would send them."""
+    begin = time.time()
+    with contextlib.suppress(BrokenPipeError):
+        for number in range(1 << 30):
+            time.sleep(max(0.0, begin + number / RATE - time.time()))
+            code = int(time.time() * 1000) % (1 << BITS)
+            bars = b"".join(bytes([235 if code >> bit & 1 else 16]) * BAR for bit in range(BITS))
+            sys.stdout.buffer.write(bars * HEIGHT)
+            sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def clock_ffmpeg() -> Iterator[Path]:
+    """Write the program that takes FFmpeg's place."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "ffmpeg"
+        names = {"python": sys.executable, "size": f"{WIDTH}x{HEIGHT}", "rate": RATE}
+        program.write_text(
+            FFMPEG.format(**names, bench=str(Path(__file__).resolve()), program=find_ffmpeg())
+        )
+        program.chmod(0o755)
+        yield program
+
+
+@contextlib.contextmanager
+def served_page() -> Iterator[str]:
+    """Serve the page and the player."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            if self.path != "/page.html":
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(PAGE.encode())
+
+    handler = functools.partial(Handler, directory=str(WEB))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/page.html"
+    server.shutdown()
+
+
+def key_of(camd: Camd) -> str:
+    """Return the administrator's key."""
+    return (camd.folder / "state" / "admin.key").read_text().strip()
+
+
+def live_url(camd: Camd) -> str:
+    """Return where the camera is watched."""
+    return camd.url.replace("/ws", "/live/camera0")
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return a percentile of at least one value."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def watch(page: Page, camd: Camd, seconds: float) -> tuple[list[Any], int]:
+    """Watch for so long; return (moment, how far behind) of each picture, and the stalls."""
+    page.evaluate("(given) => window.begin(...given)", [live_url(camd), key_of(camd)])
+    page.wait_for_function("window.seen.length > 0", timeout=30_000)
+    page.wait_for_timeout(seconds * 1000)
+    return page.evaluate("window.seen"), page.evaluate("window.stalls")
+
+
+def measure_delay(seconds: float, rounds: int) -> None:
+    """Print glass to glass, and the time to the first picture."""
+    chromium = shutil.which("chromium") or shutil.which("chrome")
+    camera = f'[[camera]]\nsource = "test:?size={WIDTH}x{HEIGHT}&rate={RATE}"\nalways_on = true\n'
+    with (
+        clock_ffmpeg() as program,
+        running(camera, ffmpeg__path=str(program), ffmpeg__encoder="libx264") as camd,
+        served_page() as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_function("window.ready")
+        watch(page, camd, 2)
+        seen, stalls = watch(page, camd, seconds)
+        behind = [each for moment, each in seen if moment > 1000]
+        firsts = [watch(page, camd, 0.2)[0][0][0] for _ in range(rounds)]
+        browser.close()
+    p50, p95 = percentile(behind, 0.5), percentile(behind, 0.95)
+    print(f"glass to glass: {p50:.0f} / {p95:.0f} ms (p50 / p95), {len(behind)} pictures")
+    print(f"waiting events in {seconds:g} s: {stalls}")
+    first, late = statistics.median(firsts), percentile(firsts, 0.95)
+    print(f"first picture: {first:.0f} / {late:.0f} ms (p50 / p95 of {rounds})")
+
+
+def read_as_viewers(count: int) -> None:
+    """Watch with so many viewers until stdin ends; address and key come from there."""
+    url, key = json.loads(sys.stdin.readline())
+
+    def view() -> None:
+        with (
+            contextlib.suppress(ConnectionClosed),
+            connect(
+                url,
+                subprotocols=["camd.live.1"],
+                max_size=None,
+                compression=None,  # type: ignore[list-item]
+            ) as socket,
+        ):
+            socket.send(json.dumps({"auth_token": key}))
+            while True:
+                socket.recv()
+
+    for _ in range(count):
+        threading.Thread(target=view, daemon=True).start()
+    sys.stdin.read()
+
+
+def measure_cost(counts: list[int], seconds: float) -> None:
+    """Print the CPU time of the daemon with so many viewers."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        make_clip(clip, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        camera = f'[[camera]]\nsource = "file:{clip}"\ncodec = "copy"\nalways_on = true\n'
+        with running(camera) as camd:
+            time.sleep(3)
+            for count in counts:
+                command = [sys.executable, __file__, "--read", str(count)]
+                with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as viewers:
+                    assert viewers.stdin is not None
+                    print(
+                        json.dumps([live_url(camd), key_of(camd)]), file=viewers.stdin, flush=True
+                    )
+                    time.sleep(3)
+                    before = cpu_seconds(camd.pid)
+                    time.sleep(seconds)
+                    used = (cpu_seconds(camd.pid) - before) / seconds * 100
+                    viewers.stdin.close()
+                print(f"{count} viewers: {used:.1f} % of a core")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=9.0)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--viewers", default="0,1,10,30")
+    parser.add_argument("--read", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--pictures", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.pictures:
+        show_time()
+    elif options.read or "--read" in sys.argv:
+        read_as_viewers(options.read)
+    else:
+        print(f"load average before: {os.getloadavg()[0]:.1f}")
+        measure_delay(options.seconds, options.rounds)
+        measure_cost([int(each) for each in options.viewers.split(",")], 10.0)
+
+
+if __name__ == "__main__":
+    main()

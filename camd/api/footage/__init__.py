@@ -1,0 +1,1 @@
+"""Methods over recorded footage: time lines, playback and exports."""

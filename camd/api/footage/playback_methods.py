@@ -1,0 +1,126 @@
+"""Methods of playback: the time line of a camera."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import attrs
+
+from camd.api import result_fields
+from camd.camera.cameras import Cameras
+from camd.clock import Clock
+from camd.contract.playback_results import TimelineInfo
+from camd.errors import CAMERA_UNKNOWN, ParamMistake, Refusal, invalid_params
+from camd.model import CameraId
+from camd.model.timeline import Timeline, TimelineGap, TimelineSpan
+from camd.playback.playback import Playback
+from camd.rpc.registry import Caller, method
+from camd.rpc.roles import Role
+
+USUAL_RANGE = timedelta(hours=24)
+
+
+@attrs.frozen
+class TimelineRequest:
+    """A camera and a range of time: the 24 hours before `to`, and those up to now, unless given."""
+
+    camera: str = attrs.field(metadata={"aliases": ("camera_id", "device")})
+    since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
+    until: datetime | None = attrs.field(default=None, metadata={"name": "to"})
+
+
+@attrs.frozen
+class AskedRange:
+    """A camera and a range: `since` is before `until`."""
+
+    camera_id: CameraId
+    since: datetime
+    until: datetime
+
+
+@attrs.define(eq=False)
+class RangeFinder:
+    """Finds the camera and the range of a request, also of a camera that is gone."""
+
+    _cameras: Cameras
+    _playback: Playback
+    _clock: Clock = attrs.field(kw_only=True)
+
+    async def find(self, request: TimelineRequest) -> AskedRange:
+        """Raise Refusal when the range is empty or backwards, or the camera was never there."""
+        until = request.until or self._clock.now()
+        since = request.since or _earlier(until)
+        if since >= until:
+            raise invalid_params(ParamMistake("to", "must be later than from"))
+        return AskedRange(await self._camera_id(request.camera), since, until)
+
+    async def _camera_id(self, name: str) -> CameraId:
+        try:
+            return (await self._cameras.locate(name)).camera_id
+        except Refusal as error:
+            refusal = error
+        known = CameraId(name)
+        if refusal.kind is CAMERA_UNKNOWN and await self._playback.knows(known):
+            return known
+        raise refusal
+
+
+def _earlier(until: datetime) -> datetime:
+    first = datetime.min.replace(tzinfo=UTC)
+    return until - USUAL_RANGE if until - first > USUAL_RANGE else first
+
+
+@attrs.define(eq=False)
+class PlaybackApi:
+    """Handlers over what was recorded."""
+
+    _playback: Playback
+    _ranges: RangeFinder
+
+    @method(role=Role.VIEWER, result=TimelineInfo)
+    async def get_timeline(self, caller: Caller, params: TimelineRequest) -> result_fields.View:
+        """Say what was recorded of a camera in a range, and what is missing and why.
+
+        At most 2000 spans and 2000 gaps, oldest first. Where there are more, neighbours are joined,
+        and `merged` counts them. What is in neither was not asked to be recorded. `before` and
+        `after`: where the nearest footage outside of the range ends and begins.
+        """
+        asked = await self._ranges.find(params)
+        found = await self._playback.timeline(asked.camera_id, asked.since, asked.until)
+        return timeline_view(found)
+
+
+def timeline_view(found: Timeline) -> result_fields.View:
+    """A time line."""
+    return {
+        "camera_id": found.camera_id,
+        "from": found.since,
+        "to": found.until,
+        "spans": [_span(span) for span in found.spans],
+        "gaps": [gap_view(gap) for gap in found.gaps],
+        "before": found.before,
+        "after": found.after,
+    }
+
+
+def _span(span: TimelineSpan) -> result_fields.View:
+    return {
+        "start": span.start,
+        "end": span.end,
+        "filename": span.filename,
+        "session": span.session_id,
+        "growing": span.growing,
+        "playable": span.playable,
+        "merged": span.merged,
+    }
+
+
+def gap_view(gap: TimelineGap) -> result_fields.View:
+    """Missing footage of a time line."""
+    return {
+        "from": gap.start,
+        "to": gap.end,
+        "cause": gap.cause,
+        "exact": gap.exact,
+        "merged": gap.merged,
+    }

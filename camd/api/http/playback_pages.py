@@ -1,0 +1,232 @@
+"""Pages below `/play/`: indexes, playlists, pieces of files as they lie there, and strips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from camd.api.footage.playback_methods import RangeFinder, TimelineRequest, gap_view
+from camd.api.http.app import Authenticate
+from camd.api.http.files import is_unchanged
+from camd.api.http.refused import encode_json, refused_response
+from camd.api.result_fields import View
+from camd.clock import Clock, to_unix_micros
+from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
+from camd.playback.playback import Playback
+from camd.playback.rules.played_files import PlayedFile, PlayedRange
+from camd.playback.rules.playlist import playlist
+from camd.playback.rules.strip_choice import choose_tiles
+from camd.playback.stored_bytes import StoredBytes
+from camd.playback.strip import MOST_TILES, WIDTHS
+from camd.rpc.params import ParamsReader
+
+USUAL_TILES = 20
+USUAL_WIDTH = 160
+_BYTES = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
+_NEVER_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_KEPT = {
+    "Cache-Control": "private, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Handler = Callable[[Request], Any]
+
+
+@attrs.define(eq=False)
+class PlaybackPages:
+    """HTTP: what players load, and `/play/{camera}/strip.jpg`."""
+
+    _playback: Playback
+    _ranges: RangeFinder
+    _clock: Clock = attrs.field(kw_only=True)
+    _read: Callable[[Mapping[str, object]], Any] = attrs.field(
+        factory=lambda: ParamsReader(TimelineRequest).read, init=False
+    )
+
+    def routes(self, authenticate: Authenticate) -> Sequence[Route]:
+        """Return the routes."""
+
+        def guarded(handler: Handler) -> Handler:
+            async def handle(request: Request) -> Response:
+                if (refused := await authenticate(request)) is not None:
+                    return refused
+                try:
+                    response: Response = await handler(request)
+                except Refusal as refusal:
+                    return refused_response(refusal)
+                return response
+
+            return handle
+
+        return (
+            Route("/play/{camera}/index.json", guarded(self.index)),
+            Route("/play/{camera}/index.m3u8", guarded(self.playlist)),
+            Route("/play/{camera}/strip.jpg", guarded(self.strip)),
+            Route("/play/init/{file}", guarded(self.init)),
+            Route("/play/{file}/{bytes}.m4s", guarded(self.piece)),
+        )
+
+    async def index(self, request: Request) -> Response:
+        """List the files of a range with their pieces, and what is missing."""
+        played = await self._range(request)
+        body = await trio.to_thread.run_sync(lambda: encode_json(index_view(played)))
+        return Response(body, headers=_NEVER_KEPT, media_type="application/json")
+
+    async def playlist(self, request: Request) -> Response:
+        """Write the range as an HLS playlist."""
+        played = await self._range(request)
+        complete = not played.growing or played.timeline.until <= self._clock.now()
+        text = await trio.to_thread.run_sync(partial(playlist, played, complete=complete))
+        return Response(text, headers=_NEVER_KEPT, media_type="application/vnd.apple.mpegurl")
+
+    async def init(self, request: Request) -> Response:
+        """Send what a player needs before the pieces of a file."""
+        found = await self._playback.pieces.of_file(request.path_params["file"])
+        if found is None:
+            raise _not_playable(request.path_params["file"])
+        return Response(found.init, headers=_KEPT, media_type="video/mp4")
+
+    async def piece(self, request: Request) -> Response:
+        """Send bytes of a file as they lie there; 416 outside of its fragments."""
+        name, bounds = request.path_params["file"], _BYTES.fullmatch(request.path_params["bytes"])
+        if bounds is None:
+            raise Refusal(FILE_NOT_FOUND, filename=name)
+        begin, end = map(int, bounds.groups())
+        found = await self._playback.pieces.of_file(name)
+        if found is None:
+            raise _not_playable(name)
+        table = found.table
+        if not table.media_begin <= begin < end <= table.media_end:
+            wrong = {"error": "no such bytes", "from": table.media_begin, "to": table.media_end}
+            return JSONResponse(wrong, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _NEVER_KEPT)
+        stored = await self._playback.stored_bytes(name, begin, end)
+        headers = dict(_KEPT) if stored.sealed else dict(_NEVER_KEPT)
+        headers["ETag"] = f'"{begin}-{end}"'
+        if stored.sealed and is_unchanged(request.headers, {"etag": headers["ETag"]}):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return StoredBytesResponse(stored, headers)
+
+    async def strip(self, request: Request) -> Response:
+        """Send one JPEG of key frames side by side; `X-Tile-Times` says when each was taken."""
+        count = _number(request, "count", USUAL_TILES, 1, MOST_TILES)
+        width = _number(request, "width", USUAL_WIDTH, *WIDTHS)
+        played = await self._range(request)
+        tiles = choose_tiles(played, count)
+        if not tiles:
+            raise Refusal(
+                FILE_NOT_FOUND,
+                "There is no picture in that range",
+                suggestion="Ask for a range in which something was recorded: see get_timeline.",
+                camera_id=played.timeline.camera_id,
+            )
+        picture = await self._playback.strips.strip(played.timeline.camera_id, tiles, width)
+        times = ",".join(_written(tile.time.isoformat(timespec="milliseconds")) for tile in tiles)
+        headers = {**_NEVER_KEPT, "X-Tile-Times": times}
+        return Response(picture, headers=headers, media_type="image/jpeg")
+
+    async def _range(self, request: Request) -> PlayedRange:
+        given: dict[str, object] = {"camera": request.path_params["camera"]}
+        for name in ("from", "to"):
+            if name in request.query_params:  # a plus sign that was not escaped is a space
+                given[name] = request.query_params[name].replace(" ", "+")
+        asked = await self._ranges.find(self._read(given))
+        return await self._playback.range(asked.camera_id, asked.since, asked.until)
+
+
+class StoredBytesResponse(Response):
+    """Sends bytes of a recording, read while they are sent; shorter when the file is cut."""
+
+    media_type = "video/mp4"
+
+    def __init__(self, stored: StoredBytes, headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(stored.end - stored.begin)})
+        self._stored = stored
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the bytes; ends without the rest when they cannot be read."""
+        try:
+            async with self._stored.opened() as reader:
+                start = {"type": "http.response.start", "status": self.status_code}
+                await send({**start, "headers": self.raw_headers})
+                if scope["method"] == "HEAD":
+                    await send({"type": "http.response.body", "body": b""})
+                    return
+                while part := await reader.next():
+                    more = reader.left > 0
+                    await send({"type": "http.response.body", "body": part, "more_body": more})
+        except Refusal as refusal:
+            await refused_response(refusal)(scope, receive, send)
+
+
+def index_view(played: PlayedRange) -> View:
+    """A range as players need it."""
+    line = played.timeline
+    return {
+        "camera_id": line.camera_id,
+        "from": line.since,
+        "to": line.until,
+        "files": [_file_view(file) for file in played.files],
+        "unplayable": list(played.unplayable),
+        "gaps": [gap_view(gap) for gap in line.gaps],
+        "before": line.before,
+        "after": line.after,
+    }
+
+
+def _file_view(file: PlayedFile) -> View:
+    pieces, table = file.pieces, file.pieces.table
+    return {
+        "filename": file.filename,
+        "session": file.span.session_id,
+        "start": file.span.start,
+        "start_us": to_unix_micros(file.span.start),
+        "duration": round(float(table.seconds(table.end_time)), 6),
+        "growing": file.span.growing,
+        "mime": pieces.mime,
+        "codecs": pieces.codecs,
+        "width": pieces.width,
+        "height": pieces.height,
+        "frame_rate": table.frame_rate,
+        "offset": round(float(pieces.offset), 6),
+        "pieces": [
+            {
+                "begin": begin,
+                "end": end,
+                "time": round(time / table.timescale, 6),
+                "duration": round(duration / table.timescale, 6),
+            }
+            for begin, end, time, duration in table.rows(file.numbers)
+        ],
+    }
+
+
+def _number(request: Request, name: str, usual: int, least: int, most: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return usual
+    if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
+        return int(text)
+    raise invalid_params(ParamMistake(name, f"must be a whole number from {least} to {most}"))
+
+
+def _not_playable(filename: str) -> Refusal:
+    return Refusal(
+        FILE_NOT_FOUND,
+        "The file has no pieces to play",
+        suggestion=f"Download it: /files/recordings/{filename}",
+        filename=filename,
+    )
+
+
+def _written(moment: str) -> str:
+    return moment.replace("+00:00", "Z")

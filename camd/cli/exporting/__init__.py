@@ -1,0 +1,1 @@
+"""The command `camd export`: downloads with a progress bar, several parts, and receipts."""

@@ -1,0 +1,151 @@
+"""Read recordings for an export: samples and bytes. Everything here may block: call it in threads.
+
+A file is known by its inode, so that bytes of another file that took its name are never sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from fractions import Fraction
+
+import attrs
+
+from camd.export.rules.export_plan import ExportFile, ShownSpan, later_by, window
+from camd.model import ReadableRecording
+from camd.mp4.boxes import MediaError
+from camd.mp4.inspect import sealed_moov_offset
+from camd.mp4.movies.cut_frames import choose_frames, choose_lead_in
+from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, CutPiece
+from camd.mp4.movies.recorded_tracks import RecordedFile, read_recorded
+from camd.mp4.segment import HASHED_FROM
+from camd.storage.disk import PosixFile
+
+_FAR = Fraction(10**7)  # seconds; further than any file reaches
+
+
+class ForeignFileError(Exception):
+    """A file that camd has not recorded: it has another layout."""
+
+
+class SourceVanishedError(OSError):
+    """A file was removed or replaced, or has become shorter."""
+
+
+@attrs.frozen
+class SourceIdentity:
+    """Which file a name led to."""
+
+    device: int
+    inode: int
+
+
+@attrs.frozen
+class OpenSource:
+    """A recording that is open for reading."""
+
+    file: PosixFile
+    identity: SourceIdentity
+
+    @classmethod
+    def open(cls, path: os.PathLike[str]) -> OpenSource:
+        """Open a file; never follows a link. Raises OSError."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        facts = os.fstat(descriptor)
+        return cls(PosixFile(descriptor), SourceIdentity(facts.st_dev, facts.st_ino))
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read exactly so many bytes. Raises SourceVanishedError when the file is shorter."""
+        data = self.file.read(offset, size)
+        if len(data) != size:
+            raise SourceVanishedError("the file has become shorter")
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def read_block(path: os.PathLike[str], identity: SourceIdentity, offset: int, size: int) -> bytes:
+    """Read exactly so many bytes of a file that is still the same one.
+
+    Raises SourceVanishedError when it is another one or shorter, and OSError.
+    """
+    source = OpenSource.open(path)
+    try:
+        if source.identity != identity:
+            raise SourceVanishedError("another file has taken its name")
+        return source.read(offset, size)
+    finally:
+        source.close()
+
+
+@attrs.frozen
+class FoundPiece:
+    """What an export takes of one file."""
+
+    planned: ExportFile
+    identity: SourceIdentity
+    piece: CutPiece
+    span: ShownSpan
+
+
+def find_piece(
+    planned: ExportFile, stored: ReadableRecording, *, continued: bool
+) -> FoundPiece | None:
+    """Read what an export takes of a file; None when none of its frames is wanted.
+
+    `continued`: the export has the frames just before. Raises ForeignFileError, MediaError and
+    OSError.
+    """
+    source = OpenSource.open(stored.path)
+    try:
+        head = source.file.read(0, HASHED_FROM)
+        try:
+            sealed_moov_offset(head)
+        except MediaError as error:
+            raise ForeignFileError(str(error)) from error
+        begin = Fraction(0) if planned.begin is None else planned.begin
+        end = _FAR if planned.end is None else planned.end
+        found = read_recorded(source.file.read, stored.size_bytes, begin, end)
+    finally:
+        source.close()
+    piece = _choose(planned, found, continued=continued)
+    if piece is None:
+        return None
+    return FoundPiece(planned, source.identity, piece, _span(planned, piece))
+
+
+def _choose(planned: ExportFile, found: RecordedFile, *, continued: bool) -> CutPiece | None:
+    video = found.video
+    zero = found.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
+    begin, end = window(planned, zero, video.track.timescale)
+    frames = choose_frames(
+        video.samples,
+        begin,
+        end,
+        continued=continued,
+        decodable_start=planned.segment.leading_frames == 0,
+    )
+    if frames is None and planned.leads_in:
+        frames = choose_lead_in(video.samples)
+    return None if frames is None else CutPiece(found, frames, continued)
+
+
+def _span(planned: ExportFile, piece: CutPiece) -> ShownSpan:
+    video, start = piece.file.video, planned.segment.start
+    zero = piece.file.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
+    scale = video.track.timescale
+    return ShownSpan(
+        later_by(start, Fraction(piece.frames.shown_from, scale) - zero),
+        later_by(start, Fraction(piece.frames.shown_until, scale) - zero),
+    )
+
+
+def finish_movie(builder: CutBuilder, start_micros: int, names: bytes) -> tuple[CutMovie, str]:
+    """Build a movie and its strong ETag: over its head, its ranges and the names of its files."""
+    movie = builder.finish(start_micros)
+    digest = hashlib.sha256(movie.head)
+    digest.update(repr([(each.begin, each.end) for each in movie.ranges]).encode())
+    digest.update(names)
+    return movie, f'"{digest.hexdigest()[:32]}"'

@@ -1,0 +1,123 @@
+"""A viewer at a WebSocket: the messages of `camd.live.1`, and the footage between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+import trio
+
+from camd.capture.consumer import CapturedFragment
+from camd.live.live_pictures import pictures_of
+from camd.live.rules.live_messages import (
+    JPEG,
+    MediaMoment,
+    ViewerRequest,
+    WayToWatch,
+    clock_message,
+    ended_message,
+    init_message,
+    pictures_message,
+    read_request,
+    skipped_message,
+)
+from camd.live.rules.viewer_backlog import FramesLost
+from camd.live.watching import REMOVED, WatchEnd
+from camd.mp4.fragments import Init
+from camd.mp4.movies.codec_string import mime_type
+from camd.snapshots.snapshots import Still
+
+NORMAL = 1000  # RFC 6455, 7.4.1
+
+
+class ViewerLink(Protocol):
+    """The socket of a viewer."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; waits while the viewer does not read."""
+
+    async def receive(self) -> str | bytes:
+        """Wait for a message."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the socket, and cancel whoever serves it."""
+
+
+class Pausable(Protocol):
+    """What a viewer watches."""
+
+    def pause(self, paused: bool = True) -> None:
+        """Stop, or go on."""
+
+    async def run(self) -> None:
+        """Run until the camera was removed."""
+
+
+@attrs.define(eq=False)
+class SocketViewer:
+    """Sends what a viewer gets; `ways` are named to players that cannot play the codec."""
+
+    link: ViewerLink
+    ways: Sequence[WayToWatch] = ()
+    _pictures: bool = attrs.field(default=False, init=False)  # each binary is one
+    _size: tuple[int, int] | None = attrs.field(default=None, init=False)  # of the stills
+
+    async def serve(self, watched: Pausable) -> None:
+        """Watch, and do what the viewer asks for, until the camera was removed."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hear, watched)
+            await watched.run()
+            nursery.cancel_scope.cancel()
+        self.link.end(NORMAL, REMOVED.cause)
+
+    async def _hear(self, watched: Pausable) -> None:
+        while True:
+            match read_request(await self.link.receive()):
+                case ViewerRequest.PAUSE:
+                    watched.pause()
+                case ViewerRequest.RESUME:
+                    watched.pause(False)
+                case None:
+                    pass
+
+    async def begin(self, init: Init, first: CapturedFragment) -> None:
+        """Describe the stream; of video, send its header."""
+        self._pictures = mime_type(init) == JPEG
+        await self.link.send(init_message(init, MediaMoment.of(init, first), self.ways))
+        if not self._pictures:
+            await self.link.send(init.ftyp + init.moov)
+
+    async def take(self, init: Init, fragments: Sequence[CapturedFragment]) -> None:
+        """Send fragments as one binary, or each picture as one."""
+        if self._pictures:
+            for captured in fragments:
+                for picture in pictures_of(captured):
+                    await self.link.send(picture)
+            return
+        await self.link.send(b"".join(part for each in fragments for part in _parts(each)))
+
+    async def skipped(self, lost: FramesLost) -> None:
+        """Tell what was left out."""
+        await self.link.send(skipped_message(lost.frames, lost.seconds))
+
+    async def clock_set(self, init: Init, following: CapturedFragment) -> None:
+        """Tell the wall time of what follows."""
+        await self.link.send(clock_message(MediaMoment.of(init, following)))
+
+    async def ended(self, why: WatchEnd) -> None:
+        """Tell why nothing comes."""
+        self._size = None
+        await self.link.send(ended_message(why.cause, why.message, why.suggestion))
+
+    async def still(self, still: Still) -> None:
+        """Send a picture; before the first one, its size."""
+        size = still.width, still.height
+        if size != self._size:
+            self._size = size
+            await self.link.send(pictures_message(*size, MediaMoment(still.time, 0.0)))
+        await self.link.send(still.picture)
+
+
+def _parts(captured: CapturedFragment) -> tuple[bytes, bytes]:
+    return captured.fragment.moof, captured.fragment.mdat

@@ -1,0 +1,118 @@
+"""Choose the frames that a cut takes of a file: those asked for, and what they need to be decoded.
+
+A cut begins with a key frame, so up to a group of pictures is in it and hidden. Frames are decoded
+in another order than they are shown in: behind the last frame asked for, later ones may be needed.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from camd.mp4.inspect import StoredFrames
+from camd.mp4.movies.frame_movie import presented
+
+EVER = 1 << 80  # ticks; later than any frame
+
+
+@attrs.frozen
+class FrameCut:
+    """Which samples of a file's video track are in a cut, by their numbers in decode order.
+
+    `left_out` are leading pictures between them, which cannot be decoded or are not shown. Times
+    are in ticks from the decode time of the file's first sample: when the first frame is shown, and
+    when the last one's time ends. `frames` are shown; the others are hidden, before or behind.
+    """
+
+    first: int
+    end: int
+    left_out: frozenset[int]
+    shown_from: int
+    shown_until: int
+    frames: int
+    hidden_before: int
+    hidden_behind: int
+
+
+def choose_frames(
+    samples: StoredFrames,
+    begin: int,
+    end: int,
+    *,
+    continued: bool = False,
+    decodable_start: bool = True,
+) -> FrameCut | None:
+    """Choose the frames that are shown from `begin` to before `end`; None when there is none.
+
+    `begin` and `end` are in ticks from the decode time of the first sample; `end` may be EVER, and
+    all samples to the last one are in the cut then, so that another file can follow. `continued`:
+    the cut holds what came before the file, so nothing has to be left out. `decodable_start`: the
+    file's first frames need nothing from before the file.
+    """
+    times = presented(samples.durations, samples.composition)
+    wanted = [number for number, time in enumerate(times) if begin <= time < end]
+    if not wanted:
+        return None
+    until = len(times) if end >= EVER else wanted[-1] + 1
+    if continued:
+        return _cut(samples, times, wanted, (0, until), frozenset())
+    first = _key_frame(samples, wanted[0] + 1)
+    leading = _leading(samples, times, first)
+    if first > 0 and not leading.isdisjoint(wanted):
+        first = _key_frame(samples, first)
+        leading = _leading(samples, times, first)
+    if first == 0 and decodable_start:
+        leading -= frozenset(wanted)
+    kept = [number for number in wanted if number >= first and number not in leading]
+    return _cut(samples, times, kept, (first, until), leading) if kept else None
+
+
+def choose_lead_in(samples: StoredFrames) -> FrameCut | None:
+    """Choose the last group of pictures of a file, all hidden: the next file's begin needs it."""
+    times = presented(samples.durations, samples.composition)
+    if not times:
+        return None
+    first, end = _key_frame(samples, len(times)), len(times)
+    leading = _leading(samples, times, first)
+    last = max(range(first, end), key=times.__getitem__)
+    until = times[last] + lasting(samples, last)
+    return FrameCut(first, end, leading, until, until, 0, end - first - len(leading), 0)
+
+
+def _key_frame(samples: StoredFrames, before: int) -> int:
+    """Return the last key frame before a number; the first of all when there is none."""
+    if samples.track.intra_only:
+        return before - 1
+    found = samples.sync.rfind(b"\x01", 0, before)
+    return found if found >= 0 else samples.sync.find(b"\x01") % (len(samples.sync) + 1)
+
+
+def _leading(samples: StoredFrames, times: list[int], key: int) -> frozenset[int]:
+    """Return the frames behind a key frame, up to the next one, that are shown before it."""
+    until = samples.sync.find(b"\x01", key + 1)
+    numbers = range(key + 1, until if until >= 0 else len(times))
+    return frozenset(number for number in numbers if times[number] < times[key])
+
+
+def _cut(
+    samples: StoredFrames,
+    times: list[int],
+    shown: list[int],
+    span: tuple[int, int],
+    left_out: frozenset[int],
+) -> FrameCut:
+    first, end = span
+    left_out = frozenset(number for number in left_out if number < end)
+    earliest = min(times[number] for number in shown)
+    last = max(shown, key=times.__getitem__)
+    held = [times[number] for number in range(first, end) if number not in left_out]
+    behind = [time for time in held if time > times[last]]
+    before = sum(time < earliest for time in held)
+    until = min([times[last] + lasting(samples, last), *behind])
+    return FrameCut(
+        first, end, left_out, earliest, until, len(shown), before, len(held) - before - len(shown)
+    )
+
+
+def lasting(samples: StoredFrames, number: int) -> int:
+    """Return how long a sample lasts, in ticks; at least a millisecond: else none would see it."""
+    return max(samples.durations[number], -(-samples.track.timescale // 1000))

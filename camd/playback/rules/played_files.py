@@ -1,0 +1,101 @@
+"""The pieces of one file, and the files of a range, as players need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+import attrs
+
+from camd.model.timeline import Timeline, TimelineSpan
+from camd.mp4.movies.fragment_index import Piece, PieceTable
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@attrs.frozen
+class FilePieces:
+    """What is known of one file: how it begins, and where its pieces are.
+
+    `offset`: where the first frame is on the time line that `init` gives to a player, in seconds.
+    """
+
+    init: bytes = attrs.field(repr=False)
+    mime: str
+    codecs: str
+    width: int
+    height: int
+    offset: Fraction
+    table: PieceTable
+
+
+@attrs.frozen
+class PlayedFile:
+    """A file of a range, and the numbers of those of its pieces that are in the range."""
+
+    span: TimelineSpan
+    pieces: FilePieces
+    numbers: range
+
+    @property
+    def filename(self) -> str:
+        """Its name."""
+        assert self.span.filename is not None
+        return self.span.filename
+
+    def start_of(self, number: int) -> datetime:
+        """Return when a piece begins, by the wall clock."""
+        table = self.pieces.table
+        micros = table.times[number] * 1_000_000 // table.timescale
+        return self.span.start + timedelta(microseconds=micros)
+
+    @property
+    def end(self) -> datetime:
+        """When the last frame that can be played ends, by the wall clock."""
+        table = self.pieces.table
+        micros = table.end_time * 1_000_000 // table.timescale
+        return self.span.start + timedelta(microseconds=micros)
+
+
+@attrs.frozen
+class PlayedRange:
+    """A time line with the files that can be played; `unplayable` names the others."""
+
+    timeline: Timeline
+    files: tuple[PlayedFile, ...]
+    unplayable: tuple[str, ...]
+
+    @property
+    def growing(self) -> bool:
+        """Whether one of the files is being recorded."""
+        return any(file.span.growing for file in self.files)
+
+
+def chosen(
+    span: TimelineSpan, pieces: FilePieces, since: datetime, until: datetime
+) -> PlayedFile | None:
+    """Choose the pieces of a file that lie in a range; None when there are none."""
+    begin, end = (_seconds(each - span.start) for each in (since, until))
+    numbers = pieces.table.between(begin, end)
+    return PlayedFile(span, pieces, numbers) if len(numbers) else None
+
+
+def _seconds(length: timedelta) -> Fraction:
+    return Fraction(length // _MICROSECOND, 1_000_000)
+
+
+def joined_pieces(table: PieceTable, numbers: range, least: Fraction) -> Iterator[Piece]:
+    """Join pieces that follow each other until they last `least` seconds."""
+    held: Piece | None = None
+    for piece in (table[number] for number in numbers):
+        held = piece if held is None else _joined(held, piece)
+        if held.duration >= least:
+            yield held
+            held = None
+    if held is not None:
+        yield held
+
+
+def _joined(first: Piece, second: Piece) -> Piece:
+    return Piece(first.begin, second.end, first.time, first.duration + second.duration)

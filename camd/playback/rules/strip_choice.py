@@ -1,0 +1,52 @@
+"""Which key frames are the tiles of a strip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import groupby
+
+import attrs
+
+from camd.playback.rules.played_files import PlayedFile, PlayedRange
+
+
+@attrs.frozen
+class Tile:
+    """A key frame: the first one of a piece of a file."""
+
+    file: PlayedFile
+    number: int  # of the piece
+
+    @property
+    def time(self) -> datetime:
+        """When it was taken."""
+        return self.file.start_of(self.number)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from all others."""
+        return self.file.filename, self.file.pieces.table.begins[self.number]
+
+
+def choose_tiles(played: PlayedRange, count: int) -> tuple[Tile, ...]:
+    """Choose the key frames of `count` instants that divide the range evenly, at most so many.
+
+    An instant at which nothing was recorded has none; one key frame is never there twice.
+    """
+    line = played.timeline
+    step = (line.until - line.since) / count
+    instants = (line.since + step * (2 * number + 1) / 2 for number in range(count))
+    return tuple(tile for tile, _ in groupby(_tiles(played, instants)))
+
+
+def _tiles(played: PlayedRange, instants: Iterator[datetime]) -> Iterator[Tile]:
+    for instant in instants:
+        for file in reversed(played.files):
+            if file.span.start <= instant < file.end:
+                yield Tile(file, _number_at(file, instant - file.span.start))
+                break
+
+
+def _number_at(file: PlayedFile, since_start: timedelta) -> int:
+    return file.pieces.table.number_at(since_start // timedelta(microseconds=1))

@@ -1,0 +1,204 @@
+// @ts-check
+/**
+ * Live view of one camera in a video element, over the WebSocket `/live/{camera}` (camd.live.1).
+ *
+ * The parent of the element has its size and a CSS position: pictures of MJPEG cameras, and the last
+ * picture while the stream begins anew, are drawn into a canvas that lies over it.
+ *
+ * @typedef {"connecting" | "playing" | "late" | "ended" | "lost" | "refused" | "unplayable"} Phase
+ * @typedef {{phase: Phase, message: string, suggestion: string, shownAs: string}} LiveState
+ *   `shownAs`: "" for the camera's own stream, else preview, transcode or stills, and the message
+ *   says why.
+ * @typedef {{kind: string, path: string}} Way
+ * @typedef {{mime: string, wall: string, media: number, supported_as: Way[]}} Init
+ */
+
+import { Overlay, PictureScreen, VideoScreen, mediaSource } from "./screens.js";
+
+const SUBPROTOCOL = "camd.live.1";
+const HIDDEN_MS = 10_000;
+const LATE_MS = 3_000; // without a picture
+const SILENT_MS = 15_000; // then the connection is made anew
+const LONGEST_PAUSE_MS = 10_000;
+
+/**
+ * Show a camera until `close` is called. `wallMs` is the time of the picture that is shown, in
+ * milliseconds since 1970; null without one.
+ *
+ * @param {HTMLVideoElement} video
+ * @param {{url: string, token?: string, onState?: (state: LiveState) => void,
+ *          notice?: HTMLElement, hiddenMs?: number}} options
+ *   `url` may be a path. `token` is not needed with a session's cookie. `notice` gets the sentence
+ *   of each state as its text. After `hiddenMs` on a hidden page, nothing is sent any more.
+ * @returns {{close(): void, wallMs(): number | null}}
+ */
+export function watch(video, options) {
+  const player = new Player(video, options);
+  return { close: () => player.close(), wallMs: () => player.wallMs() };
+}
+
+class Player {
+  constructor(video, { url, token = "", onState = () => {}, notice = null, hiddenMs = HIDDEN_MS }) {
+    Object.assign(this, { video, token, onState, notice, hiddenMs });
+    this.url = socketUrl(url, location.href);
+    /** @type {Way | null} */ this.way = null;
+    /** @type {Way[] | null} */ this.ways = null; // that are left, where the own stream fails
+    /** @type {Screen | null} */ this.screen = null;
+    /** @type {Init | null} */ this.init = null;
+    this.failures = 0;
+    this.why = "";
+    this.overlay = new Overlay(video);
+    this.ended = false;
+    this.onVisible = () => this.follow(document.visibilityState === "hidden");
+    document.addEventListener("visibilitychange", this.onVisible);
+    this.ticker = setInterval(() => this.tick(), 500);
+    this.connect();
+  }
+
+  connect() {
+    this.say("connecting", "Connecting");
+    this.heard = performance.now();
+    const url = this.way ? socketUrl(this.way.path, this.url) : this.url;
+    const socket = (this.socket = new WebSocket(url, SUBPROTOCOL));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      if (this.token) this.send({ auth_token: this.token });
+      if (this.hidden) this.send({ type: "pause" });
+    };
+    socket.onmessage = ({ data }) => this.take(data);
+    socket.onclose = ({ code, reason }) => this.lost(code, reason);
+  }
+
+  send(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  take(data) {
+    this.heard = performance.now();
+    if (typeof data !== "string") return this.screen?.append(data);
+    const message = JSON.parse(data);
+    if (message.type === "init") this.begin(message);
+    else if (message.type === "clock") Object.assign(this.init ?? {}, message);
+    else if (message.type === "ended") {
+      this.ended = true;
+      this.say("ended", message.message, message.suggestion);
+    }
+  }
+
+  /** Begin a stream, or look for another way to watch. @param {Init} init */
+  begin(init) {
+    this.init = init;
+    this.began = performance.now();
+    this.ended = false;
+    this.overlay.keep();
+    this.screen?.close();
+    const events = {
+      shown: () => this.shown(),
+      failed: (why) => this.anew(why),
+      streaming: (wanted) => this.send({ type: wanted ? "resume" : "pause" }),
+    };
+    if (init.mime === "image/jpeg") this.screen = new PictureScreen(this.overlay, events);
+    else if (mediaSource()?.isTypeSupported(init.mime)) {
+      this.screen = new VideoScreen(this.video, init.mime, this.overlay, events);
+    } else this.tryOtherWay(init);
+  }
+
+  /** The browser cannot play this. @param {Init} init */
+  tryOtherWay(init) {
+    this.screen = null;
+    this.ways ??= [...init.supported_as];
+    this.why ||= `This browser cannot play ${init.mime}`;
+    this.stop();
+    if (this.takeNextWay()) this.connect();
+    else this.say("unplayable", this.why, "Use another browser, or record in H.264.");
+  }
+
+  takeNextWay() {
+    const next = this.ways?.shift();
+    if (next) this.way = next;
+    return next !== undefined;
+  }
+
+  shown() {
+    this.failures = 0;
+    if (this.phase === "playing" || this.ended) return;
+    this.say("playing", this.way ? `${this.why}: shown as ${this.way.kind}` : "");
+  }
+
+  /** The socket was closed by the other side. */
+  lost(code, reason) {
+    if (code === 1008 && /^(authentication failed|not authenticated)/i.test(reason)) {
+      return this.say("refused", reason, "Sign in again.");
+    }
+    if ((code === 1008 || code === 1013) && this.way && this.takeNextWay()) return this.connect();
+    if (!this.ended) this.say("lost", reason || "The connection is lost", "It is tried again.");
+    const pause = Math.min(this.failures * 1000, LONGEST_PAUSE_MS);
+    this.failures += code === 1000 || code === 1013 ? 10 : 1;
+    this.again = setTimeout(() => this.connect(), pause);
+  }
+
+  /** Begin everything anew, at once for the first time. */
+  anew(why) {
+    this.stop();
+    this.overlay.keep();
+    this.screen?.close();
+    this.screen = null;
+    this.ended = false;
+    this.lost(0, why);
+  }
+
+  stop() {
+    clearTimeout(this.again);
+    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
+    this.socket.close();
+  }
+
+  tick() {
+    const silent = performance.now() - this.heard;
+    const watched = !this.hidden && !this.ended && this.socket.readyState === WebSocket.OPEN;
+    if (watched && silent > SILENT_MS) this.anew("Nothing has come for some time");
+    else if (watched && silent > LATE_MS && this.phase === "playing") {
+      this.say("late", "The camera is late: this picture is old");
+    }
+  }
+
+  follow(hidden) {
+    clearTimeout(this.hiding);
+    if (hidden) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
+    else this.pause(false);
+  }
+
+  pause(hidden) {
+    if (Boolean(this.hidden) === hidden) return;
+    this.hidden = hidden;
+    this.heard = performance.now();
+    this.send({ type: hidden ? "pause" : "resume" });
+  }
+
+  wallMs() {
+    if (!this.init || !this.screen) return null;
+    const since = this.screen.shownSeconds(this.init.media, this.began);
+    return Date.parse(this.init.wall) + since * 1000;
+  }
+
+  say(phase, message, suggestion = "") {
+    this.phase = phase;
+    if (this.notice) this.notice.textContent = [message, suggestion].filter(Boolean).join(". ");
+    this.onState({ phase, message, suggestion, shownAs: this.way?.kind ?? "" });
+  }
+
+  close() {
+    this.stop();
+    clearInterval(this.ticker);
+    clearTimeout(this.hiding);
+    document.removeEventListener("visibilitychange", this.onVisible);
+    this.screen?.close();
+    this.overlay.remove();
+  }
+}
+
+function socketUrl(address, base) {
+  const url = new URL(address, base);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url.href;
+}

@@ -1,0 +1,174 @@
+// @ts-check
+/**
+ * A MediaSource whose time is the wall clock minus an epoch: pieces of any file find their place in
+ * it. What is far behind the picture is forgotten.
+ *
+ * @typedef {{begin: number, end: number, time: number, duration: number}} Piece
+ * @typedef {{filename: string, start_us: number, duration: number, growing: boolean, mime: string,
+ *   frame_rate: number | null, offset: number, pieces: Piece[]}} File
+ */
+
+const DAY_MS = 86_400_000;
+const LENGTH_SECONDS = (31 * DAY_MS) / 1000;
+const KEPT_INITS = 64;
+const AROUND_SECONDS = [2, 40]; // what stays behind and before the picture when there is no room
+
+/** An answer that is no media; `gone`: its file was removed. */
+export class PageError extends Error {
+  constructor(path, status) {
+    super(`${path}: ${status}`);
+    this.gone = status === 404;
+  }
+}
+
+export class PieceBuffer {
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {AbortSignal} signal  ends all loading
+   */
+  constructor(video, signal) {
+    this.video = video;
+    this.signal = signal;
+    this.epoch = NaN; // ms since 1970
+    /** @type {any} */ this.source = null;
+    /** @type {any} */ this.buffer = null;
+    /** @type {Map<string, {start: number, end: number, bytes: number}>} */ this.loaded = new Map();
+    /** @type {Map<string, ArrayBuffer>} */ this.inits = new Map();
+    /** @type {File | null} */ this.file = null; // whose init was appended last
+    this.last = ""; // the piece that was appended last
+  }
+
+  get ready() {
+    return this.buffer !== null;
+  }
+
+  /** Have a MediaSource in which an instant has a place. */
+  async prepare(wallMs, mime) {
+    const open = this.source && this.source.readyState !== "closed" && !this.video.error;
+    if (open && wallMs > this.epoch && wallMs < this.epoch + 30 * DAY_MS) return false;
+    const kind = /** @type {any} */ (window).ManagedMediaSource || window.MediaSource;
+    if (!kind?.isTypeSupported(mime)) throw new Error(`This browser does not play ${mime}.`);
+    this.source = new kind();
+    this.buffer = null;
+    this.epoch = Math.floor(wallMs) - DAY_MS;
+    this.video.disableRemotePlayback = true;
+    const address = URL.createObjectURL(this.source);
+    this.video.src = address;
+    await event(this.source, "sourceopen");
+    URL.revokeObjectURL(address);
+    this.source.duration = LENGTH_SECONDS;
+    this.buffer = this.source.addSourceBuffer(mime);
+    this.loaded.clear();
+    this.file = null;
+    return true;
+  }
+
+  /** Whether a piece is here in its present length. */
+  has(file, piece) {
+    return this.loaded.get(key(file, piece))?.bytes === piece.end;
+  }
+
+  /** Load pieces of one file that follow each other. */
+  async append(file, pieces) {
+    const grown = key(file, pieces[0]) === this.last ? this.loaded.get(this.last)?.bytes : undefined;
+    const [begin, end] = [grown ?? pieces[0].begin, pieces[pieces.length - 1].end];
+    const data = await this.fetchBytes(`/play/${file.filename}/${begin}-${end}.m4s`);
+    if (this.file?.filename !== file.filename) await this.begin(file);
+    await this.put(data);
+    const start = file.start_us / 1e6 - this.epoch / 1000;
+    for (const piece of pieces) {
+      const [from, to] = [start + piece.time, start + piece.time + piece.duration];
+      this.last = key(file, piece);
+      this.loaded.set(this.last, { start: from, end: to, bytes: piece.end });
+    }
+  }
+
+  /** Let what is appended next belong to this file. */
+  async begin(file) {
+    const { filename } = file;
+    const init = this.inits.get(filename) || (await this.fetchBytes(`/play/init/${filename}`));
+    this.inits.set(filename, init);
+    if (this.inits.size > KEPT_INITS) this.inits.delete(this.inits.keys().next().value);
+    if (this.file && this.file.mime !== file.mime) this.buffer.changeType(file.mime);
+    this.buffer.timestampOffset = file.start_us / 1e6 - this.epoch / 1000 - file.offset;
+    this.file = file;
+    this.last = "";
+    await this.put(init);
+  }
+
+  async fetchBytes(path) {
+    const answer = await fetch(path, { signal: this.signal });
+    if (!answer.ok) throw new PageError(path, answer.status);
+    return answer.arrayBuffer();
+  }
+
+  async put(data) {
+    try {
+      this.buffer.appendBuffer(data);
+    } catch (error) {
+      if (error.name !== "QuotaExceededError") throw error;
+      await this.forget(0, this.video.currentTime - AROUND_SECONDS[0]);
+      await this.forget(this.video.currentTime + AROUND_SECONDS[1], Infinity);
+      this.buffer.appendBuffer(data);
+    }
+    await event(this.buffer, "updateend");
+    if (this.source.duration < LENGTH_SECONDS) this.source.duration = LENGTH_SECONDS; // see `finish`
+  }
+
+  /**
+   * Say that nothing follows the picture: decoders keep back the last frames until they know. What
+   * is appended later takes it back.
+   */
+  async finish() {
+    const { buffered } = this.buffer;
+    for (let n = 0; n < buffered.length; n++)
+      if (buffered.start(n) > this.video.currentTime) {
+        await this.forget(buffered.start(n), Infinity);
+        break;
+      }
+    if (this.source.readyState === "open") this.source.endOfStream();
+  }
+
+  /** Forget what lies between two times of the media. */
+  async forget(from, to) {
+    if (to <= from) return;
+    this.buffer.remove(from, to);
+    await event(this.buffer, "updateend");
+    for (const [name, kept] of this.loaded)
+      if (kept.end > from && kept.start < to) this.loaded.delete(name);
+  }
+
+  /** Forget what is further back than some seconds, once it is twice as much. */
+  async forgetBehind(seconds) {
+    const { buffered } = this.buffer;
+    const now = this.video.currentTime;
+    if (buffered.length && now - buffered.start(0) > 2 * seconds) await this.forget(0, now - seconds);
+  }
+
+  /** Whether there is a picture of an instant, and of a moment behind it. */
+  holds(wallMs) {
+    const [time, ranges] = [(wallMs - this.epoch) / 1000, this.buffer.buffered];
+    for (let n = 0; n < ranges.length; n++)
+      if (ranges.start(n) <= time && time < ranges.end(n) - 0.02) return true;
+    return false;
+  }
+}
+
+function key(file, piece) {
+  return `${file.filename}/${piece.begin}`;
+}
+
+/** @returns {Promise<void>} resolves at the next event; rejects when there is an error instead */
+export function event(target, name) {
+  return new Promise((resolve, reject) => {
+    const end = (settle) => () => {
+      target.removeEventListener(name, ended);
+      target.removeEventListener("error", failed);
+      settle();
+    };
+    const ended = end(resolve);
+    const failed = end(() => reject(new Error(`${name} did not come: the media cannot be played`)));
+    target.addEventListener(name, ended);
+    target.addEventListener("error", failed);
+  });
+}

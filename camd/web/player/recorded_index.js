@@ -1,0 +1,98 @@
+// @ts-check
+/**
+ * What was recorded around an instant: files with their pieces, and what is missing.
+ *
+ * @typedef {import("./piece_buffer.js").File} File
+ * @typedef {{from: string, to: string, cause: string}} Gap
+ * @typedef {{since: number, until: number, read: number, files: File[], gaps: Gap[],
+ *   after: string | null}} Index
+ * @typedef {{file: File, number: number, start: number, end: number}} Place  start, end: wall, ms
+ */
+
+const WINDOW_MS = [60_000, 600_000]; // before and behind an instant
+const GROWING_MS = 1000; // between two looks at a file that grows
+export const INSIDE_MS = 1; // browsers round times
+
+export class RecordedIndex {
+  /**
+   * @param {string} base  `/play/{camera}`
+   * @param {(path: string) => Promise<any>} fetchJson
+   */
+  constructor(base, fetchJson) {
+    this.base = base;
+    this.fetchJson = fetchJson;
+    /** @type {Index | null} */ this.known = null;
+  }
+
+  /** @returns {Promise<Place | null>} the piece of an instant, or the first one behind it */
+  async find(wallMs) {
+    await this.read(wallMs);
+    let found = this.placeAt(wallMs);
+    if (!found && this.newest()) {
+      await this.read(wallMs, true);
+      found = this.placeAt(wallMs);
+    }
+    const { after } = this;
+    if (!found && after > wallMs) {
+      await this.read(after + INSIDE_MS);
+      return this.placeAt(after);
+    }
+    return found || this.newest();
+  }
+
+  /** Read everything anew the next time; false when it was read a moment ago. */
+  forget() {
+    const old = this.known !== null && performance.now() - this.known.read > GROWING_MS;
+    if (old) this.known = null;
+    return old;
+  }
+
+  /** Where the next footage behind what is known begins, in ms; NaN without any. */
+  get after() {
+    return this.known?.after ? Date.parse(this.known.after) : NaN;
+  }
+
+  /** @returns {Place | null} the newest piece of a file that grows */
+  newest() {
+    const newest = [...this.places()].at(-1);
+    return newest?.file.growing ? newest : null;
+  }
+
+  /** @returns {Generator<Place>} all pieces, in order */
+  *places() {
+    for (const file of this.known?.files || []) {
+      for (const [number, piece] of file.pieces.entries()) {
+        const start = file.start_us / 1000 + piece.time * 1000;
+        yield { file, number, start, end: start + piece.duration * 1000 };
+      }
+    }
+  }
+
+  /** @returns {Place | null} the piece of an instant, or the first one behind it */
+  placeAt(wallMs) {
+    let found = null;
+    for (const place of this.places()) {
+      if (place.start <= wallMs && wallMs < place.end) found = place; // the later file counts
+      else if (place.start > wallMs) return found || place;
+    }
+    return found;
+  }
+
+  /** @returns {Gap | undefined} an entry of the gap ledger between two instants */
+  gapWithin(from, to) {
+    const within = (gap) => Date.parse(gap.to) > from && Date.parse(gap.from) < to;
+    return this.known?.gaps.find(within);
+  }
+
+  /** Read what is around an instant, unless it is known. */
+  async read(wallMs, anew = false) {
+    const { known } = this;
+    const grows = known && (!known.files.length || known.files.some((file) => file.growing));
+    const old = anew || (grows && performance.now() - known.read > GROWING_MS);
+    if (known && !old && wallMs >= known.since && wallMs + WINDOW_MS[0] / 2 < known.until) return;
+    const [since, until] = [wallMs - WINDOW_MS[0], wallMs + WINDOW_MS[1]];
+    const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
+    const index = await this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`);
+    this.known = { ...index, since, until, read: performance.now() };
+  }
+}

@@ -1,0 +1,199 @@
+// @ts-check
+/**
+ * What live view is shown on: a video element with a MediaSource, or a canvas for single pictures.
+ *
+ * @typedef {{shown(): void, failed(why: string): void, streaming(wanted: boolean): void}} Events
+ *   `shown`: there is a new picture. `failed`: everything has to begin anew. `streaming`: whether
+ *   the browser wants more.
+ */
+
+const TARGET = 0.1; // seconds behind the newest frame; more where frames are further apart
+const MOST_BEHIND = 1; // seconds more than that, then it jumps
+const FASTEST = 1.15;
+const KEPT = 10; // seconds behind the picture that is shown
+const MOST_WAITING = 16 << 20; // bytes that the SourceBuffer has not taken
+const CHANGES_RATE = !/Apple/.test(navigator.vendor); // Safari buffers anew after each change
+
+/** Video: fragments are appended to a SourceBuffer, and the element is kept near their end. */
+export class VideoScreen {
+  constructor(video, mime, overlay, events) {
+    Object.assign(this, { video, overlay, events });
+    this.waiting = [];
+    this.step = 0; // seconds from one append to the next, on average
+    this.end = 0;
+    this.started = false;
+    const source = (this.source = new (mediaSource())());
+    this.managed = "streaming" in source;
+    if (this.managed) {
+      video.disableRemotePlayback = true;
+      source.addEventListener("startstreaming", () => (events.streaming(true), this.pump()));
+      source.addEventListener("endstreaming", () => events.streaming(false));
+    }
+    source.addEventListener("sourceopen", () => this.open(mime), { once: true });
+    this.address = URL.createObjectURL(source);
+    video.src = this.address;
+    this.onError = () => events.failed(video.error?.message || "The picture cannot be decoded");
+    video.addEventListener("error", this.onError);
+    this.timer = setInterval(() => this.keepUp(), 200);
+  }
+
+  open(mime) {
+    this.buffer = this.source.addSourceBuffer(mime);
+    this.buffer.addEventListener("updateend", () => (this.keepUp(), this.pump()));
+    this.buffer.addEventListener("error", this.onError);
+    this.pump();
+  }
+
+  append(data) {
+    this.waiting.push(data);
+    const bytes = this.waiting.reduce((sum, each) => sum + each.byteLength, 0);
+    if (bytes > MOST_WAITING) this.events.failed("The browser is too slow");
+    else this.pump();
+  }
+
+  pump() {
+    if (this.closed || !this.buffer || this.buffer.updating || this.video.error) return;
+    if (this.managed && !this.source.streaming) return;
+    try {
+      if (this.waiting.length) this.buffer.appendBuffer(joined(this.waiting.splice(0)));
+      else this.forget();
+    } catch (error) {
+      this.events.failed(String(error));
+    }
+  }
+
+  /** Remove what was shown long ago. */
+  forget() {
+    const { buffered } = this.buffer, until = this.video.currentTime - KEPT;
+    if (buffered.length && buffered.start(0) < until - KEPT) this.buffer.remove(0, until);
+  }
+
+  keepUp() {
+    if (this.closed || !this.buffer?.buffered.length) return;
+    const { buffered } = this.buffer, { video } = this, last = buffered.length - 1;
+    const end = buffered.end(last);
+    if (end > this.end && this.end) this.step += 0.1 * (Math.min(end - this.end, 2) - this.step);
+    this.end = end;
+    const target = Math.max(TARGET, 1.3 * this.step), behind = end - video.currentTime;
+    const most = CHANGES_RATE ? MOST_BEHIND + target : 0.5 + target;
+    if (!this.started || behind > most || behind < -0.5 || video.currentTime < buffered.start(last)) {
+      video.currentTime = Math.max(buffered.start(last), end - target);
+      this.started ||= this.start();
+    } else if (CHANGES_RATE) {
+      const rate = behind > target ? Math.min(FASTEST, 1 + (behind - target) / 2) : 1;
+      if (Math.abs(rate - video.playbackRate) > 0.02) video.playbackRate = rate;
+    }
+  }
+
+  start() {
+    const play = () => this.video.play();
+    play().catch(() => ((this.video.muted = true), play().catch(() => {})));
+    const seen = () => {
+      if (this.closed) return;
+      this.overlay.hide();
+      this.events.shown();
+      this.frame = this.video.requestVideoFrameCallback?.(seen);
+    };
+    if (this.video.requestVideoFrameCallback) this.frame = this.video.requestVideoFrameCallback(seen);
+    else this.video.addEventListener("timeupdate", seen, { once: true });
+    return true;
+  }
+
+  /** Seconds from the media time `media` to the picture that is shown. */
+  shownSeconds(media) {
+    return this.video.currentTime - media;
+  }
+
+  close() {
+    this.closed = true;
+    clearInterval(this.timer);
+    this.video.removeEventListener("error", this.onError);
+    if (this.frame) this.video.cancelVideoFrameCallback(this.frame);
+    this.video.removeAttribute("src");
+    this.video.load();
+    URL.revokeObjectURL(this.address);
+  }
+}
+
+/** Pictures: each JPEG is drawn; while one is decoded, only the newest waits. */
+export class PictureScreen {
+  constructor(overlay, events) {
+    Object.assign(this, { overlay, events });
+  }
+
+  async append(data) {
+    this.next = data;
+    if (this.busy) return;
+    this.busy = true;
+    while (this.next && !this.closed) {
+      const blob = new Blob([this.next], { type: "image/jpeg" });
+      this.next = null;
+      const picture = await createImageBitmap(blob).catch(() => null);
+      if (picture && !this.closed) this.show(picture);
+      picture?.close();
+    }
+    this.busy = false;
+  }
+
+  show(picture) {
+    this.drawn = performance.now();
+    this.overlay.draw(picture);
+    this.events.shown();
+  }
+
+  /** Seconds from the beginning of the stream to the picture that is shown. */
+  shownSeconds(_, began) {
+    return Math.max(0, (this.drawn ?? began) - began) / 1000;
+  }
+
+  close() {
+    this.closed = true;
+  }
+}
+
+/** The canvas over the video. */
+export class Overlay {
+  constructor(video) {
+    this.video = video;
+    this.canvas = document.createElement("canvas");
+    this.canvas.className = "live-picture";
+    const style = { position: "absolute", inset: "0", width: "100%", height: "100%" };
+    Object.assign(this.canvas.style, style, { objectFit: "contain", pointerEvents: "none" });
+    this.canvas.hidden = true;
+    video.after(this.canvas);
+  }
+
+  draw(picture, width = picture.width, height = picture.height) {
+    if (this.canvas.width !== width) this.canvas.width = width;
+    if (this.canvas.height !== height) this.canvas.height = height;
+    this.canvas.getContext("2d")?.drawImage(picture, 0, 0);
+    this.canvas.hidden = false;
+  }
+
+  /** Keep the picture that the video shows. */
+  keep() {
+    const { videoWidth, videoHeight, readyState } = this.video;
+    if (videoWidth && readyState >= 2) this.draw(this.video, videoWidth, videoHeight);
+  }
+
+  hide() {
+    this.canvas.hidden = true;
+  }
+
+  remove() {
+    this.canvas.remove();
+  }
+}
+
+/** What takes the fragments; undefined: this browser cannot play them. */
+export function mediaSource() {
+  return globalThis.ManagedMediaSource ?? globalThis.MediaSource;
+}
+
+/** @param {ArrayBuffer[]} parts */
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) (whole.set(new Uint8Array(part), at), (at += part.byteLength));
+  return whole;
+}

@@ -1,0 +1,142 @@
+/** The timeline: a row a camera, playback of one of them, and a range to take out or to keep. */
+
+import { html, useEffect, useRef, useState } from '../lib/preact.js';
+import { duration, fieldTime, fieldValue, zone } from '../lib/format.js';
+import { useKeys, useNow } from '../lib/hooks.js';
+import { loadTimeline } from '../lib/timeline_data.js';
+import { Failure, When } from '../views/parts.js';
+import { Lane, Legend, Ruler } from './timeline_rows.js';
+import { Player } from './timeline_player.js';
+import { Preview } from './timeline_preview.js';
+import { RangeActions } from './timeline_range.js';
+import { between, centred, HOUR, instant, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
+import { useGestures } from './timeline_gestures.js';
+
+const LENGTHS = [[HOUR, '1 hour'], [6 * HOUR, '6 hours'], [24 * HOUR, '1 day'], [7 * 24 * HOUR, '1 week'], [LONGEST, '1 month']];
+const RELOAD_MS = 200; // after the last move, so that a wheel asks once
+
+/** Spans and gaps of all cameras for a window, loaded again when it moves or a file begins or ends. */
+function useTimelines(store, range) {
+  const [found, setFound] = useState({});
+  const [failure, setFailure] = useState(null);
+  const ids = [...store.cameras.keys()].join(' ');
+  const connected = store.connection === 'open';
+  useEffect(() => {
+    if (!connected) return undefined;
+    let current = true;
+    const timer = setTimeout(async () => {
+      const wide = { from: moved(range, -0.5).from, to: moved(range, 0.5).to };
+      try {
+        const loaded = await Promise.all([...store.cameras.keys()].map(async (id) => [id, await loadTimeline(store, id, wide)]));
+        if (current) {
+          setFound(Object.fromEntries(loaded));
+          setFailure(null);
+        }
+      } catch (error) {
+        if (current) setFailure(error.text ?? error.message);
+      }
+    }, RELOAD_MS);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [range.from, range.to, ids, connected, store.changedRecordings]);
+  return [found, failure];
+}
+
+/** @param {{store: any, rest: string[]}} props */
+export function Timeline({ store, rest }) {
+  const [asked, askedAt] = rest;
+  const cameras = [...store.cameras.values()];
+  const camera = store.cameras.get(asked) ?? cameras[0];
+  const start = Date.parse(askedAt ?? '') || null;
+  const [range, setRange] = useState(() => (start ? centred({ from: 0, to: HOUR }, start) : { from: Date.now() - 0.9 * HOUR, to: Date.now() + 0.1 * HOUR }));
+  const [at, setAt] = useState(start);
+  const [chosen, setChosen] = useState(null);
+  const [position, setPosition] = useState(null); // of the player, while it plays
+  const now = useNow(true, 1000);
+  const [timelines, failure] = useTimelines(store, range);
+  const rows = useRef(null);
+  const player = useRef(null);
+  const cursor = position ?? at;
+
+  const choose = (id) => { location.hash = `timeline/${encodeURIComponent(id)}`; };
+  const seek = (when, id) => {
+    if (id && id !== camera.camera_id) choose(id);
+    setPosition(null);
+    setAt(Math.min(when, Date.now()));
+  };
+  const live = () => {
+    setPosition(null);
+    setAt(null);
+    setRange({ from: Date.now() - 0.9 * (range.to - range.from), to: Date.now() + 0.1 * (range.to - range.from) });
+  };
+  const around = () => cursor ?? now;
+  useEffect(() => {
+    if (start) seek(start);
+  }, [askedAt]);
+  useEffect(() => { // what plays stays in the window; so does the present while live is shown
+    const followed = position ?? (at === null ? now : null);
+    if (followed !== null && followed > range.to) setRange(moved(range, 0.5));
+  }, [position, now]);
+  useGestures(rows, { range, setRange, seek, choose: (from, to) => setChosen(from === null ? null : between(from, to)) });
+  useKeys((key) => {
+    const keys = {
+      ArrowLeft: () => seek(around() - 5000),
+      ArrowRight: () => seek(around() + 5000),
+      ArrowUp: () => setRange(zoomed(range, 0.6, around())),
+      ArrowDown: () => setRange(zoomed(range, 1 / 0.6, around())),
+      '+': () => setRange(zoomed(range, 0.6, around())),
+      '-': () => setRange(zoomed(range, 1 / 0.6, around())),
+      PageUp: () => setRange(moved(range, -0.8)),
+      PageDown: () => setRange(moved(range, 0.8)),
+      l: live,
+      ' ': () => player.current?.toggle(),
+      ',': () => player.current?.step(-1),
+      '.': () => player.current?.step(1),
+    };
+    if (/^[1-9]$/.test(key) && cameras[Number(key) - 1]) choose(cameras[Number(key) - 1].camera_id);
+    else if (keys[key]) keys[key]();
+    else return false;
+    return true;
+  });
+
+  if (!camera) return html`<p class="plain">There is no camera yet, so nothing is recorded.</p>`;
+  const shownLength = LENGTHS.find(([length]) => Math.abs(length - (range.to - range.from)) < 1000)?.[0] ?? '';
+  return html`
+    <div class="stack">
+      <${Player} store=${store} camera=${camera} at=${at} handle=${player} onPosition=${setPosition} onSeek=${seek} onLive=${live} />
+      <${Failure} text=${failure} />
+      <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. Arrows move and zoom; drag to choose a range.">
+        <${Ruler} range=${range} />
+        ${cameras.map((each) => html`
+          <${Lane} key=${each.camera_id} camera=${each} current=${each === camera} range=${range} now=${now} timeline=${timelines[each.camera_id]} />`)}
+        <${Preview} rows=${rows} range=${range} timelines=${timelines} />
+        ${cursor !== null && html`<i class="cursor" style=${{ left: `${percent(range, cursor)}%` }}></i>`}
+        <i class="cursor now" style=${{ left: `${percent(range, now)}%` }}></i>
+        ${chosen && html`<i class="chosen" style=${{ left: `${percent(range, chosen.from)}%`, width: `${percent(range, chosen.to) - percent(range, chosen.from)}%` }}></i>`}
+      </div>
+      <${Legend} timelines=${timelines} range=${range} />
+      <div class="row">
+        <label>Window
+          <select value=${shownLength} onChange=${(event) => setRange(zoomed(range, Number(event.target.value) / (range.to - range.from), around()))}>
+            ${shownLength === '' && html`<option value="">${duration((range.to - range.from) / 1000)}</option>`}
+            ${LENGTHS.map(([length, text]) => html`<option key=${length} value=${length}>${text}</option>`)}
+          </select>
+        </label>
+        <button aria-label="Earlier" onClick=${() => setRange(moved(range, -0.5))}>‹ Earlier</button>
+        <button aria-label="Later" onClick=${() => setRange(moved(range, 0.5))}>Later ›</button>
+        <button aria-label="Zoom in" disabled=${range.to - range.from <= SHORTEST} onClick=${() => setRange(zoomed(range, 0.5, around()))}>+</button>
+        <button aria-label="Zoom out" disabled=${range.to - range.from >= LONGEST} onClick=${() => setRange(zoomed(range, 2, around()))}>−</button>
+        <label>Go to
+          <input type="datetime-local" step="1" value=${fieldValue(new Date(around()))} key=${Math.floor(around() / 60000)}
+            onChange=${(event) => {
+              const when = fieldTime(event.target.value)?.getTime();
+              if (when) { seek(when); setRange(centred(range, when)); }
+            }} />
+        </label>
+        <span class="quiet push">Times in ${zone()}</span>
+      </div>
+      <${RangeActions} store=${store} camera=${camera} range=${chosen} suggested=${range} onChange=${setChosen} />
+    </div>`;
+}

@@ -1,0 +1,101 @@
+/** A chosen range: typed or dragged; to take out as one file, or to keep from cleanup. */
+
+import { html, useEffect, useState } from '../lib/preact.js';
+import { count, duration, fieldTime, fieldValue, size } from '../lib/format.js';
+import { useAction } from '../lib/hooks.js';
+import { Failure, When } from '../views/parts.js';
+
+const MOST_PINNED = 1000;
+const DESCRIBE_MS = 400; // after the last change of the range
+
+const times = ({ from, to }) => ({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
+
+/** @param {{store: any, camera: any, range: any, suggested: any, onChange: (range: any) => void}} props */
+export function RangeActions({ store, camera, range, suggested, onChange }) {
+  const [busy, failure, run] = useAction();
+  const [said, say] = useState(null);
+  const shown = range ?? suggested;
+  const set = (name, text) => {
+    const when = fieldTime(text);
+    if (when) onChange({ ...shown, [name]: when.getTime() });
+    say(null);
+  };
+  const pin = () => run(async () => say(await pinRange(store, camera, range)));
+  const field = (name, label) => html`
+    <label>${label}
+      <input type="datetime-local" step="1" value=${range ? fieldValue(new Date(range[name])) : ''} onChange=${(event) => set(name, event.target.value)} />
+    </label>`;
+  return html`
+    <section class="card stack" aria-labelledby="range">
+      <h2 id="range">A range of ${camera.name}</h2>
+      <div class="row">
+        ${field('from', 'From')}
+        ${field('to', 'To')}
+        ${usable(range) && html`
+          <a class="button" href=${exportAddress(camera, range)} download>Export as one file</a>
+          ${store.may('control') && html`<button disabled=${busy} onClick=${pin}>Pin its files</button>`}
+          <button onClick=${() => { onChange(null); say(null); }}>Clear</button>`}
+      </div>
+      ${!range && html`<p class="quiet">Drag over a row with the mouse, or type two times.</p>`}
+      ${range && (usable(range)
+        ? html`<p class="quiet"><${When} at=${range.from} /> – <${When} at=${range.to} />, ${duration((range.to - range.from) / 1000)}. Gaps are closed up; no picture is made up.</p>`
+        : html`<p class="failure" role="alert">${trouble(range)}</p>`)}
+      <${Failure} text=${failure} />
+      ${usable(range) && html`<${Contents} store=${store} camera=${camera} range=${range} />`}
+      <p role="status">${said}</p>
+    </section>`;
+}
+
+const DAY_MS = 24 * 3600000;
+const usable = (range) => range !== null && trouble(range) === null;
+
+/** Why a range cannot be taken out; null: it can. */
+function trouble(range) {
+  if (range.to <= range.from) return 'The range ends before it begins.';
+  if (range.from > Date.now()) return 'The range lies in the future.';
+  if (range.to - range.from > DAY_MS) return 'A range is at most 24 hours long.';
+  return null;
+}
+
+function exportAddress(camera, range) {
+  return `/export/${encodeURIComponent(camera.camera_id)}.mp4?${new URLSearchParams(times(range))}`;
+}
+
+/** What the export of a range holds, and its further parts where the format changes within it. */
+function Contents({ store, camera, range }) {
+  const [found, setFound] = useState(null);
+  const [, failure, run] = useAction();
+  useEffect(() => {
+    let current = true;
+    const timer = setTimeout(() => run(async () => {
+      const described = await store.call('get_export', { device: camera.camera_id, ...times(range) });
+      if (current) setFound(described);
+    }), DESCRIBE_MS);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+      setFound(null);
+    };
+  }, [camera.camera_id, range.from, range.to]);
+  if (failure) return html`<p class="quiet" role="status">${failure}</p>`;
+  if (!found) return null;
+  const missing = found.gaps.length ? `${count(found.gaps.length, 'gap')} within` : 'no gaps';
+  return html`
+    <p class="quiet number" role="status">${count(found.frames, 'frame')}, ${duration(found.duration)}, ${size(found.size)}, ${missing}.</p>
+    ${found.parts.length > 1 && html`
+      <p>The format changes within the range, so there are ${found.parts.length} files:
+        ${found.parts.map((part) => html` <a key=${part.url} href=${part.url} download>part ${part.part} (${size(part.size)})</a>`)}</p>`}`;
+}
+
+/** Pin every file that has a part in the range; returns what was done, in words. */
+async function pinRange(store, camera, range) {
+  const { files } = await store.call('list_recordings', {
+    camera: camera.camera_id, ...times(range), limit: MOST_PINNED,
+  });
+  const open = files.filter((file) => !file.pinned);
+  for (const { filename } of open) {
+    await store.call('pin_recording', { filename, reason: 'pinned on the page' });
+  }
+  if (!files.length) return 'Nothing is recorded in this range.';
+  return `${count(open.length, 'file')} pinned${open.length < files.length ? `, ${files.length - open.length} were pinned before` : ''}: cleanup keeps them.`;
+}

@@ -1,0 +1,73 @@
+/** The rows of the timeline: the ruler, a lane a camera, and what the patterns mean. */
+
+import { html } from '../lib/preact.js';
+import { duration, hourAndMinute, localTime, shortDay, timeOfDay } from '../lib/format.js';
+import { gapCause, gapPattern } from '../lib/words.js';
+import { HOUR, joined, marks, percent } from './timeline_scale.js';
+
+const MOST_IN_LEGEND = 8;
+
+/** @param {{range: import('./timeline_scale.js').Range}} props */
+export function Ruler({ range }) {
+  const most = Math.max(3, Math.min(10, Math.floor(window.innerWidth / 95)));
+  const { step, found } = marks(range, most);
+  const text = (at) => {
+    const when = new Date(at);
+    if (step >= 24 * HOUR || (when.getHours() === 0 && when.getMinutes() === 0)) return shortDay(when);
+    return step < 60000 ? timeOfDay(when) : hourAndMinute(when);
+  };
+  return html`
+    <div class="ruler" aria-hidden="true">
+      ${found.map((at) => html`<span key=${at} style=${{ left: `${percent(range, at)}%` }}>${text(at)}</span>`)}
+    </div>`;
+}
+
+const within = (range) => ({ from, to }) => to > range.from && from < range.to;
+
+const box = (range, from, to) => ({
+  left: `${percent(range, Math.max(from, range.from))}%`,
+  width: `${percent(range, Math.min(to, range.to)) - percent(range, Math.max(from, range.from))}%`,
+});
+
+/** A span that grows reaches to now, where its camera still records. */
+const ending = (camera, now) => (span) => (span.growing && camera.recording ? { ...span, to: Math.max(span.to, now) } : span);
+
+/** @param {{camera: any, current: boolean, range: any, now: number, timeline: any}} props */
+export function Lane({ camera, current, range, now, timeline }) {
+  const spans = (timeline?.spans ?? []).map(ending(camera, now)).filter(within(range));
+  const gaps = (timeline?.gaps ?? []).filter(within(range));
+  const pixel = (range.to - range.from) / 1500;
+  return html`
+    <div class="lane" data-camera=${camera.camera_id} role="group" aria-label="${camera.name}: ${summary(spans, gaps, range)}" aria-current=${current ? 'true' : undefined}>
+      <b>${current ? '▸ ' : ''}${camera.name} <span class="quiet">${timeline ? summary(spans, gaps, range) : 'loading…'}</span></b>
+      <div class="track" aria-hidden="true">
+        ${joined(spans, pixel).map((span) => html`
+          <i key=${span.from} class="span ${span.playable ? '' : 'unplayable'}" style=${box(range, span.from, span.to)}></i>`)}
+        ${gaps.map((gap, index) => html`
+          <i key=${`gap ${gap.from} ${index}`} class="gap p-${gapPattern(gap.cause)}" style=${box(range, gap.from, gap.to)}
+            title="${gapCause(gap.cause)}, ${duration((gap.to - gap.from) / 1000)} from ${localTime(new Date(gap.from))}"></i>`)}
+        ${now < range.to && html`<i class="future" style=${box(range, now, range.to)}></i>`}
+      </div>
+    </div>`;
+}
+
+/** How much of a window is recorded, in words. */
+function summary(spans, gaps, range) {
+  if (!spans.length && !gaps.length) return 'nothing recorded here';
+  const recorded = spans.reduce((sum, { from, to }) => sum + Math.min(to, range.to) - Math.max(from, range.from), 0);
+  const missing = gaps.reduce((sum, { from, to }) => sum + Math.min(to, range.to) - Math.max(from, range.from), 0);
+  const lost = gaps.length ? `${gaps.length === 1 ? '1 gap' : `${gaps.length} gaps`} (${duration(missing / 1000)})` : 'no gaps';
+  return `${duration(recorded / 1000)} recorded, ${lost}`;
+}
+
+/** What the patterns of this window mean. @param {{timelines: Record<string, any>, range: any}} props */
+export function Legend({ timelines, range }) {
+  const gaps = Object.values(timelines).flatMap((each) => each.gaps.filter(within(range)));
+  const causes = [...new Set(gaps.map((gap) => gap.cause))].slice(0, MOST_IN_LEGEND);
+  return html`
+    <ul class="legend" aria-label="Legend">
+      <li><i class="swatch span" aria-hidden="true"></i> recorded</li>
+      <li><i class="swatch none" aria-hidden="true"></i> not recorded</li>
+      ${causes.map((cause) => html`<li key=${cause}><i class="swatch p-${gapPattern(cause)}" aria-hidden="true"></i> gap: ${gapCause(cause)}</li>`)}
+    </ul>`;
+}

@@ -1,0 +1,68 @@
+/**
+ * The window of time that the timeline shows, and its marks. No DOM, no clock.
+ *
+ * @typedef {{from: number, to: number}} Range milliseconds since 1970
+ */
+
+export const HOUR = 3600000;
+const DAY = 24 * HOUR;
+export const SHORTEST = 5 * 60000;
+export const LONGEST = 31 * DAY;
+const STEPS = [10000, 30000, 60000, 300000, 600000, 1800000, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY];
+const MARKS = 8;
+
+const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
+
+/** Zoom by a factor around an instant that stays where it is. @param {Range} range @returns {Range} */
+export function zoomed(range, factor, around) {
+  const length = range.to - range.from;
+  const wanted = clamp(length * factor, SHORTEST, LONGEST);
+  const share = (around - range.from) / length;
+  const from = around - share * wanted;
+  return { from, to: from + wanted };
+}
+
+/** Move by a share of the length. @param {Range} range @returns {Range} */
+export function moved(range, share) {
+  const by = (range.to - range.from) * share;
+  return { from: range.from + by, to: range.to + by };
+}
+
+/** The same length around an instant. @param {Range} range @returns {Range} */
+export function centred(range, at) {
+  const half = (range.to - range.from) / 2;
+  return { from: at - half, to: at + half };
+}
+
+/** Where an instant is, in percent of the width. @param {Range} range */
+export const percent = (range, at) => ((at - range.from) / (range.to - range.from)) * 100;
+
+/** The instant at a share of the width, from 0 to 1. @param {Range} range */
+export const instant = (range, share) => range.from + (range.to - range.from) * share;
+
+/** Instants for the marks of the ruler, at round local times. @param {Range} range */
+export function marks(range, most = MARKS) {
+  const length = range.to - range.from;
+  const step = STEPS.find((each) => length / each <= most) ?? STEPS[STEPS.length - 1];
+  const zone = new Date(range.from).getTimezoneOffset() * 60000;
+  const found = [];
+  for (let at = Math.ceil((range.from - zone) / step) * step + zone; at < range.to; at += step) found.push(at);
+  return { step, found };
+}
+
+/**
+ * Join spans that lie closer than a pixel, so that a month of files is a few hundred boxes.
+ * @param {{from: number, to: number, playable: boolean}[]} spans in order @param {number} pixel its length in ms
+ */
+export function joined(spans, pixel) {
+  const found = [];
+  for (const span of spans) {
+    const last = found[found.length - 1];
+    if (last && last.playable === span.playable && span.from - last.to < pixel) last.to = Math.max(last.to, span.to);
+    else found.push({ ...span });
+  }
+  return found;
+}
+
+/** What of two instants is the range between them. @returns {Range} */
+export const between = (one, other) => ({ from: Math.min(one, other), to: Math.max(one, other) });

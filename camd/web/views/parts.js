@@ -1,0 +1,55 @@
+/** Small parts of several views: times, failures, dialogs. */
+
+import { html, useEffect, useRef } from '../lib/preact.js';
+import { localTime, utc, zone } from '../lib/format.js';
+
+/** A local time; its UTC and its zone show on hover. @param {{at: string|Date|number, text?: string}} props */
+export function When({ at, text }) {
+  const when = new Date(at);
+  if (Number.isNaN(when.getTime())) return html`<span>–</span>`;
+  return html`<time datetime=${when.toISOString()} title="${utc(when)} · ${zone(when)}">${text ?? localTime(when)}</time>`;
+}
+
+/** Why something failed. @param {{text: string|null}} props */
+export function Failure({ text }) {
+  return html`<div role="alert">${text && html`<p class="failure">${text}</p>`}</div>`;
+}
+
+/** A dialog over the page; Escape closes it. @param {{title: string, onClose: () => void, children: any}} props */
+export function Dialog({ title, onClose, children: content }) {
+  const ref = useRef(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    ref.current.showModal();
+    return () => before?.focus?.();
+  }, []);
+  return html`
+    <dialog ref=${ref} aria-label=${title} onClose=${onClose} onClick=${(event) => event.target === ref.current && onClose()}>
+      <h2>${title}</h2>
+      ${content}
+    </dialog>`;
+}
+
+/** Ask before something that cannot be undone. */
+export function Confirm({ title, text, action, onConfirm, onClose }) {
+  return html`
+    <${Dialog} title=${title} onClose=${onClose}>
+      <p>${text}</p>
+      <div class="row">
+        <button onClick=${onClose}>Keep</button>
+        <button class="danger" onClick=${() => { onClose(); onConfirm(); }}>${action}</button>
+      </div>
+    <//>`;
+}
+
+/** A menu of the cameras. @param {{store: any, value: string, onChange: (id: string) => void, all?: boolean}} props */
+export function CameraChoice({ store, value, onChange, all = true }) {
+  return html`
+    <label>Camera
+      <select value=${value} onChange=${(event) => onChange(event.target.value)}>
+        ${all && html`<option value="">All cameras</option>`}
+        ${[...store.cameras.values()].map((camera) => html`
+          <option key=${camera.camera_id} value=${camera.camera_id} selected=${camera.camera_id === value}>${camera.name}</option>`)}
+      </select>
+    </label>`;
+}

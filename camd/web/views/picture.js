@@ -1,0 +1,80 @@
+/** A camera's picture: live video, else stills, else a sentence. Never a black square. */
+
+import { html, useEffect, useRef, useState } from '../lib/preact.js';
+import { duration } from '../lib/format.js';
+import { useVisible } from '../lib/hooks.js';
+import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
+import { watchStills } from '../player/stills.js';
+
+const GONE = ['ended', 'lost', 'refused']; // phases of the live player
+const OLD_MS = 3000; // from this age on, the age of a picture is shown
+
+/**
+ * @param {{store: any, camera: Record<string, any>, asVideo: boolean}} props
+ */
+export function Picture({ store, camera, asVideo }) {
+  const [box, visible] = useVisible();
+  const [byVideo, setByVideo] = useState(asVideo);
+  return html`
+    <div class="picture" ref=${box}>
+      ${visible ? html`<${Watched} key=${byVideo} store=${store} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`
+        : html`<${Waiting} />`}
+    </div>`;
+}
+
+const Waiting = () => html`<div class="words"><p>Waiting for the picture…</p></div>`;
+
+/** The problem of a camera that sends nothing; it is watched all the same, so that it is tried again. */
+function problemOf(camera, state) {
+  if (inTrouble(camera) && camera.state !== 'STREAMING') return cameraProblem(camera);
+  if (state.phase === undefined) return state.message ? state : null; // stills
+  return [...GONE, 'unplayable'].includes(state.phase) ? state : null;
+}
+
+function Sentence({ message, suggestion, over = false }) {
+  return html`<div class="words ${over ? 'over' : ''}"><p><strong>${sentence(message)}</strong></p>${suggestion && html`<p>${suggestion}</p>`}</div>`;
+}
+
+function Watched({ store, camera, byVideo, onNoVideo }) {
+  const view = useRef(null);
+  const [state, tell] = useState({});
+  useEffect(() => {
+    const watch = byVideo ? watchVideo : watchStills;
+    const player = watch(view.current, { camera: camera.camera_id, onState: tell, onNoVideo });
+    return () => player.close();
+  }, [camera.camera_id]);
+  useEffect(() => {
+    if (GONE.includes(state.phase)) store.loadCameras().catch(() => {}); // the connection is lost, which is said elsewhere
+  }, [state.phase]);
+  const alt = `${camera.name}, live`;
+  const problem = problemOf(camera, state);
+  const shows = state.time || state.phase === 'playing' || state.phase === 'late';
+  return html`
+    <div class="screen">
+      ${byVideo ? html`<video ref=${view} muted playsinline aria-label=${alt}></video>` : html`<img ref=${view} alt=${alt} hidden=${!state.time} />`}
+    </div>
+    ${problem ? html`<${Sentence} message=${problem.message} suggestion=${problem.suggestion} over=${true} />` : !shows && html`<${Waiting} />`}
+    ${!problem && html`<${Note} state=${state} />`}`;
+}
+
+/** That a picture is old, or that it is not the camera's own stream. */
+function Note({ state }) {
+  if (state.ageMs > OLD_MS) return html`<p class="note">${duration(state.ageMs / 1000)} old</p>`;
+  if (state.phase === 'late' || (state.phase === 'playing' && state.message)) return html`<p class="note">${sentence(state.message)}</p>`;
+  return null;
+}
+
+/** Watch by the live player, which is loaded when it is needed. */
+function watchVideo(video, { camera, onState, onNoVideo }) {
+  let player = null;
+  let closed = false;
+  import('../player/live.js').then(({ watch }) => {
+    if (!closed) player = watch(video, { url: `/live/${encodeURIComponent(camera)}`, onState });
+  }).catch(onNoVideo);
+  return {
+    close() {
+      closed = true;
+      player?.close();
+    },
+  };
+}

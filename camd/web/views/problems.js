@@ -1,0 +1,27 @@
+/** What is wrong now, above every view; and that the connection is lost. */
+
+import { html } from '../lib/preact.js';
+import { problemsNow } from '../lib/words.js';
+
+/** @param {{store: any}} props */
+export function Problems({ store }) {
+  const found = problemsNow(store);
+  return html`
+    <section aria-label="Problems" aria-live="polite">
+      ${found.length > 0 && html`
+        <ul class="problems">
+          ${found.map(({ key, level, where, message, suggestion }) => html`
+            <li key=${key} class=${level}><b>${where}</b>${message} ${suggestion && html`<span class="quiet">${suggestion}</span>`}</li>`)}
+        </ul>`}
+    </section>`;
+}
+
+const WORDS = {
+  silent: 'The service does not answer. What you see is not current.',
+  lost: 'The connection to the service is lost. What you see is not current; the page reconnects by itself.',
+};
+
+/** @param {{state: string}} props */
+export function Lost({ state }) {
+  return html`<div role="alert">${WORDS[state] && html`<p class="lost">${WORDS[state]}</p>`}</div>`;
+}

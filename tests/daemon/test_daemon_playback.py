@@ -1,0 +1,264 @@
+"""Playback from a real daemon: time lines, pieces, playlists and strips of what was recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import trio
+from running_daemon import FFMPEG, Daemon, NewDaemon, fast_camera, listening, packets
+
+from camd.client import RemoteError
+from camd.snapshots.rules.pictures import picture_end, picture_size
+
+Clip = tuple[Path, list[str]]
+
+
+def written(moment: datetime) -> str:
+    """Write a time for the query of an address."""
+    return quote(moment.isoformat())
+
+
+def moment(text: str) -> datetime:
+    """Read a time of an answer."""
+    return datetime.fromisoformat(text)
+
+
+async def record(daemon: Daemon, files: int) -> Any:
+    """Record until so many files were begun; return the answer to the stop."""
+    async with daemon.client() as client, listening(client) as notified:
+        await client.call("start_recording", device="camera0")
+        if files > 1:
+            await notified.recording("ROTATED", files - 1)
+        return await client.call("stop_recording", device="camera0")
+
+
+async def played(daemon: Daemon, clip: Path, files: int = 3) -> dict[str, Any]:
+    """Start a daemon with a camera that copies a clip, and record so many files."""
+    daemon.configure({"recording": {"rotation": "1s"}}, cameras=[fast_camera(clip)])
+    await daemon.start()
+    stopped: dict[str, Any] = await record(daemon, files)
+    return stopped
+
+
+def in_order(*stopped: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the files of recordings by their starts: those of a fast camera overlap."""
+    files = [file for each in stopped for file in each["receipt"]["files"]]
+    return sorted(files, key=lambda file: (moment(file["start_time"]), file["filename"]))
+
+
+def around(stopped: dict[str, Any], seconds: float = 1.0) -> str:
+    """Return the query of a range that holds a recording."""
+    margin = timedelta(seconds=seconds)
+    since, until = moment(stopped["start_time"]), moment(stopped["end_time"])
+    return f"from={written(since - margin)}&to={written(until + margin)}"
+
+
+async def index_of(daemon: Daemon, query: str) -> Any:
+    """Get the index of a range."""
+    answer = await daemon.get(f"/play/camera0/index.json?{query}")
+    assert answer.status == 200, answer.body
+    return json.loads(answer.body)
+
+
+async def test_pieces_are_the_bytes_of_the_files(new_daemon: NewDaemon, short_clip: Clip) -> None:
+    """Init and pieces of a file, joined, have every packet of it; they say that they never change,
+    and what lies outside is refused."""
+    daemon = new_daemon()
+    stopped = await played(daemon, short_clip[0])
+    index = await index_of(daemon, around(stopped))
+    assert [file["filename"] for file in index["files"]] == [
+        file["filename"] for file in in_order(stopped)
+    ]
+    for file, sealed in zip(index["files"], in_order(stopped), strict=True):
+        name, pieces = file["filename"], file["pieces"]
+        assert file["duration"] == pytest.approx(sealed["duration"], abs=1e-5)
+        assert moment(file["start"]) == moment(sealed["start_time"])
+        assert file["mime"].startswith('video/mp4; codecs="avc1.')
+        assert (file["width"], file["height"], file["growing"]) == (160, 120, False)
+        init = await daemon.get(f"/play/init/{name}")
+        whole, data = init.body, (daemon.recordings / name).read_bytes()
+        for piece in pieces:
+            path = f"/play/{name}/{piece['begin']}-{piece['end']}.m4s"
+            answer = await daemon.get(path)
+            assert answer.status == 200
+            assert answer.body == data[piece["begin"] : piece["end"]]
+            assert "immutable" in answer.headers["cache-control"]
+            whole += answer.body
+        head = await daemon.get(path, "HEAD")
+        assert (head.body, int(head.headers["content-length"])) == (b"", len(answer.body))
+        same = await daemon.get(path, headers={"If-None-Match": answer.headers["etag"]})
+        assert same.status == 304
+        joined = daemon.folder / f"joined-{name}"
+        joined.write_bytes(whole)
+        assert packets(joined) == packets(daemon.recordings / name)
+        begin, end = pieces[0]["begin"], pieces[-1]["end"]
+        for wrong in (f"{begin - 1}-{end}", f"{begin}-{end + 1}", f"{end}-{begin}", "0-48"):
+            assert (await daemon.get(f"/play/{name}/{wrong}.m4s")).status == 416
+        for wrong in ("0x10-0x20", "1-2-3", "-1-5", "9" * 30 + "-" + "9" * 31, "1 - 2"):
+            assert (await daemon.get(f"/play/{name}/{quote(wrong)}.m4s")).status == 404
+    assert (await daemon.get(path, anonymous=True)).status == 401
+    for strange in ("/play/init/nothing.mp4", "/play/nothing.mp4/0-9.m4s", "/play/init/..%2fx"):
+        assert (await daemon.get(strange)).status in (400, 404)
+
+
+async def test_ffmpeg_plays_the_playlist(new_daemon: NewDaemon, short_clip: Clip) -> None:
+    """Over files and a gap: every packet of the files, in order."""
+    daemon = new_daemon()
+    first = await played(daemon, short_clip[0], 2)
+    second = await record(daemon, 2)
+    query = around({"start_time": first["start_time"], "end_time": second["end_time"]})
+    answer = await daemon.get(f"/play/camera0/index.m3u8?{query}")
+    text = answer.body.decode()
+    assert answer.headers["content-type"].startswith("application/vnd.apple.mpegurl")
+    files = [file["filename"] for file in in_order(first, second)]
+    assert re.findall(r'#EXT-X-MAP:URI="../init/(.*)"', text) == files
+    assert text.count("#EXT-X-DISCONTINUITY") == len(files) - 1
+    assert text.count("#EXT-X-PROGRAM-DATE-TIME:") == text.count("#EXTINF:") >= len(files)
+    assert text.endswith("#EXT-X-ENDLIST\n")
+    longest = max(float(each) for each in re.findall(r"#EXTINF:([\d.]+)", text))
+    (target,) = re.findall(r"#EXT-X-TARGETDURATION:(\d+)", text)
+    assert longest <= int(target)
+    host = daemon.url.replace("ws://", "http://").removesuffix("/ws")
+    command = [
+        *(FFMPEG, "-hide_banner", "-nostdin", "-v", "error"),
+        *("-headers", f"Authorization: Bearer {daemon.key}\r\n"),
+        *("-i", f"{host}/play/camera0/index.m3u8?{query}", "-map", "0:v:0", "-c", "copy"),
+        *("-f", "framehash", "-hash", "md5", "pipe:1"),
+    ]
+    done = await trio.to_thread.run_sync(
+        lambda: subprocess.run(command, capture_output=True, timeout=60, check=False)
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("#")]
+    expected = [each for name in files for each in packets(daemon.recordings / name)]
+    assert [line.rpartition(",")[2].strip() for line in lines] == expected
+
+
+async def test_a_growing_file_is_played_while_it_is_recorded(
+    new_daemon: NewDaemon, short_clip: Clip
+) -> None:
+    """Its pieces are those that it has when it is sealed; a playlist of it has no end yet."""
+    daemon = new_daemon()
+    daemon.configure({"recording": {"rotation": "1h"}}, cameras=[fast_camera(short_clip[0])])
+    await daemon.start()
+    async with daemon.client() as client, listening(client) as notified:
+        started = await client.call("start_recording", device="camera0")
+        since = moment(started["start_time"]) - timedelta(seconds=1)
+        query = f"from={written(since)}&to={written(since + timedelta(hours=1))}"
+        seen = []
+        for _ in range(3):
+            count = len(notified.items)
+            await notified.recording("PROGRESS", 1 + count)
+            index = await index_of(daemon, query)
+            if index["files"]:
+                (file,) = index["files"]
+                assert file["growing"]
+                seen.append(file["pieces"])
+        timeline = await client.call("get_timeline", camera="camera0")
+        (span,) = timeline["spans"]
+        assert (span["growing"], span["playable"], span["merged"]) == (True, True, 1)
+        assert span["filename"] == started["filename"]
+        playlist = (await daemon.get(f"/play/camera0/index.m3u8?{query}")).body.decode()
+        assert "#EXT-X-ENDLIST" not in playlist
+        piece = seen[-1][0]
+        path = f"/play/{started['filename']}/{piece['begin']}-{piece['end']}.m4s"
+        answer = await daemon.get(path)
+        assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+        stopped = await client.call("stop_recording", device="camera0")
+    (sealed,) = (await index_of(daemon, query))["files"]
+    assert not sealed["growing"]
+    assert len(seen) >= 2
+    for pieces in seen:
+        assert pieces[:-1] == sealed["pieces"][: len(pieces) - 1]
+        assert pieces[-1]["begin"] == sealed["pieces"][len(pieces) - 1]["begin"]
+    assert sealed["duration"] == pytest.approx(stopped["receipt"]["files"][0]["duration"])
+    whole = (daemon.recordings / started["filename"]).read_bytes()
+    assert answer.body == whole[piece["begin"] : piece["end"]]
+
+
+async def test_a_timeline_has_what_was_recorded_and_what_is_missing(
+    new_daemon: NewDaemon, short_clip: Clip
+) -> None:
+    """Spans are the files; a file that somebody removed is a gap with its cause; camera and range
+    are checked."""
+    daemon = new_daemon()
+    stopped = await played(daemon, short_clip[0])
+    timeline = await daemon.call("get_timeline", camera="camera0")
+    files = in_order(stopped)
+    assert [span["filename"] for span in timeline["spans"]] == [f["filename"] for f in files]
+    assert [span["start"] for span in timeline["spans"]] == [f["start_time"] for f in files]
+    assert {span["session"] for span in timeline["spans"]} == {stopped["session_id"]}
+    assert [gap["cause"] for gap in timeline["gaps"]] == []
+    later = await daemon.call(
+        "get_timeline",
+        camera="camera0",
+        **{"from": "2090-01-01T00:00:00Z", "to": "2090-01-02T00:00:00Z"},
+    )
+    assert (later["spans"], later["gaps"], later["after"]) == ([], [], None)
+    assert later["before"] in [file["end_time"] for file in files]
+    century = await daemon.call(
+        "get_timeline", camera="camera0", **{"from": "1990-01-01", "to": "2090-01-01"}
+    )
+    assert len(century["spans"]) == len(files)
+    for params, code in (
+        ({"camera": "camera9"}, -32004),
+        ({}, -32602),
+        ({"camera": "camera0", "from": "2026-01-02", "to": "2026-01-01"}, -32602),
+        ({"camera": "camera0", "from": "2026-01-02", "to": "2026-01-02"}, -32602),
+        ({"camera": "camera0", "from": "yesterday"}, -32602),
+        ({"camera": "camera0", "to": "0001-01-01T00:00:00Z"}, -32602),
+    ):
+        with pytest.raises(RemoteError) as refused:
+            await daemon.call("get_timeline", **params)
+        assert refused.value.code == code, params
+    (daemon.recordings / files[1]["filename"]).unlink()
+    name = files[1]["filename"]
+    assert (await daemon.get(f"/play/{name}/900-1000.m4s")).status == 404
+    for path, status, code in (
+        (f"index.json?{around(stopped, 50_000)}", 400, -32602),
+        ("index.json?from=2026-01-02&to=2026-01-01", 400, -32602),
+        ("index.m3u8?from=now", 400, -32602),
+        ("strip.jpg?count=0", 400, -32602),
+        ("strip.jpg?count=61", 400, -32602),
+        ("strip.jpg?width=9999999999999", 400, -32602),
+        ("strip.jpg?from=2020-01-01&to=2020-01-02", 404, -1005),
+    ):
+        answer = await daemon.get(f"/play/camera0/{path}")
+        assert (answer.status, json.loads(answer.body)["code"]) == (status, code), path
+    assert (await daemon.get("/play/camera9/index.json")).status == 404
+    index = await index_of(daemon, around(stopped))
+    (gap,) = (await daemon.call("get_timeline", camera="camera0"))["gaps"]
+    assert (gap["cause"], gap["from"]) == ("file_removed", files[1]["start_time"])
+    assert files[0]["filename"] in [file["filename"] for file in index["files"]]
+
+
+async def test_a_strip_is_a_row_of_key_frames(new_daemon: NewDaemon, short_clip: Clip) -> None:
+    """Over several files: as many tiles as times, each once, and the same answer again at once."""
+    daemon = new_daemon()
+    stopped = await played(daemon, short_clip[0])
+    query = around(stopped, 0)
+    strip = await daemon.get(f"/play/camera0/strip.jpg?{query}&count=12&width=64")
+    assert (strip.status, strip.headers["content-type"]) == (200, "image/jpeg"), strip.body
+    times = [moment(text) for text in strip.headers["x-tile-times"].split(",")]
+    assert picture_end(strip.body) == len(strip.body)
+    assert picture_size(strip.body) == (64 * len(times), 48)
+    assert times == sorted(set(times))
+    assert 3 <= len(times) <= 12
+    index = await index_of(daemon, query)
+    keys = {
+        round((moment(file["start"]).timestamp() + piece["time"]) * 1000)
+        for file in index["files"]
+        for piece in file["pieces"]
+    }
+    assert all(
+        any(abs(round(time.timestamp() * 1000) - key) <= 1 for key in keys) for time in times
+    )
+    again = await daemon.get(f"/play/camera0/strip.jpg?{query}&count=12&width=64")
+    assert again.body == strip.body

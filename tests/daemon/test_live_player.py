@@ -1,0 +1,254 @@
+"""The live player in a real browser: a picture comes, and comes again by itself."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from running_daemon import Daemon, NewDaemon, small_camera
+
+WEB = Path(__file__).resolve().parents[2] / "camd" / "web"
+CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
+WAIT_MS = 60_000  # a machine may be busy
+PAGE = b"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<div style="position: relative; width: 320px; height: 180px">
+<video muted playsinline style="width: 100%; height: 100%"></video></div><p id="notice"></p>
+<script type="module">
+const sent = window.sent = [], states = window.states = [];
+window.binaries = 0;
+const Native = WebSocket;
+window.WebSocket = class extends Native {
+  constructor(...given) {
+    super(...given);
+    window.socket = this;
+    this.addEventListener("message", ({ data }) => (window.binaries += typeof data !== "string"));
+  }
+  send(data) { sent.push(data); super.send(data); }
+};
+const { watch } = await import("/player/live.js");
+const video = document.querySelector("video"), notice = document.getElementById("notice");
+window.start = (url, token, hiddenMs) => {
+  window.player = watch(video, { url, token, notice, hiddenMs, onState: (s) => states.push(s) });
+};
+// A checksum of what is on the screen: the canvas where it is shown, else the video.
+window.picture = () => {
+  const canvas = document.querySelector("canvas.live-picture"), copy = new OffscreenCanvas(32, 18);
+  const shown = canvas.hidden ? video : canvas, context = copy.getContext("2d");
+  context.drawImage(shown, 0, 0, 32, 18);
+  return context.getImageData(0, 0, 32, 18).data.reduce((sum, each) => (sum * 31 + each) % 1e9, 7);
+};
+window.phase = () => states.at(-1)?.phase;
+window.hide = (hidden) => {
+  Object.defineProperty(document, "visibilityState", {
+    value: hidden ? "hidden" : "visible", configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+window.ready = true;
+</script>
+"""
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+
+
+@contextmanager
+def served_player() -> Iterator[str]:
+    """Serve the player and a page that uses it; give the address of the page."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            if self.path != "/page.html":
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(PAGE)
+
+    handler = functools.partial(Handler, directory=str(WEB))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/page.html"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@attrs.define(eq=False)
+class Player:
+    """The page with the player, as a test uses it."""
+
+    page: Any  # of Playwright, which need not be installed
+    daemon: Daemon
+
+    def start(self, name: str, *, key: str | None = None, hidden_ms: int = 10_000) -> None:
+        """Watch a camera."""
+        url = self.daemon.url.replace("/ws", f"/live/{name}")
+        given = [url, self.daemon.key if key is None else key, hidden_ms]
+        self.page.evaluate("(given) => window.start(...given)", given)
+
+    def until(self, condition: str, argument: object = None) -> None:
+        """Wait until a JavaScript expression is true."""
+        self.page.wait_for_function(condition, arg=argument, timeout=WAIT_MS)
+
+    def until_moving(self) -> None:
+        """Wait until the player says so, and two different pictures were on the screen."""
+        self.until("window.phase() === 'playing'")
+        before = self.page.evaluate("window.picture()")
+        self.until("(before) => window.picture() !== before", before)
+
+    def states(self) -> list[dict[str, str]]:
+        """Return what the player has said."""
+        found: list[dict[str, str]] = self.page.evaluate("window.states")
+        return found
+
+
+async def drive(daemon: Daemon, use: Callable[[Player], None]) -> None:
+    """Use the player in a browser, in a thread; an error on the page fails the test."""
+    pytest.importorskip("playwright", reason="Playwright is not installed")
+
+    def run() -> list[str]:
+        from playwright.sync_api import sync_playwright
+
+        problems: list[str] = []
+        with served_player() as address, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            try:
+                page = browser.new_page()
+                page.on("pageerror", lambda error: problems.append(str(error)))
+                page.goto(address)
+                page.wait_for_function("window.ready", timeout=WAIT_MS)
+                use(Player(page, daemon))
+            finally:
+                browser.close()
+        return problems
+
+    assert await trio.to_thread.run_sync(run) == []
+
+
+async def test_a_picture_comes_and_comes_again(daemon: Daemon) -> None:
+    """From the camera, after it has died, and after the connection was lost; without a reload."""
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        wall = player.page.evaluate("window.player.wallMs() - Date.now()")
+        assert -60_000 < wall < 1000
+        (pid,) = daemon.processes()
+        os.kill(pid, signal.SIGKILL)
+        player.until("window.states.some((each) => each.phase === 'ended')")
+        ended = next(each for each in player.states() if each["phase"] == "ended")
+        assert ended["message"]
+        player.until_moving()
+        count = len(player.states())
+        player.page.evaluate("window.socket.close()")
+        player.until(f"window.states.length > {count}")
+        player.until_moving()
+        phases = [each["phase"] for each in player.states()]
+        assert phases == [
+            *("connecting", "playing", "ended", "playing"),
+            *("lost", "connecting", "playing"),
+        ]
+        assert player.page.text_content("#notice") == ""
+        player.page.evaluate("window.player.close()")
+        assert player.page.locator("canvas").count() == 0
+
+    await drive(daemon, use)
+
+
+async def test_a_hidden_page_gets_nothing(daemon: Daemon) -> None:
+    """After a time; a short look aside changes nothing, and shown again it is live at once."""
+
+    def use(player: Player) -> None:
+        player.start("camera0", hidden_ms=300)
+        player.until_moving()
+        player.page.evaluate("window.hide(true); window.hide(false)")
+        player.page.wait_for_timeout(600)
+        assert player.page.evaluate("window.sent.length") == 1  # the key
+        player.page.evaluate("window.hide(true)")
+        player.until("window.sent.length === 2")
+        player.page.wait_for_timeout(1000)  # what was on its way
+        before = player.page.evaluate("window.binaries")
+        player.page.wait_for_timeout(1500)
+        assert player.page.evaluate("window.binaries") == before
+        player.page.evaluate("window.hide(false)")
+        player.until("(before) => window.binaries > before + 1", before)
+        player.until_moving()
+        asked = player.page.evaluate("window.sent.slice(1)")
+        assert asked == ['{"type":"pause"}', '{"type":"resume"}']
+        assert player.page.evaluate("window.states.length") == 2
+
+    await drive(daemon, use)
+
+
+async def test_pictures_of_an_mjpeg_camera_and_stills(new_daemon: NewDaemon) -> None:
+    """Both are drawn over the video."""
+    daemon = new_daemon()
+    mjpeg = {"source": "test:?size=160x120&rate=10", "codec": "mjpeg"}
+    daemon.configure(cameras=[small_camera(), mjpeg])
+    await daemon.start()
+
+    def use(player: Player) -> None:
+        for name in ("camera1", "camera0?as=stills"):
+            player.start(name)
+            player.until_moving()
+            size = "(({width, height}) => [width, height])(document.querySelector('canvas'))"
+            assert player.page.evaluate(size) == [160, 120]
+            player.page.evaluate("window.player.close()")
+
+    await drive(daemon, use)
+
+
+async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(daemon: Daemon) -> None:
+    """In the next way that the camera names and that works; the player says which, and why."""
+    lacking = "((left) => void (MediaSource.isTypeSupported = () => --left < 0))"
+
+    def use(player: Player) -> None:
+        for lacks, way in ((1, "transcode"), (100, "stills")):
+            player.page.evaluate(f"{lacking}({lacks})")
+            player.start("camera0")
+            player.until_moving()
+            last = player.states()[-1]
+            assert last["shownAs"] == way
+            assert "cannot play video/mp4" in last["message"]
+            player.page.evaluate("window.player.close()")
+
+    await drive(daemon, use)
+
+
+async def test_what_cannot_be_shown_is_a_sentence(new_daemon: NewDaemon) -> None:
+    """A camera with a problem, a camera that does not exist, a wrong key: text, never markup."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[{"source": "rtsp://127.0.0.1:1/x"}])
+    await daemon.start()
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until("window.phase() === 'ended'")
+        assert "nothing answers on that port" in player.page.text_content("#notice")
+        player.page.evaluate("window.player.close()")
+        player.start("%3Cimg%20src=x%20onerror=alert(1)%3E")
+        player.until("document.getElementById('notice').textContent.startsWith('Camera not')")
+        player.page.evaluate("window.player.close()")
+        player.start("camera0", key="camd_" + "w" * 43)
+        player.until("window.phase() === 'refused'")
+        assert "unknown key" in player.page.text_content("#notice")
+        assert player.page.locator("img").count() == 0
+
+    await drive(daemon, use)

@@ -1,0 +1,385 @@
+"""The page in a real browser, on a real daemon: what people see, do, and are told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import trio
+from page_browser import PageBrowser, browse, link, shown_roles, small_targets, widths
+from running_daemon import Daemon, NewDaemon, small_camera
+
+MARKUP = "Yard <img src=x onerror=alert(1)>"
+VIEWS = (
+    "cameras",
+    "timeline",
+    "recordings",
+    "recordings/sessions",
+    "recordings/gaps",
+    "recordings/snapshots",
+    "storage",
+    "events",
+)
+UNREACHABLE = {"source": "rtsp://127.0.0.1:9/stream", "name": "Loading bay"}
+
+
+@pytest.fixture
+async def recorder(new_daemon: NewDaemon) -> Daemon:
+    """Run a daemon with two cameras that work, one of them with markup in its name."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="Gate"), small_camera(name=MARKUP)])
+    await daemon.start()
+    return daemon
+
+
+@pytest.fixture
+async def with_problem(new_daemon: NewDaemon) -> Daemon:
+    """Run a daemon with a camera that works, and one that cannot be reached."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="Gate"), UNREACHABLE])
+    await daemon.start()
+    return daemon
+
+
+async def test_a_link_signs_in_and_a_recording_is_made_by_keyboard(recorder: Daemon) -> None:
+    """Both cameras play; key 1 chooses, r starts and stops; the receipt is shown."""
+
+    def use(browser: PageBrowser) -> list[Any]:
+        browser.see(".tile >> nth=1")
+        assert "code" not in browser.page.url
+        for tile in (0, 1):
+            playing = f"document.querySelectorAll('.tile video')[{tile}]?.currentTime > 0"
+            browser.until(playing)
+        browser.page.keyboard.press("1")
+        browser.page.keyboard.press("r")
+        browser.see(".tile:has-text('Recording since') >> nth=0")
+        assert browser.page.locator(".tile:focus h2").text_content() == "Gate"
+        browser.page.keyboard.press("r")
+        browser.see(".tile >> text=frames on disk, no gaps.")
+        browser.page.keyboard.press("?")
+        browser.see("dialog >> text=Snapshot of the chosen camera")
+        browser.page.keyboard.press("Escape")
+        browser.page.locator("dialog").wait_for(state="detached")
+        names: list[Any] = browser.page.locator(".tile h2").all_text_contents()
+        return names
+
+    assert await browse(use, await link(recorder)) == ["Gate", MARKUP]
+    files = (await recorder.call("list_recordings"))["files"]
+    assert {file["camera_id"] for file in files} == {"camera0"}
+    (session,) = (await recorder.call("get_sessions"))["sessions"]
+    assert session["gaps"] == 0
+
+
+async def test_a_name_with_markup_is_text_and_nothing_of_it_runs(recorder: Daemon) -> None:
+    """Not in the tile, not in menus; and the policy stops what a bug would let through."""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=1")
+        for view in VIEWS:
+            browser.go(view)
+            browser.see("main[aria-label]")
+            assert browser.page.locator("img[src='x']").count() == 0, view
+        browser.check()
+        browser.page.evaluate(
+            "html => document.body.insertAdjacentHTML('beforeend', html)",
+            '<img src="/web/icon.svg" onload="hit = 1">',
+        )
+        browser.until("window.violations.length > 0")
+        assert browser.page.evaluate("typeof hit") == "undefined"
+
+    await browse(use, await link(recorder), check=False)
+
+
+async def test_a_camera_that_does_not_work_is_a_sentence_on_top_of_every_view(
+    with_problem: Daemon,
+) -> None:
+    """With its cause and what to do; its tile says the same in place of a picture."""
+
+    def use(browser: PageBrowser) -> None:
+        words = "nothing answers on that port"
+        browser.see(f".tile .words:has-text('{words}')")
+        for view in VIEWS:
+            browser.go(view)
+            browser.see(f".problems li.alarm:has-text('Loading bay'):has-text('{words}')")
+        assert "Check that the stream is being served" in shown_roles(browser)
+        assert browser.page.title().startswith("(1) ")
+
+    await browse(use, await link(with_problem))
+
+
+async def test_readers_get_roles_and_names(with_problem: Daemon) -> None:
+    """The tree that a screen reader sees: landmarks, the tiles as articles, the gauge."""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".problems li")
+        cameras = shown_roles(browser)
+        for expected in (
+            '- navigation "Views":',
+            '- link "Cameras"',
+            '- region "Problems":',
+            '- main "Cameras":',
+            '- list "Cameras":',
+            'article "Gate',
+            '- heading "Gate" [level=2]',
+            '- button "Snapshot"',
+            '- combobox "How long ',
+        ):
+            assert expected in cameras, cameras
+        browser.go("storage")
+        browser.see(".gauge")
+        assert '- meter "Used space"' in shown_roles(browser)
+        browser.go("timeline")
+        browser.see(".lane[aria-label*='nothing recorded here']")
+        assert 'group "Gate: nothing recorded here"' in shown_roles(browser)
+
+    await browse(use, await link(with_problem))
+
+
+async def test_dark_and_narrow(with_problem: Daemon) -> None:
+    """At 320 pixels nothing scrolls sideways, targets fit fingers; dark follows the system."""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".problems li")
+        for view in VIEWS:
+            browser.go(view)
+            browser.see("main[aria-busy='false'] >> visible=true")
+            wide, window = widths(browser)
+            assert wide <= window == 320, view
+            assert small_targets(browser) == [], view
+        ground = "getComputedStyle(document.documentElement).backgroundColor"
+        assert browser.page.evaluate(ground) == "rgb(14, 20, 19)"
+        browser.page.emulate_media(color_scheme="light")
+        assert browser.page.evaluate(ground) == "rgb(243, 245, 244)"
+
+    size = {"width": 320, "height": 640}
+    await browse(use, await link(with_problem), viewport=size, color_scheme="dark")
+
+
+async def test_a_viewer_sees_and_changes_nothing(recorder: Daemon) -> None:
+    """Neither buttons that would be refused, nor keys that would do it."""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=1")
+        assert browser.page.locator("button:has-text('Record')").count() == 0
+        browser.page.keyboard.press("1")
+        browser.page.keyboard.press("r")
+        browser.go("storage")
+        browser.see("text=There is enough space.")
+        browser.go("events")
+        browser.see("text=Nothing happened yet.")
+
+    await browse(use, await link(recorder, "viewer"))
+    assert (await recorder.call("list_recordings"))["total"] == 0
+
+
+async def test_the_timeline_plays_the_past_takes_out_and_pins(recorder: Daemon) -> None:
+    """A click plays that instant; a range gives a link to its export, and pins its files."""
+    await recorder.call("start_recording", device="camera0", duration=3)
+    async with recorder.client() as client:
+        async for method, params in client.notifications():
+            if method == "recording_status_update" and params["status"] == "STOPPED":
+                break
+
+    def use(browser: PageBrowser) -> str:
+        browser.see(".tile >> nth=1")
+        browser.go("timeline/camera0")
+        browser.see(".track .span")
+        for _ in range(8):
+            browser.page.keyboard.press("+")
+        span = browser.see(".track .span").bounding_box()
+        x, y = span["x"] + span["width"] / 3, span["y"] + span["height"] / 2
+        browser.page.mouse.click(x, y)
+        playing = "document.querySelector('.player video')?.currentTime > 0"
+        browser.until(playing)
+        browser.page.keyboard.press(" ")
+        browser.see(".player button:has-text('Play')")
+        browser.page.mouse.move(x - 150, y)
+        browser.page.mouse.down()
+        browser.page.mouse.move(x + 60, y, steps=4)
+        browser.page.mouse.up()
+        export = browser.see("a:has-text('Export as one file')").get_attribute("href")
+        browser.page.click("button:has-text('Pin its files')")
+        browser.see("text=cleanup keeps them")
+        browser.page.keyboard.press("Tab")
+        browser.page.locator(".rows").focus()
+        browser.page.keyboard.press("l")
+        browser.see("text=Live: Gate")
+        return str(export)
+
+    export = await browse(use, await link(recorder), reduced_motion="no-preference")
+    assert export.startswith("/export/camera0.mp4?from=")
+    files = (await recorder.call("list_recordings"))["files"]
+    assert files
+    assert all(file["pinned"] for file in files)
+
+
+async def test_a_gap_is_shown_with_its_cause(recorder: Daemon) -> None:
+    """FFmpeg is killed in a recording: the timeline, the tables and the events say so."""
+    async with recorder.client() as client:
+        await client.call("start_recording", device="camera0")
+        (pid,) = recorder.processes()
+        os.kill(pid, signal.SIGKILL)
+        async for method, params in client.notifications():
+            if method == "recording_status_update" and params["status"] == "GAP":
+                break
+        await client.call("stop_recording", device="camera0")
+    (gap,) = (await recorder.call("get_gaps"))["gaps"]
+    assert gap["cause"] == "encoder_exit"
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=1")
+        browser.go("timeline/camera0")
+        browser.see(".legend >> text=gap: FFmpeg ended")
+        browser.see(".track .gap.p-service")
+        browser.go("recordings/gaps")
+        browser.see("td:has-text('FFmpeg ended')")
+        browser.go("recordings/sessions")
+        browser.page.click("button:has-text('Receipt')")
+        browser.see("dialog >> text=One gap")
+        browser.page.keyboard.press("Escape")
+        browser.go("events")
+        browser.see("li.bad:has-text('Gate has a gap')")
+
+    await browse(use, await link(recorder))
+
+
+async def test_a_service_that_does_not_answer_greys_the_page_out(recorder: Daemon) -> None:
+    """It is said over all views; when the service answers again, the page is as before."""
+    assert recorder.process is not None
+    process = recorder.process
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=1")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            browser.see(".lost")
+            assert browser.page.locator(".stale main").count() == 1
+        finally:
+            process.send_signal(signal.SIGCONT)
+        browser.page.locator(".lost").wait_for(state="detached")
+        browser.page.keyboard.press("1")
+        browser.page.keyboard.press("r")
+        browser.see(".tile >> text=Recording since")
+
+    await browse(use, await link(recorder), check=False)
+
+
+async def test_after_a_restart_the_page_asks_to_sign_in(recorder: Daemon) -> None:
+    """Sessions end with the service; the page says so, and a new link pasted into the tab works."""
+    port = recorder.url.rpartition(":")[2].partition("/")[0]
+    links: list[str] = []
+    restarted = threading.Event()
+    shown = threading.Event()
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=0")
+        shown.set()
+        assert restarted.wait(60)
+        browser.see("text=You were signed out")
+        browser.page.goto(links[0])
+        browser.see(".tile >> nth=0")
+        browser.page.click("text=Sign out")
+        browser.see("text=You are signed out.")
+        assert browser.page.evaluate("fetch('/api/cameras').then((a) => a.status)") == 401
+
+    async def restart() -> None:
+        await trio.to_thread.run_sync(shown.wait, 60)
+        await recorder.stop()
+        recorder.configure({"server": {"listen": f"127.0.0.1:{port}"}}, [small_camera(name="Gate")])
+        await recorder.start()
+        links.append(await link(recorder))
+        restarted.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restart)
+        await browse(use, await link(recorder), check=False)
+
+
+async def test_without_authentication_the_page_opens_by_itself(new_daemon: NewDaemon) -> None:
+    """Nobody has to sign in, and nobody can sign out."""
+    daemon = new_daemon()
+    daemon.configure({"auth": {"enabled": False}}, [small_camera(name="Gate")])
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile:has-text('Gate')")
+        browser.see("button:has-text('Record')")
+        assert browser.page.locator("text=Sign out").count() == 0
+
+    await browse(use, daemon.url.replace("ws://", "http://").removesuffix("/ws"))
+
+
+@contextmanager
+def foreign_page(script: str) -> Iterator[str]:
+    """Serve a page at another port of this machine; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(script.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+STEAL = """<!doctype html><script>
+const socket = new WebSocket(%r);
+window.said = [];
+socket.onopen = () => socket.send('{"jsonrpc": "2.0", "id": 1, "method": "get_camera_list"}');
+socket.onmessage = (event) => window.said.push(event.data);
+socket.onclose = () => window.said.push("closed");
+const picture = new Image();
+picture.onload = () => { window.picture = "seen"; };
+picture.onerror = () => { window.picture = "refused"; };
+picture.src = %r;
+</script>"""
+
+
+async def test_a_foreign_page_gets_nothing_of_who_is_signed_in(recorder: Daemon) -> None:
+    """A page of another port, which the browser sends our cookie with: no calls, no pictures."""
+    ours = recorder.url.replace("ws://", "http://").removesuffix("/ws")
+
+    def use(browser: PageBrowser) -> tuple[str, str]:
+        browser.see(".tile >> nth=0")
+        with foreign_page(STEAL % (recorder.url, f"{ours}/still/camera0.jpg")) as address:
+            other = browser.page.context.new_page()
+            other.goto(address)
+            other.wait_for_function("window.said.length && window.picture")
+            return other.evaluate("window.said[0]"), other.evaluate("window.picture")
+
+    said, picture = await browse(use, await link(recorder))
+    assert '"code":-32001' in said.replace(" ", "")
+    assert picture == "refused"
+
+
+async def test_a_wrong_key_is_told_in_a_sentence(recorder: Daemon) -> None:
+    """And a right one, typed, signs in."""
+    address = (await link(recorder)).partition("#")[0]
+
+    def use(browser: PageBrowser) -> None:
+        browser.page.fill("input[name=key]", "camd_wrong")
+        browser.page.keyboard.press("Enter")
+        browser.see("[role=alert] >> text=This key is not known.")
+        browser.page.fill("input[name=key]", recorder.key)
+        browser.page.keyboard.press("Enter")
+        browser.see(".tile >> nth=1")
+
+    await browse(use, address, check=False)

@@ -1,0 +1,145 @@
+"""Recorded files that a real FFmpeg encoded, movies cut of them, and what players make of those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import attrs
+from support import ffmpeg_media as ffmpeg
+from support import recordings
+
+from camd.clock import to_unix_micros
+from camd.export.rules.export_plan import ExportRange, later_by, plan_files
+from camd.export.source_files import find_piece
+from camd.model import CameraId, Gap, ReadableRecording, Segment, SegmentState
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, begins_movie
+from camd.mp4.segment import SegmentLayout
+
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+RATE = 30
+
+
+@attrs.frozen
+class Footage:
+    """Files of one session in a folder, and the hashes of all frames of the stream, as shown."""
+
+    folder: Path
+    segments: tuple[Segment, ...]
+    frames: tuple[bytes, ...]
+
+    def stored(self, segment: Segment) -> ReadableRecording:
+        """Return a file as the storage does."""
+        path = self.folder / segment.filename
+        return ReadableRecording(
+            path, segment.filename, segment.size_bytes, segment.sha256 is not None, NOON
+        )
+
+
+def shown(program: str, path: Path, *options: str) -> tuple[bytes, ...]:
+    """Decode the video of a file, and hash its frames in the order in which they are shown.
+
+    Fails when FFmpeg reports an error.
+    """
+    done = ffmpeg.run(
+        *(program, "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough", *options),
+        *("-f", "framemd5", "-"),
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = [line.split(b",") for line in done.stdout.splitlines() if not line.startswith(b"#")]
+    return tuple(line[-1].strip() for line in sorted(lines, key=lambda line: int(line[2])))
+
+
+def record(
+    folder: Path, stream: bytes, *, seconds: float = 2, growing: bool = False, first: float = 0.0
+) -> list[Segment]:
+    """Write a stream as files of so many seconds, the last one growing where that is wanted.
+
+    The stream's first frame was taken `first` seconds after noon.
+    """
+    init, fragments = ffmpeg.events(stream)
+    parts = ffmpeg.cut(fragments, seconds)
+    origin = _first_shown(init, fragments[0])
+    made = []
+    for number, part in enumerate(parts):
+        at = Fraction(first).limit_denominator(10**6) + _first_shown(init, part[0]) - origin
+        is_open = growing and number == len(parts) - 1
+        made.append(_write(folder, init, part, number, later_by(NOON, at), is_open=is_open))
+    return made
+
+
+def _first_shown(init: Init, fragment: Fragment) -> Fraction:
+    run = fragment.video
+    assert run is not None
+    return Fraction(run.decode_time + (run.composition[0] if run.composition else 0), run.timescale)
+
+
+def _write(
+    folder: Path, init: Init, part: list[Fragment], number: int, start: datetime, *, is_open: bool
+) -> Segment:
+    metadata = attrs.evolve(ffmpeg.identity(number), start_micros=to_unix_micros(start))
+    index = SegmentLayout(init, part[0], metadata)
+    grown = index.header + b"".join(piece for each in part for piece in index.append(each))
+    data = grown if is_open else ffmpeg.seal(index, grown)
+    name = f"camera0_{start:%Y-%m-%d_%H-%M-%S}_{number}.mp4"
+    (folder / name).write_bytes(data)
+    return recordings.segment(
+        name,
+        session_id="s0",
+        number=number,
+        start=start,
+        end=start + timedelta(seconds=index.duration_seconds),
+        duration_seconds=index.duration_seconds,
+        frames=index.frames,
+        size_bytes=len(data),
+        sha256=None if is_open else "ab" * 32,
+        state=SegmentState.OPEN if is_open else SegmentState.SEALED,
+        leading_frames=index.leading_frames,
+    )
+
+
+def cut(
+    footage: Footage, begin: datetime, end: datetime, gaps: Sequence[Gap] = ()
+) -> list[tuple[CutMovie, bytes]]:
+    """Cut movies of files, as an export does; return each with its bytes."""
+    wanted = ExportRange(CameraId("camera0"), begin, end)
+    movies: list[tuple[CutMovie, bytes]] = []
+    builder, taken, before = None, [], None
+    for planned in plan_files(footage.segments, gaps, wanted):
+        continued = before is not None and planned.continues(before.planned)
+        found = find_piece(planned, footage.stored(planned.segment), continued=continued)
+        if found is None:
+            continue
+        if builder is not None and before is not None:
+            new = begins_movie(before.piece, found.piece)
+            builder.add(before.piece, goes_on=continued and not new)
+            if new:
+                movies.append(_whole(footage, builder, taken))
+                builder, taken = None, []
+        builder = builder or CutBuilder(found.piece)
+        taken.append(found.planned.segment)
+        before = found
+    if builder is not None and before is not None:
+        builder.add(before.piece)
+        movies.append(_whole(footage, builder, taken))
+    return movies
+
+
+def _whole(
+    footage: Footage, builder: CutBuilder, taken: Sequence[Segment]
+) -> tuple[CutMovie, bytes]:
+    movie = builder.finish(to_unix_micros(NOON))
+    data = movie.head
+    for segment, part in zip(taken, movie.ranges, strict=True):
+        data += (footage.folder / segment.filename).read_bytes()[part.begin : part.end]
+    assert len(data) == movie.size_bytes
+    return movie, data
+
+
+def between(first: Fraction, begin: Fraction, end: Fraction, count: int) -> range:
+    """Return the numbers of the frames of a stream that lie in a range of seconds after noon."""
+    low = max(0, -(-(begin - first) * RATE // 1))
+    return range(low, max(low, min(count, -(-(end - first) * RATE // 1))))

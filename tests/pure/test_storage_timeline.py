@@ -1,0 +1,200 @@
+"""The time line of a camera: exact while there are few files, bounded and honest with many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.recordings import NOON, gap, segment
+
+from camd.model import CameraId, Cause, SegmentState
+from camd.model.timeline import Timeline
+from camd.storage.index.catalog import Catalog
+from camd.storage.index.timeline_query import MOST_GAPS, MOST_SPANS
+from camd.storage.rules.journal_records import GapNoted, SegmentNoted
+from camd.storage.rules.time_index import NEVER, NO_TIMES, SortedTimes, covered_ranges
+
+CAMERA = CameraId("camera0")
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """Return an empty catalog."""
+    opened = Catalog.open(tmp_path / "index.sqlite")
+    yield opened
+    opened.close()
+
+
+def moment(minutes: float) -> datetime:
+    """Return a time in minutes after noon."""
+    return NOON + timedelta(minutes=minutes)
+
+
+def note(catalog: Catalog, begin: float, end: float, **facts: object) -> None:
+    """Put a file into the index; times are minutes after noon."""
+    made = segment(f"camera0_{begin}.mp4", start=moment(begin), end=moment(end))
+    if facts:
+        made = segment(**{"filename": made.filename, "start": made.start, "end": made.end} | facts)
+    catalog.apply([SegmentNoted(made)])
+
+
+def timeline(catalog: Catalog, since: float, until: float) -> Timeline:
+    """Return the time line of a range in minutes after noon."""
+    return catalog.timelines.timeline(CAMERA, moment(since), moment(until))
+
+
+def minutes(value: datetime | None) -> float | None:
+    """Return a time as minutes after noon."""
+    return None if value is None else (value - NOON).total_seconds() / 60
+
+
+def test_spans_are_the_files_that_reach_into_the_range(catalog: Catalog) -> None:
+    """Oldest first, with their own ends, and with the nearest footage outside of the range."""
+    for begin, end in ((0, 10), (10, 20), (25, 30), (40, 50)):
+        note(catalog, begin, end)
+    note(catalog, 12, 18, camera_id=CameraId("camera1"), filename="camera1_12.mp4")
+    found = timeline(catalog, 15, 26)
+    assert [(minutes(s.start), minutes(s.end), s.merged) for s in found.spans] == [
+        (10, 20, 1),
+        (25, 30, 1),
+    ]
+    assert (minutes(found.before), minutes(found.after)) == (10, 40)
+    outside = timeline(catalog, 60, 70)
+    assert (outside.spans, minutes(outside.before), outside.after) == ((), 50, None)
+    assert timeline(catalog, 20, 25).spans == ()
+
+
+def test_what_cannot_be_played_is_said(catalog: Catalog) -> None:
+    """Matroska has no pieces, an open file grows, and one that is gone is a gap."""
+    note(catalog, 0, 10, filename="camera0_0.mkv")
+    note(catalog, 10, 20, state=SegmentState.MISSING)
+    note(catalog, 20, 20, state=SegmentState.OPEN)
+    found = timeline(catalog, 0, 30)
+    assert [(s.filename, s.playable, s.growing) for s in found.spans] == [
+        ("camera0_0.mkv", False, False),
+        ("camera0_20.mp4", True, True),
+    ]
+    assert minutes(found.spans[1].end) == 30
+    (removed,) = found.gaps
+    assert (removed.cause, minutes(removed.start), minutes(removed.end)) == ("file_removed", 10, 20)
+    assert timeline(catalog, 10, 20).spans == ()
+
+
+def test_gaps_are_those_of_the_ledger_that_reach_into_the_range(catalog: Catalog) -> None:
+    """With their causes, and exact where the ledger is; also one that began long before."""
+    entries = [
+        gap(0, end=moment(100), cause=Cause.DAEMON_DOWN, exact=False),
+        *(gap(20 + n, "s1") for n in range(5)),
+        gap(50, "s2", camera_id=CameraId("camera1")),
+    ]
+    catalog.apply([GapNoted(each) for each in entries])
+    found = timeline(catalog, 22, 60).gaps
+    assert [(minutes(g.start), g.cause, g.exact) for g in found] == [
+        (0, "daemon_down", False),
+        (22, "storage_slow", True),
+        (23, "storage_slow", True),
+        (24, "storage_slow", True),
+    ]
+    assert timeline(catalog, 200, 300).gaps == ()
+
+
+def test_many_files_are_joined_and_counted(catalog: Catalog) -> None:
+    """Never more than the bound; a break of some parts of the range is always seen, and missing
+    files make one."""
+    catalog.apply(
+        SegmentNoted(
+            segment(
+                f"camera0_{n}.mp4",
+                start=moment(n + (n >= 3000) * 100),
+                end=moment(n + 1 + (n >= 3000) * 100),
+                state=SegmentState.MISSING if 1000 <= n < 1050 else SegmentState.SEALED,
+            )
+        )
+        for n in range(2 * MOST_SPANS + 500)
+    )
+    found = timeline(catalog, 0, 4700)
+    assert [(minutes(s.start), minutes(s.end)) for s in found.spans] == [
+        (0, 1000),
+        (1050, 3000),
+        (3100, 4600),
+    ]
+    assert sum(s.merged for s in found.spans) == 2 * MOST_SPANS + 500 - 50
+    assert {s.filename for s in found.spans} == {None}
+    century = catalog.timelines.timeline(CAMERA, moment(0) - timedelta(days=36500), moment(9999))
+    (one,) = century.spans
+    assert (one.merged, minutes(one.start), minutes(one.end)) == (4450, 0, 4600)
+
+
+def test_many_gaps_are_joined_and_counted(catalog: Catalog) -> None:
+    """Never more than the bound; the sum of those that are merged is right."""
+    count = 3 * MOST_GAPS
+    catalog.apply(GapNoted(gap(n, f"s{n}")) for n in range(count))
+    found = timeline(catalog, 0.5, count).gaps
+    assert len(found) <= MOST_GAPS
+    assert sum(each.merged for each in found) == count - 1
+    assert [each.start for each in found] == sorted(each.start for each in found)
+    assert all(each.end > each.start for each in found)
+
+
+def test_a_file_that_stands_alone_among_many_keeps_its_name(catalog: Catalog) -> None:
+    """Only those that are joined lose it."""
+    catalog.apply(
+        SegmentNoted(segment(f"camera0_{n}.mp4", start=moment(n), end=moment(n + 1)))
+        for n in [*range(MOST_SPANS + 1), 9000]
+    )
+    joined, alone = timeline(catalog, 0, 10_000).spans
+    assert (joined.filename, joined.merged) == (None, MOST_SPANS + 1)
+    assert (alone.filename, alone.merged) == ("camera0_9000.mp4", 1)
+
+
+def test_only_cameras_with_a_past_are_known(catalog: Catalog) -> None:
+    """By a file, or by an entry in the ledger."""
+    assert not catalog.timelines.knows("camera0")
+    catalog.apply([GapNoted(gap(1))])
+    assert catalog.timelines.knows("camera0")
+    note(catalog, 0, 1, camera_id=CameraId("camera1"))
+    assert catalog.timelines.knows("camera1")
+    assert not catalog.timelines.knows("camera2")
+
+
+LENGTHS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 40), st.booleans()), max_size=60)
+
+
+@given(LENGTHS, st.integers(1, 40), st.integers(-50, 500), st.integers(1, 2000))
+def test_covered_ranges_hide_nothing(
+    breaks: list[tuple[int, int, bool]], most: int, since: int, length: int
+) -> None:
+    """Every recording of the range is in one of them, and they are as few as was asked for."""
+    at, spans = 0, []
+    for pause, lasts, is_gone in breaks:
+        at += pause
+        spans.append((at, at + lasts, is_gone))
+        at += lasts
+    until = since + length
+    known = SortedTimes([s for s, _, _ in spans], [u for _, u, _ in spans])
+    gone = SortedTimes([s for s, _, g in spans if g], [u for _, u, g in spans if g])
+    found = list(covered_ranges(known, gone, since, until, most))
+    assert len(found) <= most
+    for begin, end, is_gone in spans:
+        if not is_gone and begin < until and end > since:
+            assert any(each.start <= begin and end <= each.until for each in found)
+    part = -(-length // (2 * most))
+    for before, after in pairwise(found):
+        assert before.start <= after.start
+    kept = [(b, e) for b, e, g in spans if not g and b < until and e > since]
+    for (_, end), (begin, _) in pairwise(kept):
+        if begin - end > 2 * part and end >= since and begin <= until:
+            assert not any(
+                each.start < end and begin < each.until for each in found if not gone.starts
+            )
+
+
+def test_an_open_recording_covers_everything_behind_its_start() -> None:
+    """It is never over."""
+    (found,) = covered_ranges(SortedTimes([5], [NEVER]), NO_TIMES, 0, 100, 10)
+    assert (found.start, found.until, found.count) == (5, NEVER, 1)
