@@ -86,7 +86,9 @@ def open_minutes(one: ScheduleConfig, first: datetime, count: int) -> list[bool]
         highest[n] = max(highest[n], highest[n - 1])
         lowest[-1 - n] = min(lowest[-1 - n], lowest[-n])
     found = [False] * len(shown)
-    for day in sorted({at.date() for at in shown} | {shown[0].date() - DAY}):
+    first_day = shown[0].date() - DAY
+    for number in range((shown[-1].date() - first_day).days + 1):  # also days that are skipped
+        day = first_day + number * DAY
         if DAYS[day.weekday()] not in one.days or not one.enabled:
             continue
         midnight = datetime.combine(day, datetime.min.time())
@@ -238,6 +240,14 @@ def test_a_day_that_a_zone_skips_has_no_window() -> None:
     days = [schedule("08:00", "17:00", "Pacific/Apia")]
     thursday_evening = utc("2011-12-30 03:00")
     assert due(days, thursday_evening).next_change == utc("2011-12-30 18:00")  # Saturday, 08:00
+
+
+def test_a_night_that_begins_on_a_skipped_day_is_what_is_left_of_it() -> None:
+    """Its beginning stands for the instant of the skip, as any time that does not exist."""
+    nights = [schedule("22:00", "06:00", "Pacific/Apia", days=["fri"])]
+    skip = utc("2011-12-30 10:00")
+    assert due(nights, skip - HOUR).next_change == skip
+    assert due(nights, skip).next_change == utc("2011-12-30 16:00")  # Saturday, 06:00
 
 
 def test_whole_days_are_open_for_ever() -> None:
