@@ -3379,8 +3379,7 @@ _break(
     "camd/mp4/movies/playback_init.py:playback_init",
     "latest - track.delay",
     "-track.delay",
-    "tests/process/test_mp4_pieces.py::test_the_beginning_has_edits_that_browsers_know",
-    "tests/process/test_mp4_pieces.py::test_all_pieces_are_the_file",
+    f"{PIECES}::test_the_delay_of_a_track_is_skipped_by_the_others",
 )
 _break(
     "playback: another file of the same name",

@@ -13,7 +13,7 @@ from support import media_streams as build
 from support.media_streams import Sample
 from support.recordings import WHO
 
-from camd.mp4.boxes import MediaError
+from camd.mp4.boxes import MediaError, box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.mp4.init import read_init
 from camd.mp4.inspect import sealed_moov_offset
@@ -24,6 +24,7 @@ from camd.mp4.movies.fragment_index import (
     sealed_fragments,
     walked_fragments,
 )
+from camd.mp4.movies.playback_init import playback_init
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentLayout
 
 
@@ -227,3 +228,15 @@ def test_any_bytes_end_a_walk(data: bytes, end: int) -> None:
     init, _ = build.fragments_of(5)
     assert walked(init, data, 0, end) == []
     assert walked(init, b"\0\0\0\x10moof" + data, 0, end) == []
+
+
+def test_the_delay_of_a_track_is_skipped_by_the_others() -> None:
+    """Browsers ignore an edit list that begins with an empty edit."""
+    empty = struct.pack(">IiI", 500, -1, 0x10000) + struct.pack(">IiI", 0, 0, 0x10000)
+    edts = box(b"edts", full_box(b"elst", 0, 0, build.u32(2), empty))
+    late = build.trak(2, b"soun", 48000, b"mp4a", edts=edts)
+    init = read_init(b"", build.moov(build.trak(1), late, trex=build.trex(1) + build.trex(2)))
+    assert [track.delay for track in init.tracks] == [0, Fraction(1, 2)]
+    made = playback_init(init, 0)
+    assert [track.delay for track in read_init(b"", made.data).tracks] == [Fraction(-1, 2), 0]
+    assert made.shift == Fraction(-1, 2)
