@@ -14,6 +14,7 @@ from typing import ClassVar
 import click
 
 from camd import early_signals
+from camd.cli import terminal
 from camd.errors import NOT_AUTHENTICATED
 
 
@@ -78,8 +79,11 @@ def misconfigured(mistakes: tuple[str, ...]) -> Misconfigured:
     return Misconfigured("\n  ".join([f"the configuration has {count}:", *mistakes]))
 
 
+_NEAREST = {"nearest_before": "recorded until", "nearest_after": "recorded again from"}
+
+
 def refused(code: int, message: str, data: object, hint: str = "") -> CallRefused | Unauthenticated:
-    """Make the failure for an error answer: message, details, cause, suggestion."""
+    """Make the failure for an error answer: message, details, cause, instants, suggestion."""
     details = data if isinstance(data, dict) else {}
     lines = [f"{message} ({code})"]
     for mistake in details.get("errors") or ():
@@ -90,6 +94,11 @@ def refused(code: int, message: str, data: object, hint: str = "") -> CallRefuse
     reason = details.get("reason") or details.get("cause")
     if isinstance(reason, str) and reason:
         lines.append(f"reason: {reason}")
+    lines += [
+        f"{words}: {terminal.format_moment(details[name])}"
+        for name, words in _NEAREST.items()
+        if details.get(name)
+    ]
     if details.get("suggestion"):
         lines.append(str(details["suggestion"]))
     if code != NOT_AUTHENTICATED.code:
