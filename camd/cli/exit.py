@@ -8,13 +8,12 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 import click
 
 from camd import early_signals
-from camd.cli import terminal
 from camd.errors import NOT_AUTHENTICATED
 
 
@@ -94,16 +93,22 @@ def refused(code: int, message: str, data: object, hint: str = "") -> CallRefuse
     reason = details.get("reason") or details.get("cause")
     if isinstance(reason, str) and reason:
         lines.append(f"reason: {reason}")
-    lines += [
-        f"{words}: {terminal.format_moment(details[name])}"
-        for name, words in _NEAREST.items()
-        if details.get(name)
-    ]
+    lines += _nearest_instants(details)
     if details.get("suggestion"):
         lines.append(str(details["suggestion"]))
     if code != NOT_AUTHENTICATED.code:
         return CallRefused("\n  ".join(lines))
     return Unauthenticated("\n  ".join([*lines, hint] if hint else lines))
+
+
+def _nearest_instants(details: Mapping[str, Any]) -> list[str]:
+    """Say where the footage next to an instant without any is."""
+    found = {words: details[name] for name, words in _NEAREST.items() if details.get(name)}
+    if not found:
+        return []
+    from camd.cli.terminal import format_moment  # noqa: PLC0415 - `camd --help` needs no table
+
+    return [f"{words}: {format_moment(when)}" for words, when in found.items()]
 
 
 # --- running a command: failures of its output, Ctrl-C and groups of exceptions -----------------
