@@ -68,7 +68,7 @@ function Note({ state }) {
 function watchVideo(video, { camera, onState, onNoVideo }) {
   let player = null;
   let closed = false;
-  import('../player/live.js').then(({ watch }) => {
+  import('./live.js').then(({ watch }) => {
     if (!closed) player = watch(video, { url: `/live/${encodeURIComponent(camera)}`, onState });
   }).catch(onNoVideo);
   return {

@@ -16,7 +16,7 @@ const LIFETIMES = [
 /** @param {{store: any}} props */
 export function Keys({ store }) {
   const [keys, setKeys] = useState(null);
-  const [made, setMade] = useState(null);
+  const [made, setMade] = useState(null); // undefined after it was shown
   const [changes, setChanges] = useState(0);
   const [, failure, run] = useAction();
   const connected = store.connection === 'open';
@@ -27,8 +27,8 @@ export function Keys({ store }) {
   return html`
     <div class="stack">
       ${made
-        ? html`<${NewKey} made=${made} onClose=${() => setMade(null)} />`
-        : html`<${Add} store=${store} onMade=${(key) => { setMade(key); changed(); }} />`}
+        ? html`<${NewKey} made=${made} onClose=${() => setMade(undefined)} />`
+        : html`<${Add} store=${store} again=${made === undefined} onMade=${(key) => { setMade(key); changed(); }} />`}
       <${Failure} text=${failure} />
       ${keys?.length > 0 && html`
         <div class="scroll">
@@ -41,7 +41,9 @@ export function Keys({ store }) {
     </div>`;
 }
 
-function Add({ store, onMade }) {
+function Add({ store, again, onMade }) {
+  const first = useRef(null);
+  useEffect(() => { if (again) first.current.focus(); }, []);
   const [name, setName] = useState('');
   const [role, setRole] = useState('viewer');
   const [lifetime, setLifetime] = useState('');
@@ -58,7 +60,7 @@ function Add({ store, onMade }) {
       <p class="quiet">One for each person and program, so that each can be revoked alone.</p>
       <form class="row" aria-labelledby="add-key" onSubmit=${submit}>
         <label>Name
-          <input type="text" name="name" required maxlength="64" autocomplete="off" value=${name} onInput=${(event) => setName(event.target.value)} />
+          <input ref=${first} type="text" name="name" required maxlength="64" autocomplete="off" value=${name} onInput=${(event) => setName(event.target.value)} />
         </label>
         <label>Role
           <select name="role" value=${role} onChange=${(event) => setRole(event.target.value)}>
@@ -85,8 +87,7 @@ function NewKey({ made, onClose }) {
     field.current.select();
   }, []);
   const copy = async () => {
-    field.current.select();
-    say(await copied(made.key) ? 'Copied.' : 'The browser does not let the page copy: press Ctrl+C.');
+    say(await copied(made.key, field.current) ? 'Copied.' : 'The browser does not let the page copy: press Ctrl+C.');
   };
   return html`
     <section class="card stack" aria-labelledby="new-key">
@@ -103,13 +104,17 @@ function NewKey({ made, onClose }) {
     </section>`;
 }
 
-/** Copy text; without TLS, browsers allow it only for what is selected. */
-async function copied(text) {
+/** Copy text; without TLS, browsers allow it only for what is selected. It stays so where both fail. */
+async function copied(text, field) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return document.execCommand('copy');
+    const before = document.activeElement;
+    field.select();
+    const done = document.execCommand('copy');
+    if (done) before.focus();
+    return done;
   }
 }
 
