@@ -92,7 +92,7 @@ function NewKey({ made, onClose }) {
   return html`
     <section class="card stack" aria-labelledby="new-key">
       <h2 id="new-key">The key “${made.name}”</h2>
-      <p>Copy it now: it is not shown again. Who has it ${roleWords(made.role)}.</p>
+      <p>Copy it now: it is not shown again. Whoever has it ${roleWords(made.role)}.</p>
       <div class="row">
         <label class="grow">Key
           <input ref=${field} class="mono" type="text" readonly autocomplete="off" spellcheck="false" value=${made.key} />
