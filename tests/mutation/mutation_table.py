@@ -3446,7 +3446,7 @@ _break(
     "When a revocation is answered, the key opens nothing any more.",
     "camd/api/http/key_methods.py:KeysApi._changed",
     "self._authenticator.refresh()",
-    "pass",
+    "None",
     f"{API_KEYS}::test_a_change_is_in_force_when_it_is_answered",
 )
 _break(
@@ -3468,9 +3468,9 @@ _break(
 _break(
     "keys: no path in an answer",
     "A refusal about the key file does not tell where it is.",
-    "camd/api/http/key_methods.py:_in_thread",
-    "reason=_reason(error)",
-    "reason=str(error)",
+    "camd/api/http/key_methods.py:_reason",
+    "(error.strerror if isinstance(error, OSError) else None) or type(error).__name__",
+    "str(error)",
     f"{API_KEYS}::test_a_file_that_cannot_be_written",
 )
 
