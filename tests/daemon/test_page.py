@@ -223,7 +223,7 @@ async def test_a_key_is_made_copied_and_revoked_by_keyboard(recorder: Daemon) ->
         press("Enter")
         browser.see("input[name=name]:focus")
         assert key not in browser.page.content()
-        made = browser.see("tbody tr:nth-child(2)").inner_text()
+        made = browser.see("tbody tr >> nth=1").inner_text()
         browser.page.locator(".danger >> nth=1").focus()
         press("Enter")
         browser.see("dialog >> text=It cannot be brought back.")
@@ -268,7 +268,7 @@ async def test_a_recording_begins_before_the_start_where_footage_is_kept(
 ) -> None:
     """The tile offers how much; “From now” takes none, and the rest is what the service keeps."""
     daemon = new_daemon()
-    daemon.configure({"recording": {"preroll": "8s"}}, [small_camera(name="Gate")])
+    daemon.configure({"recording": {"preroll": "8s"}}, [small_camera(name="Yard")])
     await daemon.start()
 
     def use(browser: PageBrowser) -> tuple[list[str], list[Any]]:
@@ -279,7 +279,7 @@ async def test_a_recording_begins_before_the_start_where_footage_is_kept(
 
         browser.page.on("websocket", watch)
         browser.page.reload()
-        offered = "select[aria-label='Where the recording of Gate begins']"
+        offered = "select[aria-label='Where the recording of Yard begins']"
         browser.see(offered)
         texts = [str(each) for each in browser.page.locator(f"{offered} option").all_inner_texts()]
         for value, said in (("0", "Recording since"), ("", "before the start.")):
