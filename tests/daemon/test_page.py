@@ -277,6 +277,7 @@ async def test_a_recording_begins_before_the_start_where_footage_is_kept(
         def watch(socket: Any) -> None:
             socket.on("framesent", lambda text: sent.append(str(text)))
 
+        browser.see(".tile")  # signed in: the link works once
         browser.page.on("websocket", watch)
         browser.page.reload()
         offered = "select[aria-label='Where the recording of Yard begins']"
