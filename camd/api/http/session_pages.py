@@ -129,6 +129,7 @@ class SessionPages:
 
     async def sign_out(self, request: Request) -> Response:
         """End the session of the cookie, and its connections."""
+        await request.body()  # as above
         if not comes_from_own_page(request.scope["headers"]):
             return _refused(HTTPStatus.FORBIDDEN, "foreign_origin")
         identity = self._identity(request)
