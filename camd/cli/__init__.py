@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -80,6 +81,17 @@ class _Commands(click.Group):
         command = getattr(import_module(f"camd.cli.{module}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; where there is none of this name, say which one may be meant."""
+        known = ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None
+        if not known:
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else "; --help lists them"
+            ctx.fail(f"there is no command {args[0]!r}{meant}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their lines of the table, without importing them."""

@@ -8,8 +8,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 import click
 
@@ -78,8 +78,11 @@ def misconfigured(mistakes: tuple[str, ...]) -> Misconfigured:
     return Misconfigured("\n  ".join([f"the configuration has {count}:", *mistakes]))
 
 
+_NEAREST = {"nearest_before": "recorded until", "nearest_after": "recorded again from"}
+
+
 def refused(code: int, message: str, data: object, hint: str = "") -> CallRefused | Unauthenticated:
-    """Make the failure for an error answer: message, details, cause, suggestion."""
+    """Make the failure for an error answer: message, details, cause, instants, suggestion."""
     details = data if isinstance(data, dict) else {}
     lines = [f"{message} ({code})"]
     for mistake in details.get("errors") or ():
@@ -90,11 +93,22 @@ def refused(code: int, message: str, data: object, hint: str = "") -> CallRefuse
     reason = details.get("reason") or details.get("cause")
     if isinstance(reason, str) and reason:
         lines.append(f"reason: {reason}")
+    lines += _nearest_instants(details)
     if details.get("suggestion"):
         lines.append(str(details["suggestion"]))
     if code != NOT_AUTHENTICATED.code:
         return CallRefused("\n  ".join(lines))
     return Unauthenticated("\n  ".join([*lines, hint] if hint else lines))
+
+
+def _nearest_instants(details: Mapping[str, Any]) -> list[str]:
+    """Say where the footage next to an instant without any is."""
+    found = {words: details[name] for name, words in _NEAREST.items() if details.get(name)}
+    if not found:
+        return []
+    from camd.cli.terminal import format_moment  # noqa: PLC0415 - `camd --help` needs no table
+
+    return [f"{words}: {format_moment(when)}" for words, when in found.items()]
 
 
 # --- running a command: failures of its output, Ctrl-C and groups of exceptions -----------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -168,7 +169,7 @@ def sessions(access: ServiceAccess, **page: Any) -> object:
 @click.command()
 @page_options
 @remote_options
-@printed_by(_page_printer("gaps", tables.gaps, "gaps"))
+@printed_by(_page_printer("gaps", partial(tables.gaps, cameras=True), "gaps"))
 def gaps(access: ServiceAccess, **page: Any) -> object:
     """List missing footage, newest first, with its cause."""
     return ask(access, "get_gaps", **page)

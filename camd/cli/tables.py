@@ -225,17 +225,19 @@ def schedule_remarks(row: Row) -> list[str]:
     return lines
 
 
-def gaps(rows: Iterable[Row]) -> Table:
-    """Make a table of ledger entries: missing footage and its cause."""
-    table = _table("missing from", ">length", ">frames", "cause", "action")
+def gaps(rows: Iterable[Row], *, cameras: bool = False) -> Table:
+    """Make a table of ledger entries: missing footage and its cause; `cameras`: and whose it is."""
+    whose = ["camera"] if cameras else []
+    table = _table(*whose, "missing from", ">length", ">frames", "cause", "action")
     for row in rows:
         frames = _cell(row.get("frames"))
         table.add_row(
+            *([_cell(row.get("camera_id"))] if cameras else []),
             escape(
                 terminal.format_moment(row.get("start_time") or row.get("from") or row.get("start"))
             ),
             clock_time(row.get("duration", row.get("duration_seconds"))),
-            frames if row.get("exact", True) else f"about {frames}",
+            frames if row.get("exact", True) or not frames else f"about {frames}",
             _cell(row.get("cause")),
             _cell(row.get("action")),
         )

@@ -307,7 +307,7 @@ class Exports:
         return Refusal(
             FILE_NOT_FOUND,
             "Nothing was recorded in that range",
-            suggestion="Ask for a range that was recorded; the nearest instants are in the data.",
+            suggestion="Ask for a range that was recorded; `camd timeline` shows them.",
             camera_id=wanted.camera_id,
             cause=gaps[0].cause if gaps else NOT_RECORDED,
             nearest_before=max(ends, default=None),

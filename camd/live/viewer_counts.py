@@ -12,6 +12,7 @@ from camd.model import CameraId
 
 MAX_VIEWERS_OF_CAMERA = 64
 MAX_VIEWERS = 256
+WHEN_TOO_MANY = "Close another view of a camera, or try again later."
 
 
 class TooManyViewersError(Exception):

@@ -166,7 +166,7 @@ def nothing_recorded(
     return Refusal(
         FILE_NOT_FOUND,
         "There is no picture of that instant",
-        suggestion="Ask for an instant that was recorded; the nearest ones are in the data.",
+        suggestion="Ask for an instant that was recorded; `camd timeline` shows them.",
         camera_id=camera_id,
         at=at,
         cause=cause,

@@ -28,11 +28,20 @@ const VIEWS = {
 const viewsFor = (store) => Object.entries(VIEWS)
   .filter(([id]) => id !== 'keys' || (store.may('admin') && store.session.auth_method !== 'anonymous'));
 
+/** A part of the address; what is no text of a URL stays as it is. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** The view and what it shows, from `#timeline/camera0`. */
 function useRoute() {
   const read = () => {
     const [view, ...rest] = location.hash.slice(1).split('/');
-    return view in VIEWS ? [view, rest.map(decodeURIComponent)] : ['cameras', []];
+    return Object.hasOwn(VIEWS, view) ? [view, rest.map(decoded)] : ['cameras', []];
   };
   const [route, go] = useState(read);
   useEffect(() => {

@@ -212,6 +212,7 @@ async def test_a_thousand_wrong_keys(daemon: Daemon) -> None:
             status, body, headers = browser.ask("POST", "/session", {"auth_token": daemon.key})
             assert (status, body["reason"]) == (429, "too_many_failures")
             assert 0 < int(headers["retry-after"]) <= 60
+            assert browser.sign_in(code="no such code")[0] == 429
             return found
 
     found = await in_thread(guess)
@@ -221,6 +222,20 @@ async def test_a_thousand_wrong_keys(daemon: Daemon) -> None:
     with pytest.raises(NotAuthenticatedError):
         async with daemon.client("camd_" + "0" * 43):
             raise AssertionError("a wrong key was accepted")
+
+
+async def test_wrong_keys_of_others_do_not_keep_out_who_has_a_link(daemon: Daemon) -> None:
+    """Its code cannot be guessed, so it counts at once; used up, it is one of the failures."""
+    made = await daemon.call("create_sign_in_code")
+
+    def use() -> list[int]:
+        with browser_at(daemon) as other, browser_at(daemon) as owner:
+            for n in range(MAX_SIGN_IN_FAILURES):
+                other.sign_in(auth_token=f"camd_{n:043}")
+            refused = owner.sign_in(auth_token=daemon.key)[0]
+            return [refused, *(owner.sign_in(code=made["code"])[0] for _ in range(2))]
+
+    assert await in_thread(use) == [429, 200, 429]
 
 
 @pytest.mark.parametrize(

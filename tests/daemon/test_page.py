@@ -389,6 +389,44 @@ async def test_a_service_that_does_not_answer_greys_the_page_out(recorder: Daemo
     await browse(use, await link(recorder), check=False)
 
 
+async def test_an_address_that_makes_no_sense_shows_a_view(recorder: Daemon) -> None:
+    """No blank page: the part that is known decides, else the cameras are shown."""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=1")
+        for address, shown in (
+            ("timeline/%E0%A4%A", ".lane >> nth=1"),
+            ("constructor", ".tile >> nth=1"),
+            ("timeline/nothing/never", ".lane >> nth=1"),
+            ("recordings/constructor", "form[aria-label='Filter']"),
+        ):
+            browser.page.evaluate("(hash) => { location.hash = hash; location.reload(); }", address)
+            browser.page.wait_for_load_state()
+            browser.see(shown)
+
+    await browse(use, await link(recorder))
+
+
+async def test_tables_do_not_break_times_and_names_of_people(new_daemon: NewDaemon) -> None:
+    """A camera with a long name takes its room from nobody, in a window of a usual width."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="The camera over the yard " * 4)])
+    await daemon.start()
+    await daemon.call("start_recording", device="camera0")
+
+    def use(browser: PageBrowser) -> None:
+        browser.page.set_viewport_size({"width": 1100, "height": 720})
+        for table in ("recordings", "sessions"):
+            browser.page.evaluate(f"location.hash = 'recordings/{table}'")
+            browser.see("td[data-label=State]")
+            one_line = """[...document.querySelectorAll('td time')].every(
+                (time) => time.getClientRects().length === 1)"""
+            assert browser.page.evaluate(one_line)
+        assert widths(browser)[0] <= widths(browser)[1]
+
+    await browse(use, await link(daemon))
+
+
 async def test_after_a_restart_the_page_asks_to_sign_in(recorder: Daemon) -> None:
     """Sessions end with the service; the page says so, and a new link pasted into the tab works."""
     port = recorder.url.rpartition(":")[2].partition("/")[0]

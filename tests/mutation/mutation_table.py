@@ -2869,6 +2869,15 @@ _break(
     "self._failed[address] = recent",
     f"{SIGN_IN}::test_five_failures_a_minute_are_answered",
 )
+_break(
+    "sign-in: a link while others guess",
+    "Whoever has a link signs in, whatever keys were tried at the same address.",
+    "camd/api/http/session_pages.py:SessionPages.sign_in",
+    "wait and given.code is None",
+    "wait",
+    "tests/daemon/test_daemon_sessions.py"
+    "::test_wrong_keys_of_others_do_not_keep_out_who_has_a_link",
+)
 
 # --- schedules --------------------------------------------------------------------------------
 

@@ -37,6 +37,17 @@ def test_the_line_of_a_command_is_its_own(name: str) -> None:
     assert listed()[name] == command.get_short_help_str(80)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("statu", "did you mean 'status'?"), ("qqq", "--help lists them"), ("", "--help lists them")],
+)
+def test_a_command_that_there_is_not_is_told_with_the_nearest(given: str, said: str) -> None:
+    """A mistake of typing is answered with what was meant."""
+    with pytest.raises(click.UsageError) as caught:
+        main([given], standalone_mode=False)
+    assert caught.value.message == f"there is no command {given!r}; {said}"
+
+
 def test_the_list_of_commands_imports_none_of_them() -> None:
     """Neither the event loop nor a table printer is needed to list the commands."""
     done = subprocess.run(

@@ -146,6 +146,10 @@ def test_a_gap_shows_its_cause_and_whether_its_frames_are_counted() -> None:
     assert "2026-01-15 14:30:00" in text
     assert "about 75" in text
     assert "camera_lost" in text
+    unknown = {**gap, "frames": None, "camera_id": "camera[7]"}
+    assert "about" not in shown(tables.gaps([unknown]))
+    assert "camera" not in shown(tables.gaps([unknown]))
+    assert "camera[7]" in shown(tables.gaps([unknown], cameras=True))
 
 
 def test_latency_is_in_milliseconds() -> None:
@@ -277,6 +281,14 @@ def test_a_refusal_has_details_reason_and_suggestion() -> None:
     said = "Invalid params: value must be at least 1"
     assert refused(-32602, said, one).message == f"{said} (-32602)"  # once is enough
     assert refused(-32001, "Who?", {}, "try sudo").message == "Who? (-32001)\n  try sudo"
+
+
+def test_a_refusal_names_the_nearest_instants() -> None:
+    """Where nothing was recorded; one that is unknown is left out."""
+    data = {"nearest_before": "2026-01-15T14:30:00Z", "nearest_after": None}
+    message = refused(-1005, "Nothing", data).message
+    assert "  recorded until: 2026-01-15 " in message
+    assert "again" not in message
 
 
 def test_a_wrong_configuration_is_listed_and_has_systemds_code() -> None:

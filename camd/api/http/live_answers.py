@@ -19,7 +19,7 @@ from camd.errors import RATE_LIMITED, SOURCE_UNAVAILABLE, Refusal
 from camd.live.live_pictures import StillsWatch, pictures_of
 from camd.live.rules.live_messages import JPEG
 from camd.live.rules.viewer_backlog import FramesLost
-from camd.live.viewer_counts import TooManyViewersError
+from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError
 from camd.live.watching import Watch, WatchEnd
 from camd.model.problems import NO_PICTURE_YET
 from camd.mp4.fragments import Init
@@ -88,7 +88,9 @@ class LiveResponse(Response):
             with self._admitted():
                 refusal = await self._stream(receive, send)
         except TooManyViewersError as error:
-            refusal = Refusal(RATE_LIMITED, str(error), retry_after_ms=1000)
+            refusal = Refusal(
+                RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY, retry_after_ms=1000
+            )
         if refusal is not None:
             await refused(refusal)(scope, receive, send)
 

@@ -30,7 +30,7 @@ from camd.live.live_pictures import STILL_SECONDS, StillsWatch
 from camd.live.rules.live_messages import WayToWatch, ended_message
 from camd.live.socket_viewer import SocketViewer, ViewerLink
 from camd.live.transcoding import TooManyTranscodesError, Transcode, Transcodes
-from camd.live.viewer_counts import TooManyViewersError, ViewerCounts
+from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError, ViewerCounts
 from camd.live.watching import Watch, WatchEnd
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still
 
@@ -80,7 +80,8 @@ class LivePages:
             with self._counts.admitted(camera.camera_id):
                 await self._serve_viewer(socket, camera, way)
         except (TooManyViewersError, TooManyTranscodesError) as error:
-            await _refuse(socket, TRY_LATER, Refusal(RATE_LIMITED, str(error)))
+            too_many = Refusal(RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY)
+            await _refuse(socket, TRY_LATER, too_many)
 
     async def _serve_viewer(self, socket: LiveSocket, camera: Camera, way: str | None) -> None:
         ways = () if way is not None else self._ways(camera)

@@ -113,17 +113,22 @@ class SessionPages:
     async def sign_in(self, request: Request) -> Response:
         """Begin a session for a key, a JWT or a code, and set its cookie.
 
-        403 from a page that is not ours, 429 after too many failures of the address.
+        403 from a page that is not ours. After too many failures of the address 429, unless it is
+        a code that is known: wrong keys of others must not keep out who has a link.
         """
         body = await request.body()  # in any case, so that the connection can be used again
         if not comes_from_own_page(request.scope["headers"]):
             return _refused(HTTPStatus.FORBIDDEN, "foreign_origin")
         address, now = _address(request), self._clock.monotonic()
-        if wait := self._authenticator.sign_in_failures.wait_seconds(address, now):
-            return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
+        wait = self._authenticator.sign_in_failures.wait_seconds(address, now)
         try:
-            identity = self._check(_read(body))
+            given = _read(body)
+            if wait and given.code is None:
+                return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
+            identity = self._check(given)
         except InvalidCredentialsError as error:
+            if wait:
+                return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
             return await self._fail(request, address, error.reason)
         return self._begin(request, identity)
 

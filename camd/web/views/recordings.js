@@ -21,7 +21,7 @@ const TABLES = {
 
 /** @param {{store: any, rest: string[]}} props */
 export function Recordings({ store, rest }) {
-  const id = rest[0] in TABLES ? rest[0] : 'recordings';
+  const id = Object.hasOwn(TABLES, rest[0]) ? rest[0] : 'recordings';
   const [filter, setFilter] = useState({ camera: '', from: '', to: '' });
   return html`
     <div class="stack">
