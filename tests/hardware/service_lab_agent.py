@@ -86,6 +86,11 @@ def call(method: str, **params: object) -> Facts:
     return trio.run(ask)
 
 
+def package_version() -> str:
+    """Return the version of the installed package."""
+    return sh("dpkg-query", "-W", "-f", "${Version}", "camd")
+
+
 def session(camera: str = "camera0") -> str:
     """Return the id of the camera's session; "" when it does not record."""
     try:
@@ -93,22 +98,6 @@ def session(camera: str = "camera0") -> str:
     except RemoteError as error:
         return f"({error.message})"
     return str(status.get("session_id") or "")
-
-
-def footage(camera: str = "camera0") -> float:
-    """Return how many seconds the camera's session has durably recorded."""
-    status = call("get_recording_status", device=camera)
-    return float(status.get("duration") or 0.0)
-
-
-def until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> float:
-    """Wait for a condition; return after how many seconds it held, -1 when it did not."""
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > seconds:
-            return -1.0
-        time.sleep(0.2)
-    return round(time.monotonic() - start, 2)
 
 
 def active() -> bool:
@@ -348,9 +337,9 @@ def usb_step(_: float) -> Facts:
 def upgrade_step(_: float) -> Facts:
     """A package of a higher version is installed while a camera records."""
     said: list[str] = []
+    old = package_version()
     facts = interrupted(lambda: said.append(sh("dpkg", "-i", "/root/camd-next.deb")))
-    version = sh("dpkg-query", "-W", "-f", "${Version}", "camd")
-    return facts | {"version": version, "said": said[0][-600:]}
+    return facts | {"old_version": old, "version": package_version(), "said": said[0][-600:]}
 
 
 def format_step(_: float) -> Facts:

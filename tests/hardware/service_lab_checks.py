@@ -112,7 +112,7 @@ def check_usb(facts: Facts) -> Iterator[str]:
 def check_upgrade(facts: Facts) -> Iterator[str]:
     """The new version runs, and the session goes on."""
     yield from check_interruption(facts)
-    if facts["version"] == facts.get("old_version"):
+    if facts["version"] == facts["old_version"]:
         yield f"version {facts['version']} is still installed"
 
 
