@@ -100,6 +100,16 @@ def session(camera: str = "camera0") -> str:
     return str(status.get("session_id") or "")
 
 
+def until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> float:
+    """Wait for a condition; return after how many seconds it held, -1 when it did not."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > seconds:
+            return -1.0
+        time.sleep(0.2)
+    return round(time.monotonic() - start, 2)
+
+
 def active() -> bool:
     """Tell whether the service has started."""
     return unit("ActiveState") == "active"
