@@ -79,8 +79,8 @@ def call(method: str, **params: object) -> Facts:
     """Call a method of the service, on a connection of its own."""
 
     async def ask() -> Facts:
-        async with connect(ADDRESS) as client:
-            answer: Facts = await client.call(method, timeout=START_SECONDS, **params)
+        async with connect(ADDRESS, timeout=START_SECONDS) as client:
+            answer: Facts = await client.call(method, **params)
             return answer
 
     return trio.run(ask)
