@@ -14,7 +14,7 @@ def values(key: str) -> list[str]:
 
 
 def test_devices_are_allowed_by_number() -> None:
-    """A name would be unknown while no driver is loaded, and the first camera plugged in refused."""
+    """A name is unknown while no driver is loaded: the first camera could not be opened."""
     majors = {value.removeprefix("char-").removesuffix(" rw") for value in values("DeviceAllow")}
     assert majors == {"81", "116", "226"}  # video4linux, ALSA, DRM: devices.txt of the kernel
 
