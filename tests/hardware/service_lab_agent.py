@@ -231,11 +231,11 @@ def socket_step(_: float) -> Facts:
 def reload_step(_: float) -> Facts:
     """A good configuration adds a camera at once; a bad one changes nothing."""
     before, pid, text = session(), unit("MainPID"), CONFIG.read_text()
-    if "camera1" not in text:
-        CONFIG.write_text(text + CAMERA.format(camera="camera1"))
+    added = f"added{text.count('[[camera]]')}"
+    CONFIG.write_text(text + CAMERA.format(camera=added))
     good = sh("systemctl", "reload", "camd")
-    at_once = "camera1" in json.dumps(call("get_camera_list"))
-    soon = until(lambda: "camera1" in json.dumps(call("get_camera_list")), 30)
+    at_once = added in json.dumps(call("get_camera_list"))
+    soon = until(lambda: added in json.dumps(call("get_camera_list")), 30)
     whole = CONFIG.read_text()
     CONFIG.write_text(whole + "\n[recordings]\nrotation = 3\n")
     bad = sh("systemctl", "reload", "camd")
