@@ -356,7 +356,7 @@ def format_step(_: float) -> Facts:
     """State of a newer format is refused, and not changed; then everything goes on."""
     text = MARKER.read_text()
     sh("systemctl", "stop", "camd")
-    newer = json.dumps(json.loads(text) | {"format": 99, "version": "9.0.0"})
+    newer = json.dumps(json.loads(text) | {"version": 99, "written_by": "9.0.0"})
     MARKER.write_text(newer)
     said = sh("systemctl", "start", "camd")
     time.sleep(3)
