@@ -47,6 +47,8 @@ async def is_done_in_the_next_run(daemon: Daemon, place: Path, number: signal.Si
     assert await trio.to_thread.run_sync(daemon.wait_no_processes, 2.0) == []
     lazy.unlink()
     await daemon.start()
+    while daemon.log.count("recovery_over") < 2:  # noqa: ASYNC110 - another process writes it
+        await trio.sleep(0.05)
     async with daemon.client() as client:
         name = started["filename"]
         assert name.endswith(".mkv")

@@ -250,7 +250,7 @@ async def test_a_strip_is_a_row_of_key_frames(new_daemon: NewDaemon, short_clip:
     assert picture_end(strip.body) == len(strip.body)
     assert picture_size(strip.body) == (64 * len(times), 48)
     assert times == sorted(set(times))
-    assert 3 <= len(times) <= 12
+    assert 1 <= len(times) <= 12  # as many as there are key frames in what was recorded
     index = await index_of(daemon, query)
     keys = {
         round((moment(file["start"]).timestamp() + piece["time"]) * 1000)

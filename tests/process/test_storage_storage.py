@@ -154,7 +154,10 @@ async def test_the_index_is_closed_however_the_block_ends(tmp_path: Path) -> Non
         crashed = True
     assert crashed
     found = {path.name for path in (tmp_path / "recordings" / ".camd").iterdir()}
-    assert found == {"index.sqlite", "journal-000001.jsonl", "lock", "reserve", "volume"}
+    assert found == {
+        *("format.json", "index.sqlite", "journal-000001.jsonl"),
+        *("lock", "reserve", "volume"),
+    }
 
 
 async def test_what_a_crash_left_open_is_interrupted(tmp_path: Path) -> None:
