@@ -21,6 +21,7 @@ from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
 from camd.api.http.app import HttpApp
 from camd.api.http.export_pages import ExportPages
+from camd.api.http.key_methods import KeysApi
 from camd.api.http.live_pages import LivePages
 from camd.api.http.playback_pages import PlaybackPages
 from camd.api.http.session_pages import SessionPages, SignInApi
@@ -271,6 +272,7 @@ def build_registry(
             EventsApi(cameras, event_log.history),
             MetricsApi(metrics, clock=clock),
             SignInApi(authenticator, clock=clock),
+            KeysApi(authenticator, clock=clock),
             playback,
         ),
         others=(AUTHENTICATE_METHOD,),

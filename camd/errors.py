@@ -194,6 +194,35 @@ CAMERA_LIMIT = ErrorKind(
     "Forget one that is gone for good (`camd forget CAMERA`), or unplug or remove one.",
 )
 
+KEY_EXISTS = ErrorKind(
+    -1023,
+    "key_exists",
+    "There is a key of this name already",
+    False,
+    "Choose another name, or revoke that key first.",
+)
+KEY_UNKNOWN = ErrorKind(
+    -1024,
+    "key_unknown",
+    "There is no key of this name",
+    False,
+    "list_keys, or `camd keys list`, shows the names.",
+)
+KEY_LIMIT = ErrorKind(
+    -1025,
+    "key_limit",
+    "There are as many keys as one service can have",
+    False,
+    "Revoke those that nobody uses any more.",
+)
+KEYS_UNUSABLE = ErrorKind(
+    -1026,
+    "keys_unusable",
+    "The key file cannot be read or written",
+    True,
+    "Check its permissions and its disk; keys that were read before are valid.",
+)
+
 TABLE = tuple(kind for kind in list(globals().values()) if isinstance(kind, ErrorKind))
 
 

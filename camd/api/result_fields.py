@@ -83,6 +83,7 @@ def camera(status: CameraStatus) -> View:
         "warnings": list(status.warnings),
         "source_clock_offset": status.source_clock_offset,
         "schedule": camera_schedule(status.schedule),
+        "preroll": status.preroll_seconds,
     }
     if status.problem is not None:
         view |= problem(status.problem)

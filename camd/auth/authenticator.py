@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -51,6 +52,7 @@ class Authenticator:
     sign_in_failures: SignInFailures = attrs.field(factory=SignInFailures)
     generation: int = attrs.field(default=0, init=False)
     _version: object = attrs.field(default=None, init=False)
+    _reading: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def check(self, token: str, now: float) -> Principal:
         """Return whose `token` it is. Raises InvalidCredentialsError. `now`: seconds since 1970."""
@@ -101,15 +103,22 @@ class Authenticator:
         return all(key.sha256 != identity.credential for key in self.keys)
 
     def refresh(self) -> None:
-        """Read the key file if it has changed; a broken file changes nothing. Blocks."""
+        """Read the key file if it has changed; a broken file changes nothing. Blocks.
+
+        Threads may call it at the same time: keys that were read later are not replaced by earlier.
+        """
         if self.file is None:
             return
-        version = self.file.version()
+        with self._reading:
+            self._read_changed(self.file)
+
+    def _read_changed(self, file: KeyFile) -> None:
+        version = file.version()
         if version == self._version:
             return
         self._version = version
         try:
-            self.keys = self.file.load()
+            self.keys = file.load()
         except KeyFileError as error:
             _log.warning("keys_unreadable", error=str(error), kept=len(self.keys))
             return

@@ -28,12 +28,22 @@ PREFIX = "camd_"
 KEYS_FILE = "keys.toml"
 ADMIN_KEY_FILE = "admin.key"
 _LOCAL_KEY = "local_key_made"  # in the file: the first start has written its admin key
+MAX_KEYS = 1000
+MAX_NAME_CHARACTERS = 64
 _MAX_BYTES = 16 * 1024 * 1024
 _HEADING = "# API keys of camd: `camd keys`. The keys themselves are not stored.\n"
 
 
 class KeyFileError(Exception):
     """The key file cannot be used; the text says why."""
+
+
+class NameTakenError(ValueError):
+    """There is a key of this name already."""
+
+
+class TooManyKeysError(ValueError):
+    """There are as many keys as there may be."""
 
 
 @attrs.frozen
@@ -153,21 +163,27 @@ class KeyFile:
     def add(self, name: str, role: Role, *, created: datetime, expires: datetime | None) -> str:
         """Make a key, store its hash, and return the key, which is not stored.
 
-        Raises ValueError for a name that is taken, too long or not printable.
+        Raises ValueError for a name that is too long or not printable, NameTakenError,
+        TooManyKeysError, KeyFileError, and OSError when the file cannot be written.
         """
-        if not name.isprintable() or not 1 <= len(name.strip()) <= 64:
-            raise ValueError("a key's name has 1 to 64 printable characters")
+        if not name.isprintable() or not name.strip() or len(name) > MAX_NAME_CHARACTERS:
+            raise ValueError(f"a key's name has 1 to {MAX_NAME_CHARACTERS} printable characters")
         secret = new_secret()
         with self.locked():
             keys = self.load()
             if any(key.name == name for key in keys):
-                raise ValueError(f"there is a key called {name} already")
+                raise NameTakenError(f"there is a key called {name} already")
+            if len(keys) >= MAX_KEYS:
+                raise TooManyKeysError(f"there are {MAX_KEYS} keys; revoke one that nobody uses")
             key = ApiKey(name, role, digest(secret), created, expires)
             write_private(self.path, render_keys((*keys, key), local_key=self.has_local_key()))
         return secret
 
     def revoke(self, name: str) -> bool:
-        """Remove the key called `name`; False when there is none."""
+        """Remove the key called `name`; False when there is none.
+
+        Raises KeyFileError, and OSError when the file cannot be written.
+        """
         with self.locked():
             keys = self.load()
             left = tuple(key for key in keys if key.name != name)

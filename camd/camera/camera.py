@@ -199,6 +199,7 @@ class Camera:
             source_clock_offset=hub.source_clock.offset_seconds,
             served=self._served,
             schedule=self._schedule,
+            preroll_seconds=self._daemon_config.recording.preroll.total_seconds(),
         )
 
     @property

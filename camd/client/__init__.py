@@ -35,6 +35,10 @@ from camd.client.remote_errors import (
     InternalServiceError,
     InvalidParamsError,
     InvalidRequestError,
+    KeyExistsError,
+    KeyLimitError,
+    KeysUnusableError,
+    KeyUnknownError,
     MethodNotFoundError,
     NotAuthenticatedError,
     NotRecordingError,
@@ -112,7 +116,13 @@ from camd.contract.recording_results import (
     StoppedRecording,
 )
 from camd.contract.schedule_results import CameraScheduleInfo, ScheduleInfo, ScheduleList
-from camd.contract.sign_in_results import SignInCode
+from camd.contract.sign_in_results import (
+    CreatedKey,
+    KeyInfo,
+    KeyList,
+    RevokedKey,
+    SignInCode,
+)
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -169,6 +179,7 @@ __all__ = [
     "ControlChoice",
     "ControlInfo",
     "ControlList",
+    "CreatedKey",
     "DeletedFile",
     "DeletedSnapshot",
     "DeviceInfo",
@@ -195,6 +206,12 @@ __all__ = [
     "InvalidParamsError",
     "InvalidRequestError",
     "KeptFile",
+    "KeyExistsError",
+    "KeyInfo",
+    "KeyLimitError",
+    "KeyList",
+    "KeyUnknownError",
+    "KeysUnusableError",
     "LogLevels",
     "MethodNotFoundError",
     "MissingSpan",
@@ -225,6 +242,7 @@ __all__ = [
     "RemoteError",
     "RemovalFailedError",
     "RetentionState",
+    "RevokedKey",
     "RunningFile",
     "ScheduleInfo",
     "ScheduleList",

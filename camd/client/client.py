@@ -55,7 +55,7 @@ from camd.contract.recording_results import (
     StoppedRecording,
 )
 from camd.contract.schedule_results import ScheduleList
-from camd.contract.sign_in_results import SignInCode
+from camd.contract.sign_in_results import CreatedKey, KeyList, RevokedKey, SignInCode
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -412,6 +412,21 @@ class Client:
     async def sign_in_code(self, *, role: str | None = None) -> SignInCode:
         """Make a code that signs a browser in to the page: once, within a minute."""
         return read_result(SignInCode, await self._ask("create_sign_in_code", role=role))
+
+    async def keys(self) -> KeyList:
+        """List the API keys: names, roles and times, not the keys themselves."""
+        return read_result(KeyList, await self._ask("list_keys"))
+
+    async def create_key(
+        self, name: str, *, role: str | None = None, lifetime: float | None = None
+    ) -> CreatedKey:
+        """Make an API key, valid for `lifetime` seconds; the answer alone has the key itself."""
+        answer = await self._ask("create_key", name=name, role=role, lifetime=lifetime)
+        return read_result(CreatedKey, answer)
+
+    async def revoke_key(self, name: str) -> RevokedKey:
+        """Revoke an API key, and end the connections that use it."""
+        return read_result(RevokedKey, await self._ask("revoke_key", name=name))
 
     async def past_events(
         self,

@@ -198,6 +198,30 @@ class CameraLimitError(RemoteError):
     kind = errors.CAMERA_LIMIT
 
 
+class KeyExistsError(RemoteError):
+    """There is a key of this name already."""
+
+    kind = errors.KEY_EXISTS
+
+
+class KeyUnknownError(RemoteError):
+    """There is no key of this name."""
+
+    kind = errors.KEY_UNKNOWN
+
+
+class KeyLimitError(RemoteError):
+    """There are as many keys as one service can have."""
+
+    kind = errors.KEY_LIMIT
+
+
+class KeysUnusableError(RemoteError):
+    """The service cannot read or write its key file."""
+
+    kind = errors.KEYS_UNUSABLE
+
+
 class ShuttingDownError(RemoteError):
     """The service is stopping."""
 

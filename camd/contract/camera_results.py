@@ -42,6 +42,9 @@ class CameraInfo(ProblemFields):
     schedule: Annotated[
         CameraScheduleInfo | None, doc("null for a camera that no schedule records")
     ] = None
+    preroll: Annotated[
+        float, doc("seconds of footage before a start that are kept for it; 0 for none")
+    ] = 0.0
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Fields of signing in to the page."""
+"""Fields of signing in to the page, and of API keys."""
 
 from __future__ import annotations
 
@@ -18,3 +18,35 @@ class SignInCode:
     role: str
     expires_in: Annotated[float, doc("seconds")]
     expires_at: Time
+
+
+@attrs.frozen(kw_only=True)
+class KeyInfo:
+    """An API key; the key itself is not stored."""
+
+    name: str
+    role: str
+    created: Time
+    expires: Annotated[Time | None, doc("null: it does not expire")]
+
+
+@attrs.frozen(kw_only=True)
+class KeyList:
+    """All API keys, also expired ones, in the order in which they were made."""
+
+    keys: tuple[KeyInfo, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CreatedKey(KeyInfo):
+    """A new API key: it is shown here, and never again."""
+
+    key: Annotated[str, doc("the key itself")] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class RevokedKey:
+    """A key that is not valid any more."""
+
+    name: str
+    revoked: bool

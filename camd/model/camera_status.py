@@ -55,3 +55,4 @@ class CameraStatus:
     source_clock_offset: float | None = None  # seconds ahead of this machine's; None: unknown
     served: ServedStream | None = None  # by a media server; None: no viewer can have it
     schedule: ScheduleStatus | None = None  # None: no schedule records it
+    preroll_seconds: float = 0.0  # of footage that are kept for the next start

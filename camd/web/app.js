@@ -13,6 +13,7 @@ import { Timeline } from './timeline/timeline.js';
 import { Recordings } from './views/recordings.js';
 import { Storage } from './views/storage.js';
 import { Events } from './views/events.js';
+import { Keys } from './views/keys.js';
 
 const VIEWS = {
   cameras: ['Cameras', Cameras],
@@ -20,7 +21,12 @@ const VIEWS = {
   recordings: ['Recordings', Recordings],
   storage: ['Storage', Storage],
   events: ['Events', Events],
+  keys: ['Keys', Keys],
 };
+
+/** The views that somebody has; keys are for administrators, where there are any. */
+const viewsFor = (store) => Object.entries(VIEWS)
+  .filter(([id]) => id !== 'keys' || (store.may('admin') && store.session.auth_method !== 'anonymous'));
 
 /** A part of the address; what is no text of a URL stays as it is. */
 function decoded(part) {
@@ -49,9 +55,11 @@ function useRoute() {
 /** @param {{store: Store, onSignOut: () => void}} props */
 function Frame({ store, onSignOut }) {
   useStore(store);
-  const [view, rest] = useRoute();
+  const [wanted, rest] = useRoute();
   const [help, showHelp] = useState(false);
   const main = useRef(null);
+  const views = viewsFor(store);
+  const view = views.some(([id]) => id === wanted) ? wanted : 'cameras';
   const [name, View] = VIEWS[view];
   const count = problemsNow(store).length;
   const stale = store.connection === 'lost' || store.connection === 'silent';
@@ -64,11 +72,11 @@ function Frame({ store, onSignOut }) {
       <header class="bar">
         <h1>camd</h1>
         <nav aria-label="Views">
-          ${Object.entries(VIEWS).map(([id, [label]]) => html`
+          ${views.map(([id, [label]]) => html`
             <a key=${id} href="#${id}" aria-current=${id === view ? 'page' : undefined}>${label}</a>`)}
         </nav>
         <div class="who">
-          <button class="bare" aria-label="Keys" title="Keys (?)" onClick=${() => showHelp(true)}>?</button>
+          <button class="bare" aria-label="Keyboard" title="Keyboard (?)" onClick=${() => showHelp(true)}>?</button>
           ${store.session.auth_method !== 'anonymous' && html`
             <button class="bare" title="Signed in as ${store.session.name}, ${store.session.role}" onClick=${onSignOut}>Sign out</button>`}
         </div>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -25,6 +26,7 @@ VIEWS = (
     "recordings/snapshots",
     "storage",
     "events",
+    "keys",
 )
 UNREACHABLE = {"source": "rtsp://127.0.0.1:9/stream", "name": "Loading bay"}
 
@@ -134,6 +136,18 @@ async def test_readers_get_roles_and_names(with_problem: Daemon) -> None:
         browser.go("storage")
         browser.see(".gauge")
         assert '- meter "Used space"' in shown_roles(browser)
+        browser.go("keys")
+        browser.see("tbody tr")
+        keys = shown_roles(browser, "main")
+        for expected in (
+            '- heading "Add a key" [level=2]',
+            '- textbox "Name"',
+            '- combobox "Role"',
+            '- combobox "Valid"',
+            '- button "Revoke admin"',
+            '- columnheader "Expires"',
+        ):
+            assert expected in keys, keys
         browser.go("timeline")
         browser.see(".lane[aria-label*='nothing recorded here']")
         assert 'group "Gate: nothing recorded here"' in shown_roles(browser)
@@ -173,9 +187,114 @@ async def test_a_viewer_sees_and_changes_nothing(recorder: Daemon) -> None:
         browser.see("text=There is enough space.")
         browser.go("events")
         browser.see("text=Nothing happened yet.")
+        assert browser.page.locator("nav a:has-text('Keys')").count() == 0
+        browser.go("keys")
+        browser.see("main[aria-label='Cameras']")
 
     await browse(use, await link(recorder, "viewer"))
     assert (await recorder.call("list_recordings"))["total"] == 0
+
+
+async def test_a_key_is_made_copied_and_revoked_by_keyboard(recorder: Daemon) -> None:
+    """It is shown once; it signs in until it is revoked, after a question."""
+
+    def use(browser: PageBrowser) -> tuple[str, str]:
+        press = browser.page.keyboard.press
+        browser.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        browser.see(".tile >> nth=0")
+        browser.go("keys")
+        browser.see("tbody td:has-text('admin')")
+        browser.page.locator("input[name=name]").focus()
+        browser.page.keyboard.type(MARKUP)
+        press("Tab")
+        press("ArrowDown")
+        press("Tab")
+        press("ArrowDown")
+        press("Tab")
+        press("Enter")
+        browser.see("h2:has-text('The key')")
+        key = str(browser.page.locator(".mono[readonly]").input_value())
+        assert browser.page.evaluate("document.activeElement.value") == key
+        press("Tab")
+        press("Enter")
+        browser.see("[role=status]:has-text('Copied.')")
+        assert browser.page.evaluate("navigator.clipboard.readText()") == key
+        press("Tab")
+        press("Enter")
+        browser.see("input[name=name]:focus")
+        assert key not in browser.page.content()
+        made = browser.see("tbody tr >> nth=1").inner_text()
+        browser.page.locator(".danger >> nth=1").focus()
+        press("Enter")
+        browser.see("dialog >> text=It cannot be brought back.")
+        assert browser.page.locator("dialog >> text=signed out").count() == 0
+        press("Escape")
+        browser.page.locator("dialog").wait_for(state="detached")
+        assert browser.page.locator("tbody tr").count() == 2
+        press("Enter")
+        browser.page.click("dialog button.danger")
+        browser.page.locator("tbody tr >> nth=1").wait_for(state="detached")
+        return key, made
+
+    key, made = await browse(use, await link(recorder))
+    assert key.startswith("camd_")
+    assert MARKUP in made
+    assert "operator" in made
+    assert [each["name"] for each in (await recorder.call("list_keys"))["keys"]] == ["admin"]
+    assert key not in recorder.log
+
+
+async def test_a_key_that_cannot_be_made_is_told(recorder: Daemon) -> None:
+    """And revoking the key with which one is signed in, the last one, says what it means."""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=0")
+        browser.go("keys")
+        browser.see("tbody tr")
+        browser.page.fill("input[name=name]", "admin")
+        browser.page.click("button:has-text('Add')")
+        browser.see("[role=alert] >> text=There is a key of this name already.")
+        browser.page.click("button:has-text('Revoke')")
+        browser.see("dialog >> text=you will be signed out")
+        browser.see("dialog >> text=the last key of an administrator")
+        browser.page.click("dialog button.danger")
+        browser.see("text=You were signed out")
+
+    await browse(use, await link(recorder))
+
+
+async def test_a_recording_begins_before_the_start_where_footage_is_kept(
+    new_daemon: NewDaemon,
+) -> None:
+    """The tile offers how much; “From now” takes none, and the rest is what the service keeps."""
+    daemon = new_daemon()
+    daemon.configure({"recording": {"preroll": "8s"}}, [small_camera(name="Yard")])
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> tuple[list[str], list[Any]]:
+        sent: list[str] = []
+
+        def watch(socket: Any) -> None:
+            socket.on("framesent", lambda text: sent.append(str(text)))
+
+        browser.see(".tile")  # signed in: the link works once
+        browser.page.on("websocket", watch)
+        browser.page.reload()
+        offered = "select[aria-label='Where the recording of Yard begins']"
+        browser.see(offered)
+        texts = [str(each) for each in browser.page.locator(f"{offered} option").all_inner_texts()]
+        for value, said in (("0", "Recording since"), ("", "before the start.")):
+            browser.page.select_option(offered, value)
+            browser.page.click("button:has-text('Record')")
+            browser.see(f".tile >> text={said}")
+            browser.page.click("button:has-text('Stop')")
+            browser.see("button:has-text('Record')")
+        calls = [json.loads(each) for each in sent if "start_recording" in each]
+        return texts, [call["params"] for call in calls]
+
+    texts, started = await browse(use, await link(daemon))
+    assert texts == ["From 8 s ago", "From 5 s ago", "From now"]
+    assert started == [{"device": "camera0", "preroll": 0}, {"device": "camera0"}]
 
 
 async def test_the_timeline_plays_the_past_takes_out_and_pins(recorder: Daemon) -> None:

@@ -3447,4 +3447,40 @@ _break(
     f"{TIMELINES}::test_many_gaps_are_joined_and_counted",
 )
 
+KEYS = "tests/pure/test_auth_keys.py"
+API_KEYS = "tests/process/test_api_keys.py"
+
+_break(
+    "keys: a revoked key is refused at once",
+    "When a revocation is answered, the key opens nothing any more.",
+    "camd/api/http/key_methods.py:KeysApi._changed",
+    "self._authenticator.refresh()",
+    "None",
+    f"{API_KEYS}::test_a_change_is_in_force_when_it_is_answered",
+)
+_break(
+    "keys: late readings",
+    "A reading of the key file that ends late does not bring a revoked key back.",
+    "camd/auth/authenticator.py:Authenticator.refresh",
+    "with self._reading:\n            self._read_changed(self.file)",
+    "self._read_changed(self.file)",
+    f"{API_KEYS}::test_a_slow_reading_does_not_bring_a_revoked_key_back",
+)
+_break(
+    "keys: bound",
+    "The key file never has more keys than its bound.",
+    "camd/auth/key_file.py:KeyFile.add",
+    "len(keys) >= MAX_KEYS",
+    "False",
+    f"{KEYS}::test_the_number_of_keys_is_bounded",
+)
+_break(
+    "keys: no path in an answer",
+    "A refusal about the key file does not tell where it is.",
+    "camd/api/http/key_methods.py:_reason",
+    "(error.strerror if isinstance(error, OSError) else None) or type(error).__name__",
+    "str(error)",
+    f"{API_KEYS}::test_a_file_that_cannot_be_written",
+)
+
 MUTATIONS = tuple(_made)

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.key_file import (
+    MAX_KEYS,
     ApiKey,
     KeyFile,
     KeyFileError,
+    TooManyKeysError,
     digest,
     find_key,
     make_first_key,
@@ -89,6 +91,18 @@ def test_keys_are_added_and_revoked(tmp_path: Path) -> None:
     assert not file.revoke("entrance")
     assert file.load() == ()
     assert [path.name for path in tmp_path.iterdir()] == ["keys.toml"]  # nothing left over
+
+
+def test_the_number_of_keys_is_bounded(tmp_path: Path) -> None:
+    """So the file stays one that can be read; a key that is revoked makes room."""
+    file = KeyFile(tmp_path / "keys.toml")
+    keys = [ApiKey(f"k{n}", Role.VIEWER, digest(str(n)), CREATED) for n in range(MAX_KEYS)]
+    file.path.write_text(render_keys(keys))
+    with pytest.raises(TooManyKeysError):
+        file.add("one more", Role.VIEWER, created=CREATED, expires=None)
+    file.revoke("k0")
+    file.add("one more", Role.VIEWER, created=CREATED, expires=None)
+    assert len(file.load()) == MAX_KEYS
 
 
 def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi
+from camd.api.http.key_methods import KeysApi
 from camd.api.http.session_pages import SignInApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
@@ -95,6 +96,7 @@ REGISTRY = registry_with_discovery(
         MetricsApi(None, clock=SYSTEM_CLOCK),
         PlaybackApi(None, None),
         SignInApi(None, clock=SYSTEM_CLOCK),
+        KeysApi(None, clock=SYSTEM_CLOCK),
     ),
     others=(AUTHENTICATE_METHOD,),
     notifications=NOTIFICATIONS,

@@ -97,6 +97,26 @@ export function scheduleWords({ name, active, next_change, overridden_by, messag
   return `Schedule “${name}”: records${until}.`;
 }
 
+const ROLES = { viewer: 'may look', operator: 'may look and record', admin: 'may do everything' };
+
+/** What a role allows. @param {string} role */
+export const roleWords = (role) => ROLES[role] ?? role;
+
+/**
+ * What to know before a key is revoked.
+ * @param {Record<string, any>} key @param {Record<string, any>[]} keys @param {import('./session.js').Session} session
+ */
+export function keyWarnings(key, keys, session) {
+  const valid = (each) => !each.expires || new Date(each.expires) > new Date();
+  const others = keys.filter((each) => each.role === 'admin' && each.name !== key.name && valid(each));
+  const own = session.auth_method === 'api_key' && session.name === key.name;
+  return [
+    'Programs and browsers that use it are disconnected within seconds. It cannot be brought back.',
+    own ? 'You are signed in with this key: you will be signed out.' : '',
+    key.role === 'admin' && others.length === 0 ? 'It is the last key of an administrator: only “camd keys add” on the machine of the service makes another.' : '',
+  ].filter(Boolean);
+}
+
 /** Everything that is wrong now, the worst first. @param {Record<string, any>} state */
 export function problemsNow(state) {
   const found = [];

@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { duration, localTime, utc } from '../lib/format.js';
 import { gapCause, sentence } from '../lib/words.js';
 import { fetchStill } from '../player/stills.js';
-import { Picture } from '../views/picture.js';
+import { Picture } from '../player/picture.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 const RATES = [-8, 0.5, 1, 2, 4, 8, 32]; // above 8 and below 0: key frames only

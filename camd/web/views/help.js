@@ -1,4 +1,4 @@
-/** The keys of the page. */
+/** The keys of the keyboard that the page knows. */
 
 import { html } from '../lib/preact.js';
 import { Dialog } from './parts.js';
@@ -19,7 +19,7 @@ const KEYS = [
 /** @param {{onClose: () => void}} props */
 export function Help({ onClose }) {
   return html`
-    <${Dialog} title="Keys" onClose=${onClose}>
+    <${Dialog} title="Keyboard" onClose=${onClose}>
       <dl class="keys">
         ${KEYS.map(([keys, what]) => html`<dt>${keys.map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}
       </dl>

@@ -9,7 +9,8 @@ import { FileReceipt, SessionReceipt } from './receipts.js';
 
 const STATES = { recording: 'is being recorded', sealed: 'final', recovered: 'recovered', adopted: 'found in the folder' };
 
-const cell = (label, content, kind = '') => html`<td data-label=${label} class=${kind}><span>${content}</span></td>`;
+/** A cell that says what it is where the table is narrow. */
+export const cell = (label, content, kind = '') => html`<td data-label=${label} class=${kind}><span>${content}</span></td>`;
 const name = (store, id) => store.cameras.get(id)?.name ?? id ?? '–';
 const words = (text) => (STATES[text] ?? String(text).replaceAll('_', ' ')).toLowerCase();
 

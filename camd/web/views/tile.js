@@ -5,9 +5,16 @@ import { counter, duration } from '../lib/format.js';
 import { useAction, useNow } from '../lib/hooks.js';
 import { cameraState, inTrouble, scheduleWords } from '../lib/words.js';
 import { Failure, When } from './parts.js';
-import { Picture } from './picture.js';
+import { Picture } from '../player/picture.js';
 
 const TIMERS = [['', 'Until stopped'], ['60', '1 minute'], ['600', '10 minutes'], ['3600', '1 hour'], ['28800', '8 hours'], ['86400', '24 hours']];
+
+/** How much of the footage before the start a recording can begin with. @param {number} kept seconds */
+const beforeStart = (kept) => [
+  ['', `From ${duration(kept)} ago`],
+  ...[120, 60, 30, 10, 5].filter((seconds) => seconds < kept).map((seconds) => [String(seconds), `From ${duration(seconds)} ago`]),
+  ['0', 'From now'],
+];
 
 /** @param {{store: any, camera: Record<string, any>, number: number, asVideo: boolean, chosen: boolean, onChoose: () => void}} props */
 export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
@@ -48,12 +55,17 @@ function Since({ camera, number }) {
 
 function Actions({ store, camera, onFullScreen }) {
   const [seconds, setSeconds] = useState('');
+  const [before, setBefore] = useState('');
   const [busy, failure, run] = useAction();
   const [said, say] = useState(null);
   const device = camera.camera_id;
 
   const start = () => run(async () => {
-    const started = await store.call('start_recording', { device, ...(seconds ? { duration: Number(seconds) } : {}) });
+    const started = await store.call('start_recording', {
+      device,
+      ...(seconds ? { duration: Number(seconds) } : {}),
+      ...(camera.preroll > 0 && before ? { preroll: Number(before) } : {}),
+    });
     const early = started.preroll_achieved >= 0.5 ? `The recording begins ${duration(started.preroll_achieved)} before the start.` : null;
     say(started.warnings[0] ?? early);
   });
@@ -75,7 +87,11 @@ function Actions({ store, camera, onFullScreen }) {
             <button class="main" data-key="r" disabled=${busy} onClick=${start}>${busy ? 'Working…' : 'Record'}</button>
             <select aria-label="How long ${camera.name} records" value=${seconds} onChange=${(event) => setSeconds(event.target.value)}>
               ${TIMERS.map(([value, text]) => html`<option key=${value} value=${value}>${text}</option>`)}
-            </select>`}
+            </select>
+            ${camera.preroll > 0 && html`
+              <select aria-label="Where the recording of ${camera.name} begins" value=${before} onChange=${(event) => setBefore(event.target.value)}>
+                ${beforeStart(camera.preroll).map(([value, text]) => html`<option key=${value} value=${value}>${text}</option>`)}
+              </select>`}`}
         <button data-key="s" disabled=${busy} onClick=${snapshot}>Snapshot</button>
         <${More} device=${device} onFullScreen=${onFullScreen} />
       </div>`}

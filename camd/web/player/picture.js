@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { duration } from '../lib/format.js';
 import { useVisible } from '../lib/hooks.js';
 import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
-import { watchStills } from '../player/stills.js';
+import { watchStills } from './stills.js';
 
 const GONE = ['ended', 'lost', 'refused']; // phases of the live player
 const OLD_MS = 3000; // from this age on, the age of a picture is shown
@@ -68,7 +68,7 @@ function Note({ state }) {
 function watchVideo(video, { camera, onState, onNoVideo }) {
   let player = null;
   let closed = false;
-  import('../player/live.js').then(({ watch }) => {
+  import('./live.js').then(({ watch }) => {
     if (!closed) player = watch(video, { url: `/live/${encodeURIComponent(camera)}`, onState });
   }).catch(onNoVideo);
   return {

@@ -1,0 +1,155 @@
+"""Checks what the installed service did in each step of service_lab.py. Pure.
+
+Facts are what service_lab_agent.py reported of a step, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Facts = Mapping[str, Any]
+
+
+def check_step(step: str, facts: Facts) -> list[str]:
+    """Report everything that is not as it should be after a step."""
+    check = CHECKS.get(step)
+    return [f"{step}: {finding}" for finding in check(facts)] if check else []
+
+
+def check_socket(facts: Facts) -> Iterator[str]:
+    """The service starts for the first client, and records."""
+    if facts["idle"] != "inactive":
+        yield f"before the first client the service was {facts['idle']}"
+    if not facts["started"]:
+        yield "the client did not start the service"
+    if not facts["session"]:
+        yield "nothing was recorded"
+    yield from check_visitors(facts)
+
+
+def check_visitors(facts: Facts) -> Iterator[str]:
+    """No client is refused, and each gets an answer."""
+    if facts["refused"]:
+        yield f"{len(facts['refused'])} clients were refused: {facts['refused'][0]}"
+    if not facts["answered"]:
+        yield "no client was answered"
+
+
+def check_session(facts: Facts) -> Iterator[str]:
+    """The session goes on under its id."""
+    if not facts["before"] or facts["after"] != facts["before"]:
+        yield f"session {facts['before']} became {facts['after']}"
+
+
+def check_interruption(facts: Facts) -> Iterator[str]:
+    """The session goes on, and the ledger has what is missing."""
+    yield from check_session(facts)
+    if not facts["gaps"]:
+        yield "the ledger has no gap"
+    if facts["back"] < 0:
+        yield "the service did not come back"
+
+
+def check_restart(facts: Facts) -> Iterator[str]:
+    """As after any interruption, and nobody is refused."""
+    yield from check_interruption(facts)
+    yield from check_visitors(facts)
+
+
+def check_kill(facts: Facts) -> Iterator[str]:
+    """systemd has restarted the service once."""
+    yield from check_interruption(facts)
+    if facts["restarts"] != 1:
+        yield f"{facts['restarts']} restarts"
+
+
+def check_stop_signal(facts: Facts) -> Iterator[str]:
+    """The watchdog has restarted the service."""
+    yield from check_kill(facts)
+    if facts["noticed"] < 0:
+        yield "the watchdog did not notice"
+
+
+def check_disk(facts: Facts) -> Iterator[str]:
+    """A disk that hangs is no reason for a restart."""
+    if not facts["same_process"]:
+        yield "the service was restarted"
+    yield from check_session(facts)
+
+
+def check_reload(facts: Facts) -> Iterator[str]:
+    """A good configuration is in force; a bad one changed nothing, and was named in the log."""
+    if not facts["at_once"]:
+        yield (
+            "the new camera was not there when systemctl returned"
+            if facts["soon"] >= 0
+            else "the new camera never came"
+        )
+    if not facts["same_process"]:
+        yield "the service was restarted"
+    if "recordings" not in facts["log"]:
+        yield "the log does not name the mistake"
+    yield from check_session(facts)
+
+
+def check_watch(facts: Facts) -> Iterator[str]:
+    """The status line counts, and the journal finds a camera's events by field."""
+    if "1 recording" not in facts["status"]:
+        yield f"the status line is {facts['status']!r}"
+    if not facts["events"]:
+        yield "the journal has no events of the camera"
+
+
+def check_usb(facts: Facts) -> Iterator[str]:
+    """A USB camera is found, and records."""
+    if not facts["found"]:
+        yield "the camera was not found"
+    elif not facts["session"]:
+        yield "it does not record"
+
+
+def check_upgrade(facts: Facts) -> Iterator[str]:
+    """The new version runs, and the session goes on."""
+    yield from check_interruption(facts)
+    if facts["version"] == facts["old_version"]:
+        yield f"version {facts['version']} is still installed"
+
+
+def check_format(facts: Facts) -> Iterator[str]:
+    """A newer format is refused for good, and stays as it is."""
+    if facts["status"] != "78":
+        yield f"the status was {facts['status']}"
+    if facts["state"] != "failed":
+        yield f"the service was {facts['state']}"
+    if not facts["unchanged"]:
+        yield "the marker was changed"
+    if not facts["started"]:
+        yield "the service did not start on its own format again"
+
+
+def check_remove(facts: Facts) -> Iterator[str]:
+    """The program and its configuration are gone; the recordings and the state stay."""
+    if facts["state"] == "active":
+        yield "the service still runs"
+    if lost := sorted(set(facts["before"]) - set(facts["after"])):
+        yield f"recordings are gone: {', '.join(lost)}"
+    if not facts["home"]:
+        yield "the state is gone"
+    if facts["config"] or facts["program"]:
+        yield "files of the package were left"
+
+
+CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
+    "socket": check_socket,
+    "watch": check_watch,
+    "reload": check_reload,
+    "restart": check_restart,
+    "kill": check_kill,
+    "stop_signal": check_stop_signal,
+    "disk": check_disk,
+    "usb": check_usb,
+    "upgrade": check_upgrade,
+    "format": check_format,
+    "remove": check_remove,
+}

@@ -1,0 +1,104 @@
+"""The checks of the installed service see each thing that can be wrong, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from service_lab_checks import CHECKS, check_step
+
+VISITORS: dict[str, Any] = {"answered": 9, "refused": [], "longest": 1.0}
+GOES_ON: dict[str, Any] = {
+    "before": "s1",
+    "after": "s1",
+    "gaps": [["service_restart", 1.5]],
+    "back": 2.0,
+    "restarts": 1,
+}
+GOOD: dict[str, dict[str, Any]] = {
+    "socket": {"idle": "inactive", "started": True, "session": "s1", **VISITORS},
+    "watch": {"status": "1 camera, 1 recording; storage ok", "events": ["camera_state"]},
+    "reload": {
+        "at_once": True,
+        "soon": 0.1,
+        "same_process": True,
+        "log": "error=recordings: unknown key",
+        "before": "s1",
+        "after": "s1",
+    },
+    "restart": GOES_ON | VISITORS,
+    "kill": GOES_ON,
+    "stop_signal": GOES_ON | {"noticed": 6.1},
+    "disk": {"same_process": True, "before": "s1", "after": "s1"},
+    "usb": {"found": "camera2", "session": "s2"},
+    "upgrade": GOES_ON | {"version": "999.0", "old_version": "1.0"},
+    "format": {"status": "78", "state": "failed", "unchanged": True, "started": True},
+    "remove": {
+        "state": "inactive",
+        "before": ["a.mp4"],
+        "after": ["a.mp4", "b.mp4"],
+        "home": True,
+        "config": False,
+        "program": False,
+    },
+}
+
+
+@pytest.mark.parametrize("step", CHECKS)
+def test_a_service_that_does_what_it_should_has_no_finding(step: str) -> None:
+    """Each step has a check, and it is content with what should happen."""
+    assert check_step(step, GOOD[step]) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "changes", "expected"),
+    [
+        ("socket", {"idle": "active"}, "before the first client the service was active"),
+        ("socket", {"started": False}, "the client did not start the service"),
+        ("socket", {"session": ""}, "nothing was recorded"),
+        ("socket", {"answered": 0}, "no client was answered"),
+        (
+            "watch",
+            {"status": "1 camera, 0 recording"},
+            "the status line is '1 camera, 0 recording'",
+        ),
+        ("watch", {"events": []}, "the journal has no events of the camera"),
+        ("reload", {"at_once": False}, "the new camera was not there when systemctl returned"),
+        ("reload", {"at_once": False, "soon": -1}, "the new camera never came"),
+        ("reload", {"same_process": False}, "the service was restarted"),
+        ("reload", {"log": ""}, "the log does not name the mistake"),
+        ("reload", {"after": ""}, "session s1 became "),
+        (
+            "restart",
+            {"refused": ["Connection refused"]},
+            "1 clients were refused: Connection refused",
+        ),
+        ("restart", {"after": "s2"}, "session s1 became s2"),
+        ("restart", {"before": "", "after": ""}, "session  became "),
+        ("restart", {"gaps": []}, "the ledger has no gap"),
+        ("kill", {"back": -1}, "the service did not come back"),
+        ("kill", {"restarts": 2}, "2 restarts"),
+        ("stop_signal", {"noticed": -1}, "the watchdog did not notice"),
+        ("disk", {"same_process": False}, "the service was restarted"),
+        ("usb", {"found": ""}, "the camera was not found"),
+        ("usb", {"session": ""}, "it does not record"),
+        ("upgrade", {"version": "1.0"}, "version 1.0 is still installed"),
+        ("format", {"status": "1"}, "the status was 1"),
+        ("format", {"state": "activating"}, "the service was activating"),
+        ("format", {"unchanged": False}, "the marker was changed"),
+        ("format", {"started": False}, "the service did not start on its own format again"),
+        ("remove", {"after": []}, "recordings are gone: a.mp4"),
+        ("remove", {"state": "active"}, "the service still runs"),
+        ("remove", {"home": False}, "the state is gone"),
+        ("remove", {"program": True}, "files of the package were left"),
+        ("remove", {"config": True}, "files of the package were left"),
+    ],
+)
+def test_each_fault_is_found_alone(step: str, changes: dict[str, Any], expected: str) -> None:
+    """A single wrong fact gives a single finding, which says what is wrong."""
+    assert check_step(step, GOOD[step] | changes) == [f"{step}: {expected}"]
+
+
+def test_a_step_without_a_check_has_no_finding() -> None:
+    """Steps that only measure or prepare are not checked."""
+    assert check_step("hard", {}) == []
