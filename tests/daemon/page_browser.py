@@ -55,7 +55,7 @@ class PageBrowser:
 
     def check(self) -> None:
         """Fail when a script failed, an error was logged, or the policy was violated."""
-        assert self.wrong == []
+        assert self.wrong == [], self.wrong
         assert self.page.evaluate("window.violations") == []
 
 
