@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
 import attrs
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,8 +16,10 @@ from starlette.routing import Route
 from camd.api import result_fields
 from camd.api.camera_methods import DEVICE
 from camd.api.event_publisher import about_camera
+from camd.api.http.addresses import camera_and_format, times_in, whole_number
 from camd.api.http.app import Authenticate
 from camd.api.http.files import LeasedResponse, file_response, is_unchanged
+from camd.api.http.refused import refused_response
 from camd.api.recording_methods import ByFilename, PageRequest, query_of
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
@@ -30,11 +30,6 @@ from camd.contract.snapshot_results import (
     TakenSnapshot,
 )
 from camd.errors import (
-    CAMERA_UNKNOWN,
-    FILE_NOT_FOUND,
-    INVALID_PARAMS,
-    RATE_LIMITED,
-    RECORDING_FAILED,
     UNSUPPORTED,
     ParamMistake,
     Refusal,
@@ -205,16 +200,8 @@ def _stored(found: StoredSnapshot) -> result_fields.View:
 # --- pages
 
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
-_STATUS = {
-    INVALID_PARAMS: HTTPStatus.BAD_REQUEST,
-    CAMERA_UNKNOWN: HTTPStatus.NOT_FOUND,
-    FILE_NOT_FOUND: HTTPStatus.NOT_FOUND,
-    RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
-    RECORDING_FAILED: HTTPStatus.BAD_GATEWAY,
-    UNSUPPORTED: HTTPStatus.UNPROCESSABLE_ENTITY,
-}
 _NUMBERS = ("quality", "max_age_ms", "width")
-_encode = msgspec.json.Encoder(enc_hook=str).encode
+_MOST_DIGITS = len(str(LONGEST_AGE_MS))
 
 
 @attrs.define(eq=False)
@@ -256,7 +243,7 @@ class SnapshotPages:
             camera = await self._cameras.locate(params.device)
             still = await self._snapshots.show(source_of(camera), _request(params, format))
         except Refusal as refusal:
-            return refused(refusal)
+            return refused_response(refusal)
         headers = {
             "ETag": f'"{hashlib.sha256(still.picture).hexdigest()[:32]}"',
             "X-Frame-Time": still.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
@@ -270,32 +257,11 @@ class SnapshotPages:
 
     def _params(self, request: Request) -> SnapshotRequest:
         """Read camera, format and options from the address. Raises Refusal."""
-        device, dot, suffix = request.path_params["name"].rpartition(".")
-        if not dot:
-            raise Refusal(CAMERA_UNKNOWN, camera_id=suffix[:200])
-        given: dict[str, object] = {"device": device, "format": suffix}
+        device, suffix = camera_and_format(request)
         query = request.query_params
-        if "at" in query:
-            given["at"] = query["at"].replace(" ", "+")  # a plus sign that was not escaped
-        for name in _NUMBERS:
-            if name in query:
-                given[name] = _number(name, query[name])
+        numbers = {name: query[name] for name in _NUMBERS if name in query}
+        given = {"device": device, "format": suffix, **times_in(query, ("at",))} | {
+            name: whole_number(name, text, _MOST_DIGITS) for name, text in numbers.items()
+        }
         params: SnapshotRequest = self._read(given)
         return params
-
-
-def _number(name: str, text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST_AGE_MS)):
-        return int(text)
-    raise invalid_params(ParamMistake(name, "must be a whole number"))
-
-
-def refused(refusal: Refusal) -> Response:
-    """Answer a refused request, with the data that a call would get."""
-    status = _STATUS.get(refusal.kind, HTTPStatus.SERVICE_UNAVAILABLE)
-    body = {"error": refusal.message, "code": refusal.kind.code, "data": refusal.data}
-    headers = {"Cache-Control": "no-store"}
-    wait = refusal.details.get("retry_after_ms")
-    if isinstance(wait, int):
-        headers["Retry-After"] = str(math.ceil(wait / 1000))
-    return Response(_encode(body), status, headers, "application/json")

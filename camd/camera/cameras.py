@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -109,6 +109,22 @@ class Cameras:
         nodes = {camera.camera_id: camera.node for camera in self if camera.node is not None}
         found = await self._links.ask(partial(_owner_of, name, nodes), None)
         return self.find(found or name)
+
+    async def locate_also_former(
+        self, name: str, has_footage: Callable[[CameraId], Awaitable[bool]]
+    ) -> CameraId:
+        """Return the id of a camera as `locate` finds it, or of a former one with footage.
+
+        Raises Refusal (−32004), and what `has_footage` raises.
+        """
+        unknown: Refusal
+        try:
+            return (await self.locate(name)).camera_id
+        except Refusal as refusal:
+            unknown = refusal
+        if not await has_footage(CameraId(name)):
+            raise unknown
+        return CameraId(name)
 
     def get(self, camera_id: CameraId) -> Camera | None:
         """Look a camera up by its id alone."""

@@ -11,10 +11,8 @@ from camd.api import result_fields
 from camd.api.camera_methods import DEVICE
 from camd.camera.cameras import Cameras
 from camd.contract.export_results import ExportInfo
-from camd.errors import Refusal
 from camd.export.exports import Export, ExportPart, Exports, ExportSource
 from camd.export.rules.export_plan import ExportGap, ExportRange, utc_text
-from camd.model import CameraId
 from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
 
@@ -44,15 +42,8 @@ class ExportsApi:
 
 async def export_range(cameras: Cameras, exports: Exports, params: ExportRequest) -> ExportRange:
     """Return the range of a request. Raises Refusal: an unknown camera without recordings."""
-    unknown: Refusal
-    try:
-        camera_id = (await cameras.locate(params.device)).camera_id
-        return ExportRange(camera_id, params.begin, params.end)
-    except Refusal as refusal:
-        unknown = refusal
-    if not await exports.has_recordings(CameraId(params.device)):
-        raise unknown
-    return ExportRange(CameraId(params.device), params.begin, params.end)
+    camera_id = await cameras.locate_also_former(params.device, exports.has_recordings)
+    return ExportRange(camera_id, params.begin, params.end)
 
 
 def _export(found: Export) -> result_fields.View:

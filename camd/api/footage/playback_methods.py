@@ -10,7 +10,7 @@ from camd.api import result_fields
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.contract.playback_results import TimelineInfo
-from camd.errors import CAMERA_UNKNOWN, ParamMistake, Refusal, invalid_params
+from camd.errors import ParamMistake, invalid_params
 from camd.model import CameraId
 from camd.model.timeline import Timeline, TimelineGap, TimelineSpan
 from camd.playback.playback import Playback
@@ -52,17 +52,8 @@ class RangeFinder:
         since = request.since or _earlier(until)
         if since >= until:
             raise invalid_params(ParamMistake("to", "must be later than from"))
-        return AskedRange(await self._camera_id(request.camera), since, until)
-
-    async def _camera_id(self, name: str) -> CameraId:
-        try:
-            return (await self._cameras.locate(name)).camera_id
-        except Refusal as error:
-            refusal = error
-        known = CameraId(name)
-        if refusal.kind is CAMERA_UNKNOWN and await self._playback.knows(known):
-            return known
-        raise refusal
+        camera_id = await self._cameras.locate_also_former(request.camera, self._playback.knows)
+        return AskedRange(camera_id, since, until)
 
 
 def _earlier(until: datetime) -> datetime:

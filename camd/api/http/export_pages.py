@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import attrs
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from camd.api.footage.export_methods import ExportRequest, export_range, url_of
+from camd.api.http.addresses import camera_and_format, times_in, whole_number
 from camd.api.http.app import Authenticate
 from camd.api.http.files import is_unchanged
+from camd.api.http.refused import refused_response
 from camd.camera.cameras import Cameras
 from camd.errors import (
-    CAMERA_UNKNOWN,
-    FILE_NOT_FOUND,
-    INVALID_PARAMS,
-    RATE_LIMITED,
-    RECORDING_FAILED,
     UNSUPPORTED,
-    ParamMistake,
     Refusal,
-    invalid_params,
 )
 from camd.export.exports import Export, ExportPart, Exports
 from camd.export.rules.byte_ranges import ByteSpan, UnsatisfiableRangeError, requested_span
@@ -37,15 +30,6 @@ from camd.rpc.params import ParamsReader
 from camd.storage.rules.naming import stem
 
 _MOST_PARTS_DIGITS = 5
-_STATUS = {
-    INVALID_PARAMS: HTTPStatus.BAD_REQUEST,
-    CAMERA_UNKNOWN: HTTPStatus.NOT_FOUND,
-    FILE_NOT_FOUND: HTTPStatus.NOT_FOUND,
-    RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
-    RECORDING_FAILED: HTTPStatus.BAD_GATEWAY,
-    UNSUPPORTED: HTTPStatus.UNPROCESSABLE_ENTITY,
-}
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 @attrs.define(eq=False)
@@ -72,14 +56,12 @@ class ExportPages:
             params, part = self._params(request), _part_number(request.query_params)
             wanted = await export_range(self._cameras, self._exports, params)
         except Refusal as refusal:
-            return _refused(refusal)
+            return refused_response(refusal)
         return _ExportResponse(self._exports, wanted, part, request.headers)
 
     def _params(self, request: Request) -> ExportRequest:
         """Read camera and range from the address. Raises Refusal."""
-        device, dot, suffix = request.path_params["name"].rpartition(".")
-        if not dot:
-            raise Refusal(CAMERA_UNKNOWN, camera_id=suffix[:200])
+        device, suffix = camera_and_format(request)
         if suffix != "mp4":
             raise Refusal(
                 UNSUPPORTED,
@@ -87,20 +69,13 @@ class ExportPages:
                 suggestion="Exports are MP4 files.",
                 supported=["mp4"],
             )
-        given: dict[str, object] = {"device": device}
-        for name in ("from", "to"):
-            if name in request.query_params:
-                # A plus sign that was not escaped has become a space.
-                given[name] = request.query_params[name].replace(" ", "+")
+        given = {"device": device, **times_in(request.query_params, ("from", "to"))}
         params: ExportRequest = self._read(given)
         return params
 
 
 def _part_number(query: Mapping[str, str]) -> int:
-    text = query.get("part", "1")
-    if text.isascii() and text.isdigit() and len(text) <= _MOST_PARTS_DIGITS:
-        return int(text)
-    raise invalid_params(ParamMistake("part", "must be a whole number"))
+    return whole_number("part", query.get("part", "1"), _MOST_PARTS_DIGITS)
 
 
 class _ExportResponse(Response):
@@ -118,7 +93,7 @@ class _ExportResponse(Response):
             async with self._exports.opened(self._wanted, self._part) as export:
                 await self._answer(export, scope, receive, send)
         except Refusal as refusal:
-            await _refused(refusal)(scope, receive, send)
+            await refused_response(refusal)(scope, receive, send)
 
     async def _answer(self, export: Export, scope: Scope, receive: Receive, send: Send) -> None:
         part = export.parts[self._part - 1]
@@ -182,14 +157,3 @@ def _headers(export: Export, part: ExportPart) -> dict[str, str]:
     if part.number < len(export.parts):
         headers["link"] = f'<{url_of(export, export.parts[part.number])}>; rel="next"'
     return headers
-
-
-def _refused(refusal: Refusal) -> Response:
-    """Answer a refused request, with the data that a call would get."""
-    status = _STATUS.get(refusal.kind, HTTPStatus.SERVICE_UNAVAILABLE)
-    body = {"error": refusal.message, "code": refusal.kind.code, "data": refusal.data}
-    headers = {"Cache-Control": "no-store"}
-    wait = refusal.details.get("retry_after_ms")
-    if isinstance(wait, int):
-        headers["Retry-After"] = str(math.ceil(wait / 1000))
-    return Response(_encode(body), status, headers, "application/json")

@@ -11,7 +11,7 @@ import trio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from camd.api.snapshot_methods import refused
+from camd.api.http.refused import refused_response
 from camd.camera.camera import Camera
 from camd.capture.consumer import CapturedFragment
 from camd.clock import Clock
@@ -92,7 +92,7 @@ class LiveResponse(Response):
                 RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY, retry_after_ms=1000
             )
         if refusal is not None:
-            await refused(refusal)(scope, receive, send)
+            await refused_response(refusal)(scope, receive, send)
 
     async def _stream(self, receive: Receive, send: Send) -> Refusal | None:
         """Send until the answer is over or the client leaves; return why nothing was sent."""

@@ -21,7 +21,8 @@ from starlette.routing import Route
 
 from camd.api.http.app import Authenticate
 from camd.api.http.live_answers import LiveAnswer, LiveResponse, Mp4Answer, MultipartAnswer
-from camd.api.snapshot_methods import refused, source_of
+from camd.api.http.refused import refused_response
+from camd.api.snapshot_methods import source_of
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
@@ -140,7 +141,7 @@ class LivePages:
         try:
             camera = await self._cameras.locate(name)
         except Refusal as refusal:
-            return refused(refusal)
+            return refused_response(refusal)
         present, stills = partial(self._is_present, camera), self._take_still(camera)
         answer: LiveAnswer = MultipartAnswer(camera, present, stills, clock=self._clock)
         if form == "mp4":

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from camd.api.footage.playback_methods import RangeFinder, TimelineRequest, gap_view
+from camd.api.http.addresses import times_in
 from camd.api.http.app import Authenticate
 from camd.api.http.files import is_unchanged
 from camd.api.http.refused import encode_json, refused_response
@@ -135,10 +136,8 @@ class PlaybackPages:
         return Response(picture, headers=headers, media_type="image/jpeg")
 
     async def _range(self, request: Request) -> PlayedRange:
-        given: dict[str, object] = {"camera": request.path_params["camera"]}
-        for name in ("from", "to"):
-            if name in request.query_params:  # a plus sign that was not escaped is a space
-                given[name] = request.query_params[name].replace(" ", "+")
+        times = times_in(request.query_params, ("from", "to"))
+        given = {"camera": request.path_params["camera"], **times}
         asked = await self._ranges.find(self._read(given))
         return await self._playback.range(asked.camera_id, asked.since, asked.until)
 
