@@ -14,8 +14,8 @@ from fractions import Fraction
 import attrs
 
 from camd.mp4.boxes import MediaError, boxes_in, children, find
-from camd.mp4.fragments import Fragment, read_moof
-from camd.mp4.init import Init, unpack
+from camd.mp4.fragments import Fragment, TrackRun, read_moof
+from camd.mp4.init import Init, Track, unpack
 from camd.mp4.inspect import StoredFrames
 from camd.mp4.movies.frame_movie import presented
 
@@ -173,20 +173,34 @@ def _joined(
     """Join fragments; where some are left out, the frame before them lasts until they begin."""
     if found[0][0] != first[0]:
         found = (first, *found)
-    offsets, durations = array("Q"), array("Q")  # a day's frame may last longer than 32 bits
-    sizes, composition = array("I"), array("i")
+    samples = no_samples(init.video)
     sync, end = bytearray(), None
     for place, fragment in found:
         run = fragment.video
         if run is None:
             continue
         if end is not None and run.decode_time > end:
-            durations[-1] += run.decode_time - end
+            samples.durations[-1] += run.decode_time - end
         end = run.decode_time + run.duration
-        data_at = place.moof + len(fragment.moof)  # `video_samples` counts from the mdat's start
-        offsets.extend(data_at + at for at, _ in fragment.video_samples())
-        sizes.extend(run.sizes)
-        durations.extend(iter(run.durations))
-        composition.extend(run.composition or [0] * run.count)
+        append_samples(samples, place.moof, run)
         sync += run.sync
-    return StoredFrames(init.video, offsets, sizes, durations, composition, bytes(sync))
+    return attrs.evolve(samples, sync=bytes(sync))
+
+
+def no_samples(track: Track) -> StoredFrames:
+    """Return arrays without samples; durations have 64 bits, for a frame that lasts a day."""
+    return StoredFrames(track, array("Q"), array("I"), array("Q"), array("i"), b"")
+
+
+def append_samples(samples: StoredFrames, moof: int, run: TrackRun) -> None:
+    """Append those of a fragment whose `moof` lies at a byte; `sync` is left to the caller."""
+    number = 0
+    for chunk in run.chunks:
+        at = moof + chunk.offset
+        for size in run.sizes[number : number + chunk.count]:
+            samples.offsets.append(at)
+            at += size
+        number += chunk.count
+    samples.sizes.extend(run.sizes)
+    samples.durations.extend(iter(run.durations))
+    samples.composition.extend(run.composition or array("i", bytes(4 * run.count)))

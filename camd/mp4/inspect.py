@@ -6,17 +6,17 @@ from array import array
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import accumulate
-from typing import Literal
 
 import attrs
 
-from camd.mp4.boxes import BoxReader, BoxSpan, MediaError, boxes_in, read_numbers
+from camd.mp4.boxes import BoxReader, BoxSpan, MediaError, boxes_in
 from camd.mp4.h26x.parameter_sets import NalError, Read, sets_within
 from camd.mp4.h26x.sample_entry import contradiction, header_problem, video_header
 from camd.mp4.init import Init, Track, need, read_init, trak_boxes, unpack, video_trak
 from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.mp4.segment_metadata import SegmentMetadata, decode_metadata
+from camd.mp4.stored_tables import chunk_counts, chunk_offsets, table_entries, table_numbers
 
 _MOST_EQUAL_SAMPLES = 16 * 1024 * 1024  # that one number in a header may stand for
 HEAD_SIZE = 64 * 1024  # bytes; more than `read_segment_head` usually needs
@@ -71,7 +71,7 @@ def summarise(head: bytes, moov: bytes) -> SegmentSummary:
     init = read_init(b"", moov)
     video = init.video
     stts = need(moov, b"mdia", b"minf", b"stbl", b"stts", within=video_trak(init))
-    pairs = _entries(moov, stts, "I", 2)  # number of samples and their duration (8.6.1.2)
+    pairs = table_entries(moov, stts, "I", 2)  # number of samples and their duration (8.6.1.2)
     ticks = sum(count * duration for count, duration in zip(pairs[0::2], pairs[1::2], strict=True))
     return SegmentSummary(
         duration_seconds=float(Fraction(ticks, video.timescale)),
@@ -107,17 +107,17 @@ def _check_track(moov: bytes, stbl: BoxSpan, begin: int, end: int) -> None:
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
     sizes = _sizes(moov, need(moov, b"stsz", within=stbl))
     samples = len(sizes)
-    if sum(_entries(moov, need(moov, b"stts", within=stbl), "I", 2)[0::2]) != samples:
+    if sum(table_entries(moov, need(moov, b"stts", within=stbl), "I", 2)[0::2]) != samples:
         raise SegmentError("its tables do not agree on the number of samples")
-    if b"ctts" in tables and sum(_entries(moov, tables[b"ctts"], "I", 2)[0::2]) != samples:
+    if b"ctts" in tables and sum(table_entries(moov, tables[b"ctts"], "I", 2)[0::2]) != samples:
         raise SegmentError("its tables do not agree on the number of samples")
     if b"stss" in tables:
-        sync = _entries(moov, tables[b"stss"], "I")
+        sync = table_entries(moov, tables[b"stss"], "I")
         if sync and not 1 <= min(sync) <= max(sync) <= samples:
             raise SegmentError("its table of key frames names samples that it does not have")
-    offsets = _chunk_offsets(moov, stbl)
+    offsets = chunk_offsets(moov, stbl)
     ends, at = list(accumulate(sizes, initial=0)), 0
-    for offset, count in zip(offsets, _chunks(moov, stbl, len(offsets)), strict=True):
+    for offset, count in zip(offsets, chunk_counts(moov, stbl, len(offsets)), strict=True):
         if at + count > samples:
             raise SegmentError("its chunks hold more samples than there are")
         if offset < begin or offset + ends[at + count] - ends[at] > end:
@@ -142,10 +142,10 @@ def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
     The tables must be consistent: see `check_samples`. Raises MediaError.
     """
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
-    sizes, offsets = _sizes(moov, need(moov, b"stsz", within=stbl)), _chunk_offsets(moov, stbl)
-    sync = set(_entries(moov, tables[b"stss"], "I")) if b"stss" in tables else None
+    sizes, offsets = _sizes(moov, need(moov, b"stsz", within=stbl)), chunk_offsets(moov, stbl)
+    sync = set(table_entries(moov, tables[b"stss"], "I")) if b"stss" in tables else None
     number = 0
-    for offset, count in zip(offsets, _chunks(moov, stbl, len(offsets)), strict=True):
+    for offset, count in zip(offsets, chunk_counts(moov, stbl, len(offsets)), strict=True):
         at = offset
         for size in sizes[number : number + count]:
             number += 1
@@ -179,9 +179,9 @@ def stored_frames(init: Init, track: Track | None = None) -> StoredFrames:
     trak = trak_boxes(moov)[init.tracks.index(track)]
     stbl = need(moov, b"mdia", b"minf", b"stbl", within=trak)
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
-    sizes, chunks = _sizes(moov, need(moov, b"stsz", within=stbl)), _chunk_offsets(moov, stbl)
+    sizes, chunks = _sizes(moov, need(moov, b"stsz", within=stbl)), chunk_offsets(moov, stbl)
     offsets: array[int] = array("Q")
-    for offset, count in zip(chunks, _chunks(moov, stbl, len(chunks)), strict=True):
+    for offset, count in zip(chunks, chunk_counts(moov, stbl, len(chunks)), strict=True):
         within = sizes[len(offsets) : len(offsets) + count]
         offsets.extend(accumulate(within[:-1], initial=offset))
     durations = _repeated(moov, need(moov, b"stts", within=stbl), len(sizes))
@@ -189,7 +189,7 @@ def stored_frames(init: Init, track: Track | None = None) -> StoredFrames:
     if b"ctts" in tables:
         composition = array("i", _repeated(moov, tables[b"ctts"], len(sizes)).tobytes())
     sync = bytearray(b"\x00" if b"stss" in tables else b"\x01") * len(sizes)
-    for number in _entries(moov, tables[b"stss"], "I") if b"stss" in tables else ():
+    for number in table_entries(moov, tables[b"stss"], "I") if b"stss" in tables else ():
         if not 1 <= number <= len(sizes):
             raise SegmentError("its table of key frames names samples that it does not have")
         sync[number - 1] = 1
@@ -200,7 +200,7 @@ def stored_frames(init: Init, track: Track | None = None) -> StoredFrames:
 
 def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
     """Read a table of counts and values (8.6.1) as one value for each of `most` samples."""
-    pairs, values = _entries(moov, table, "I", 2), array("I")
+    pairs, values = table_entries(moov, table, "I", 2), array("I")
     for count, value in zip(pairs[0::2], pairs[1::2], strict=True):
         if count > most - len(values):
             raise SegmentError("its tables do not agree on the number of samples")
@@ -210,48 +210,14 @@ def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
     return values
 
 
-def _chunk_offsets(moov: bytes, stbl: BoxSpan) -> array[int]:
-    """Read where the chunks lie in the file (8.7.5)."""
-    if any(span.kind == b"co64" for span in boxes_in(moov, stbl)):
-        return _entries(moov, need(moov, b"co64", within=stbl), "Q")
-    return _entries(moov, need(moov, b"stco", within=stbl), "I")
-
-
-def _chunks(moov: bytes, stbl: BoxSpan, chunks: int) -> Iterator[int]:
-    """Yield the number of samples of each chunk (8.7.4)."""
-    entries = _entries(moov, need(moov, b"stsc", within=stbl), "I", 3)
-    firsts, counts = list(entries[0::3]), entries[1::3]
-    ends = [*firsts[1:], chunks + 1]
-    if chunks and (not firsts or firsts[0] != 1 or ends != sorted(set(ends))):
-        raise SegmentError("its table of chunks is out of order")
-    for first, until, count in zip(firsts, ends, counts, strict=True):
-        for _ in range(first, until):
-            yield count
-
-
 def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
     """Read the sizes of all samples (8.7.3.2)."""
-    common = _numbers(moov, stsz, "I", stsz.payload + 4, 2)
+    common = table_numbers(moov, stsz, "I", stsz.payload + 4, 2)
     if common[0]:
         if common[1] > _MOST_EQUAL_SAMPLES:
             raise SegmentError("a track with too many samples")
         return array("I", common[:1]) * common[1]
-    return _numbers(moov, stsz, "I", stsz.payload + 12, common[1])
-
-
-def _entries(moov: bytes, table: BoxSpan, form: Literal["I", "Q"], width: int = 1) -> array[int]:
-    """Read a table that begins with the number of its entries, each of `width` numbers."""
-    (count,) = _numbers(moov, table, "I", table.payload + 4, 1)
-    return _numbers(moov, table, form, table.payload + 8, count * width)
-
-
-def _numbers(
-    moov: bytes, table: BoxSpan, form: Literal["I", "Q"], at: int, count: int
-) -> array[int]:
-    end = at + count * (8 if form == "Q" else 4)
-    if end > table.end:
-        raise SegmentError("a table shorter than its count")
-    return read_numbers(form, moov[at:end])
+    return table_numbers(moov, stsz, "I", stsz.payload + 12, common[1])
 
 
 # --- whether the video can be decoded with the parameter sets in its header

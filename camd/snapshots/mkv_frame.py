@@ -22,7 +22,7 @@ from camd.ffmpeg.text.excerpt_args import excerpt_arguments, first_frame_argumen
 from camd.model import Segment
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader
-from camd.mp4.frame_search import place_at
+from camd.mp4.frame_search import append_samples, no_samples, place_at
 from camd.mp4.init import Init
 from camd.mp4.inspect import StoredFrames
 from camd.mp4.movies.frame_movie import frame_movie
@@ -95,19 +95,13 @@ def read_excerpt(data: bytes) -> Excerpt:
     runs = [fragment.video for fragment in fragments if fragment.video is not None]
     if init is None or not runs:
         raise MediaError("there are no frames")
-    media = b"".join(fragment.mdat for fragment in fragments)
-    offsets, start = array("Q"), 0
+    frames, start = no_samples(init.video), 0
     for fragment in fragments:
-        offsets.extend(start + at for at, _ in fragment.video_samples())
+        if fragment.video is not None:
+            append_samples(frames, start - len(fragment.moof), fragment.video)
         start += len(fragment.mdat)
-    frames = StoredFrames(
-        init.video,
-        offsets,
-        array("I", (size for run in runs for size in run.sizes)),
-        array("I", (ticks for run in runs for ticks in run.durations)),
-        array("i", (shift for run in runs for shift in run.composition or [0] * run.count)),
-        b"".join(run.sync for run in runs),
-    )
+    media = b"".join(fragment.mdat for fragment in fragments)
+    frames = attrs.evolve(frames, sync=b"".join(run.sync for run in runs))
     shown = runs[0].decode_time + frames.composition[0]
     return Excerpt(Fraction(shown, init.video.timescale), init, frames, media)
 

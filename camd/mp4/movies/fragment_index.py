@@ -16,12 +16,13 @@ from operator import add
 
 import attrs
 
-from camd.mp4.boxes import DEFAULT_LIMITS, BoxSpan, MediaError, boxes_in, read_numbers
+from camd.mp4.boxes import DEFAULT_LIMITS, BoxSpan, MediaError
 from camd.mp4.fragments import TrackRun, read_moof, run_of
-from camd.mp4.init import Init, need, trak_boxes, unpack
+from camd.mp4.init import Init, need, trak_boxes
 from camd.mp4.inspect import stored_frames
 from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import CHECK_SIZE, read_check
+from camd.mp4.stored_tables import chunk_counts, chunk_offsets, table_numbers
 
 Read = Callable[[int, int], bytes]  # offset, size; fewer bytes at the end of the file
 
@@ -222,48 +223,25 @@ def _chunk_places(init: Init) -> Iterator[_ChunkPlace]:
 
 def _chunks_of(moov: bytes, stbl: BoxSpan) -> Iterator[tuple[int, int, int, int]]:
     """Yield offset, size, first sample and samples of each chunk of a track."""
-    tables = {span.kind: span for span in boxes_in(moov, stbl)}
     sizes, common, samples = _sizes_of(moov, need(moov, b"stsz", within=stbl))
-    wide = b"co64" in tables
-    kind = b"co64" if wide else b"stco"
-    offsets = _table(moov, need(moov, kind, within=stbl), "Q" if wide else "I", 1)
-    rows = _table(moov, need(moov, b"stsc", within=stbl), "I", 3)
-    firsts, counts = rows[0::3], rows[1::3]
-    if len(offsets) and (not firsts or firsts[0] != 1):
-        raise SegmentError("its table of chunks is out of order")
-    at, row = 0, 0
-    for number, offset in enumerate(offsets, 1):
-        if row + 1 < len(firsts) and firsts[row + 1] == number:
-            row += 1
-        count = counts[row]
+    offsets, at = chunk_offsets(moov, stbl), 0
+    for offset, count in zip(offsets, chunk_counts(moov, stbl, len(offsets)), strict=True):
         if count > samples - at:
             raise SegmentError("its chunks hold more samples than there are")
         yield offset, common * count or sum(sizes[at : at + count]), at, count
         at += count
-    if at != samples or row + 1 < len(firsts):
+    if at != samples:
         raise SegmentError("its tables do not agree on the number of samples")
 
 
 def _sizes_of(moov: bytes, stsz: BoxSpan) -> tuple[array[int], int, int]:
     """Read the size of each sample, or the one that all have, and their number."""
-    common, samples = unpack("II", moov, stsz.payload + 4, stsz.end)
+    common, samples = table_numbers(moov, stsz, "I", stsz.payload + 4, 2)
     if samples > MOST_SAMPLES:
         raise SegmentError(f"more than {MOST_SAMPLES} samples in a track")
     if common:
         return array("I"), common, samples
-    return _numbers(moov, stsz.payload + 12, stsz.end, "I", samples), 0, samples
-
-
-def _table(moov: bytes, table: BoxSpan, form: str, width: int) -> array[int]:
-    (count,) = unpack("I", moov, table.payload + 4, table.end)
-    return _numbers(moov, table.payload + 8, table.end, form, count * width)
-
-
-def _numbers(moov: bytes, at: int, end: int, form: str, count: int) -> array[int]:
-    after = at + count * (8 if form == "Q" else 4)
-    if after > end:
-        raise SegmentError("a table shorter than its count")
-    return read_numbers("Q" if form == "Q" else "I", moov[at:after])
+    return table_numbers(moov, stsz, "I", stsz.payload + 12, samples), 0, samples
 
 
 # --- growing files

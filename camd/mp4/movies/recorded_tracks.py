@@ -6,7 +6,6 @@ growing file the fragments around a part are read (8.8), up to what is durable.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from fractions import Fraction
 from operator import add
@@ -14,13 +13,15 @@ from operator import add
 import attrs
 
 from camd.mp4.boxes import BoxSpan, MediaError, children
-from camd.mp4.fragments import Fragment, TrackRun, run_of
+from camd.mp4.fragments import Fragment, run_of
 from camd.mp4.frame_search import (
     FragmentPlace,
     Read,
+    append_samples,
     fragment_at,
     fragment_places,
     last_begun,
+    no_samples,
 )
 from camd.mp4.init import VIDEO, Init, Track, need, read_init, trak_boxes
 from camd.mp4.inspect import (
@@ -154,7 +155,7 @@ def _around(
 
 def _joined(track: Track, found: Iterable[tuple[FragmentPlace, Fragment]]) -> RecordedTrack:
     """Join the samples of one track; a sample lasts until the next fragment begins."""
-    joined = RecordedTrack(StoredFrames(track, array("Q"), array("I"), array("Q"), array("i"), b""))
+    joined = RecordedTrack(no_samples(track))
     end, sync = 0, bytearray()
     for place, fragment in found:
         run = run_of(fragment.runs, track.track_id)
@@ -164,7 +165,7 @@ def _joined(track: Track, found: Iterable[tuple[FragmentPlace, Fragment]]) -> Re
             joined = attrs.evolve(joined, begin=run.decode_time)
         elif run.decode_time != end:
             _lengthen(joined.samples, run.decode_time - end)
-        _append(joined.samples, place, run)
+        append_samples(joined.samples, place.moof, run)
         sync += run.sync
         end = run.decode_time + run.duration
     return attrs.evolve(joined, samples=attrs.evolve(joined.samples, sync=bytes(sync)))
@@ -175,19 +176,6 @@ def _lengthen(samples: StoredFrames, gap: int) -> None:
     if samples.durations[-1] + gap < 0:
         raise MediaError("the fragments' times jump back")
     samples.durations[-1] += gap
-
-
-def _append(samples: StoredFrames, place: FragmentPlace, run: TrackRun) -> None:
-    number = 0
-    for chunk in run.chunks:
-        at = place.moof + chunk.offset
-        for size in run.sizes[number : number + chunk.count]:
-            samples.offsets.append(at)
-            at += size
-        number += chunk.count
-    samples.sizes.extend(run.sizes)
-    samples.durations.extend(iter(run.durations))
-    samples.composition.extend(run.composition or array("i", bytes(4 * run.count)))
 
 
 # --- what tells one stream from another
