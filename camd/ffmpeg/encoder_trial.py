@@ -27,7 +27,7 @@ from camd.ffmpeg.text.encoder_table import (
 )
 from camd.ffmpeg.text.output import parse_line
 from camd.ffmpeg.text.redact import redact
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import ChildProcess, keep_last, open_child_process
 
 log = structlog.get_logger("camd.camera")
 
@@ -230,9 +230,7 @@ class _TrialOutput:
         return True
 
     async def read_log(self, process: ChildProcess) -> None:
-        while chunk := await process.read_errors():
-            self._log += chunk
-            del self._log[:-MAX_LOG_BYTES]
+        await keep_last(process.read_errors, self._log, MAX_LOG_BYTES)
 
     @property
     def first_error(self) -> str:

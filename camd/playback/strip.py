@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +25,11 @@ from camd.mp4.movies.key_frame_movie import key_frame_movie
 from camd.mp4.recover import read_head
 from camd.playback.rules.strip_choice import Tile
 from camd.playback.stored_pieces import StoredPieces, open_recording
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import (
+    give_input,
+    keep_last,
+    open_child_process,
+)
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.playback")
@@ -141,8 +144,8 @@ class StripMaker:
             async with open_child_process(arguments, takes_input=True) as process:
                 try:
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_write, process, given)
-                        nursery.start_soon(_hear, process, words)
+                        nursery.start_soon(give_input, process, given)
+                        nursery.start_soon(keep_last, process.read_errors, words, _WORDS_BYTES)
                         while len(output) < most and (chunk := await process.read_output()):
                             output += chunk[: most - len(output)]
                         nursery.cancel_scope.cancel()
@@ -162,21 +165,6 @@ def _description(init: Init) -> bytes:
     """Return what decoding depends on: the sample description of the video."""
     stbl = need(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=video_trak(init))
     return stbl.bytes_of(init.moov)
-
-
-# --- FFmpeg
-
-
-async def _write(process: ChildProcess, data: bytes) -> None:
-    with suppress(BrokenPipeError):  # it needed no more, or has ended
-        await process.write_input(data)
-    process.close_input()
-
-
-async def _hear(process: ChildProcess, words: bytearray) -> None:
-    while chunk := await process.read_errors():
-        words += chunk
-        del words[:-_WORDS_BYTES]
 
 
 # --- reading; blocks

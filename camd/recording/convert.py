@@ -29,7 +29,7 @@ from camd.ffmpeg.text.args import hash_arguments, remux_arguments
 from camd.model import RecordingEventKind, Segment
 from camd.mp4.segment import HASHED_FROM
 from camd.recording.reports import SessionReports
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import keep_last, open_child_process
 from camd.storage.recovery.file_recovery import part_path
 from camd.storage.rules.naming import candidates, with_extension
 from camd.storage.storage import Storage
@@ -154,9 +154,8 @@ async def _run(arguments: Sequence[str]) -> bytes:
     output, messages = bytearray(), bytearray()
     async with open_child_process(arguments) as process:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_collect, process, output)
-            while some := await process.read_errors():
-                _keep(messages, some)
+            nursery.start_soon(keep_last, process.read_output, output, _MOST_OUTPUT)
+            nursery.start_soon(keep_last, process.read_errors, messages, _MOST_OUTPUT)
         status = await process.wait()
     if status == -signal.SIGXFSZ:
         raise OSError(errno.EFBIG, "the Matroska file would be larger than a file may be here")
@@ -165,16 +164,6 @@ async def _run(arguments: Sequence[str]) -> bytes:
         last = next((line for line in reversed(lines) if line.strip()), "it wrote no message")
         raise OSError(f"{Path(arguments[0]).name} ended with {status}: {last.strip()}")
     return bytes(output)
-
-
-async def _collect(process: ChildProcess, output: bytearray) -> None:
-    while some := await process.read_output():
-        _keep(output, some)
-
-
-def _keep(buffer: bytearray, some: bytes) -> None:
-    buffer += some
-    del buffer[:-_MOST_OUTPUT]
 
 
 def _publish(

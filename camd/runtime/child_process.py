@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
@@ -179,6 +179,20 @@ class ChildProcess:
                 pipe.close()
         trio.lowlevel.notify_closing(self._pidfd)
         os.close(self._pidfd)
+
+
+async def give_input(process: ChildProcess, data: bytes) -> None:
+    """Write all that a child reads, and close its stdin; one that reads no more is no error."""
+    with suppress(BrokenPipeError):
+        await process.write_input(data)
+    process.close_input()
+
+
+async def keep_last(read: Callable[[], Awaitable[bytes]], kept: bytearray, most_bytes: int) -> None:
+    """Read a child's stdout or stderr to its end; `kept` gets no more than the last bytes of it."""
+    while chunk := await read():
+        kept += chunk
+        del kept[:-most_bytes]
 
 
 async def _read(pipe: IO[bytes], size: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import attrs
@@ -19,7 +19,12 @@ from camd.errors import RATE_LIMITED, RECORDING_FAILED, Refusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.still_args import PictureOptions, still_arguments
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import (
+    ChildProcess,
+    give_input,
+    keep_last,
+    open_child_process,
+)
 from camd.snapshots.rules.pictures import PictureError, picture_end
 from camd.storage.rules.io_stats import DurationCounter
 
@@ -230,8 +235,8 @@ async def _converse(flight: _Flight, process: ChildProcess) -> None:
     """Write the movie, read the picture, and note what FFmpeg says when there is none."""
     words = bytearray()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_write_movie, process, flight.movie or b"")
-        nursery.start_soon(_hear, process, words)
+        nursery.start_soon(give_input, process, flight.movie or b"")
+        nursery.start_soon(keep_last, process.read_errors, words, _WORDS_BYTES)
         problem = await _read_picture(flight, process)
         if problem:
             with trio.move_on_after(RETRY_SECONDS):
@@ -240,18 +245,6 @@ async def _converse(flight: _Flight, process: ChildProcess) -> None:
             log.warning("picture_failed", camera=flight.camera_id, why=problem, said=said[-3:])
             flight.fail("decoder_ended", problem)
         nursery.cancel_scope.cancel()
-
-
-async def _write_movie(process: ChildProcess, movie: bytes) -> None:
-    with suppress(BrokenPipeError):  # it needed no more, or has ended
-        await process.write_input(movie)
-    process.close_input()
-
-
-async def _hear(process: ChildProcess, words: bytearray) -> None:
-    while chunk := await process.read_errors():
-        words += chunk
-        del words[:-_WORDS_BYTES]
 
 
 async def _read_picture(flight: _Flight, process: ChildProcess) -> str:

@@ -1344,8 +1344,8 @@ _break(
 _break(
     "bound: words of a conversion",
     "Only the end of what a conversion's FFmpeg says is kept.",
-    "camd/recording/convert.py:_keep",
-    "del buffer[:-_MOST_OUTPUT]",
+    "camd/runtime/child_process.py:keep_last",
+    "del kept[:-most_bytes]",
     "",
     f"{BOUNDS}::test_a_program_that_talks_without_end_takes_no_memory",
 )

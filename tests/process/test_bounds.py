@@ -24,6 +24,7 @@ from camd.mp4.recover import read_interrupted
 from camd.mp4.segment import SegmentLayout
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
+from camd.runtime.child_process import keep_last
 from camd.runtime.state_file import MAX_BYTES
 from camd.storage.disk import PosixDisk
 from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
@@ -117,11 +118,14 @@ def test_an_enormous_configuration_is_not_read_whole(tmp_path: Path) -> None:
         load_config(tmp_path / "camd.toml", {})
 
 
-def test_a_program_that_talks_without_end_takes_no_memory() -> None:
+async def test_a_program_that_talks_without_end_takes_no_memory() -> None:
     """Of what a conversion's FFmpeg says, the end is kept, and no more than so much."""
-    words = bytearray()
-    for number in range(300):
-        convert._keep(words, b"%1000d" % number)
+    words, said = bytearray(), iter([*(b"%1000d" % number for number in range(300)), b""])
+
+    async def read() -> bytes:
+        return next(said)
+
+    await keep_last(read, words, convert._MOST_OUTPUT)
     assert len(words) == convert._MOST_OUTPUT == 64 * 1024
     assert words.endswith(b" 299")
 
