@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
-import http.server
 import json
 import os
 import shutil
@@ -32,6 +30,10 @@ from playwright.sync_api import Page, sync_playwright
 from running import Camd, cpu_seconds, find_ffmpeg, make_clip, running
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "daemon"))
+
+from served_folder import served_folder
 
 WEB = Path(__file__).resolve().parents[1] / "camd" / "web"
 WIDTH, HEIGHT, RATE, BITS = 1280, 720, 30, 20
@@ -106,30 +108,6 @@ def clock_ffmpeg() -> Iterator[Path]:
         yield program
 
 
-@contextlib.contextmanager
-def served_page() -> Iterator[str]:
-    """Serve the page and the player."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            if self.path != "/page.html":
-                super().do_GET()
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(PAGE.encode())
-
-    handler = functools.partial(Handler, directory=str(WEB))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/page.html"
-    server.shutdown()
-
-
 def key_of(camd: Camd) -> str:
     """Return the administrator's key."""
     return (camd.folder / "state" / "admin.key").read_text().strip()
@@ -160,7 +138,7 @@ def measure_delay(seconds: float, rounds: int) -> None:
     with (
         clock_ffmpeg() as program,
         running(camera, ffmpeg__path=str(program), ffmpeg__encoder="libx264") as camd,
-        served_page() as address,
+        served_folder(WEB, PAGE.encode()) as address,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

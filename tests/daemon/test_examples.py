@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ import attrs
 import pytest
 import trio
 from running_daemon import Daemon, check_receipt
+from served_folder import served_folder
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
@@ -239,26 +236,6 @@ async def test_javascript_follows_events_over_a_restart(daemon: Daemon, tmp_path
     assert "MISSED" not in example.text
 
 
-@contextmanager
-def served_examples() -> Iterator[str]:
-    """Serve the examples as the comment in the page says; gives the address of the page."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Handler, directory=str(EXAMPLES))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/page.html"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def drive_page(address: str, url: str, key: str) -> dict[str, Any]:
     """Use the page as a person does: a wrong key, the right one, record, stop."""
     from playwright.sync_api import sync_playwright
@@ -291,7 +268,7 @@ def drive_page(address: str, url: str, key: str) -> dict[str, Any]:
 async def test_the_page_in_a_browser(daemon: Daemon) -> None:
     """It says that a key is wrong, lists the cameras, records, stops, and shows the events."""
     pytest.importorskip("playwright", reason="Playwright is not installed")
-    with served_examples() as address:
+    with served_folder(EXAMPLES) as address:
         seen = await trio.to_thread.run_sync(drive_page, address, daemon.url, daemon.key)
     assert "Authentication failed" in seen["refused"]
     assert seen["rows"] == 2

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import shutil
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ import attrs
 import pytest
 import trio
 from running_daemon import Daemon, NewDaemon, small_camera
+from served_folder import served_folder
 
 WEB = Path(__file__).resolve().parents[2] / "camd" / "web"
 CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
@@ -61,35 +58,6 @@ window.ready = true;
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
 
-@contextmanager
-def served_player() -> Iterator[str]:
-    """Serve the player and a page that uses it; give the address of the page."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            if self.path != "/page.html":
-                super().do_GET()
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(PAGE)
-
-    handler = functools.partial(Handler, directory=str(WEB))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/page.html"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @attrs.define(eq=False)
 class Player:
     """The page with the player, as a test uses it."""
@@ -127,7 +95,7 @@ async def drive(daemon: Daemon, use: Callable[[Player], None]) -> None:
         from playwright.sync_api import sync_playwright
 
         problems: list[str] = []
-        with served_player() as address, sync_playwright() as playwright:
+        with served_folder(WEB, PAGE) as address, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             try:
                 page = browser.new_page()
