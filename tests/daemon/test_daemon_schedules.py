@@ -42,6 +42,17 @@ async def _idle(client: Client) -> None:
             await anext(events)
 
 
+async def _killed_while_it_records(daemon: Daemon) -> dict[str, Any]:
+    """Start a daemon whose schedule records, and kill it; return the session."""
+    _configure(daemon, ALWAYS)
+    await daemon.start()
+    async with daemon.client() as client:
+        session = await _recording(client)
+    daemon.signal(signal.SIGKILL)
+    await daemon.wait_end()
+    return session
+
+
 async def test_a_schedule_records_yields_to_a_stop_and_follows_a_reload(
     new_daemon: NewDaemon,
 ) -> None:
@@ -86,13 +97,8 @@ async def test_a_session_of_a_schedule_that_is_gone_ends_after_a_restart(
 ) -> None:
     """It is resumed, as any session is, and nobody wants it any more."""
     daemon = new_daemon()
-    _configure(daemon, ALWAYS)
     with trio.fail_after(60):
-        await daemon.start()
-        async with daemon.client() as client:
-            session = await _recording(client)
-        daemon.signal(signal.SIGKILL)
-        await daemon.wait_end()
+        session = await _killed_while_it_records(daemon)
         _configure(daemon)
         await daemon.start()
         async with daemon.client() as client:
@@ -103,13 +109,8 @@ async def test_a_session_of_a_schedule_that_is_gone_ends_after_a_restart(
 async def test_a_session_whose_window_is_over_is_not_resumed(new_daemon: NewDaemon) -> None:
     """It is closed, and the ledger has what is missing until the end of its window, not longer."""
     daemon = new_daemon()
-    _configure(daemon, ALWAYS)
     with trio.fail_after(60):
-        await daemon.start()
-        async with daemon.client() as client:
-            session = await _recording(client)
-        daemon.signal(signal.SIGKILL)
-        await daemon.wait_end()
+        session = await _killed_while_it_records(daemon)
         end = datetime.fromisoformat(session["start_time"]) + timedelta(seconds=2)
         end = end.replace(microsecond=0)
         begin = end - timedelta(hours=1)

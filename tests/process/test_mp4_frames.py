@@ -6,23 +6,9 @@ from pathlib import Path
 
 import pytest
 from support import ffmpeg_media as ffmpeg
+from support.media_streams import joined
 
-from camd.capture.rules.joining import FragmentJoiner
-from camd.mp4.fragments import Fragment, Init
 from camd.mp4.frames.frame_fragments import FrameReader
-
-
-def joined(init: Init, frames: list[Fragment]) -> list[Fragment]:
-    """Join frames as the hub does."""
-    joiner, found = FragmentJoiner(0.5), []
-    joiner.begin(init)
-    for frame in frames:
-        if joiner.closes_before(frame):
-            found.append(joiner.take().fragment)
-        joiner.add(frame, frame.end_seconds)
-        if joiner.is_complete:
-            found.append(joiner.take().fragment)
-    return found + ([joiner.take().fragment] if joiner.rest else [])
 
 
 @pytest.mark.parametrize("program", ffmpeg.PROGRAMS)

@@ -14,26 +14,14 @@ from support.media_streams import (
     Sample,
     fragment,
     fragments_of,
+    joined,
     read,
 )
 
 from camd.capture.rules.joining import LIMIT_BYTES, FragmentJoiner
-from camd.mp4.fragments import Fragment, Init
+from camd.mp4.fragments import Fragment
 
 HALF = 0.5
-
-
-def joined(init: Init, frames: list[Fragment], seconds: float = HALF) -> list[Fragment]:
-    """Join a stream as the hub does."""
-    joiner, found = FragmentJoiner(seconds), []
-    joiner.begin(init)
-    for frame in frames:
-        if joiner.closes_before(frame):
-            found.append(joiner.take().fragment)
-        joiner.add(frame, frame.end_seconds)
-        if joiner.is_complete:
-            found.append(joiner.take().fragment)
-    return found + ([joiner.take().fragment] if joiner.rest else [])
 
 
 def counts(fragments: list[Fragment]) -> list[int]:

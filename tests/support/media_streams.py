@@ -10,6 +10,7 @@ from fractions import Fraction
 import attrs
 
 from camd.capture.consumer import CapturedFragment
+from camd.capture.rules.joining import FragmentJoiner
 from camd.clock import Anchor
 from camd.mp4.boxes import box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
@@ -204,3 +205,16 @@ def shape(items: Sequence[QueueItem]) -> list[str]:
             case _:
                 words.append(type(item).__name__)
     return words
+
+
+def joined(init: Init, frames: list[Fragment], seconds: float = 0.5) -> list[Fragment]:
+    """Join a stream as the hub does."""
+    joiner, found = FragmentJoiner(seconds), []
+    joiner.begin(init)
+    for frame in frames:
+        if joiner.closes_before(frame):
+            found.append(joiner.take().fragment)
+        joiner.add(frame, frame.end_seconds)
+        if joiner.is_complete:
+            found.append(joiner.take().fragment)
+    return found + ([joiner.take().fragment] if joiner.rest else [])
