@@ -13,51 +13,22 @@ import structlog
 import trio
 
 from camd import __version__, systemd
-from camd.api.camera_methods import CameraPages, CamerasApi
-from camd.api.device_methods import ControlsApi, DevicesApi
-from camd.api.event_methods import EventsApi
-from camd.api.event_publisher import EventPublisher
-from camd.api.footage.export_methods import ExportsApi
-from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
-from camd.api.http.app import HttpApp
-from camd.api.http.export_pages import ExportPages
-from camd.api.http.key_methods import KeysApi
-from camd.api.http.live_pages import LivePages
-from camd.api.http.playback_pages import PlaybackPages
-from camd.api.http.session_pages import SessionPages, SignInApi
-from camd.api.http.web_pages import load_web_pages
-from camd.api.metrics_methods import MetricsApi
-from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
-from camd.api.retention_methods import FilesApi, RetentionApi
-from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
-from camd.api.stream_methods import StreamPages, StreamsApi
-from camd.api.system_methods import StorageApi, StoragePages, SystemApi
 from camd.auth.authenticator import Authenticator, open_authenticator
-from camd.camera.bindings import DeviceBinder, open_binder
-from camd.camera.cameras import Cameras, open_cameras
+from camd.camera.bindings import open_binder
+from camd.camera.cameras import open_cameras
 from camd.camera.unfinished import open_unfinished_work
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.load import load_config
 from camd.config.schema import Config
-from camd.contract.event_results import NOTIFICATIONS
 from camd.devices.listing import discovery_config
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.errors import ConfigError, Refusal, sole_exception
-from camd.events.event_log import EventLog, open_event_log
-from camd.export.exports import Exports
 from camd.live.rules.live_messages import SUBPROTOCOL
-from camd.live.transcoding import open_transcodes
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
-from camd.metrics.collector import MetricsCollector
 from camd.model import Event
-from camd.playback.playback import Playback
-from camd.publish.publishing import open_streams
-from camd.publish.streams import Streams
 from camd.reload import LiveConfig
-from camd.rpc.openrpc import registry_with_discovery
-from camd.rpc.registry import Notification, Registry
-from camd.rpc.server_counters import ServerCounters
+from camd.rpc.registry import Notification
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folders.folder_lock import FolderRefusedError
@@ -65,17 +36,14 @@ from camd.runtime.folders.format_marker import NewerFormatError
 from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.schedules.rules.decision import planned_end
-from camd.schedules.schedules import Schedules, open_schedules
+from camd.schedules.schedules import open_schedules
 from camd.server.application_socket import SocketPath
-from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
 from camd.service_manager import ServiceManager
 from camd.service_signals import ServiceSignals
-from camd.snapshots.snapshots import Snapshots, open_snapshots
-from camd.storage.check.scrub import open_scrub
-from camd.storage.retention.cleanup import Retention, open_retention
-from camd.storage.storage import Storage, open_storage
+from camd.services import open_services
+from camd.storage.storage import open_storage
 
 log = structlog.get_logger("camd.daemon")
 
@@ -144,140 +112,32 @@ async def serve_clients(
     clock: Clock,
 ) -> None:
     """Run the API, the server and the background work until a stop signal comes."""
-    config, cameras, storage = live.config, live.cameras, live.storage
-    state_dir, notifications = config.storage.state_dir, Fanout[Notification]()
+    config, notifications = live.config, Fanout[Notification]()
     with signals.cancel_on_stop():
-        async with (
-            open_retention(
-                config.retention,
-                state_dir=state_dir,
-                storage=storage,
-                events=events,
-                in_use=cameras.newest_files,
-                clock=clock,
-            ) as retention,
-            open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
-            open_snapshots(config, storage, cameras.find_program, clock=clock) as snapshots,
-            open_streams(config, cameras, events, clock=clock) as streams,
-            open_transcodes(
-                config.server.transcodes, cameras.find_program, clock=clock
-            ) as transcodes,
-            open_event_log(state_dir, clock=clock) as event_log,
-        ):
-            exports = Exports(storage, clock=clock)
-            calls = ServerCounters()
-            metrics = MetricsCollector(
-                cameras=cameras,
-                storage=storage,
-                scrub=scrub,
-                calls=calls,
-                snapshots=snapshots,
-                streams=streams,
-                clock=clock,
-            )
-            system = SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams)
-            playback = Playback(storage, cameras.find_program)
-            ranges = RangeFinder(cameras, playback, clock=clock)
-            live_pages = LivePages(cameras, snapshots, transcodes, clock=clock)
-            pages = (
-                CameraPages(CamerasApi(cameras, clock=clock), system.health, clock=clock),
-                StoragePages(storage, clock=clock),
-                SnapshotPages(cameras, snapshots),
-                ExportPages(cameras, exports),
-                StreamPages(streams, clock=clock),
-                PlaybackPages(playback, ranges, clock=clock),
-                SessionPages(authenticator, config.server.path, clock=clock),
-                await load_web_pages(),
-                live_pages,
-            )
-            web = HttpApp(storage, authenticator, system.health, metrics, pages, clock=clock)
-            with (
-                EventPublisher(notifications, event_log).listening(events),
-                metrics.listening(events),
-                live.applied.subscribed(snapshots.reconfigure),
-                live.applied.subscribed(streams.reconfigure),
-            ):
+        async with open_services(live, authenticator, events, clock=clock) as services:
+            web = await services.web()
+            with services.listening(events, notifications):
                 async with open_server(
                     config.server,
-                    registry=build_registry(
-                        cameras=cameras,
-                        binder=live.binder,
-                        storage=storage,
-                        schedules=live.schedules,
-                        retention=retention,
-                        system=system,
-                        snapshots=snapshots,
-                        exports=exports,
-                        streams=streams,
-                        event_log=event_log,
-                        metrics=metrics,
-                        authenticator=authenticator,
-                        playback=PlaybackApi(playback, ranges),
-                        clock=clock,
-                    ),
+                    registry=services.registry(),
                     authenticator=authenticator,
                     notifications=notifications,
-                    history=event_log.history,
+                    history=services.event_log.history,
                     app=web.app(),
                     clock=clock,
                     inherited=systemd.inherited_sockets(os.environ),
                     legacy_dialect=config.auth.legacy_dialect,
-                    call_stats=calls,
+                    call_stats=services.calls,
                     max_sockets=max_sockets,
-                    sockets=(SocketPath("/live/", SUBPROTOCOL, live_pages.serve_socket),),
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, services.live_pages.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
                     gc.freeze()  # these objects live as long as the process: do not scan them again
                     systemd.notify(f"READY=1\nSTATUS=Serving on {', '.join(server.addresses)}")
-                    await handle_signals(
-                        signals, live, ServiceManager(cameras, storage, server.addresses)
-                    )
+                    manager = ServiceManager(live.cameras, live.storage, server.addresses)
+                    await handle_signals(signals, live, manager)
                     systemd.notify("STOPPING=1")
-
-
-def build_registry(
-    *,
-    cameras: Cameras,
-    binder: DeviceBinder,
-    storage: Storage,
-    schedules: Schedules,
-    retention: Retention,
-    system: SystemApi,
-    snapshots: Snapshots,
-    exports: Exports,
-    streams: Streams,
-    event_log: EventLog,
-    metrics: MetricsCollector,
-    authenticator: Authenticator,
-    playback: PlaybackApi,
-    clock: Clock,
-) -> Registry:
-    """Collect the methods of all resources."""
-    return registry_with_discovery(
-        (
-            system,
-            CamerasApi(cameras, clock=clock),
-            RecordingsApi(cameras, storage),
-            SnapshotsApi(cameras, snapshots),
-            ExportsApi(cameras, exports),
-            StorageApi(storage),
-            SessionsApi(cameras, storage),
-            SchedulesApi(cameras, schedules),
-            FilesApi(storage, clock=clock),
-            RetentionApi(retention),
-            ControlsApi(cameras),
-            DevicesApi(cameras, binder),
-            StreamsApi(cameras, streams),
-            EventsApi(cameras, event_log.history),
-            MetricsApi(metrics, clock=clock),
-            SignInApi(authenticator, clock=clock),
-            KeysApi(authenticator, clock=clock),
-            playback,
-        ),
-        others=(AUTHENTICATE_METHOD,),
-        notifications=NOTIFICATIONS,
-    )
 
 
 async def handle_signals(

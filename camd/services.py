@@ -1,0 +1,181 @@
+"""What clients are served from: the work beside the cameras, with its methods and its pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import attrs
+
+from camd.api.camera_methods import CameraPages, CamerasApi
+from camd.api.device_methods import ControlsApi, DevicesApi
+from camd.api.event_methods import EventsApi
+from camd.api.event_publisher import EventPublisher
+from camd.api.footage.export_methods import ExportsApi
+from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
+from camd.api.http.app import HttpApp, MorePages
+from camd.api.http.export_pages import ExportPages
+from camd.api.http.key_methods import KeysApi
+from camd.api.http.live_pages import LivePages
+from camd.api.http.playback_pages import PlaybackPages
+from camd.api.http.session_pages import SessionPages, SignInApi
+from camd.api.http.web_pages import load_web_pages
+from camd.api.metrics_methods import MetricsApi
+from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
+from camd.api.retention_methods import FilesApi, RetentionApi
+from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
+from camd.api.stream_methods import StreamPages, StreamsApi
+from camd.api.system_methods import StorageApi, StoragePages, SystemApi
+from camd.auth.authenticator import Authenticator
+from camd.clock import Clock
+from camd.contract.event_results import NOTIFICATIONS
+from camd.events.event_log import EventLog, open_event_log
+from camd.export.exports import Exports
+from camd.live.transcoding import open_transcodes
+from camd.metrics.collector import MetricsCollector
+from camd.model import Event
+from camd.playback.playback import Playback
+from camd.publish.publishing import open_streams
+from camd.publish.streams import Streams
+from camd.reload import LiveConfig
+from camd.rpc.openrpc import registry_with_discovery
+from camd.rpc.registry import Notification, Registry
+from camd.rpc.server_counters import ServerCounters
+from camd.runtime.broadcast import Fanout
+from camd.server.connection_auth import AUTHENTICATE_METHOD
+from camd.snapshots.snapshots import Snapshots, open_snapshots
+from camd.storage.check.scrub import open_scrub
+from camd.storage.retention.cleanup import Retention, open_retention
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Services:
+    """Everything that methods and pages are made of."""
+
+    live: LiveConfig
+    authenticator: Authenticator
+    clock: Clock
+    retention: Retention
+    snapshots: Snapshots
+    streams: Streams
+    live_pages: LivePages
+    event_log: EventLog
+    playback: Playback
+    exports: Exports
+    system: SystemApi
+    calls: ServerCounters
+    metrics: MetricsCollector
+
+    @property
+    def ranges(self) -> RangeFinder:
+        """What finds the camera and the range of a request."""
+        return RangeFinder(self.live.cameras, self.playback, clock=self.clock)
+
+    @contextmanager
+    def listening(
+        self, events: Fanout[Event], notifications: Fanout[Notification]
+    ) -> Iterator[None]:
+        """Publish and count events, and follow reloads, while the block runs."""
+        applied = self.live.applied
+        with (
+            EventPublisher(notifications, self.event_log).listening(events),
+            self.metrics.listening(events),
+            applied.subscribed(self.snapshots.reconfigure),
+            applied.subscribed(self.streams.reconfigure),
+        ):
+            yield
+
+    def registry(self) -> Registry:
+        """Collect the methods of all resources."""
+        live, clock = self.live, self.clock
+        cameras, storage = live.cameras, live.storage
+        return registry_with_discovery(
+            (
+                self.system,
+                CamerasApi(cameras, clock=clock),
+                RecordingsApi(cameras, storage),
+                SnapshotsApi(cameras, self.snapshots),
+                ExportsApi(cameras, self.exports),
+                StorageApi(storage),
+                SessionsApi(cameras, storage),
+                SchedulesApi(cameras, live.schedules),
+                FilesApi(storage, clock=clock),
+                RetentionApi(self.retention),
+                ControlsApi(cameras),
+                DevicesApi(cameras, live.binder),
+                StreamsApi(cameras, self.streams),
+                EventsApi(cameras, self.event_log.history),
+                MetricsApi(self.metrics, clock=clock),
+                SignInApi(self.authenticator, clock=clock),
+                KeysApi(self.authenticator, clock=clock),
+                PlaybackApi(self.playback, self.ranges),
+            ),
+            others=(AUTHENTICATE_METHOD,),
+            notifications=NOTIFICATIONS,
+        )
+
+    async def web(self) -> HttpApp:
+        """Collect the pages of all resources; the files of the page at `/` are read once."""
+        storage, health = self.live.storage, self.system.health
+        pages = (*self._pages(), await load_web_pages(), self.live_pages)
+        return HttpApp(storage, self.authenticator, health, self.metrics, pages, clock=self.clock)
+
+    def _pages(self) -> Sequence[MorePages]:
+        cameras, clock = self.live.cameras, self.clock
+        return (
+            CameraPages(CamerasApi(cameras, clock=clock), self.system.health, clock=clock),
+            StoragePages(self.live.storage, clock=clock),
+            SnapshotPages(cameras, self.snapshots),
+            ExportPages(cameras, self.exports),
+            StreamPages(self.streams, clock=clock),
+            PlaybackPages(self.playback, self.ranges, clock=clock),
+            SessionPages(self.authenticator, self.live.config.server.path, clock=clock),
+        )
+
+
+@asynccontextmanager
+async def open_services(
+    live: LiveConfig, authenticator: Authenticator, events: Fanout[Event], *, clock: Clock
+) -> AsyncIterator[Services]:
+    """Run the work beside the cameras while the block runs."""
+    config, cameras, storage = live.config, live.cameras, live.storage
+    state_dir, find_program = config.storage.state_dir, cameras.find_program
+    async with (
+        open_retention(
+            config.retention,
+            state_dir=state_dir,
+            storage=storage,
+            events=events,
+            in_use=cameras.newest_files,
+            clock=clock,
+        ) as retention,
+        open_scrub(config.scrub, storage, state_dir, events, clock=clock) as scrub,
+        open_snapshots(config, storage, find_program, clock=clock) as snapshots,
+        open_streams(config, cameras, events, clock=clock) as streams,
+        open_transcodes(config.server.transcodes, find_program, clock=clock) as transcodes,
+        open_event_log(state_dir, clock=clock) as event_log,
+    ):
+        calls = ServerCounters()
+        yield Services(
+            live=live,
+            authenticator=authenticator,
+            clock=clock,
+            retention=retention,
+            snapshots=snapshots,
+            streams=streams,
+            live_pages=LivePages(cameras, snapshots, transcodes, clock=clock),
+            event_log=event_log,
+            playback=Playback(storage, find_program),
+            exports=Exports(storage, clock=clock),
+            system=SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams),
+            calls=calls,
+            metrics=MetricsCollector(
+                cameras=cameras,
+                storage=storage,
+                scrub=scrub,
+                calls=calls,
+                snapshots=snapshots,
+                streams=streams,
+                clock=clock,
+            ),
+        )
