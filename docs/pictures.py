@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 from camd.auth.key_file import ADMIN_KEY_FILE
-from camd.cli.demo import environment, free_port
+from camd.cli.setup.private_service import environment, free_port
 from camd.client import CannotConnectError, Client, connect
 
 FOLDER = Path(__file__).parent / "pictures"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,24 +18,25 @@ from typing import Any
 import attrs
 import click
 import trio
-from rich.console import Console
 from rich.markup import escape
 
-from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import tables
 from camd.cli.exit import CommandFailed
 from camd.cli.record import fail_if_incomplete, print_receipt, progress_line
 from camd.cli.service_access import interrupted, run_to_end
+from camd.cli.setup.private_service import (
+    PrivateService,
+    end_of_log,
+    free_port,
+    open_service,
+    wait_process,
+    wait_ready,
+)
 from camd.cli.terminal import console, live_text
-from camd.client import CannotConnectError, Client, connect
+from camd.client import Client, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
-from camd.logs import FORMAT_VARIABLE, LogFormat
 
-# --- the service: a child process with its own folder and port ---------------------------------
-
-_START_SECONDS = 30
-_STOP_SECONDS = 30
-_LOG_LINES = 20
+# --- the service ------------------------------------------------------------------------------
 
 HEADING = "# Written by `camd demo`."
 CONFIGURATION = """\
@@ -68,27 +67,8 @@ source = "test:?size=320x240&rate=15"
 
 
 @attrs.frozen
-class DemoService:
-    """The service of the demonstration: its folder, its port, and the console for messages."""
-
-    folder: Path
-    port: int
-    out: Console
-
-    @property
-    def config_file(self) -> Path:
-        """The configuration file of the service."""
-        return self.folder / "camd.toml"
-
-    @property
-    def key_file(self) -> Path:
-        """The file in which the service writes its first key."""
-        return self.folder / "state" / ADMIN_KEY_FILE
-
-    @property
-    def log_file(self) -> Path:
-        """The log of the service."""
-        return self.folder / "camd.log"
+class DemoService(PrivateService):
+    """The service of the demonstration."""
 
     def write_configuration(self) -> None:
         """Write the configuration; raise CommandFailed when the folder has another one."""
@@ -101,86 +81,12 @@ class DemoService:
         text = f"{HEADING}\n{CONFIGURATION.format(port=self.port)}"
         self.config_file.write_text(text, encoding="utf-8")
 
-    def say(self, text: str) -> None:
-        """Print text with rich's markup; long lines are not folded, so that they can be copied."""
-        self.out.print(text, soft_wrap=True)
-
-
-@asynccontextmanager
-async def open_service(service: DemoService) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """Run the service as a child process while the block runs; then stop it in order."""
-    command = [sys.executable, "-m", "camd", "run", "--config", str(service.config_file)]
-    service.say(f"[bold]2.[/] Starting the service: {escape(shlex.join(command))}")
-    if setpriv := shutil.which("setpriv"):  # if this process is killed, the service gets SIGTERM
-        command = [setpriv, "--pdeathsig", "TERM", *command]
-    with service.log_file.open("wb") as log:
-        # The main thread forks: the signal comes when the *thread* that forked ends.
-        process = subprocess.Popen(  # noqa: ASYNC220 - milliseconds, and nothing else runs yet
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment(os.environ),
-            start_new_session=True,  # Ctrl-C goes only to this process
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        with trio.CancelScope(shield=True), trio.move_on_after(_STOP_SECONDS):
-            await _wait(process)
-        process.kill()
-
-
-async def wait_ready(service: DemoService, process: subprocess.Popen[bytes], address: str) -> str:
-    """Wait until the service answers, and return its key. Raises CommandFailed."""
-    with trio.move_on_after(_START_SECONDS):
-        while process.poll() is None:
-            try:
-                token = service.key_file.read_text(encoding="ascii").strip()
-                async with connect(address, token, reconnect=False, timeout=None) as client:
-                    await client.call("ping")
-                return token
-            except (FileNotFoundError, CannotConnectError):
-                await trio.sleep(0.05)
-    code = process.poll()
-    what = "does not answer" if code is None else f"ended with exit status {code}"
-    raise CommandFailed(f"the service {what}")
-
-
-def end_of_log(service: DemoService) -> list[str]:
-    """Return the last lines of the log, with a heading."""
-    try:
-        text = service.log_file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return ["The last lines of its log:", *text.splitlines()[-_LOG_LINES:]]
-
 
 async def wait_for_end(process: subprocess.Popen[bytes]) -> None:
     """Wait for Ctrl-C or SIGTERM. Raises CommandFailed when the service ends by itself."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        if not await interrupted(signals, partial(_wait, process)):
+        if not await interrupted(signals, partial(wait_process, process)):
             raise CommandFailed(f"the service ended with exit status {process.returncode}")
-
-
-async def _wait(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of a process."""
-    await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that is free at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Remove the variables that would configure the service; its log is for people."""
-    ours = ("CAMD_", "RECORDING_ROTATION", "STORAGE_", "CAMERA_SERVICE_", "LISTEN_", "NOTIFY_")
-    others = {name: value for name, value in environ.items() if not name.startswith(ours)}
-    return {**others, FORMAT_VARIABLE: LogFormat.TERMINAL.value}
 
 
 # --- the command ------------------------------------------------------------------------------
@@ -224,10 +130,11 @@ async def run_demo(service: DemoService, *, once: bool) -> None:
     service.say(f"[bold]1.[/] FFmpeg {version} is at {escape(str(program.path))}.")
     service.write_configuration()
     async with open_service(service) as process:
-        address = f"ws://127.0.0.1:{service.port}/ws"
-        token = await wait_ready(service, process, address)
-        service.say(f"[bold]3.[/] It answers on {address} and accepts the key that it has written.")
-        async with connect(address, token, reconnect=False, timeout=None) as client:
+        token = await wait_ready(service, process)
+        service.say(
+            f"[bold]3.[/] It answers on {service.address} and accepts the key that it has written."
+        )
+        async with connect(service.address, token, reconnect=False, timeout=None) as client:
             receipts = await record_both(service, client)
             await show_results(service, client, receipts)
             if not once:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.cli.demo import environment
+from camd.cli.setup.private_service import environment
 
 
 def demo(*arguments: str, **environ: str) -> subprocess.Popen[str]:

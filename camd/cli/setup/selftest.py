@@ -25,9 +25,15 @@ from rich.markup import escape
 
 from camd.cli import config_option
 from camd.cli.checks.disk_speed import measure_disk
-from camd.cli.demo import HEADING, DemoService, end_of_log, free_port, open_service, wait_ready
 from camd.cli.exit import CommandFailed, ExitCode
 from camd.cli.service_access import configured, json_option, run_to_end
+from camd.cli.setup.private_service import (
+    PrivateService,
+    end_of_log,
+    free_port,
+    open_service,
+    wait_ready,
+)
 from camd.cli.tables import file_size
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, RemoteError, connect
@@ -64,7 +70,7 @@ source = "test:?size=320x240&rate=15"
 
 
 @attrs.frozen
-class TrialService(DemoService):
+class TrialService(PrivateService):
     """The service of the trial: state in a temporary folder, recordings on the volume."""
 
     recordings: Path = attrs.field(kw_only=True)
@@ -77,12 +83,7 @@ class TrialService(DemoService):
             warn=block_percent / 2,
             block=block_percent,
         )
-        self.config_file.write_text(f"{HEADING}\n{text}", encoding="utf-8")
-
-    @property
-    def address(self) -> str:
-        """The WebSocket of the service."""
-        return f"ws://127.0.0.1:{self.port}/ws"
+        self.config_file.write_text(text, encoding="utf-8")
 
 
 @attrs.define
@@ -176,7 +177,7 @@ async def run_trial(service: TrialService) -> TrialReport:
 async def served(service: TrialService) -> AsyncIterator[tuple[Popen[bytes], Client]]:
     """Run the service while the block runs, with a client."""
     async with open_service(service) as process:
-        token = await wait_ready(service, process, service.address)
+        token = await wait_ready(service, process)
         async with connect(service.address, token, reconnect=False, timeout=None) as client:
             yield process, client
 
