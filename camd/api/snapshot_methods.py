@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -36,6 +36,7 @@ from camd.errors import (
     invalid_params,
 )
 from camd.model import StoredSnapshot
+from camd.model.notation import format_instant
 from camd.rpc.params import ParamsReader
 from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
@@ -246,7 +247,7 @@ class SnapshotPages:
             return refused_response(refusal)
         headers = {
             "ETag": f'"{hashlib.sha256(still.picture).hexdigest()[:32]}"',
-            "X-Frame-Time": still.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "X-Frame-Time": format_instant(still.time),
             "X-Frame-Age-Ms": str(_age_ms(still)),
             "Cache-Control": "private, no-cache",
             "X-Content-Type-Options": "nosniff",

@@ -16,6 +16,7 @@ from camd.api.http.app import Authenticate
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.contract.camera_results import StreamAddress, StreamInfo
+from camd.model.notation import format_instant
 from camd.publish.streams import Streams
 from camd.rpc.registry import Caller, NoParams, method
 from camd.rpc.roles import Role
@@ -82,7 +83,7 @@ class StreamPages:
         view = self._streams.view
         body = {
             "status": status,
-            "timestamp": self._clock.now().isoformat().replace("+00:00", "Z"),
+            "timestamp": format_instant(self._clock.now()),
             "details": details,
             "enabled": self._streams.enabled,
             "reachable": view.healthy,

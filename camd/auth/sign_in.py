@@ -7,7 +7,6 @@ bits; only their SHA-256 is kept. Times are seconds: `now` of any monotonic cloc
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from camd.auth.key_file import digest
 from camd.rpc.roles import Principal
 
 MAX_SESSIONS = 1000  # the one that was not used for the longest time ends
@@ -27,10 +27,6 @@ SIGN_IN_WINDOW_SECONDS = 60.0
 MAX_SIGN_IN_ADDRESSES = 1024
 
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- Sessions.
@@ -55,7 +51,7 @@ class BrowserSessions:
     def begin(self, identity: Principal, *, now: float, unix_now: float) -> tuple[str, Principal]:
         """Begin a session; return the value of its cookie, and who its requests come from."""
         cookie = secrets.token_urlsafe(32)
-        session = _hash(cookie)
+        session = digest(cookie)
         ends = unix_now + LONGEST_SECONDS
         expires_at = ends if identity.expires_at is None else min(ends, identity.expires_at)
         identity = attrs.evolve(identity, expires_at=expires_at, browser_session=session)
@@ -66,7 +62,7 @@ class BrowserSessions:
 
     def find(self, cookie: str, *, now: float, unix_now: float) -> Principal | None:
         """Return who a cookie belongs to, and count it as used; None: to nobody."""
-        return self.use(_hash(cookie), now=now, unix_now=unix_now)
+        return self.use(digest(cookie), now=now, unix_now=unix_now)
 
     def use(self, session: str, *, now: float, unix_now: float) -> Principal | None:
         """Count a session as used; return whose it is, or None when it has ended."""
@@ -103,14 +99,14 @@ class SignInCodes:
     def create(self, identity: Principal, *, now: float) -> str:
         """Make a code with which one session of `identity` can be begun."""
         code = secrets.token_urlsafe(32)
-        self._codes[_hash(code)] = (identity, now + CODE_SECONDS)
+        self._codes[digest(code)] = (identity, now + CODE_SECONDS)
         if len(self._codes) > MAX_CODES:
             self._codes.popitem(last=False)
         return code
 
     def take(self, code: str, *, now: float) -> Principal | None:
         """Use up a code; None: there is none such, it was used, or it is too old."""
-        identity, until = self._codes.pop(_hash(code), (None, now))
+        identity, until = self._codes.pop(digest(code), (None, now))
         return identity if now < until else None
 
 

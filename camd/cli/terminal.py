@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from camd.clock import SYSTEM_CLOCK, Clock
-from camd.model.notation import parse_duration
+from camd.model.notation import format_instant, parse_duration
 
 _WIDE = 400  # columns, if the output is no terminal: lines are not folded
 
@@ -166,7 +166,7 @@ def read_time(_: click.Context, param: click.Parameter, value: str | None) -> An
         ) from None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC) if in_utc() else found.astimezone()
-    return found.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return format_instant(found)
 
 
 def read_duration(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -83,6 +83,11 @@ def format_duration(duration: timedelta) -> str:
         if count:
             words.append(f"{count}{unit}")
     return "".join(words) or "0s"
+
+
+def format_instant(moment: datetime, timespec: str = "auto") -> str:
+    """Write an instant as clients see it: ISO 8601 in UTC, with `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def parse_size(value: str | int) -> int:

@@ -2817,8 +2817,8 @@ _break(
     "sign-in: a code works once",
     "A link that was used opens nothing.",
     "camd/auth/sign_in.py:SignInCodes.take",
-    "self._codes.pop(_hash(code), (None, now))",
-    "self._codes.get(_hash(code), (None, now))",
+    "self._codes.pop(digest(code), (None, now))",
+    "self._codes.get(digest(code), (None, now))",
     f"{SIGN_IN}::test_a_code_works_once_within_a_minute",
 )
 _break(

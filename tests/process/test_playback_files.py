@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import imageio_ffmpeg
 import pytest
 import trio
 from support import ffmpeg_media as ffmpeg
-from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO
+from support.recordings_folder import searched_storage
 
-from camd.clock import SYSTEM_CLOCK, to_unix_micros
-from camd.config.schema import StorageConfig
+from camd.clock import to_unix_micros
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.model import CameraId, Segment, SegmentState
@@ -28,9 +26,7 @@ from camd.playback.rules.played_files import PlayedRange
 from camd.playback.rules.strip_choice import choose_tiles
 from camd.playback.stored_pieces import KEPT_FILES, StoredPieces
 from camd.playback.strip import MOST_WAITING, StripMaker
-from camd.runtime.broadcast import Fanout
 from camd.snapshots.rules.pictures import picture_end, picture_size
-from camd.storage.storage import Storage, open_storage
 
 PROGRAM = imageio_ffmpeg.get_ffmpeg_exe()
 CAMERA = CameraId("camera0")
@@ -58,18 +54,6 @@ async def find_program() -> FFmpegBinary:
     return FFmpegBinary(Path(PROGRAM), (9, 0))
 
 
-@asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Storage]:
-    """Run storage over a folder that has been searched."""
-    disk = GaugedDisk()
-    disk.fill(50)
-    config = StorageConfig(folder, state_dir=folder.with_name("state"))
-    with trio.fail_after(60):
-        async with open_storage(config, Fanout(), disk, clock=SYSTEM_CLOCK) as storage:
-            await storage.unfinished_sessions()
-            yield storage
-
-
 async def played(playback: Playback, seconds: float = 60) -> PlayedRange:
     """Return the range from noon on."""
     return await playback.range(CAMERA, NOON, NOON + seconds * SECOND)
@@ -78,7 +62,7 @@ async def played(playback: Playback, seconds: float = 60) -> PlayedRange:
 async def test_a_damaged_index_of_a_file_is_not_needed(tmp_path: Path) -> None:
     """The fragments are found without it: the same pieces as before."""
     path, *_ = put_recordings(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         (whole, *_) = (await played(Playback(storage, find_program))).files
         data = path.read_bytes()
         moov = sealed_moov_offset(data)
@@ -95,7 +79,7 @@ async def test_a_damaged_index_of_a_file_is_not_needed(tmp_path: Path) -> None:
 async def test_pieces_are_read_again_when_a_file_has_grown_and_only_then(tmp_path: Path) -> None:
     """Those of a growing file go on where they ended; what is not durable is not there."""
     path, *_ = put_recordings(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         (sealed, *_) = (await played(Playback(storage, find_program))).files
         everything, data = sealed.pieces.table, path.read_bytes()
         growing = data[:32] + b"\0\0\0\x10free" + bytes(8) + data[48:]
@@ -145,7 +129,7 @@ def a_segment(name: str) -> Segment:
 async def test_a_file_that_is_gone_is_not_in_the_range(tmp_path: Path) -> None:
     """The others are; the range names those that cannot be played."""
     first, second, third = put_recordings(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         second.unlink()
         found = await played(Playback(storage, find_program))
         assert [file.filename for file in found.files] == [first.name, third.name]
@@ -158,7 +142,7 @@ async def test_a_file_that_is_gone_is_not_in_the_range(tmp_path: Path) -> None:
 async def test_pieces_of_a_bounded_number_of_files_are_kept(tmp_path: Path) -> None:
     """The file that was asked for longest ago is read again."""
     path, *_ = put_recordings(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         for number in range(KEPT_FILES + 1):
             name = f"camera0_{number}.mp4"
             (tmp_path / name).write_bytes(path.read_bytes())
@@ -192,7 +176,7 @@ async def test_bytes_end_short_when_their_file_changes(
     """Never with those of another file; the file is leased as long as it is read."""
     path, *_ = put_recordings(tmp_path)
     data = path.read_bytes()
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         playback = Playback(storage, find_program)
         found = attrs.evolve(await playback.stored_bytes(path.name, 100, 9000), part_bytes=1000)
         async with found.opened() as reader:
@@ -227,7 +211,7 @@ async def test_a_strip_joins_files_of_different_codecs(tmp_path: Path) -> None:
     """H.264 beside MJPEG, each decoded with its own header."""
     put_recordings(tmp_path)
     put_recordings(tmp_path, "mjpeg", since=6)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         playback = Playback(storage, find_program)
         tiles = choose_tiles(await played(playback, 12), 12)
         assert len(tiles) == 12
@@ -241,7 +225,7 @@ async def test_a_strip_joins_files_of_different_codecs(tmp_path: Path) -> None:
 async def test_a_strip_of_damaged_frames_is_refused(tmp_path: Path) -> None:
     """−1003, and the next one is made."""
     path, *_ = put_recordings(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         playback = Playback(storage, find_program)
         (file, *_) = (await played(playback, 2)).files
         data = bytearray(path.read_bytes())
@@ -270,7 +254,7 @@ async def test_an_ffmpeg_that_hangs_or_is_missing_is_ended(tmp_path: Path) -> No
 
     codes: list[int] = []
 
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         playback = Playback(storage, find_nothing)
         found = await played(playback, 6)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,16 +12,15 @@ import pytest
 import trio
 from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO, footage, segment
+from support.recordings_folder import searched_storage
 
-from camd.clock import SYSTEM_CLOCK, now
-from camd.config.schema import StorageConfig
+from camd.clock import now
 from camd.errors import FILE_LEASED, Refusal
 from camd.model import RecordingQuery, Segment, SegmentState
 from camd.mp4.segment import FTYP_SIZE, SegmentLayout
-from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixFile
 from camd.storage.removal import Pin
-from camd.storage.storage import Storage, open_storage
+from camd.storage.storage import Storage
 
 INIT, FRAGMENTS = footage(3)
 NAME = "camera0_2026-01-15_14-30-00.mp4"
@@ -35,26 +32,6 @@ class StubbornDisk(GaugedDisk):
     def unlink(self, path: Path) -> None:
         """Refuse."""
         raise PermissionError(1, "Operation not permitted", str(path))
-
-
-@asynccontextmanager
-async def opened(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[Storage]:
-    """Run storage over a folder that has been searched and hashed."""
-    disk = disk or GaugedDisk()
-    disk.fill(50)
-    with trio.fail_after(20):
-        async with open_storage(
-            StorageConfig(folder, state_dir=folder.with_name("state")),
-            Fanout(),
-            disk,
-            clock=SYSTEM_CLOCK,
-        ) as storage:
-            await storage.unfinished_sessions()
-            # Files are hashed after the search, and held while they are; nothing tells of the end.
-            worker = storage.index_worker
-            while await worker.read(lambda a: a.catalog.unhashed()) or storage.leased_files:  # noqa: ASYNC110
-                await trio.sleep(0.005)
-            yield storage
 
 
 def sealed_recording(session: str) -> bytes:
@@ -90,7 +67,7 @@ async def listed(storage: Storage) -> list[str]:
 async def test_a_removed_recording_is_gone_for_good(tmp_path: Path) -> None:
     """File, entry and bytes go; they stay away with a new index, and the name is unknown."""
     path = put(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         assert storage.space.stored_bytes == len(CONTENT)
         removal = await storage.remove_one(NAME, "ann asked for it")
         assert (removal.freed_bytes, storage.space.stored_bytes) == (len(CONTENT), 0)
@@ -99,14 +76,14 @@ async def test_a_removed_recording_is_gone_for_good(tmp_path: Path) -> None:
         assert await refused(storage.remove_one, NAME, "again") == -1005
         assert await refused(storage.remove_one, "../x", "why") == -32602
     (tmp_path / ".camd" / "index.sqlite").unlink()
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         assert await listed(storage) == []
 
 
 async def test_a_file_that_cannot_be_removed_stays_known(tmp_path: Path) -> None:
     """The refusal says why, and file and entry are as before."""
     path = put(tmp_path)
-    async with opened(tmp_path, StubbornDisk()) as storage:
+    async with searched_storage(tmp_path, StubbornDisk()) as storage:
         with pytest.raises(Refusal, match="not permitted") as refusal:
             await storage.remove_one(NAME, "why")
         assert refusal.value.kind.code == -1019
@@ -118,7 +95,7 @@ async def test_a_file_that_cannot_be_removed_stays_known(tmp_path: Path) -> None
 async def test_what_is_recorded_read_or_pinned_stays(tmp_path: Path) -> None:
     """I5: each has its own refusal, and when it is over the file can go."""
     path = put(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         known = await storage.find(NAME)
         storage.growing(known, 100)
         assert await refused(storage.remove_one, NAME, "why") == -1011
@@ -154,7 +131,7 @@ async def test_a_lease_taken_before_the_look_up_is_safe(tmp_path: Path) -> None:
             assert file.path.stat().st_size == file.size_bytes
             outcomes.add("read")
 
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         names = await listed(storage)
         assert len(names) == 20
         for name in names:
@@ -170,7 +147,7 @@ async def test_pins_hold_without_index_and_journal(tmp_path: Path) -> None:
     put(tmp_path)
     put(tmp_path, "camera1_2026-01-15_14-30-00.mp4")
     until = now() + timedelta(days=1)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         names = await listed(storage)
         assert len(names) == 2
         for name in names:
@@ -179,7 +156,7 @@ async def test_pins_hold_without_index_and_journal(tmp_path: Path) -> None:
     for file in (tmp_path / ".camd").iterdir():
         if file.is_file():
             file.unlink()
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         assert await storage.pins(await listed(storage)) == {
             NAME: Pin("evidence", "ann", NOON, until)
         }
@@ -194,7 +171,7 @@ async def test_pins_hold_without_index_and_journal(tmp_path: Path) -> None:
 async def test_a_pin_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """With something else in the markers' place everything counts as pinned."""
     put(tmp_path)
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         (tmp_path / ".camd" / "pins").touch()
         assert await refused(storage.pin, NAME, Pin()) == -1016
         assert await refused(storage.unpin, NAME) == -1016
@@ -206,7 +183,7 @@ async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None
     """The MKV of a pinned MP4 is pinned."""
     put(tmp_path)
     mkv: Segment = segment("camera0_2026-01-15_14-30-00.mkv")
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         await storage.pin(NAME, Pin("evidence"))
         await storage.note_replaced(NAME, mkv)
         assert await listed(storage) == [mkv.filename]
@@ -215,7 +192,7 @@ async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None
 
 async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:
     """While the folder is searched an interrupted file is in use; sealed ones can go."""
-    async with opened(tmp_path) as storage:
+    async with searched_storage(tmp_path) as storage:
         put(tmp_path)
         broken = segment(NAME, state=SegmentState.INTERRUPTED)
         await storage.note_segment(broken)
@@ -237,7 +214,7 @@ async def test_a_file_is_leased_while_it_is_hashed(tmp_path: Path) -> None:
                 reasons.append(storage.busy(known))
             return super().open(path)
 
-    async with opened(tmp_path, Watched()) as storage:
+    async with searched_storage(tmp_path, Watched()) as storage:
         put(tmp_path)
         known = segment(NAME, sha256=None)
         await storage.note_segment(known)

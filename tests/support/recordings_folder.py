@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import attrs
+import trio
 from support import recordings
+from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO, footage
 
-from camd.clock import to_unix_micros
+from camd.clock import SYSTEM_CLOCK, to_unix_micros
+from camd.config.schema import StorageConfig
 from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentLayout
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
 from camd.storage.index.recording_index import FOLDER, INDEX, RecordingIndex
 from camd.storage.rules.journal_records import GapNoted, Record, SegmentNoted, SessionNoted
 from camd.storage.rules.naming import stem
+from camd.storage.storage import Storage, open_storage
 
 INIT, FRAGMENTS = footage(3)  # three times 0.1 s, of 3 frames each
 SECONDS = 0.3
@@ -179,6 +184,24 @@ class Recordings:
             for path in sorted(self.folder.rglob("*"))
             if not path.name.endswith("-shm")
         }
+
+
+@asynccontextmanager
+async def searched_storage(folder: Path, disk: GaugedDisk | None = None) -> AsyncIterator[Storage]:
+    """Run storage over a folder that has been searched and whose files have been hashed.
+
+    Files are leased while they are hashed, and nothing tells of the end; so it looks again.
+    """
+    disk = disk or GaugedDisk()
+    disk.fill(50)
+    config = StorageConfig(folder, state_dir=folder.with_name("state"))
+    with trio.fail_after(60):
+        async with open_storage(config, Fanout(), disk, clock=SYSTEM_CLOCK) as storage:
+            await storage.unfinished_sessions()
+            worker = storage.index_worker
+            while await worker.read(lambda a: a.catalog.unhashed()) or storage.leased_files:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+            yield storage
 
 
 def signature(data: bytes) -> str:

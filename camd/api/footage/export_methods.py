@@ -12,7 +12,8 @@ from camd.api.camera_methods import DEVICE
 from camd.camera.cameras import Cameras
 from camd.contract.export_results import ExportInfo
 from camd.export.exports import Export, ExportPart, Exports, ExportSource
-from camd.export.rules.export_plan import ExportGap, ExportRange, utc_text
+from camd.export.rules.export_plan import ExportGap, ExportRange
+from camd.model.notation import format_instant
 from camd.rpc.registry import Caller, method
 from camd.rpc.roles import Role
 
@@ -108,7 +109,7 @@ def url_of(found: Export, part: ExportPart) -> str:
     So the same bytes come later.
     """
     end = found.parts[-1].end if found.growing else found.wanted.end
-    query = {"from": utc_text(found.wanted.begin), "to": utc_text(end)}
+    query = {"from": format_instant(found.wanted.begin), "to": format_instant(end)}
     if len(found.parts) > 1:
         query["part"] = str(part.number)
     return f"/export/{quote(found.wanted.camera_id, safe='')}.mp4?{urlencode(query, safe=':')}"

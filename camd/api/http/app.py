@@ -20,6 +20,7 @@ from camd.auth.tokens import InvalidCredentialsError
 from camd.clock import Clock
 from camd.metrics.collector import MetricsCollector
 from camd.metrics.exposition import CONTENT_TYPE
+from camd.model.notation import format_instant
 from camd.rpc.roles import Principal, Role
 from camd.storage.storage import Storage
 
@@ -75,7 +76,7 @@ class HttpApp:
         overall, parts = self._health()
         body = {
             "status": overall,
-            "timestamp": self._clock.now().isoformat().replace("+00:00", "Z"),
+            "timestamp": format_instant(self._clock.now()),
             "components": {
                 name: {"status": status, "details": details}
                 for name, (status, details) in parts.items()
@@ -152,7 +153,7 @@ def _notify_server(request: Request, callback: str, *arguments: object) -> None:
 def component_response(component: tuple[str, str], clock: Clock, **further: object) -> JSONResponse:
     """Answer with status and details of one component; 500 when it is unhealthy."""
     status, details = component
-    when = clock.now().isoformat().replace("+00:00", "Z")
+    when = format_instant(clock.now())
     body = {"status": status, "timestamp": when, "details": details, **further}
     unhealthy = status == "unhealthy"
     return JSONResponse(body, HTTPStatus.INTERNAL_SERVER_ERROR if unhealthy else HTTPStatus.OK)

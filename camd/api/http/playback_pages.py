@@ -23,6 +23,7 @@ from camd.api.http.refused import encode_json, refused_response
 from camd.api.result_fields import View
 from camd.clock import Clock, to_unix_micros
 from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
+from camd.model.notation import format_instant
 from camd.playback.playback import Playback
 from camd.playback.rules.played_files import PlayedFile, PlayedRange
 from camd.playback.rules.playlist import playlist
@@ -131,7 +132,7 @@ class PlaybackPages:
                 camera_id=played.timeline.camera_id,
             )
         picture = await self._playback.strips.strip(played.timeline.camera_id, tiles, width)
-        times = ",".join(_written(tile.time.isoformat(timespec="milliseconds")) for tile in tiles)
+        times = ",".join(format_instant(tile.time, "milliseconds") for tile in tiles)
         headers = {**_NEVER_KEPT, "X-Tile-Times": times}
         return Response(picture, headers=headers, media_type="image/jpeg")
 
@@ -225,7 +226,3 @@ def _not_playable(filename: str) -> Refusal:
         suggestion=f"Download it: /files/recordings/{filename}",
         filename=filename,
     )
-
-
-def _written(moment: str) -> str:
-    return moment.replace("+00:00", "Z")

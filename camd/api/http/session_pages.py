@@ -27,6 +27,7 @@ from camd.auth.sign_in import (
 from camd.auth.tokens import MAX_TOKEN_CHARACTERS, AuthFailure, InvalidCredentialsError
 from camd.clock import Clock
 from camd.contract.sign_in_results import SignInCode
+from camd.model.notation import format_instant
 from camd.rpc.registry import Caller, method
 from camd.rpc.roles import ANONYMOUS, Principal, Role
 
@@ -178,13 +179,13 @@ class SessionPages:
 
     def _described(self, identity: Principal) -> result_fields.View:
         expires_at = identity.expires_at
-        ends = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC).isoformat()
+        ends = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC)
         return {
             "authenticated": True,
             "name": identity.name,
             "role": identity.role.value,
             "permissions": list(identity.role.permissions),
-            "expires_at": ends and ends.replace("+00:00", "Z"),
+            "expires_at": ends and format_instant(ends),
             "auth_method": identity.via.value,
             "websocket": self._websocket,
         }

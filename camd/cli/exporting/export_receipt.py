@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import attrs
 
 from camd.cli.exit import CommandFailed
 from camd.client import DownloadedExport, ExportInfo, ExportPartInfo
+from camd.model.notation import format_instant
 
 _READ_BYTES = 1024 * 1024
 
@@ -35,8 +35,8 @@ def export_receipt(
         "sha256": done.sha256,
         "camera_id": found.camera_id,
         **asked,
-        "start_time": _utc(part.start_time),
-        "end_time": _utc(part.end_time),
+        "start_time": format_instant(part.start_time),
+        "end_time": format_instant(part.end_time),
         "duration": part.duration,
         "frames": part.frames,
         "lead_in": part.lead_in,
@@ -46,8 +46,8 @@ def export_receipt(
         "parts": len(found.parts),
         "gaps": [
             {
-                "from": _utc(gap.start),
-                "to": _utc(gap.end),
+                "from": format_instant(gap.start),
+                "to": format_instant(gap.end),
                 "duration": gap.duration,
                 "frames": gap.frames,
                 "cause": gap.cause,
@@ -61,10 +61,6 @@ def export_receipt(
             if source.part == part.part
         ],
     }
-
-
-def _utc(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def write_receipt(done: DownloadedExport, receipt: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 
@@ -268,8 +268,3 @@ def overlaps_range(segment: Segment, wanted: ExportRange) -> bool:
     """Whether a recording lies in a range, if only in part; one that grows has no end."""
     open_end = segment.state is SegmentState.OPEN
     return segment.start < wanted.end and (open_end or segment.end > wanted.begin)
-
-
-def utc_text(moment: datetime) -> str:
-    """Write an instant as the API does."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

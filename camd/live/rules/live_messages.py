@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import attrs
 import msgspec
 
 from camd.capture.consumer import CapturedFragment
+from camd.model.notation import format_instant
 from camd.mp4.fragments import Init
 from camd.mp4.movies.codec_string import mime_type
 
@@ -56,8 +57,8 @@ class MediaMoment:
 
     def fields(self) -> dict[str, object]:
         """Return it as members of a message."""
-        wall = self.wall.astimezone(UTC).isoformat(timespec="milliseconds")
-        return {"wall": wall.replace("+00:00", "Z"), "media": round(self.media, 6)}
+        wall = format_instant(self.wall, "milliseconds")
+        return {"wall": wall, "media": round(self.media, 6)}
 
 
 def init_message(init: Init, moment: MediaMoment, ways: Sequence[WayToWatch]) -> str:

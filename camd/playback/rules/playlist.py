@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 
+from camd.model.notation import format_instant
 from camd.playback.rules.played_files import PlayedFile, PlayedRange, joined_pieces
 
 PIECE_SECONDS = Fraction(4)
@@ -51,10 +52,6 @@ def _file_lines(file: PlayedFile) -> Iterator[str]:
     yield f'#EXT-X-MAP:URI="../init/{file.filename}"'
     for piece in joined_pieces(file.pieces.table, file.numbers, PIECE_SECONDS):
         start = file.span.start + timedelta(microseconds=int(piece.time * 1_000_000))
-        yield f"#EXT-X-PROGRAM-DATE-TIME:{_written(start)}"
+        yield f"#EXT-X-PROGRAM-DATE-TIME:{format_instant(start, 'milliseconds')}"
         yield f"#EXTINF:{float(piece.duration):.6f},"
         yield f"../{file.filename}/{piece.begin}-{piece.end}.m4s"
-
-
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
