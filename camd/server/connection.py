@@ -384,7 +384,6 @@ class Connection:
         if outcome.refusal is not None:
             return self._refused(id_text, outcome.refusal)
         if outcome.crashed:
-            stats.crashes += 1
             return self._refused(id_text, Refusal(INTERNAL_ERROR))
         return outcome.value
 
