@@ -93,26 +93,17 @@ class Server:
                 client.deliver(notification, text, frame)
 
     async def serve_stream(
-        self, stream: trio.abc.Stream, endpoints: Endpoints, identity: Principal | None = None
-    ) -> None:
-        """Serve HTTP and WebSocket on one connection until it ends; then close it.
-
-        `identity`: who the client is, when the socket itself says so. Exceptions are logged.
-        """
-        await self._serve(stream, endpoints, identity, with_websocket=True)
-
-    async def serve_http(self, stream: trio.abc.Stream, endpoints: Endpoints) -> None:
-        """Serve HTTP alone on one connection until it ends; then close it."""
-        await self._serve(stream, endpoints, None, with_websocket=False)
-
-    async def _serve(
         self,
         stream: trio.abc.Stream,
         endpoints: Endpoints,
-        identity: Principal | None,
+        identity: Principal | None = None,
         *,
-        with_websocket: bool,
+        with_websocket: bool = True,
     ) -> None:
+        """Serve HTTP, and WebSockets besides, on one connection until it ends; then close it.
+
+        `identity`: who the client is, when the socket itself says so. Exceptions are logged.
+        """
         scope = trio.CancelScope()
         entry = LimitedConnection(
             address=group_of(endpoints.client[0] if endpoints.client else None),
@@ -460,12 +451,9 @@ async def _serve_accepted(server: Server, stream: SocketStream, *, with_websocke
         scheme="https" if secure else "http",
         unix=sock.family == socket.AF_UNIX,
     )
-    if with_websocket:
-        peer = peer_credentials(sock)
-        identify = server.shared.authenticator.peers.identify
-        await server.serve_stream(stream, endpoints, identify(peer) if peer else None)
-    else:
-        await server.serve_http(stream, endpoints)
+    peer = peer_credentials(sock) if with_websocket else None
+    identity = server.shared.authenticator.peers.identify(peer) if peer else None
+    await server.serve_stream(stream, endpoints, identity, with_websocket=with_websocket)
 
 
 def _address(query: Callable[[], object]) -> tuple[str, int] | None:

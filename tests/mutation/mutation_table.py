@@ -366,7 +366,7 @@ _break(
 _break(
     "trial: sync",
     "A disk that takes bytes and cannot keep them does not work.",
-    "camd/storage/space.py:writing_works",
+    "camd/storage/volume_probe.py:writing_works",
     "file.sync()",
     "",
     f"{SYNCS}::test_a_trial_that_cannot_be_synced_has_failed",

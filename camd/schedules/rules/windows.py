@@ -40,7 +40,7 @@ class Due:
     """Whether a window is open at an instant, and until when that stays so."""
 
     active: bool
-    next_change: datetime | None  # the first instant with another `active`; None: more than 42 days ahead
+    next_change: datetime | None  # the first with another `active`; None: not within 42 days
     window_end: datetime | None = None  # of the window that is open; the latest of several
     name: str = ""  # of the schedule whose window is open, else of the one that opens next
 
