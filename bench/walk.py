@@ -3,8 +3,8 @@
     PYTHONPATH=tests:tests/wire python bench/walk.py [--list]
 
 The server, its methods, the camera's actor, hub, session and segment file are real; FFmpeg, the
-disk and the client's socket are in memory. What counts is each function of `camd/` that is entered
-while the call is on its way, in any task, once; a task that goes on after an `await` does not count.
+disk and the client's socket are in memory. What counts, once, is each function of `camd/` that is
+entered while the call is on its way, in any task; a task that goes on after an `await` does not.
 `--list` names them by file.
 """
 

@@ -327,26 +327,16 @@ async def open_server(
         history=EventHistory() if history is None else history,
         authentication_seconds=config.authentication_timeout.total_seconds(),
     )
-    tls = await _load_tls(config)
+    tls, mode = await _load_tls(config), _unix_mode(authenticator)
+    listen = () if inherited else config.listen
     health = (config.health_listen,) if config.health_listen else ()
     async with (
-        open_listeners(
-            () if inherited else config.listen, inherited, unix_mode=_unix_mode(authenticator)
-        ) as listeners,
-        open_listeners(health, unix_mode=_unix_mode(authenticator)) as health_listeners,
+        open_listeners(listen, inherited, unix_mode=mode) as listeners,
+        open_listeners(health, unix_mode=mode) as health_listeners,
     ):
         addresses = tuple(each.address for each in listeners)
-        names = own_names(
-            (*config.hosts, *await read_machine_names()), (*config.listen, *addresses)
-        )
         server = Server(
-            http_config=HttpConfig(
-                app=app,
-                clock=clock,
-                path=config.path,
-                origins=config.origins,
-                names=names,
-            ),
+            http_config=await _http_config(config, app, addresses, clock=clock),
             shared=shared,
             limits=_connection_limits(config, max_sockets),
             rates=AddressRates(config.http_requests_per_minute),
@@ -358,6 +348,15 @@ async def open_server(
         with notifications.subscribed(server.deliver):
             async with _accepting(server, listeners, health_listeners, tls):
                 yield server
+
+
+async def _http_config(
+    config: ServerConfig, app: AsgiApp, addresses: Sequence[str], *, clock: Clock
+) -> HttpConfig:
+    """Configure HTTP with the names by which clients may address this machine."""
+    hosts, listen = (*config.hosts, *await read_machine_names()), (*config.listen, *addresses)
+    names = own_names(hosts, listen)
+    return HttpConfig(app=app, clock=clock, path=config.path, origins=config.origins, names=names)
 
 
 @asynccontextmanager
