@@ -347,7 +347,6 @@ class Camera:
                 self._stop(ask)
             case Resume(session, arrival):
                 ask.answer(self._resume(session, arrival))
-
             case DeviceBound(binding):
                 self._rebind(binding)
             case Close(reason):
