@@ -2662,7 +2662,7 @@ _break(
     "bound: live events of a client",
     "A client that reads slowly falls behind and stays connected.",
     "camd/server/connection.py:Connection.deliver",
-    "len(self.send_queue) >= MAX_LIVE and self._delivery.fall_behind(notification)",
+    "len(self.send_queue) >= MAX_LIVE and self.delivery.fall_behind(notification)",
     "False",
     f"{SUBSCRIPTIONS}::test_a_client_that_reads_slowly_gets_the_newest_states_and_every_event",
 )
