@@ -6,8 +6,6 @@ import os
 import pwd
 import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -80,26 +78,12 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
         if not as_json:
             out.print(recovered_line(finding, dry_run=dry_run), soft_wrap=True)
 
-    with (
-        _failures_explained(folder),
-        show_progress(messages(), ProgressMeter(hashing_line)) as progress,
-    ):
-        recovery = OfflineRecovery(
-            folder, dry_run, reindex, on_finding, progress, clock=SYSTEM_CLOCK
-        )
-        result = recovery.run()
-    if as_json:
-        print_json(recover_values(result))
-    else:
-        _print(result)
-    sys.exit(ExitCode.FAILED if result.to_do else ExitCode.OK)
-
-
-@contextmanager
-def _failures_explained(folder: Path) -> Iterator[None]:
-    """End the command, with what to do, where the recovery of the folder fails as a whole."""
     try:
-        yield
+        with show_progress(messages(), ProgressMeter(hashing_line)) as progress:
+            recovery = OfflineRecovery(
+                folder, dry_run, reindex, on_finding, progress, clock=SYSTEM_CLOCK
+            )
+            result = recovery.run()
     except NewerFormatError as error:
         raise CommandFailed(str(error)) from None
     except FolderInUseError as error:
@@ -114,6 +98,11 @@ def _failures_explained(folder: Path) -> Iterator[None]:
             f"the index cannot be used: {error}\n  `camd recover --reindex` sets it aside and "
             "makes a new one from the journal and the files."
         ) from None
+    if as_json:
+        print_json(recover_values(result))
+    else:
+        _print(result)
+    sys.exit(ExitCode.FAILED if result.to_do else ExitCode.OK)
 
 
 def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
