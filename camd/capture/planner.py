@@ -55,7 +55,7 @@ class CapturePlanner:
     """Plans one camera's captures. `find_program` and `abilities` are shared by all cameras.
 
     `binding` is the device that the camera has at the moment; None: only its path is known.
-    `contents` is what is known of the source; it hears how captures begin and end.
+    `contents` is what is known of the source; it is told how captures begin and end.
     """
 
     camera: CameraConfig
@@ -290,16 +290,16 @@ class CapturePlanner:
     # --- what captures show
 
     def began(self, init: Init) -> bool:
-        """Hear what a capture delivers; False: it is not what the capture was made for."""
+        """Note what a capture delivers; False: it is not what the capture was made for."""
         return self.contents.began(init, copied=self._copies)
 
     def compare(self, video: VideoFormat) -> None:
-        """Compare what comes with what the camera was asked for: drivers replace it in silence."""
+        """Compare what comes with what was asked for: drivers may replace it silently."""
         self.contents.compare(video)
         self._asked.compare(self.chosen, video)
 
     def learn(self, problem: Problem | None) -> None:
-        """Hear how a capture ended; None: as it should."""
+        """Note how a capture ended; None: as it should."""
         self._microphone.learn(problem)
         self.contents.learn(problem)
 
@@ -308,5 +308,5 @@ class CapturePlanner:
         return problem is not None and self._stream_sound.suspect(problem, delivered=delivered)
 
     def without_sound(self, *, delivered: bool) -> None:
-        """Hear that the capture that was tried without sound has delivered pictures, or none."""
+        """Note whether the capture that was tried without sound has delivered pictures."""
         self._stream_sound.learn(self.clock.monotonic(), delivered=delivered)

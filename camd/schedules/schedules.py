@@ -119,7 +119,7 @@ class Schedules:
         return max(0.0, min((TICK_SECONDS, *waits)))
 
     def _changes(self) -> list[datetime]:
-        changes = [follower.next_look for follower, _ in self._followed.values()]
+        changes = [follower.next_change for follower, _ in self._followed.values()]
         return [change for change in changes if change is not None]
 
     def _wake_due(self) -> None:

@@ -1,7 +1,7 @@
 """The level of one volume, and the space reserved for recording sessions.
 
-A volume is sampled by a probe in a thread. A probe that hangs shows as a level and delays nobody,
-and so does a disk call that hangs while the probe works: everybody else reads the published status.
+A volume is sampled by a probe in a thread. A probe that hangs sets the level to UNRESPONSIVE, and
+so does another disk call that hangs; callers do not wait for them, but read the published status.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class SpaceMonitor:
     _disk: Disk
     _thresholds: Thresholds
     _events: Fanout[Event]
-    prepare: Callable[[], None] = lambda: None  # in the probe's thread, when writing works
-    identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, first
+    prepare: Callable[[], None] = lambda: None  # called in the probe's thread, when writing works
+    identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, before it
     clock: Clock = attrs.field(kw_only=True)
     limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
     timer: IoTimer = attrs.field(init=False)
@@ -134,7 +134,7 @@ class SpaceMonitor:
         self._reservations.pop(session, None)
 
     def wrote(self, session: SessionId, size_bytes: int) -> None:
-        """Count bytes that a session wrote: they reduce its reservation, and are the write rate."""
+        """Count bytes that a session wrote: its reservation shrinks, the write rate is updated."""
         self.stored_bytes += size_bytes
         if session in self._reservations:
             self._reservations[session] = max(0.0, self._reservations[session] - size_bytes)
@@ -160,7 +160,7 @@ class SpaceMonitor:
 
     @contextmanager
     def operation(self) -> Iterator[None]:
-        """Time a disk operation while the block runs; a hanging one is a level."""
+        """Time a disk operation while the block runs; one that hangs changes the level."""
         try:
             with self.timer.operation():
                 yield
@@ -169,7 +169,7 @@ class SpaceMonitor:
                 self._sample_soon.set()
 
     def suspect(self, error: OSError | None = None) -> None:
-        """Sample soon, after an error; an error that blames the volume is a level at once."""
+        """Sample soon. An error that means that the volume fails changes the level at once."""
         if error is not None and blames_volume(error):
             if self._failure is None:
                 log.error("storage_fails", error=str(error))
@@ -206,7 +206,7 @@ class SpaceMonitor:
         sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if self.clock.monotonic() >= self._trial_at else None
         async with self._probe_timeout(sampled):
-            # A probe may be abandoned when the daemon stops: nobody needs its result.
+            # When the daemon stops, the probe may be abandoned: its result is not needed.
             sample = await trio.to_thread.run_sync(
                 self._probe, failure is not None, abandon_on_cancel=True
             )
@@ -249,13 +249,13 @@ class SpaceMonitor:
             self.prepare()
             keep_reserve(self.folder, usage, self._disk)
             self._logged_error = ""
-        except OSError as error:  # affects the index or the reserve, not the footage
+        except OSError as error:  # concerns the index or the reserve, not the recordings
             if self._logged_error != str(error):
                 log.warning("storage_not_prepared", error=str(error))
             self._logged_error = str(error)
 
     def _assess(self) -> None:
-        """Derive the level from all that is known now, and publish it."""
+        """Derive the level from usage, faults and pending calls, and publish it."""
         now = self.clock.monotonic()
         pending = self.timer.stats.pending_seconds(now)
         slow = self.timer.stats.slow(now)
@@ -281,7 +281,7 @@ class SpaceMonitor:
             self._events.publish(StorageChanged(status))
 
     def _explanation(self) -> VolumeFault:
-        """Return the reason for the present level, where more is known than its name."""
+        """Return the reason for the present level, if more than its name is known."""
         if self._fault is not None and self._fault.level is self._level:
             return self._fault
         if self._failure is not None and self._level is StorageLevel.FAILING:

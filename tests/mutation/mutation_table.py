@@ -1417,7 +1417,7 @@ _break(
     "bound: pipe that fills up",
     "A pipe that would fill up between two rounds is read as soon as it can be.",
     "camd/capture/process.py:CaptureProcess._may_wait",
-    "self.read_seconds >= ROUND_SECONDS and not flow.hasty",
+    "self.read_seconds >= ROUND_SECONDS and not flow.urgent",
     "self.read_seconds >= ROUND_SECONDS",
     f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
 )
@@ -2933,7 +2933,7 @@ _break(
     "schedule: start by hand",
     "A start by hand lifts a stop by hand.",
     f"{CAMERA_SCHEDULE}._note_session",
-    "self._keep(None)",
+    "self._set_override(None)",
     "",
     f"{SCHEDULES}::test_a_start_by_hand_lifts_a_stop",
 )
@@ -2948,9 +2948,9 @@ _break(
 _break(
     "schedule: stop in one of two windows",
     "A stop by hand counts no longer than its own window.",
-    f"{CAMERA_SCHEDULE}._look_at_time",
-    "self._due.window_end or self._due.next_change or now + LOOK_AGAIN",
-    "self._due.next_change or now + LOOK_AGAIN",
+    f"{CAMERA_SCHEDULE}._update_due",
+    "self._due.window_end or self._due.next_change or now + RECHECK_AFTER",
+    "self._due.next_change or now + RECHECK_AFTER",
     f"{SCHEDULES}::test_a_stop_counts_no_longer_than_its_own_window",
 )
 _break(
