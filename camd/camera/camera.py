@@ -492,7 +492,7 @@ class Camera:
             self._running.capture_changed(problem, failed=waits or not self.capture.has_process)
 
     async def _follow_bindings(self, binding: DeviceBinding | None) -> None:
-        """Put the latest binding into the mailbox, whenever it is another one."""
+        """Put each new binding into the mailbox."""
         while True:
             binding = await self._offered.wait_until(partial(operator.is_not, binding))
             if binding is not None:

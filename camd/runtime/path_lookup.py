@@ -1,4 +1,4 @@
-"""Asking the file system outside the event loop, without waiting for a dead mount."""
+"""Asking the file system outside the event loop, without waiting for a mount that hangs."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Schedules:
     # --- who is followed ---
 
     def notice(self, _: Event) -> None:
-        """Look again soon: something happened to a camera, perhaps a new one."""
+        """Match the cameras again soon: one has changed, or is new."""
         self._changed.set()
 
     async def follow(self) -> None:
@@ -111,7 +111,7 @@ class Schedules:
     # --- the time ---
 
     def _pause(self) -> float:
-        """How long nothing can be due."""
+        """Return the seconds until the time has to be looked at again."""
         if not self._followed:
             return float("inf")
         now = self._time.now()
