@@ -2789,7 +2789,7 @@ _break(
 _break(
     "check: permissions of a Unix socket",
     "Without authentication, only the daemon's own group may connect.",
-    "camd/server/server.py:_unix_mode",
+    "camd/server/accepting.py:_unix_mode",
     "authenticator.enabled and authenticator.peers.admits_others",
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
