@@ -31,8 +31,8 @@ from camd.client import Client, ConnectionLostError, connect
 
 MARK = "DAEMON_TEST_MARK"
 SECRET = "a-secret-for-tests-" + "0123456789abcdef" * 2
-START_SECONDS = 30
-STOP_SECONDS = 25
+START_SECONDS = 100
+STOP_SECONDS = 100
 SIGNED_FROM = 48  # a receipt's hash covers everything from this byte on
 FRAME_RATE = 30
 FRAGMENT_FRAMES = 15  # half a second
@@ -268,7 +268,7 @@ class Daemon:
             self.process = None
             if self._notices is not None:
                 self._notices.close()
-        left = self.wait_no_processes(2.0)
+        left = self.wait_no_processes()
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -289,7 +289,7 @@ class Daemon:
                     found.append(int(entry.name))
         return found
 
-    def wait_no_processes(self, seconds: float) -> list[int]:
+    def wait_no_processes(self, seconds: float = STOP_SECONDS) -> list[int]:
         """Wait until no process is left, and return those that still are."""
         deadline = time.monotonic() + seconds
         while (found := self.processes()) and time.monotonic() < deadline:
@@ -337,7 +337,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=100,
                 check=False,
             )
         )
@@ -361,7 +361,7 @@ class Response:
 
 
 def _request(host: str, path: str, method: str, headers: Mapping[str, str]) -> Response:
-    connection = http.client.HTTPConnection(host, timeout=20)
+    connection = http.client.HTTPConnection(host, timeout=100)
     try:
         connection.request(method, path, headers=dict(headers))
         answer = connection.getresponse()
@@ -470,7 +470,7 @@ def packets(path: Path) -> list[str]:
         ],
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, (path, done.stderr)
@@ -508,7 +508,7 @@ def make_clip(path: Path, seconds: int = 60) -> list[str]:
             *("-pix_fmt", "yuv420p", str(path)),
         ],
         check=True,
-        timeout=60,
+        timeout=100,
     )
     return packets(path)
 

@@ -21,7 +21,7 @@ from camd.client import NotAuthenticatedError
 from camd.clock import SYSTEM_CLOCK
 from camd.rpc.roles import Role
 
-HTTP_SECONDS = 30
+HTTP_SECONDS = 100
 
 
 @attrs.define

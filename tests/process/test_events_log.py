@@ -55,7 +55,7 @@ def _have(files: Path, text: bytes) -> bool:
 
 async def written(log: EventLog, files: Path, text: bytes) -> None:
     """Wait until the files hold `text`; the writer's thread tells nobody."""
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         while not _have(files, text):  # noqa: ASYNC110
             await trio.sleep(0.01)
 

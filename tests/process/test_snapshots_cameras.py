@@ -105,7 +105,7 @@ async def opened(
         return program
 
     config = Config(storage=StorageConfig(folder / "recordings", folder / "snapshots"))
-    with trio.fail_after(90):
+    with trio.fail_after(220):
         async with (
             open_real_camera(
                 PROGRAM,

@@ -81,7 +81,7 @@ async def opened(*programs: str | Path) -> AsyncIterator[tuple[PictureDecoder, L
     async def find() -> FFmpegBinary:
         return left.pop(0) if len(left) > 1 else left[0]
 
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_decoder(find, launch=launches.launch) as decoder:
             yield decoder, launches
     assert launches.alive() == []
@@ -276,7 +276,7 @@ async def test_a_frame_of_garbage_is_an_error(program: str, movie: bytes) -> Non
 
 async def test_too_many_pictures_are_refused_at_once(tmp_path: Path) -> None:
     """Two are decoded and sixteen wait; the next one hears when to come again."""
-    hanging = script(tmp_path, "exec sleep 60")
+    hanging = script(tmp_path, "exec sleep 1000")
     async with opened(hanging) as (decoder, launches), trio.open_nursery() as nursery:
         for number in range(AT_A_TIME + MOST_WAITING):
             nursery.start_soon(refused, decoder, number)
@@ -294,7 +294,7 @@ async def test_without_ffmpeg_it_says_so() -> None:
     async def find() -> FFmpegBinary:
         raise FfmpegMissingError("There is no FFmpeg")
 
-    with trio.fail_after(10):
+    with trio.fail_after(100):
         async with open_decoder(find) as decoder:
             refusal = await refused(decoder)
     assert refusal.details["cause"] == "ffmpeg_missing"
