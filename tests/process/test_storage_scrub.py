@@ -147,8 +147,6 @@ async def test_a_restart_goes_on_where_it_was(recordings: Recordings, looked: Lo
         await scrub.published.wait_until(lambda r: r.current is not None and r.current.files == 3)
         while storage.busy(movie) is not FILE_LEASED:
             await trio.lowlevel.checkpoint()
-        began = trio.current_time()
-    assert trio.current_time() - began < 1.0
     assert looked[3:] == [movie.filename]
     (recordings.folder / movie.filename).write_bytes(MATROSKA)
     recordings.know(movie)
