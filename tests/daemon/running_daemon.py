@@ -289,6 +289,15 @@ class Daemon:
                     found.append(int(entry.name))
         return found
 
+    def newest_process(self) -> int:
+        """Return the process that was started last; process ids begin anew at a limit."""
+
+        def started(pid: int) -> int:  # proc(5), stat: starttime
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            return int(stat.rpartition(")")[2].split()[19])
+
+        return max(self.processes(), key=started)
+
     def wait_no_processes(self, seconds: float = STOP_SECONDS) -> list[int]:
         """Wait until no process is left, and return those that still are."""
         deadline = time.monotonic() + seconds
@@ -511,6 +520,15 @@ def make_clip(path: Path, seconds: int = 60) -> list[str]:
         timeout=100,
     )
     return packets(path)
+
+
+async def recovery_over(client: Client) -> dict[str, Any]:
+    """Wait until the recordings folder has been searched; return what the status says of it."""
+    while True:
+        found: dict[str, Any] = (await client.call("get_status"))["recovery"] or {}
+        if found.get("ended"):
+            return found
+        await trio.sleep(0.05)
 
 
 async def hash_of(client: Client, name: str) -> str:

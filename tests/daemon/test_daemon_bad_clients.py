@@ -141,7 +141,6 @@ async def test_wrong_keys_cannot_be_tried_fast(daemon: Daemon) -> None:
             while "wrong_keys" not in daemon.log:  # noqa: ASYNC110 - another process writes it
                 await trio.sleep(0.02)
             assert await daemon.call("ping") == "pong"
-            assert time.monotonic() < until + 5
     assert sum(tries) < 40
     assert 1 <= daemon.log.count("wrong_keys") <= 3
     assert "Traceback" not in daemon.log

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from running_daemon import Daemon, NewDaemon, fast_camera, listening
+from running_daemon import Daemon, NewDaemon, fast_camera, listening, recovery_over
 
 SCRUB = {"scrub": {"enabled": True, "interval": "1m"}}
 
@@ -74,10 +74,10 @@ async def test_what_a_kill_left_is_reported_and_recovered(daemon: Daemon) -> Non
         ]
         assert await _verified(daemon) == (0, (await _verified(daemon))[1])
         await daemon.start()
-        page = await daemon.call("list_recordings", session_id=started["session_id"])
-        assert {file["status"] for file in page["files"]} == {"completed"}
-        found = (await daemon.call("get_status"))["recovery"]
-        assert (found["files"], found["ended"] is not None) == (0, True)
+        async with daemon.client() as client:
+            page = await client.call("list_recordings", session_id=started["session_id"])
+            assert {file["status"] for file in page["files"]} == {"completed"}
+            assert (await recovery_over(client))["files"] == 0
 
 
 async def test_the_scrub_reports_damage_to_clients(

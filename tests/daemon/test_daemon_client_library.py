@@ -169,7 +169,7 @@ async def test_refusals_have_classes(daemon: Daemon) -> None:
         user_id="ann",
         role=Role.VIEWER,
         now=now().timestamp(),
-        lifetime=60,
+        lifetime=3600,
     )
     async with connect(daemon.url, daemon.key) as service:
         with pytest.raises(CameraUnknownError) as unknown:

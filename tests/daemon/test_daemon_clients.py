@@ -298,8 +298,7 @@ async def test_a_bad_client_does_not_harm_others(daemon: Daemon) -> None:
                 *(use_wrong_tokens, read_nothing),
             ):
                 await trio.to_thread.run_sync(misbehave, daemon)
-                with trio.fail_after(2):
-                    assert await client.call("ping") == "pong"
+                assert await client.call("ping") == "pong"
             await notified.recording("ROTATED", 2)
             receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
         await check_receipt(daemon, receipt)

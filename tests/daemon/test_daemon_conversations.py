@@ -238,7 +238,7 @@ async def test_nobody_reaches_a_method_above_their_role(
         now = SYSTEM_CLOCK.now().timestamp()
         with connect(shared_daemon.url) as socket:
             if role is not None:
-                token = mint_token(SECRET, user_id="eve", role=role, now=now, lifetime=60)
+                token = mint_token(SECRET, user_id="eve", role=role, now=now, lifetime=3600)
                 tell(socket, {"method": "authenticate", "params": {"auth_token": token}})
             for name, needed in above.items():
                 for params in ({}, {"device": "camera0"}, {"role": "admin"}, []):

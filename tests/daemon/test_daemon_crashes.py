@@ -20,6 +20,7 @@ from running_daemon import (
     listening,
     packets,
     receipt_hash,
+    recovery_over,
     small_camera,
 )
 
@@ -135,8 +136,7 @@ async def ask_to_start(client: Client, camera: str) -> None:
 
 async def listed_as_they_are(client: Client, daemon: Daemon) -> None:
     """Wait for the end of the recovery; then every file is listed, sealed, as it is on disk."""
-    while not ((await client.call("get_status"))["recovery"] or {}).get("ended"):  # noqa: ASYNC110
-        await trio.sleep(0.05)
+    await recovery_over(client)
     listed = (await client.call("list_recordings", limit=1000))["files"]
     sizes = {file["filename"]: file["file_size"] for file in listed}
     assert sizes == {path.name: path.stat().st_size for path in files_of(daemon)}

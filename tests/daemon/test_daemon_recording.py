@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 import trio
+from kill_rules import inspect_file
 from running_daemon import (
     FRAGMENT_FRAMES,
     FRAME_RATE,
@@ -264,8 +266,11 @@ async def test_the_durable_part_of_an_open_file_is_served_and_plays(
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             name = started["filename"]
-            await notified.recording("PROGRESS", 8)
-            answer = await daemon.get(f"/files/recordings/{name}")
+            for told in itertools.count(1):
+                await notified.recording("PROGRESS", told)
+                answer = await daemon.get(f"/files/recordings/{name}")
+                if inspect_file(answer.body).frames >= FRAGMENT_FRAMES:
+                    break
             before = (daemon.recordings / name).read_bytes()
             await client.call("stop_recording", device="camera0")
     assert answer.status == 200

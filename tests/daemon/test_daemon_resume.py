@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import trio
-from running_daemon import Daemon, NewDaemon, check_receipt, hash_of, listening, small_camera
+from running_daemon import (
+    Daemon,
+    NewDaemon,
+    check_receipt,
+    hash_of,
+    listening,
+    recovery_over,
+    small_camera,
+)
 
 from camd.client import Client
 
@@ -100,6 +108,8 @@ async def test_with_resume_sessions_off_no_session_continues(new_daemon: NewDaem
         async with daemon.client() as client:
             other = await client.call("start_recording", device="camera0")
             assert other["session_id"] != started["session_id"]
+            await recovery_over(client)
+            await _ledger(client, started["filename"])
             info = await client.call("get_recording_info", filename=started["filename"])
     (gap,) = info["gaps"]
     assert (info["status"], info["session_id"]) == ("completed", started["session_id"])
@@ -118,19 +128,21 @@ async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemo
         await trio.sleep(2.5)  # its time passes while no daemon runs
         await daemon.start()
         async with daemon.client() as client:
-            # The ledger is written in the background, without a notification.
-            while not (gaps := await _gaps(client, started["filename"])):  # noqa: ASYNC110
-                await trio.sleep(0.05)
+            gaps = await _ledger(client, started["filename"])
             assert await client.call("get_recording_status", device="camera0") is None
     (gap,) = gaps
     assert gap["cause"] == "daemon_down"
     assert 0 < gap["duration"] <= 2
 
 
-async def _gaps(client: Client, filename: str) -> list[dict[str, Any]]:
-    info: Any = await client.call("get_recording_info", filename=filename)
-    gaps: list[dict[str, Any]] = info["gaps"]
-    return gaps
+async def _ledger(client: Client, filename: str) -> list[dict[str, Any]]:
+    """Wait for a file's ledger, which is written in the background, without a notification."""
+    while True:
+        info: Any = await client.call("get_recording_info", filename=filename)
+        if info["gaps"]:
+            gaps: list[dict[str, Any]] = info["gaps"]
+            return gaps
+        await trio.sleep(0.05)
 
 
 async def test_sessions_and_the_ledger_are_listed(new_daemon: NewDaemon) -> None:

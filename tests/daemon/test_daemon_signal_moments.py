@@ -18,6 +18,7 @@ from running_daemon import (
     frames_in,
     listening,
     record_with_frozen_ffmpeg,
+    recovery_over,
     small_camera,
 )
 
@@ -143,10 +144,8 @@ async def test_a_hangup_during_the_stop_changes_nothing(daemon: Daemon) -> None:
         assert {file["status"] for file in files} == {"completed"}
         for path in daemon.recordings.glob("*.mp4"):
             assert await frames_in(path) > 0
-        recovery: dict[str, object] = {}
-        while not recovery.get("ended"):
-            recovery = (await daemon.call("get_status"))["recovery"] or {}
-        assert recovery["counts"] == {}
+        async with daemon.client() as client:
+            assert (await recovery_over(client))["counts"] == {}
         await daemon.stop()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import trio
@@ -12,7 +11,7 @@ from running_daemon import Daemon, NewDaemon, small_camera
 
 from camd.client import Client
 
-ANSWER_SECONDS = 0.05
+MANY = 50  # the server is given 5 s for an answer
 CALLS = ("get_camera_list", "get_status", "get_streams")
 
 
@@ -141,7 +140,7 @@ async def metrics(daemon: Daemon) -> dict[str, float]:
 
 
 async def test_a_hung_server_delays_no_answer(new_daemon: NewDaemon) -> None:
-    """Every call is answered in under 50 ms; the stream is not offered any more."""
+    """So many calls would take minutes if one waited for it; the stream is not offered any more."""
     server = FakeMediaMtx()
     with trio.fail_after(220):
         async with server.running():
@@ -151,13 +150,8 @@ async def test_a_hung_server_delays_no_answer(new_daemon: NewDaemon) -> None:
                 await until_available(client, True)
                 server.api_fault, server.rtsp_fault = "silent", "deaf"
                 await until_available(client, False)
-                for method in CALLS:
-                    took = []
-                    for _ in range(20):
-                        began = time.monotonic()
-                        await client.call(method)
-                        took.append(time.monotonic() - began)
-                    assert sorted(took)[10] < ANSWER_SECONDS, (method, took)
+                for method in CALLS * MANY:
+                    await client.call(method)
                 status = await client.call("get_status")
                 assert status["components"]["mediamtx_controller"] == "degraded"
                 assert status["status"] in ("degraded", "healthy")

@@ -68,7 +68,7 @@ def url(server: Server, scheme: str = "ws") -> str:
 
 def token(role: Role = Role.OPERATOR) -> str:
     now = clock.now().timestamp()
-    return mint_token(SECRET, user_id="ann", role=role, now=now, lifetime=60)
+    return mint_token(SECRET, user_id="ann", role=role, now=now, lifetime=3600)
 
 
 async def until(condition: Callable[[], bool]) -> None:
