@@ -27,7 +27,7 @@ from camd.errors import ConfigError, Refusal, sole_exception
 from camd.live.rules.live_messages import SUBPROTOCOL
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.model import Event
-from camd.reload import LiveConfig
+from camd.reload import CurrentConfig
 from camd.rpc.registry import Notification
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
@@ -90,7 +90,7 @@ async def serve(
                     config, cameras=cameras, events=events, resumed=resumed, clock=clock
                 ) as schedules,
             ):
-                live = LiveConfig(
+                live = CurrentConfig(
                     config=config,
                     path=config_path,
                     cameras=cameras,
@@ -103,7 +103,7 @@ async def serve(
 
 
 async def serve_clients(
-    live: LiveConfig,
+    live: CurrentConfig,
     authenticator: Authenticator,
     events: Fanout[Event],
     signals: ServiceSignals,
@@ -129,7 +129,7 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=services.calls,
                     max_sockets=max_sockets,
-                    sockets=(SocketPath("/live/", SUBPROTOCOL, services.live_pages.serve_socket),),
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, services.live_routes.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
@@ -141,7 +141,7 @@ async def serve_clients(
 
 
 async def handle_signals(
-    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+    signals: ServiceSignals, live: CurrentConfig, manager: ServiceManager
 ) -> None:
     """Reload on SIGHUP, and tell systemd how the service does; return on a stop signal."""
     async with trio.open_nursery() as nursery:
@@ -152,7 +152,7 @@ async def handle_signals(
 
 
 async def _reload_on_signal(
-    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+    signals: ServiceSignals, live: CurrentConfig, manager: ServiceManager
 ) -> None:
     while True:
         await signals.wait_reload()

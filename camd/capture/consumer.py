@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 
 from camd.clock import Anchor
-from camd.model import Cause
+from camd.model import GapCause
 from camd.mp4.fragments import Fragment, Init
 
 
@@ -63,7 +63,7 @@ class CaptureBegan:
 class CaptureEnded:
     """The capture is over; `cause` says why footage will be missing, None: nothing is missing."""
 
-    cause: Cause | None
+    cause: GapCause | None
     reason: str
 
 

@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from camd.ffmpeg.text.output import LogLine, classify, parse_line
+from camd.ffmpeg.text.output import FFmpegLine, classify, parse_line
 from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
@@ -49,7 +49,7 @@ class Publication:
     _accepted: Callable[[], None]
     _counters: PublicationCounters
     was_accepted: bool = attrs.field(default=False, init=False)
-    _words: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
+    _words: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _finished: bool = attrs.field(default=False, init=False)  # the stream ended, not the process
     _gone: bool = attrs.field(default=False, init=False)  # the process ended by itself

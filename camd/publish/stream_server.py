@@ -14,7 +14,7 @@ from camd.config.schema import MediaMtxConfig
 from camd.model import Problem
 from camd.publish.connecting import StreamServerError
 from camd.publish.control_api import ControlApi
-from camd.publish.made_paths import MadePaths
+from camd.publish.created_paths import MadePaths
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     MOST_PAGES,
