@@ -413,7 +413,7 @@ def _read_columns(moof: bytes, at: int, end: int, flags: int, count: int) -> dic
 
 
 def _signed(column: array[int] | None, count: int) -> array[int]:
-    """Return composition offsets as signed numbers, of version 0 too: unsigned they are hours."""
+    """Return composition offsets as signed numbers; muxers write negative ones in version 0 too."""
     if column is None:
         return array("i", (0,)) * count
     return array("i", column.tobytes())
