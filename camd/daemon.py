@@ -7,7 +7,7 @@
     retention, scrub, snapshots, publishing, transcodes, event log (in `services.open_services`)
     the server, with the methods and routes that `services.Services` collects
 
-A signal cancels a start; once a stage is open, it makes the parts close in order.
+A signal cancels a start; once these parts run, it makes them close in order.
 """
 
 from __future__ import annotations
