@@ -52,7 +52,7 @@ from camd.storage.retention.cleanup import Retention, open_retention
 class Services:
     """Everything that methods and pages are made of."""
 
-    live: CurrentConfig
+    current: CurrentConfig
     authenticator: Authenticator
     clock: Clock
     retention: Retention
@@ -69,14 +69,14 @@ class Services:
     @property
     def ranges(self) -> RangeFinder:
         """What finds the camera and the range of a request."""
-        return RangeFinder(self.live.cameras, self.playback, clock=self.clock)
+        return RangeFinder(self.current.cameras, self.playback, clock=self.clock)
 
     @contextmanager
     def listening(
         self, events: Fanout[Event], notifications: Fanout[Notification]
     ) -> Iterator[None]:
         """Publish and count events, and follow reloads, while the block runs."""
-        applied = self.live.applied
+        applied = self.current.applied
         with (
             EventPublisher(notifications, self.event_log).listening(events),
             self.metrics.listening(events),
@@ -87,8 +87,8 @@ class Services:
 
     def registry(self) -> Registry:
         """Collect the methods of all resources."""
-        live, clock = self.live, self.clock
-        cameras, storage = live.cameras, live.storage
+        current, clock = self.current, self.clock
+        cameras, storage = current.cameras, current.storage
         return registry_with_discovery(
             (
                 self.system,
@@ -98,11 +98,11 @@ class Services:
                 ExportsApi(cameras, self.exports),
                 StorageApi(storage),
                 SessionsApi(cameras, storage),
-                SchedulesApi(cameras, live.schedules),
+                SchedulesApi(cameras, current.schedules),
                 FilesApi(storage, clock=clock),
                 RetentionApi(self.retention),
                 ControlsApi(cameras),
-                DevicesApi(cameras, live.binder),
+                DevicesApi(cameras, current.binder),
                 StreamsApi(cameras, self.streams),
                 EventsApi(cameras, self.event_log.history),
                 MetricsApi(self.metrics, clock=clock),
@@ -116,29 +116,29 @@ class Services:
 
     async def web(self) -> HttpApp:
         """Collect the pages of all resources; the files of the page at `/` are read once."""
-        storage, health = self.live.storage, self.system.health
+        storage, health = self.current.storage, self.system.health
         pages = (*self._pages(), await load_web_pages(), self.live_routes)
         return HttpApp(storage, self.authenticator, health, self.metrics, pages, clock=self.clock)
 
     def _pages(self) -> Sequence[MoreRoutes]:
-        cameras, clock = self.live.cameras, self.clock
+        cameras, clock = self.current.cameras, self.clock
         return (
             CameraRoutes(CamerasApi(cameras, clock=clock), self.system.health, clock=clock),
-            StorageRoutes(self.live.storage, clock=clock),
+            StorageRoutes(self.current.storage, clock=clock),
             SnapshotRoutes(cameras, self.snapshots),
             ExportRoutes(cameras, self.exports),
             StreamRoutes(self.streams, clock=clock),
             PlaybackRoutes(self.playback, self.ranges, clock=clock),
-            SignInRoutes(self.authenticator, self.live.config.server.path, clock=clock),
+            SignInRoutes(self.authenticator, self.current.config.server.path, clock=clock),
         )
 
 
 @asynccontextmanager
 async def open_services(
-    live: CurrentConfig, authenticator: Authenticator, events: Fanout[Event], *, clock: Clock
+    current: CurrentConfig, authenticator: Authenticator, events: Fanout[Event], *, clock: Clock
 ) -> AsyncIterator[Services]:
     """Run the work beside the cameras while the block runs."""
-    config, cameras, storage = live.config, live.cameras, live.storage
+    config, cameras, storage = current.config, current.cameras, current.storage
     state_dir, find_program = config.storage.state_dir, cameras.find_program
     async with (
         open_retention(
@@ -157,7 +157,7 @@ async def open_services(
     ):
         calls = ServerCounters()
         yield Services(
-            live=live,
+            current=current,
             authenticator=authenticator,
             clock=clock,
             retention=retention,
@@ -167,7 +167,7 @@ async def open_services(
             event_log=event_log,
             playback=Playback(storage, find_program),
             exports=Exports(storage, clock=clock),
-            system=SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams),
+            system=SystemApi(cameras, storage, current.reload, scrub, clock=clock, streams=streams),
             calls=calls,
             metrics=MetricsCollector(
                 cameras=cameras,

@@ -524,7 +524,7 @@ class CaptureProcess:
             if message.text.startswith("Input #0"):
                 self._opened.set()
             self._lines.append(message)
-            log.debug("said", severity=message.level, text=redact(message.text))
+            log.debug("ffmpeg_output", severity=message.level, text=redact(message.text))
 
 
 def _missing(why: str) -> Problem:

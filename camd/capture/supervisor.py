@@ -220,7 +220,7 @@ class CaptureSupervisor:
             log.warning("tried_without_sound", camera=camera, cause=cause)
             return True
         if self._planner.contents.tries_otherwise(problem):
-            log.info("tried_otherwise", camera=camera, cause=cause)
+            log.info("retried_at_once", camera=camera, cause=cause)
             return True
         return False
 

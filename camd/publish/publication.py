@@ -133,7 +133,7 @@ class Publication:
     def _hear(self, line: bytes) -> None:
         said = parse_line(line[:LONGEST_LINE_BYTES].decode("utf-8", "replace"))
         self._words.append(said)
-        log.debug("said", severity=said.level, text=redact(said.text))
+        log.debug("ffmpeg_output", severity=said.level, text=redact(said.text))
         if said.text.startswith(ACCEPTED) and not self.was_accepted:
             self.was_accepted = True
             self._writing.deadline = float("inf")

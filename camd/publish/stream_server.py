@@ -184,7 +184,7 @@ class StreamServer:
 
     def _note_failure(self, problem: Problem) -> None:
         self.breaker.failed()
-        log.debug("server_not_asked", why=problem.message, failures=self.breaker.failures)
+        log.debug("server_request_failed", why=problem.message, failures=self.breaker.failures)
 
 
 def _shown(info: MediaServerInfo) -> MediaServerInfo:

@@ -381,7 +381,7 @@ class SessionWriter:
 
     async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
         """Account for what is left of a file, and enter the rest into the ledger."""
-        log.error("file_harmed", file=opened.name, what=harm.value)
+        log.error("open_file_changed_outside", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         before = opened.file.size_bytes
         left = await opened.settle(self.storage, harm)

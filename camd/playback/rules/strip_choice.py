@@ -25,14 +25,15 @@ class Tile:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from all others."""
+        """Its unique key."""
         return self.file.filename, self.file.pieces.table.begins[self.number]
 
 
 def choose_tiles(played: PlayableRange, count: int) -> tuple[Tile, ...]:
-    """Choose the key frames of `count` instants that divide the range evenly, at most so many.
+    """Choose the key frames of `count` instants that divide the range evenly.
 
-    An instant at which nothing was recorded has none; one key frame is never there twice.
+    There are at most `count`: an instant at which nothing was recorded has none, and no key frame
+    is repeated.
     """
     line = played.timeline
     step = (line.until - line.since) / count
