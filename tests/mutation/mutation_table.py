@@ -64,8 +64,8 @@ LIVE = "tests/daemon/test_daemon_live.py"
 LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
 LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
 LIVE_MESSAGES = "tests/pure/test_live_messages.py"
-LIVE_WATCHING = "tests/actors/test_live_watching.py"
-LIVE_PAGES = "tests/actors/test_live_pages.py"
+LIVE_VIEW = "tests/actors/test_live_view.py"
+LIVE_PAGES = "tests/actors/test_live_routes.py"
 APPLICATION_SOCKETS = "tests/wire/test_server_application_sockets.py"
 STREAMS = "tests/process/test_publish_streams.py"
 RELOADED = "tests/process/test_publish_reload.py"
@@ -2275,7 +2275,7 @@ _break(
     "camd/live/live_view.py:LiveView._compare",
     "self._header, self._capture = None, hub.began_at",
     "self._capture = hub.began_at",
-    f"{LIVE_WATCHING}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
+    f"{LIVE_VIEW}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
 )
 _break(
     "live: told what was skipped",
@@ -2283,7 +2283,7 @@ _break(
     "camd/live/live_view.py:LiveView._tell_lost",
     "await self.sink.skipped(lost.without(backlog.group))",
     "await trio.lowlevel.checkpoint()",
-    f"{LIVE_WATCHING}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
+    f"{LIVE_VIEW}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
 )
 _break(
     "live: a removed camera",
