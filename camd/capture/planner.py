@@ -19,7 +19,7 @@ from camd.devices.v4l2.formats import FormatRefusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.encoder_trial import EncoderAbilities, UntriedEncoders
 from camd.ffmpeg.text.args import CaptureOptions, SoundInput, capture_arguments
-from camd.ffmpeg.text.encoder_table import SOFTWARE, Encoder, VideoParameters
+from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderSpec, VideoParameters
 from camd.ffmpeg.text.output import ProbeResult
 from camd.model import Device, DeviceBinding, FormatChoice, Problem, VideoFormat
 from camd.model.problems import NO_ENCODER, NOT_FOUND
@@ -32,8 +32,8 @@ log = structlog.get_logger("camd.camera")
 
 COPIED_CODECS = ("h264", "hevc")
 LEAST_BYTES_PER_SECOND = 125_000.0
-SOUND_SECONDS = 4.0  # sound that is announced comes sooner …
-SOUND_SHARE = 0.2  # … or within this share of the time for a start, where that is long
+SOUND_SECONDS = 4.0  # the longest wait for the first packet of sound
+SOUND_SHARE = 0.2  # the same as a share of `start_timeout`, where that is longer
 MJPEG_FACTOR = 10  # how much more than H.264 it takes
 
 ProgramFinder = Callable[[], Awaitable[FFmpegBinary]]
@@ -41,7 +41,7 @@ ProgramFinder = Callable[[], Awaitable[FFmpegBinary]]
 
 @attrs.frozen
 class CapturePlan:
-    """What to run. `sound_seconds` is how long its header may wait for sound; None: as it likes.
+    """What to run. `sound_seconds`: how long FFmpeg's header may wait for sound; None: no limit.
 
     The time counts from when FFmpeg has opened the source.
     """
@@ -97,7 +97,7 @@ class CapturePlanner:
     async def is_absent(self) -> bool:
         """Whether the source's device, file or node is missing at this moment.
 
-        One that cannot be looked at may be there: FFmpeg says better what is wrong with it.
+        One that cannot be looked up may be there: FFmpeg's error is more exact.
         """
         if self.binding is not None:
             return self.binding.device is None
@@ -243,7 +243,7 @@ class CapturePlanner:
 
     async def _encoder(
         self, program: FFmpegBinary, found: ProbeResult, choice: FormatChoice | None
-    ) -> Encoder | Problem:
+    ) -> EncoderSpec | Problem:
         """Decide whether the stream is copied (`_copies`), and return what encodes it if not."""
         codec = self.camera.codec
         copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
@@ -269,7 +269,7 @@ class CapturePlanner:
             return None
         sound = self._microphone.choose(device, await self.abilities.inputs(program))
         if self._microphone.warning:
-            log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
+            log.warning("microphone_not_used", camera=self.camera.id, why=self._microphone.warning)
         return sound
 
     def _sound_seconds(self, options: CaptureOptions) -> float | None:
@@ -294,12 +294,12 @@ class CapturePlanner:
         return self.contents.began(init, copied=self._copies)
 
     def compare(self, video: VideoFormat) -> None:
-        """Compare what comes with what was asked for: drivers may replace it silently."""
+        """Compare what comes with what was asked for: drivers change it without an error."""
         self.contents.compare(video)
         self._asked.compare(self.chosen, video)
 
     def learn(self, problem: Problem | None) -> None:
-        """Note how a capture ended; None: as it should."""
+        """Note how a capture ended; None: without a problem."""
         self._microphone.learn(problem)
         self.contents.learn(problem)
 

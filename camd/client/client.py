@@ -65,9 +65,9 @@ from camd.contract.snapshot_results import (
 from camd.contract.storage_results import CleanupReport, RetentionState, StorageInfo, StoredPolicy
 from camd.contract.system_results import (
     LogLevels,
+    MetricsInfo,
     ReloadedConfig,
     ServerInfo,
-    ServiceMetrics,
     ServiceStatus,
 )
 from camd.errors import sole_exception
@@ -451,9 +451,9 @@ class Client:
         """Describe the state of the service."""
         return await self._result(ServiceStatus, "get_system_status")
 
-    async def metrics(self) -> ServiceMetrics:
+    async def metrics(self) -> MetricsInfo:
         """Report the load of the service, and what each camera and the volume have done."""
-        return await self._result(ServiceMetrics, "get_metrics")
+        return await self._result(MetricsInfo, "get_metrics")
 
     async def server_info(self) -> ServerInfo:
         """Describe the software."""
