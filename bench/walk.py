@@ -28,10 +28,10 @@ from camd.api.recording_methods import RecordingsApi
 from camd.config.schema import CameraConfig
 from camd.model import CameraId, CameraState
 from camd.rpc.registry import Registry
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 
 PACKAGE = Path(camd.__file__).parent
-CAMERA = CameraConfig(CameraId("camera0"), TestSource(320, 180, 10))
+CAMERA = CameraConfig(CameraId("camera0"), SyntheticSource(320, 180, 10))
 
 
 @contextmanager
