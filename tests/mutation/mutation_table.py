@@ -2208,7 +2208,7 @@ _break(
     "live: bound of bytes",
     "A viewer that takes nothing costs at most 4 MiB.",
     "camd/live/rules/viewer_backlog.py:ViewerBacklog._add",
-    "self._bytes > self.limit_bytes or self._lag(captured) > self.limit_seconds",
+    "self.waiting_bytes > self.limit_bytes or self._lag(captured) > self.limit_seconds",
     "self._lag(captured) > self.limit_seconds",
     f"{LIVE_BACKLOG}::test_bytes_are_bounded_before_the_time_is_over",
 )
@@ -2361,7 +2361,7 @@ _break(
     "publishing: bound of bytes",
     "A server that takes nothing costs at most 16 MiB a camera.",
     "camd/publish/publication_queue.py:NewestGopQueue._add",
-    "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
+    "self.waiting_bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._seconds > self.limit_seconds",
     f"{PUBLISH_QUEUE}::test_memory_is_bounded_in_bytes",
 )
@@ -2369,8 +2369,8 @@ _break(
     "publishing: lag",
     "A viewer is never more than some seconds behind for want of dropping.",
     "camd/publish/publication_queue.py:NewestGopQueue._add",
-    "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
-    "self._bytes > self.limit_bytes",
+    "self.waiting_bytes > self.limit_bytes or self._seconds > self.limit_seconds",
+    "self.waiting_bytes > self.limit_bytes",
     f"{PUBLISH_QUEUE}::test_a_publisher_that_lags_goes_on_at_the_newest_key_frame",
 )
 _break(
