@@ -88,7 +88,7 @@ async def test_a_killed_daemon_costs_at_most_the_fragment_in_flight(
             await kill_and_check(daemon, rng, number % 4 == 0, known, tally)
         await recover(daemon, tally)
 
-    with trio.fail_after(220):
+    with trio.fail_after(350):
         async with trio.open_nursery() as nursery:
             for seed in range(4):
                 nursery.start_soon(kill_repeatedly, seed, 5)

@@ -87,7 +87,7 @@ async def test_what_is_strange_costs_nothing_and_is_told(
         async with turns:
             found[name] = await recorded(program, tmp_path / name, clip, STAMPS[name][0])
 
-    with trio.fail_after(220):
+    with trio.fail_after(350):
         async with trio.open_nursery() as nursery:
             for name in STAMPS:
                 nursery.start_soon(look, name)
