@@ -101,18 +101,18 @@ async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> 
     recording = RecordingConfig(preroll=timedelta(seconds=2))
     with trio.fail_after(100):
         async with open_real_camera(program, tmp_path, SMALL, recording=recording) as rig:
-            await rig.until(CameraState.STREAMING)
-            await trio.sleep(4)  # so that there is a past
+            await rig.captured(4 * FPS)  # so that there is a past
             asked = clock.now()
             session = await rig.camera.start_recording(REQUEST)
+            answered = clock.now()
             assert rig.camera.status.state is CameraState.STREAMING
             session = await rig.camera.stop_recording()
             second = await rig.camera.start_recording(REQUEST)
             second = await rig.camera.stop_recording()
     assert 2 <= session.preroll_seconds < 3.7
-    assert (asked - session.start).total_seconds() == pytest.approx(
-        session.preroll_seconds, abs=0.1
-    )
+    past = (session.preroll_seconds - 0.1, session.preroll_seconds + 0.1)
+    assert (asked - session.start).total_seconds() <= past[1]
+    assert past[0] <= (answered - session.start).total_seconds()
     assert session.segments[0].duration_seconds >= session.preroll_seconds - 0.1
     same = timedelta(milliseconds=1)  # both begin with the same group, soon one after the other
     assert session.start - same < second.start < session.segments[-1].end
@@ -187,9 +187,11 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
         async with open_real_camera(program, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
+            killed = trio.current_time()
             rig.children[0].signal(signal.SIGKILL)
             await rig.until_session(SessionState.WAITING)
             await rig.until_session(SessionState.RECORDING)
+            outage = trio.current_time() - killed
             await rig.grow(10)
             session = await rig.camera.stop_recording()
             ledger = (await rig.storage.gaps(RecordingQuery(session_id=session.session_id))).gaps
@@ -199,7 +201,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert ledger == (gap,)
     assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
     assert session.segments[0].end == gap.start < gap.end == session.segments[1].start
-    assert gap.duration_seconds < 5
+    assert gap.duration_seconds < outage + 1  # a fragment was in flight
     assert gap.frames == round(gap.duration_seconds * FPS)
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
@@ -219,14 +221,16 @@ async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
         ) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
+            stopped = trio.current_time()
             rig.children[0].signal(signal.SIGSTOP)
             await rig.until(CameraState.STOPPING)
             await rig.until(CameraState.STREAMING)
             await rig.until_session(SessionState.RECORDING)
+            outage = trio.current_time() - stopped
             session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
     assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_STALLED]
-    assert 1 < session.gaps[0].duration_seconds < 6
+    assert 1 < session.gaps[0].duration_seconds < outage + 1  # a fragment was in flight
     list(check_receipt(tmp_path, session))
 
 
