@@ -31,8 +31,8 @@ from camd.client import Client, ConnectionLostError, connect
 
 MARK = "DAEMON_TEST_MARK"
 SECRET = "a-secret-for-tests-" + "0123456789abcdef" * 2
-START_SECONDS = 100
-STOP_SECONDS = 100
+START_SECONDS = 300
+STOP_SECONDS = 300
 SIGNED_FROM = 48  # a receipt's hash covers everything from this byte on
 FRAME_RATE = 30
 FRAGMENT_FRAMES = 15  # half a second
@@ -346,7 +346,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=100,
+                timeout=300,
                 check=False,
             )
         )
@@ -370,7 +370,7 @@ class Response:
 
 
 def _request(host: str, path: str, method: str, headers: Mapping[str, str]) -> Response:
-    connection = http.client.HTTPConnection(host, timeout=100)
+    connection = http.client.HTTPConnection(host, timeout=300)
     try:
         connection.request(method, path, headers=dict(headers))
         answer = connection.getresponse()
@@ -479,7 +479,7 @@ def packets(path: Path) -> list[str]:
         ],
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, (path, done.stderr)
@@ -517,7 +517,7 @@ def make_clip(path: Path, seconds: int = 60) -> list[str]:
             *("-pix_fmt", "yuv420p", str(path)),
         ],
         check=True,
-        timeout=100,
+        timeout=300,
     )
     return packets(path)
 

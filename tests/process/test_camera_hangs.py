@@ -57,7 +57,7 @@ async def test_a_process_that_misbehaves_is_replaced(
     config = Config(storage=storage_config, ffmpeg=ffmpeg, cameras=(camera_config,))
     events = Fanout[Event]()
     before = _open_files()
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with (
             open_storage(config.storage, events, roomy_disk(), clock=SYSTEM_CLOCK) as storage,
             open_cameras(config, storage=storage, events=events, clock=SYSTEM_CLOCK) as cameras,

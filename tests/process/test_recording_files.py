@@ -69,7 +69,7 @@ async def test_a_hundred_rotations_lose_nothing(
 ) -> None:
     """All packets of all segments, joined, are the source's: in order, each once (I3)."""
     source = FileSource(clip, loop=False, speed=80)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, source, recording=EVERY_SECOND) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
@@ -99,7 +99,7 @@ async def test_a_hundred_rotations_lose_nothing(
 async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> None:
     """The file holds frames from before the request, and decodes without an error."""
     recording = RecordingConfig(preroll=timedelta(seconds=2))
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, SMALL, recording=recording) as rig:
             await rig.captured(4 * FPS)  # so that there is a past
             asked = clock.now()
@@ -141,7 +141,7 @@ async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec:
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             program, folder, FileSource(clip, loop=False, speed=20), codec=codec
         ) as rig:
@@ -170,7 +170,7 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
     source = FileSource(clip, loop=True, speed=20)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, folder, source, audio=audio) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(600)
@@ -183,7 +183,7 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
 
 async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:
     """The same session, another segment, and between them a gap that says why."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
@@ -215,7 +215,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
 
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed because it delivers nothing, and is killed."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             BUNDLED, tmp_path, SMALL, stall=1.5, terminate_seconds=0.3
         ) as rig:
@@ -265,7 +265,7 @@ async def refused(
     found: FFmpegBinary | None = None,
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             program, folder, source, found=found, terminate_seconds=0.3
         ) as rig:
@@ -333,7 +333,7 @@ async def test_other_codecs_are_recorded_and_rotated(
     program: str, codec: str, entry: str, tmp_path: Path
 ) -> None:
     """Each segment of MJPEG and H.265 is sealed, decodes, and matches the receipt."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             program, tmp_path, SMALL, codec=codec, recording=EVERY_SECOND
         ) as rig:
@@ -352,7 +352,7 @@ async def test_matroska(program: str, clip: Path, original: Packets, tmp_path: P
     """The receipt names Matroska files that hold every packet; no MP4 is left."""
     recording = RecordingConfig(rotation=timedelta(seconds=20), format="mkv")
     source = FileSource(clip, loop=False, speed=100)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, source, recording=recording) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
@@ -378,7 +378,7 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
     folder = tmp_path / "recordings"
     program = script(tmp_path, f'{trick}\nexec {BUNDLED} "$@"')
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, folder, SMALL, recording=recording) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.camera.stop_recording()
@@ -410,7 +410,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
     disk = Watched()
     disk.fill(50)
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             BUNDLED, tmp_path, SMALL, recording=recording, disk=disk
         ) as rig:
@@ -429,7 +429,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
 async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
     """A Matroska file that has the name already stays; the new one gets another name (I5)."""
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(BUNDLED, tmp_path, SMALL, recording=recording) as rig:
             started = await rig.camera.start_recording(REQUEST)
             foreign = (tmp_path / started.segments[0].filename).with_suffix(".mkv")
@@ -449,7 +449,7 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
     """Sealed at the critical line, resumed below the block line, and every frame is counted."""
     disk = GaugedDisk()
     disk.fill(50)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(BUNDLED, tmp_path, SMALL, disk=disk) as rig:
             level = rig.storage.published
             await rig.camera.start_recording(REQUEST)

@@ -94,7 +94,7 @@ async def opened(
         return program
 
     config = Config(storage=StorageConfig(folder / "recordings", folder / "snapshots"))
-    with trio.fail_after(220):
+    with trio.fail_after(300):
         async with (
             open_real_camera(
                 PROGRAM,

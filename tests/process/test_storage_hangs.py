@@ -89,7 +89,7 @@ async def set_up(
     disk, events, time = roomy_disk(), Fanout[Event](), SetTime()
     clock = attrs.evolve(SYSTEM_CLOCK, monotonic=time.read)
     announced: list[StorageLevel] = []
-    with trio.fail_after(100), events.subscribed(lambda e: announced.append(e.status.level)):
+    with trio.fail_after(300), events.subscribed(lambda e: announced.append(e.status.level)):
         async with open_storage(config, events, disk, clock=clock, limits=limits) as storage:
             try:
                 yield HangingDisk(storage, disk, announced, time)
