@@ -22,7 +22,7 @@ from camd.runtime.child_process import open_child_process
 from camd.sources import TestSource
 from camd.storage.storage import open_storage
 
-STALL = timedelta(seconds=3)
+STALL = timedelta(seconds=6)  # a busy machine makes FFmpeg wait, too
 
 
 def _open_files() -> dict[str, str]:

@@ -203,7 +203,7 @@ async def test_who_speaks_no_rtsp_is_called_what_it_is(tmp_path: Path, program: 
 
     async def ask(name: str) -> None:
         says, how, *_ = STRANGERS[name]
-        seconds = 1.0 if name == "silence" else 10.0  # the others end it themselves
+        seconds = 1.0 if name == "silence" else 100.0  # the others end it themselves
         async with stranger(says, **how) as url:
             found[name] = await refused(tmp_path / name, url, program, start=seconds, stall=seconds)
 

@@ -173,6 +173,7 @@ async def test_a_call_without_answer_ends_in_time() -> None:
     ):
         with pytest.raises(CallTimeoutError, match="hang"):
             await service.call("hang")
+        service.timeout = None
         await service.ping()
 
 
