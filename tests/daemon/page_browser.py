@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT_SECONDS = 60  # for one step; machines are busy
-LONGEST_SECONDS = 110  # for one browser: then it is killed
+LONGEST_SECONDS = 300  # for one browser: then it is killed
 _VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation",

@@ -158,7 +158,7 @@ async def test_an_index_that_does_not_answer_is_a_refusal(tmp_path: Path) -> Non
     limits = StorageLimits(read_timeout_seconds=0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_storage(
             config, Fanout[Event](), clock=SYSTEM_CLOCK, limits=limits
         ) as storage:

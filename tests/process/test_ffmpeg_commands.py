@@ -38,7 +38,7 @@ def program(request):
 
 def ask(*command: str) -> str:
     """Run a command and return its output."""
-    done = subprocess.run(command, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     return done.stdout.decode() + done.stderr.decode()
 
 
@@ -52,7 +52,7 @@ def capture(program, source, *, codec="h264", **values):
         encoder=SOFTWARE[codec],
         **{"output_options": ("-t", "1.2"), **values},
     )
-    done = subprocess.run(capture_arguments(options), capture_output=True, timeout=100, check=False)
+    done = subprocess.run(capture_arguments(options), capture_output=True, timeout=300, check=False)
     said = [parse_line(line) for line in done.stderr.decode().splitlines()]
     return done, said
 

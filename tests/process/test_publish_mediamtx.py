@@ -21,7 +21,7 @@ from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import MediaServerPath, PathSettings, path_target
 from camd.publish.stream_server import StreamServer
 
-SECONDS = 100
+SECONDS = 300
 DOUBLE = "double"
 Server = FakeMediaMtx | RealMediaMtx
 

@@ -23,7 +23,7 @@ from camd.publish.server_check import look_at_server
 from camd.sources.file import FileSource
 
 pytestmark = needs_mediamtx
-SECONDS = 110
+SECONDS = 300
 KILLS = 10
 FOREIGN = 700  # paths, on two pages
 

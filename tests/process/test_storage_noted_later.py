@@ -61,7 +61,7 @@ async def opened(
 ) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     config = StorageConfig(folder, state_dir=folder.parent / "state")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_storage(
             config, Fanout[Event](), disk or roomy_disk(), clock=SYSTEM_CLOCK, limits=limits
         ) as storage:

@@ -216,6 +216,7 @@ class GaugedDisk(PosixDisk):
     samples: int = 0
     mounts: dict[Path, int] = attrs.field(factory=dict)  # point and device; empty: the real ones
     created: list[str] = attrs.field(factory=list)  # names, in order
+    hung: list[str] = attrs.field(factory=list)  # names, as their syncs began to hang
     _answers: threading.Event = attrs.field(factory=threading.Event, init=False)
     _stuck: set[str] = attrs.field(factory=set, init=False)
     _syncs: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -256,6 +257,7 @@ class GaugedDisk(PosixDisk):
     def wait_for_sync(self, name: str) -> None:
         """Wait while the syncs of this file hang."""
         if name in self._stuck:
+            self.hung.append(name)
             assert self._syncs.wait(200), "nobody loosened the disk"
 
     def fill(self, percent: float, total: int = 1_000_000_000) -> None:
