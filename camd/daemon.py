@@ -47,9 +47,9 @@ from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.schedules.rules.decision import planned_end
 from camd.schedules.schedules import open_schedules
+from camd.server.accepting import open_server
 from camd.server.application_socket import WebSocketPrefix
 from camd.server.listeners import ListenError
-from camd.server.server import open_server
 from camd.service_signals import ServiceSignals
 from camd.services import open_services
 from camd.storage.storage import open_storage

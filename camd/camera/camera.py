@@ -169,9 +169,9 @@ class Camera:
     @property
     def node(self) -> Path | None:
         """The node that it has now, None without one."""
-        if self.binding is not None:
-            return self.binding.device.node if self.binding.device is not None else None
-        return self.config.source.node
+        if self.binding is None:
+            return self.config.source.node
+        return self.planner.device.node if self.planner.device is not None else None
 
     @property
     def published(self) -> LatestValue[CameraStatus]:
@@ -191,7 +191,7 @@ class Camera:
             problem=CAMERA_RESTARTS if self._faulted else capture.problem or self._obstacle,
             video=hub.video,
             wanted=self.planner.wanted,
-            session=session.snapshot() if session else None,
+            session=session.reports.snapshot() if session else None,
             bytes_captured=hub.bytes_captured,
             streaming_since=hub.began_at,
             restarts=self._restarts,
@@ -347,7 +347,6 @@ class Camera:
                 self._stop(ask)
             case Resume(session, arrival):
                 ask.answer(self._resume(session, arrival))
-
             case DeviceBound(binding):
                 self._rebind(binding)
             case Close(reason):
@@ -493,7 +492,7 @@ class Camera:
             self._running.capture_changed(problem, failed=waits or not self.capture.has_process)
 
     async def _follow_bindings(self, binding: DeviceBinding | None) -> None:
-        """Put the latest binding into the mailbox, whenever it is another one."""
+        """Put each new binding into the mailbox."""
         while True:
             binding = await self._offered.wait_until(partial(operator.is_not, binding))
             if binding is not None:
@@ -501,7 +500,7 @@ class Camera:
 
     def _rebind(self, binding: DeviceBinding) -> None:
         """Use another binding. A change of device is a loss first, so that its capture ends."""
-        before = self.binding.device if self.binding is not None else None
+        before = self.planner.device
         self.planner.binding, after = binding, binding.device
         if self._running is not None:
             self._running.use_device(self.device)

@@ -106,7 +106,7 @@ class SourceCache:
             self._entries.publish(self._saved)
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write what is learned, the latest only, until cancelled; errors cost the hint alone."""
+        """Write what is learned, the latest only, until cancelled; after an error, later again."""
         task_status.started()
         while self.file is not None:
             await self._entries.wait_until(lambda latest: latest is not self._saved)

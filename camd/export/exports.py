@@ -29,7 +29,7 @@ from camd.errors import (
     Refusal,
     invalid_params,
 )
-from camd.export.rules.byte_ranges import ByteSpan, overlaps
+from camd.export.rules.byte_ranges import overlaps
 from camd.export.rules.export_plan import (
     AROUND,
     LONGEST,
@@ -56,7 +56,7 @@ from camd.export.source_files import (
 )
 from camd.model import CameraId, Gap, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
-from camd.mp4.movies.cut_movie import CutBuilder, CutBytes, begins_movie
+from camd.mp4.movies.cut_movie import ByteSpan, CutBuilder, begins_movie
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.export")
@@ -90,7 +90,7 @@ class ExportSource:
     segment: Segment
     path: Path
     identity: SourceIdentity
-    span: CutBytes
+    span: ByteSpan
 
 
 @attrs.frozen
@@ -443,7 +443,7 @@ class _Preparation:
         )
 
     def _sources(
-        self, taken: list[_TakenFile], ranges: tuple[CutBytes, ...]
+        self, taken: list[_TakenFile], ranges: tuple[ByteSpan, ...]
     ) -> tuple[ExportSource, ...]:
         return tuple(
             ExportSource(

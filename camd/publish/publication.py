@@ -100,7 +100,7 @@ class Publication:
                 await self._write(process, fragment.moof)
                 await self._write(process, fragment.mdat)
         except BrokenPipeError:
-            self._gone = True  # its last words say why
+            self._gone = True  # its last messages say why
 
     async def _write(self, process: ChildProcess, data: bytes) -> None:
         with trio.move_on_after(STALL_SECONDS) as stall:

@@ -65,7 +65,7 @@ class Schedules:
     # --- who is followed ---
 
     def notice(self, _: Event) -> None:
-        """Look again soon: something happened to a camera, perhaps a new one."""
+        """Match the cameras again soon: one has changed, or is new."""
         self._changed.set()
 
     async def follow(self) -> None:
@@ -111,7 +111,7 @@ class Schedules:
     # --- the time ---
 
     def _pause(self) -> float:
-        """How long nothing can be due."""
+        """Return the seconds until the time has to be looked at again."""
         if not self._followed:
             return float("inf")
         now = self._time.now()
@@ -119,7 +119,7 @@ class Schedules:
         return max(0.0, min((TICK_SECONDS, *waits)))
 
     def _changes(self) -> list[datetime]:
-        changes = [follower.next_look for follower, _ in self._followed.values()]
+        changes = [follower.next_change for follower, _ in self._followed.values()]
         return [change for change in changes if change is not None]
 
     def _wake_due(self) -> None:

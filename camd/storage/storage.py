@@ -460,6 +460,36 @@ def arrival_of(disk: Disk, folder: Path, segment: Segment) -> RecordingEndMoment
     return RecordingEndMoment(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
 
 
+def _make_storage(
+    config: StorageConfig,
+    events: Fanout[Event],
+    disk: Disk,
+    *,
+    clock: Clock,
+    limits: StorageLimits,
+) -> Storage:
+    folder = config.recordings_dir
+    volume = Volume(folder, config.state_dir, config.require_mount, disk, clock=clock)
+
+    def prepare() -> None:
+        volume.claim()
+        storage.index_worker.open_current()
+
+    space = SpaceMonitor(
+        folder,
+        disk,
+        Thresholds(config.warn_percent, config.block_percent),
+        events,
+        prepare=prepare,
+        identify=volume.identify,
+        clock=clock,
+        limits=limits,
+    )
+    timed_disk = TimedDisk(disk, space.timer, volume.confirm)
+    storage = Storage(folder, timed_disk, space, clock=clock, limits=limits)
+    return storage
+
+
 @asynccontextmanager
 async def open_storage(
     config: StorageConfig,
@@ -475,32 +505,11 @@ async def open_storage(
     and not an error. A volume that hangs delays the start by the probe's timeout. Raises
     FolderRefusedError when another process has the folder, or a newer camd has used it.
     """
-    disk = disk or PosixDisk()
-    thresholds = Thresholds(config.warn_percent, config.block_percent)
-    volume = Volume(
-        config.recordings_dir, config.state_dir, config.require_mount, disk, clock=clock
-    )
-
-    def prepare() -> None:
-        volume.claim()
-        storage.index_worker.open_current()
-
-    space = SpaceMonitor(
-        config.recordings_dir,
-        disk,
-        thresholds,
-        events,
-        prepare=prepare,
-        identify=volume.identify,
-        clock=clock,
-        limits=limits,
-    )
-    timed_disk = TimedDisk(disk, space.timer, volume.confirm)
-    storage = Storage(config.recordings_dir, timed_disk, space, clock=clock, limits=limits)
+    storage = _make_storage(config, events, disk or PosixDisk(), clock=clock, limits=limits)
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(space.serve)
-            await space.refresh()
+            await nursery.start(storage.space.serve)
+            await storage.space.refresh()
             if storage.index_worker.refusal is not None:
                 raise storage.index_worker.refusal
             await nursery.start(storage.index_worker.serve)

@@ -366,7 +366,7 @@ _break(
 _break(
     "trial: sync",
     "A disk that takes bytes and cannot keep them does not work.",
-    "camd/storage/space.py:writing_works",
+    "camd/storage/volume_probe.py:writing_works",
     "file.sync()",
     "",
     f"{SYNCS}::test_a_trial_that_cannot_be_synced_has_failed",
@@ -1417,7 +1417,7 @@ _break(
     "bound: pipe that fills up",
     "A pipe that would fill up between two rounds is read as soon as it can be.",
     "camd/capture/process.py:CaptureProcess._may_wait",
-    "self.read_seconds >= ROUND_SECONDS and not flow.hasty",
+    "self.read_seconds >= ROUND_SECONDS and not flow.urgent",
     "self.read_seconds >= ROUND_SECONDS",
     f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
 )
@@ -2662,7 +2662,7 @@ _break(
     "bound: live events of a client",
     "A client that reads slowly falls behind and stays connected.",
     "camd/server/connection.py:Connection.deliver",
-    "len(self.send_queue) >= MAX_LIVE and self._delivery.fall_behind(notification)",
+    "len(self.send_queue) >= MAX_LIVE and self.delivery.fall_behind(notification)",
     "False",
     f"{SUBSCRIPTIONS}::test_a_client_that_reads_slowly_gets_the_newest_states_and_every_event",
 )
@@ -2789,7 +2789,7 @@ _break(
 _break(
     "check: permissions of a Unix socket",
     "Without authentication, only the daemon's own group may connect.",
-    "camd/server/server.py:_unix_mode",
+    "camd/server/accepting.py:_unix_mode",
     "authenticator.enabled and authenticator.peers.admits_others",
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
@@ -2933,7 +2933,7 @@ _break(
     "schedule: start by hand",
     "A start by hand lifts a stop by hand.",
     f"{CAMERA_SCHEDULE}._note_session",
-    "self._keep(None)",
+    "self._set_override(None)",
     "",
     f"{SCHEDULES}::test_a_start_by_hand_lifts_a_stop",
 )
@@ -2948,9 +2948,9 @@ _break(
 _break(
     "schedule: stop in one of two windows",
     "A stop by hand counts no longer than its own window.",
-    f"{CAMERA_SCHEDULE}._look_at_time",
-    "self._due.window_end or self._due.next_change or now + LOOK_AGAIN",
-    "self._due.next_change or now + LOOK_AGAIN",
+    f"{CAMERA_SCHEDULE}._update_due",
+    "self._due.window_end or self._due.next_change or now + RECHECK_AFTER",
+    "self._due.next_change or now + RECHECK_AFTER",
     f"{SCHEDULES}::test_a_stop_counts_no_longer_than_its_own_window",
 )
 _break(

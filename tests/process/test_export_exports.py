@@ -20,10 +20,10 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.export.exports import MOST_TRANSFERS, Export, ExportLimits, Exports
-from camd.export.rules.byte_ranges import ByteSpan
 from camd.export.rules.export_plan import ExportRange, later_by
 from camd.export.source_files import SourceVanishedError
 from camd.model import CameraId, Segment
+from camd.mp4.movies.cut_movie import ByteSpan
 from camd.runtime.broadcast import Fanout
 from camd.storage.storage import Storage, open_storage
 

@@ -16,7 +16,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.runtime.broadcast import Fanout
-from camd.storage import space as probe_module
+from camd.storage import volume_probe as probe_module
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES, SpaceNeed
 from camd.storage.rules.levels import Thresholds, Usage
 from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits

@@ -45,8 +45,8 @@ class FileCut:
 
 
 @attrs.frozen
-class CutBytes:
-    """Bytes of a file, from `begin` to before `end`."""
+class ByteSpan:
+    """Bytes from `begin` to before `end`."""
 
     begin: int
     end: int
@@ -62,7 +62,7 @@ class CutMovie:
     """A movie: its head, then the ranges, one of each piece in order. `duration` is in seconds."""
 
     head: bytes = attrs.field(repr=False)
-    ranges: tuple[CutBytes, ...]
+    ranges: tuple[ByteSpan, ...]
     duration: Fraction
     frames: int
     lead_in: int  # hidden frames before the first one
@@ -100,7 +100,7 @@ class CutBuilder:
         self._end = Fraction(0)
         self._shift = 0  # ticks by which frames are shown later, so that none is before zero
         self._shown_until = 0  # ticks; when the last frame so far has been shown
-        self._ranges: list[CutBytes] = []
+        self._ranges: list[ByteSpan] = []
         self._frames = self._lead_in = 0
 
     @property
@@ -303,7 +303,7 @@ def _chunks(offsets: array[int], sizes: array[int]) -> tuple[SampleChunk, ...]:
     return tuple(SampleChunk(end - at, offsets[at]) for at, end in pairwise(begins))
 
 
-def _bytes_of(runs: list[TrackRun]) -> CutBytes:
+def _bytes_of(runs: list[TrackRun]) -> ByteSpan:
     """Return the range of bytes in which all samples lie."""
     begins, ends = [], []
     for run in runs:
@@ -312,7 +312,7 @@ def _bytes_of(runs: list[TrackRun]) -> CutBytes:
             begins.append(chunk.offset)
             ends.append(chunk.offset + sum(run.sizes[number : number + chunk.count]))
             number += chunk.count
-    return CutBytes(min(begins), max(ends))
+    return ByteSpan(min(begins), max(ends))
 
 
 def _moved(moov: bytes, by: int) -> bytes:

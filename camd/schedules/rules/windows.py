@@ -20,7 +20,6 @@ _DAY = timedelta(days=1)
 _BEFORE = 3  # days: a window lasts for one, and for two where a zone repeats a day
 _MARGIN = 2  # days by which windows that were not looked at are later than the last one's day
 _LOOKS = (9, 44)  # days ahead: nearly always the first will do
-HORIZON = timedelta(days=_LOOKS[-1] - _MARGIN)
 
 
 @attrs.frozen(order=True)
@@ -41,7 +40,7 @@ class WindowState:
     """Whether a window is open at an instant, and until when that stays so."""
 
     active: bool
-    next_change: datetime | None  # the first instant with another `active`; None: beyond HORIZON
+    next_change: datetime | None  # the first with another `active`; None: not within 42 days
     window_end: datetime | None = None  # of the window that is open; the latest of several
     name: str = ""  # of the schedule whose window is open, else of the one that opens next
 
