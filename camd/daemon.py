@@ -27,7 +27,7 @@ from camd.errors import ConfigError, Refusal, sole_exception
 from camd.live.rules.live_messages import SUBPROTOCOL
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.model import Event
-from camd.reload import LiveConfig
+from camd.reload import CurrentConfig
 from camd.rpc.registry import Notification
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
@@ -37,13 +37,13 @@ from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.schedules.rules.decision import planned_end
 from camd.schedules.schedules import open_schedules
-from camd.server.application_socket import SocketPath
+from camd.server.application_socket import WebSocketPrefix
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
-from camd.service_manager import ServiceManager
 from camd.service_signals import ServiceSignals
 from camd.services import open_services
 from camd.storage.storage import open_storage
+from camd.systemd_notifier import SystemdNotifier
 
 log = structlog.get_logger("camd.daemon")
 
@@ -90,7 +90,7 @@ async def serve(
                     config, cameras=cameras, events=events, resumed=resumed, clock=clock
                 ) as schedules,
             ):
-                live = LiveConfig(
+                live = CurrentConfig(
                     config=config,
                     path=config_path,
                     cameras=cameras,
@@ -103,7 +103,7 @@ async def serve(
 
 
 async def serve_clients(
-    live: LiveConfig,
+    live: CurrentConfig,
     authenticator: Authenticator,
     events: Fanout[Event],
     signals: ServiceSignals,
@@ -129,19 +129,21 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=services.calls,
                     max_sockets=max_sockets,
-                    sockets=(SocketPath("/live/", SUBPROTOCOL, services.live_pages.serve_socket),),
+                    sockets=(
+                        WebSocketPrefix("/live/", SUBPROTOCOL, services.live_routes.serve_socket),
+                    ),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
                     gc.freeze()  # these objects live as long as the process: do not scan them again
                     systemd.notify(f"READY=1\nSTATUS=Serving on {', '.join(server.addresses)}")
-                    manager = ServiceManager(live.cameras, live.storage, server.addresses)
+                    manager = SystemdNotifier(live.cameras, live.storage, server.addresses)
                     await handle_signals(signals, live, manager)
                     systemd.notify("STOPPING=1")
 
 
 async def handle_signals(
-    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+    signals: ServiceSignals, live: CurrentConfig, manager: SystemdNotifier
 ) -> None:
     """Reload on SIGHUP, and tell systemd how the service does; return on a stop signal."""
     async with trio.open_nursery() as nursery:
@@ -152,7 +154,7 @@ async def handle_signals(
 
 
 async def _reload_on_signal(
-    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+    signals: ServiceSignals, live: CurrentConfig, manager: SystemdNotifier
 ) -> None:
     while True:
         await signals.wait_reload()

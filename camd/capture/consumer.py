@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 
 from camd.clock import Anchor
-from camd.model import Cause
+from camd.model import GapCause
 from camd.mp4.fragments import Fragment, Init
 
 
@@ -63,7 +63,7 @@ class CaptureBegan:
 class CaptureEnded:
     """The capture is over; `cause` says why footage will be missing, None: nothing is missing."""
 
-    cause: Cause | None
+    cause: GapCause | None
     reason: str
 
 
@@ -102,7 +102,7 @@ class Consumer(Protocol):
 
 
 @attrs.frozen
-class StandingDemand:
+class DiscardingConsumer:
     """The consumer of an `always_on` camera or its pre-roll: needs the capture, keeps nothing.
 
     The hub keeps what a later consumer begins with.

@@ -19,7 +19,7 @@ from camd.devices.v4l2.formats import FormatRefusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.encoder_trial import EncoderAbilities, UntriedEncoders
 from camd.ffmpeg.text.args import CaptureOptions, SoundInput, capture_arguments
-from camd.ffmpeg.text.encoder_table import SOFTWARE, Encoder, VideoParameters
+from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderSpec, VideoParameters
 from camd.ffmpeg.text.output import ProbeResult
 from camd.model import Device, DeviceBinding, FormatChoice, Problem, VideoFormat
 from camd.model.problems import NO_ENCODER, NOT_FOUND
@@ -242,7 +242,7 @@ class CapturePlanner:
 
     async def _encoder(
         self, program: FFmpegBinary, found: ProbeResult, choice: FormatChoice | None
-    ) -> Encoder | Problem:
+    ) -> EncoderSpec | Problem:
         """Decide whether the stream is copied (`_copies`), and return what encodes it if not."""
         codec = self.camera.codec
         copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)

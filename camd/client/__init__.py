@@ -22,7 +22,7 @@ from camd.client.event_stream import (
     ServiceEvent,
     StorageEvent,
 )
-from camd.client.pages import Page, StillPicture, fetch_page
+from camd.client.http_fetch import HttpReply, StillPicture, fetch_page
 from camd.client.remote_errors import (
     AlreadyRecordingError,
     CameraLimitError,
@@ -143,6 +143,7 @@ from camd.contract.storage_results import (
 from camd.contract.system_results import (
     CameraTotals,
     LogLevels,
+    MetricsInfo,
     RecoveryFinding,
     RecoveryInfo,
     ReloadedConfig,
@@ -150,7 +151,6 @@ from camd.contract.system_results import (
     ScrubInfo,
     ScrubRound,
     ServerInfo,
-    ServiceMetrics,
     ServiceStatus,
 )
 
@@ -202,6 +202,7 @@ __all__ = [
     "GapInfo",
     "GapList",
     "HolderInfo",
+    "HttpReply",
     "InternalServiceError",
     "InvalidParamsError",
     "InvalidRequestError",
@@ -214,12 +215,12 @@ __all__ = [
     "KeysUnusableError",
     "LogLevels",
     "MethodNotFoundError",
+    "MetricsInfo",
     "MissingSpan",
     "NestedRecording",
     "NotAuthenticatedError",
     "NotRecordingError",
     "OtherEvent",
-    "Page",
     "ParseRefusedError",
     "PastEvent",
     "PinInfo",
@@ -252,7 +253,6 @@ __all__ = [
     "ServerInfo",
     "ServiceConnection",
     "ServiceEvent",
-    "ServiceMetrics",
     "ServiceStatus",
     "SessionInfo",
     "SessionList",

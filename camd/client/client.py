@@ -14,7 +14,7 @@ import trio
 
 from camd.client.downloads import DownloadedExport, Progress, download_part
 from camd.client.event_stream import EventStream, open_event_stream
-from camd.client.pages import StillPicture, fetch_still
+from camd.client.http_fetch import StillPicture, fetch_still
 from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import RemoteError
 from camd.client.results import read_result
@@ -65,13 +65,13 @@ from camd.contract.snapshot_results import (
 from camd.contract.storage_results import CleanupReport, RetentionState, StorageInfo, StoredPolicy
 from camd.contract.system_results import (
     LogLevels,
+    MetricsInfo,
     ReloadedConfig,
     ServerInfo,
-    ServiceMetrics,
     ServiceStatus,
 )
 from camd.errors import sole_exception
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 
 CALL_SECONDS = 60.0
 
@@ -93,8 +93,8 @@ class Client:
     address: ServiceAddress
     reconnect: bool
     timeout: float | None  # seconds for a call; None: as long as it takes
-    _state: Published[ServiceConnection | RemoteError | None] = attrs.field(
-        factory=lambda: Published(None), init=False
+    _state: LatestValue[ServiceConnection | RemoteError | None] = attrs.field(
+        factory=lambda: LatestValue(None), init=False
     )
 
     # --- Calls of any kind.
@@ -451,9 +451,9 @@ class Client:
         """Describe the state of the service."""
         return read_result(ServiceStatus, await self._ask("get_system_status"))
 
-    async def metrics(self) -> ServiceMetrics:
+    async def metrics(self) -> MetricsInfo:
         """Report the load of the service, and what each camera and the volume have done."""
-        return read_result(ServiceMetrics, await self._ask("get_metrics"))
+        return read_result(MetricsInfo, await self._ask("get_metrics"))
 
     async def server_info(self) -> ServerInfo:
         """Describe the software."""

@@ -1,5 +1,5 @@
 """Live view: what a viewer of a camera gets, as it arrives; knows no sockets and no HTTP.
 
-Others use `watching.Watch`, `socket_viewer.SocketViewer` and `viewer_counts.ViewerCounts`. `rules`
+Others use `watching.LiveView`, `socket_viewer.SocketViewer` and `viewer_counts.ViewerCounts`. `rules`
 is pure.
 """

@@ -142,7 +142,7 @@ class _Reference:
 class FragmentReader:
     """Parse chunks of any size of a fragmented MP4 into one Init and its Fragments.
 
-    Boxes without samples are skipped. Raises MediaError (BoxError, FragmentError, InitError) when
+    Boxes without samples are skipped. Raises MediaError (BoxError, FragmentError, MovieHeaderError) when
     the bytes are something else; complete fragments before the error are returned first, and the
     next call raises.
     """

@@ -11,13 +11,13 @@ import attrs
 import structlog
 import trio
 
-from camd.ffmpeg.text.output import LogLine, classify, parse_line
+from camd.ffmpeg.text.output import FFmpegLine, classify, parse_line
 from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
 from camd.mp4.fragments import Init
 from camd.publish.publication_counters import PublicationCounters
-from camd.publish.publication_queue import NewestGopQueue
+from camd.publish.publication_queue import PublicationQueue
 from camd.publish.rules import stream_problems as problems
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess
 
@@ -44,12 +44,12 @@ class LaunchWithInput(Protocol):
 class Publication:
     """One FFmpeg process. `run` returns when it is gone; `accepted` is called once, if ever."""
 
-    _queue: NewestGopQueue
+    _queue: PublicationQueue
     _launch: LaunchWithInput
     _accepted: Callable[[], None]
     _counters: PublicationCounters
     was_accepted: bool = attrs.field(default=False, init=False)
-    _words: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
+    _words: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _finished: bool = attrs.field(default=False, init=False)  # the stream ended, not the process
     _gone: bool = attrs.field(default=False, init=False)  # the process ended by itself

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mutation.mutating import Mutation
 
 SEGMENT = "camd/storage/segment_file.py"
-JOURNAL = "camd/storage/index/journal.py"
+JOURNAL = "camd/storage/index/index_journal.py"
 RECORDER = "camd/recording/writer.py:SessionWriter"
 LEDGER = "camd/recording/rules/ledger.py:SessionLedger"
 OPENED = "camd/recording/segment_writer.py:SegmentWriter"
@@ -86,7 +86,7 @@ SOCKETS = "tests/process/test_server_sockets.py"
 WINDOWS = "tests/pure/test_schedules_windows.py"
 SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
 SCHEDULES = "tests/actors/test_schedules.py"
-CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
+CAMERA_SCHEDULE = "camd/schedules/camera_scheduler.py:CameraScheduler"
 CUTS = "tests/process/test_mp4_cut_movie.py"
 EXPORTS = "tests/process/test_export_exports.py"
 EXPORT_PLAN = "tests/pure/test_export_plan.py"
@@ -294,7 +294,7 @@ _break(
 _break(
     "journal: sync",
     "A line of the journal is durable when that is said.",
-    f"{JOURNAL}:Journal._append",
+    f"{JOURNAL}:IndexJournal._append",
     "file.sync()",
     "",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
@@ -531,7 +531,7 @@ _break(
 _break(
     "journal: line behind a torn one",
     "What a crash has torn spoils no line that comes behind it.",
-    f"{JOURNAL}:Journal._append",
+    f"{JOURNAL}:IndexJournal._append",
     'lines = b"\\n" + lines',
     "pass",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
@@ -599,7 +599,7 @@ _break(
     "storage_slow",
     "Frames that the queue had to drop are in the ledger.",
     f"{RECORDER}._take",
-    "self.ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
+    "self.ledger.lose(FrameLoss(start, end, frames, GapCause.STORAGE_SLOW, why))",
     "",
     f"{PROBLEM}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
 )
@@ -647,15 +647,15 @@ _break(
     "storage_error: named as full",
     "Any other error of the disk is told as an error.",
     "camd/recording/rules/durability.py:WriteBackoff.failed",
-    "Cause.STORAGE_ERROR",
-    "Cause.STORAGE_FULL",
+    "GapCause.STORAGE_ERROR",
+    "GapCause.STORAGE_FULL",
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
 )
 _break(
     "storage_error: larger than a file may be",
     "Frames that have no room in a file, and cannot be moved to the next one, are in the ledger.",
     f"{RECORDER}._go_on_in_another",
-    "self.ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
+    "self.ledger.lose_fragment(captured, GapCause.STORAGE_ERROR, why)",
     "",
     f"{LIMITS}::test_a_group_of_pictures_that_no_file_holds_is_ledgered",
 )
@@ -695,7 +695,7 @@ _break(
     "file_removed: cause of what waits for a key frame",
     "Frames that wait for a key frame behind a file that was cut have its cause.",
     f"{RECORDER}._settle_harm",
-    "self.ledger.latest_cause = Cause.FILE_REMOVED",
+    "self.ledger.latest_cause = GapCause.FILE_REMOVED",
     "",
     f"{HARMS}::test_a_session_waits_where_frames_cannot_be_read_back",
 )
@@ -711,7 +711,7 @@ _break(
     "ledger: what fits into no file",
     "A fragment that no file can take is in the ledger.",
     f"{RECORDER}._does_not_fit",
-    "self.ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))",
+    "self.ledger.lose_fragment(captured, GapCause.ENCODER_EXIT, str(error))",
     "",
     f"{ENTRIES}::test_a_fragment_that_fits_into_no_file_is_in_the_ledger",
 )
@@ -767,7 +767,7 @@ _break(
     "outage: cause of what waits for a key frame",
     "Frames that wait for a key frame behind an outage have the outage's cause.",
     f"{LEDGER}.capture_ended",
-    "self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE",
+    "self.latest_cause = over.cause or GapCause.FRAMES_DROPPED_BY_SOURCE",
     "",
     f"{ENTRIES}::test_frames_before_the_first_key_frame_have_the_cause_of_their_outage",
 )
@@ -783,7 +783,7 @@ _break(
     "camera_lost",
     "A camera that is gone is reported as lost, and not as an FFmpeg process that ended.",
     "camd/capture/supervisor.py:_capture_ended",
-    "Cause.CAMERA_LOST if absent else problem.ledger_cause",
+    "GapCause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
     f"{ENTRIES}::test_a_device_that_is_gone_is_lost_whatever_ffmpeg_wrote",
 )
@@ -791,8 +791,8 @@ _break(
     "camera_stalled",
     "A camera that delivers nothing is told as stalled.",
     "camd/model/problems.py:STALLED",
-    "Cause.CAMERA_STALLED",
-    "Cause.ENCODER_EXIT",
+    "GapCause.CAMERA_STALLED",
+    "GapCause.ENCODER_EXIT",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
 )
 _break(
@@ -815,7 +815,7 @@ _break(
     "daemon_down",
     "The time in which camd did not run is in the ledger of a session that goes on.",
     f"{LEDGER}.resumed",
-    'ledger.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
+    'ledger.capture_ended(CaptureEnded(GapCause.DAEMON_DOWN, "the service was not running"))',
     "",
     f"{PROBLEM}::test_an_outage_is_in_the_ledger_once",
 )
@@ -1072,7 +1072,7 @@ _break(
 _break(
     "frames: inside a fragment",
     "Bytes are compared only where a fragment can begin.",
-    "camd/mp4/frames/frame_fragments.py:FrameReader._step",
+    "camd/mp4/frames/frame_fragments.py:FrameFragmentReader._step",
     "self._full.between_fragments",
     "True",
     f"{FRAMES}::test_the_same_is_found_as_by_the_full_reader",
@@ -1080,7 +1080,7 @@ _break(
 _break(
     "bound: kinds of fragments",
     "A stream whose fragments are all different takes no memory for them.",
-    "camd/mp4/frames/frame_fragments.py:FrameReader._learn",
+    "camd/mp4/frames/frame_fragments.py:FrameFragmentReader._learn",
     "[*self._forms, form][-MAX_FORMS:]",
     "[*self._forms, form]",
     f"{FRAMES}::test_no_more_kinds_are_remembered_than_a_few",
@@ -1496,7 +1496,7 @@ _break(
 _break(
     "bound: message of a client",
     "A message that is larger than allowed ends its connection.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._fragments > self.max_fragments",
     f"{SERVER_BOUNDS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1504,7 +1504,7 @@ _break(
 _break(
     "bound: fragments of a message",
     "A message of too many fragments ends its connection.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._message_bytes > self.max_message_bytes",
     f"{CONNECTIONS}::test_a_flood_of_empty_fragments_is_cut_off",
@@ -1512,7 +1512,7 @@ _break(
 _break(
     "bound: message in one frame",
     "The limit holds for a message in one short frame, too.",
-    "camd/server/websocket.py:FrameMeter.count",
+    "camd/server/websocket.py:MessageMeter.count",
     "size - 6 <= self.max_message_bytes",
     "True",
     f"{SERVER_BOUNDS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1520,7 +1520,7 @@ _break(
 _break(
     "bound: control frames",
     "A control frame has at most 125 bytes.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "length <= 125",
     "True",
     f"{SERVER_BOUNDS}::test_a_control_frame_is_short",
@@ -1560,7 +1560,7 @@ _break(
 _break(
     "key for the list of cameras",
     "The list of cameras over HTTP needs a key.",
-    "camd/api/camera_methods.py:CameraPages.routes",
+    "camd/api/camera_methods.py:CameraRoutes.routes",
     "(refusal := await authenticate(request)) is not None",
     "(refusal := None) is not None",
     f"{CONVERSATIONS}::test_the_pages_of_components",
@@ -1803,7 +1803,7 @@ _break(
 _break(
     "bound: file of the journal",
     "A journal that is long enough goes on in another file.",
-    f"{JOURNAL}:Journal._writable",
+    f"{JOURNAL}:IndexJournal._writable",
     "self.position.offset >= self.max_file_bytes",
     "False",
     f"{JOURNALS}::test_a_long_journal_has_several_files",
@@ -2272,7 +2272,7 @@ _break(
 _break(
     "live: another capture",
     "A capture whose times begin anew has a header of its own.",
-    "camd/live/watching.py:Watch._compare",
+    "camd/live/live_view.py:LiveView._compare",
     "self._header, self._capture = None, hub.began_at",
     "self._capture = hub.began_at",
     f"{LIVE_WATCHING}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
@@ -2280,7 +2280,7 @@ _break(
 _break(
     "live: told what was skipped",
     "Whoever missed frames hears how many.",
-    "camd/live/watching.py:Watch._tell_lost",
+    "camd/live/live_view.py:LiveView._tell_lost",
     "await self.sink.skipped(lost.without(backlog.group))",
     "await trio.lowlevel.checkpoint()",
     f"{LIVE_WATCHING}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
@@ -2288,7 +2288,7 @@ _break(
 _break(
     "live: a removed camera",
     "Viewers of a camera that was removed leave.",
-    "camd/live/watching.py:Watch._stays",
+    "camd/live/live_view.py:LiveView._stays",
     "self.is_present()",
     "True",
     f"{LIVE_PAGES}::test_a_camera_that_is_removed_ends_its_viewers",
@@ -2296,7 +2296,7 @@ _break(
 _break(
     "live: transcodes",
     "Viewers cannot have more cores than the configuration allows.",
-    "camd/live/transcoding.py:Transcodes._start",
+    "camd/live/transcoding.py:TranscodedCameras._start",
     "len(self._running) >= self.most",
     "False",
     f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
@@ -2304,7 +2304,7 @@ _break(
 _break(
     "live: transcodes end",
     "A transcoder runs while somebody watches.",
-    "camd/live/transcoding.py:Transcodes.shared",
+    "camd/live/transcoding.py:TranscodedCameras.shared",
     "transcode.scope.cancel()",
     "None",
     f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
@@ -2360,7 +2360,7 @@ _break(
 _break(
     "publishing: bound of bytes",
     "A server that takes nothing costs at most 16 MiB a camera.",
-    "camd/publish/publication_queue.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:PublicationQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._seconds > self.limit_seconds",
     f"{PUBLISH_QUEUE}::test_memory_is_bounded_in_bytes",
@@ -2368,7 +2368,7 @@ _break(
 _break(
     "publishing: lag",
     "A viewer is never more than some seconds behind for want of dropping.",
-    "camd/publish/publication_queue.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:PublicationQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._bytes > self.limit_bytes",
     f"{PUBLISH_QUEUE}::test_a_publisher_that_lags_goes_on_at_the_newest_key_frame",
@@ -2384,7 +2384,7 @@ _break(
 _break(
     "publishing: body of an answer",
     "An answer without an end costs a bounded amount of memory.",
-    "camd/publish/control_api.py:_converse",
+    "camd/publish/mediamtx_api.py:_converse",
     "len(received) > MOST_BODY_BYTES",
     "False",
     f"{STREAMS}::test_an_api_that_fails_is_degraded_and_noticed_as_healthy_again",
@@ -2425,7 +2425,7 @@ _break(
 _break(
     "publishing: paths of another server",
     "A path is removed only from the server at which camd made it.",
-    "camd/publish/made_paths.py:MadePaths.load",
+    "camd/publish/created_paths.py:MadePaths.load",
     'found.server in ("", self._server)',
     "True",
     "tests/process/test_publish_reload.py::test_names_of_another_server_are_not_taken_over",
@@ -2872,7 +2872,7 @@ _break(
 _break(
     "sign-in: a link while others guess",
     "Whoever has a link signs in, whatever keys were tried at the same address.",
-    "camd/api/http/session_pages.py:SessionPages.sign_in",
+    "camd/api/http/sign_in_routes.py:SignInRoutes.sign_in",
     "wait and given.code is None",
     "wait",
     "tests/daemon/test_daemon_sessions.py"
@@ -3029,7 +3029,7 @@ _break(
 _break(
     "check: form of the Host header",
     "A host name is read as the client's peers read it, or not at all.",
-    "camd/server/rules/upgrade.py:is_own",
+    "camd/server/rules/request_checks.py:is_own",
     "_HOST_HEADER.fullmatch(host)",
     "True",
     f"{CONNECTION_LIMITS}::test_own_names_are_loopback_addresses_and_configured_names",
@@ -3045,7 +3045,7 @@ _break(
 _break(
     "check: pages of loopback",
     "A page of another machine is not one of this one.",
-    "camd/server/rules/upgrade.py:_is_same_host",
+    "camd/server/rules/request_checks.py:_is_same_host",
     "_is_loopback(page) and _is_loopback(host)",
     "_is_loopback(page)",
     f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
@@ -3056,7 +3056,7 @@ _break(
 _break(
     "watchdog: a part that does not answer",
     "A daemon of which a part does not answer is restarted.",
-    "camd/service_manager.py:feed_watchdog",
+    "camd/systemd_notifier.py:feed_watchdog",
     "await silent_parts(pings(), period / _ROUNDS)",
     "[]",
     "tests/actors/test_service_manager.py::test_a_part_that_does_not_answer_lets_the_watchdog_starve",
@@ -3064,7 +3064,7 @@ _break(
 _break(
     "watchdog: often enough",
     "One late answer misses no deadline of the watchdog.",
-    "camd/service_manager.py",
+    "camd/systemd_notifier.py",
     "_ROUNDS = 4",
     "_ROUNDS = 1",
     "tests/actors/test_service_manager.py::test_a_part_that_is_late_once_misses_no_deadline",

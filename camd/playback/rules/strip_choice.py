@@ -8,14 +8,14 @@ from itertools import groupby
 
 import attrs
 
-from camd.playback.rules.played_files import PlayedFile, PlayedRange
+from camd.playback.rules.playable_files import PlayableFile, PlayableRange
 
 
 @attrs.frozen
 class Tile:
     """A key frame: the first one of a piece of a file."""
 
-    file: PlayedFile
+    file: PlayableFile
     number: int  # of the piece
 
     @property
@@ -29,7 +29,7 @@ class Tile:
         return self.file.filename, self.file.pieces.table.begins[self.number]
 
 
-def choose_tiles(played: PlayedRange, count: int) -> tuple[Tile, ...]:
+def choose_tiles(played: PlayableRange, count: int) -> tuple[Tile, ...]:
     """Choose the key frames of `count` instants that divide the range evenly, at most so many.
 
     An instant at which nothing was recorded has none; one key frame is never there twice.
@@ -40,7 +40,7 @@ def choose_tiles(played: PlayedRange, count: int) -> tuple[Tile, ...]:
     return tuple(tile for tile, _ in groupby(_tiles(played, instants)))
 
 
-def _tiles(played: PlayedRange, instants: Iterator[datetime]) -> Iterator[Tile]:
+def _tiles(played: PlayableRange, instants: Iterator[datetime]) -> Iterator[Tile]:
     for instant in instants:
         for file in reversed(played.files):
             if file.span.start <= instant < file.end:
@@ -48,5 +48,5 @@ def _tiles(played: PlayedRange, instants: Iterator[datetime]) -> Iterator[Tile]:
                 break
 
 
-def _number_at(file: PlayedFile, since_start: timedelta) -> int:
+def _number_at(file: PlayableFile, since_start: timedelta) -> int:
     return file.pieces.table.number_at(since_start // timedelta(microseconds=1))
