@@ -3070,12 +3070,37 @@ _break(
     "tests/actors/test_systemd_notifier.py::test_a_part_that_is_late_once_misses_no_deadline",
 )
 _break(
+    "reload: ready in any case",
+    "A reload ends for systemd, also when the configuration was refused.",
+    "camd/systemd_notifier.py:SystemdNotifier.reloading",
+    'self._notify("READY=1")',
+    "None",
+    "tests/daemon/test_service_reload.py"
+    "::test_a_signal_with_a_wrong_configuration_is_answered_with_ready",
+)
+_break(
     "format: a newer one is refused",
     "An older camd changes nothing in a folder of a newer one.",
     "camd/runtime/folders/format_marker.py:claim_format",
     "present[0] > known",
     "False",
     "tests/process/test_runtime_format_marker.py::test_an_older_camd_changes_nothing",
+)
+_break(
+    "format: an unreadable one is refused",
+    "A folder whose marker tells no format is not taken for one of this format.",
+    "camd/runtime/folders/format_marker.py:_parsed",
+    'raise ValueError("it has no version")',
+    "return None",
+    "tests/process/test_runtime_format_marker.py::test_a_marker_that_tells_no_format_is_refused_and_left",
+)
+_break(
+    "format: a truth is no number",
+    "JSON's true is not format 1.",
+    "camd/runtime/folders/format_marker.py:_parsed",
+    "type(present) is not int",
+    "not isinstance(present, int)",
+    "tests/process/test_runtime_format_marker.py::test_a_marker_that_tells_no_format_is_refused_and_left",
 )
 _break(
     "format: backup before a change",
