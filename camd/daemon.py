@@ -32,7 +32,7 @@ from camd.rpc.registry import Notification
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
 from camd.runtime.folders.folder_lock import FolderRefusedError
-from camd.runtime.folders.format_marker import NewerFormatError
+from camd.runtime.folders.format_marker import FormatRefusedError
 from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.schedules.rules.decision import planned_end
@@ -182,5 +182,5 @@ def run_daemon(config_path: Path | None) -> int:
             raise
         stream.drain(DRAIN_SECONDS)
         print(f"camd: {cause}", file=sys.stderr)  # noqa: T201 - for people who start it by hand
-        return EX_CONFIG if isinstance(cause, (ConfigError, NewerFormatError)) else 1
+        return EX_CONFIG if isinstance(cause, (ConfigError, FormatRefusedError)) else 1
     return 0

@@ -19,7 +19,7 @@ from camd.cli.tables import file_size
 from camd.cli.terminal import ProgressMeter, console, messages, print_json, printable, show_progress
 from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
-from camd.runtime.folders.format_marker import NewerFormatError
+from camd.runtime.folders.format_marker import FormatRefusedError
 from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
 from camd.storage.check.rules.findings import Finding
 from camd.storage.index.recording_index import (
@@ -84,7 +84,7 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
                 folder, dry_run, reindex, on_finding, progress, clock=SYSTEM_CLOCK
             )
             result = recovery.run()
-    except NewerFormatError as error:
+    except FormatRefusedError as error:
         raise CommandFailed(str(error)) from None
     except FolderInUseError as error:
         raise CommandFailed(

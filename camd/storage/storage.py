@@ -473,7 +473,8 @@ async def open_storage(
 
     The folder is created if possible. A folder that cannot be created, or is lost later, is a level
     and not an error. A volume that hangs delays the start by the probe's timeout. Raises
-    FolderRefusedError when another process has the folder, or a newer camd has used it.
+    FolderRefusedError when another process has the folder, a newer camd has used it, or its format
+    cannot be told.
     """
     disk = disk or PosixDisk()
     thresholds = Thresholds(config.warn_percent, config.block_percent)

@@ -3078,6 +3078,22 @@ _break(
     "tests/process/test_runtime_format_marker.py::test_an_older_camd_changes_nothing",
 )
 _break(
+    "format: an unreadable one is refused",
+    "A folder whose marker tells no format is not taken for one of this format.",
+    "camd/runtime/folders/format_marker.py:_read",
+    "if isinstance(error, OSError) and error.errno:",
+    "if not isinstance(error, OSError):\n            return None\n        if error.errno:",
+    "tests/process/test_runtime_format_marker.py::test_a_marker_that_tells_no_format_is_refused_and_left",
+)
+_break(
+    "format: a truth is no number",
+    "JSON's true is not format 1.",
+    "camd/runtime/folders/format_marker.py:_parsed",
+    "type(present) is not int",
+    "not isinstance(present, int)",
+    "tests/process/test_runtime_format_marker.py::test_a_marker_that_tells_no_format_is_refused_and_left",
+)
+_break(
     "format: backup before a change",
     "The files of an older format are kept before they are changed.",
     "camd/runtime/folders/format_marker.py:claim_format",

@@ -100,7 +100,7 @@ class RecordingIndex:
     ) -> RecordingIndex:
         """Lock the folder and open its index and journal; `reindex` begins with an empty index.
 
-        Raises FolderInUseError, NewerFormatError, OSError, and sqlite3.Error when no index can be
+        Raises FolderInUseError, FormatRefusedError, OSError, and sqlite3.Error when no index can be
         made.
         """
         folder = recordings / FOLDER
