@@ -3080,9 +3080,9 @@ _break(
 _break(
     "format: an unreadable one is refused",
     "A folder whose marker tells no format is not taken for one of this format.",
-    "camd/runtime/folders/format_marker.py:_read",
-    "if isinstance(error, OSError) and error.errno:",
-    "if not isinstance(error, OSError):\n            return None\n        if error.errno:",
+    "camd/runtime/folders/format_marker.py:_parsed",
+    'raise ValueError("it has no version")',
+    "return None",
     "tests/process/test_runtime_format_marker.py::test_a_marker_that_tells_no_format_is_refused_and_left",
 )
 _break(
