@@ -236,3 +236,18 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
     storage = StorageConfig(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     list(check.inspect_folders(Config(storage=storage)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_configuration_alone_can_be_checked(tmp_path: Path) -> None:
+    """Before a reload nothing else is looked at: neither folders nor FFmpeg nor cameras."""
+    file = tmp_path / "camd.toml"
+    file.write_text('[ffmpeg]\npath = "/nowhere/ffmpeg"\n', encoding="utf-8")
+    command = ["check", "--config-only", "--json", "--config", str(file)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (finding,) = json.loads(done.output)
+    assert (finding["subject"], finding["text"]) == ("configuration", str(file))
+    file.write_text('[ffmpeg]\npth = "/nowhere/ffmpeg"\n', encoding="utf-8")
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 78
+    assert "ffmpeg.pth" in done.output

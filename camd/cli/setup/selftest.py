@@ -19,14 +19,12 @@ from subprocess import Popen
 from typing import Any
 
 import attrs
-import click
 import trio
 from rich.markup import escape
 
-from camd.cli import config_option
 from camd.cli.checks.disk_speed import measure_disk
 from camd.cli.exit import CommandFailed, ExitCode
-from camd.cli.service_access import configured, json_option, run_to_end
+from camd.cli.service_access import configured, run_to_end
 from camd.cli.setup.private_service import (
     PrivateService,
     end_of_log,
@@ -99,16 +97,8 @@ class TrialReport:
             self.failures.append(failure)
 
 
-@click.command(short_help="Try the whole recorder on this machine: kills, a full disk, checks.")
-@config_option
-@json_option
-def selftest(config_path: Path | None, as_json: bool) -> None:
-    """Record a synthetic camera on the real volume, with faults, and check every frame.
-
-    Takes half a minute, writes about 100 MB beside the recordings and removes them. A service that
-    runs is not touched. Measures the disk, kills FFmpeg in a recording, reaches a limit of space,
-    kills the service, and checks files and ledger. Exits with 0 when all is well, else with 1.
-    """
+def try_recorder(config_path: Path | None, *, as_json: bool) -> None:
+    """Carry out `camd selftest`."""
     folder = configured(config_path).storage.recordings_dir
     out = messages() if as_json else console()
     with scratch_folders(folder) as (volume, state):
