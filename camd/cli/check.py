@@ -312,7 +312,7 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
             warning(
                 f"encoder {codec}",
                 f"{choice.summary}: only what cameras deliver in {codec} can be recorded in it",
-                "Install your distribution's full FFmpeg, or `pip install 'camd[ffmpeg]'`.",
+                "Install your distribution's full FFmpeg, or set ffmpeg.path to another one.",
             )
         )
     return findings
