@@ -103,7 +103,7 @@ def running(cameras: str, *, before: str = "", **settings: str) -> Iterator[Camd
 
 
 def _connected(url: str, daemon: subprocess.Popen[bytes]) -> ClientConnection:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while True:
         try:
             return connect(url, max_size=None)
