@@ -102,6 +102,16 @@ def running(cameras: str, *, before: str = "", **settings: str) -> Iterator[Camd
             daemon.wait(30)
 
 
+@contextmanager
+def another(camd: Camd) -> Iterator[Camd]:
+    """Open another connection to the same daemon."""
+    with connect(camd.url, max_size=None) as client:
+        other = Camd(camd.pid, camd.folder, camd.url, client)
+        key = (camd.folder / "state" / "admin.key").read_text().strip()
+        other.call("authenticate", auth_token=key)
+        yield other
+
+
 def _connected(url: str, daemon: subprocess.Popen[bytes]) -> ClientConnection:
     deadline = time.monotonic() + 20
     while True:

@@ -32,6 +32,7 @@ from camd.contract.event_results import NOTIFICATIONS
 from camd.events.event_log import EventLog, open_event_log
 from camd.export.exports import Exports
 from camd.live.transcoding import open_transcodes
+from camd.live.viewer_counts import ViewerCounts
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.playback.playback import Playback
@@ -155,7 +156,8 @@ async def open_services(
         open_transcodes(config.server.transcodes, find_program, clock=clock) as transcodes,
         open_event_log(state_dir, clock=clock) as event_log,
     ):
-        calls = ServerCounters()
+        calls, viewers = ServerCounters(), ViewerCounts()
+        exports = Exports(storage, clock=clock)
         yield Services(
             live=live,
             authenticator=authenticator,
@@ -163,10 +165,10 @@ async def open_services(
             retention=retention,
             snapshots=snapshots,
             streams=streams,
-            live_pages=LivePages(cameras, snapshots, transcodes, clock=clock),
+            live_pages=LivePages(cameras, snapshots, transcodes, viewers, clock=clock),
             event_log=event_log,
             playback=Playback(storage, find_program),
-            exports=Exports(storage, clock=clock),
+            exports=exports,
             system=SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams),
             calls=calls,
             metrics=MetricsCollector(
@@ -176,6 +178,8 @@ async def open_services(
                 calls=calls,
                 snapshots=snapshots,
                 streams=streams,
+                viewers=viewers,
+                exports=exports,
                 clock=clock,
             ),
         )

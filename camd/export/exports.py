@@ -148,12 +148,21 @@ class _FileGoneError(Exception):
 
 
 @attrs.define(eq=False)
+class ExportTotals:
+    """What was sent since the service was started; they only grow."""
+
+    sent_bytes: int = 0
+    ended_early: int = 0  # a file was not there any more, or could not be read
+
+
+@attrs.define(eq=False)
 class Exports:
     """Prepares exports, at most MOST_TRANSFERS at the same time."""
 
     _storage: Storage
     _clock: Clock = attrs.field(kw_only=True)
     _timings: ExportTimings = attrs.field(default=ExportTimings(), kw_only=True)
+    totals: ExportTotals = attrs.field(factory=ExportTotals, init=False)
     _opened: int = attrs.field(default=0, init=False)
     _threads: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, MOST_TRANSFERS), init=False
@@ -161,6 +170,11 @@ class Exports:
     _builders: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
+
+    @property
+    def running(self) -> int:
+        """How many are prepared or sent now."""
+        return self._opened
 
     async def describe(self, wanted: ExportRange) -> Export:
         """Describe an export. Raises Refusal: see `opened`."""
@@ -211,6 +225,7 @@ class Exports:
                     await send(part.head[begin : begin + size])
                 else:
                     await send(await self._read_block(part.sources[number - 1], begin, size))
+                self.totals.sent_bytes += size
 
     async def _read_block(self, source: ExportSource, offset: int, size: int) -> bytes:
         at = source.span.begin + offset
@@ -219,6 +234,7 @@ class Exports:
         except (OSError, Refusal) as error:
             name = source.segment.filename
             log.warning("export_ended_early", filename=name, error=str(error))
+            self.totals.ended_early += 1
             raise SourceVanishedError(name) from error
 
     # --- preparing

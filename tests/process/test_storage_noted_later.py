@@ -35,7 +35,7 @@ from camd.storage.disk import PosixDisk
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.journal import Journal
 from camd.storage.index.recording_index import FOLDER
-from camd.storage.recovery.reconcile import FileOutcome, Reconciler
+from camd.storage.recovery.reconcile import FileOutcome, FolderComparison, Reconciler
 from camd.storage.removal import Pin, Pins
 from camd.storage.rules.timings import StorageTimings
 from camd.storage.segment_file import SegmentFile
@@ -107,13 +107,13 @@ INDEX_BROKEN = sqlite3.OperationalError("disk I/O error")
 # --- recovery -----------------------------------------------------------------------------
 
 STEPS: dict[str, tuple[type, str, Exception]] = {
-    "the folder is listed": (Reconciler, "compare", BROKEN),
+    "the folder is listed": (FolderComparison, "of", BROKEN),
+    "the folder is compared": (Reconciler, "compare_names", INDEX_BROKEN),
     "the index is read": (Catalog, "total_bytes", INDEX_BROKEN),
     "the journal is read": (Journal, "read", BROKEN),
     "a file is opened": (GaugedDisk, "open", BROKEN),
     "what was found is noted": (Reconciler, "settle", BROKEN),
     "what is missing is noted": (Reconciler, "mark_missing", INDEX_BROKEN),
-    "the index is read for the first listing": (Catalog, "time_index", INDEX_BROKEN),
     "what has no hash is looked up": (Catalog, "unhashed", INDEX_BROKEN),
 }
 
@@ -162,7 +162,7 @@ async def test_a_search_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.M
     """The status tells why and how often it was tried; when it is over, nothing is left of that."""
     folder = tmp_path / "recordings"
     write_recording(folder)
-    failing = FailingMethod(monkeypatch, Reconciler, "compare", BROKEN)
+    failing = FailingMethod(monkeypatch, FolderComparison, "of", BROKEN)
     async with opened(folder) as storage:
         while failing.failed < 3:  # noqa: ASYNC110
             await trio.sleep(0.01)
@@ -186,7 +186,7 @@ async def test_sessions_do_not_wait_for_ever_for_a_folder_that_cannot_be_listed(
     folder = tmp_path / "recordings"
     async with opened(folder) as storage:
         await storage.note_session(session())
-    failing = FailingMethod(monkeypatch, Reconciler, "compare", BROKEN)
+    failing = FailingMethod(monkeypatch, FolderComparison, "of", BROKEN)
     limits = attrs.evolve(QUICK, resume_timeout_seconds=0.05)
     async with opened(folder, limits=limits) as storage:
         assert len(await storage.unfinished_sessions()) == 1

@@ -64,7 +64,7 @@ class LivePages:
     _cameras: Cameras
     _snapshots: Snapshots
     _transcodes: Transcodes
-    _counts: ViewerCounts = attrs.field(factory=ViewerCounts)
+    _counts: ViewerCounts
     _clock: Clock = attrs.field(kw_only=True)
 
     # --- WebSockets
@@ -78,15 +78,15 @@ class LivePages:
             await _refuse(socket, POLICY, refusal)
             return
         try:
-            with self._counts.admitted(camera.camera_id):
-                await self._serve_viewer(socket, camera, way)
+            with self._counts.admitted(camera.camera_id) as admitted:
+                ways = () if way is not None else self._ways(camera)
+                await self._serve_viewer(SocketViewer(socket, admitted, ways), camera, way)
         except (TooManyViewersError, TooManyTranscodesError) as error:
             too_many = Refusal(RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY)
             await _refuse(socket, TRY_LATER, too_many)
 
-    async def _serve_viewer(self, socket: LiveSocket, camera: Camera, way: str | None) -> None:
-        ways = () if way is not None else self._ways(camera)
-        viewer, present = SocketViewer(socket, ways), partial(self._is_present, camera)
+    async def _serve_viewer(self, viewer: SocketViewer, camera: Camera, way: str | None) -> None:
+        present = partial(self._is_present, camera)
         if way == STILLS:
             await viewer.serve(StillsWatch(self._take_still(camera), present, viewer))
             return

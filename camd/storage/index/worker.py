@@ -258,6 +258,23 @@ class IndexWorker:
                 delay = min(self.limits.max_write_retry_seconds, delay)
             self._has_waiting = trio.Event()
 
+    async def serve_times(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Read the times of all rows in steps while they are not known, until cancelled."""
+        task_status.started()
+        delay = self.limits.first_retry_seconds
+        while True:
+            while self._index is None or self._index.catalog.times_known:
+                await self._attempted.wait()
+            try:
+                await self.run(lambda index: index.catalog.read_times())
+                delay = self.limits.first_retry_seconds
+            except (OSError, sqlite3.Error, Refusal) as error:
+                log.error("times_unknown", error=str(error))
+                await trio.sleep(delay)
+                delay = min(self.limits.max_write_retry_seconds, delay * 2)
+
     async def _write_waiting(self) -> None:
         """Write waiting notes, if that works; log an error once."""
         problem: Exception | None = None
