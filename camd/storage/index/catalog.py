@@ -112,7 +112,7 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-TIMES_READ = 10_000  # rows of each table whose times are read in one step
+TIMES_READ = 10_000  # rows whose times are read in one step
 
 # --- Pages, newest first: when rows are over, and sums of sessions
 
@@ -158,7 +158,7 @@ class Catalog:
 
     @property
     def _timed(self) -> tuple[TimedTable, ...]:
-        return self._segments, self._missing, self._sessions, self._gaps
+        return self._segments, self._missing, self._gaps, self._sessions
 
     @classmethod
     def open(cls, path: Path) -> Catalog:
@@ -183,6 +183,15 @@ class Catalog:
     def timelines(self) -> TimelineQuery:
         """Queries over ranges of time; times that are not known are read first."""
         return TimelineQuery(self._db, self._segments.times, self._missing.times, self._gaps.times)
+
+    def knows_camera(self, camera_id: str) -> bool:
+        """Return whether there is a recording of this camera, or an entry in the ledger."""
+        row = self._db.execute(
+            "SELECT 1 FROM segments WHERE camera_id = ?"
+            " UNION ALL SELECT 1 FROM gaps WHERE camera_id = ? LIMIT 1",
+            (camera_id, camera_id),
+        ).fetchone()
+        return row is not None
 
     def close(self) -> None:
         """Checkpoint and close the database."""
@@ -359,8 +368,9 @@ class Catalog:
         return all(table.complete for table in self._timed)
 
     def read_times(self, limit: int = TIMES_READ) -> None:
-        """Read times of up to `limit` rows of each table, until they are known."""
-        for table in self._timed:
+        """Read times of up to `limit` rows of one table, those that time lines need first."""
+        table = next((table for table in self._timed if not table.complete), None)
+        if table is not None:
             table.read_times(limit)
 
     # --- sessions and gaps ---

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
+import msgspec
 
 from camd.clock import to_unix_micros
 from camd.model import RecordingQuery
@@ -37,6 +38,7 @@ class _AskedRange:
 _Place = tuple[int, str | int]  # start and key
 _BEGINNING: _Place = (-NEVER, "")
 _ROWS = 10_000  # that are read at once
+_decode = msgspec.json.Decoder(list[int]).decode
 
 
 @attrs.define(eq=False)
@@ -59,23 +61,30 @@ class TimedTable:
     # --- times
 
     def read_times(self, limit: int) -> None:
-        """Read the times of the next rows, at most `limit`; with all of them it is `complete`."""
+        """Read the times of the next rows, at most `limit`; with all of them it is `complete`.
+
+        SQLite makes one text of the times of each camera: a million rows are few objects.
+        """
         if self.complete:
             return
-        cursor = self._db.cursor()
-        cursor.row_factory = None  # plain tuples: there may be a million
-        cursor.execute(
-            f"SELECT camera_id, start_us, {self.until}, {self.key} FROM {self.source}"  # noqa: S608
-            f" WHERE {self.condition} AND (start_us, {self.key}) > (?, ?)"
-            f" ORDER BY start_us, {self.key} LIMIT ?",
-            (*self._read, limit),
-        )
-        rows = cursor.fetchall()
-        self.complete = len(rows) < limit
-        if rows:
-            cameras, starts, untils, keys = zip(*rows, strict=True)
-            self._times.extend(cameras, starts, untils)
-            self._read = (starts[-1], keys[-1])
+        behind, values = f"{self.condition} AND (start_us, {self.key}) > (?, ?)", [*self._read]
+        last = self._db.execute(
+            f"SELECT start_us, {self.key} FROM {self.source} WHERE {behind}"  # noqa: S608
+            f" ORDER BY start_us, {self.key} LIMIT 1 OFFSET ?",
+            (*values, limit - 1),
+        ).fetchone()
+        if last is not None:
+            behind += f" AND (start_us, {self.key}) <= (?, ?)"
+            values += last
+        rows = self._db.execute(
+            f"SELECT camera_id, group_concat(start_us), group_concat({self.until})"  # noqa: S608
+            f" FROM {self.source} WHERE {behind} GROUP BY camera_id",
+            values,
+        ).fetchall()
+        self._times.extend([(row[0], _numbers(row[1]), _numbers(row[2])) for row in rows])
+        self.complete = last is None
+        if last is not None:
+            self._read = (last[0], last[1])
 
     @property
     def times(self) -> TimeIndex:
@@ -222,6 +231,10 @@ class TimedTable:
 
     def _all_of(self, where: Sequence[str]) -> str:
         return " AND ".join((self.condition, *where))
+
+
+def _numbers(text: str) -> list[int]:
+    return _decode(f"[{text}]")
 
 
 def _placeholders(values: Sequence[object]) -> str:

@@ -195,14 +195,25 @@ class IndexWorker:
                 abandon_on_cancel=abandon,
             )
 
-    async def read(self, read: Callable[[RecordingIndex], T]) -> T:
-        """Look something up. Raises Refusal on an error and after the timeout."""
+    async def read(self, read: Callable[[RecordingIndex], T], *, timed: bool = False) -> T:
+        """Look something up. Raises Refusal on an error and after the timeout.
+
+        `timed`: it needs the times of all rows, and waits until `serve_times` has read them.
+        """
         with trio.move_on_after(self.limits.read_timeout_seconds):
+            while timed and self._reads_times:
+                await self._attempted.wait()
             try:
                 return await self.run(read, abandon=True)
             except (OSError, sqlite3.Error) as error:
                 self.space.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
+        if timed and self._reads_times:
+            raise Refusal(
+                STORAGE_UNRESPONSIVE,
+                "The times of all recordings are still being read",
+                suggestion="Ask again in a few seconds.",
+            )
         raise Refusal(STORAGE_UNRESPONSIVE)
 
     # --- writing ---
@@ -258,6 +269,10 @@ class IndexWorker:
                 delay = min(self.limits.max_write_retry_seconds, delay)
             self._has_waiting = trio.Event()
 
+    @property
+    def _reads_times(self) -> bool:
+        return self._index is not None and not self._index.catalog.times_known
+
     async def serve_times(
         self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -265,7 +280,7 @@ class IndexWorker:
         task_status.started()
         delay = self.limits.first_retry_seconds
         while True:
-            while self._index is None or self._index.catalog.times_known:
+            while not self._reads_times:
                 await self._attempted.wait()
             try:
                 await self.run(lambda index: index.catalog.read_times())

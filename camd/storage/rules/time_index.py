@@ -10,8 +10,8 @@ from __future__ import annotations
 import operator
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import attrs
@@ -67,12 +67,17 @@ class _Column:
         del self.starts[bisect_left(self.starts, span.start)]
         del self.untils[bisect_left(self.untils, span.until)]
 
-    def extend(self, starts: Sequence[int], untils: Sequence[int]) -> None:
-        """Add rows in order of their starts; none begins earlier than those that are here."""
-        self.starts.extend(starts)
-        ends = sorted(untils)
-        later = bisect_left(self.untils, ends[0])
-        self.untils[later:] = array("q", sorted([*self.untils[later:], *ends]))
+    def extend(self, starts: Iterable[int], untils: Iterable[int]) -> None:
+        """Add rows; quick where hardly any begins earlier than those that are here."""
+        _merge(self.starts, starts)
+        _merge(self.untils, untils)
+
+
+def _merge(ordered: array[int], values: Iterable[int]) -> None:
+    new = sorted(values)
+    if new:
+        at = bisect_left(ordered, new[0])
+        ordered[at:] = array("q", sorted([*ordered[at:], *new]))
 
 
 @attrs.define(eq=False)
@@ -87,27 +92,21 @@ class TimeIndex:
     @classmethod
     def of(cls, spans: Iterable[TimeSpan]) -> TimeIndex:
         """Build the index of some rows."""
-        index, some = cls(), sorted(spans, key=lambda span: span.start)
-        if some:
-            index.extend(*zip(*some, strict=True))
+        index = cls()
+        index.extend([(camera_id, [start], [until]) for camera_id, start, until in spans])
         return index
 
-    def extend(self, cameras: Sequence[str], starts: Sequence[int], untils: Sequence[int]) -> None:
-        """Add rows, one at least, in order of their starts.
-
-        None begins earlier than those that are here.
-        """
-        by_camera: defaultdict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-        for camera_id, start, until in zip(cameras, starts, untils, strict=True):
-            own_starts, own_untils = by_camera[camera_id]
-            own_starts.append(start)
-            own_untils.append(until)
-        for camera_id, times in by_camera.items():
-            self._column(camera_id).extend(*times)
-        self._all.extend(starts, untils)
-        if max(map(operator.sub, untils, starts)) > self._longest:
-            for span in map(TimeSpan, cameras, starts, untils):
-                self._measure(span)
+    def extend(self, rows: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> None:
+        """Add rows: of each camera some, with their starts and, in the same order, their ends."""
+        for camera_id, starts, untils in rows:
+            self._column(camera_id).extend(starts, untils)
+            if max(map(operator.sub, untils, starts)) > self._longest:
+                for start, until in zip(starts, untils, strict=True):
+                    self._measure(TimeSpan(camera_id, start, until))
+        self._all.extend(
+            chain.from_iterable(starts for _, starts, _ in rows),
+            chain.from_iterable(untils for _, _, untils in rows),
+        )
 
     def add(self, span: TimeSpan) -> None:
         """Add a row."""
