@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from camd.api.http.live_pages import LivePages
 from camd.config.schema import CameraConfig
 from camd.live.transcoding import Transcodes
-from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA
+from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA, ViewerCounts
 from camd.model import CameraId, CameraState
 from camd.runtime.child_process import open_child_process
 from camd.sources import TestSource
@@ -57,7 +57,7 @@ def pages_of(rig: CamerasRig) -> LivePages:
     clock, nursery = Wall().clock, trio.lowlevel.current_task().parent_nursery
     assert nursery is not None
     transcodes = Transcodes(0, nursery, find_program, open_child_process, clock=clock)
-    return LivePages(rig.cameras, None, transcodes, clock=clock)  # type: ignore[arg-type]
+    return LivePages(rig.cameras, None, transcodes, ViewerCounts(), clock=clock)  # type: ignore[arg-type]
 
 
 async def test_a_viewer_gets_messages_and_footage(clock: MockClock) -> None:

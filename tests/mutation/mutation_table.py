@@ -2247,7 +2247,7 @@ _break(
 _break(
     "live: viewers of a camera",
     "One camera has at most 64 viewers.",
-    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "camd/live/viewer_counts.py:ViewerCounts._why_not",
     "self._counts[camera_id] >= self.of_camera",
     "False",
     LIVE_COUNTS,
@@ -2256,7 +2256,7 @@ _break(
 _break(
     "live: viewers in all",
     "All cameras together have at most 256 viewers.",
-    "camd/live/viewer_counts.py:ViewerCounts.admitted",
+    "camd/live/viewer_counts.py:ViewerCounts._why_not",
     "len(self) >= self.in_all",
     "False",
     LIVE_COUNTS,
