@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 from collections import Counter
 from contextlib import ExitStack
@@ -18,7 +19,10 @@ from running_daemon import Daemon, NewDaemon, check_receipt, listening, small_ca
 from test_daemon_metrics import samples
 
 from camd.client import RemoteError
+from camd.devices.binding_store import KNOWN_FILE, save_known
+from camd.devices.matching.identity import DeviceIdentity, RememberedCamera
 from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA
+from camd.model import CameraId
 
 SECONDS = 110  # a machine may be busy
 YARD, GATE = (("camera", "yard"),), (("camera", "gate"),)
@@ -95,36 +99,55 @@ async def until_viewers(daemon: Daemon, count: int) -> None:
         await trio.sleep(0.05)
 
 
-async def test_a_camera_that_is_deleted_ends_its_viewers(new_daemon: NewDaemon) -> None:
-    """With a sentence on the WebSocket, and with the end of the body over HTTP; the viewer of
-    another camera gets its pictures, and the next one of that camera is told that there is none."""
+async def test_a_camera_that_is_forgotten_ends_its_viewers(new_daemon: NewDaemon) -> None:
+    """First they are told that it is not plugged in; then that it was removed, and their sockets
+    are closed in order. The viewer of another camera gets its pictures all the while."""
+    daemon = new_daemon()
+    daemon.configure({"discovery": {"v4l2": True}}, [small_camera(id="gate")])
+    entrance = RememberedCamera(CameraId("entrance"), DeviceIdentity("Cam", bus_info="usb-none-1"))
+    save_known(daemon.folder / "state" / KNOWN_FILE, (entrance,))
     with trio.fail_after(SECONDS):
-        daemon = await started(new_daemon, "yard", "gate")
-        async with (
-            watching(daemon, "yard") as viewer,
-            watching(daemon, "yard?as=stills") as of_stills,
-            watching(daemon, "gate") as other,
-        ):
-            await viewer.until_binaries(2)
-            await of_stills.until_binaries(1)
-            sock, head = await trio.to_thread.run_sync(open_stream, daemon, "yard.mp4")
-            assert head.startswith(b"HTTP/1.1 200")
-            daemon.configure(cameras=[small_camera(id="gate")])
-            await daemon.call("reload_config")
-            for each in (viewer, of_stills):
-                assert await closed_with(each) == (1000, "camera_removed")
-                assert each.told[-1]["cause"] == "camera_removed"
-                assert each.told[-1]["suggestion"]
-            with sock, sock.makefile("rb") as rest:
-                body = await trio.to_thread.run_sync(rest.read)
-                assert body.endswith(b"0\r\n\r\n")  # RFC 9112, 7.1: the last chunk
+        await daemon.start()
+        async with watching(daemon, "entrance") as viewer, watching(daemon, "gate") as other:
+            told = await viewer.until_told("ended")
+            assert told["cause"] not in ("camera_removed", "ended")
+            assert told["suggestion"]
+            await other.until_binaries(2)
+            await daemon.call("forget_camera", device="entrance")
+            assert await closed_with(viewer) == (1000, "camera_removed")
+            assert viewer.told[-1]["cause"] == "camera_removed"
             await other.until_binaries(len(other.binaries) + 3)
-            async with watching(daemon, "yard") as late:
+            async with watching(daemon, "entrance") as late:
                 assert (await closed_with(late))[0] == 1008
                 assert late.told[-1]["cause"] == "camera_unknown"
         found = await samples(daemon)
-    assert ("camd_viewers", YARD) not in found
+    assert ("camd_viewers", (("camera", "entrance"),)) not in found
     assert "Traceback" not in daemon.log
+
+
+async def test_a_camera_that_left_the_configuration_ends_its_viewers(
+    new_daemon: NewDaemon,
+) -> None:
+    """A restart closes every viewer's socket and ends every body; then there is no such camera,
+    and another one is watched as before."""
+    with trio.fail_after(SECONDS):
+        daemon = await started(new_daemon, "yard", "gate")
+        async with watching(daemon, "yard") as viewer:
+            await viewer.until_binaries(2)
+            sock, head = await trio.to_thread.run_sync(open_stream, daemon, "yard.mp4")
+            assert head.startswith(b"HTTP/1.1 200")
+            daemon.configure(cameras=[small_camera(id="gate")])
+            daemon.signal(signal.SIGTERM)
+            assert (await closed_with(viewer))[0] == 1001  # going away (RFC 6455, 7.4.1)
+            with sock, sock.makefile("rb") as rest:
+                await trio.to_thread.run_sync(rest.read)
+        assert await daemon.wait_end() == 0
+        await daemon.start()
+        async with watching(daemon, "yard") as late, watching(daemon, "gate") as other:
+            assert (await closed_with(late))[0] == 1008
+            assert late.told[-1]["cause"] == "camera_unknown"
+            await other.until_binaries(2)
+        assert (await daemon.get("/live/yard.mp4")).status == 404
 
 
 async def test_a_thousand_wrong_keys_sign_nobody_in(new_daemon: NewDaemon) -> None:
