@@ -25,7 +25,7 @@ from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA
 from camd.model import CameraId
 
 SECONDS = 110  # a machine may be busy
-YARD, GATE = (("camera", "yard"),), (("camera", "gate"),)
+YARD, BARN = (("camera", "yard"),), (("camera", "barn"),)
 WRONG = "camd_" + "w" * 43
 
 
@@ -57,7 +57,7 @@ async def test_the_65th_viewer_of_a_camera_is_refused(new_daemon: NewDaemon) -> 
     """In words, over WebSocket and HTTP; the metrics tell how many watch and were refused; who
     leaves makes room, and the recording has every frame."""
     with trio.fail_after(SECONDS):
-        daemon = await started(new_daemon, "yard", "gate")
+        daemon = await started(new_daemon, "yard", "barn")
         async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="yard")
             with ExitStack() as opened:
@@ -75,13 +75,13 @@ async def test_the_65th_viewer_of_a_camera_is_refused(new_daemon: NewDaemon) -> 
                     assert late.told[-1]["suggestion"]
                 refused = await daemon.get("/live/yard.mjpeg")
                 assert (refused.status, refused.headers["retry-after"]) == (429, "1")
-                async with watching(daemon, "gate") as other:
+                async with watching(daemon, "barn") as other:
                     await other.until_binaries(2)
                     found = await samples(daemon)
-                assert (found["camd_viewers", YARD], found["camd_viewers", GATE]) == (64, 1)
+                assert (found["camd_viewers", YARD], found["camd_viewers", BARN]) == (64, 1)
                 assert found["camd_viewers_refused_total", YARD] == 2
                 assert found["camd_viewer_sent_bytes_total", YARD] > 64 * 500
-                assert found["camd_viewer_sent_bytes_total", GATE] > 500
+                assert found["camd_viewer_sent_bytes_total", BARN] > 500
                 sockets[0].close()
                 await until_viewers(daemon, 63)
                 async with watching(daemon, "yard") as again:
@@ -103,12 +103,12 @@ async def test_a_camera_that_is_forgotten_ends_its_viewers(new_daemon: NewDaemon
     """First they are told that it is not plugged in; then that it was removed, and their sockets
     are closed in order. The viewer of another camera gets its pictures all the while."""
     daemon = new_daemon()
-    daemon.configure({"discovery": {"v4l2": True}}, [small_camera(id="gate")])
+    daemon.configure({"discovery": {"v4l2": True}}, [small_camera(id="barn")])
     entrance = RememberedCamera(CameraId("entrance"), DeviceIdentity("Cam", bus_info="usb-none-1"))
     save_known(daemon.folder / "state" / KNOWN_FILE, (entrance,))
     with trio.fail_after(SECONDS):
         await daemon.start()
-        async with watching(daemon, "entrance") as viewer, watching(daemon, "gate") as other:
+        async with watching(daemon, "entrance") as viewer, watching(daemon, "barn") as other:
             told = await viewer.until_told("ended")
             assert told["cause"] not in ("camera_removed", "ended")
             assert told["suggestion"]
@@ -131,19 +131,19 @@ async def test_a_camera_that_left_the_configuration_ends_its_viewers(
     """A restart closes every viewer's socket and ends every body; then there is no such camera,
     and another one is watched as before."""
     with trio.fail_after(SECONDS):
-        daemon = await started(new_daemon, "yard", "gate")
+        daemon = await started(new_daemon, "yard", "barn")
         async with watching(daemon, "yard") as viewer:
             await viewer.until_binaries(2)
             sock, head = await trio.to_thread.run_sync(open_stream, daemon, "yard.mp4")
             assert head.startswith(b"HTTP/1.1 200")
-            daemon.configure(cameras=[small_camera(id="gate")])
+            daemon.configure(cameras=[small_camera(id="barn")])
             daemon.signal(signal.SIGTERM)
             assert (await closed_with(viewer))[0] == 1001  # going away (RFC 6455, 7.4.1)
             with sock, sock.makefile("rb") as rest:
                 await trio.to_thread.run_sync(rest.read)
         assert await daemon.wait_end() == 0
         await daemon.start()
-        async with watching(daemon, "yard") as late, watching(daemon, "gate") as other:
+        async with watching(daemon, "yard") as late, watching(daemon, "barn") as other:
             assert (await closed_with(late))[0] == 1008
             assert late.told[-1]["cause"] == "camera_unknown"
             await other.until_binaries(2)

@@ -3444,7 +3444,68 @@ _break(
     "camd/storage/index/timeline_query.py:_merge",
     "len(gaps) <= MOST_GAPS",
     "True",
+    f"{TIMELINES}::test_missing_files_and_entries_together_stay_within_the_bound",
+)
+_break(
+    "timeline: bound of entries",
+    "A time line reads a bounded number of ledger entries.",
+    "camd/storage/index/timeline_query.py:TimelineQuery._joined_gaps",
+    "MOST_GAPS - 1",
+    "9 * MOST_GAPS",
     f"{TIMELINES}::test_many_gaps_are_joined_and_counted",
+)
+_break(
+    "timeline: entries that last for long",
+    "An outage of weeks is found behind many short entries.",
+    "camd/storage/index/timeline_query.py:TimelineQuery._earlier_gaps",
+    "self._gap_times.long_starts(camera_id, begin)",
+    "[]",
+    f"{TIMELINES}::test_an_entry_that_began_long_before_is_found_behind_many_others",
+)
+
+TIMED = "tests/pure/test_storage_timed_table.py"
+PAGES_WHOLE = f"{TIMED}::test_pages_are_what_looking_at_all_rows_finds"
+
+_break(
+    "pages: rows that last for long",
+    "A page lists what began days before its range and is not over.",
+    "camd/storage/index/timed_table.py:TimedTable._earlier",
+    "self.times.long_starts(camera_id, since)",
+    "[-1]",
+    PAGES_WHOLE,
+)
+_break(
+    "pages: rows that come while times are read",
+    "A row is counted once, whether it came before its times were read or after.",
+    "camd/storage/index/timed_table.py:TimedTable._knows",
+    "self.complete",
+    "True",
+    PAGES_WHOLE,
+)
+_break(
+    "pages: changes that failed",
+    "What was rolled back is not counted.",
+    "camd/storage/index/catalog.py:Catalog._changing",
+    "table.forget_times()",
+    "None",
+    f"{TIMED}::test_a_change_that_fails_makes_the_times_unknown",
+)
+_break(
+    "pages: waiting for the times",
+    "A time line waits for all times, so that it leaves nothing out.",
+    "camd/storage/index/worker.py:IndexWorker.read",
+    "while timed and self._reads_times:\n                await self._attempted.wait()",
+    "pass",
+    "tests/process/test_storage_times_read.py::"
+    "test_a_time_line_that_cannot_wait_any_longer_says_why",
+)
+_break(
+    "viewers: frames left out",
+    "What a viewer was too slow for is in the metrics.",
+    "camd/live/socket_viewer.py:SocketViewer.skipped",
+    "self.admitted.count_skipped(lost.frames)",
+    "None",
+    f"{LIVE}::test_a_recording_does_not_notice_thirty_viewers",
 )
 
 KEYS = "tests/pure/test_auth_keys.py"

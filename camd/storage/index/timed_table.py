@@ -45,7 +45,7 @@ _decode = msgspec.json.Decoder(list[int]).decode
 class TimedTable:
     """The rows of one table. Every method blocks on the disk; for the index's thread.
 
-    `key` orders the rows that begin at one moment; `until` is the SQL expression of the moment when
+    `key` sorts the rows that begin at one moment; `until` is the SQL expression of the moment when
     a row is over, later than its start. `source` and `condition` may choose some rows.
     """
 
