@@ -4,11 +4,10 @@ shown is the one of the instant, by the number in its picture."""
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from chromium_thread import ChromiumThread
 from running_daemon import FFMPEG, Daemon, NewDaemon, listening
 
 PLAYER = Path(__file__).resolve().parents[2] / "camd" / "web" / "player"
-CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
 RATE, SECONDS, BITS, BAR = 30, 30, 10, 32
 SECONDS_OF_BROWSER = 30
 
@@ -150,38 +149,30 @@ class Footage:
 
 
 @contextmanager
-def opened(daemon: Daemon) -> Iterator[Any]:
-    """Open the page with the player in a browser, at the daemon's address."""
-    from playwright.sync_api import sync_playwright
-
+def opened(browser: Any, daemon: Daemon) -> Iterator[Any]:
+    """Open the page with the player in a tab, at the daemon's address."""
     origin = daemon.url.replace("ws://", "http://").removesuffix("/ws")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+    key = {"Authorization": f"Bearer {daemon.key}"}
+    with closing(browser.new_context(extra_http_headers=key)) as context:
+        page = context.new_page()
+        page.set_default_timeout(SECONDS_OF_BROWSER * 1000)
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.route(
+            f"{origin}/page.html",
+            lambda route: route.fulfill(body=PAGE, content_type="text/html"),
         )
-        try:
-            page = browser.new_page(extra_http_headers={"Authorization": f"Bearer {daemon.key}"})
-            page.set_default_timeout(SECONDS_OF_BROWSER * 1000)
-            problems: list[str] = []
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.route(
-                f"{origin}/page.html",
-                lambda route: route.fulfill(body=PAGE, content_type="text/html"),
-            )
-            page.route(
-                re.compile(f"{re.escape(origin)}/player/.*"),
-                lambda route: route.fulfill(
-                    body=(PLAYER / route.request.url.rpartition("/")[2]).read_text(),
-                    content_type="text/javascript",
-                ),
-            )
-            page.goto(f"{origin}/page.html")
-            page.wait_for_function("window.player")
-            yield page
-            assert problems == []
-        finally:
-            browser.close()
+        page.route(
+            re.compile(f"{re.escape(origin)}/player/.*"),
+            lambda route: route.fulfill(
+                body=(PLAYER / route.request.url.rpartition("/")[2]).read_text(),
+                content_type="text/javascript",
+            ),
+        )
+        page.goto(f"{origin}/page.html")
+        page.wait_for_function("window.player")
+        yield page
+        assert problems == []
 
 
 async def start(new_daemon: NewDaemon, folder: Path) -> Daemon:
@@ -203,14 +194,11 @@ async def record(daemon: Daemon, rotations: int) -> Any:
         return await client.call("stop_recording", device="camera0")
 
 
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
-
-
-@needs_chromium
-async def test_the_frame_of_any_instant_is_shown(new_daemon: NewDaemon, tmp_path: Path) -> None:
+async def test_the_frame_of_any_instant_is_shown(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
     """Over rotations, in a gap (the first frame behind it, and why), frame by frame, and from the
     file that is being recorded."""
-    pytest.importorskip("playwright", reason="Playwright is not installed")
     daemon = await start(new_daemon, tmp_path)
     first = await record(daemon, 1)
     await trio.sleep(1.5)  # more than a group of pictures: what begins then is behind a gap
@@ -222,8 +210,8 @@ async def test_the_frame_of_any_instant_is_shown(new_daemon: NewDaemon, tmp_path
         instants = [recorded.middle(share) for share in shares]
         gap = recorded.times[-1] + 2 * 1000 / RATE
 
-        def drive() -> dict[str, Any]:
-            with opened(daemon) as page:
+        def drive(browser: Any) -> dict[str, Any]:
+            with opened(browser, daemon) as page:
                 seen = [page.evaluate(f"at({instant})") for instant in instants]
                 steps = [page.evaluate(f"at({instants[3]})")["number"]]
                 for count in (1, 1, -1, -1, -1, 1):
@@ -253,7 +241,7 @@ async def test_the_frame_of_any_instant_is_shown(new_daemon: NewDaemon, tmp_path
                 "states": states,
             }
 
-        found = await trio.to_thread.run_sync(drive)
+        found = await chromium.run(drive)
         second = await client.call("stop_recording", device="camera0")
     files = [*first["receipt"]["files"], *second["receipt"]["files"]]
     footage = await trio.to_thread.run_sync(Footage.of, daemon, files)
@@ -273,11 +261,11 @@ async def test_the_frame_of_any_instant_is_shown(new_daemon: NewDaemon, tmp_path
     assert "error" not in {state["state"] for state in found["states"]}, found["states"]
 
 
-@needs_chromium
-async def test_it_plays_over_files_and_gaps(new_daemon: NewDaemon, tmp_path: Path) -> None:
+async def test_it_plays_over_files_and_gaps(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
     """At normal speed and at 8 times, to the end; backwards by key frames; and what cannot be
     played is said."""
-    pytest.importorskip("playwright", reason="Playwright is not installed")
     daemon = await start(new_daemon, tmp_path)
     first = await record(daemon, 1)
     await trio.sleep(1)  # a gap that is told, and not passed over
@@ -286,8 +274,8 @@ async def test_it_plays_over_files_and_gaps(new_daemon: NewDaemon, tmp_path: Pat
     starts = [datetime.fromisoformat(each["start_time"]).timestamp() * 1000 for each in files]
     end = datetime.fromisoformat(files[-1]["end_time"]).timestamp() * 1000
 
-    def drive() -> list[dict[str, Any]]:
-        with opened(daemon) as page:
+    def drive(browser: Any) -> list[dict[str, Any]]:
+        with opened(browser, daemon) as page:
             page.evaluate(f"player.seek({starts[1] - 300})")
             page.evaluate("player.play()")
             page.wait_for_function(f"player.now() > {starts[1] + 200}")
@@ -305,7 +293,7 @@ async def test_it_plays_over_files_and_gaps(new_daemon: NewDaemon, tmp_path: Pat
             states: list[dict[str, Any]] = page.evaluate("states")
             return [*states, stopped]
 
-    *states, stopped = await trio.to_thread.run_sync(drive)
+    *states, stopped = await chromium.run(drive)
     kinds = [state["state"] for state in states]
     assert "error" not in kinds, states
     (gap,) = [state for state in states[: kinds.index("end")] if state["state"] == "gap"]

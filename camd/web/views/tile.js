@@ -23,7 +23,8 @@ export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
   const fullScreen = () => {
     const picture = tile.current.querySelector('.picture');
     if (document.fullscreenElement) document.exitFullscreen();
-    else picture.requestFullscreen?.();
+    else if (picture.requestFullscreen) picture.requestFullscreen();
+    else picture.querySelector('video')?.webkitEnterFullscreen?.(); // on an iPhone, only videos can
   };
   return html`
     <article class="tile" ref=${tile} tabindex=${chosen ? 0 : -1} aria-label="${camera.name}: ${cameraState(camera)}" onFocusIn=${onChoose}>
