@@ -50,7 +50,7 @@ export function Timeline({ store, rest }) {
   const cameras = [...store.cameras.values()];
   const camera = store.cameras.get(asked) ?? cameras[0];
   const start = known(Date.parse(askedAt ?? ''));
-  const [range, setRange] = useState(() => (start ? centred({ from: 0, to: HOUR }, start) : { from: Date.now() - 0.9 * HOUR, to: Date.now() + 0.1 * HOUR }));
+  const [range, setRange] = useState(() => (start !== null ? centred({ from: 0, to: HOUR }, start) : { from: Date.now() - 0.9 * HOUR, to: Date.now() + 0.1 * HOUR }));
   const [at, setAt] = useState(start);
   const [chosen, setChosen] = useState(null);
   const [position, setPosition] = useState(null); // of the player, while it plays
@@ -75,7 +75,8 @@ export function Timeline({ store, rest }) {
   const around = () => cursor ?? now;
   const skip = (from, ms) => (ms > 0 && isAhead(from + ms, Date.now(), spans) ? live() : seek(from + ms));
   useEffect(() => {
-    if (start) seek(start);
+    if (start !== null) seek(start);
+    else if (askedAt) live(); // of no use
   }, [askedAt]);
   const followed = position ?? (at === null ? now : null);
   const before = useRef(null);
