@@ -121,7 +121,9 @@ async def test_the_frame_of_any_instant_is_shown(
                         const path = "/play/camera0/index.json?from="
                           + new Date(from).toISOString() + "&to=" + new Date(to).toISOString();
                         const file = (await fetchJson(path)).files.at(-1);
-                        const frame = Math.floor(file.duration * 30 * (n + 0.3) / 4);
+                        // Of the last frames, those that are shown first may still be to come.
+                        const frames = Math.max(0, file.duration * 30 - 3);
+                        const frame = Math.floor(frames * (n + 0.3) / 4);
                         const wall = file.start_us / 1000 + (frame + 0.5) * 1000 / 30;
                         const { pieces, ...known } = file;
                         found.push({ ...known, ...(await at(wall)) });
@@ -153,8 +155,9 @@ async def test_the_frame_of_any_instant_is_shown(
     (told,) = [state for state in found["states"] if state["state"] == "gap"]
     assert (told["from"], told["to"]) == (pytest.approx(gap), pytest.approx(begin, abs=1))
     assert any(each["growing"] for each in found["growing"])
-    for each in found["growing"]:
-        assert each["number"] == footage.number_at(each["asked"]), each
+    shown = [each["number"] for each in found["growing"]]
+    asked = [footage.number_at(each["asked"]) for each in found["growing"]]
+    assert shown == asked, found["growing"]
     assert "error" not in {state["state"] for state in found["states"]}, found["states"]
 
 

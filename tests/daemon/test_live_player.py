@@ -215,3 +215,24 @@ async def test_what_cannot_be_shown_is_a_sentence(
         assert player.page.locator("img").count() == 0
 
     await drive(chromium, daemon, use)
+
+
+async def test_a_screen_may_be_closed_before_it_opens(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """When somebody goes to another view at once: the browser opens it all the same, and no error
+    is thrown then."""
+    script = """async () => {
+      const { Overlay, VideoScreen } = await import("/player/screens.js");
+      const video = document.querySelector("video");
+      const mime = 'video/mp4; codecs="avc1.42c00b"';
+      const screen = new VideoScreen(video, mime, new Overlay(video), {});
+      screen.close();
+      screen.source.dispatchEvent(new Event("sourceopen"));
+      return screen.source.readyState;
+    }"""
+
+    def use(player: Player) -> None:
+        assert player.page.evaluate(script) == "closed"
+
+    await drive(chromium, daemon, use)

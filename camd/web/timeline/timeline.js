@@ -75,8 +75,10 @@ export function Timeline({ store, rest }) {
   const around = () => cursor ?? now;
   const skip = (from, ms) => (ms > 0 && isAhead(from + ms, Date.now(), spans) ? live() : seek(from + ms));
   useEffect(() => {
-    if (start !== null) seek(start);
-    else if (askedAt) live(); // of no use
+    if (start !== null) {
+      seek(start);
+      if (start < range.from || start > range.to) setRange(centred(range, start));
+    } else if (askedAt) live(); // of no use
   }, [askedAt]);
   const followed = position ?? (at === null ? now : null);
   const before = useRef(null);
