@@ -121,6 +121,31 @@ async def test_a_camera_that_does_not_work_is_a_sentence_on_top_of_every_view(
     await browse(chromium, use, await link(with_problem))
 
 
+async def test_many_problems_leave_room_for_the_view(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """On a phone, too: some are shown, and the others when somebody asks for them."""
+    daemon = new_daemon()
+    bays = [UNREACHABLE | {"name": f"Loading bay {number}"} for number in range(1, 7)]
+    daemon.configure(cameras=bays)
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> list[str]:
+        browser.see("summary:has-text('3 more problems')")  # all are watched, and so tried
+        browser.page.set_viewport_size({"width": 320, "height": 640})
+        browser.see("summary:has-text('3 more problems')")
+        top = "document.querySelector('main').getBoundingClientRect().top"
+        assert browser.page.evaluate(f"{top} < innerHeight * 2 / 3")
+        browser.page.click("summary")
+        browser.see(".problems li >> nth=5")
+        rows: list[str] = browser.page.locator(".problems li b").all_inner_texts()
+        return rows
+
+    window = {"width": 1280, "height": 1600}
+    shown = await browse(chromium, use, await link(daemon), viewport=window)
+    assert sorted(shown) == [bay["name"] for bay in bays]
+
+
 async def test_readers_get_roles_and_names(chromium: ChromiumThread, with_problem: Daemon) -> None:
     """The tree that a screen reader sees: landmarks, the tiles as articles, the gauge."""
 
