@@ -185,7 +185,7 @@ def test_what_begins_alike_and_is_shorter_is_not_waited_for() -> None:
 
 
 def test_no_more_kinds_are_remembered_than_a_few() -> None:
-    """The oldest is forgotten, which costs time only: everything is found."""
+    """Those used the longest ago are forgotten, which costs time only: everything is found."""
     kinds = [compact_with(flags) for flags in range(2 * MAX_FORMS)]
     reader = FrameReader()
     stream = VIDEO_ONLY + b"".join(kinds * 2)
