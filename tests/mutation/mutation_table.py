@@ -1042,7 +1042,7 @@ _break(
     "frames: durations beside sound",
     "A picture lasts until the next one, whatever ends its fragment.",
     "camd/ffmpeg/text/args.py:_durations",
-    'lasts = "if(eq(DTS,NOPTS)+eq(NEXT_DTS,NOPTS),DURATION,max(1,NEXT_DTS-DTS))"',
+    'lasts = "if(eq(DTS,NOPTS),1,if(eq(NEXT_DTS,NOPTS),DURATION,max(1,NEXT_DTS-DTS)))"',
     'lasts = "DURATION"',
     "tests/process/test_capture_sound_frames.py"
     "::test_encoded_pictures_beside_sound_keep_their_intervals[bundled-rate changes-mjpeg]",

@@ -70,6 +70,12 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
         (command(RtspSource(URL), probe=ProbeResult("h264")), "-frag_duration 1 "),
         (command(RtspSource(URL), probe=ProbeResult("h264", audio_codec="aac")), "1 "),
         (command(RtspSource(URL), copy=True), "-frag_duration 1 "),
+        (
+            command(
+                RtspSource(URL), copy=True, probe=ProbeResult("h264", fps=25.0, audio_codec="aac")
+            ),
+            "-frag_duration 22000 ",
+        ),
         (command(RtspSource(URL), copy=True, version=(4, 4)), "500000 "),
         (command(RtspSource(URL), with_sound=False), "-frag_duration 1 "),
         (command(V4l2Source(Path("/dev/v"))), "-frag_duration 1 "),

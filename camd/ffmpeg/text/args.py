@@ -348,13 +348,12 @@ def _fragment(options: CaptureOptions, codec: str) -> Arguments:
 
 
 def _sound_gathered(options: CaptureOptions) -> timedelta:
-    """How long sound waits for a picture, so that there are fewer fragments.
+    """How long sound waits for a picture: there are fewer fragments.
 
-    Not beside a stream: its pictures may follow each other as closely as the network lets them.
+    For those without a picture FFmpeg writes a warning each, which has to be read as well.
     """
     fps = options.fps or options.source.picture.fps or options.probe.fps
-    steady = not options.source.foreign_clock and 0 < fps <= EACH_PICTURE_FPS
-    return EACH_PICTURE if steady else EACH_FRAME
+    return EACH_PICTURE if 0 < fps <= EACH_PICTURE_FPS else EACH_FRAME
 
 
 def _durations(options: CaptureOptions) -> Arguments:
@@ -367,7 +366,7 @@ def _durations(options: CaptureOptions) -> Arguments:
     looped = options.copy and options.source.loops
     if not _has_sound(options) or options.version < SETS_DURATIONS or looped:
         return ()
-    lasts = "if(eq(DTS,NOPTS)+eq(NEXT_DTS,NOPTS),DURATION,max(1,NEXT_DTS-DTS))"
+    lasts = "if(eq(DTS,NOPTS),1,if(eq(NEXT_DTS,NOPTS),DURATION,max(1,NEXT_DTS-DTS)))"
     return ("-bsf:v", f"setts=pts=PTS:dts=DTS:duration='{lasts}'")
 
 
