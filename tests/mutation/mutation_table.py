@@ -1073,6 +1073,14 @@ _break(
     f"{ARGUMENTS}::test_each_picture_is_a_fragment",
 )
 _break(
+    "frames: the last packet of sound",
+    "A packet before a short last one keeps its time.",
+    "camd/mp4/restamp.py:_late_sound",
+    "run.count == 2",
+    "run.count < 2",
+    "tests/pure/test_mp4_first_samples.py::test_sound_that_merely_jitters_stays",
+)
+_break(
     "reads: sound behind the newest picture",
     "Sound does not change how often the output is read.",
     "camd/capture/process.py:CaptureProcess._hand_on",

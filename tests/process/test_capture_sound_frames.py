@@ -24,6 +24,7 @@ BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 TONE = "sine=frequency=440:sample_rate=48000"
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "30", "-pix_fmt", "yuv420p")
 MOTION_JPEG = ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
+PAUSES = ("-af", "aselect='not(between(t,2,3)+between(t,4,4.1))'")
 LATE_HEADER = Encoder(
     "libx264",
     "h264",
@@ -74,6 +75,7 @@ CLIPS = {
     "sound begins late": Clip("clip.mp4", late=2.2),
     "sound ends early": Clip("clip.mp4", seconds=1.7),
     "motion jpeg": Clip("clip.avi", video=MOTION_JPEG, sound=("-c:a", "pcm_s16le")),
+    "sound pauses": Clip("clip.mkv", sound=(*PAUSES, "-c:a", "aac")),
     "telephone": Clip("clip.mkv", sound=("-ar", "8000", "-ac", "1", "-c:a", "pcm_mulaw")),
 }
 
@@ -122,10 +124,9 @@ def captured(
     init, *fragments = [*reader.feed(done.stdout), *reader.close()]
     assert isinstance(init, Init)
     assert all(isinstance(each, Fragment) for each in fragments)
-    found = [each for each in fragments if isinstance(each, Fragment)]
+    found = [in_place(each) for each in fragments if isinstance(each, Fragment)]
     assert reader.compared > len(found) - 20
-    for each in found:  # no picture was moved
-        assert in_place(each).video == each.video
+    assert found == fragments  # FFmpeg has moved no first sample
     return init, found
 
 
@@ -166,12 +167,12 @@ def test_copied_pictures_beside_sound_have_the_times_of_the_source(
     assert [each[1:] for each in again] == [each[1:] for each in pictures]
     moved = [a[0] - b[0] for a, b in zip(relative(again), relative(pictures), strict=True)]
     assert max(map(abs, moved)) <= 40  # microseconds: a tick of another clock
-    if init.audio.codec == "mp4a" and path.suffix == ".mp4":
+    if init.audio.codec == "mp4a" and path.suffix in (".mp4", ".mkv") and kind != "telephone":
         heard, sound = ffmpeg.packets(program, found, "a"), ffmpeg.packets(program, path, "a")
         assert [each[1:] for each in heard] == [each[1:] for each in sound]
         offset = again[0][0] - pictures[0][0]
         late = [a[0] - b[0] - offset for a, b in zip(heard, sound, strict=True)]
-        assert max(map(abs, late)) <= 40
+        assert max(map(abs, late)) <= (40 if path.suffix == ".mp4" else 1000)  # its clock
 
 
 @pytest.mark.parametrize(
