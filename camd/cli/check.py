@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-import click
 import trio
 from rich.markup import escape
 
-from camd.cli import config_option
 from camd.cli.checks.cameras_check import judge_count, judge_devices
 from camd.cli.checks.finding import CheckFinding, Grade, ok, problem, warning
 from camd.cli.checks.folders_check import inspect_folders
@@ -30,7 +28,7 @@ from camd.cli.checks.host_check import (
 from camd.cli.checks.media_server_check import inspect_media_server
 from camd.cli.checks.protocols_check import inspect_protocols
 from camd.cli.exit import ExitCode
-from camd.cli.service_access import configured, json_option
+from camd.cli.service_access import configured
 from camd.cli.terminal import console, print_json
 from camd.clock import SYSTEM_CLOCK
 from camd.config.environment import variables_of
@@ -50,7 +48,7 @@ _LOOPBACK = ("127.", "localhost", "::1")
 
 async def inspect(config: Config) -> list[CheckFinding]:
     """Inspect everything that recording needs. Opens devices and folders, changes nothing."""
-    findings = [ok("configuration", str(config.file or "no file: built-in defaults"))]
+    findings = [inspect_config(config)]
     for inspect_part in (inspect_access, inspect_machine, inspect_folders):
         # In a thread: a disk may hang.
         part = partial(_list_findings, inspect_part, config)
@@ -72,6 +70,11 @@ def _list_findings(
     inspect_part: Callable[[Config], Iterable[CheckFinding]], config: Config
 ) -> list[CheckFinding]:
     return list(inspect_part(config))
+
+
+def inspect_config(config: Config) -> CheckFinding:
+    """Report where the configuration is, which was read and is valid."""
+    return ok("configuration", str(config.file or "no file: built-in defaults"))
 
 
 def inspect_access(config: Config) -> Iterator[CheckFinding]:
@@ -127,7 +130,7 @@ async def inspect_ffmpeg(config: Config) -> list[CheckFinding]:
             warning(
                 f"encoder {codec}",
                 f"{choice.summary}: only what cameras deliver in {codec} can be recorded in it",
-                "Install your distribution's full FFmpeg, or `pip install 'camd[ffmpeg]'`.",
+                "Install your distribution's full FFmpeg, or set ffmpeg.path to another one.",
             )
         )
     return findings
@@ -159,29 +162,16 @@ def judge_schedules(
                 yield warning(subject, text, "Nothing, if that is meant: they record together.")
 
 
-# --- the command ------------------------------------------------------------------------------
+# --- printing -----------------------------------------------------------------------------------
 
 _MARKS = {Grade.OK: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.PROBLEM: "[red]✗[/]"}
 
 
-@click.command(short_help="Find what would keep the service from recording.")
-@click.option("--keys", is_flag=True, help="Print all configuration keys, and check nothing.")
-@config_option
-@json_option
-def check(config_path: Path | None, keys: bool, as_json: bool) -> None:
-    """Find what would keep the service from recording, and say what to do.
-
-    Checks the configuration, the clock, the folders with their space, file system and speed,
-    FFmpeg, and each camera's source. The service need not run. Temporary files are made beside the
-    recordings and removed. Exits with 0 when recording will work, 78 for a wrong configuration, 1
-    for other problems.
-    """
-    if keys:
-        print_keys(as_json=as_json)
-        return
+def run_checks(config_path: Path | None, *, config_only: bool, as_json: bool) -> None:
+    """Print all findings; exit with 1 when there is a problem. Raises Misconfigured."""
     config = configured(config_path)
     set_up_logging("error")
-    findings = trio.run(inspect, config)
+    findings = [inspect_config(config)] if config_only else trio.run(inspect, config)
     problems = [finding for finding in findings if finding.grade is Grade.PROBLEM]
     if as_json:
         print_json([attrs.asdict(item, value_serializer=_plain) for item in findings])

@@ -19,8 +19,8 @@ from camd.rpc.registry import Notification, Registry
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
-from camd.server.application_socket import SocketPath
-from camd.server.asgi import AsgiApp, Endpoints
+from camd.server.application_socket import WebSocketPrefix
+from camd.server.asgi import AsgiApp, ConnectionAddresses
 from camd.server.connection import ConnectionShared
 from camd.server.http_connection import HttpConfig
 from camd.server.listeners import (
@@ -37,7 +37,7 @@ from camd.server.rules.connection_limits import (
     AddressRates,
     ConnectionLimits,
 )
-from camd.server.rules.upgrade import own_names
+from camd.server.rules.request_checks import own_names
 from camd.server.server import Server
 
 STOP_SECONDS = 2.0
@@ -61,7 +61,7 @@ async def open_server(
     history: EventHistory | None = None,
     call_stats: ServerCounters | None = None,
     max_sockets: int | None = None,
-    sockets: Sequence[SocketPath] = (),
+    sockets: Sequence[WebSocketPrefix] = (),
 ) -> AsyncIterator[Server]:
     """Serve clients while the block runs. Raises ListenError before it begins.
 
@@ -200,7 +200,7 @@ async def _accept_one(listener: Listener, server: Server) -> trio.SocketStream:
 async def _serve_accepted(server: Server, stream: SocketStream, *, with_websocket: bool) -> None:
     secure = isinstance(stream, trio.SSLStream)
     sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
-    endpoints = Endpoints(
+    endpoints = ConnectionAddresses(
         client=_address(sock.getpeername),
         server=_address(sock.getsockname),
         scheme="https" if secure else "http",

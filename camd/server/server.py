@@ -12,8 +12,8 @@ from camd.auth.login_throttle import group_of
 from camd.rpc import codec
 from camd.rpc.registry import Notification
 from camd.rpc.roles import Principal
-from camd.server.application_socket import ApplicationSocket, SocketPath
-from camd.server.asgi import Endpoints
+from camd.server.application_socket import ApplicationSocket, WebSocketPrefix
+from camd.server.asgi import ConnectionAddresses
 from camd.server.connection import Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import (
@@ -28,7 +28,7 @@ from camd.server.rules.connection_limits import (
     ConnectionLimits,
     LimitedConnection,
 )
-from camd.server.rules.upgrade import bearer_of
+from camd.server.rules.request_checks import bearer_of
 from camd.server.websocket import TRY_LATER, WebSocket, open_server_websocket, text_frame
 
 HTTP_REQUESTS_PER_MINUTE = 6000  # of one address
@@ -48,7 +48,7 @@ class Server:
     rates: AddressRates = attrs.field(factory=lambda: AddressRates(HTTP_REQUESTS_PER_MINUTE))
     addresses: tuple[str, ...] = ()
     health_addresses: tuple[str, ...] = ()
-    sockets: tuple[SocketPath, ...] = ()
+    sockets: tuple[WebSocketPrefix, ...] = ()
     _clients: set[Connection] = attrs.field(factory=set, init=False)
     _application_sockets: set[ApplicationSocket] = attrs.field(factory=set, init=False)
     _streams: set[HttpConnection] = attrs.field(factory=set, init=False)
@@ -71,7 +71,7 @@ class Server:
     async def serve_stream(
         self,
         stream: trio.abc.Stream,
-        endpoints: Endpoints,
+        endpoints: ConnectionAddresses,
         identity: Principal | None = None,
         *,
         with_websocket: bool = True,
@@ -178,7 +178,7 @@ class Server:
         self,
         entry: LimitedConnection,
         identity: Principal | None,
-        path: SocketPath,
+        path: WebSocketPrefix,
         stream: trio.abc.Stream,
         upgrade: UpgradeRequest,
     ) -> None:

@@ -17,7 +17,7 @@ import trio
 
 from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.disk import Disk
 from camd.storage.rules.admission import Admission, SpaceNeed, admit
 from camd.storage.rules.io_stats import IoStats
@@ -30,7 +30,7 @@ from camd.storage.rules.levels import (
     level_of,
     seconds_until_blocked,
 )
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.timed_disk import IoTimer
 from camd.storage.volume_probe import (
     VolumeSample,
@@ -56,7 +56,7 @@ class SpaceMonitor:
     prepare: Callable[[], None] = lambda: None  # called in the probe's thread, when writing works
     identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, before it
     clock: Clock = attrs.field(kw_only=True)
-    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     timer: IoTimer = attrs.field(init=False)
     _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
@@ -75,12 +75,12 @@ class SpaceMonitor:
     snapshots_bytes: int = attrs.field(default=0, init=False)
     notes_waiting: int = attrs.field(default=0, init=False)
     notes_lost: int = attrs.field(default=0, init=False)
-    published: Published[StorageStatus] = attrs.field(init=False)
+    published: LatestValue[StorageStatus] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.timer = IoTimer(IoStats(self.limits), clock=self.clock)
         self._rate_at = self.clock.monotonic()
-        self.published = Published(self.status)
+        self.published = LatestValue(self.status)
 
     @property
     def status(self) -> StorageStatus:

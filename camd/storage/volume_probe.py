@@ -81,7 +81,7 @@ def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     """Allocate a small file, so that sealing finds room on a full volume. Raises OSError."""
     reserve = reserve_of(folder)
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
-    if (largest := disk.largest_file(folder)) is not None:
+    if (largest := disk.file_size_limit(folder)) is not None:
         size = min(size, largest)
     if reserve.exists() or usage.available_bytes < 4 * size:
         return

@@ -163,7 +163,7 @@ async def test_files_are_inspected(tmp_path: Path) -> None:
         FileSource(tmp_path / "empty.mp4"): Grade.PROBLEM,
         FileSource(tmp_path / "fifo"): Grade.PROBLEM,
     }
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         for source, grade in grades.items():
             found = await check.inspect_source(camera(source))
             assert found.grade is grade, found
@@ -175,9 +175,9 @@ async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"rtsp://eve:hunter2@127.0.0.1:{port}/secret"
-        with trio.fail_after(100):
+        with trio.fail_after(300):
             there = await check.inspect_source(camera(RtspSource(url)))
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         gone = await check.inspect_source(camera(RtspSource(url)))
     assert (there.grade, gone.grade) == (Grade.OK, Grade.WARNING)
     assert "hunter2" not in f"{there}{gone}"
@@ -188,7 +188,7 @@ async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None
     """The text names the configured path; the advice is separate."""
     config = Config()
     config = attrs.evolve(config, ffmpeg=attrs.evolve(config.ffmpeg, path=tmp_path / "ffmpeg"))
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         (found,) = await check.inspect_ffmpeg(config)
     assert found.grade is Grade.PROBLEM
     assert "cannot be run: No such file or directory" in found.text
@@ -237,3 +237,18 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
     storage = StorageConfig(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     list(check.inspect_folders(Config(storage=storage)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_configuration_alone_can_be_checked(tmp_path: Path) -> None:
+    """Before a reload nothing else is looked at: neither folders nor FFmpeg nor cameras."""
+    file = tmp_path / "camd.toml"
+    file.write_text('[ffmpeg]\npath = "/nowhere/ffmpeg"\n', encoding="utf-8")
+    command = ["check", "--config-only", "--json", "--config", str(file)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (finding,) = json.loads(done.output)
+    assert (finding["subject"], finding["text"]) == ("configuration", str(file))
+    file.write_text('[ffmpeg]\npth = "/nowhere/ffmpeg"\n', encoding="utf-8")
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 78
+    assert "ffmpeg.pth" in done.output

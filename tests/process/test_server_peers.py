@@ -54,7 +54,7 @@ async def serving_peers(
         jwt_secret=SECRET,
         peers=PeerRoles(**roles),  # type: ignore[arg-type]
     )
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_server(
             ServerConfig(listen=(f"unix:{path}",), health_listen=""),
             registry=REGISTRY,
