@@ -80,7 +80,7 @@ def loaded_for_help(commands: list[tuple[str, ...]]) -> tuple[str, dict[str, set
         [sys.executable, "-c", LOADED, json.dumps(commands)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=True,
     )
     return done.stdout, {name: set(names) for name, names in json.loads(done.stderr).items()}
