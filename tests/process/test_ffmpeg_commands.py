@@ -88,6 +88,19 @@ def test_each_frame_is_a_fragment_of_its_own(program, codec):
     assert reader.compared >= 32
 
 
+def test_a_stream_ends_with_its_last_frame(program):
+    """No list of all fragments follows: FFmpeg would keep it in memory while it captures."""
+    done, _ = capture(program, SyntheticSource(320, 180, 30.0), bitrate=500_000)
+    kinds, at = [], 0
+    while at < len(done.stdout):
+        length = int.from_bytes(done.stdout[at : at + 4], "big")
+        kinds.append(done.stdout[at + 4 : at + 8])
+        at += length
+    assert at == len(done.stdout)
+    assert kinds.count(b"moof") == 36
+    assert kinds[-2:] == [b"moof", b"mdat"]
+
+
 def test_a_file_is_copied_and_looped(program, tmp_path):
     """Packets of a shorter file are repeated with increasing times."""
     path = tmp_path / "short.mp4"
