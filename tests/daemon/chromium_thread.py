@@ -23,7 +23,7 @@ T = TypeVar("T")
 Work = Callable[[Any], T]  # of a browser of Playwright, which need not be installed
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-LONGEST_SECONDS = 110  # for the work of one test: then the browser is killed
+LONGEST_SECONDS = 300  # for the work of one test: then the browser is killed
 
 
 def find_chromium() -> str | None:
