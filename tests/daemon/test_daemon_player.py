@@ -17,7 +17,7 @@ from numbered_footage import NUMBER_IN, RATE, Footage, record, start
 from running_daemon import Daemon, NewDaemon, listening
 
 PLAYER = Path(__file__).resolve().parents[2] / "camd" / "web" / "player"
-SECONDS_OF_BROWSER = 60
+SECONDS_OF_BROWSER = 100
 
 PAGE = f"""<!doctype html><title>player</title><video muted width=320 height=180></video>
 <script type=module>
@@ -53,7 +53,7 @@ window.step = async (count) => {{
 }};
 const soon = (work) => Promise.race([
   work,
-  new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), 45000)),
+  new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), 100000)),
 ]);
 window.at = async (wall) => {{
   await soon(window.player.seek(wall));

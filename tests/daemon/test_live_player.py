@@ -15,7 +15,7 @@ from running_daemon import Daemon, NewDaemon, small_camera
 from served_folder import served_folder
 
 WEB = Path(__file__).resolve().parents[2] / "camd" / "web"
-WAIT_MS = 60_000  # a machine may be busy
+WAIT_MS = 100_000  # a machine may be busy
 PAGE = b"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <div style="position: relative; width: 320px; height: 180px">
 <video muted playsinline style="width: 100%; height: 100%"></video></div><p id="notice"></p>
