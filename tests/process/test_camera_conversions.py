@@ -27,7 +27,7 @@ from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
 from camd.model import Segment, Session
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 from camd.storage import filesystem
 from camd.storage.recovery import file_recovery
 from camd.storage.storage import Storage, open_storage
@@ -47,7 +47,7 @@ def script(folder: Path, text: str) -> Path:
 async def record(folder: Path, program: Path = BUNDLED) -> Segment:
     """Record a short session that is to be converted; return its file."""
     async with open_real_camera(
-        program, folder, TestSource(160, 90, 25), recording=MATROSKA
+        program, folder, SyntheticSource(160, 90, 25), recording=MATROSKA
     ) as rig:
         await rig.camera.start_recording(REQUEST)
         await rig.grow(10)
@@ -199,7 +199,9 @@ async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path
     receipts: list[Session] = []
     with trio.fail_after(300):
         async with (
-            open_real_camera(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as rig,
+            open_real_camera(
+                program, folder, SyntheticSource(160, 90, 25), recording=MATROSKA
+            ) as rig,
             trio.open_nursery() as nursery,
         ):
             await rig.camera.start_recording(REQUEST)
@@ -270,7 +272,7 @@ async def test_a_receipt_is_right_after_a_conversion(tmp_path: Path) -> None:
     """The receipt names the MKV, as it is on the disk."""
     with trio.fail_after(300):
         async with open_real_camera(
-            BUNDLED, tmp_path, TestSource(160, 90, 25), recording=MATROSKA
+            BUNDLED, tmp_path, SyntheticSource(160, 90, 25), recording=MATROSKA
         ) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.camera.stop_recording()

@@ -29,7 +29,7 @@ from camd.config.schema import (
 )
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.ffmpeg.text.output import parse_probe
-from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
+from camd.model import CameraId, CameraState, Event, GapCause, RecordingRequest, Session
 from camd.runtime.broadcast import Fanout
 from camd.sources import RtspSource, rtsp
 from camd.storage.storage import open_storage
@@ -186,7 +186,7 @@ async def test_a_stream_is_copied_and_survives_the_connection(
     assert ended.session_id == begun.session_id
     assert [segment.codec for segment in ended.segments] == ["avc1"] * len(ended.segments)
     outage = ended.gaps[0]
-    assert outage.cause in (Cause.CAMERA_LOST, Cause.ENCODER_EXIT)
+    assert outage.cause in (GapCause.CAMERA_LOST, GapCause.ENCODER_EXIT)
     assert not outage.exact
     _add_up(ended)
     for segment in ended.segments:
@@ -226,19 +226,19 @@ Deed = Callable[[RtspServer], Awaitable[None]]
 @pytest.mark.parametrize(
     ("harm", "heal", "words", "cause"),
     [
-        (_reset, _nothing, {"closed", "ended"}, Cause.CAMERA_LOST),
-        (_freeze, _thaw, {"stalled"}, Cause.CAMERA_STALLED),
+        (_reset, _nothing, {"closed", "ended"}, GapCause.CAMERA_LOST),
+        (_freeze, _thaw, {"stalled"}, GapCause.CAMERA_STALLED),
         (
             RtspServer.go_away,
             RtspServer.come_back,
             {"closed", "ended", "connection_refused"},
-            Cause.CAMERA_LOST,
+            GapCause.CAMERA_LOST,
         ),
     ],
     ids=["reset", "frozen", "gone"],
 )
 async def test_a_session_goes_on_behind_an_interruption(
-    tmp_path: Path, clip: Path, harm: Deed, heal: Deed, words: set[str], cause: Cause
+    tmp_path: Path, clip: Path, harm: Deed, heal: Deed, words: set[str], cause: GapCause
 ) -> None:
     """Each kind has its own trouble; the ledger has its cause, and the session one more file."""
     with trio.fail_after(300):

@@ -20,7 +20,7 @@ from test_capture_rtsp import recording_camera
 from camd.capture import source_contents
 from camd.capture.source_cache import SOURCES_FILE
 from camd.errors import Refusal
-from camd.model import CameraState, Cause, Problem, Session
+from camd.model import CameraState, GapCause, Problem, Session
 from camd.sources import FileSource, rtsp
 
 BUNDLED = PROGRAMS[1].values[0]
@@ -384,5 +384,5 @@ async def test_a_raw_file_is_played_again(tmp_path: Path, program: str) -> None:
                 lambda s: s.session is not None and len(s.session.segments) > 1
             )
             ended = await rig.camera.stop_recording()
-    assert {gap.cause for gap in ended.gaps} <= {Cause.CAMERA_LOST}  # a short one is a seam
+    assert {gap.cause for gap in ended.gaps} <= {GapCause.CAMERA_LOST}  # a short one is a seam
     assert ended.frames_captured == ended.frames_written

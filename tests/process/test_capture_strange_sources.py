@@ -15,7 +15,7 @@ from support.ffmpeg_media import make_flash_beep
 
 from camd.capture.rules.timestamps import TimestampFault
 from camd.config.schema import RecordingConfig
-from camd.model import CameraStatus, Cause, Session
+from camd.model import CameraStatus, GapCause, Session
 from camd.sources import FileSource, RtspSource
 
 ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
@@ -107,7 +107,7 @@ def _complaint(
     if not took - 2.5 < lasts < took + 6:  # what was held back at the start comes on top
         return f"{took:.1f} s play in {lasts:.1f} s"
     missing = [gap for gap in session.gaps if gap.frames or gap.duration_seconds > 0.1]
-    if any(gap.cause is not Cause.FRAMES_DROPPED_BY_SOURCE for gap in missing):
+    if any(gap.cause is not GapCause.FRAMES_DROPPED_BY_SOURCE for gap in missing):
         return f"blamed for nothing: {missing}"
     if sum(gap.duration_seconds for gap in missing) > SECONDS / 2:
         return f"frames that never were: {missing}"

@@ -25,7 +25,7 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.model import CameraId
-from camd.sources import FileSource, RtspSource, Source, TestSource
+from camd.sources import FileSource, RtspSource, Source, SyntheticSource
 from camd.storage.rules.volume_identity import KnownVolume, render_known
 
 GIB = 1 << 30
@@ -156,7 +156,7 @@ async def test_files_are_inspected(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     os.mkfifo(tmp_path / "fifo")
     grades: dict[Source, Grade] = {
-        TestSource(): Grade.OK,
+        SyntheticSource(): Grade.OK,
         FileSource(clip): Grade.OK,
         FileSource(tmp_path / "none.mp4"): Grade.PROBLEM,
         FileSource(tmp_path / "empty.mp4"): Grade.PROBLEM,

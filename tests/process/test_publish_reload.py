@@ -15,7 +15,7 @@ from support.ffmpeg_media import run
 
 from camd.config.schema import CameraConfig
 from camd.model import CameraState, PublicationState
-from camd.publish.made_paths import MADE_PATHS_FILE, MadePaths
+from camd.publish.created_paths import MADE_PATHS_FILE, MadePaths
 from camd.sources.file import FileSource
 
 

@@ -18,15 +18,15 @@ from camd import clock
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import CameraState, Cause, RecordingQuery, SessionState, StorageLevel
-from camd.sources import FileSource, TestSource
+from camd.model import CameraState, GapCause, RecordingQuery, SessionState, StorageLevel
+from camd.sources import FileSource, SyntheticSource
 from camd.storage.removal import Pin
 
 RECENT = RecordingQuery()
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 SECONDS = 110
 FPS = 10
-SMALL = TestSource(160, 90, FPS)
+SMALL = SyntheticSource(160, 90, FPS)
 EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
 
 
@@ -148,7 +148,7 @@ async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
     (gap,) = session.gaps
-    assert (gap.cause, gap.exact) == (Cause.FRAMES_DROPPED_BY_SOURCE, False)
+    assert (gap.cause, gap.exact) == (GapCause.FRAMES_DROPPED_BY_SOURCE, False)
     assert gap.frames == 8 + 1 + 150
     assert gap.duration_seconds == pytest.approx(159 / 30, abs=0.01)
     assert session.frames_captured == session.frames_written == 12 * 30 - 159
@@ -199,7 +199,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert (len(session.segments), len(rig.children)) == (2, 2)
     (gap,) = session.gaps
     assert ledger == (gap,)
-    assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
+    assert (gap.cause, gap.exact) == (GapCause.ENCODER_EXIT, False)
     assert session.segments[0].end == gap.start < gap.end == session.segments[1].start
     assert gap.duration_seconds < outage + 1  # a fragment was in flight
     assert gap.frames == round(gap.duration_seconds * FPS)
@@ -207,7 +207,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert len(found["video"]) == session.frames_written
     assert rig.events_told == [
         "STARTED",
-        f"GAP {Cause.ENCODER_EXIT.value}",
+        f"GAP {GapCause.ENCODER_EXIT.value}",
         "ROTATED",
         "STOPPED stopped",
     ]
@@ -229,7 +229,7 @@ async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
             outage = trio.current_time() - stopped
             session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
-    assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_STALLED]
+    assert [gap.cause for gap in session.gaps] == [GapCause.CAMERA_STALLED]
     assert 1 < session.gaps[0].duration_seconds < outage + 1  # a fragment was in flight
     list(check_receipt(tmp_path, session))
 
@@ -261,7 +261,7 @@ async def test_a_source_whose_name_cannot_exist(tmp_path: Path) -> None:
 async def refused(
     program: str | Path,
     folder: Path,
-    source: FileSource | TestSource,
+    source: FileSource | SyntheticSource,
     found: FFmpegBinary | None = None,
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
@@ -318,7 +318,9 @@ async def test_without_ffmpeg(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [SMALL, FileSource(Path(__file__))], ids=["test", "file"])
-async def test_an_ffmpeg_that_was_removed(tmp_path: Path, source: TestSource | FileSource) -> None:
+async def test_an_ffmpeg_that_was_removed(
+    tmp_path: Path, source: SyntheticSource | FileSource
+) -> None:
     """A program that was removed after it was found is a refusal, not a crash."""
     program = FFmpegBinary(tmp_path / "removed", (5, 1))
     refusal = await refused(tmp_path, tmp_path / "recordings", source, program)
@@ -465,7 +467,7 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
             session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
     (gap,) = session.gaps
-    assert (gap.cause, gap.exact) == (Cause.STORAGE_FULL, True)
+    assert (gap.cause, gap.exact) == (GapCause.STORAGE_FULL, True)
     assert gap.frames > 0
     found = joined(BUNDLED, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written

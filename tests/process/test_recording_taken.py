@@ -9,11 +9,11 @@ import imageio_ffmpeg
 import trio
 from real_camera import REQUEST, open_real_camera
 
-from camd.model import Cause, SegmentState, SessionState
-from camd.sources import TestSource
+from camd.model import GapCause, SegmentState, SessionState
+from camd.sources import SyntheticSource
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
-SMALL = TestSource(160, 90, 25)
+SMALL = SyntheticSource(160, 90, 25)
 
 
 async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> 
     assert listed[0].state is SegmentState.MISSING
     assert second.state is SegmentState.SEALED
     (gap,) = session.gaps
-    assert (gap.cause, gap.exact) == (Cause.FILE_REMOVED, True)
+    assert (gap.cause, gap.exact) == (GapCause.FILE_REMOVED, True)
     assert session.frames_captured == second.frames + gap.frames
     assert second.start - gap.end < second.end - second.start
 
@@ -67,8 +67,8 @@ async def test_a_folder_that_is_removed_is_no_recording(tmp_path: Path) -> None:
     assert session.segments[0].state is SegmentState.MISSING
     assert session.segments[-1].state is SegmentState.SEALED
     causes = {gap.cause for gap in session.gaps}
-    assert Cause.FILE_REMOVED in causes
-    assert causes <= {Cause.FILE_REMOVED, Cause.STORAGE_ERROR}
+    assert GapCause.FILE_REMOVED in causes
+    assert causes <= {GapCause.FILE_REMOVED, GapCause.STORAGE_ERROR}
     lost = sum(gap.frames for gap in session.gaps if gap.exact)
     assert session.frames_captured == session.frames_written + lost
     kept = [s for s in session.segments if s.state is SegmentState.SEALED]

@@ -19,7 +19,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
 from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, capture_arguments
-from camd.model import CameraId, CameraState, Cause, Problem, ProblemKind
+from camd.model import CameraId, CameraState, GapCause, Problem, ProblemKind
 from camd.model.problems import IO_ERROR
 from camd.sources import Source, SrtSource, parse_source
 
@@ -152,7 +152,7 @@ async def test_a_sender_that_is_not_there_is_told_in_words_of_a_network(
     with trio.fail_after(300):
         found = await CapturePlanner(camera, config, find_program, clock=SYSTEM_CLOCK).plan()
     assert isinstance(found, Problem)
-    assert (found.kind, found.ledger_cause) == (ProblemKind.TIMED_OUT, Cause.SOURCE_UNREACHABLE)
+    assert (found.kind, found.ledger_cause) == (ProblemKind.TIMED_OUT, GapCause.SOURCE_UNREACHABLE)
     assert "passphrase" in found.suggestion
 
 
