@@ -20,7 +20,7 @@ from running_daemon import Daemon
 T = TypeVar("T")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-WAIT_SECONDS = 60  # for one step; machines are busy
+WAIT_SECONDS = 120  # for one step; machines are busy
 LONGEST_SECONDS = 300  # for one browser: then it is killed
 _VIOLATIONS = """
 window.violations = [];
@@ -82,7 +82,9 @@ def _opened(url: str, options: dict[str, object]) -> Iterator[PageBrowser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=300_000
+        )
         with _killed_at_the_end(chromium):
             context = chromium.new_context(**options)
             context.set_default_timeout(WAIT_SECONDS * 1000)

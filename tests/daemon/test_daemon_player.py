@@ -21,7 +21,7 @@ from running_daemon import FFMPEG, Daemon, NewDaemon, listening
 PLAYER = Path(__file__).resolve().parents[2] / "camd" / "web" / "player"
 CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
 RATE, SECONDS, BITS, BAR = 30, 30, 10, 32
-SECONDS_OF_BROWSER = 30
+SECONDS_OF_BROWSER = 120
 
 PAGE = f"""<!doctype html><title>player</title><video muted width=320 height=180></video>
 <script type=module>
@@ -158,6 +158,7 @@ def opened(daemon: Daemon) -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
+            timeout=300_000,
             args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
         )
         try:

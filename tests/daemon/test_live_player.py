@@ -17,7 +17,7 @@ from served_folder import served_folder
 
 WEB = Path(__file__).resolve().parents[2] / "camd" / "web"
 CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
-WAIT_MS = 60_000  # a machine may be busy
+WAIT_MS = 120_000  # a machine may be busy
 PAGE = b"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <div style="position: relative; width: 320px; height: 180px">
 <video muted playsinline style="width: 100%; height: 100%"></video></div><p id="notice"></p>
@@ -96,9 +96,12 @@ async def drive(daemon: Daemon, use: Callable[[Player], None]) -> None:
 
         problems: list[str] = []
         with served_folder(WEB, PAGE) as address, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox"], timeout=300_000
+            )
             try:
                 page = browser.new_page()
+                page.set_default_timeout(WAIT_MS)
                 page.on("pageerror", lambda error: problems.append(str(error)))
                 page.goto(address)
                 page.wait_for_function("window.ready", timeout=WAIT_MS)
