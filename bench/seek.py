@@ -1,12 +1,13 @@
 """How long a time line, an index of pieces and a seek take.
 
-    python bench/seek.py [--rows 1000000] [--minutes 30] [--seeks 20]
+    python bench/seek.py [--rows 1000000] [--minutes 30] [--seeks 20] [--folder DIR]
 
-First `get_timeline` of a camera with a million recordings, over ranges from an hour to a century,
-measured at a client; the baseline is a `ping`. Then the pieces of one file of half an hour
-(1080p30, 8 Mbit/s, a key frame a second, with sound), read from its final `moov` and by a walk.
-Then seeks in Chromium, where Playwright is installed: from the call to the frame on the screen, to
-random instants over several files of a recording. A seek should take less than 150 ms.
+First `get_timeline` of one of four cameras with a million recordings and ledger entries, over
+ranges from an hour to a century, measured at a client; the baseline is a `ping`. Then the pieces of
+one file of half an hour (1080p30, 8 Mbit/s, a key frame a second, with sound), read from its final
+`moov` and by a walk. Then seeks in Chromium, where Playwright is installed: from the call to the
+frame on the screen, to random instants over several files of a recording. A seek should take less
+than 150 ms.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import os
 import random
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import tempfile
@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
-from index import BEGIN, fill
+from index import BEGIN, CAMERAS, LENGTH, fill, make_files, wait_times
 from running import Camd, find_ffmpeg, running
 
 from camd.model import ReadableRecording
@@ -65,31 +65,18 @@ def timed(call: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
 # --- time lines
 
 
-def measure_timelines(rows: int) -> None:
+def measure_timelines(rows: int, folder: Path) -> None:
     """Ask for time lines of the first of four cameras that have so many recordings together."""
-    with tempfile.TemporaryDirectory(prefix="camd-bench-") as name:
-        index = Path(name) / ".camd" / "index.sqlite"
-        index.parent.mkdir()
-        span = fill(index, rows)
-        merge_cameras(index)
-        db = sqlite3.connect(index)
-        for (filename,) in db.execute("SELECT filename FROM segments"):
-            os.close(os.open(Path(name) / filename, os.O_CREAT | os.O_WRONLY))
-        db.close()
-        with running("", storage__recordings_dir=name) as camd:
-            camd.call("get_timeline", camera="camera0", to=BEGIN.isoformat())
-            print(f"{rows} recordings of one camera")
-            show("ping", timed(lambda: camd.call("ping")))
-            for what, days in RANGES.items():
-                measure_range(camd, what, timedelta(days=days), span)
-
-
-def merge_cameras(index: Path) -> None:
-    """Let all recordings be of one camera; they overlap by seconds."""
-    db = sqlite3.connect(index)
-    with db:
-        db.execute("UPDATE segments SET camera_id = 'camera0'")
-    db.close()
+    index = folder / ".camd" / "index.sqlite"
+    if not index.exists():
+        index.parent.mkdir(parents=True)
+        fill(index, rows)
+        make_files(index)
+    with running("", storage__recordings_dir=str(folder)) as camd:
+        print(f"{rows} recordings, known after {wait_times(camd):.1f} s")
+        show("ping", timed(lambda: camd.call("ping")))
+        for what, days in RANGES.items():
+            measure_range(camd, what, timedelta(days=days), rows // CAMERAS * LENGTH)
 
 
 def measure_range(camd: Camd, what: str, length: timedelta, span: timedelta) -> None:
@@ -99,9 +86,10 @@ def measure_range(camd: Camd, what: str, length: timedelta, span: timedelta) -> 
     params["to"] = (middle + length / 2).isoformat()
     answer = camd.call("get_timeline", **params)
     seconds = timed(lambda: camd.call("get_timeline", **params))
-    files = sum(each["merged"] for each in answer["spans"])
+    files, gaps = (sum(each["merged"] for each in answer[name]) for name in ("spans", "gaps"))
+    sizes = f"{files} files in {len(answer['spans'])} spans"
     show(
-        f"get_timeline of {what}", seconds, f"< 50   {files} files in {len(answer['spans'])} spans"
+        f"get_timeline of {what}", seconds, f"< 50   {sizes}, {gaps} in {len(answer['gaps'])} gaps"
     )
 
 
@@ -249,6 +237,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=int, default=30)
     parser.add_argument("--seeks", type=int, default=20)
+    parser.add_argument("--folder", type=Path, help="keeps the recordings")
     options = parser.parse_args()
     print(f"{'milliseconds':48}{'p50':>9}{'p95':>9}{'worst':>9}   aim")
     with tempfile.TemporaryDirectory() as name:
@@ -257,7 +246,8 @@ def main() -> None:
         if options.minutes:
             measure_pieces(Path(name), options.minutes)
     if options.rows:
-        measure_timelines(options.rows)
+        with tempfile.TemporaryDirectory(prefix="camd-bench-") as name:
+            measure_timelines(options.rows, options.folder or Path(name) / "recordings")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
-from camd.api.http.app import HttpApp, MoreRoutes
+from camd.api.http.app import HttpApp, ResourceRoutes
 from camd.api.http.export_routes import ExportRoutes
 from camd.api.http.key_methods import KeysApi
 from camd.api.http.live_routes import LiveRoutes
@@ -32,6 +32,7 @@ from camd.contract.event_results import NOTIFICATIONS
 from camd.events.event_log import EventLog, open_event_log
 from camd.export.exports import Exports
 from camd.live.transcoding import open_transcodes
+from camd.live.viewer_counts import ViewerCounts
 from camd.metrics.collector import MetricsCollector
 from camd.model import Event
 from camd.playback.playback import Playback
@@ -120,7 +121,7 @@ class Services:
         pages = (*self._pages(), await load_web_pages(), self.live_routes)
         return HttpApp(storage, self.authenticator, health, self.metrics, pages, clock=self.clock)
 
-    def _pages(self) -> Sequence[MoreRoutes]:
+    def _pages(self) -> Sequence[ResourceRoutes]:
         cameras, clock = self.current.cameras, self.clock
         return (
             CameraRoutes(CamerasApi(cameras, clock=clock), self.system.health, clock=clock),
@@ -155,7 +156,8 @@ async def open_services(
         open_transcodes(config.server.transcodes, find_program, clock=clock) as transcodes,
         open_event_log(state_dir, clock=clock) as event_log,
     ):
-        calls = ServerCounters()
+        calls, viewers = ServerCounters(), ViewerCounts()
+        exports = Exports(storage, clock=clock)
         yield Services(
             current=current,
             authenticator=authenticator,
@@ -163,10 +165,10 @@ async def open_services(
             retention=retention,
             snapshots=snapshots,
             streams=streams,
-            live_routes=LiveRoutes(cameras, snapshots, transcodes, clock=clock),
+            live_routes=LiveRoutes(cameras, snapshots, transcodes, viewers, clock=clock),
             event_log=event_log,
             playback=Playback(storage, find_program),
-            exports=Exports(storage, clock=clock),
+            exports=exports,
             system=SystemApi(cameras, storage, current.reload, scrub, clock=clock, streams=streams),
             calls=calls,
             metrics=MetricsCollector(
@@ -176,6 +178,8 @@ async def open_services(
                 calls=calls,
                 snapshots=snapshots,
                 streams=streams,
+                viewers=viewers,
+                exports=exports,
                 clock=clock,
             ),
         )

@@ -29,7 +29,7 @@ from camd.errors import (
     Refusal,
     invalid_params,
 )
-from camd.export.rules.byte_ranges import ByteSpan, overlaps
+from camd.export.rules.byte_ranges import overlaps
 from camd.export.rules.export_plan import (
     AROUND,
     LONGEST,
@@ -47,7 +47,7 @@ from camd.export.rules.export_plan import (
 )
 from camd.export.source_files import (
     ForeignFileError,
-    FoundPiece,
+    FoundCut,
     SourceIdentity,
     SourceVanishedError,
     find_piece,
@@ -56,7 +56,7 @@ from camd.export.source_files import (
 )
 from camd.model import CameraId, Gap, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
-from camd.mp4.movies.cut_movie import CutBuilder, CutRange, begins_movie
+from camd.mp4.movies.cut_movie import ByteSpan, CutBuilder, begins_movie
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.export")
@@ -74,7 +74,7 @@ _EARLIEST, _LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinf
 
 
 @attrs.frozen
-class ExportTimings:
+class ExportLimits:
     """Seconds that a file, and the building of a movie's head, may take; and waits for a sync."""
 
     read_seconds: float = 10.0
@@ -90,7 +90,7 @@ class ExportSource:
     segment: Segment
     path: Path
     identity: SourceIdentity
-    span: CutRange
+    span: ByteSpan
 
 
 @attrs.frozen
@@ -148,12 +148,21 @@ class _FileGoneError(Exception):
 
 
 @attrs.define(eq=False)
+class ExportTotals:
+    """What was sent since the service was started; they only grow."""
+
+    sent_bytes: int = 0
+    ended_early: int = 0  # a file was not there any more, or could not be read
+
+
+@attrs.define(eq=False)
 class Exports:
     """Prepares exports, at most MOST_TRANSFERS at the same time."""
 
     _storage: Storage
     _clock: Clock = attrs.field(kw_only=True)
-    _timings: ExportTimings = attrs.field(default=ExportTimings(), kw_only=True)
+    _timings: ExportLimits = attrs.field(default=ExportLimits(), kw_only=True)
+    totals: ExportTotals = attrs.field(factory=ExportTotals, init=False)
     _opened: int = attrs.field(default=0, init=False)
     _threads: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, MOST_TRANSFERS), init=False
@@ -161,6 +170,11 @@ class Exports:
     _builders: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
+
+    @property
+    def running(self) -> int:
+        """How many are prepared or sent now."""
+        return self._opened
 
     async def describe(self, wanted: ExportRange) -> Export:
         """Describe an export. Raises Refusal: see `opened`."""
@@ -211,6 +225,7 @@ class Exports:
                     await send(part.head[begin : begin + size])
                 else:
                     await send(await self._read_block(part.sources[number - 1], begin, size))
+                self.totals.sent_bytes += size
 
     async def _read_block(self, source: ExportSource, offset: int, size: int) -> bytes:
         at = source.span.begin + offset
@@ -219,6 +234,7 @@ class Exports:
         except (OSError, Refusal) as error:
             name = source.segment.filename
             log.warning("export_ended_early", filename=name, error=str(error))
+            self.totals.ended_early += 1
             raise SourceVanishedError(name) from error
 
     # --- preparing
@@ -316,7 +332,7 @@ class Exports:
 
     # --- reading
 
-    async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundPiece | None:
+    async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundCut | None:
         """Read what an export takes of a file. Raises _FileGoneError, and Refusal."""
         segment = planned.segment
         try:
@@ -378,7 +394,7 @@ class _Preparation:
     wanted: int | None
     spans: list[ShownSpan] = attrs.field(factory=list, init=False)
     parts: list[ExportPart] = attrs.field(factory=list, init=False)
-    _latest: FoundPiece | None = attrs.field(default=None, init=False)  # not in a movie yet
+    _latest: FoundCut | None = attrs.field(default=None, init=False)  # not in a movie yet
     _builder: CutBuilder | None = attrs.field(default=None, init=False)
     _taken: list[_TakenFile] = attrs.field(factory=list, init=False)  # of the movie that is built
 
@@ -443,7 +459,7 @@ class _Preparation:
         )
 
     def _sources(
-        self, taken: list[_TakenFile], ranges: tuple[CutRange, ...]
+        self, taken: list[_TakenFile], ranges: tuple[ByteSpan, ...]
     ) -> tuple[ExportSource, ...]:
         return tuple(
             ExportSource(

@@ -24,6 +24,7 @@ from camd.live.rules.live_messages import (
     skipped_message,
 )
 from camd.live.rules.viewer_backlog import FramesLost
+from camd.live.viewer_counts import AdmittedViewer
 from camd.mp4.fragments import Init
 from camd.mp4.movies.codec_string import mime_type
 from camd.snapshots.snapshots import Still
@@ -59,6 +60,7 @@ class SocketViewer:
     """Sends what a viewer gets; `ways` are named to players that cannot play the codec."""
 
     link: ViewerLink
+    admitted: AdmittedViewer
     ways: Sequence[WayToWatch] = ()
     _pictures: bool = attrs.field(default=False, init=False)  # each binary is one
     _size: tuple[int, int] | None = attrs.field(default=None, init=False)  # of the stills
@@ -86,19 +88,24 @@ class SocketViewer:
         self._pictures = mime_type(init) == JPEG
         await self.link.send(init_message(init, MediaMoment.of(init, first), self.ways))
         if not self._pictures:
-            await self.link.send(init.ftyp + init.moov)
+            await self._send(init.ftyp + init.moov)
 
     async def take(self, init: Init, fragments: Sequence[CapturedFragment]) -> None:
         """Send fragments as one binary, or each picture as one."""
         if self._pictures:
             for captured in fragments:
                 for picture in pictures_of(captured):
-                    await self.link.send(picture)
+                    await self._send(picture)
             return
-        await self.link.send(b"".join(part for each in fragments for part in _parts(each)))
+        await self._send(b"".join(part for each in fragments for part in _parts(each)))
+
+    async def _send(self, data: bytes) -> None:
+        await self.link.send(data)
+        self.admitted.count_sent(len(data))
 
     async def skipped(self, lost: FramesLost) -> None:
         """Tell what was left out."""
+        self.admitted.count_skipped(lost.frames)
         await self.link.send(skipped_message(lost.frames, lost.seconds))
 
     async def clock_set(self, init: Init, following: CapturedFragment) -> None:
@@ -116,7 +123,7 @@ class SocketViewer:
         if size != self._size:
             self._size = size
             await self.link.send(pictures_message(*size, MediaMoment(still.time, 0.0)))
-        await self.link.send(still.picture)
+        await self._send(still.picture)
 
 
 def _parts(captured: CapturedFragment) -> tuple[bytes, bytes]:

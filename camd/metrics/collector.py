@@ -13,6 +13,8 @@ from camd import __version__
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
+from camd.export.exports import Exports
+from camd.live.viewer_counts import ViewerCounts
 from camd.metrics.exposition import (
     CameraMetrics,
     MetricsSnapshot,
@@ -22,6 +24,7 @@ from camd.metrics.exposition import (
 from camd.metrics.publication_families import MediaServerMetrics
 from camd.metrics.snapshot_families import SnapshotCounts
 from camd.metrics.totals import RecorderTotals
+from camd.metrics.viewer_families import ExportMetrics, ViewerMetrics
 from camd.model import Event
 from camd.publish.streams import Streams
 from camd.rpc.server_counters import ServerCounters
@@ -41,6 +44,8 @@ class MetricsCollector:
     _calls: ServerCounters
     _snapshots: Snapshots
     _streams: Streams
+    _viewers: ViewerCounts
+    _exports: Exports
     _clock: Clock
     totals: RecorderTotals = attrs.field(
         default=attrs.Factory(lambda self: RecorderTotals(self._clock.now()), takes_self=True),
@@ -73,6 +78,8 @@ class MetricsCollector:
             verified_at=ended.timestamp() if ended is not None else None,
             snapshots=SnapshotCounts.of(self._snapshots.counters),
             media_server=MediaServerMetrics.of(self._streams),
+            viewers=ViewerMetrics.of(self._viewers, [each.camera_id for each in self._cameras]),
+            exports=ExportMetrics.of(self._exports),
         )
 
     async def text(self) -> bytes:

@@ -24,6 +24,12 @@ from camd.metrics.metric_values import duration_family
 from camd.metrics.publication_families import MediaServerMetrics, publication_families
 from camd.metrics.snapshot_families import SnapshotCounts, snapshot_families
 from camd.metrics.totals import RecorderTotals
+from camd.metrics.viewer_families import (
+    ExportMetrics,
+    ViewerMetrics,
+    export_families,
+    viewer_families,
+)
 from camd.model import CameraId, CameraState, CameraStatus, StorageLevel, StorageStatus
 from camd.rpc.server_counters import ServerCounters
 from camd.storage.rules.io_stats import DurationHistogram
@@ -77,6 +83,8 @@ class MetricsSnapshot:
     calls: ServerCounters
     verified_at: float | None = None  # Unix seconds of the end of the last complete scrub
     snapshots: SnapshotCounts = attrs.field(factory=SnapshotCounts)
+    viewers: ViewerMetrics = attrs.field(factory=ViewerMetrics)
+    exports: ExportMetrics = attrs.field(factory=ExportMetrics)
     media_server: MediaServerMetrics | None = None  # None: cameras are not published
 
 
@@ -105,6 +113,8 @@ def families(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield from _recorder_families(snapshot.recorder)
     yield from _storage_families(snapshot)
     yield from snapshot_families(snapshot.snapshots)
+    yield from viewer_families(snapshot.viewers)
+    yield from export_families(snapshot.exports)
     if snapshot.media_server is not None:
         yield from publication_families(snapshot.media_server)
     yield from _call_families(snapshot.calls)

@@ -43,7 +43,7 @@ class Playback:
     async def knows(self, camera_id: CameraId) -> bool:
         """Return whether anything was recorded of a camera that may be gone. Raises Refusal."""
         return await self._storage.index_worker.read(
-            lambda index: index.catalog.timelines.knows(camera_id)
+            lambda index: index.catalog.knows_camera(camera_id)
         )
 
     async def timeline(self, camera_id: CameraId, since: datetime, until: datetime) -> Timeline:
@@ -52,7 +52,7 @@ class Playback:
         `since` is before `until`. A recording that goes on ends where its newest frame does.
         """
         found = await self._storage.index_worker.read(
-            lambda index: index.catalog.timelines.timeline(camera_id, since, until)
+            lambda index: index.catalog.timelines.timeline(camera_id, since, until), timed=True
         )
         growing = {
             name: each

@@ -17,6 +17,7 @@ import attrs
 import pytest
 import trio
 from running_daemon import FFMPEG, Daemon, NewDaemon, Notifications, fast_camera, listening
+from test_daemon_metrics import samples
 
 from camd.client import (
     ConnectionLostError,
@@ -314,6 +315,7 @@ async def test_a_file_that_vanishes_ends_the_transfer(
         with await trio.to_thread.run_sync(begin_download, daemon, url) as sock:
             with pytest.raises(FileLeasedError):
                 await daemon.call("delete_recording", filename=made.files[0])
+            assert (await samples(daemon))["camd_exports_running", ()] == 1
             last.unlink()
             if harm == "replaced":
                 last.write_bytes(bytes(len(content)))
@@ -322,6 +324,10 @@ async def test_a_file_that_vanishes_ends_the_transfer(
         assert whole.body.startswith(received)
         last.write_bytes(content)
     await daemon.wait_log("export_ended_early")
+    while (found := await samples(daemon))["camd_exports_running", ()]:  # noqa: ASYNC110
+        await trio.sleep(0.05)
+    assert found["camd_exports_ended_early_total", ()] == 2
+    assert found["camd_export_sent_bytes_total", ()] > len(whole.body)
     last.unlink()
     async with daemon.client() as client:
         left = await client.get_export("camera0", made.start, made.end)

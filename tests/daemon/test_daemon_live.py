@@ -20,6 +20,7 @@ from running_daemon import (
     packets,
     small_camera,
 )
+from test_daemon_metrics import samples
 
 VIEWERS = 30
 SECONDS = 300  # a machine may be busy
@@ -90,11 +91,16 @@ async def test_a_recording_does_not_notice_thirty_viewers(
                 skipped = await pause_until_skipped(stopped)
                 assert skipped["frames"] > 0
                 await stopped.until_binaries(len(stopped.binaries) + 2)
+                found = await samples(daemon)
             await notified.recording("ROTATED", 3)
             receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
             nursery.cancel_scope.cancel()
         await check_receipt(daemon, receipt)
     assert receipt["gaps"] == []
+    here = (("camera", "camera0"),)
+    assert found["camd_viewers", here] == VIEWERS
+    assert found["camd_viewer_skipped_frames_total", here] >= skipped["frames"]
+    assert found["camd_viewer_sent_bytes_total", here] > sum(map(len, stopped.binaries))
     recorded = [
         each for file in receipt["files"] for each in packets(daemon.recordings / file["filename"])
     ]

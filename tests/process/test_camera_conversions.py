@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from support.fake_disk import roomy_disk
 
 from camd.camera.unfinished import UnfinishedWork
-from camd.cli.folder_commands import recover, verify
+from camd.cli.commands.file_commands import recover, verify
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config, RecordingConfig, StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg

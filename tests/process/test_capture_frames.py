@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.media_streams import VIDEO_ONLY, FakeStream, Sample, fragment
+from support.media_streams import VIDEO_AND_AUDIO, VIDEO_ONLY, FakeStream, Sample, fragment
 
 from camd.capture.process import (
     READ_SECONDS,
@@ -22,7 +22,7 @@ from camd.capture.process import (
 )
 from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment, Init
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 from camd.runtime.pipe_poller import ROUND_SECONDS, open_pipe_poller
 
 CHILD = """
@@ -80,7 +80,7 @@ class Running:
 
     process: CaptureProcess
     reads: Reads
-    hurried: Published[bool]
+    hurried: LatestValue[bool]
     ended: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -115,7 +115,7 @@ async def running(
     command = [sys.executable, "-c", CHILD, str(folder / "stream"), sizes, str(pause), str(rest)]
     with trio.fail_after(300):
         async with open_pipe_poller(fewest) as pipes, trio.open_nursery() as nursery:
-            reads, hurry = Reads(), Published(hurried)
+            reads, hurry = Reads(), LatestValue(hurried)
             capture = Running(
                 CaptureProcess(
                     sink=reads,
@@ -154,6 +154,19 @@ async def test_frames_gather_in_the_pipe_while_nobody_waits(tmp_path: Path) -> N
 def media_of(pieces: list[bytes]) -> bytes:
     """Return the samples of frames."""
     return b"".join(piece[piece.rindex(b"mdat") + 4 :] for piece in pieces)
+
+
+async def test_sound_behind_a_picture_wakes_nobody(tmp_path: Path) -> None:
+    """Where each picture has a fragment of sound behind it, both gather in the pipe."""
+    pieces = [
+        fragment((1, n * REAL_TIME, [Sample(100, REAL_TIME, sync=n % 20 == 0)]))
+        + fragment((2, n * 480, [Sample(9, 480)]))
+        for n in range(60)
+    ]
+    pieces[0] = VIDEO_AND_AUDIO + pieces[0]
+    async with running(tmp_path, pieces, rest=LONG, read_seconds=LONG) as capture:
+        await capture.reads.wait(lambda: capture.reads.pauses[-1:] > [60.0])
+    assert capture.reads.pauses.count(0.0) < 20
 
 
 async def test_while_somebody_waits_each_read_follows_at_once(tmp_path: Path) -> None:

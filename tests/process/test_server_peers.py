@@ -29,8 +29,8 @@ from camd.config.schema import ServerConfig
 from camd.config.values import PeerRules
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
+from camd.server.accepting import open_server
 from camd.server.listeners import peer_credentials
-from camd.server.server import open_server
 
 OTHER, GROUP, SUPPLEMENTARY = 64001, 64002, 64003  # numbers without an account
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")

@@ -36,8 +36,9 @@ from camd.config.schema import AuthConfig, ServerConfig
 from camd.rpc.registry import Notification
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
+from camd.server.accepting import open_server
 from camd.server.listeners import AddressInUseError, ListenError
-from camd.server.server import Server, open_server
+from camd.server.server import Server
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from camd.model import Event, SessionId, StorageLevel
 from camd.rpc.registry import NoParams
 from camd.runtime.broadcast import Fanout
 from camd.storage.rules.admission import SpaceNeed
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.storage import Storage, open_storage
 
 SESSION = SessionId("s0")
@@ -88,7 +88,7 @@ class HangingDisk:
 
 @asynccontextmanager
 async def set_up(
-    tmp_path: Path, limits: StorageTimings = STORAGE_TIMINGS
+    tmp_path: Path, limits: StorageLimits = STORAGE_LIMITS
 ) -> AsyncIterator[HangingDisk]:
     """Run storage while the block runs; nothing hangs any more when it ends."""
     config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path / "state")
@@ -104,7 +104,7 @@ async def set_up(
 
 
 # Samples are frequent.
-SHORT = StorageTimings(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
+SHORT = StorageLimits(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
 
 
 async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ async def test_the_return_of_a_hung_call_is_noticed_at_once(tmp_path: Path) -> N
 
 async def test_an_operation_of_many_calls_is_as_old_as_its_latest_call(tmp_path: Path) -> None:
     """What reads a long file piece by piece may take longer than any call is given."""
-    seldom = StorageTimings(sample_seconds=3600.0, idle_sample_seconds=3600.0)
+    seldom = StorageLimits(sample_seconds=3600.0, idle_sample_seconds=3600.0)
     async with set_up(tmp_path, seldom) as setup:
         await setup.storage.unfinished_sessions()  # the search of the folder is over
         await setup.write("long.mp4")

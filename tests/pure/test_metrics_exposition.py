@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.recordings import session
 
+from camd.live.viewer_counts import TooManyViewersError, ViewerCounts
 from camd.metrics.exposition import (
     CameraMetrics,
     MetricsSnapshot,
@@ -19,6 +20,7 @@ from camd.metrics.exposition import (
 )
 from camd.metrics.publication_families import MediaServerMetrics, PublicationMetrics
 from camd.metrics.snapshot_families import SnapshotCounts
+from camd.metrics.viewer_families import ExportMetrics, ViewerMetrics
 from camd.model import (
     CameraId,
     CameraState,
@@ -91,6 +93,7 @@ def full() -> MetricsSnapshot:
         recorder=counts,
         verified_at=1.0,
         snapshots=SnapshotCounts({"gate": 1}, {"gate": 1}, {("gate", "stalled"): 1}),
+        viewers=ViewerMetrics({"gate": 1}, {"gate": 1}, {"gate": 1}, {"gate": 1}),
         media_server=published(),
     )
 
@@ -231,6 +234,30 @@ def test_snapshots_are_counted_by_camera_and_failures_by_cause() -> None:
     assert found["camd_snapshot_decode_seconds_bucket", (("le", "0.025"),)] == 0
     assert found["camd_snapshot_decode_seconds_bucket", (("le", "0.05"),)] == 1
     assert found["camd_storage_snapshots_bytes", ()] == 12_000
+
+
+def test_viewers_are_counted_by_camera_also_where_nobody_watches() -> None:
+    counts = ViewerCounts(of_camera=2)
+    yard = CameraId("yard")
+    with counts.admitted(yard) as viewer, counts.admitted(yard):
+        viewer.count_sent(5000)
+        viewer.count_skipped(7)
+        with pytest.raises(TooManyViewersError), counts.admitted(yard):
+            pass
+        metrics = ViewerMetrics.of(counts, [CameraId("gate"), yard])
+    found = samples(snapshot(viewers=metrics))
+    gate, here = (("camera", "gate"),), (("camera", "yard"),)
+    assert (found["camd_viewers", gate], found["camd_viewers", here]) == (0, 2)
+    assert found["camd_viewer_sent_bytes_total", here] == 5000
+    assert found["camd_viewer_skipped_frames_total", here] == 7
+    assert found["camd_viewers_refused_total", here] == 1
+
+
+def test_exports_are_counted() -> None:
+    found = samples(snapshot(exports=ExportMetrics(running=3, sent_bytes=9000, ended_early=1)))
+    assert found["camd_exports_running", ()] == 3
+    assert found["camd_export_sent_bytes_total", ()] == 9000
+    assert found["camd_exports_ended_early_total", ()] == 1
 
 
 def test_an_unknown_forecast_is_left_out_and_a_known_one_is_told() -> None:

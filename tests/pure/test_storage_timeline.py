@@ -141,6 +141,69 @@ def test_many_gaps_are_joined_and_counted(catalog: Catalog) -> None:
     assert all(each.end > each.start for each in found)
 
 
+def test_an_entry_that_began_long_before_is_found_behind_many_others(catalog: Catalog) -> None:
+    """An outage of weeks is on the time line however many short entries began in between."""
+    outage = gap(0, end=moment(60 * 24 * 20), cause=GapCause.DAEMON_DOWN, exact=False)
+    short = (gap(1 + n, "s1") for n in range(1500))
+    catalog.apply(map(GapNoted, [outage, *short]))
+    (found,) = timeline(catalog, 20_000, 20_010).gaps
+    assert (found.cause, minutes(found.start)) == ("daemon_down", 0)
+
+
+def test_joined_gaps_keep_cause_end_and_inexactness(catalog: Catalog) -> None:
+    """Cause and start are those of the first, the end is that of the last of them."""
+    count = 2 * MOST_GAPS
+    catalog.apply(
+        GapNoted(gap(n, f"s{n}", exact=n % 4 != 1, cause=GapCause.CAMERA_LOST))
+        for n in range(count)
+    )
+    found = timeline(catalog, 0, count).gaps
+    assert {each.cause for each in found} == {"camera_lost"}
+    first = next(each for each in found if each.merged > 1)
+    assert first.end - first.start == timedelta(minutes=first.merged - 1, seconds=1)
+    assert any(not each.exact for each in found)
+
+
+def test_missing_files_and_entries_together_stay_within_the_bound(catalog: Catalog) -> None:
+    """Both are gaps of a time line."""
+    catalog.apply(
+        SegmentNoted(
+            segment(
+                f"camera0_{n}.mp4",
+                start=moment(2 * n),
+                end=moment(2 * n + 1),
+                state=SegmentState.MISSING,
+            )
+        )
+        for n in range(1500)
+    )
+    catalog.apply(GapNoted(gap(2 * n + 1, f"s{n}")) for n in range(1500))
+    found = timeline(catalog, 0, 3000).gaps
+    assert len(found) <= MOST_GAPS
+    assert sum(each.merged for each in found) == 3000
+
+
+def test_missing_files_of_long_ago_do_not_hide_those_of_a_range(catalog: Catalog) -> None:
+    """However many there are."""
+    gone = {*range(10_500), *range(12_000, 12_050)}
+    catalog.apply(
+        SegmentNoted(
+            segment(
+                f"camera0_{n}.mp4",
+                start=moment(n),
+                end=moment(n + 1),
+                state=SegmentState.MISSING if n in gone else SegmentState.SEALED,
+            )
+        )
+        for n in range(13_000)
+    )
+    found = timeline(catalog, 10_500, 13_000).spans
+    assert [(minutes(s.start), minutes(s.end), s.merged) for s in found] == [
+        (10_500, 12_000, 1500),
+        (12_050, 13_000, 950),
+    ]
+
+
 def test_a_file_that_stands_alone_among_many_keeps_its_name(catalog: Catalog) -> None:
     """Only those that are joined lose it."""
     catalog.apply(
@@ -154,12 +217,12 @@ def test_a_file_that_stands_alone_among_many_keeps_its_name(catalog: Catalog) ->
 
 def test_only_cameras_with_a_past_are_known(catalog: Catalog) -> None:
     """By a file, or by an entry in the ledger."""
-    assert not catalog.timelines.knows("camera0")
+    assert not catalog.knows_camera("camera0")
     catalog.apply([GapNoted(gap(1))])
-    assert catalog.timelines.knows("camera0")
+    assert catalog.knows_camera("camera0")
     note(catalog, 0, 1, camera_id=CameraId("camera1"))
-    assert catalog.timelines.knows("camera1")
-    assert not catalog.timelines.knows("camera2")
+    assert catalog.knows_camera("camera1")
+    assert not catalog.knows_camera("camera2")
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 40), st.booleans()), max_size=60)

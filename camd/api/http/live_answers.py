@@ -20,7 +20,7 @@ from camd.live.live_pictures import StillsWatch, pictures_of
 from camd.live.live_view import LiveView, LiveViewEnd
 from camd.live.rules.live_messages import JPEG
 from camd.live.rules.viewer_backlog import FramesLost
-from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError
+from camd.live.viewer_counts import WHEN_TOO_MANY, AdmittedViewer, TooManyViewersError
 from camd.model.problems import NO_PICTURE_YET
 from camd.mp4.fragments import Init
 from camd.mp4.movies.codec_string import mime_type
@@ -39,6 +39,7 @@ class EndlessBody:
 
     send: Send
     media_type: str
+    viewer: AdmittedViewer
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     started: bool = attrs.field(default=False, init=False)
 
@@ -56,6 +57,7 @@ class EndlessBody:
             ]
             await self.send({"type": "http.response.start", "status": 200, "headers": headers})
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
+        self.viewer.count_sent(len(data))
 
     async def close(self) -> None:
         """End a body that has begun."""
@@ -77,7 +79,7 @@ class LiveResponse(Response):
     """Counts a viewer, and sends an answer to it until it leaves."""
 
     def __init__(
-        self, answer: LiveAnswer, admitted: Callable[[], AbstractContextManager[None]]
+        self, answer: LiveAnswer, admitted: Callable[[], AbstractContextManager[AdmittedViewer]]
     ) -> None:
         super().__init__()
         self._answer, self._admitted = answer, admitted
@@ -85,8 +87,8 @@ class LiveResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what comes; a refusal where nothing does."""
         try:
-            with self._admitted():
-                refusal = await self._stream(receive, send)
+            with self._admitted() as viewer:
+                refusal = await self._stream(receive, send, viewer)
         except TooManyViewersError as error:
             refusal = Refusal(
                 RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY, retry_after_ms=1000
@@ -94,10 +96,10 @@ class LiveResponse(Response):
         if refusal is not None:
             await refused_response(refusal)(scope, receive, send)
 
-    async def _stream(self, receive: Receive, send: Send) -> Refusal | None:
+    async def _stream(self, receive: Receive, send: Send, viewer: AdmittedViewer) -> Refusal | None:
         """Send until the answer is over or the client leaves; return why nothing was sent."""
         answer, left = self._answer, trio.CancelScope()
-        body = EndlessBody(send, answer.media_type)
+        body = EndlessBody(send, answer.media_type, viewer)
         with left:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when_left, receive, left)
@@ -128,6 +130,11 @@ def _unavailable(answer: LiveAnswer) -> Refusal:
         camera_id=answer.camera.camera_id,
         cause=why.cause,
     )
+
+
+def _count_skipped(body: EndlessBody | None, lost: FramesLost) -> None:
+    assert body is not None
+    body.viewer.count_skipped(lost.frames)
 
 
 @attrs.define(eq=False)
@@ -161,6 +168,7 @@ class LiveMp4Answer:
 
     async def skipped(self, lost: FramesLost) -> None:
         """Leave frames out: the time stamps say so."""
+        _count_skipped(self._body, lost)
 
     async def clock_set(self, init: Init, following: CapturedFragment) -> None:
         """Go on: the time stamps are not those of the wall clock."""
@@ -222,6 +230,7 @@ class MultipartAnswer:
 
     async def skipped(self, lost: FramesLost) -> None:
         """Leave pictures out."""
+        _count_skipped(self._body, lost)
 
     async def clock_set(self, init: Init, following: CapturedFragment) -> None:
         """Go on: pictures have no times."""

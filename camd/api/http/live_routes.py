@@ -31,7 +31,7 @@ from camd.live.live_pictures import STILL_SECONDS, StillsWatch
 from camd.live.live_view import LiveView, LiveViewEnd
 from camd.live.rules.live_messages import WayToWatch, ended_message
 from camd.live.socket_viewer import SocketViewer, ViewerLink
-from camd.live.transcoding import TooManyTranscodesError, Transcode, Transcodes
+from camd.live.transcoding import TooManyTranscodesError, TranscodedCamera, TranscodedCameras
 from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError, ViewerCounts
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still
 
@@ -63,8 +63,8 @@ class LiveRoutes:
 
     _cameras: Cameras
     _snapshots: Snapshots
-    _transcodes: Transcodes
-    _counts: ViewerCounts = attrs.field(factory=ViewerCounts)
+    _transcodes: TranscodedCameras
+    _counts: ViewerCounts
     _clock: Clock = attrs.field(kw_only=True)
 
     # --- WebSockets
@@ -78,15 +78,15 @@ class LiveRoutes:
             await _refuse(socket, POLICY, refusal)
             return
         try:
-            with self._counts.admitted(camera.camera_id):
-                await self._serve_viewer(socket, camera, way)
+            with self._counts.admitted(camera.camera_id) as admitted:
+                ways = () if way is not None else self._ways(camera)
+                await self._serve_viewer(SocketViewer(socket, admitted, ways), camera, way)
         except (TooManyViewersError, TooManyTranscodesError) as error:
             too_many = Refusal(RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY)
             await _refuse(socket, TRY_LATER, too_many)
 
-    async def _serve_viewer(self, socket: LiveSocket, camera: Camera, way: str | None) -> None:
-        ways = () if way is not None else self._ways(camera)
-        viewer, present = SocketViewer(socket, ways), partial(self._is_present, camera)
+    async def _serve_viewer(self, viewer: SocketViewer, camera: Camera, way: str | None) -> None:
+        present = partial(self._is_present, camera)
         if way == STILLS:
             await viewer.serve(StillsWatch(self._take_still(camera), present, viewer))
             return
@@ -97,7 +97,7 @@ class LiveRoutes:
         preview = self._cameras.preview(camera.camera_id) if way == PREVIEW else None
         await viewer.serve(LiveView(preview or camera, present, viewer, clock=self._clock))
 
-    async def _serve_transcode(self, viewer: SocketViewer, transcode: Transcode) -> None:
+    async def _serve_transcode(self, viewer: SocketViewer, transcode: TranscodedCamera) -> None:
         watch = LiveView(transcode, transcode.is_present, viewer, clock=self._clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(viewer.serve, watch)

@@ -26,8 +26,9 @@ from camd.model import (
     SessionId,
     SessionPage,
 )
-from camd.storage.index.journal import JournalPosition
+from camd.storage.index.index_journal import JournalPosition
 from camd.storage.index.snapshot_table import SnapshotTable
+from camd.storage.index.timed_table import TimedTable
 from camd.storage.index.timeline_query import TimelineQuery
 from camd.storage.rules.journal_records import (
     GapNoted,
@@ -50,10 +51,9 @@ from camd.storage.rules.rows import (
     session_of,
     session_row,
     session_start_of,
-    span_of,
     summary_of,
 )
-from camd.storage.rules.time_index import NEVER, TimeIndex
+from camd.storage.rules.time_index import NEVER
 
 # --- The database file
 
@@ -112,7 +112,13 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-# --- Pages, newest first
+TIMES_READ = 10_000  # rows whose times are read in one step
+
+# --- Pages, newest first: when rows are over, and sums of sessions
+
+_SESSION_END = f"coalesce(max(end_us, start_us + 1), {NEVER})"
+_GAP_END = "max(end_us, start_us + 1)"
+_IS_MISSING = "state != 'completed' AND state = 'missing'"  # uses the partial index
 
 _OF_SESSION = "FROM segments s WHERE s.session_id = sessions.session_id AND s.state"
 _SUMMARIES = f"""
@@ -137,7 +143,22 @@ class Catalog:
     """The open database. Every method blocks on the disk; for one thread at a time."""
 
     _db: sqlite3.Connection
-    _time_index: TimeIndex | None = attrs.field(default=None, init=False)
+    _segments: TimedTable = attrs.field(init=False)
+    _missing: TimedTable = attrs.field(init=False)  # segments whose files are gone
+    _sessions: TimedTable = attrs.field(init=False)
+    _gaps: TimedTable = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._segments = TimedTable(self._db, "segments", "filename", "until_us")
+        self._missing = attrs.evolve(
+            self._segments, source="segments INDEXED BY segments_by_state", condition=_IS_MISSING
+        )
+        self._sessions = TimedTable(self._db, "sessions", "session_id", _SESSION_END)
+        self._gaps = TimedTable(self._db, "gaps", "id", _GAP_END)
+
+    @property
+    def _timed(self) -> tuple[TimedTable, ...]:
+        return self._segments, self._missing, self._gaps, self._sessions
 
     @classmethod
     def open(cls, path: Path) -> Catalog:
@@ -160,8 +181,17 @@ class Catalog:
 
     @property
     def timelines(self) -> TimelineQuery:
-        """Queries over ranges of time; the first one reads the times of all segments."""
-        return TimelineQuery(self._db, self.time_index())
+        """Queries over ranges of time; times that are not known are read first."""
+        return TimelineQuery(self._db, self._segments.times, self._missing.times, self._gaps.times)
+
+    def knows_camera(self, camera_id: str) -> bool:
+        """Return whether there is a recording of this camera, or an entry in the ledger."""
+        row = self._db.execute(
+            "SELECT 1 FROM segments WHERE camera_id = ?"
+            " UNION ALL SELECT 1 FROM gaps WHERE camera_id = ? LIMIT 1",
+            (camera_id, camera_id),
+        ).fetchone()
+        return row is not None
 
     def close(self) -> None:
         """Checkpoint and close the database."""
@@ -169,12 +199,13 @@ class Catalog:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Run the block as one transaction; on failure the time index is read anew."""
+        """Run the block as one transaction; on failure the times are read anew."""
         try:
             with self._db:
                 yield
         except BaseException:
-            self._time_index = None
+            for table in self._timed:
+                table.forget_times()
             raise
 
     # --- the journal ---
@@ -209,14 +240,20 @@ class Catalog:
     # --- segments ---
 
     def _put_segment(self, segment: Segment) -> None:
-        self._forget_time(segment.filename)
-        row = segment_row(segment)
-        self._db.execute(f"INSERT OR REPLACE INTO segments VALUES ({_placeholders(row)})", row)  # noqa: S608
-        self._learn_time(segment.filename)
+        with self._changing_segment(segment.filename):
+            self._put("segments", segment_row(segment))
 
     def _drop_segment(self, filename: str) -> None:
-        self._forget_time(filename)
-        self._db.execute("DELETE FROM segments WHERE filename = ?", (filename,))
+        with self._changing_segment(filename):
+            self._db.execute("DELETE FROM segments WHERE filename = ?", (filename,))
+
+    @contextmanager
+    def _changing_segment(self, filename: str) -> Iterator[None]:
+        with self._segments.changing(filename), self._missing.changing(filename):
+            yield
+
+    def _put(self, table: str, row: Values) -> None:
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({_placeholders(row)})", row)  # noqa: S608
 
     def segment(self, filename: str) -> Segment | None:
         """Find a segment by filename."""
@@ -233,6 +270,15 @@ class Catalog:
     def filenames(self) -> tuple[str, ...]:
         """Return the names of all segments."""
         return tuple(name for (name,) in self._db.execute("SELECT filename FROM segments"))
+
+    def present_names(self, after: str, limit: int) -> tuple[str, ...]:
+        """Return the next names behind `after` of segments that are not missing, in order."""
+        rows = self._db.execute(
+            "SELECT filename FROM segments WHERE filename > ? AND state != 'missing'"
+            " ORDER BY filename LIMIT ?",
+            (after, limit),
+        )
+        return tuple(name for (name,) in rows)
 
     def segments_in(self, *states: SegmentState) -> tuple[Segment, ...]:
         """Return the segments in one of these states, other than SEALED."""
@@ -302,102 +348,36 @@ class Catalog:
     # --- pages ---
 
     def page(self, query: RecordingQuery) -> RecordingPage:
-        """List segments, newest first, with the number of all that match.
-
-        Thanks to the time index, every page takes the same time.
-        """
-        since = None if query.since is None else to_unix_micros(query.since)
-        until = None if query.until is None else to_unix_micros(query.until)
-        backwards = since is not None and until is not None and since > until
-        if query.session_id is not None or backwards:
-            return self._page_by_count(query)
-        time_index, camera_id = self.time_index(), query.camera_id
-        total = time_index.count(camera_id, since, until)
-        # One upper bound for the start, the lowest: with two, SQLite may seek by the wrong one.
-        where, values = _conditions(attrs.evolve(query, until=None), "until_us")
-        if since is not None:
-            where.append("start_us >= ?")
-            values.append(time_index.earliest_start(since))
-            within = time_index.begin_between(camera_id, since, until)
-            if query.offset >= within:  # only those that began earlier and are not over: few
-                where.append("start_us < ?")
-                values.append(since)
-                rows = self._segments(where, values, query.limit, query.offset - within)
-                return RecordingPage(rows, total)
-        position = time_index.position(camera_id, until, query.offset)
-        if position is None:
-            return RecordingPage((), total)
-        where.append("start_us <= ?")
-        values.append(position.start)
-        return RecordingPage(self._segments(where, values, query.limit, position.skip), total)
-
-    def _page_by_count(self, query: RecordingQuery) -> RecordingPage:
-        """List segments where few can match: of one session, or around one moment."""
-        where, values = _conditions(query, "until_us")
-        if query.since is not None:
-            where.append("start_us >= ?")
-            values.append(self.time_index().earliest_start(to_unix_micros(query.since)))
-        total = self._count("segments", where, values)
-        return RecordingPage(self._segments(where, values, query.limit, query.offset), total)
+        """List segments, newest first, with the number of all that match."""
+        found = self._segments.page(query)
+        return RecordingPage(tuple(map(segment_of, found.rows)), found.total)
 
     def sessions_page(self, query: RecordingQuery) -> SessionPage:
         """List sessions with their sums, newest first, with the number of all that match."""
-        where, values = _conditions(query, "coalesce(end_us, 1 << 62)")
-        rows = self._db.execute(
-            f"{_SUMMARIES}{_where(where)} ORDER BY start_us DESC, session_id DESC LIMIT ? OFFSET ?",
-            (*values, query.limit, query.offset),
-        )
-        return SessionPage(tuple(map(summary_of, rows)), self._count("sessions", where, values))
+        found = self._sessions.page(query, _SUMMARIES)
+        return SessionPage(tuple(map(summary_of, found.rows)), found.total)
 
     def gaps_page(self, query: RecordingQuery) -> GapPage:
         """List gaps, newest first, with the number of all that match."""
-        where, values = _conditions(query, "max(end_us, start_us + 1)")
-        rows = self._db.execute(
-            f"SELECT * FROM gaps{_where(where)} ORDER BY start_us DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608
-            (*values, query.limit, query.offset),
-        )
-        return GapPage(tuple(map(gap_of, rows)), self._count("gaps", where, values))
+        found = self._gaps.page(query)
+        return GapPage(tuple(map(gap_of, found.rows)), found.total)
 
-    def _segments(
-        self, where: Sequence[str], values: Sequence[object], limit: int, skip: int
-    ) -> tuple[Segment, ...]:
-        rows = self._db.execute(
-            f"SELECT * FROM segments{_where(where)}"  # noqa: S608
-            " ORDER BY start_us DESC, filename DESC LIMIT ? OFFSET ?",
-            (*values, limit, skip),
-        )
-        return tuple(map(segment_of, rows))
+    @property
+    def times_known(self) -> bool:
+        """Whether all times are in memory, so that every page is quick."""
+        return all(table.complete for table in self._timed)
 
-    def _count(self, table: str, where: Sequence[str], values: Sequence[object]) -> int:
-        query = f"SELECT count(*) FROM {table}{_where(where)}"  # noqa: S608
-        return int(self._db.execute(query, values).fetchone()[0])
-
-    def time_index(self) -> TimeIndex:
-        """Return the time index of all segments; the first call reads them all."""
-        if self._time_index is None:
-            rows = self._db.execute("SELECT camera_id, start_us, until_us FROM segments")
-            self._time_index = TimeIndex.of(map(span_of, rows))
-        return self._time_index
-
-    def _forget_time(self, filename: str) -> None:
-        if self._time_index is not None and (row := self._time(filename)) is not None:
-            self._time_index.remove(span_of(row))
-
-    def _learn_time(self, filename: str) -> None:
-        if self._time_index is not None and (row := self._time(filename)) is not None:
-            self._time_index.add(span_of(row))
-
-    def _time(self, filename: str) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._db.execute(
-            "SELECT camera_id, start_us, until_us FROM segments WHERE filename = ?", (filename,)
-        ).fetchone()
-        return row
+    def read_times(self, limit: int = TIMES_READ) -> None:
+        """Read times of up to `limit` rows of one table, those that time lines need first."""
+        table = next((table for table in self._timed if not table.complete), None)
+        if table is not None:
+            table.read_times(limit)
 
     # --- sessions and gaps ---
 
     def _put_session(self, session: Session) -> None:
-        row = session_row(session)
-        self._db.execute(f"INSERT OR REPLACE INTO sessions VALUES ({_placeholders(row)})", row)  # noqa: S608
+        with self._sessions.changing(session.session_id):
+            self._put("sessions", session_row(session))
 
     def session(self, session_id: SessionId) -> Session | None:
         """Find a session, with its segments and gaps."""
@@ -429,11 +409,13 @@ class Catalog:
         return session_of(row, tuple(map(segment_of, segments)), self.gaps(session_id))
 
     def _put_gap(self, gap: Gap) -> None:
-        self._db.execute(
+        done = self._db.execute(
             "INSERT OR IGNORE INTO gaps (camera_id, session_id, start_us, end_us, duration_seconds,"
             " frames, exact, cause, action) VALUES (?,?,?,?,?,?,?,?,?)",
             gap_row(gap),
         )
+        if done.rowcount and done.lastrowid is not None:
+            self._gaps.follow_new(done.lastrowid)
 
     def gaps(self, session_id: SessionId) -> tuple[Gap, ...]:
         """Return a session's gaps in order of time."""
@@ -445,21 +427,3 @@ class Catalog:
 
 def _placeholders(values: Values | Sequence[object]) -> str:
     return ",".join("?" * len(values))
-
-
-def _conditions(query: RecordingQuery, until: str) -> tuple[list[str], list[object]]:
-    """Return SQL conditions and their values; `until` is the expression of a row's end."""
-    conditions: list[tuple[str, object]] = []
-    if query.camera_id is not None:
-        conditions.append(("camera_id = ?", query.camera_id))
-    if query.session_id is not None:
-        conditions.append(("session_id = ?", query.session_id))
-    if query.since is not None:
-        conditions.append((f"{until} > ?", to_unix_micros(query.since)))
-    if query.until is not None:
-        conditions.append(("start_us < ?", to_unix_micros(query.until)))
-    return [condition for condition, _ in conditions], [value for _, value in conditions]
-
-
-def _where(conditions: Sequence[str]) -> str:
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -13,17 +13,14 @@ from camd.model import CameraId, GapCause, SegmentState, SessionId
 from camd.model.timeline import Timeline, TimelineGap, TimelineSpan
 from camd.storage.rules.time_index import (
     NEVER,
-    NO_TIMES,
-    SortedTimes,
     TimeIndex,
+    begin_groups,
     covered_ranges,
 )
 
 MOST_SPANS = 2000
 MOST_GAPS = 2000
-_MOST_ABSENT = 10_000  # missing files that are left out of joined spans
-_GAPS_BACK = 1000  # entries before the range that are looked at, for one that reaches into it
-_GAPS_READ = 50_000  # entries of a range that are read one by one
+_STARTS = 900  # in one statement: some SQLites allow 999 values
 
 _SPAN = "filename, session_id, start_us, end_us, until_us, state"
 _GAP = "start_us, end_us, cause, exact"
@@ -35,15 +32,8 @@ class TimelineQuery:
 
     _db: sqlite3.Connection
     _times: TimeIndex
-
-    def knows(self, camera_id: str) -> bool:
-        """Return whether there is a recording of this camera, or an entry in the ledger."""
-        row = self._db.execute(
-            "SELECT 1 FROM segments WHERE camera_id = ?"
-            " UNION ALL SELECT 1 FROM gaps WHERE camera_id = ? LIMIT 1",
-            (camera_id, camera_id),
-        ).fetchone()
-        return row is not None
+    _missing: TimeIndex  # the segments whose files are gone
+    _gap_times: TimeIndex
 
     def timeline(self, camera_id: CameraId, since: datetime, until: datetime) -> Timeline:
         """Return spans and gaps of a range, never more than MOST_SPANS and MOST_GAPS.
@@ -80,7 +70,7 @@ class TimelineQuery:
         ).fetchall()
 
     def _joined(self, camera_id: str, begin: int, end: int) -> Iterator[TimelineSpan]:
-        absent = self._absent(camera_id, end)
+        absent = self._missing.sorted_times(camera_id)
         known = self._times.sorted_times(camera_id)
         for found in covered_ranges(known, absent, begin, end, MOST_SPANS):
             row = self._only(camera_id, found.start) if found.count == 1 else None
@@ -97,19 +87,6 @@ class TimelineQuery:
                 playable=True,
                 merged=found.count,
             )
-
-    def _absent(self, camera_id: str, end: int) -> SortedTimes:
-        rows = self._db.execute(
-            "SELECT start_us, until_us FROM segments INDEXED BY segments_by_state"
-            " WHERE state != 'completed'"
-            " AND state = 'missing' AND camera_id = ? AND start_us < ? LIMIT ?",
-            (camera_id, end, _MOST_ABSENT),
-        ).fetchall()
-        if not rows:
-            return NO_TIMES
-        return SortedTimes(
-            sorted(row["start_us"] for row in rows), sorted(row["until_us"] for row in rows)
-        )
 
     def _only(self, camera_id: str, start: int) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._db.execute(
@@ -138,32 +115,60 @@ class TimelineQuery:
     # --- the ledger
 
     def _gaps(self, camera_id: str, begin: int, end: int) -> Iterator[TimelineGap]:
-        earlier = self._db.execute(
-            f"SELECT {_GAP} FROM (SELECT * FROM gaps WHERE camera_id = ? AND start_us < ?"  # noqa: S608
-            " ORDER BY start_us DESC LIMIT ?) WHERE end_us > ?",
-            (camera_id, begin, _GAPS_BACK, begin),
-        )
-        yield from map(_gap_of, earlier.fetchall())
+        times = self._gap_times
+        yield from self._earlier_gaps(camera_id, begin)
+        if times.begin_between(camera_id, begin, end) > MOST_GAPS:
+            yield from self._joined_gaps(camera_id, begin, end)
+            return
         inside = self._db.execute(
             f"SELECT {_GAP} FROM gaps WHERE camera_id = ? AND start_us >= ? AND start_us < ?"  # noqa: S608
-            " ORDER BY start_us LIMIT ?",
-            (camera_id, begin, end, _GAPS_READ + 1),
-        ).fetchall()
-        if len(inside) <= _GAPS_READ:
-            yield from map(_gap_of, inside)
-        else:
-            yield from self._first_gaps(camera_id, begin, end)
+            " ORDER BY start_us",
+            (camera_id, begin, end),
+        )
+        yield from map(_gap_of, inside.fetchall())
 
-    def _first_gaps(self, camera_id: str, begin: int, end: int) -> Iterator[TimelineGap]:
-        """Yield the first entry of each of MOST_GAPS parts, and how many there are in it."""
-        width = -(-(end - begin) // MOST_GAPS)
-        for part in range(begin, end, width):
-            values = (camera_id, part, min(part + width, end))
-            where = "FROM gaps WHERE camera_id = ? AND start_us >= ? AND start_us < ?"
-            row = self._db.execute(f"SELECT {_GAP} {where} ORDER BY start_us LIMIT 1", values)
-            if (first := row.fetchone()) is not None:
-                (count,) = self._db.execute(f"SELECT count(*) {where}", values).fetchone()
-                yield attrs.evolve(_gap_of(first), merged=count)
+    def _earlier_gaps(self, camera_id: str, begin: int) -> Iterator[TimelineGap]:
+        """Yield the entries that began before the range, and reach into it."""
+        if not self._gap_times.count(camera_id, begin, begin):
+            return
+        usual = self._gap_times.usual_start(begin)
+        recent = self._db.execute(
+            f"SELECT {_GAP} FROM gaps WHERE camera_id = ? AND start_us >= ? AND start_us < ?"  # noqa: S608
+            " AND end_us > ?",
+            (camera_id, usual, begin, begin),
+        )
+        yield from map(_gap_of, recent.fetchall())
+        for row in self._gaps_at(camera_id, self._gap_times.long_starts(camera_id, begin)):
+            if row["end_us"] > begin:
+                yield _gap_of(row)
+
+    def _joined_gaps(self, camera_id: str, begin: int, end: int) -> Iterator[TimelineGap]:
+        """Yield one gap for each part of the range in which some begin, MOST_GAPS at most.
+
+        Start, cause and exactness are those of the first, the end is that of the last.
+        """
+        starts = self._gap_times.sorted_times(camera_id).starts
+        groups = list(begin_groups(starts, begin, end, MOST_GAPS - 1))
+        wanted = {starts[at] for first, behind in groups for at in (first, behind - 1)}
+        rows = {row["start_us"]: row for row in self._gaps_at(camera_id, list(wanted))}
+        for first, behind in groups:
+            row, last = rows[starts[first]], rows[starts[behind - 1]]
+            yield TimelineGap(
+                start=from_unix_micros(row["start_us"]),
+                end=from_unix_micros(max(row["end_us"], last["end_us"])),
+                cause=row["cause"],
+                exact=bool(row["exact"] and last["exact"]),
+                merged=behind - first,
+            )
+
+    def _gaps_at(self, camera_id: str, starts: Sequence[int]) -> Iterator[sqlite3.Row]:
+        for at in range(0, len(starts), _STARTS):
+            some = starts[at : at + _STARTS]
+            marks = ",".join("?" * len(some))
+            yield from self._db.execute(
+                f"SELECT {_GAP} FROM gaps WHERE camera_id = ? AND start_us IN ({marks})",  # noqa: S608
+                (camera_id, *some),
+            ).fetchall()
 
 
 def _span_of(row: sqlite3.Row, until: datetime) -> TimelineSpan:

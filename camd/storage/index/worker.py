@@ -29,7 +29,7 @@ from camd.storage.index.recording_index import (
 )
 from camd.storage.rules.journal_records import Record
 from camd.storage.rules.note_backlog import NoteBacklog
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.space import SpaceMonitor
 
 log = structlog.get_logger("camd.storage")
@@ -62,7 +62,7 @@ class IndexWorker:
     refusal: FolderRefusedError | None = attrs.field(default=None, init=False)
     generation: int = attrs.field(default=0, init=False)
     on_settled: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
-    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
     _write_error: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
     _logged: str = attrs.field(default="", init=False)  # the error that was logged last
@@ -195,14 +195,25 @@ class IndexWorker:
                 abandon_on_cancel=abandon,
             )
 
-    async def read(self, read: Callable[[RecordingIndex], T]) -> T:
-        """Look something up. Raises Refusal on an error and after the timeout."""
+    async def read(self, read: Callable[[RecordingIndex], T], *, timed: bool = False) -> T:
+        """Look something up. Raises Refusal on an error and after the timeout.
+
+        `timed`: it needs the times of all rows, and waits until `serve_times` has read them.
+        """
         with trio.move_on_after(self.limits.read_timeout_seconds):
+            while timed and self._reads_times:
+                await self._attempted.wait()
             try:
                 return await self.run(read, abandon=True)
             except (OSError, sqlite3.Error) as error:
                 self.space.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The index cannot be read") from error
+        if timed and self._reads_times:
+            raise Refusal(
+                STORAGE_UNRESPONSIVE,
+                "The times of all recordings are still being read",
+                suggestion="Ask again in a few seconds.",
+            )
         raise Refusal(STORAGE_UNRESPONSIVE)
 
     # --- writing ---
@@ -257,6 +268,27 @@ class IndexWorker:
                 delay = max(self.limits.first_retry_seconds, delay * 2)
                 delay = min(self.limits.max_write_retry_seconds, delay)
             self._has_waiting = trio.Event()
+
+    @property
+    def _reads_times(self) -> bool:
+        return self._index is not None and not self._index.catalog.times_known
+
+    async def serve_times(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Read the times of all rows in steps while they are not known, until cancelled."""
+        task_status.started()
+        delay = self.limits.first_retry_seconds
+        while True:
+            while not self._reads_times:
+                await self._attempted.wait()
+            try:
+                await self.run(lambda index: index.catalog.read_times())
+                delay = self.limits.first_retry_seconds
+            except (OSError, sqlite3.Error, Refusal) as error:
+                log.error("times_unknown", error=str(error))
+                await trio.sleep(delay)
+                delay = min(self.limits.max_write_retry_seconds, delay * 2)
 
     async def _write_waiting(self) -> None:
         """Write waiting notes, if that works; log an error once."""

@@ -30,10 +30,11 @@ from camd.storage.index.worker import IndexWorker
 from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
 from camd.storage.rules.journal_records import Record, SegmentNoted, SegmentRemovalNoted
 from camd.storage.rules.naming import is_plain, is_recording
-from camd.storage.rules.timings import StorageTimings
+from camd.storage.rules.timings import StorageLimits
 from camd.storage.space import SpaceMonitor
 
 MAX_FINDINGS = 1000  # in a report; all are counted
+NAMES_COMPARED = 10_000  # in one step
 _SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
 
 
@@ -41,7 +42,7 @@ _SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
 _LASTING = (errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO)
 
 
-def is_passing(error: OSError) -> bool:
+def is_transient(error: OSError) -> bool:
     """Return whether an error may not occur the next time, with the file unchanged."""
     return error.errno not in (*_LASTING, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -116,19 +117,40 @@ class FolderDifference:
     missing: tuple[str, ...]
 
 
-def compare_folder(
-    names: Iterable[str], known: Iterable[str], interrupted: Iterable[str]
-) -> FolderDifference:
-    """Compare the names in a folder with those in the index.
+@attrs.define(eq=False)
+class FolderComparison:
+    """Compares the names in a folder with those in the index, which come in parts. Pure.
 
-    Names that camd gives come first, so that of two files with the same content the properly named
-    one is the original. Names that no client could ask for are left alone.
+    `growing` files are being recorded, and names that no client could ask for are not camd's: both
+    are left alone.
     """
-    there, known = set(names), set(known)
-    unknown = {name for name in there - known if is_plain(name) and name.endswith(".mp4")}
-    suspects = (unknown | set(interrupted)) & there
-    in_order = sorted(suspects, key=lambda name: (not is_recording(name), len(name), name))
-    return FolderDifference(tuple(in_order), tuple(sorted(known - there)))
+
+    _unseen: set[str]
+    _growing: Container[str]
+    _missing: list[str] = attrs.field(factory=list, init=False)
+
+    @classmethod
+    def of(cls, names: Iterable[str], growing: Container[str]) -> FolderComparison:
+        """Begin with the names in the folder."""
+        return cls({name for name in names if name not in growing}, growing)
+
+    def take(self, known: Sequence[str]) -> None:
+        """Take some names of the index."""
+        absent = (name for name in known if name not in self._unseen)
+        self._missing += (name for name in absent if name not in self._growing)
+        self._unseen.difference_update(known)
+
+    def difference(self, interrupted: Iterable[str]) -> FolderDifference:
+        """Return what has to be inspected; `interrupted` files of the index are, if they are there.
+
+        Names that camd gives come first, so that of two files with the same content the properly
+        named one is the original.
+        """
+        suspects = {name for name in self._unseen if is_plain(name) and name.endswith(".mp4")}
+        suspects |= {name for name in interrupted if name not in self._growing}
+        suspects.difference_update(self._missing)
+        in_order = sorted(suspects, key=lambda name: (not is_recording(name), len(name), name))
+        return FolderDifference(tuple(in_order), tuple(sorted(self._missing)))
 
 
 Originals = dict[tuple[SessionId, int], Segment]  # by session and number
@@ -153,7 +175,7 @@ def inspect_file(
         return None
     except OSError as error:
         why = error.strerror or str(error)
-        return ReconcileFinding(name, FileOutcome.UNREADABLE, why, passing=is_passing(error))
+        return ReconcileFinding(name, FileOutcome.UNREADABLE, why, passing=is_transient(error))
     if recovered is None:
         return ReconcileFinding(
             name, FileOutcome.EMPTY if is_recording(name) else FileOutcome.FOREIGN, "left alone"
@@ -188,19 +210,26 @@ class Reconciler:
     def _writes(self) -> bool:
         return self.repair or not self.index.persistent
 
-    def compare(self, growing: Container[str] = ()) -> FolderDifference:
-        """Return what has to be inspected; `growing` files are being recorded.
+    def compare(self) -> FolderDifference:
+        """Return what has to be inspected. Raises OSError, sqlite3.Error."""
+        comparison, after = FolderComparison.of(self.disk.names(self.folder), ()), ""
+        while (last := self.compare_names(comparison, after)) is not None:
+            after = last
+        return self.difference(comparison)
 
-        Raises OSError, sqlite3.Error.
+    def compare_names(self, comparison: FolderComparison, after: str) -> str | None:
+        """Compare the next names of the index; return the last one, None at the end.
+
+        Raises sqlite3.Error.
         """
-        catalog = self.index.catalog
-        gone = {segment.filename for segment in catalog.segments_in(SegmentState.MISSING)}
-        broken = catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
-        return compare_folder(
-            (name for name in self.disk.names(self.folder) if name not in growing),
-            (name for name in catalog.filenames() if name not in gone and name not in growing),
-            (segment.filename for segment in broken if segment.filename not in growing),
-        )
+        names = self.index.catalog.present_names(after, NAMES_COMPARED)
+        comparison.take(names)
+        return names[-1] if names else None
+
+    def difference(self, comparison: FolderComparison) -> FolderDifference:
+        """Return what has to be inspected, at the end of a comparison. Raises sqlite3.Error."""
+        broken = self.index.catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
+        return comparison.difference(segment.filename for segment in broken)
 
     def settle(self, found: Iterable[Recovered | ReconcileFinding]) -> list[ReconcileFinding]:
         """Write the results of inspections into the index, all at once.
@@ -332,7 +361,7 @@ class BackgroundReconcile:
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # files being recorded
     clock: Clock
-    limits: StorageTimings
+    limits: StorageLimits
     report: RecoveryReport | None = attrs.field(default=None, init=False)
     _generation: int = attrs.field(default=0, init=False)  # of the index that was searched last
     _search_again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
@@ -391,8 +420,7 @@ class BackgroundReconcile:
             elif self._unread:
                 await self._inspect_unread()
             self.done.set()
-            # Build the time index now, or the first listing has to wait for it.
-            await self.index_worker.run(lambda index: index.catalog.time_index())
+            await self.index_worker.run(lambda index: index.catalog.read_times())
             hashed = await self._hash_all()
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
@@ -413,9 +441,7 @@ class BackgroundReconcile:
         problem = failed.problem if failed is not None else ""  # until this try gets further
         self.report = attrs.evolve(report, problem=problem)
         self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
-        difference = await self.index_worker.run(
-            lambda index: self._reconciler(index).compare(self.growing())
-        )
+        difference = await self._compare()
         self._generation = self.index_worker.generation  # may have been rebuilt just now
         for names in in_batches(difference.suspects, BATCH):
             findings += await self._inspect(names)
@@ -423,6 +449,25 @@ class BackgroundReconcile:
         for names in in_batches(difference.missing, BATCH):
             findings += await self.mark_missing(names)
         self._finish(findings)
+
+    async def _compare(self) -> FolderDifference:
+        """Compare folder and index a part at a time, so that others may read the index meanwhile.
+
+        What changes meanwhile is told by the checks before anything is noted.
+        """
+        growing, after = self.growing(), ""
+        comparison = await self.on_disk(
+            lambda: FolderComparison.of(self.disk.names(self.folder), growing)
+        )
+
+        def compare(index: RecordingIndex) -> str | None:
+            return self._reconciler(index).compare_names(comparison, after)
+
+        while (last := await self.index_worker.run(compare)) is not None:
+            after = last
+        return await self.index_worker.run(
+            lambda index: self._reconciler(index).difference(comparison)
+        )
 
     async def _inspect_unread(self) -> None:
         """Inspect again the files that the disk refused to read."""
@@ -496,7 +541,7 @@ class BackgroundReconcile:
                     )
             except OSError as error:
                 log.error("hash_failed", filename=segment.filename, error=str(error))
-                whole = whole and not is_passing(error)
+                whole = whole and not is_transient(error)
                 continue
             hashed = attrs.evolve(segment, sha256=digest)
             await self.index_worker.write(

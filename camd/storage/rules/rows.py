@@ -23,7 +23,7 @@ from camd.model import (
     SessionState,
     SessionSummary,
 )
-from camd.storage.rules.time_index import NEVER, TimeSpan
+from camd.storage.rules.time_index import NEVER
 
 SCHEMA_VERSION = 5
 _SNAPSHOTS = """
@@ -151,11 +151,6 @@ def segment_of(row: DatabaseRow) -> Segment:
         certain=bool(row["certain"]),
         leading_frames=row["leading_frames"],
     )
-
-
-def span_of(row: DatabaseRow) -> TimeSpan:
-    """Read a recording's start and end for the time index."""
-    return TimeSpan(row["camera_id"], row["start_us"], row["until_us"])
 
 
 def session_row(s: Session) -> Values:

@@ -1,24 +1,27 @@
-"""Start and end times of all recordings: how many match a range, and which is the n-th. Pure.
+"""Start and end times of all rows of a table: how many match a range, and which is the n-th. Pure.
 
 SQLite counts rows one by one: page 9000 of a million segments takes it 150 ms. Sorted arrays answer
-in microseconds; a segment takes 16 bytes in each of two of them. They also say which parts of a
-range are recorded, where it holds more recordings than can be told apart.
+in microseconds; a row takes 16 bytes in each of two of them. They also say which parts of a range
+are recorded, where it holds more recordings than can be told apart.
 """
 
 from __future__ import annotations
 
+import operator
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import attrs
 
-NEVER = 2**62  # the end of an open recording
+NEVER = 2**62  # the end of what is not over
+LONG = 86_400_000_000  # a row that lasts longer than a day is sought by its own start
 
 
-@attrs.frozen
-class TimeSpan:
-    """When a recording begins and is over; microseconds."""
+class TimeSpan(NamedTuple):
+    """When a row begins and is over; microseconds."""
 
     camera_id: str
     start: int
@@ -51,15 +54,10 @@ class SortedTimes:
 
 @attrs.define(eq=False)
 class _Column:
-    """The times of some recordings, each array in its own order."""
+    """The times of some rows, each array in its own order."""
 
     starts: array[int] = attrs.field(factory=lambda: array("q"))
     untils: array[int] = attrs.field(factory=lambda: array("q"))
-
-    def extend(self, spans: Iterable[TimeSpan]) -> None:
-        both = [(span.start, span.until) for span in spans]
-        self.starts = array("q", sorted([*self.starts, *(start for start, _ in both)]))
-        self.untils = array("q", sorted([*self.untils, *(until for _, until in both)]))
 
     def add(self, span: TimeSpan) -> None:
         self.starts.insert(bisect_right(self.starts, span.start), span.start)
@@ -69,52 +67,83 @@ class _Column:
         del self.starts[bisect_left(self.starts, span.start)]
         del self.untils[bisect_left(self.untils, span.until)]
 
+    def extend(self, starts: Iterable[int], untils: Iterable[int]) -> None:
+        """Add rows; quick where hardly any begins earlier than those that are here."""
+        _merge(self.starts, starts)
+        _merge(self.untils, untils)
+
+
+def _merge(ordered: array[int], values: Iterable[int]) -> None:
+    new = sorted(values)
+    if new:
+        at = bisect_left(ordered, new[0])
+        ordered[at:] = array("q", sorted([*ordered[at:], *new]))
+
 
 @attrs.define(eq=False)
 class TimeIndex:
-    """The times of all recordings, and of each camera's."""
+    """The times of all rows, and of each camera's."""
 
-    _longest: int = attrs.field(default=0, init=False)  # the longest finished recording
-    _growing: list[int] = attrs.field(factory=list, init=False)  # starts of open recordings
+    _longest: int = attrs.field(default=0, init=False)  # of those that are not long
+    _long: list[TimeSpan] = attrs.field(factory=list, init=False)  # open ones, too
     _all: _Column = attrs.field(factory=_Column, init=False)
     _cameras: dict[str, _Column] = attrs.field(factory=dict, init=False)
 
     @classmethod
     def of(cls, spans: Iterable[TimeSpan]) -> TimeIndex:
-        """Build the index of many recordings at once."""
-        timeline = cls()
-        by_camera: dict[str, list[TimeSpan]] = {}
-        for span in spans:
-            by_camera.setdefault(span.camera_id, []).append(span)
-        for camera_id, some in by_camera.items():
-            timeline._column(camera_id).extend(some)
-            for span in some:
-                timeline._measure(span)
-        timeline._all.extend(span for some in by_camera.values() for span in some)
-        return timeline
+        """Build the index of some rows."""
+        index = cls()
+        index.extend([(camera_id, [start], [until]) for camera_id, start, until in spans])
+        return index
+
+    def extend(self, rows: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> None:
+        """Add rows: of each camera some, with their starts and, in the same order, their ends."""
+        for camera_id, starts, untils in rows:
+            self._column(camera_id).extend(starts, untils)
+            if max(map(operator.sub, untils, starts)) > self._longest:
+                for start, until in zip(starts, untils, strict=True):
+                    self._measure(TimeSpan(camera_id, start, until))
+        self._all.extend(
+            chain.from_iterable(starts for _, starts, _ in rows),
+            chain.from_iterable(untils for _, _, untils in rows),
+        )
 
     def add(self, span: TimeSpan) -> None:
-        """Add a recording."""
+        """Add a row."""
         self._measure(span)
         for column in (self._all, self._column(span.camera_id)):
             column.add(span)
 
     def remove(self, span: TimeSpan) -> None:
-        """Remove a recording that was added with these times."""
-        if span.until == NEVER:
-            self._growing.remove(span.start)
+        """Remove a row that was added with these times."""
+        if span.until - span.start > LONG:
+            self._long.remove(span)
         for column in (self._all, self._column(span.camera_id)):
             column.remove(span)
 
     def _measure(self, span: TimeSpan) -> None:
-        if span.until == NEVER:
-            self._growing.append(span.start)
+        length = span.until - span.start
+        if length > LONG:
+            self._long.append(span)
         else:
-            self._longest = max(self._longest, span.until - span.start)
+            self._longest = max(self._longest, length)
+
+    def usual_start(self, since: int) -> int:
+        """Return the earliest possible start of a row that is not over at `since`, nor long."""
+        return since - self._longest
+
+    def long_starts(self, camera_id: str | None, since: int) -> list[int]:
+        """Return the starts of those that begin before `usual_start`, and are not over."""
+        usual = self.usual_start(since)
+        return [
+            span.start
+            for span in self._long
+            if span.start < usual and span.until > since and camera_id in (None, span.camera_id)
+        ]
 
     def earliest_start(self, since: int) -> int:
-        """Return the earliest possible start of a recording that is not over at `since`."""
-        return min(since - self._longest, *self._growing, since)
+        """Return the earliest possible start of a row that is not over at `since`."""
+        return min(self.usual_start(since), *self.long_starts(None, since), since)
 
     def count(self, camera_id: str | None, since: int | None, until: int | None) -> int:
         """Count what is not over at `since` and begins before `until`; `since` ≤ `until`."""
@@ -191,6 +220,21 @@ def covered_ranges(
         joined = []
     if joined:
         yield _range_of(known, absent, joined)
+
+
+def begin_groups(
+    starts: Sequence[int], since: int, until: int, most: int
+) -> Iterator[tuple[int, int]]:
+    """Yield index of the first and behind the last of those that begin in each part of a range.
+
+    There are at most `most` parts, of equal length; those without a start are left out.
+    """
+    first = bisect_left(starts, since)
+    for _, end in _parts(since, until, most):
+        behind = bisect_left(starts, end, first)
+        if behind > first:
+            yield first, behind
+        first = behind
 
 
 def _parts(since: int, until: int, count: int) -> Iterator[tuple[int, int]]:
