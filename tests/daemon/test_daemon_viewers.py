@@ -150,15 +150,15 @@ async def test_a_camera_that_left_the_configuration_ends_its_viewers(
         assert (await daemon.get("/live/yard.mp4")).status == 404
 
 
-async def test_a_thousand_wrong_keys_sign_nobody_in(new_daemon: NewDaemon) -> None:
+async def test_a_hundred_wrong_keys_sign_nobody_in(new_daemon: NewDaemon) -> None:
     """Five are answered, then the address waits, also with the right key; who is connected is not
     disturbed, a link works all the same, and no key is in the log."""
     with trio.fail_after(SECONDS):
         daemon = await started(new_daemon, "yard")
         async with watching(daemon, "yard") as viewer, daemon.client() as client:
             await viewer.until_binaries(2)
-            statuses, last = await trio.to_thread.run_sync(sign_in_wrongly, daemon, 1000)
-            assert statuses == Counter({401: 5, 429: 995})
+            statuses, last = await trio.to_thread.run_sync(sign_in_wrongly, daemon, 100)
+            assert statuses == Counter({401: 5, 429: 95})
             assert 1 <= int(last["retry-after"]) <= 60
             right = await trio.to_thread.run_sync(sign_in, daemon, {"auth_token": daemon.key})
             assert right.status == 429
