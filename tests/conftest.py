@@ -1,4 +1,4 @@
-"""The settings of all tests: time zone, import paths, and hypothesis without deadlines."""
+"""The settings of all tests: time zone, import paths, and hypothesis, the same in each run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ["TZ"] = "UTC"  # whatever this machine has: commands show times in the local zone
 time.tzset()
 # Their modules are used by tests of other folders, too.
 for folder in ("hardware", "pure", "wire", "process"):
     sys.path.append(str(Path(__file__).parent / folder))
-# The duration of an example depends on the load of the machine: it fails no test.
-settings.register_profile("camd", deadline=None)
+# How long examples take depends on the load of the machine: it fails no test. Each run has the same
+# examples; `--hypothesis-profile=explore` looks for others.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("camd", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("camd")
 
 

@@ -7,6 +7,7 @@ for sending one piece, and the requests of one address.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
@@ -37,6 +38,7 @@ from camd.server.rules.request_checks import (
     plain_head,
     wants_upgrade,
 )
+from camd.server.websocket import SocketClosedError
 
 _RECEIVE_BYTES = 64 * 1024
 _SEND_PIECE = 256 * 1024  # progress is measured in pieces of this size
@@ -275,7 +277,8 @@ class HttpConnection:
             name,
             request.target.partition(b"?")[2].decode("latin-1"),
         )
-        await path.serve(self.stream, upgrade)
+        with suppress(SocketClosedError):  # the client went during the handshake
+            await path.serve(self.stream, upgrade)
 
     # --- Responses.
 

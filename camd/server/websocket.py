@@ -337,12 +337,14 @@ async def open_server_websocket(
 
     The client has offered the `subprotocol`, where one is given.
 
-    Raises SocketClosedError when the client disconnects during the handshake.
+    Raises SocketClosedError when the client disconnects during the handshake, or does not read the
+    answer in time.
     """
     metered = _MeteredStream(stream, MessageMeter(max_message_bytes), head, rest)
+    connection: trio_websocket.WebSocketConnection | None = None
     try:
         async with trio.open_nursery() as nursery:
-            with trio.move_on_after(HANDSHAKE_SECONDS) as scope:
+            with trio.move_on_after(HANDSHAKE_SECONDS):
                 request = await trio_websocket.wrap_server_stream(
                     nursery,
                     metered,
@@ -351,12 +353,13 @@ async def open_server_websocket(
                 )
                 connection = await request.accept(subprotocol=subprotocol or None)
                 metered.accepted.set()
-            if scope.cancelled_caught:
-                raise SocketClosedError(ABNORMAL, "handshake timed out")
-            yield WebSocket(connection, metered)
+            if connection is not None:
+                yield WebSocket(connection, metered)
             nursery.cancel_scope.cancel()
     except* (ProtocolError, trio_websocket.ConnectionClosed):
         pass  # the reader task ended: the client disconnected or broke the protocol
+    if connection is None:
+        raise SocketClosedError(ABNORMAL, "closed in the handshake")
 
 
 @asynccontextmanager

@@ -85,7 +85,9 @@ def _opened(program: str, thread: ThreadPoolExecutor) -> ChromiumThread:
 
 
 def _launched(playwright: Any, program: str) -> Any:
-    return playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    return playwright.chromium.launch(
+        executable_path=program, args=["--no-sandbox"], timeout=LONGEST_SECONDS * 1000
+    )
 
 
 def _process_ids(browser: Any) -> list[int]:

@@ -14,7 +14,7 @@ from running_daemon import Daemon
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 100  # for one step; machines are busy
+WAIT_SECONDS = 120  # for one step; machines are busy
 _VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from running_daemon import Daemon
+from running_daemon import Daemon, hash_of
 
 from camd import __version__
 
@@ -37,6 +37,8 @@ async def describe(daemon: Daemon) -> dict[str, Any]:
     """Ask for all that must outlive an upgrade."""
     async with daemon.client() as client:
         files = (await client.call("list_recordings", limit=1000))["files"]
+        for file in files:
+            await hash_of(client, file["filename"])
         infos = [await client.call("get_recording_info", filename=f["filename"]) for f in files]
         sessions = (await client.call("get_sessions", limit=1000))["sessions"]
         gaps = (await client.call("get_gaps", limit=1000))["gaps"]

@@ -17,7 +17,7 @@ from numbered_footage import NUMBER_IN, RATE, Footage, record, start
 from running_daemon import Daemon, NewDaemon, listening
 
 PLAYER = Path(__file__).resolve().parents[2] / "camd" / "web" / "player"
-SECONDS_OF_BROWSER = 100
+SECONDS_OF_BROWSER = 120
 
 PAGE = f"""<!doctype html><title>player</title><video muted width=320 height=180></video>
 <script type=module>

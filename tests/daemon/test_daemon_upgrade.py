@@ -69,7 +69,7 @@ async def test_a_state_of_which_no_format_can_be_told_is_left_alone(
     daemon.configure(SETTINGS, [CAMERA])
     before = footage(daemon)
     daemon.launch()
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         assert await daemon.wait_end() == 78
         assert f"mv {marker} {marker}.damaged" in daemon.log
         assert "Traceback" not in daemon.log

@@ -45,7 +45,7 @@ async def started(new_daemon: NewDaemon, *names: str) -> Daemon:
 def open_stream(daemon: Daemon, name: str) -> tuple[socket.socket, bytes]:
     """Ask for an endless answer; return its socket and the beginning. Blocks."""
     where = urlsplit(daemon.url)
-    sock = socket.create_connection((where.hostname, where.port), timeout=60)
+    sock = socket.create_connection((where.hostname, where.port), timeout=300)
     sock.sendall(
         f"GET /live/{name} HTTP/1.1\r\nHost: {where.netloc}\r\n"
         f"Authorization: Bearer {daemon.key}\r\nConnection: close\r\n\r\n".encode()
@@ -150,15 +150,15 @@ async def test_a_camera_that_left_the_configuration_ends_its_viewers(
         assert (await daemon.get("/live/yard.mp4")).status == 404
 
 
-async def test_a_thousand_wrong_keys_sign_nobody_in(new_daemon: NewDaemon) -> None:
+async def test_a_hundred_wrong_keys_sign_nobody_in(new_daemon: NewDaemon) -> None:
     """Five are answered, then the address waits, also with the right key; who is connected is not
     disturbed, a link works all the same, and no key is in the log."""
     with trio.fail_after(SECONDS):
         daemon = await started(new_daemon, "yard")
         async with watching(daemon, "yard") as viewer, daemon.client() as client:
             await viewer.until_binaries(2)
-            statuses, last = await trio.to_thread.run_sync(sign_in_wrongly, daemon, 1000)
-            assert statuses == Counter({401: 5, 429: 995})
+            statuses, last = await trio.to_thread.run_sync(sign_in_wrongly, daemon, 100)
+            assert statuses == Counter({401: 5, 429: 95})
             assert 1 <= int(last["retry-after"]) <= 60
             right = await trio.to_thread.run_sync(sign_in, daemon, {"auth_token": daemon.key})
             assert right.status == 429
@@ -175,7 +175,7 @@ async def test_a_thousand_wrong_keys_sign_nobody_in(new_daemon: NewDaemon) -> No
 def sign_in_wrongly(daemon: Daemon, times: int) -> tuple[Counter[int], Any]:
     """Try to sign in; count the answers' statuses; return the headers of the last one. Blocks."""
     found: Counter[int] = Counter()
-    connection = http.client.HTTPConnection(urlsplit(daemon.url).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(daemon.url).netloc, timeout=300)
     for number in range(times):
         answer = sign_in(daemon, {"auth_token": f"{WRONG}{number}"}, connection)
         found[answer.status] += 1
@@ -188,7 +188,7 @@ def sign_in(
 ) -> http.client.HTTPResponse:
     """Sign in as the page does. Blocks."""
     origin = f"http://{urlsplit(daemon.url).netloc}"
-    used = connection or http.client.HTTPConnection(urlsplit(daemon.url).netloc, timeout=60)
+    used = connection or http.client.HTTPConnection(urlsplit(daemon.url).netloc, timeout=300)
     used.request("POST", "/session", json.dumps(body), {"Origin": origin})
     answer = used.getresponse()
     answer.read()
@@ -231,7 +231,7 @@ def upgrade_status(daemon: Daemon, path: str, headers: dict[str, str]) -> int:
     if path.startswith("/live/"):
         upgrade["Sec-WebSocket-Protocol"] = "camd.live.1"
     lines = "".join(f"{name}: {value}\r\n" for name, value in upgrade.items())
-    with socket.create_connection((where.hostname, where.port), timeout=60) as sock:
+    with socket.create_connection((where.hostname, where.port), timeout=300) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
         return int(sock.recv(12).split()[1])
 

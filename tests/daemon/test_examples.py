@@ -241,6 +241,7 @@ def drive_page(browser: Any, address: str, url: str, key: str) -> dict[str, Any]
     """Use the page as a person does: a wrong key, the right one, record, stop."""
     with closing(browser.new_context()) as context:
         page = context.new_page()
+        page.set_default_timeout(120_000)
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(address)

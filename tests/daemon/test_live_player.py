@@ -15,7 +15,7 @@ from running_daemon import Daemon, NewDaemon, small_camera
 from served_folder import served_folder
 
 WEB = Path(__file__).resolve().parents[2] / "camd" / "web"
-WAIT_MS = 100_000  # a machine may be busy
+WAIT_MS = 120_000  # a machine may be busy
 PAGE = b"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <div style="position: relative; width: 320px; height: 180px">
 <video muted playsinline style="width: 100%; height: 100%"></video></div><p id="notice"></p>
@@ -90,6 +90,7 @@ async def drive(chromium: ChromiumThread, daemon: Daemon, use: Callable[[Player]
         problems: list[str] = []
         with served_folder(WEB, PAGE) as address, closing(browser.new_context()) as context:
             page = context.new_page()
+            page.set_default_timeout(WAIT_MS)
             page.on("pageerror", lambda error: problems.append(str(error)))
             page.goto(address)
             page.wait_for_function("window.ready", timeout=WAIT_MS)

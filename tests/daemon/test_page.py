@@ -494,7 +494,7 @@ async def test_after_a_restart_the_page_asks_to_sign_in(
         assert browser.page.evaluate("fetch('/api/cameras').then((a) => a.status)") == 401
 
     async def restart() -> None:
-        await trio.to_thread.run_sync(shown.wait, 200)
+        await trio.to_thread.run_sync(shown.wait, 300)
         await recorder.stop()
         recorder.configure({"server": {"listen": f"127.0.0.1:{port}"}}, [small_camera(name="Gate")])
         await recorder.start()

@@ -285,6 +285,7 @@ async def test_a_driver_that_hangs_is_not_called_again() -> None:
             assert await controls.apply(NODE) == (
                 "The camera's driver does not answer; its controls are not set",
             )
+            await trio.to_thread.run_sync(driver.called.wait)
             assert (driver.opened, driver.calls) == (1, 1)
     finally:
         stuck.set()

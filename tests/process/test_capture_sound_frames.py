@@ -101,7 +101,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 def ask(command: Sequence[str]) -> str:
     """Run a command and return what it says."""
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     return done.stdout.decode() + done.stderr.decode()
 
 
@@ -116,7 +116,7 @@ def captured(
         options = attrs.evolve(options, probe=parse_probe(said))
     else:
         options = attrs.evolve(options, output_options=("-t", "3"))
-    done = subprocess.run(capture_arguments(options), capture_output=True, timeout=60, check=False)
+    done = subprocess.run(capture_arguments(options), capture_output=True, timeout=300, check=False)
     said = done.stderr.decode()
     assert done.returncode == 0, said
     assert "out of range" not in said

@@ -28,7 +28,7 @@ from camd.runtime.broadcast import Fanout
 from camd.storage.storage import Storage, open_storage
 
 BUNDLED = str(ffmpeg.PROGRAMS[1].values[0])
-QUICK = ExportLimits(read_seconds=0.3, sync_seconds=0.02, sync_tries=500)
+QUICK = ExportLimits(read_seconds=300.0, sync_seconds=0.02, sync_tries=500)
 
 
 @attrs.frozen
@@ -238,13 +238,16 @@ async def test_a_disk_that_hangs_blocks_nobody_else(tmp_path: Path) -> None:
     async with set_up(tmp_path / "recordings") as made:
         path = made.footage.folder / made.files[-1].filename
         path.unlink()
+        hasty = Exports(
+            made.storage, clock=SYSTEM_CLOCK, timings=attrs.evolve(QUICK, read_seconds=0.3)
+        )
         os.mkfifo(path)  # opening it waits for a writer, as a disk that hangs would let it
         try:
             async with trio.open_nursery() as nursery:
 
                 async def hang() -> None:
                     with pytest.raises(Refusal) as refused:
-                        await made.exports.describe(seconds(4.5, 6))
+                        await hasty.describe(seconds(4.5, 6))
                     assert refused.value.kind.code == -1016
 
                 nursery.start_soon(hang)

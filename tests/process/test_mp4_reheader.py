@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import struct
 from datetime import UTC, datetime
+from pathlib import Path
 
 import attrs
 import pytest
@@ -15,10 +17,12 @@ from camd.capture.consumer import CaptureBegan, CapturedFragment, EndOfStream
 from camd.capture.hub import StreamHub
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.clock import SYSTEM_CLOCK
+from camd.mp4.boxes import children
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.parameter_sets import kind_of, read_from, walk
 from camd.mp4.h26x.reheader import Reheader, as_hvc1, one_file
-from camd.mp4.h26x.sample_entry import VideoHeader, video_header
+from camd.mp4.h26x.sample_entry import ENTRY_FIELDS, VideoHeader, video_entry, video_header
+from camd.mp4.init import read_init
 from camd.recording.queue import QueueItem, RecordingQueue
 
 _264 = "-c:v libx264 -profile:v main -x264-params repeat-headers=1"
@@ -68,6 +72,47 @@ def test_sets_that_are_repeated_with_each_key_frame_change_nothing(name: str) ->
     init, fragments = stream(name)
     reheader = Reheader(init)
     assert [reheader.take(fragment) for fragment in fragments] == [None] * 3
+
+
+def without_sets(init: Init) -> Init:
+    """Empty the box of the decoder's configuration, as FFmpeg does that has seen no complete sets
+    before it begins."""
+    entry = video_entry(init)
+    config = next(
+        part
+        for part in children(init.moov, entry.payload + ENTRY_FIELDS, entry.end)
+        if part.kind in (b"avcC", b"hvcC")
+    )
+    moov = bytearray(init.moov[: config.payload] + init.moov[config.end :])
+    gone, at, until = config.end - config.payload, 0, len(init.moov)
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", entry.kind, config.kind):
+        around = next(
+            each
+            for each in children(init.moov, at, until)
+            if each.kind == kind and each.start <= config.start < each.end
+        )
+        struct.pack_into(">I", moov, around.start, around.end - around.start - gone)
+        at = around.payload + {b"stsd": 8, entry.kind: ENTRY_FIELDS}.get(kind, 0)
+        until = around.end
+    return read_init(init.ftyp, bytes(moov))
+
+
+@pytest.mark.parametrize("name", ["small", "profile", "small-265"])
+def test_a_header_without_sets_gets_those_of_the_first_key_frame(tmp_path: Path, name: str) -> None:
+    """A camera that sends them with key frames alone, of which FFmpeg saw none before it began."""
+    whole, fragments = stream(name)
+    init = without_sets(whole)
+    reheader = Reheader(init)
+    made = reheader.take(fragments[0])
+    assert made is not None
+    assert set(header(made).sets) == set(header(whole).sets)
+    assert reheader.take(fragments[1]) is None
+    path = tmp_path / "whole.mp4"
+    path.write_bytes(made.ftyp + made.moov + b"".join(f.moof + f.mdat for f in fragments))
+    for program in ffmpeg.PROGRAMS:
+        played = ffmpeg.run(program.values[0], "-i", str(path), "-f", "framemd5", "-")
+        assert (played.returncode, played.stderr) == (0, b"")
+        assert sum(not line.startswith(b"#") for line in played.stdout.splitlines()) == 15
 
 
 @pytest.mark.parametrize("kind", ["", "-265"])

@@ -65,6 +65,12 @@ class HangingDisk:
             await trio.sleep(0.005)
         self.time.pass_by(seconds)
 
+    async def idle(self) -> None:
+        """Wait until no operation is under way: a sample of the volume may be."""
+        with trio.fail_after(60):
+            while self.storage.status.pending_seconds:  # noqa: ASYNC110 - nothing tells its end
+                await trio.sleep(0.01)
+
     async def write(self, name: str, times: int = 1) -> None:
         """Make a file and sync it so many times, as a recorder does."""
         file = await self.storage.on_disk(
@@ -151,8 +157,11 @@ async def test_the_return_of_a_hung_call_is_noticed_at_once(tmp_path: Path) -> N
 
 async def test_an_operation_of_many_calls_is_as_old_as_its_latest_call(tmp_path: Path) -> None:
     """What reads a long file piece by piece may take longer than any call is given."""
-    async with set_up(tmp_path) as setup:
+    seldom = StorageLimits(sample_seconds=3600.0, idle_sample_seconds=3600.0)
+    async with set_up(tmp_path, seldom) as setup:
+        await setup.storage.unfinished_sessions()  # the search of the folder is over
         await setup.write("long.mp4")
+        await setup.idle()
         ages: list[float] = []
 
         def read() -> None:
@@ -174,9 +183,7 @@ async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
         setup.disk.write_error = OSError(5, "Input/output error")
         with pytest.raises(OSError, match="Input/output"):
             await setup.write("a.mp4")
-        with trio.fail_after(60):  # a sample of the volume may be under way
-            while setup.storage.status.pending_seconds:  # noqa: ASYNC110 - nothing tells its end
-                await trio.sleep(0.01)
+        await setup.idle()
 
 
 async def test_a_slow_disk_is_logged_once(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def opened(folder: Path, disk: GaugedDisk, limits: StorageLimits) -> AsyncIterator[Storage]:
     """Run storage over a folder."""
     config = StorageConfig(folder, state_dir=folder.parent / "state")
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with open_storage(
             config, Fanout[Event](), disk, clock=SYSTEM_CLOCK, limits=limits
         ) as storage:

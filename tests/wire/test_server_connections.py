@@ -283,6 +283,25 @@ async def test_a_wrong_handshake_is_answered(
         assert (await read_all(stream)).startswith(b"HTTP/1.1 " + status)
 
 
+@pytest.mark.parametrize("rest", [b"", b"\xff\xff", frame(8, b"\x03\xe8")])
+@pytest.mark.parametrize("way", ["leaves", "stops listening", "reads nothing"])
+async def test_a_client_that_goes_during_the_handshake_is_no_bug(
+    autojump_clock: MockClock, rest: bytes, way: str
+) -> None:
+    """It leaves nothing behind, whether or not something follows its request."""
+    with structlog.testing.capture_logs() as logs:
+        async with serving() as running:
+            stream = running.connect(lockstep=way == "reads nothing")
+            await stream.send_all(UPGRADE + b"\r\n" + rest)
+            if way == "stops listening":
+                stream.receive_stream.close()
+            elif way == "leaves":
+                await trio.aclose_forcefully(stream)
+            await trio.sleep(100)
+            assert running.server.connections == 0
+    assert [line for line in logs if line["log_level"] in ("error", "critical")] == []
+
+
 async def test_half_a_handshake_is_not_waited_for(autojump_clock: MockClock) -> None:
     """After ten seconds the connection ends, whether bytes arrive or not."""
     async with serving() as running:

@@ -32,6 +32,12 @@ _ENTRIES = {
     b"hev1": VideoCodec.H265,
 }
 _IN_SAMPLES = (b"avc3", b"hev1")  # sample entries that allow parameter sets in samples
+# FFmpeg leaves the box empty when it has seen no complete sets before it began. Its samples have
+# sizes of four bytes all the same, and key frames that follow have the sets.
+_CONFIGURATIONS = {
+    VideoCodec.H264: (b"avcC", bytes.fromhex("01 000000 ff e0 00")),
+    VideoCodec.H265: (b"hvcC", bytes.fromhex(f"01 {12 * '00'} f000 fc fc f8 f8 0000 0f 00")),
+}
 
 Sets = dict[tuple[ParameterSetKind, int], bytes]
 
@@ -69,11 +75,12 @@ def read_header(entry: bytes) -> VideoHeader | None:
     if top is None or codec is None:
         return None
     width, height = unpack("2H", entry, top.payload + 24, top.end)
-    kind = b"avcC" if codec is VideoCodec.H264 else b"hvcC"
+    kind, without_sets = _CONFIGURATIONS[codec]
     parts = children(entry, top.payload + ENTRY_FIELDS, top.end)
     config = next((entry[part.payload : part.end] for part in parts if part.kind == kind), None)
     if config is None:
         return None
+    config = config or without_sets
     nal_length, sets = _read_avcc(config) if codec is VideoCodec.H264 else _read_hvcc(config)
     return VideoHeader(codec, top.kind in _IN_SAMPLES, width, height, nal_length, sets)
 
@@ -213,8 +220,9 @@ def header_with(entry: bytes, sets: tuple[bytes, ...]) -> bytes:
     struct.pack_into(">2H", fields, 24, *size)
     dropped = () if size == (header.width, header.height) else (b"pasp", b"clap")
     parts = [bytes(fields)]
+    kind, without_sets = _CONFIGURATIONS[codec]
     for part in children(entry, top.payload + ENTRY_FIELDS, top.end):
-        old = entry[part.payload : part.end]
+        old = entry[part.payload : part.end] or (without_sets if part.kind == kind else b"")
         if part.kind == b"avcC":
             parts.append(box(b"avcC", _avcc(old, sequences[-1], sequence, merged)))
         elif part.kind == b"hvcC":
