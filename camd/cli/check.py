@@ -33,6 +33,7 @@ from camd.cli.checks.host_check import (
     usb_findings,
 )
 from camd.cli.checks.media_server_check import inspect_media_server
+from camd.cli.checks.preview_check import inspect_previews
 from camd.cli.checks.protocols_check import inspect_protocols
 from camd.cli.checks.snapshots_check import inspect_snapshots_volume
 from camd.cli.exit import ExitCode
@@ -143,6 +144,7 @@ async def inspect(config: Config) -> list[CheckFinding]:
     for camera in config.cameras:
         if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
+    findings += await inspect_previews(config)
     found = await scan_devices(config)
     findings += judge_devices(found, config)
     known = {binding.camera_id for binding in found.bindings} | {c.id for c in config.cameras}
