@@ -31,8 +31,8 @@ from running import Camd, another, running
 from camd.clock import to_unix_micros
 from camd.model import (
     CameraId,
-    Cause,
     Gap,
+    GapCause,
     Segment,
     SegmentState,
     Session,
@@ -92,7 +92,7 @@ _GAP = Gap(
     duration_seconds=2.0,
     frames=60,
     exact=True,
-    cause=Cause.STORAGE_SLOW,
+    cause=GapCause.STORAGE_SLOW,
     action="",
 )
 

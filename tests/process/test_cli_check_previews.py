@@ -17,7 +17,7 @@ from camd.cli.checks.finding import CheckFinding, Grade
 from camd.cli.checks.preview_check import inspect_previews
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.model import CameraId
-from camd.sources import FileSource, RtspSource, Source, TestSource
+from camd.sources import FileSource, RtspSource, Source, SyntheticSource
 from camd.sources.srt import SrtSource
 from camd.sources.v4l2 import V4l2Source
 
@@ -63,7 +63,7 @@ def h264(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_cameras_without_a_preview_are_not_mentioned() -> None:
     """Nothing is started for them."""
     assert await inspect_previews(config(None, None)) == []
-    missing = attrs.evolve(config(TestSource()), ffmpeg=FfmpegConfig(Path("/no/ffmpeg")))
+    missing = attrs.evolve(config(SyntheticSource()), ffmpeg=FfmpegConfig(Path("/no/ffmpeg")))
     assert await inspect_previews(missing) == []  # that it is missing is told by itself
 
 
@@ -71,7 +71,7 @@ async def test_a_preview_says_what_it_sends(h264: Path) -> None:
     """Codec and size; the camera's own device, which is not there, is not asked."""
     found = await finding(FileSource(h264))
     assert (found.grade, found.text) == (Grade.OK, f"{h264}: h264 160x120")
-    synthetic = await finding(TestSource(160, 120, 10))
+    synthetic = await finding(SyntheticSource(160, 120, 10))
     assert (synthetic.grade, synthetic.text) == (Grade.OK, "a synthetic picture")
 
 

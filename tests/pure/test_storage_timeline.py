@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.recordings import NOON, gap, segment
 
-from camd.model import CameraId, Cause, SegmentState
+from camd.model import CameraId, GapCause, SegmentState
 from camd.model.timeline import Timeline
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.timeline_query import MOST_GAPS, MOST_SPANS
@@ -88,7 +88,7 @@ def test_what_cannot_be_played_is_said(catalog: Catalog) -> None:
 def test_gaps_are_those_of_the_ledger_that_reach_into_the_range(catalog: Catalog) -> None:
     """With their causes, and exact where the ledger is; also one that began long before."""
     entries = [
-        gap(0, end=moment(100), cause=Cause.DAEMON_DOWN, exact=False),
+        gap(0, end=moment(100), cause=GapCause.DAEMON_DOWN, exact=False),
         *(gap(20 + n, "s1") for n in range(5)),
         gap(50, "s2", camera_id=CameraId("camera1")),
     ]
@@ -143,7 +143,7 @@ def test_many_gaps_are_joined_and_counted(catalog: Catalog) -> None:
 
 def test_an_entry_that_began_long_before_is_found_behind_many_others(catalog: Catalog) -> None:
     """An outage of weeks is on the time line however many short entries began in between."""
-    outage = gap(0, end=moment(60 * 24 * 20), cause=Cause.DAEMON_DOWN, exact=False)
+    outage = gap(0, end=moment(60 * 24 * 20), cause=GapCause.DAEMON_DOWN, exact=False)
     short = (gap(1 + n, "s1") for n in range(1500))
     catalog.apply(map(GapNoted, [outage, *short]))
     (found,) = timeline(catalog, 20_000, 20_010).gaps
@@ -154,7 +154,8 @@ def test_joined_gaps_keep_cause_end_and_inexactness(catalog: Catalog) -> None:
     """Cause and start are those of the first, the end is that of the last of them."""
     count = 2 * MOST_GAPS
     catalog.apply(
-        GapNoted(gap(n, f"s{n}", exact=n % 4 != 1, cause=Cause.CAMERA_LOST)) for n in range(count)
+        GapNoted(gap(n, f"s{n}", exact=n % 4 != 1, cause=GapCause.CAMERA_LOST))
+        for n in range(count)
     )
     found = timeline(catalog, 0, count).gaps
     assert {each.cause for each in found} == {"camera_lost"}
