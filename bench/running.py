@@ -113,7 +113,7 @@ def another(camd: Camd) -> Iterator[Camd]:
 
 
 def _connected(url: str, daemon: subprocess.Popen[bytes]) -> ClientConnection:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             return connect(url, max_size=None)
