@@ -144,7 +144,7 @@ async def inspect(config: Config) -> list[CheckFinding]:
     for camera in config.cameras:
         if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
-    findings += await inspect_previews(config)
+    findings += await inspect_previews(config, clock=SYSTEM_CLOCK)
     found = await scan_devices(config)
     findings += judge_devices(found, config)
     known = {binding.camera_id for binding in found.bindings} | {c.id for c in config.cameras}

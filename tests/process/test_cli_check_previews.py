@@ -15,6 +15,7 @@ from support.ffmpeg_media import PROGRAMS
 
 from camd.cli.checks.finding import CheckFinding, Grade
 from camd.cli.checks.preview_check import inspect_previews
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.model import CameraId
 from camd.sources import FileSource, RtspSource, Source, SyntheticSource
@@ -39,7 +40,7 @@ def config(*previews: Source | None, camera: Source = DEVICE) -> Config:
 async def finding(preview: Source, **options: float) -> CheckFinding:
     """Inspect one preview."""
     with trio.fail_after(100):
-        (found,) = await inspect_previews(config(preview), **options)
+        (found,) = await inspect_previews(config(preview), clock=SYSTEM_CLOCK, **options)
     assert found.subject == "camera camera0 preview"
     assert bool(found.advice) is (found.grade is not Grade.OK)
     return found
@@ -62,9 +63,11 @@ def h264(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_cameras_without_a_preview_are_not_mentioned() -> None:
     """Nothing is started for them."""
-    assert await inspect_previews(config(None, None)) == []
+    assert await inspect_previews(config(None, None), clock=SYSTEM_CLOCK) == []
     missing = attrs.evolve(config(SyntheticSource()), ffmpeg=FfmpegConfig(Path("/no/ffmpeg")))
-    assert await inspect_previews(missing) == []  # that it is missing is told by itself
+    assert (
+        await inspect_previews(missing, clock=SYSTEM_CLOCK) == []
+    )  # that it is missing is told by itself
 
 
 async def test_a_preview_says_what_it_sends(h264: Path) -> None:
@@ -96,7 +99,8 @@ async def test_what_keeps_a_preview_from_viewers_is_a_warning(tmp_path: Path, h2
     ):
         found = await finding(source)
         assert (found.grade, words in found.text) == (Grade.WARNING, True), found
-    (same,) = await inspect_previews(config(FileSource(h264), camera=FileSource(h264)))
+    itself = config(FileSource(h264), camera=FileSource(h264))
+    (same,) = await inspect_previews(itself, clock=SYSTEM_CLOCK)
     assert (same.grade, same.text) == (Grade.WARNING, "is the source itself")
 
 
@@ -130,5 +134,5 @@ async def test_a_missing_protocol_is_told(tmp_path: Path) -> None:
         config(SrtSource.parse("srt://127.0.0.1:9", Path("/"), None)), ffmpeg=FfmpegConfig(program)
     )
     with trio.fail_after(60):
-        (found,) = await inspect_previews(asked)
+        (found,) = await inspect_previews(asked, clock=SYSTEM_CLOCK)
     assert (found.grade, found.text) == (Grade.WARNING, "FFmpeg was built without srt")

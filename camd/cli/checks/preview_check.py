@@ -12,7 +12,7 @@ from camd.camera.cameras import preview_of
 from camd.capture.source_cache import SourceCache
 from camd.capture.source_contents import SourceContents
 from camd.cli.checks.finding import CheckFinding, ok, warning
-from camd.clock import SYSTEM_CLOCK
+from camd.clock import Clock
 from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError, find_ffmpeg, protocols
 from camd.ffmpeg.text.output import ProbeResult
@@ -24,7 +24,7 @@ _PLAYED = ("h264", "mjpeg")  # by every browser
 
 
 async def inspect_previews(
-    config: Config, probe_seconds: float = PROBE_SECONDS
+    config: Config, probe_seconds: float = PROBE_SECONDS, *, clock: Clock
 ) -> list[CheckFinding]:
     """Report of each preview what it sends, or why viewers will not get it."""
     entries = [(each, each.preview) for each in config.cameras if each.preview is not None]
@@ -36,7 +36,7 @@ async def inspect_previews(
         return []
     found = []
     for camera, preview in entries:  # one after the other: some cameras have few connections
-        inspected = _PreviewCheck(config, camera, preview, program, probe_seconds)
+        inspected = _PreviewCheck(config, camera, preview, program, probe_seconds, clock=clock)
         found.append(await inspected.inspect())
     return found
 
@@ -50,6 +50,7 @@ class _PreviewCheck:
     preview: Source
     program: FFmpegBinary
     probe_seconds: float
+    clock: Clock = attrs.field(kw_only=True)
 
     @property
     def subject(self) -> str:
@@ -76,7 +77,7 @@ class _PreviewCheck:
     async def _probe(self) -> ProbeResult | Problem | None:
         """Ask FFmpeg; None: it has not said in time."""
         entry, known = preview_of(self.camera, self.preview), SourceCache()
-        contents = SourceContents(entry, self.config.ffmpeg, known, clock=SYSTEM_CLOCK)
+        contents = SourceContents(entry, self.config.ffmpeg, known, clock=self.clock)
         with trio.move_on_after(self.probe_seconds):
             reach = await contents.reach(self.program)
             if isinstance(reach, Problem):
