@@ -3,10 +3,10 @@
     python bench/back.py [--rounds 3] [--cameras 16] [--away 3]
 
 One RTSP camera (H.264, 720p, a key frame every second, the GOP) on the loopback interface is
-recorded. In each round the daemon gets SIGTERM and is started again at once; then the camera goes
-away and comes back. The result is the gap in the recording, from the last frame before to the
-first frame after, by the ledger and the files. Then `--cameras` cameras that are files, as in
-recording.py, are recorded, and the daemon is restarted; the result is the time until each has
+recorded. In each round the daemon gets SIGTERM and is started again at once, then SIGKILL; then the
+camera goes away and comes back. The result is the gap in the recording, from the last frame before
+to the first frame after, by the ledger and the files. Then `--cameras` cameras that are files, as
+in recording.py, are recorded, and the daemon is restarted; the result is the time until each has
 written its first frame.
 
 The baseline of each is FFmpeg alone, connecting to the same source with the same options: the
@@ -16,6 +16,7 @@ time from its start to its first fragment, one process for each camera at the sa
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -72,10 +73,11 @@ async def wait_files(daemon: Daemon, before: set[Path], count: int) -> None:
             await trio.sleep(0.02)
 
 
-async def restart(daemon: Daemon) -> None:
-    """Restart the daemon, and wait until it records again."""
+async def restart(daemon: Daemon, number: signal.Signals) -> None:
+    """End the daemon by a signal, start it, and wait until it records again."""
     before = files(daemon)
-    await daemon.stop()
+    daemon.signal(number)
+    assert await daemon.wait_end() in (0, -signal.SIGKILL)
     await daemon.start()
     await wait_files(daemon, before, 1)
 
@@ -112,8 +114,9 @@ async def stream_rounds(options: argparse.Namespace, folder: Path, clip: Path) -
             for _ in range(options.rounds):
                 await trio.sleep(2)
                 base.append(await bare([f"-rtsp_transport tcp -i {server.url}"]))
-                await restart(daemon)
-                await trio.sleep(2)
+                for number in (signal.SIGTERM, signal.SIGKILL):
+                    await restart(daemon, number)
+                    await trio.sleep(2)
                 absent.append(await away(daemon, server, options.away))
             stopped = await daemon.call("stop_recording", device="camera0")
             await daemon.stop()
@@ -126,10 +129,10 @@ async def stream_rounds(options: argparse.Namespace, folder: Path, clip: Path) -
             missing[-1] += gap["duration"]
         else:
             missing.append(gap["duration"])
-    assert len(missing) == 2 * options.rounds, gaps
-    gaps = missing[::2]
-    late = [gap - seconds for gap, seconds in zip(missing[1::2], absent, strict=True)]
-    line("gap after SIGTERM and start", gaps, base, "< 1 s + GOP (2)")
+    assert len(missing) == 3 * options.rounds, gaps
+    late = [gap - seconds for gap, seconds in zip(missing[2::3], absent, strict=True)]
+    line("gap after SIGTERM and start", missing[::3], base, "< 1 s + GOP (2)")
+    line("gap after SIGKILL and start", missing[1::3], base, "< 1 s + GOP (2)")
     line("camera back: late by", late, base, "< 0.5 s + GOP (1.5)")
 
 

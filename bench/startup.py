@@ -7,7 +7,9 @@ box. The daemon takes them into its index once; with --folder they are kept for 
 Then it is started with an empty folder (the baseline) and with the full one, in turns. It should
 be ready within a second of the baseline. Last, the index is taken away from a folder with fewer
 files (--rebuild): the daemon must be ready all the same, and makes the index anew beside normal
-service. "ready" is READY=1; "listed" the answer to the first list_recordings.
+service. "ready" is READY=1; "listed" the answer to the first list_recordings; "durable" that to
+start_recording, which means that the first frames of a camera that was off are on the disk. All
+are counted from the start of the process.
 """
 
 from __future__ import annotations
@@ -85,13 +87,17 @@ def cleaning(daemon: Daemon) -> Iterator[None]:
         daemon.clean_up()
 
 
-async def started(daemon: Daemon) -> tuple[float, float]:
-    """Start it; return the seconds until it is ready, and until it has listed a page."""
+async def started(daemon: Daemon) -> tuple[float, float, float]:
+    """Start it; return the seconds until it is ready, has listed a page, and has footage stored."""
     began = time.perf_counter()
     await daemon.start()
     ready = time.perf_counter() - began
     await daemon.call("list_recordings")
-    return ready, time.perf_counter() - began
+    listed = time.perf_counter() - began
+    await daemon.call("start_recording", device="camera0")
+    durable = time.perf_counter() - began
+    await daemon.call("stop_recording", device="camera0")
+    return ready, listed, durable
 
 
 async def wait_known(daemon: Daemon, count: int) -> tuple[float, float]:
@@ -110,7 +116,7 @@ async def wait_known(daemon: Daemon, count: int) -> tuple[float, float]:
 async def known(daemon: Daemon, count: int) -> None:
     """Let the daemon add all files to its index, once."""
     with cleaning(daemon):
-        ready, _ = await started(daemon)
+        ready, *_ = await started(daemon)
         seconds, _ = await wait_known(daemon, count)
         print(f"{count:,} files, new or not: ready after {ready:.2f} s, all known after", end="")
         print(f" {ready + seconds:.1f} s", flush=True)
@@ -119,20 +125,22 @@ async def known(daemon: Daemon, count: int) -> None:
 
 async def compare(full: Daemon, empty: Daemon, rounds: int) -> None:
     """Start both in turns; print medians and the worst."""
-    times: dict[str, list[tuple[float, float]]] = {"empty": [], "full": []}
+    times: dict[str, list[tuple[float, float, float]]] = {"empty": [], "full": []}
     for _ in range(rounds):
         for name, daemon in (("empty", empty), ("full", full)):
             with cleaning(daemon):
                 times[name].append(await started(daemon))
                 await daemon.stop()
-    print(f"{'seconds':28} {'ready':>8} {'worst':>8} {'listed':>8} {'worst':>8}")
+    heads = (f"{name:>8} {'worst':>8}" for name in ("ready", "listed", "durable"))
+    print(f"{'seconds':28} {' '.join(heads)}")
     medians = {}
     for name, found in times.items():
-        ready, listed = zip(*found, strict=True)
-        medians[name] = statistics.median(ready), statistics.median(listed)
-        print(f"{name + ' folder':28} {medians[name][0]:8.2f} {max(ready):8.2f}", end="")
-        print(f" {medians[name][1]:8.2f} {max(listed):8.2f}")
-    more = medians["full"][0] - medians["empty"][0]
+        medians[name] = statistics.median(ready for ready, *_ in found)
+        cells = (
+            f"{statistics.median(each):8.2f} {max(each):8.2f}" for each in zip(*found, strict=True)
+        )
+        print(f"{name + ' folder':28} {' '.join(cells)}")
+    more = medians["full"] - medians["empty"]
     print(f"{'full beyond empty':28} {more:8.2f}   aim: below 1", flush=True)
 
 
@@ -140,7 +148,7 @@ async def rebuilt(daemon: Daemon, count: int, what: str, spoil: Callable[[Path],
     """Remove the index, or all but the recordings, and start."""
     spoil(daemon.recordings / ".camd")
     with cleaning(daemon):
-        ready, listed = await started(daemon)
+        ready, listed, _ = await started(daemon)
         seconds, slowest = await wait_known(daemon, count)
         await daemon.stop()
     print(f"{what:28} {ready:8.2f} {'':8} {listed:8.2f} {'':8}   known again after", end="")

@@ -6,6 +6,8 @@ answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 
@@ -281,6 +283,18 @@ def wrong_param(
     """Make the refusal of a parameter that is well-formed, but does not fit the present state."""
     errors = [{"path": path, "message": message}]
     return Refusal(INVALID_PARAMS, message, suggestion=suggestion, errors=errors, **data)
+
+
+def unsupported_format(
+    name: str, supported: Sequence[str], *, suggestion: str | None = None
+) -> Refusal:
+    """Make the refusal of a format of files or pictures that is not one of `supported`."""
+    return Refusal(
+        UNSUPPORTED,
+        f"Format not supported: {name[:40]}",
+        suggestion=suggestion or f"Ask for one of {', '.join(supported)}.",
+        supported=list(supported),
+    )
 
 
 def sole_exception(error: BaseException) -> BaseException:

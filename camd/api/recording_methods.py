@@ -20,7 +20,7 @@ from camd.contract.recording_results import (
     StoppedRecording,
 )
 from camd.contract.schedule_results import ScheduleList
-from camd.errors import UNSUPPORTED, ParamMistake, Refusal, invalid_params
+from camd.errors import ParamMistake, Refusal, invalid_params, unsupported_format
 from camd.model import (
     CameraId,
     RecordingQuery,
@@ -263,12 +263,7 @@ def _started(device: str, session: Session) -> result_fields.View:
 def _format(name: str | None) -> str | None:
     if name is None or name in FORMATS:
         return name
-    raise Refusal(
-        UNSUPPORTED,
-        f"Format not supported: {name[:40]}",
-        suggestion=f"Ask for one of {', '.join(FORMATS)}.",
-        supported=list(FORMATS),
-    )
+    raise unsupported_format(name, FORMATS)
 
 
 # --- Sessions and the gap ledger.

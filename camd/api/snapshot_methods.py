@@ -30,10 +30,10 @@ from camd.contract.snapshot_results import (
     TakenSnapshot,
 )
 from camd.errors import (
-    UNSUPPORTED,
     ParamMistake,
     Refusal,
     invalid_params,
+    unsupported_format,
 )
 from camd.model import StoredSnapshot
 from camd.model.notation import format_instant
@@ -159,12 +159,7 @@ def _format(name: str | None) -> str | None:
     known = "jpg" if name == "jpeg" else name
     if known is None or known in FORMATS:
         return known
-    raise Refusal(
-        UNSUPPORTED,
-        f"Format not supported: {known[:40]}",
-        suggestion=f"Ask for one of {', '.join(FORMATS)}.",
-        supported=list(FORMATS),
-    )
+    raise unsupported_format(known, FORMATS)
 
 
 def _age_ms(still: Still) -> int:

@@ -16,8 +16,9 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.config.schema import CameraConfig, Config
 from camd.devices.binding_store import KNOWN_FILE, BindingStore
+from camd.devices.matching.adoption import AdoptionError, adopt, forget
 from camd.devices.matching.identity import RememberedCamera
-from camd.devices.matching.match import AdoptionError, Assignment, adopt, assign, forget
+from camd.devices.matching.match import Assignment, assign
 from camd.devices.monitor import DeviceMonitor
 from camd.errors import (
     ALREADY_RECORDING,

@@ -237,14 +237,14 @@ def preview_of(camera: CameraConfig, source: Source) -> CameraConfig:
 
 def _bus(camera: Camera | None) -> str | None:
     """The USB controller and speed that a camera is connected by."""
-    binding = camera.binding if camera is not None else None
-    usb = binding.device.usb if binding is not None and binding.device is not None else None
+    device = camera.planner.device if camera is not None else None
+    usb = device.usb if device is not None else None
     return usb.port.rpartition("-")[0] if usb is not None else None
 
 
 def _names(camera: Camera) -> tuple[str, ...]:
     """Name a camera's device in every way; a node's names belong to whoever has the node now."""
-    device = camera.binding.device if camera.binding is not None else None
+    device = camera.planner.device
     links = device.links if device is not None else ()
     return tuple(str(name) for name in (camera.config.device, camera.node, *links) if name)
 

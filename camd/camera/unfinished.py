@@ -162,7 +162,7 @@ class UnfinishedWork:
             await self._convert(program, segment)
 
     async def _convert(self, program: FFmpegBinary, segment: Segment) -> None:
-        with suppress(Refusal):  # its own session may have been quicker
+        with suppress(Refusal):  # the session itself may have converted it meanwhile
             if not await self._storage.knows(segment.filename):
                 return
         made = await to_mkv(program, self._storage, segment, clock=self._clock)

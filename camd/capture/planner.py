@@ -87,6 +87,11 @@ class CapturePlanner:
         """The camera's source."""
         return self.camera.source
 
+    @property
+    def device(self) -> Device | None:
+        """The device that the camera has at the moment."""
+        return self.binding.device if self.binding is not None else None
+
     # --- what is known before a capture
 
     async def is_absent(self) -> bool:
@@ -94,8 +99,8 @@ class CapturePlanner:
 
         One that cannot be looked up may be there: FFmpeg's error is more exact.
         """
-        if (binding := self._binding) is not None:
-            return binding.device is None
+        if self.binding is not None:
+            return self.binding.device is None
         return self.contents.missing or await self.source.is_missing(self.looks)
 
     @property
@@ -107,12 +112,10 @@ class CapturePlanner:
     @property
     def obstacle(self) -> Problem | None:
         """What would keep the next capture from recording, as far as that is known before."""
-        binding, answer = self._binding, self._choose()
+        answer = self._choose()
         if isinstance(answer, FormatRefusal):
             return unsupported(answer)
-        return (
-            binding.device.problem if binding is not None and binding.device is not None else None
-        )
+        return self.device.problem if self.device is not None else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -181,8 +184,7 @@ class CapturePlanner:
         """
         if (problem := await self._find_obstacle()) is not None:
             return problem
-        binding, choice = self._binding, self.chosen
-        device = binding.device if binding else None
+        device, choice = self.device, self.chosen
         try:
             options = await self._options(await self.find_program(), device, choice)
         except FfmpegMissingError as error:
@@ -193,7 +195,7 @@ class CapturePlanner:
 
     async def _find_obstacle(self) -> Problem | None:
         """Return what makes a capture impossible: file, device, or what is asked of the device."""
-        binding = self._binding
+        binding = self.binding
         if (wrong := await self.contents.look(self.looks)) is not None:
             return wrong
         if await self.is_absent():
@@ -201,8 +203,7 @@ class CapturePlanner:
         answer = self._choose()
         if isinstance(answer, FormatRefusal):
             return unsupported(answer)
-        device = binding.device if binding else None
-        return device.problem if answer is None and device is not None else None
+        return self.device.problem if answer is None and self.device is not None else None
 
     async def _options(
         self, program: FFmpegBinary, device: Device | None, choice: FormatChoice | None
@@ -282,16 +283,9 @@ class CapturePlanner:
         usual = max(min(SOUND_SECONDS, start / 2), SOUND_SHARE * start)
         return usual if options.copy else start / 2
 
-    @property
-    def _binding(self) -> DeviceBinding | None:
-        return self.binding if self.source.selector is not None else None
-
     def _choose(self) -> FormatChoice | FormatRefusal | None:
         """Choose for the device that the camera has; None while nothing is known of one."""
-        binding = self._binding
-        return self._asked.answer(
-            binding.device.capabilities if binding and binding.device else None
-        )
+        return self._asked.answer(self.device.capabilities if self.device is not None else None)
 
     # --- what captures show
 

@@ -34,8 +34,8 @@ from camd.model.problems import (
 )
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.frames.frame_fragments import FrameReader
-from camd.runtime.broadcast import Published
+from camd.mp4.frames.frame_fragments import FrameFragmentReader
+from camd.runtime.broadcast import LatestValue
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess, open_child_process
 from camd.runtime.pipe_poller import (
     FILLED_SHARE,
@@ -86,7 +86,7 @@ class FragmentSink(Protocol):
         """Take a fragment; `arrived` is when its last frame arrived, in monotonic seconds."""
 
     def caught_up(self, seconds: float) -> None:
-        """Hear that everything that was read is delivered; it is read again in `seconds`."""
+        """Note that all that was read is delivered; the next read is in `seconds`."""
 
 
 @attrs.frozen
@@ -141,7 +141,7 @@ class CaptureProcess:
     clock: Clock = attrs.field(kw_only=True)
     throttle: ReadThrottle | None = None  # for sources that are not live
     pipes: PipePoller | None = None  # reads the output in rounds once it delivers
-    hurried: Published[bool] = attrs.field(factory=lambda: Published(False))  # read at once
+    hurried: LatestValue[bool] = attrs.field(factory=lambda: LatestValue(False))  # read at once
     read_seconds: float = READ_SECONDS  # between two reads otherwise
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     killed: bool = attrs.field(default=False, init=False)  # by SIGKILL
@@ -163,10 +163,10 @@ class CaptureProcess:
     _lines: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
-    _cut_off: bool = attrs.field(default=False, init=False)  # FFmpeg has left the pipe
+    _cut_off: bool = attrs.field(default=False, init=False)  # what FFmpeg left behind was killed
     _read_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
-    _reader: FrameReader = attrs.field(factory=FrameReader, init=False)
+    _reader: FrameFragmentReader = attrs.field(factory=FrameFragmentReader, init=False)
     _reading: PolledPipe | None = attrs.field(default=None, init=False)  # in rounds
     _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
     _sound_since: float | None = attrs.field(default=None, init=False)  # without a picture
@@ -233,8 +233,8 @@ class CaptureProcess:
         if self.may_end and status == 0 and self._fragments and not self._logged_errors:
             return None
         problem = classify(tuple(self._lines), status)
-        silent = problem.kind == ProblemKind.TIMED_OUT and self.delivered
-        return STALLED if silent else problem
+        stalled = problem.kind == ProblemKind.TIMED_OUT and self.delivered
+        return STALLED if stalled else problem
 
     @property
     def _logged_errors(self) -> bool:
@@ -308,21 +308,22 @@ class CaptureProcess:
             await self.hurried.wait_until(lambda hurried: not hurried)
 
     @property
-    def _at_leisure(self) -> bool:
-        """Whether frames come, and nobody waits for them."""
-        usual = self.delivered and self._problem is None and not self.stopping
-        calm = usual and self._ahead <= 0 and not self._cut_off and self._deadline != float("inf")
-        return calm and not self.hurried.value and self._frame_seconds <= SLOW_SECONDS
+    def _may_gather(self) -> bool:
+        """Whether frames arrive without a problem, and nobody waits for them."""
+        works = self.delivered and self._problem is None and not self.stopping
+        on_time = self._ahead <= 0 and not self._cut_off and self._deadline != float("inf")
+        waited_for = self.hurried.value or self._frame_seconds > SLOW_SECONDS
+        return works and on_time and not waited_for
 
     def _may_wait(self, pipes: PipePoller, flow: PipeFillEstimate) -> bool:
-        """Whether the output may wait for the next round, and reading in rounds costs less."""
-        in_time = self.read_seconds >= ROUND_SECONDS and not flow.hasty
-        return self._at_leisure and in_time and pipes.worthwhile
+        """Whether the output may wait for the next round, and rounds take less CPU time."""
+        in_time = self.read_seconds >= ROUND_SECONDS and not flow.urgent
+        return self._may_gather and in_time and pipes.worthwhile
 
     async def _wait_for_more(self, flow: PipeFillEstimate | None) -> None:
         """Let frames gather in the pipe while nobody waits for them."""
         in_rounds = self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow)
-        pauses = flow is not None and self._at_leisure and self._frame_seconds > 0
+        pauses = flow is not None and self._may_gather and self._frame_seconds > 0
         seconds = self._pause_seconds if pauses else 0.0
         self.sink.caught_up(ROUND_SECONDS if in_rounds else seconds)
         if pauses and not in_rounds:
@@ -411,7 +412,8 @@ class CaptureProcess:
                 continue
             self._arrived = next(times)
             pictures += event.frames
-            self._frame_seconds = event.duration_seconds if event.frames < 2 else 0.0
+            if event.frames:
+                self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0
             self.sink.deliver(event, self._arrived)
             if self._fragments or event.starts_with_sync:
                 self._fragments += event.frames > 0
@@ -489,7 +491,7 @@ class CaptureProcess:
             await self.tell(ProcessStalled(HUNG))
 
     async def _end_rest(self, process: ChildProcess) -> None:
-        """After FFmpeg's exit, end the processes that it left: they hold its pipe."""
+        """After FFmpeg's exit, kill the processes that it started: they hold its pipe open."""
         await process.wait()
         ended, seconds = self.clock.monotonic(), self.timeouts.rest_seconds
         while True:  # a throttled read leaves output in the pipe as well

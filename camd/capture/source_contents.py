@@ -67,8 +67,8 @@ class SourceContents:
     _facts: FileStamp | None = attrs.field(default=None, init=False)  # at the last look
     _transport: str = attrs.field(default="tcp", init=False)  # the one that is tried or works
     _last: Problem | None = attrs.field(default=None, init=False)  # how the last capture ended
-    _hurried: bool = attrs.field(default=False, init=False)  # the last plan relied on what is known
-    _patient: bool = attrs.field(default=False, init=False)  # that failed, and is done no more
+    _short_analysis: bool = attrs.field(default=False, init=False)  # in the last plan
+    _short_failed: bool = attrs.field(default=False, init=False)  # such a plan has failed
     _rare: bool = attrs.field(default=False, init=False)  # less than a picture a second came
 
     def __attrs_post_init__(self) -> None:
@@ -124,7 +124,7 @@ class SourceContents:
             return found
         self._found = found
         # What was described already is not analysed for long, unless that failed once.
-        self._hurried = bool(found.video_codec and found.width) and not self._patient
+        self._short_analysis = bool(found.video_codec and found.width) and not self._short_failed
         return found
 
     def access(self, reach: StreamAccess) -> StreamAccess:
@@ -132,19 +132,19 @@ class SourceContents:
         return attrs.evolve(
             reach,
             transport=self._transport,
-            analysis=SHORT_ANALYSIS if self._hurried else None,
-            rare=self._rare and self._hurried,
+            analysis=SHORT_ANALYSIS if self._short_analysis else None,
+            rare=self._rare and self._short_analysis,
         )
 
     # --- while a capture runs, and after it
 
     def compare(self, video: VideoFormat) -> None:
-        """Hear what comes; a rate of 0 is one that has not been measured yet."""
+        """Note what comes; a rate of 0 is one that has not been measured yet."""
         if video.fps:
             self._rare = video.fps < RARE_FPS
 
     def began(self, init: Init, *, copied: bool) -> bool:
-        """Hear what a capture delivers; False: it is not what the capture was made for.
+        """Note what a capture delivers; False: it is not what the capture was made for.
 
         What comes is remembered, and replaces what was.
         """
@@ -169,7 +169,7 @@ class SourceContents:
         return True
 
     def learn(self, problem: Problem | None) -> None:
-        """Hear how a capture ended; None: as it should."""
+        """Note how a capture ended; None: as it should."""
         self._last = problem
 
     def tries_otherwise(self, problem: Problem | None) -> bool:
@@ -181,9 +181,9 @@ class SourceContents:
             return False
         if self._changes_transport(problem):
             return True
-        if problem.kind in CONNECTION_KINDS or not self._hurried:
+        if problem.kind in CONNECTION_KINDS or not self._short_analysis:
             return False
-        self._patient = True
+        self._short_failed = True
         self.forget()
         return True
 

@@ -128,7 +128,7 @@ class CaptureSupervisor:
                         self._process.stop()
                 case m.CaptureAction.REST:
                     self._rest = trio.CancelScope()
-                    self._start_task(partial(self._rest_for, self._rest, self.state.rest_seconds))
+                    self._nursery.start_soon(self._rest_for, self._rest, self.state.rest_seconds)
                 case m.CaptureAction.WAKE:
                     self._rest.cancel()
         if before.state is not self.state.state:
@@ -152,14 +152,11 @@ class CaptureSupervisor:
             if grace.cancelled_caught:
                 await self._tell(m.Unwanted())
 
-    def _start_task(self, task: Callable[[], Awaitable[None]]) -> None:
-        self._nursery.start_soon(task)
-
     def _spawn(self) -> None:
         assert self._process is None
         self._hub.expect()
         self._process = self._new_process()
-        self._start_task(partial(self._supervise, self._process))
+        self._nursery.start_soon(self._supervise, self._process)
 
     def _new_process(self) -> CaptureProcess:
         start, stall = self._ffmpeg.start_timeout, self._ffmpeg.stall_timeout
@@ -190,7 +187,7 @@ class CaptureSupervisor:
         await self._tell(report)
         if self._hub.init is not None and not self._planner.began(self._hub.init):
             await self._tell(m.ProcessStalled(STREAM_CHANGED))
-        self._start_task(self._tune)  # some drivers accept controls only now
+        self._nursery.start_soon(self._tune)  # some drivers accept controls only now
 
     async def _supervise(self, process: CaptureProcess) -> None:
         """Run a process to its end, again while there is another plan, and tell ProcessEnded."""
@@ -229,7 +226,8 @@ class CaptureSupervisor:
         plan = await self._plan(process)
         if not isinstance(plan, CapturePlan):
             return plan
-        device, camera_id, claims = self._device, self._planner.camera.id, self._environment.claims
+        device, claims = self._planner.device, self._environment.claims
+        camera_id = self._planner.camera.id
         if device is not None and (other := claims.claim(device, camera_id)) is not None:
             return _still_claimed(other)
         try:
@@ -265,16 +263,11 @@ class CaptureSupervisor:
 
     async def _is_same_device(self) -> bool:
         """Query the node again after a failure: it may belong to another camera now."""
-        device, look_again = self._device, self._environment.look_again
+        device, look_again = self._planner.device, self._environment.look_again
         if device is None or look_again is None or not self.state.failures:
             return True
         found = await look_again(device.node)
         return found is not None and found.plug_id == device.plug_id
-
-    @property
-    def _device(self) -> Device | None:
-        binding = self._planner.binding
-        return binding.device if binding is not None else None
 
     async def _diagnose(self, problem: Problem, device: Device | None) -> Problem:
         """Add what this machine knows of a failure, and FFmpeg does not."""

@@ -19,14 +19,14 @@ from camd.cli.exit import EPILOG
 __all__ = ["config_option", "main"]
 
 # Of each command, its module and the line that `camd --help` has for it. The module is imported
-# when the command runs: `--help` imports none, and a command that only calls the service does not
-# import the modules that record.
+# when the command runs, or its help is asked for: `camd --help` imports none. Such a module imports
+# at its top what the help needs; what its commands work with is imported by their functions.
 _COMMANDS = {
     "adopt": ("device_commands", "Assign a device to CAMERA."),
-    "check": ("check", "Find what would keep the service from recording."),
+    "check": ("commands.machine_commands", "Find what would keep the service from recording."),
     "cleanup": ("retention_commands", "Carry out the retention policy now."),
     "controls": ("device_commands", "Show or set the controls of CAMERA."),
-    "demo": ("demo", "Record two synthetic cameras, to see how it works."),
+    "demo": ("commands.machine_commands", "Record two synthetic cameras, to see how it works."),
     "devices": ("device_commands", "Show the cameras that are plugged in."),
     "export": (
         "exporting.export_command",
@@ -36,7 +36,7 @@ _COMMANDS = {
     "gaps": ("show", "List missing footage, newest first, with its cause."),
     "info": ("show", "Show everything about the recording NAME."),
     "init": (
-        "setup.first_config",
+        "commands.machine_commands",
         "Write a first configuration for the cameras that are plugged in.",
     ),
     "keys": ("credentials", "Manage API keys."),
@@ -46,7 +46,7 @@ _COMMANDS = {
     "openrpc": ("show", "Print the OpenRPC document of the service's methods."),
     "pin": ("retention_commands", "Protect the recording NAME from clients and retention."),
     "record": ("record", "Record CAMERA until Ctrl-C, or for a time."),
-    "recover": ("folder_commands", "Repair a recordings folder that no service uses."),
+    "recover": ("commands.file_commands", "Repair a recordings folder that no service uses."),
     "retention": (
         "retention_commands",
         "Show or set the retention policy; without a command: show.",
@@ -56,7 +56,7 @@ _COMMANDS = {
     "snapshot": ("record", "Take a picture of CAMERA."),
     "schedule": ("show", "Show the schedules, and whether their windows are open."),
     "selftest": (
-        "setup.selftest",
+        "commands.machine_commands",
         "Try the whole recorder on this machine: kills, a full disk, checks.",
     ),
     "status": ("show", "Show the service and its cameras."),
@@ -65,7 +65,7 @@ _COMMANDS = {
     "timeline": ("show", "Show when a camera was recorded, and what is missing."),
     "token": ("credentials", "Make a JWT for USER."),
     "unpin": ("retention_commands", "Remove the pin of the recording NAME."),
-    "verify": ("folder_commands", "Read recordings back and compare them."),
+    "verify": ("commands.file_commands", "Read recordings back and compare them."),
     "watch": ("show", "Show events as they happen, until Ctrl-C."),
 }
 
@@ -132,6 +132,6 @@ config_option = click.option(
 @config_option
 def run(config_path: Path | None) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads."""
-    from camd.daemon import run_daemon  # noqa: PLC0415 - other commands start faster without it
+    from camd.daemon import run_daemon
 
     sys.exit(run_daemon(config_path))

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from camd import clock
-from camd.auth.key_file import KeyFile, KeyFileError
-from camd.auth.tokens import mint_token
 from camd.cli import config_option, terminal
 from camd.cli.exit import CommandFailed, Misconfigured
 from camd.cli.service_access import (
@@ -27,6 +26,9 @@ from camd.cli.service_access import (
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.rpc.roles import Role
+
+if TYPE_CHECKING:
+    from camd.auth.key_file import KeyFile
 
 _MINUTE = "%Y-%m-%d %H:%M"
 _ROLES = [role.value for role in Role]
@@ -138,6 +140,8 @@ def revoke(config_path: Path | None, name: str) -> None:
 @config_option
 def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> None:
     """Make a JWT for USER, signed with the configured secret, and print it."""
+    from camd.auth.tokens import mint_token
+
     secret = configured(config_path).auth.jwt_secret
     if not secret:
         raise Misconfigured(
@@ -172,6 +176,8 @@ def open(access: ServiceAccess, role: str | None, as_json: bool) -> None:
 @contextmanager
 def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
     """Open the configured file of keys. Raises CommandFailed when it cannot be used."""
+    from camd.auth.key_file import KeyFile, KeyFileError
+
     path = configured(config_path).auth.keys_file
     assert path is not None  # a loaded configuration names it
     try:

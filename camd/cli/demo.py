@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import click
 import trio
 from rich.markup import escape
 
@@ -89,29 +88,15 @@ async def wait_for_end(process: subprocess.Popen[bytes]) -> None:
             raise CommandFailed(f"the service ended with exit status {process.returncode}")
 
 
-# --- the command ------------------------------------------------------------------------------
+# --- the demonstration ------------------------------------------------------------------------
 
 CAMERAS = ("camera0", "camera1")
 RECORDING_SECONDS = 6
 _HASHED_FROM = 48  # a receipt has the hash of a file from this byte on
 
 
-@click.command(short_help="Record two synthetic cameras, to see how it works.")
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Use this folder, and keep it.  [default: a temporary folder]",
-)
-@click.option(
-    "--once", is_flag=True, help="End after the recording; do not leave the service running."
-)
-def demo(folder: Path | None, once: bool) -> None:
-    """Start a service with two synthetic cameras, record them, and show the receipts.
-
-    Needs FFmpeg and nothing else: no camera, no root, no configuration. Afterwards the service
-    keeps running, so that you can try other commands; Ctrl-C ends it.
-    """
+def demonstrate(folder: Path | None, *, once: bool) -> None:
+    """Carry out `camd demo`."""
     with _folder(folder) as place:
         service = DemoService(place, free_port(), console())
         try:

@@ -7,11 +7,9 @@ from functools import partial
 from typing import Any
 
 import click
-import trio
 from rich.markup import escape
 from rich.table import Table
 
-from camd.api.device_methods import device_list
 from camd.cli import tables
 from camd.cli.exit import ServiceUnreachableFailure
 from camd.cli.service_access import (
@@ -25,8 +23,6 @@ from camd.cli.service_access import (
     remote_options,
 )
 from camd.cli.terminal import console, messages
-from camd.devices.listing import scan_devices
-from camd.logs import set_up_logging
 
 
 @click.command(short_help="Show the cameras that are plugged in.")
@@ -72,6 +68,12 @@ def _list_devices(access: ServiceAccess) -> Any:
 
 
 def _list_offline(access: ServiceAccess) -> Any:
+    import trio
+
+    from camd.api.device_methods import device_list
+    from camd.devices.listing import scan_devices
+    from camd.logs import set_up_logging
+
     set_up_logging("error")
     found = trio.run(scan_devices, configured(access.config_path))
     return device_list(found.devices, found.bindings, found.method)

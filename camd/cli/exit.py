@@ -106,7 +106,7 @@ def _nearest_instants(details: Mapping[str, Any]) -> list[str]:
     found = {words: details[name] for name, words in _NEAREST.items() if details.get(name)}
     if not found:
         return []
-    from camd.cli.terminal import format_moment  # noqa: PLC0415 - `camd --help` needs no table
+    from camd.cli.terminal import format_moment
 
     return [f"{words}: {format_moment(when)}" for words, when in found.items()]
 

@@ -1,4 +1,4 @@
-"""Commands that work on the recordings folder itself: recover and verify."""
+"""What `camd recover` and `camd verify` do with a recordings folder."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 import pwd
 import sqlite3
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from camd.cli import config_option
 from camd.cli.exit import CommandFailed, ExitCode
-from camd.cli.service_access import configured, json_option
+from camd.cli.service_access import configured
 from camd.cli.tables import file_size
 from camd.cli.terminal import ProgressMeter, console, messages, print_json, printable, show_progress
 from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
-from camd.runtime.folders.format_marker import NewerFormatError
-from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
+from camd.runtime.folders.format_marker import FormatRefusedError
+from camd.storage.check.folder import FolderVerification, VerifyProgress, VerifyResult
 from camd.storage.check.rules.findings import Finding
 from camd.storage.index.recording_index import (
     FOLDER,
@@ -52,22 +52,10 @@ _COLOURS = {FileOutcome.SEALED: "green", FileOutcome.ADOPTED: "green", FileOutco
 _COLOURS |= {FileOutcome.UNREADABLE: "red", FileOutcome.MISSING: "red"}
 
 
-@click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
-@click.option("--reindex", is_flag=True, help="Set the index aside and make a new one.")
-@config_option
-@json_option
-def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: bool) -> None:
-    """Repair a recordings folder that no service uses.
-
-    Seals interrupted files, adds unknown ones to the index, marks missing ones, and computes
-    missing hashes; the service does the same when it starts. Nothing is deleted except partial
-    Matroska files. --reindex makes a new index from the journal and the files; the old one stays
-    beside it.
-
-    Exits with 0 when everything is repaired; with 1 when something could not be done or, with
-    --dry-run, has to be done.
-    """
+def recover_folder(
+    config_path: Path | None, *, dry_run: bool, reindex: bool, as_json: bool
+) -> None:
+    """Carry out `camd recover`."""
     folder = configured(config_path).storage.recordings_dir
     refuse_misplaced(folder, but_index=reindex)
     if not dry_run:
@@ -84,7 +72,7 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
                 folder, dry_run, reindex, on_finding, progress, clock=SYSTEM_CLOCK
             )
             result = recovery.run()
-    except NewerFormatError as error:
+    except FormatRefusedError as error:
         raise CommandFailed(str(error)) from None
     except FolderInUseError as error:
         raise CommandFailed(
@@ -199,24 +187,10 @@ def recover_values(result: OfflineResult) -> dict[str, object]:
 # --- verify
 
 
-@click.command(short_help="Read recordings back and compare them.")
-@click.argument("files", nargs=-1, metavar="[FILE…]")
-@click.option(
-    "--fast", is_flag=True, help="Only structure, index and ledger: no file is read whole."
-)
-@config_option
-@json_option
-def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json: bool) -> None:
-    """Check recordings: structure, hashes, and that index, ledger and files agree.
-
-    Checks all recordings, or the given FILEs. The service may run meanwhile: files being recorded
-    are left out, and nothing is changed. A file that camd removed itself is not a finding. Warnings
-    (!) are about files that another program removed, or that are not camd's; findings (✗) need
-    attention.
-
-    Exits with 0 when there are no findings, with or without warnings; with 1 when there are, when a
-    FILE is not there, or when the folder cannot be listed.
-    """
+def verify_folder(
+    config_path: Path | None, files: Sequence[str], *, fast: bool, as_json: bool
+) -> None:
+    """Carry out `camd verify`."""
     folder = configured(config_path).storage.recordings_dir
     names = [_name_in(folder, file) for file in files]
     refuse_misplaced(folder)
@@ -229,7 +203,7 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
 
     try:
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
-            result = FolderCheck(folder, fast, progress, on_finding).run(names)
+            result = FolderVerification(folder, fast, progress, on_finding).run(names)
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
     if as_json:
@@ -256,7 +230,7 @@ def finding_line(finding: Finding) -> str:
     return f"{mark} [bold]{subject}[/] {text}. {escape(finding.advice)}"
 
 
-def summary(result: CheckResult) -> str:
+def summary(result: VerifyResult) -> str:
     """Summarise a check in one line."""
     parts = [f"{result.files} files checked"]
     if result.busy:
@@ -269,7 +243,7 @@ def summary(result: CheckResult) -> str:
     return ", ".join(parts) + "."
 
 
-def verify_values(result: CheckResult) -> dict[str, object]:
+def verify_values(result: VerifyResult) -> dict[str, object]:
     """Convert a result to JSON values."""
     return {
         "clean": result.clean,
@@ -289,7 +263,7 @@ def verify_values(result: CheckResult) -> dict[str, object]:
     }
 
 
-def verify_progress(at: CheckProgress, seconds: float) -> str:
+def verify_progress(at: VerifyProgress, seconds: float) -> str:
     """Describe the progress of a check after so many seconds."""
     parts = [
         f"{at.files} of {at.files_total} files",

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
 import click
-import trio
 from rich.markup import escape
 from rich.text import Text
 
@@ -29,8 +28,9 @@ from camd.cli.service_access import (
     with_client,
 )
 from camd.cli.terminal import console, live_text, messages, read_duration
-from camd.client import Client, fetch_page
-from camd.model import are_durable
+
+if TYPE_CHECKING:
+    from camd.client import Client
 
 _PROGRESS_SECONDS = 0.5
 _LONGEST = timedelta(days=1)
@@ -51,6 +51,8 @@ async def show_until_end(
     client: Client, camera: str, session_id: str, show: Callable[[Text], None]
 ) -> None:
     """Show the progress of a session; return when the camera records it no more."""
+    import trio
+
     while True:
         status = await client.call("get_recording_status", device=camera)
         if status is None or status.get("session_id") != session_id:
@@ -70,6 +72,8 @@ async def receipt_from_files(client: Client, session_id: str) -> dict[str, Any]:
 
 def session_receipt(infos: list[dict[str, Any]]) -> dict[str, Any]:
     """Build a receipt as stop_recording returns it from the descriptions of the files."""
+    from camd.model import are_durable
+
     keys = ("filename", "start_time", "end_time", "duration", "frames", "size", "sha256")
     sized = [{**info, "size": info.get("file_size")} for info in infos]
     gaps: list[Any] = next((info["gaps"] for info in reversed(infos) if info.get("gaps")), [])
@@ -117,6 +121,8 @@ def record(
     CAMERA is an id such as camera0, a node such as /dev/video0, or a link to one. Ctrl-C stops the
     recording. If this command is killed, the recording continues: `camd stop CAMERA` ends it.
     """
+    import trio
+
     wanted = {"duration": seconds, "format": container, "key": key}
     params = {name: value for name, value in wanted.items() if value is not None}
 
@@ -265,6 +271,8 @@ def _fetch_picture(
     access: ServiceAccess, camera: str, output: Path, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Get a picture that is not stored, and write it."""
+    from camd.client import fetch_page
+
     suffix = output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     format = options.pop("format") or (suffix if suffix == "png" else "jpg")
     query = urlencode({name: value for name, value in options.items() if value is not None})

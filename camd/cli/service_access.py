@@ -12,13 +12,11 @@ import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import click
-import trio
 
-from camd.auth.key_file import ADMIN_KEY_FILE
 from camd.cli import config_option, terminal
 from camd.cli.exit import (
     CallRefused,
@@ -28,19 +26,11 @@ from camd.cli.exit import (
     refused,
 )
 from camd.cli.terminal import print_json
-from camd.client import (
-    CannotConnectError,
-    Client,
-    ConnectionLostError,
-    NotAuthenticatedError,
-    RemoteError,
-    UnreadableAnswerError,
-    connect,
-)
-from camd.config.load import load_config
-from camd.config.schema import Config, ServerConfig
 from camd.errors import ConfigError, sole_exception
-from camd.model.notation import TcpAddress, UnixAddress, parse_listen
+
+if TYPE_CHECKING:
+    from camd.client import Client, RemoteError
+    from camd.config.schema import Config, ServerConfig
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -60,6 +50,8 @@ class ServiceAccess:
 
 def configured(config_path: Path | None) -> Config:
     """Load the configuration. Raises Misconfigured with its mistakes."""
+    from camd.config.load import load_config
+
     try:
         return load_config(config_path, os.environ)
     except ConfigError as error:
@@ -68,6 +60,8 @@ def configured(config_path: Path | None) -> Config:
 
 def find_service(config_path: Path | None, server: str | None, token: str | None) -> ServiceAccess:
     """Take the address and the token from the command line, else from the configuration."""
+    from camd.auth.key_file import ADMIN_KEY_FILE
+
     if server and token:
         return ServiceAccess(server, token, "", config_path)
     config = configured(config_path)
@@ -82,6 +76,8 @@ def find_service(config_path: Path | None, server: str | None, token: str | None
 
 def local_socket(server: ServerConfig) -> str | None:
     """Return the first Unix socket of the configuration that can be connected to, or None."""
+    from camd.model.notation import UnixAddress, parse_listen
+
     for address in map(parse_listen, server.listen):
         if isinstance(address, UnixAddress) and _usable(address.path):
             return str(address)
@@ -97,6 +93,8 @@ def _usable(path: Path) -> bool:
 
 def client_address(server: ServerConfig) -> str:
     """Return the URL for the first address that the service listens on."""
+    from camd.model.notation import TcpAddress, UnixAddress, parse_listen
+
     address = parse_listen(server.listen[0])
     if isinstance(address, UnixAddress):
         return str(address)
@@ -227,6 +225,7 @@ def print_result(result: object, show: Callable[[Any], None], *, as_json: bool) 
 
 def with_client(access: ServiceAccess, calls: Callable[[Client], Awaitable[T]]) -> T:
     """Connect, make the calls, return the result. Raises CommandFailed."""
+    from camd.client import connect
 
     async def main() -> T:
         async with connect(access.address, access.token, reconnect=False, timeout=None) as client:
@@ -237,6 +236,8 @@ def with_client(access: ServiceAccess, calls: Callable[[Client], Awaitable[T]]) 
 
 def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
     """Run `main`; turn the errors of the client into CommandFailed."""
+    import trio
+
     try:
         return trio.run(main)
     except (Exception, BaseExceptionGroup) as error:
@@ -245,6 +246,8 @@ def run_to_end(main: Callable[[], Awaitable[T]], hint: str = "") -> T:
 
 async def interrupted(signals: AsyncIterator[int], work: Callable[[], Awaitable[object]]) -> bool:
     """Run `work` until it ends (False), or cancel it at the first signal (True)."""
+    import trio
+
     received = False
     async with trio.open_nursery() as nursery:
 
@@ -273,6 +276,8 @@ def ask_each(
 
     Raises CommandFailed when the token is not accepted or the connection is lost.
     """
+    from camd.client import NotAuthenticatedError, RemoteError
+
     results: list[Any] = []
     refusals: list[tuple[dict[str, object], RemoteError]] = []
 
@@ -298,6 +303,13 @@ def fail_if_refused(refusals: Iterable[tuple[object, RemoteError]]) -> None:
 
 
 def _failure(error: BaseException, hint: str) -> BaseException:
+    from camd.client import (
+        CannotConnectError,
+        ConnectionLostError,
+        RemoteError,
+        UnreadableAnswerError,
+    )
+
     match error:
         case RemoteError():
             return refused(error.code, error.message, error.data, hint)

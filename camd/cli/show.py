@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -23,9 +23,11 @@ from camd.cli.service_access import (
     with_client,
 )
 from camd.cli.terminal import console, messages, print_json
-from camd.client import Client, EventsMissed, ServiceEvent
-from camd.logs import LogLevel
 
+if TYPE_CHECKING:
+    from camd.client import Client, ServiceEvent
+
+_LOG_LEVELS = ("debug", "info", "warning", "error")  # of camd.logs.LogLevel, for the help
 _STORAGE = {
     "threshold_status": "state",
     "message": "what is wrong",
@@ -112,7 +114,7 @@ def openrpc(access: ServiceAccess) -> None:
 
 
 @click.command("log-level", short_help="Show or set how much the service logs.")
-@click.argument("level", type=click.Choice([level.value for level in LogLevel]), required=False)
+@click.argument("level", type=click.Choice(_LOG_LEVELS), required=False)
 @remote_options
 @printed_by(lambda answer: click.echo(answer["level"]))
 def log_level(access: ServiceAccess, level: str | None) -> object:
@@ -272,6 +274,8 @@ def watch(
 
 
 def _as_sent(event: ServiceEvent) -> tuple[str, dict[str, Any]]:
+    from camd.client import EventsMissed
+
     if event.sent is not None:
         return event.sent.method, event.sent.params
     assert isinstance(event, EventsMissed)

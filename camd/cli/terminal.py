@@ -19,7 +19,6 @@ from rich.live import Live
 from rich.text import Text
 
 from camd.clock import SYSTEM_CLOCK, Clock
-from camd.model.notation import format_instant, parse_duration
 
 _WIDE = 400  # columns, if the output is no terminal: lines are not folded
 
@@ -156,6 +155,8 @@ def format_moment(text: object, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 def read_time(_: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Read the time of an option; without a zone it is in the local one."""
+    from camd.model.notation import format_instant
+
     if value is None:
         return None
     try:
@@ -171,6 +172,8 @@ def read_time(_: click.Context, param: click.Parameter, value: str | None) -> An
 
 def read_duration(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
     """Read the duration of an option, such as 12h or 30d."""
+    from camd.model.notation import parse_duration
+
     try:
         return None if value is None else parse_duration(value)
     except ValueError as error:

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import trio
 
 from camd.client.downloads import DownloadedExport, Progress, download_part
 from camd.client.event_stream import EventStream, open_event_stream
-from camd.client.pages import StillPicture, fetch_still
+from camd.client.http_fetch import StillPicture, fetch_still
 from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import RemoteError
 from camd.client.results import read_result
@@ -71,7 +71,9 @@ from camd.contract.system_results import (
     ServiceStatus,
 )
 from camd.errors import sole_exception
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
+
+T = TypeVar("T")
 
 CALL_SECONDS = 60.0
 
@@ -93,8 +95,8 @@ class Client:
     address: ServiceAddress
     reconnect: bool
     timeout: float | None  # seconds for a call; None: as long as it takes
-    _state: Published[ServiceConnection | RemoteError | None] = attrs.field(
-        factory=lambda: Published(None), init=False
+    _state: LatestValue[ServiceConnection | RemoteError | None] = attrs.field(
+        factory=lambda: LatestValue(None), init=False
     )
 
     # --- Calls of any kind.
@@ -138,21 +140,19 @@ class Client:
 
     async def cameras(self) -> tuple[CameraInfo, ...]:
         """List all cameras."""
-        return read_result(CameraList, await self._ask("get_camera_list")).cameras
+        return (await self._result(CameraList, "get_camera_list")).cameras
 
     async def camera(self, device: str) -> CameraDetails:
         """Describe one camera."""
-        return read_result(CameraDetails, await self._ask("get_camera_status", device=device))
+        return await self._result(CameraDetails, "get_camera_status", device=device)
 
     async def capabilities(self, device: str) -> CameraCapabilities:
         """List what a camera offers."""
-        return read_result(
-            CameraCapabilities, await self._ask("get_camera_capabilities", device=device)
-        )
+        return await self._result(CameraCapabilities, "get_camera_capabilities", device=device)
 
     async def controls(self, device: str) -> ControlList:
         """List the controls of a camera: exposure, focus, gain and what else its driver offers."""
-        return read_result(ControlList, await self._ask("get_camera_controls", device=device))
+        return await self._result(ControlList, "get_camera_controls", device=device)
 
     async def set_control(
         self, device: str, control: str, value: bool | int | str | None
@@ -163,23 +163,23 @@ class Client:
 
     async def devices(self) -> DeviceOverview:
         """List the video devices of the service's machine, and the cameras that have none."""
-        return read_result(DeviceOverview, await self._ask("get_devices"))
+        return await self._result(DeviceOverview, "get_devices")
 
     async def adopt_camera(self, device: str, node: str | None = None) -> AdoptedCamera:
         """Bind a camera to the device at a node from now on; None: to the only possible one."""
-        return read_result(AdoptedCamera, await self._ask("adopt_camera", device=device, node=node))
+        return await self._result(AdoptedCamera, "adopt_camera", device=device, node=node)
 
     async def forget_camera(self, device: str) -> ForgottenCamera:
         """Forget a camera that was found automatically and is no longer plugged in."""
-        return read_result(ForgottenCamera, await self._ask("forget_camera", device=device))
+        return await self._result(ForgottenCamera, "forget_camera", device=device)
 
     async def stream(self, device: str) -> StreamAddress:
         """Say where viewers can have a camera's stream."""
-        return read_result(StreamAddress, await self._ask("get_stream_url", device=device))
+        return await self._result(StreamAddress, "get_stream_url", device=device)
 
     async def streams(self) -> tuple[StreamInfo, ...]:
         """List the streams of the media server."""
-        return read_result(tuple[StreamInfo, ...], await self._ask("get_streams"))
+        return await self._result(tuple[StreamInfo, ...], "get_streams")
 
     # --- Snapshots.
 
@@ -198,7 +198,8 @@ class Client:
 
         `max_age_ms`: a frame that is no older will do, and is faster. `width` is in pixels.
         """
-        answer = await self._ask(
+        return await self._result(
+            TakenSnapshot,
             "take_snapshot",
             device=device,
             filename=filename,
@@ -208,7 +209,6 @@ class Client:
             width=width,
             at=at,
         )
-        return read_result(TakenSnapshot, answer)
 
     async def still(
         self,
@@ -241,15 +241,15 @@ class Client:
     ) -> SnapshotList:
         """List stored snapshots, newest first."""
         page = _page(camera, None, start, end, limit, offset)
-        return read_result(SnapshotList, await self._ask("list_snapshots", **page))
+        return await self._result(SnapshotList, "list_snapshots", **page)
 
     async def snapshot(self, filename: str) -> SnapshotInfo:
         """Describe one stored snapshot."""
-        return read_result(SnapshotInfo, await self._ask("get_snapshot_info", filename=filename))
+        return await self._result(SnapshotInfo, "get_snapshot_info", filename=filename)
 
     async def delete_snapshot(self, filename: str) -> DeletedSnapshot:
         """Remove a stored snapshot."""
-        return read_result(DeletedSnapshot, await self._ask("delete_snapshot", filename=filename))
+        return await self._result(DeletedSnapshot, "delete_snapshot", filename=filename)
 
     # --- Recordings.
 
@@ -263,7 +263,8 @@ class Client:
         preroll: float | None = None,
     ) -> StartedRecording:
         """Start a recording; returns when its first frames are on disk. Times are seconds."""
-        answer = await self._ask(
+        return await self._result(
+            StartedRecording,
             "start_recording",
             device=device,
             duration=duration,
@@ -271,11 +272,10 @@ class Client:
             key=key,
             preroll=preroll,
         )
-        return read_result(StartedRecording, answer)
 
     async def stop_recording(self, device: str) -> StoppedRecording:
         """Stop a recording; returns its receipt when all files are durable."""
-        return read_result(StoppedRecording, await self._ask("stop_recording", device=device))
+        return await self._result(StoppedRecording, "stop_recording", device=device)
 
     async def recording_status(self, device: str) -> RecordingStatus | None:
         """Describe the running recording of a camera; None when there is none."""
@@ -294,27 +294,27 @@ class Client:
     ) -> RecordingList:
         """List recordings, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
-        return read_result(RecordingList, await self._ask("list_recordings", **page))
+        return await self._result(RecordingList, "list_recordings", **page)
 
     async def recording(self, filename: str) -> RecordingDetails:
         """Describe one recording."""
-        answer = await self._ask("get_recording_info", filename=filename)
-        return read_result(RecordingDetails, answer)
+        return await self._result(RecordingDetails, "get_recording_info", filename=filename)
 
     async def delete_recording(self, filename: str) -> DeletedFile:
         """Remove a recording."""
-        return read_result(DeletedFile, await self._ask("delete_recording", filename=filename))
+        return await self._result(DeletedFile, "delete_recording", filename=filename)
 
     async def pin_recording(
         self, filename: str, *, reason: str | None = None, until: datetime | None = None
     ) -> PinnedRecording:
         """Protect a recording from removal."""
-        answer = await self._ask("pin_recording", filename=filename, reason=reason, until=until)
-        return read_result(PinnedRecording, answer)
+        return await self._result(
+            PinnedRecording, "pin_recording", filename=filename, reason=reason, until=until
+        )
 
     async def unpin_recording(self, filename: str) -> PinnedRecording:
         """Remove the pin of a recording."""
-        return read_result(PinnedRecording, await self._ask("unpin_recording", filename=filename))
+        return await self._result(PinnedRecording, "unpin_recording", filename=filename)
 
     async def sessions(
         self,
@@ -328,11 +328,11 @@ class Client:
     ) -> SessionList:
         """List sessions with their coverage, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
-        return read_result(SessionList, await self._ask("get_sessions", **page))
+        return await self._result(SessionList, "get_sessions", **page)
 
     async def schedules(self) -> ScheduleList:
         """List the schedules of the configuration."""
-        return read_result(ScheduleList, await self._ask("get_schedules"))
+        return await self._result(ScheduleList, "get_schedules")
 
     async def gaps(
         self,
@@ -346,14 +346,15 @@ class Client:
     ) -> GapList:
         """List what is missing, newest first."""
         page = _page(camera, session_id, start, end, limit, offset)
-        return read_result(GapList, await self._ask("get_gaps", **page))
+        return await self._result(GapList, "get_gaps", **page)
 
     # --- Exports.
 
     async def get_export(self, device: str, start: datetime, end: datetime) -> ExportInfo:
         """Describe the download of what a camera recorded from `start` to before `end`."""
-        answer = await self._ask("get_export", device=device, **{"from": start, "to": end})
-        return read_result(ExportInfo, answer)
+        return await self._result(
+            ExportInfo, "get_export", device=device, **{"from": start, "to": end}
+        )
 
     async def download_export(
         self, part: ExportPartInfo, path: Path, *, progress: Progress = lambda _: None
@@ -372,14 +373,15 @@ class Client:
         self, camera: str, *, start: datetime | None = None, end: datetime | None = None
     ) -> TimelineInfo:
         """Say what was recorded of a camera in a range, and what is missing; a day by default."""
-        answer = await self._ask("get_timeline", camera=camera, **{"from": start, "to": end})
-        return read_result(TimelineInfo, answer)
+        return await self._result(
+            TimelineInfo, "get_timeline", camera=camera, **{"from": start, "to": end}
+        )
 
     # --- Retention.
 
     async def retention_policy(self) -> RetentionState:
         """Describe the retention policy and its last run."""
-        return read_result(RetentionState, await self._ask("get_retention_policy"))
+        return await self._result(RetentionState, "get_retention_policy")
 
     async def set_retention_policy(
         self,
@@ -390,43 +392,42 @@ class Client:
         max_size_gb: float | None = None,
     ) -> StoredPolicy:
         """Set the policy (`age`, `size` or `manual`) by which recordings are removed."""
-        answer = await self._ask(
+        return await self._result(
+            StoredPolicy,
             "set_retention_policy",
             policy_type=policy_type,
             enabled=enabled,
             max_age_days=max_age_days,
             max_size_gb=max_size_gb,
         )
-        return read_result(StoredPolicy, answer)
 
     async def preview_cleanup(self) -> CleanupReport:
         """List what the retention policy would remove now; changes nothing."""
-        return read_result(CleanupReport, await self._ask("preview_cleanup"))
+        return await self._result(CleanupReport, "preview_cleanup")
 
     async def clean_up(self, *, force: bool | None = None) -> CleanupReport:
         """Run the retention policy once."""
-        return read_result(CleanupReport, await self._ask("cleanup_old_files", force=force))
+        return await self._result(CleanupReport, "cleanup_old_files", force=force)
 
     # --- The service.
 
     async def sign_in_code(self, *, role: str | None = None) -> SignInCode:
         """Make a code that signs a browser in to the page: once, within a minute."""
-        return read_result(SignInCode, await self._ask("create_sign_in_code", role=role))
+        return await self._result(SignInCode, "create_sign_in_code", role=role)
 
     async def keys(self) -> KeyList:
         """List the API keys: names, roles and times, not the keys themselves."""
-        return read_result(KeyList, await self._ask("list_keys"))
+        return await self._result(KeyList, "list_keys")
 
     async def create_key(
         self, name: str, *, role: str | None = None, lifetime: float | None = None
     ) -> CreatedKey:
         """Make an API key, valid for `lifetime` seconds; the answer alone has the key itself."""
-        answer = await self._ask("create_key", name=name, role=role, lifetime=lifetime)
-        return read_result(CreatedKey, answer)
+        return await self._result(CreatedKey, "create_key", name=name, role=role, lifetime=lifetime)
 
     async def revoke_key(self, name: str) -> RevokedKey:
         """Revoke an API key, and end the connections that use it."""
-        return read_result(RevokedKey, await self._ask("revoke_key", name=name))
+        return await self._result(RevokedKey, "revoke_key", name=name)
 
     async def past_events(
         self,
@@ -438,44 +439,47 @@ class Client:
     ) -> EventPage:
         """List kept events."""
         named = None if topics is None else list(topics)
-        answer = await self._ask(
-            "get_events", since=since, topics=named, camera=camera, limit=limit
+        return await self._result(
+            EventPage, "get_events", since=since, topics=named, camera=camera, limit=limit
         )
-        return read_result(EventPage, answer)
 
     async def storage(self) -> StorageInfo:
         """Describe the recordings volume."""
-        return read_result(StorageInfo, await self._ask("get_storage_info"))
+        return await self._result(StorageInfo, "get_storage_info")
 
     async def status(self) -> ServiceStatus:
         """Describe the state of the service."""
-        return read_result(ServiceStatus, await self._ask("get_system_status"))
+        return await self._result(ServiceStatus, "get_system_status")
 
     async def metrics(self) -> MetricsInfo:
         """Report the load of the service, and what each camera and the volume have done."""
-        return read_result(MetricsInfo, await self._ask("get_metrics"))
+        return await self._result(MetricsInfo, "get_metrics")
 
     async def server_info(self) -> ServerInfo:
         """Describe the software."""
-        return read_result(ServerInfo, await self._ask("get_server_info"))
+        return await self._result(ServerInfo, "get_server_info")
 
     async def set_log_level(self, level: str | None = None) -> LogLevels:
         """Log more or less until the service's next start; None: only tell the level."""
-        return read_result(LogLevels, await self._ask("set_log_level", level=level))
+        return await self._result(LogLevels, "set_log_level", level=level)
 
     async def reload_config(self) -> ReloadedConfig:
         """Let the service read its configuration again, and apply what can be applied."""
-        return read_result(ReloadedConfig, await self._ask("reload_config"))
+        return await self._result(ReloadedConfig, "reload_config")
 
     async def discover(self) -> dict[str, Any]:
         """Return the OpenRPC document of the service's methods."""
-        return read_result(dict[str, Any], await self._ask("rpc.discover"))
+        return await self._result(dict[str, Any], "rpc.discover")
 
     # --- The connection.
 
     async def _ask(self, method: str, /, **params: object) -> Any:
         """Call a method without the parameters that are None."""
         return await self.call(method, **{n: v for n, v in params.items() if v is not None})
+
+    async def _result(self, kind: type[T], method: str, /, **params: object) -> T:
+        """Call a method without the parameters that are None; make a value of its result."""
+        return read_result(kind, await self._ask(method, **params))
 
     async def _connection(self) -> ServiceConnection:
         state = await self._state.wait_until(self._is_usable)

@@ -51,7 +51,7 @@ class StartedRecording:
     format: Annotated[str, one_of("mp4", "mkv")]
     preroll_achieved: Annotated[float, doc("seconds")]
     fits_seconds: Annotated[
-        float | None, doc("for how long there is space; null: no limit in sight")
+        float | None, doc("for how long there is space; null: too long to forecast")
     ]
     warnings: tuple[str, ...]
     success: bool

@@ -132,7 +132,8 @@ HUNG = Problem(
 FFMPEG_MISSING = Problem(
     ProblemKind.FFMPEG_MISSING,
     "FFmpeg could not be started",
-    "Install FFmpeg (`apt install ffmpeg`, or `pip install 'camd[ffmpeg]'`), or set ffmpeg.path.",
+    "Install FFmpeg (`apt install ffmpeg`, or the Python package imageio-ffmpeg beside camd), or "
+    "set ffmpeg.path.",
 )
 
 

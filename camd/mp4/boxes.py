@@ -199,15 +199,14 @@ def boxes_in(data: bytes | memoryview, parent: BoxSpan) -> Iterator[BoxSpan]:
     return children(data, parent.payload, parent.end)
 
 
-def find(data: bytes | memoryview, *path: bytes) -> BoxSpan | None:
+def find(data: bytes | memoryview, *path: bytes, within: BoxSpan | None = None) -> BoxSpan | None:
     """Return the box at `path`, through the first box of each kind; None without it."""
-    span: BoxSpan | None = None
-    start, end = 0, len(data)
+    span = within
     for kind in path:
-        span = next((s for s in children(data, start, end) if s.kind == kind), None)
+        inside = boxes_in(data, span) if span else children(data)
+        span = next((each for each in inside if each.kind == kind), None)
         if span is None:
             return None
-        start, end = span.payload, span.end
     return span
 
 

@@ -92,13 +92,9 @@ def unpack(form: str, data: bytes | memoryview, start: int, end: int) -> tuple[i
 
 def need(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
     """Return the box at `path`; raises MovieHeaderError without it."""
-    span = within
-    for kind in path:
-        inside = boxes_in(data, span) if span else children(data)
-        span = next((s for s in inside if s.kind == kind), None)
-        if span is None:
-            raise MovieHeaderError(f"the movie box lacks {kind!r}")
-    assert span is not None
+    span = find(data, *path, within=within)
+    if span is None:
+        raise MovieHeaderError(f"the movie box lacks {b'/'.join(path)!r}")
     return span
 
 
@@ -225,7 +221,7 @@ def _read_delay(moov: bytes, trak: BoxSpan, timescale: int, movie_timescale: int
     Empty edits add to it, and the first other edit's media time is subtracted; a recording that
     camd has begun and not finished has these two and no others.
     """
-    edts = next((s for s in boxes_in(moov, trak) if s.kind == b"edts"), None)
+    edts = find(moov, b"edts", within=trak)
     if edts is None:
         return Fraction(0)
     elst = need(moov, b"elst", within=edts)

@@ -64,8 +64,8 @@ def growing_moov(init: Init, edits: Mapping[int, Edit], start_micros: int) -> by
     moov, tracks = init.moov, iter(init.tracks)
 
     def track(trak: BoxSpan) -> bytes:
-        edit = edits.get(next(tracks).track_id)
-        header = {b"tkhd": lambda tkhd: _track_header(moov, tkhd, 0) + _encoded(edit)}
+        edit = edits[next(tracks).track_id]
+        header = {b"tkhd": lambda tkhd: _track_header(moov, tkhd, 0) + edit.encode()}
         return _rebuilt(moov, trak, {**header, b"edts": _dropped})
 
     changes: Changes = {
@@ -124,10 +124,6 @@ def _rebuilt(moov: bytes, parent: BoxSpan, changes: Changes) -> bytes:
 
 def _dropped(_: BoxSpan) -> bytes:
     return b""
-
-
-def _encoded(edit: Edit | None) -> bytes:
-    return edit.encode() if edit else b""
 
 
 def _movie_header(moov: bytes, mvhd: BoxSpan, duration: int, start_micros: int) -> bytes:

@@ -75,7 +75,7 @@ class MadePaths:
         self._names = set(found.paths) if found is not None and same else set()
 
     async def add(self, name: str) -> None:
-        """Keep a name, before the path is made: rather removed once too often than never."""
+        """Store a name before its path is added: so a crash in between leaves no path behind."""
         if name not in self._names and len(self._names) < MOST_PATHS:
             self._names.add(name)
             await self._save()

@@ -145,7 +145,7 @@ class RecordingSession:
         await self.writer.write_beginning()
         if self.ledger.segments:
             self.ledger.healthy = self.ledger.durable_at is not None
-            await self.storage.note_session(self.snapshot())
+            await self.storage.note_session(self.reports.snapshot())
             self.begun.set()
             self._answer(self._starts)
             self.reports.tell(RecordingEventKind.STARTED, self.ledger.segments[0].filename)
@@ -187,7 +187,7 @@ class RecordingSession:
 
     def _final(self) -> Session:
         """The account to store: a session that ended with the daemon waits to be continued."""
-        session = self.snapshot()
+        session = self.reports.snapshot()
         if self.settings.resumable and session.reason in (SHUTDOWN, INTERRUPTED):
             return attrs.evolve(session, state=SessionState.WAITING, end=None)
         return session
@@ -216,10 +216,6 @@ class RecordingSession:
     def awaits_key_frame(self) -> bool:
         """Whether frames come, and none can be recorded before the next key frame."""
         return self._attachment is not None and self._attachment.awaits_key_frame
-
-    def snapshot(self) -> Session:
-        """The account as of now."""
-        return self.reports.snapshot()
 
     def end(self, reason: str, *, hurry: bool = False) -> None:
         """End with the frames that were captured until now; `run` does the rest.
@@ -259,7 +255,7 @@ class RecordingSession:
         ledger.ended = ledger.ended or self.clock.now()
         ledger.state, ledger.reason = SessionState.ENDED, INTERNAL_ERROR
         if ledger.segments:
-            self.storage.note_session_soon(self.snapshot())
+            self.storage.note_session_soon(self.reports.snapshot())
         self.storage.space.release(ledger.session_id)
         self.reports.tell(RecordingEventKind.ERROR, filename="", reason=INTERNAL_ERROR)
 
@@ -270,7 +266,7 @@ class RecordingSession:
         if self.ledger.first_frame_at is None:
             self._starts.append(ask)
         else:
-            ask.answer(self.snapshot())
+            ask.answer(self.reports.snapshot())
 
     def await_end(self, ask: Ask[Any]) -> None:
         """Answer `ask` when everything is sealed."""
@@ -284,7 +280,7 @@ class RecordingSession:
             self.reports.tell(RecordingEventKind.STOPPED, reason=self.ledger.reason)
 
     def _answer(self, asks: list[Ask[Any]]) -> None:
-        session = self.snapshot()
+        session = self.reports.snapshot()
         for ask in asks:
             if session.segments:
                 ask.answer(session)

@@ -13,7 +13,6 @@ class ServerCounters:
     refused_connections: int = 0
     requests: int = 0
     errors: int = 0  # answered with an error of any kind
-    crashes: int = 0  # errors that were bugs
     busy_seconds: float = 0.0
     notifications: int = 0
 

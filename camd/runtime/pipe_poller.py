@@ -19,7 +19,7 @@ import trio
 ROUND_SECONDS = 0.25
 FILLED_SHARE = 1 / 3  # of a pipe between two rounds, on average; above it the pipe cannot wait
 FULL_SHARE = 2 / 3  # of a pipe, read in one round: the writer may be blocked
-CALM_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can wait again
+WAITS_AGAIN_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can again
 WINDOW_SECONDS = 2.0  # in which a rate is measured; writers write in bursts
 BUFFER_BYTES = 1024 * 1024
 MAX_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
@@ -34,7 +34,7 @@ class PipeFillEstimate:
     """Whether a pipe can wait for the next round, by its rate. Times are monotonic seconds."""
 
     pipe_bytes: int
-    hasty: bool = attrs.field(default=False, init=False)  # it cannot wait for the next round
+    urgent: bool = attrs.field(default=False, init=False)  # it cannot wait for the next round
     _since: float | None = attrs.field(default=None, init=False)
     _bytes: int = attrs.field(default=0, init=False)
 
@@ -50,19 +50,19 @@ class PipeFillEstimate:
         self._bytes += size
         seconds = moment - self._since
         if self._bytes > self._most * WINDOW_SECONDS:
-            self._begin(moment, hasty=True)
+            self._begin(moment, urgent=True)
         elif seconds >= WINDOW_SECONDS:
-            most = self._most * (CALM_SHARE if self.hasty else 1.0)
-            self._begin(moment, hasty=self._bytes > most * seconds)
+            most = self._most * (WAITS_AGAIN_SHARE if self.urgent else 1.0)
+            self._begin(moment, urgent=self._bytes > most * seconds)
 
     def found(self, size: int, moment: float) -> None:
         """Count bytes that one round has read from the pipe."""
         self.came(size, moment)
         if size > FULL_SHARE * self.pipe_bytes:
-            self._begin(moment, hasty=True)
+            self._begin(moment, urgent=True)
 
-    def _begin(self, moment: float, *, hasty: bool) -> None:
-        self.hasty, self._since, self._bytes = hasty, moment, 0
+    def _begin(self, moment: float, *, urgent: bool) -> None:
+        self.urgent, self._since, self._bytes = urgent, moment, 0
 
 
 @attrs.define(eq=False)

@@ -1,5 +1,5 @@
 """Listening sockets, HTTP, WebSockets and JSON-RPC calls on them; knows no method by name.
 
-Others use `server.open_server`, `listeners.ListenError` and, in the client, `websocket`. `rules` is
-pure.
+Others use `accepting.open_server`, `listeners.ListenError` and, in the client, `websocket`.
+`rules` is pure.
 """

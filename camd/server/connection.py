@@ -95,14 +95,14 @@ class Connection:
     send_queue: SendQueue = attrs.field(
         default=attrs.Factory(lambda self: SendQueue(budget=self.shared.send_budget), True)
     )
+    delivery: EventDelivery = attrs.field(init=False)
+    held: NotificationHold = attrs.field(factory=NotificationHold, init=False)
     _auth: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
-    _delivery: EventDelivery = attrs.field(init=False)
     _may_catch_up: trio.Event = attrs.field(factory=trio.Event, init=False)
     _running: dict[int, bytes | None] = attrs.field(factory=dict, init=False)  # ids of calls
     _call_number: int = attrs.field(default=0, init=False)
     _message_number: int = attrs.field(default=0, init=False)
-    _hold: NotificationHold = attrs.field(factory=NotificationHold, init=False)
     _authenticated: bool = attrs.field(default=False, init=False)  # at some time
     _failed_checks: int = attrs.field(default=0, init=False)  # of the credentials, in a row
     _wrong_keys: int = attrs.field(default=0, init=False)
@@ -119,14 +119,9 @@ class Connection:
             identity=self.identity,
         )
         self._bucket = TokenBucket(self.shared.requests_per_minute)
-        self._delivery = EventDelivery(self.shared.history)
+        self.delivery = EventDelivery(self.shared.history)
 
     # --- For the server and for handlers.
-
-    @property
-    def wanted(self) -> Callable[[Notification], bool] | None:
-        """See `ClientLink`."""
-        return self._delivery.wanted
 
     async def serve(self) -> None:
         """Run until the client disconnects or `end` is called; then close the socket."""
@@ -154,17 +149,17 @@ class Connection:
         `frame` is that of `text`.
         """
         if not self._auth.is_authenticated:
-            self._delivery.interrupt()
-        elif self._delivery.accepts(notification):
-            if len(self.send_queue) >= MAX_LIVE and self._delivery.fall_behind(notification):
+            self.delivery.interrupt()
+        elif self.delivery.accepts(notification):
+            if len(self.send_queue) >= MAX_LIVE and self.delivery.fall_behind(notification):
                 self._may_catch_up.set()
                 return
             self.shared.call_stats.notifications += 1
-            if self._hold.idle:
+            if self.held.idle:
                 if not self._send_now(frame):
                     self._put(text, notification.coalesce_key)
             else:
-                self._queue_notifications(self._hold.offer(notification, text))
+                self._queue_notifications(self.held.offer(notification, text))
 
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
         """End the connection; with GOING_AWAY, what is queued is sent first."""
@@ -179,18 +174,14 @@ class Connection:
         message_number: int | None,
     ) -> None:
         """See `ClientLink.filter`; kept events are sent after the answer to this message."""
-        self._delivery.subscribe(wanted, since, message_number)
+        self.delivery.subscribe(wanted, since, message_number)
         self._may_catch_up.set()
 
     def notify(self, notification: Notification) -> None:
         """Send a notification to this client alone."""
         if self._auth.is_authenticated:
             text = str(codec.encode_notification(notification), "utf-8")
-            self._queue_notifications(self._hold.offer(notification, text))
-
-    def hold(self, message_number: int, subject: str) -> None:
-        """Hold back notifications about `subject` until this message is answered."""
-        self._hold.claim(message_number, subject, trio.current_time())
+            self._queue_notifications(self.held.offer(notification, text))
 
     # --- Tasks.
 
@@ -227,14 +218,14 @@ class Connection:
     async def _catch_up(self) -> None:
         """Send events from the history to a client that is behind, as fast as it reads."""
         while True:
-            while not self._delivery.can_catch_up:
+            while not self.delivery.can_catch_up:
                 await self._may_catch_up.wait()
                 self._may_catch_up = trio.Event()
             await self.send_queue.wait_below(CATCH_UP_BELOW)
             if not self._auth.is_authenticated:
-                self._delivery.interrupt()
-            elif self._delivery.can_catch_up:
-                self._send_page(self._delivery.next_page(CATCH_UP_BELOW))
+                self.delivery.interrupt()
+            elif self.delivery.can_catch_up:
+                self._send_page(self.delivery.next_page(CATCH_UP_BELOW))
             await trio.lowlevel.checkpoint()
 
     def _send_page(self, page: HistoryPage) -> None:
@@ -245,7 +236,7 @@ class Connection:
         for each in sent:
             self.shared.call_stats.notifications += 1
             text = str(codec.encode_notification(each), "utf-8")
-            self._queue_notifications(self._hold.offer(each, text))
+            self._queue_notifications(self.held.offer(each, text))
 
     def _missed_notification(self, page: HistoryPage) -> Notification:
         """Tell how many events are not kept any more; `seq` is the last number before what is."""
@@ -259,7 +250,7 @@ class Connection:
         while True:
             for _ in range(3):
                 await trio.sleep(PING_SECONDS / 3)
-                self._queue_notifications(self._hold.release_overdue(trio.current_time()))
+                self._queue_notifications(self.held.release_overdue(trio.current_time()))
                 self._check_credentials()
                 if self.socket.stalled_seconds >= STALL_SECONDS:
                     self.end(POLICY, "the client does not read")
@@ -295,7 +286,7 @@ class Connection:
             answer = self._refused(id_text, Refusal(SHUTTING_DOWN))
             if answer is not None:
                 await self.socket.send(str(answer, "utf-8"))
-        self._queue_notifications(self._hold.release_all())
+        self._queue_notifications(self.held.release_all())
         while self.send_queue:
             await self.socket.send(self.send_queue.take_nowait())
 
@@ -384,7 +375,6 @@ class Connection:
         if outcome.refusal is not None:
             return self._refused(id_text, outcome.refusal)
         if outcome.crashed:
-            stats.crashes += 1
             return self._refused(id_text, Refusal(INTERNAL_ERROR))
         return outcome.value
 
@@ -409,9 +399,9 @@ class Connection:
         self._mark_answered(message_number)
 
     def _mark_answered(self, message_number: int) -> None:
-        self._queue_notifications(self._hold.release_answered(message_number))
-        self._delivery.answered(message_number)
-        if self._delivery.can_catch_up:
+        self._queue_notifications(self.held.release_answered(message_number))
+        self.delivery.answered(message_number)
+        if self.delivery.can_catch_up:
             self._may_catch_up.set()
 
     def _queue_notifications(self, items: Sequence[HeldNotification]) -> None:
@@ -444,7 +434,7 @@ class CallLink:
     @property
     def wanted(self) -> Callable[[Notification], bool] | None:
         """See `ClientLink`."""
-        return self.connection.wanted
+        return self.connection.delivery.wanted
 
     def filter(
         self, wanted: Callable[[Notification], bool] | None, since: int | None = None
@@ -462,7 +452,7 @@ class CallLink:
     def hold(self, subject: str) -> None:
         """See `ClientLink`."""
         if self.message_number is not None:
-            self.connection.hold(self.message_number, subject)
+            self.connection.held.claim(self.message_number, subject, trio.current_time())
 
 
 async def _encoded_result(id_text: bytes | None, prepared: PreparedCall) -> bytes | None:

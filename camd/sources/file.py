@@ -126,7 +126,7 @@ def _file_name(name: str) -> str:
 
 
 def _look(path: Path) -> FileStamp | Problem:
-    """Look. Blocks, on a mount that is dead for ever."""
+    """Inspect the file. Blocks; on a mount that hangs, without end."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -106,7 +106,7 @@ class SegmentFile:
                 continue
             segment = cls(path, index, file, disk)
             try:
-                segment.limit_bytes = disk.largest_file(directory)
+                segment.limit_bytes = disk.file_size_limit(directory)
                 segment._begin(first)
                 disk.sync_directory(directory)
                 segment._device = disk.locate(directory).device
@@ -168,12 +168,11 @@ class SegmentFile:
         """Where the newest group of pictures begins; None: at the start of the file."""
         return self._marks[-1] if self._marks else None
 
-    def give_up_torn(self) -> int:
-        """Reduce the file to what a truncation by others has left; return the lost frames.
+    def give_up_torn(self) -> None:
+        """Reduce the file to what a truncation by others has left; its hash is unknown then.
 
-        Its hash is unknown then. Raises OSError: nothing whole is left.
+        Raises OSError: nothing whole is left.
         """
-        frames = self.index.frames
         try:
             found = read_interrupted(self._file.read, self._file.size())
         except MediaError as error:
@@ -182,7 +181,6 @@ class SegmentFile:
             raise OSError(errno.EIO, "Nothing whole is left of it")
         self._shrink(found.index, found.whole_bytes)
         self._torn, self._hash_known = True, False
-        return frames - self.index.frames
 
     # --- the largest file size ---
 
@@ -226,19 +224,16 @@ class SegmentFile:
 
     def index_before(self, mark: GopHashMark) -> SegmentLayout:
         """Read back the index of the file up to a mark. Raises OSError, MediaError."""
-        return self._index_of(mark.size_bytes)
+        found = read_interrupted(self._file.read, mark.size_bytes)
+        if found is None or found.whole_bytes != mark.size_bytes:
+            raise OSError(errno.EIO, "What was written cannot be read back")
+        return found.index
 
     def cut(self, mark: GopHashMark, index: SegmentLayout) -> None:
         """Remove everything behind a mark; `index` is the one before it. Raises OSError."""
         self._file.truncate(mark.size_bytes)
         self._shrink(index, mark.size_bytes)
         self._hash = mark.digest
-
-    def _index_of(self, size: int) -> SegmentLayout:
-        found = read_interrupted(self._file.read, size)
-        if found is None or found.whole_bytes != size:
-            raise OSError(errno.EIO, "What was written cannot be read back")
-        return found.index
 
     def _shrink(self, index: SegmentLayout, size: int) -> None:
         self.index, self.size_bytes, self._torn = index, size, False

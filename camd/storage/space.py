@@ -1,15 +1,12 @@
 """The level of one volume, and the space reserved for recording sessions.
 
-A volume is sampled by a probe in a thread. A probe that hangs shows as a level and delays nobody,
-and so does a disk call that hangs while the probe works: everybody else reads the published status.
+A volume is sampled by a probe in a thread. A probe that hangs sets the level to UNRESPONSIVE, and
+so does another disk call that hangs; callers do not wait for them, but read the published status.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,9 +17,9 @@ import trio
 
 from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.disk import Disk
-from camd.storage.rules.admission import SEAL_RESERVE_BYTES, Admission, SpaceNeed, admit
+from camd.storage.rules.admission import Admission, SpaceNeed, admit
 from camd.storage.rules.io_stats import IoStats
 from camd.storage.rules.levels import (
     Thresholds,
@@ -33,8 +30,15 @@ from camd.storage.rules.levels import (
     level_of,
     seconds_until_blocked,
 )
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.timed_disk import IoTimer
+from camd.storage.volume_probe import (
+    VolumeSample,
+    free_reserve,
+    keep_reserve,
+    sample_volume,
+    writing_works,
+)
 
 log = structlog.get_logger("camd.storage")
 
@@ -49,10 +53,10 @@ class SpaceMonitor:
     _disk: Disk
     _thresholds: Thresholds
     _events: Fanout[Event]
-    prepare: Callable[[], None] = lambda: None  # in the probe's thread, when writing works
-    identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, first
+    prepare: Callable[[], None] = lambda: None  # called in the probe's thread, when writing works
+    identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, before it
     clock: Clock = attrs.field(kw_only=True)
-    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     timer: IoTimer = attrs.field(init=False)
     _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
@@ -71,17 +75,42 @@ class SpaceMonitor:
     snapshots_bytes: int = attrs.field(default=0, init=False)
     notes_waiting: int = attrs.field(default=0, init=False)
     notes_lost: int = attrs.field(default=0, init=False)
-    published: Published[StorageStatus] = attrs.field(init=False)
+    published: LatestValue[StorageStatus] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.timer = IoTimer(IoStats(self.limits), clock=self.clock)
         self._rate_at = self.clock.monotonic()
-        self.published = Published(self._status())
+        self.published = LatestValue(self.status)
 
     @property
     def status(self) -> StorageStatus:
         """The present status, with reservations and write rate as of now; never waits."""
-        return self._status()
+        self._decay_rate()
+        fault, stats, now = self._explanation(), self.timer.stats, self.clock.monotonic()
+        status = StorageStatus(
+            level=self._level,
+            reason=fault.reason,
+            suggestion=fault.suggestion,
+            total_bytes=self._usage.total_bytes,
+            used_bytes=self._usage.total_bytes - self._usage.available_bytes,
+            available_bytes=self._usage.available_bytes,
+            used_percent=self._usage.used_percent,
+            recordings_bytes=self.stored_bytes,
+            snapshots_bytes=self.snapshots_bytes,
+            promised_bytes=int(sum(self._reservations.values())),
+            write_rate=round(self._rate, 1),
+            seconds_until_blocked=None,
+            warn_percent=self._thresholds.warn,
+            block_percent=self._thresholds.block,
+            critical_percent=self._thresholds.critical,
+            free_inodes=self._usage.free_inodes if self._usage.free_inodes >= 0 else None,
+            sync_latency=stats.syncs(),
+            pending_seconds=round(stats.pending_seconds(now), 3),
+            slow=stats.slow(now),
+            notes_waiting=self.notes_waiting,
+            notes_lost=self.notes_lost,
+        )
+        return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
 
     # --- admission ---
 
@@ -92,7 +121,7 @@ class SpaceMonitor:
         cannot be used; nothing is reserved then.
         """
         await self.refresh()
-        admission = admit(self._status(), need)
+        admission = admit(self.status, need)
         self._reservations[session] = need.bytes
         return admission
 
@@ -105,7 +134,7 @@ class SpaceMonitor:
         self._reservations.pop(session, None)
 
     def wrote(self, session: SessionId, size_bytes: int) -> None:
-        """Count bytes that a session wrote: they reduce its reservation, and are the write rate."""
+        """Count bytes that a session wrote: its reservation shrinks, the write rate is updated."""
         self.stored_bytes += size_bytes
         if session in self._reservations:
             self._reservations[session] = max(0.0, self._reservations[session] - size_bytes)
@@ -131,7 +160,7 @@ class SpaceMonitor:
 
     @contextmanager
     def operation(self) -> Iterator[None]:
-        """Time a disk operation while the block runs; a hanging one is a level."""
+        """Time a disk operation while the block runs; one that hangs changes the level."""
         try:
             with self.timer.operation():
                 yield
@@ -140,7 +169,7 @@ class SpaceMonitor:
                 self._sample_soon.set()
 
     def suspect(self, error: OSError | None = None) -> None:
-        """Sample soon, after an error; an error that blames the volume is a level at once."""
+        """Sample soon. An error that means that the volume fails changes the level at once."""
         if error is not None and blames_volume(error):
             if self._failure is None:
                 log.error("storage_fails", error=str(error))
@@ -177,7 +206,7 @@ class SpaceMonitor:
         sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if self.clock.monotonic() >= self._trial_at else None
         async with self._probe_timeout(sampled):
-            # A probe may be abandoned when the daemon stops: nobody needs its result.
+            # When the daemon stops, the probe may be abandoned: its result is not needed.
             sample = await trio.to_thread.run_sync(
                 self._probe, failure is not None, abandon_on_cancel=True
             )
@@ -220,13 +249,13 @@ class SpaceMonitor:
             self.prepare()
             keep_reserve(self.folder, usage, self._disk)
             self._logged_error = ""
-        except OSError as error:  # affects the index or the reserve, not the footage
+        except OSError as error:  # concerns the index or the reserve, not the recordings
             if self._logged_error != str(error):
                 log.warning("storage_not_prepared", error=str(error))
             self._logged_error = str(error)
 
     def _assess(self) -> None:
-        """Derive the level from all that is known now, and publish it."""
+        """Derive the level from usage, faults and pending calls, and publish it."""
         now = self.clock.monotonic()
         pending = self.timer.stats.pending_seconds(now)
         slow = self.timer.stats.slow(now)
@@ -244,43 +273,15 @@ class SpaceMonitor:
 
     def _judge(self, level: StorageLevel) -> None:
         before, self._level = self._level, level
-        status = self._status()
+        status = self.status
         self.published.publish(status)
         if level is not before:
             reason = status.reason or None
             log.info("storage_level", now=level.value, before=before.value, reason=reason)
             self._events.publish(StorageChanged(status))
 
-    def _status(self) -> StorageStatus:
-        self._decay_rate()
-        fault, stats, now = self._explanation(), self.timer.stats, self.clock.monotonic()
-        status = StorageStatus(
-            level=self._level,
-            reason=fault.reason,
-            suggestion=fault.suggestion,
-            total_bytes=self._usage.total_bytes,
-            used_bytes=self._usage.total_bytes - self._usage.available_bytes,
-            available_bytes=self._usage.available_bytes,
-            used_percent=self._usage.used_percent,
-            recordings_bytes=self.stored_bytes,
-            snapshots_bytes=self.snapshots_bytes,
-            promised_bytes=int(sum(self._reservations.values())),
-            write_rate=round(self._rate, 1),
-            seconds_until_blocked=None,
-            warn_percent=self._thresholds.warn,
-            block_percent=self._thresholds.block,
-            critical_percent=self._thresholds.critical,
-            free_inodes=self._usage.free_inodes if self._usage.free_inodes >= 0 else None,
-            sync_latency=stats.syncs(),
-            pending_seconds=round(stats.pending_seconds(now), 3),
-            slow=stats.slow(now),
-            notes_waiting=self.notes_waiting,
-            notes_lost=self.notes_lost,
-        )
-        return attrs.evolve(status, seconds_until_blocked=seconds_until_blocked(status))
-
     def _explanation(self) -> VolumeFault:
-        """Return the reason for the present level, where more is known than its name."""
+        """Return the reason for the present level, if more than its name is known."""
         if self._fault is not None and self._fault.level is self._level:
             return self._fault
         if self._failure is not None and self._level is StorageLevel.FAILING:
@@ -291,88 +292,3 @@ class SpaceMonitor:
     def free_reserve(self) -> None:
         """Free the reserve to make room for sealing; a later sample restores it. Blocks."""
         free_reserve(self.folder)
-
-
-# --- One probe of the recordings folder; everything here may block.
-
-_RESERVE_SHARE = 100  # at most one percent of a small volume
-_TRIAL = b"camd writes this to find out whether writing works\n"
-
-
-@attrs.frozen
-class VolumeSample:
-    """What a probe found. `works`: whether a trial write worked, None without one."""
-
-    usage: Usage
-    fault: VolumeFault | None = None
-    works: bool | None = None
-
-
-def sample_volume(
-    folder: Path, disk: Disk, identify: Callable[[], VolumeFault | None]
-) -> VolumeSample:
-    """Return which volume the folder is on, whether it can be written, and how full it is."""
-    try:
-        # Identify first: another volume must not be touched.
-        if (fault := identify()) is not None:
-            return VolumeSample(Usage(0, 0), fault)
-        if not stat.S_ISDIR(folder.stat().st_mode):
-            return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
-        usage = disk.usage(folder)
-        if usage.read_only or not os.access(folder, os.W_OK | os.X_OK):
-            return VolumeSample(usage, VolumeFault(StorageLevel.READ_ONLY))
-    except (FileNotFoundError, NotADirectoryError):
-        return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
-    except OSError as error:
-        reason = f"The recordings volume cannot be read: {error.strerror}"
-        advice = "Check that the disk is connected and healthy, then mount it again."
-        return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING, reason, advice))
-    return VolumeSample(usage)
-
-
-def writing_works(folder: Path, disk: Disk) -> bool:
-    """Return whether a small file can be written and synced. A full volume is no failure."""
-    path = folder / ".camd" / "trial"
-    try:
-        path.parent.mkdir(mode=0o750, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # left by an interrupted trial
-            disk.unlink(path)
-        file = disk.create(path)
-        try:
-            file.append([_TRIAL])
-            file.sync()
-        finally:
-            file.close()
-            disk.unlink(path)
-    except OSError as error:
-        return not blames_volume(error)
-    return True
-
-
-def reserve_of(folder: Path) -> Path:
-    """Return the path of the reserve."""
-    return folder / ".camd" / "reserve"
-
-
-def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
-    """Allocate a small file, so that sealing finds room on a full volume. Raises OSError."""
-    reserve = reserve_of(folder)
-    size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
-    if (largest := disk.largest_file(folder)) is not None:
-        size = min(size, largest)
-    if reserve.exists() or usage.available_bytes < 4 * size:
-        return
-    fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(fd, 0, max(1, size))
-    except OSError:
-        free_reserve(folder)
-        raise
-    finally:
-        os.close(fd)
-
-
-def free_reserve(folder: Path) -> None:
-    """Remove the reserve."""
-    with contextlib.suppress(OSError):
-        reserve_of(folder).unlink()

@@ -45,7 +45,7 @@ from camd.model import (
 )
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
@@ -63,7 +63,7 @@ from camd.storage.rules.journal_records import (
 )
 from camd.storage.rules.levels import Thresholds
 from camd.storage.rules.naming import is_plain, part_of, with_extension
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.space import SpaceMonitor
 from camd.storage.timed_disk import TimedDisk
 from camd.storage.volume import Volume
@@ -92,7 +92,7 @@ class Storage:
     disk: Disk
     space: SpaceMonitor
     clock: Clock = attrs.field(kw_only=True)
-    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     index_worker: IndexWorker = attrs.field(init=False)
     _reconcile: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
@@ -128,7 +128,7 @@ class Storage:
         return self.space.status
 
     @property
-    def published(self) -> Published[StorageStatus]:
+    def published(self) -> LatestValue[StorageStatus]:
         """The status after each sample, to wait for a level."""
         return self.space.published
 
@@ -460,35 +460,25 @@ def arrival_of(disk: Disk, folder: Path, segment: Segment) -> RecordingEndMoment
     return RecordingEndMoment(metadata.boot_id, metadata.monotonic_start + segment.duration_seconds)
 
 
-@asynccontextmanager
-async def open_storage(
+def _make_storage(
     config: StorageConfig,
     events: Fanout[Event],
-    disk: Disk | None = None,
+    disk: Disk,
     *,
     clock: Clock,
-    limits: StorageTimings = STORAGE_TIMINGS,
-) -> AsyncIterator[Storage]:
-    """Run the recordings volume while the block runs; its level is known when it begins.
-
-    The folder is created if possible. A folder that cannot be created, or is lost later, is a level
-    and not an error. A volume that hangs delays the start by the probe's timeout. Raises
-    FolderRefusedError when another process has the folder, or a newer camd has used it.
-    """
-    disk = disk or PosixDisk()
-    thresholds = Thresholds(config.warn_percent, config.block_percent)
-    volume = Volume(
-        config.recordings_dir, config.state_dir, config.require_mount, disk, clock=clock
-    )
+    limits: StorageLimits,
+) -> Storage:
+    folder = config.recordings_dir
+    volume = Volume(folder, config.state_dir, config.require_mount, disk, clock=clock)
 
     def prepare() -> None:
         volume.claim()
         storage.index_worker.open_current()
 
     space = SpaceMonitor(
-        config.recordings_dir,
+        folder,
         disk,
-        thresholds,
+        Thresholds(config.warn_percent, config.block_percent),
         events,
         prepare=prepare,
         identify=volume.identify,
@@ -496,11 +486,31 @@ async def open_storage(
         limits=limits,
     )
     timed_disk = TimedDisk(disk, space.timer, volume.confirm)
-    storage = Storage(config.recordings_dir, timed_disk, space, clock=clock, limits=limits)
+    storage = Storage(folder, timed_disk, space, clock=clock, limits=limits)
+    return storage
+
+
+@asynccontextmanager
+async def open_storage(
+    config: StorageConfig,
+    events: Fanout[Event],
+    disk: Disk | None = None,
+    *,
+    clock: Clock,
+    limits: StorageLimits = STORAGE_LIMITS,
+) -> AsyncIterator[Storage]:
+    """Run the recordings volume while the block runs; its level is known when it begins.
+
+    The folder is created if possible. A folder that cannot be created, or is lost later, is a level
+    and not an error. A volume that hangs delays the start by the probe's timeout. Raises
+    FolderRefusedError when another process has the folder, a newer camd has used it, or its format
+    cannot be told.
+    """
+    storage = _make_storage(config, events, disk or PosixDisk(), clock=clock, limits=limits)
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(space.serve)
-            await space.refresh()
+            await nursery.start(storage.space.serve)
+            await storage.space.refresh()
             if storage.index_worker.refusal is not None:
                 raise storage.index_worker.refusal
             await nursery.start(storage.index_worker.serve)

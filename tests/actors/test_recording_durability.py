@@ -96,14 +96,13 @@ async def test_what_is_reported_as_durable_is_synced(clock: MockClock, seconds: 
     """The readable size of a growing file, and `durable` in the status, match what was synced."""
     async with open_camera_rig() as rig:
         await rig.camera.start_recording(REQUEST)
-        assert rig.camera._session is not None
         end, seen = trio.current_time() + seconds, set()
         while trio.current_time() < end:
             await trio.sleep(0.1)
             (growing,) = rig.storage._growing.values()
             (file,) = rig.disk.files.values()
             assert growing.durable_bytes == len(file.durable)
-            durable = rig.camera._session.snapshot().durable
+            durable = rig.camera.status.session.durable
             assert durable == (file.durable == bytes(file.data))
             seen.add(durable)
         assert seen == {True, False}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from chromium_thread import CHROMIUM, ChromiumThread, open_chromium
 from running_daemon import Daemon, NewDaemon, make_clip, roomy_folder, small_camera
 from small_volume import mount, unmount
 
@@ -56,6 +57,16 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     assert made.clean_up() == [], "processes outlived their daemon"
     if not folder.is_relative_to(tmp_path_factory.getbasetemp()):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[ChromiumThread]:
+    """Run one browser for all tests; skipped, with the reason, where there is none."""
+    if not CHROMIUM:
+        pytest.skip("Chromium is not installed")
+    pytest.importorskip("playwright", reason="Playwright is not installed")
+    with open_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,20 @@
-"""Chromium on the page of a daemon: driven from a thread beside Trio, and always ended."""
+"""A tab on the page of a daemon, as tests use it, and everything that goes wrong in it."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import attrs
-import pytest
-import trio
+from chromium_thread import ChromiumThread
 from running_daemon import Daemon
 
 T = TypeVar("T")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT_SECONDS = 60  # for one step; machines are busy
-LONGEST_SECONDS = 110  # for one browser: then it is killed
 _VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation",
@@ -60,64 +53,44 @@ class PageBrowser:
 
 
 async def browse(
-    work: Callable[[PageBrowser], T], url: str, *, check: bool = True, **context: object
+    chromium: ChromiumThread,
+    work: Callable[[PageBrowser], T],
+    url: str,
+    *,
+    check: bool = True,
+    **context: object,
 ) -> T:
-    """Open a URL in a browser of its own, and work in it in a thread. Skips without one."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    pytest.importorskip("playwright", reason="Playwright is not installed")
+    """Open a URL in a tab of its own, and work in it; what is wrong in the tab fails the test."""
 
-    def run() -> T:
-        with _opened(url, context) as browser:
-            result = work(browser)
+    def run(browser: Any) -> T:
+        with _opened(browser, url, context) as tab:
+            result = work(tab)
             if check:
-                browser.check()
+                tab.check()
             return result
 
-    return await trio.to_thread.run_sync(run)
+    return await chromium.run(run)
 
 
 @contextmanager
-def _opened(url: str, options: dict[str, object]) -> Iterator[PageBrowser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        with _killed_at_the_end(chromium):
-            context = chromium.new_context(**options)
-            context.set_default_timeout(WAIT_SECONDS * 1000)
-            context.add_init_script(_VIOLATIONS)
-            browser = PageBrowser(context.new_page())
-            browser.page.on("pageerror", lambda error: browser.wrong.append(str(error)))
-            browser.page.on("dialog", lambda dialog: browser.wrong.append(dialog.message))
-            browser.page.on("console", lambda line: _note(browser, line))
-            browser.page.goto(url)
-            yield browser
-
-
-def _note(browser: PageBrowser, line: Any) -> None:
-    if line.type == "error":
-        browser.wrong.append(line.text)
-
-
-@contextmanager
-def _killed_at_the_end(chromium: Any) -> Iterator[None]:
-    """End the browser, in order or, when a step hangs for too long, at once."""
-    session = chromium.new_browser_cdp_session()
-    pids = [each["id"] for each in session.send("SystemInfo.getProcessInfo")["processInfo"]]
-    timer = threading.Timer(LONGEST_SECONDS, _kill, [pids])
-    timer.start()
+def _opened(browser: Any, url: str, options: dict[str, object]) -> Iterator[PageBrowser]:
+    context = browser.new_context(**options)
     try:
-        yield
+        context.set_default_timeout(WAIT_SECONDS * 1000)
+        context.add_init_script(_VIOLATIONS)
+        tab = PageBrowser(context.new_page())
+        tab.page.on("pageerror", lambda error: tab.wrong.append(str(error)))
+        tab.page.on("dialog", lambda dialog: tab.wrong.append(dialog.message))
+        tab.page.on("console", lambda line: _note(tab, line))
+        tab.page.goto(url)
+        yield tab
     finally:
-        chromium.close()
-        timer.cancel()
+        context.close()
 
 
-def _kill(pids: list[int]) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def _note(tab: PageBrowser, line: Any) -> None:
+    if line.type == "error":
+        tab.wrong.append(f"{line.text} ({line.location.get('url')})")
 
 
 async def link(daemon: Daemon, role: str = "admin") -> str:

@@ -31,8 +31,8 @@ from camd.client import Client, ConnectionLostError, connect
 
 MARK = "DAEMON_TEST_MARK"
 SECRET = "a-secret-for-tests-" + "0123456789abcdef" * 2
-START_SECONDS = 100
-STOP_SECONDS = 100
+START_SECONDS = 300
+STOP_SECONDS = 300
 SIGNED_FROM = 48  # a receipt's hash covers everything from this byte on
 FRAME_RATE = 30
 FRAGMENT_FRAMES = 15  # half a second
@@ -121,6 +121,7 @@ class Daemon:
     url: str = attrs.field(default="", init=False)
     _mark: str = attrs.field(factory=lambda: uuid.uuid4().hex, init=False)
     _notices: socket.socket | None = attrs.field(default=None, init=False)
+    _kept_port: socket.socket | None = attrs.field(default=None, init=False)
 
     # --- before the start
 
@@ -202,6 +203,7 @@ class Daemon:
         """Start the daemon and wait until it serves."""
         self.launch(command, **popen)
         notice = await self.wait_notice("READY=1", START_SECONDS)
+        self._give_port_back()
         address = notice.partition("Serving on ")[2].split(",")[0].strip()
         self.url = address if address.startswith("unix:") else f"ws://{address}/ws"
 
@@ -247,7 +249,22 @@ class Daemon:
         self.process = None
         if self._notices is not None:
             self._notices.close()
+        self._keep_port()
         return status
+
+    def _keep_port(self) -> None:
+        """Let no other connection of this machine get the port until the next start."""
+        if self._kept_port is None and self.url.startswith("ws:"):
+            port = int(self.url.removesuffix("/ws").rpartition(":")[2])
+            self._kept_port = socket.socket()
+            self._kept_port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):  # another daemon serves there already
+                self._kept_port.bind(("127.0.0.1", port))
+
+    def _give_port_back(self) -> None:
+        if self._kept_port is not None:
+            self._kept_port.close()
+            self._kept_port = None
 
     async def stop(self) -> None:
         """Stop it with SIGTERM; check that it ended in order."""
@@ -268,6 +285,7 @@ class Daemon:
             self.process = None
             if self._notices is not None:
                 self._notices.close()
+        self._give_port_back()
         left = self.wait_no_processes()
         for pid in left:
             with suppress(ProcessLookupError):
@@ -346,7 +364,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=100,
+                timeout=300,
                 check=False,
             )
         )
@@ -370,7 +388,7 @@ class Response:
 
 
 def _request(host: str, path: str, method: str, headers: Mapping[str, str]) -> Response:
-    connection = http.client.HTTPConnection(host, timeout=100)
+    connection = http.client.HTTPConnection(host, timeout=300)
     try:
         connection.request(method, path, headers=dict(headers))
         answer = connection.getresponse()
@@ -479,7 +497,7 @@ def packets(path: Path) -> list[str]:
         ],
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, (path, done.stderr)
@@ -517,7 +535,7 @@ def make_clip(path: Path, seconds: int = 60) -> list[str]:
             *("-pix_fmt", "yuv420p", str(path)),
         ],
         check=True,
-        timeout=100,
+        timeout=300,
     )
     return packets(path)
 

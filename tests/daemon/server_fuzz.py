@@ -283,16 +283,31 @@ class FuzzedDaemon:
 
     async def fuzz(self, seconds: float) -> None:
         """Run hostile clients, and a good one on one connection, for so many seconds."""
+        async with self._fuzzing():
+            await trio.sleep(seconds)
+
+    async def fuzz_with_all(self, pings: int) -> None:
+        """Run hostile clients until all kinds had their turn and good ones were answered.
+
+        One that stays connected gets so many answers, and others can connect.
+        """
+        self.pings.clear()
+        self.logins.clear()
+        async with self._fuzzing() as hostile:
+            while len(hostile.done) < len(KINDS) or len(self.pings) < pings or not self.logins:  # noqa: ASYNC110 - of three tasks
+                await trio.sleep(0.1)
+
+    @asynccontextmanager
+    async def _fuzzing(self) -> AsyncIterator[HostileClients]:
         rng = random.Random(self.seed)
         port = int(self.daemon.url.removesuffix("/ws").rpartition(":")[2])
         hostile = HostileClients(port, self.daemon.key, rng)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ping)
             nursery.start_soon(self._log_in)
-            with trio.move_on_after(seconds):
-                async with trio.open_nursery() as clients:
-                    for _ in range(AT_ONCE):
-                        clients.start_soon(_repeat, hostile.run_one)
+            for _ in range(AT_ONCE):
+                nursery.start_soon(_repeat, hostile.run_one)
+            yield hostile
             nursery.cancel_scope.cancel()
         self.kinds += hostile.done
 
@@ -326,7 +341,7 @@ class FuzzedDaemon:
             memory_kib=sum(int(line.split()[1]) for line in lines if line.startswith("Private_")),
         )
 
-    async def settled(self, before: Usage, seconds: float = 30) -> Usage:
+    async def settled(self, before: Usage, seconds: float = 100) -> Usage:
         """Wait until descriptors and tasks are those of `before`, or the time is over."""
         deadline = trio.current_time() + seconds
         while True:

@@ -30,7 +30,7 @@ def run(*command: str, **popen: Any) -> subprocess.CompletedProcess[str]:
     popen.setdefault("stdout", subprocess.PIPE)
     popen.setdefault("stderr", subprocess.PIPE)
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, text=True, check=False, timeout=100, **popen
+        command, stdin=subprocess.DEVNULL, text=True, check=False, timeout=300, **popen
     )
 
 

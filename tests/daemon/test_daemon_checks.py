@@ -37,7 +37,7 @@ async def _verified(daemon: Daemon) -> tuple[int, dict[str, Any]]:
 
 async def test_verify_finds_nothing_wrong_at_any_moment(daemon: Daemon) -> None:
     """While two cameras record and rotate, one of them to Matroska, and when they have stopped."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
             await client.call("start_recording", device="camera1", format="mkv")
@@ -54,7 +54,7 @@ async def test_verify_finds_nothing_wrong_at_any_moment(daemon: Daemon) -> None:
 
 async def test_what_a_kill_left_is_reported_and_recovered(daemon: Daemon) -> None:
     """`verify` finds the interrupted file, recovery seals it, then `verify` finds nothing."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             await notified.recording("ROTATED")
@@ -88,7 +88,7 @@ async def test_the_scrub_reports_damage_to_clients(
     daemon = new_daemon()
     cameras = [fast_camera(clip[0])]
     daemon.configure(cameras=cameras)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await daemon.start()
         names = await _recorded(daemon)
         await daemon.stop()

@@ -202,7 +202,7 @@ async def test_events_survive_a_daemon_that_is_killed(daemon: Daemon) -> None:
         await daemon.wait_end()
         daemon.configure({"server": {"listen": f"127.0.0.1:{port}"}}, CAMERAS)
         await daemon.start()
-        with trio.fail_after(100):
+        with trio.fail_after(300):
             await service.start_recording("camera1")
             while not any(e.recording.camera_id == "camera1" for e in recordings(seen)):
                 seen.append(await anext(events))

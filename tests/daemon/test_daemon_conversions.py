@@ -17,7 +17,7 @@ async def test_a_conversion_that_was_cut_short_is_done_in_the_next_run(
 ) -> None:
     """After SIGKILL and after SIGTERM: the name of the MKV file always answers, no partial file and
     no process is left, and file modes are kept."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
             for number in (signal.SIGKILL, signal.SIGTERM):
                 place = tmp_path / number.name

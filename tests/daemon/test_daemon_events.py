@@ -101,7 +101,7 @@ async def test_a_daemon_that_is_killed_repeats_no_number_and_says_what_is_missin
 
             nursery.start_soon(follow)
             assert lost <= 1024
-            with trio.fail_after(100):
+            with trio.fail_after(300):
                 await daemon.call("start_recording", device="camera0")
                 while not any(e["params"].get("status") == "PROGRESS" for e in seen.values()):  # noqa: ASYNC110
                     await trio.sleep(0.02)

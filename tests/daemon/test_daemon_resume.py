@@ -43,7 +43,7 @@ async def _recording(client: Client) -> dict[str, Any]:
 async def test_a_session_continues_in_the_next_run(new_daemon: NewDaemon) -> None:
     """After SIGKILL and after SIGTERM: same id, same owner, and one gap, `daemon_down`, between
     the files of the two runs."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
             for number in (signal.SIGKILL, signal.SIGTERM):
                 nursery.start_soon(goes_on, _configured(new_daemon), number)
@@ -83,7 +83,7 @@ async def goes_on(daemon: Daemon, number: signal.Signals) -> None:
 async def test_a_stopped_session_stays_stopped(new_daemon: NewDaemon) -> None:
     """A restart does not continue a session that a client has stopped."""
     daemon = _configured(new_daemon)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await daemon.start()
         async with daemon.client() as client:
             await client.call("start_recording", device="camera0")
@@ -98,7 +98,7 @@ async def test_with_resume_sessions_off_no_session_continues(new_daemon: NewDaem
     """The session ends with its last frame; the ledger has what may have been lost after it: the
     fragment in flight."""
     daemon = _configured(new_daemon, resume_sessions=False)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await daemon.start()
         async with daemon.client() as client:
             started = await client.call("start_recording", device="camera0")
@@ -119,7 +119,7 @@ async def test_with_resume_sessions_off_no_session_continues(new_daemon: NewDaem
 async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemon) -> None:
     """The ledger has what is missing at the end of a timed session."""
     daemon = _configured(new_daemon)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await daemon.start()
         async with daemon.client() as client:
             started = await client.call("start_recording", device="camera0", duration=2)
@@ -149,7 +149,7 @@ async def test_sessions_and_the_ledger_are_listed(new_daemon: NewDaemon) -> None
     """Recorded and missing footage is listed by camera, session and time, also of a running
     session."""
     daemon = _configured(new_daemon)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await daemon.start()
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")

@@ -181,7 +181,7 @@ def test_a_ping_behind_a_snapshot_answers_at_once(new_daemon: NewDaemon) -> None
             )
         ids = []
         while len(ids) < len(calls):
-            answer = json.loads(socket.recv(timeout=100))
+            answer = json.loads(socket.recv(timeout=300))
             if "id" in answer:
                 assert "error" not in answer
                 ids.append(answer["id"])
@@ -189,7 +189,7 @@ def test_a_ping_behind_a_snapshot_answers_at_once(new_daemon: NewDaemon) -> None
                 continue
             else:
                 assert answer["params"].get("camera_id") != "camera0"
-        assert json.loads(socket.recv(timeout=100))["params"]["camera_id"] == "camera0"
+        assert json.loads(socket.recv(timeout=300))["params"]["camera_id"] == "camera0"
     assert ids == [0, 2, 1]
 
 

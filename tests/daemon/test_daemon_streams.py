@@ -49,7 +49,7 @@ async def until_available(client: Client, wanted: bool) -> dict[str, Any]:
 async def test_clients_are_told_of_streams_and_of_their_server(new_daemon: NewDaemon) -> None:
     """Lists, addresses, health and components agree; a camera that is not published has none."""
     server = FakeMediaMtx(username="camd", password="a-secret-password")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with server.running():
             server.paths["foreign"] = FakePath(source=OTHERS, ready=True)
             daemon = configured(new_daemon, server)
@@ -91,7 +91,7 @@ async def test_a_reload_begins_and_ends_publishing(new_daemon: NewDaemon) -> Non
     server, daemon = FakeMediaMtx(username="camd", password="a-secret-password"), new_daemon()
     cameras = [small_camera(always_on=True)]
     daemon.configure(cameras=cameras)
-    with trio.fail_after(220):
+    with trio.fail_after(300):
         async with server.running():
             section = {
                 "api": f"http://127.0.0.1:{server.api_port}",
@@ -142,7 +142,7 @@ async def metrics(daemon: Daemon) -> dict[str, float]:
 async def test_a_hung_server_delays_no_answer(new_daemon: NewDaemon) -> None:
     """So many calls would take minutes if one waited for it; the stream is not offered any more."""
     server = FakeMediaMtx()
-    with trio.fail_after(220):
+    with trio.fail_after(300):
         async with server.running():
             daemon = configured(new_daemon, server)
             await daemon.start()
@@ -166,7 +166,7 @@ async def test_without_the_section_nothing_is_published(new_daemon: NewDaemon) -
     """The component says `disabled`, and the lists are empty."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await daemon.start()
         assert await daemon.call("get_streams") == []
         url = await daemon.call("get_stream_url", device="camera0")

@@ -29,7 +29,7 @@ async def test_the_state_of_a_release_is_taken_over(
     if index == "lost":
         (daemon.recordings / ".camd" / "index.sqlite").unlink()
     daemon.configure(SETTINGS, [CAMERA])
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await daemon.start()
         await daemon.wait_log("recovery_over")
         assert await describe(daemon) == expected
@@ -55,6 +55,34 @@ async def test_a_newer_state_is_refused_and_left_alone(new_daemon: NewDaemon, fo
     assert "was last used by camd 9.9.9, in format 99" in daemon.log
     assert "Traceback" not in daemon.log
     assert footage(daemon) == before
+
+
+@pytest.mark.parametrize("folder", ["state", "recordings/.camd"])
+async def test_a_state_of_which_no_format_can_be_told_is_left_alone(
+    new_daemon: NewDaemon, folder: str
+) -> None:
+    """The start ends with 78 and says what to do; when that was done, everything is there."""
+    daemon = new_daemon()
+    expected = unpack(RELEASES[-1], daemon.folder)
+    marker = daemon.folder / folder / "format.json"
+    marker.write_bytes(bytes(64))
+    daemon.configure(SETTINGS, [CAMERA])
+    before = footage(daemon)
+    daemon.launch()
+    with trio.fail_after(60):
+        assert await daemon.wait_end() == 78
+        assert f"mv {marker} {marker}.damaged" in daemon.log
+        assert "Traceback" not in daemon.log
+        assert footage(daemon) == before
+        if folder != "state":
+            recovered = await daemon.camd("recover")
+            assert (recovered.returncode, footage(daemon)) == (1, before)
+            assert "which version of camd has used" in recovered.stderr
+        marker.rename(marker.with_suffix(".json.damaged"))
+        await daemon.start()
+        await daemon.wait_log("recovery_over")
+        assert await describe(daemon) == expected
+        await daemon.stop()
 
 
 def footage(daemon: Daemon) -> dict[str, bytes]:

@@ -8,17 +8,18 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
+from chromium_thread import ChromiumThread
 from running_daemon import Daemon, check_receipt
 from served_folder import served_folder
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
 
 
 def user(daemon: Daemon, **variables: str) -> dict[str, str]:
@@ -50,7 +51,7 @@ class Running:
     async def wait(self, words: str) -> None:
         """Wait until the words are printed."""
         assert self.process.stdout is not None
-        with trio.fail_after(100):
+        with trio.fail_after(300):
             while words not in self.text:
                 data = await self.process.stdout.receive_some()
                 assert data, f"ended before {words}: {self.text}"
@@ -236,13 +237,10 @@ async def test_javascript_follows_events_over_a_restart(daemon: Daemon, tmp_path
     assert "MISSED" not in example.text
 
 
-def drive_page(address: str, url: str, key: str) -> dict[str, Any]:
+def drive_page(browser: Any, address: str, url: str, key: str) -> dict[str, Any]:
     """Use the page as a person does: a wrong key, the right one, record, stop."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(address)
@@ -260,16 +258,15 @@ def drive_page(address: str, url: str, key: str) -> dict[str, Any]:
         page.wait_for_selector("#camera-camera0 >> text=Record")
         page.wait_for_selector("#events li:has-text('STOPPED')")
         seqs = page.eval_on_selector_all("#events li", "all => all.map(e => +e.dataset.seq)")
-        browser.close()
     return {"refused": refused, "rows": rows, "seqs": seqs[::-1], "problems": problems}
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
-async def test_the_page_in_a_browser(daemon: Daemon) -> None:
+async def test_the_page_in_a_browser(chromium: ChromiumThread, daemon: Daemon) -> None:
     """It says that a key is wrong, lists the cameras, records, stops, and shows the events."""
-    pytest.importorskip("playwright", reason="Playwright is not installed")
     with served_folder(EXAMPLES) as address:
-        seen = await trio.to_thread.run_sync(drive_page, address, daemon.url, daemon.key)
+        seen = await chromium.run(
+            lambda browser: drive_page(browser, address, daemon.url, daemon.key)
+        )
     assert "Authentication failed" in seen["refused"]
     assert seen["rows"] == 2
     assert seen["problems"] == []

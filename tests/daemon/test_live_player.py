@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import attrs
-import pytest
-import trio
+from chromium_thread import ChromiumThread
 from running_daemon import Daemon, NewDaemon, small_camera
 from served_folder import served_folder
 
 WEB = Path(__file__).resolve().parents[2] / "camd" / "web"
-CHROMIUM = next((found for name in ("chromium", "chrome") if (found := shutil.which(name))), "")
 WAIT_MS = 60_000  # a machine may be busy
 PAGE = b"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <div style="position: relative; width: 320px; height: 180px">
@@ -55,8 +53,6 @@ window.ready = true;
 </script>
 """
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
-
 
 @attrs.define(eq=False)
 class Player:
@@ -87,30 +83,23 @@ class Player:
         return found
 
 
-async def drive(daemon: Daemon, use: Callable[[Player], None]) -> None:
-    """Use the player in a browser, in a thread; an error on the page fails the test."""
-    pytest.importorskip("playwright", reason="Playwright is not installed")
+async def drive(chromium: ChromiumThread, daemon: Daemon, use: Callable[[Player], None]) -> None:
+    """Use the player in a tab; an error on the page fails the test."""
 
-    def run() -> list[str]:
-        from playwright.sync_api import sync_playwright
-
+    def run(browser: Any) -> list[str]:
         problems: list[str] = []
-        with served_folder(WEB, PAGE) as address, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            try:
-                page = browser.new_page()
-                page.on("pageerror", lambda error: problems.append(str(error)))
-                page.goto(address)
-                page.wait_for_function("window.ready", timeout=WAIT_MS)
-                use(Player(page, daemon))
-            finally:
-                browser.close()
+        with served_folder(WEB, PAGE) as address, closing(browser.new_context()) as context:
+            page = context.new_page()
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.goto(address)
+            page.wait_for_function("window.ready", timeout=WAIT_MS)
+            use(Player(page, daemon))
         return problems
 
-    assert await trio.to_thread.run_sync(run) == []
+    assert await chromium.run(run) == []
 
 
-async def test_a_picture_comes_and_comes_again(daemon: Daemon) -> None:
+async def test_a_picture_comes_and_comes_again(chromium: ChromiumThread, daemon: Daemon) -> None:
     """From the camera, after it has died, and after the connection was lost; without a reload."""
 
     def use(player: Player) -> None:
@@ -137,10 +126,10 @@ async def test_a_picture_comes_and_comes_again(daemon: Daemon) -> None:
         player.page.evaluate("window.player.close()")
         assert player.page.locator("canvas").count() == 0
 
-    await drive(daemon, use)
+    await drive(chromium, daemon, use)
 
 
-async def test_a_hidden_page_gets_nothing(daemon: Daemon) -> None:
+async def test_a_hidden_page_gets_nothing(chromium: ChromiumThread, daemon: Daemon) -> None:
     """After a time; a short look aside changes nothing, and shown again it is live at once."""
 
     def use(player: Player) -> None:
@@ -162,10 +151,12 @@ async def test_a_hidden_page_gets_nothing(daemon: Daemon) -> None:
         assert asked == ['{"type":"pause"}', '{"type":"resume"}']
         assert player.page.evaluate("window.states.length") == 2
 
-    await drive(daemon, use)
+    await drive(chromium, daemon, use)
 
 
-async def test_pictures_of_an_mjpeg_camera_and_stills(new_daemon: NewDaemon) -> None:
+async def test_pictures_of_an_mjpeg_camera_and_stills(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
     """Both are drawn over the video."""
     daemon = new_daemon()
     mjpeg = {"source": "test:?size=160x120&rate=10", "codec": "mjpeg"}
@@ -180,10 +171,12 @@ async def test_pictures_of_an_mjpeg_camera_and_stills(new_daemon: NewDaemon) -> 
             assert player.page.evaluate(size) == [160, 120]
             player.page.evaluate("window.player.close()")
 
-    await drive(daemon, use)
+    await drive(chromium, daemon, use)
 
 
-async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(daemon: Daemon) -> None:
+async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
     """In the next way that the camera names and that works; the player says which, and why."""
     lacking = "((left) => void (MediaSource.isTypeSupported = () => --left < 0))"
 
@@ -197,10 +190,12 @@ async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(daemon: Daemon)
             assert "cannot play video/mp4" in last["message"]
             player.page.evaluate("window.player.close()")
 
-    await drive(daemon, use)
+    await drive(chromium, daemon, use)
 
 
-async def test_what_cannot_be_shown_is_a_sentence(new_daemon: NewDaemon) -> None:
+async def test_what_cannot_be_shown_is_a_sentence(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
     """A camera with a problem, a camera that does not exist, a wrong key: text, never markup."""
     daemon = new_daemon()
     daemon.configure(cameras=[{"source": "rtsp://127.0.0.1:1/x"}])
@@ -219,4 +214,25 @@ async def test_what_cannot_be_shown_is_a_sentence(new_daemon: NewDaemon) -> None
         assert "unknown key" in player.page.text_content("#notice")
         assert player.page.locator("img").count() == 0
 
-    await drive(daemon, use)
+    await drive(chromium, daemon, use)
+
+
+async def test_a_screen_may_be_closed_before_it_opens(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """When somebody goes to another view at once: the browser opens it all the same, and no error
+    is thrown then."""
+    script = """async () => {
+      const { Overlay, VideoScreen } = await import("/player/screens.js");
+      const video = document.querySelector("video");
+      const mime = 'video/mp4; codecs="avc1.42c00b"';
+      const screen = new VideoScreen(video, mime, new Overlay(video), {});
+      screen.close();
+      screen.source.dispatchEvent(new Event("sourceopen"));
+      return screen.source.readyState;
+    }"""
+
+    def use(player: Player) -> None:
+        assert player.page.evaluate(script) == "closed"
+
+    await drive(chromium, daemon, use)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+from chromium_thread import ChromiumThread
 from page_browser import PageBrowser, browse, link, shown_roles, small_targets, widths
 from running_daemon import Daemon, NewDaemon, small_camera
 
@@ -49,7 +50,9 @@ async def with_problem(new_daemon: NewDaemon) -> Daemon:
     return daemon
 
 
-async def test_a_link_signs_in_and_a_recording_is_made_by_keyboard(recorder: Daemon) -> None:
+async def test_a_link_signs_in_and_a_recording_is_made_by_keyboard(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """Both cameras play; key 1 chooses, r starts and stops; the receipt is shown."""
 
     def use(browser: PageBrowser) -> list[Any]:
@@ -71,14 +74,16 @@ async def test_a_link_signs_in_and_a_recording_is_made_by_keyboard(recorder: Dae
         names: list[Any] = browser.page.locator(".tile h2").all_text_contents()
         return names
 
-    assert await browse(use, await link(recorder)) == ["Gate", MARKUP]
+    assert await browse(chromium, use, await link(recorder)) == ["Gate", MARKUP]
     files = (await recorder.call("list_recordings"))["files"]
     assert {file["camera_id"] for file in files} == {"camera0"}
     (session,) = (await recorder.call("get_sessions"))["sessions"]
     assert session["gaps"] == 0
 
 
-async def test_a_name_with_markup_is_text_and_nothing_of_it_runs(recorder: Daemon) -> None:
+async def test_a_name_with_markup_is_text_and_nothing_of_it_runs(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """Not in the tile, not in menus; and the policy stops what a bug would let through."""
 
     def use(browser: PageBrowser) -> None:
@@ -95,10 +100,11 @@ async def test_a_name_with_markup_is_text_and_nothing_of_it_runs(recorder: Daemo
         browser.until("window.violations.length > 0")
         assert browser.page.evaluate("typeof hit") == "undefined"
 
-    await browse(use, await link(recorder), check=False)
+    await browse(chromium, use, await link(recorder), check=False)
 
 
 async def test_a_camera_that_does_not_work_is_a_sentence_on_top_of_every_view(
+    chromium: ChromiumThread,
     with_problem: Daemon,
 ) -> None:
     """With its cause and what to do; its tile says the same in place of a picture."""
@@ -112,10 +118,35 @@ async def test_a_camera_that_does_not_work_is_a_sentence_on_top_of_every_view(
         assert "Check that the stream is being served" in shown_roles(browser)
         assert browser.page.title().startswith("(1) ")
 
-    await browse(use, await link(with_problem))
+    await browse(chromium, use, await link(with_problem))
 
 
-async def test_readers_get_roles_and_names(with_problem: Daemon) -> None:
+async def test_many_problems_leave_room_for_the_view(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """On a phone, too: some are shown, and the others when somebody asks for them."""
+    daemon = new_daemon()
+    bays = [UNREACHABLE | {"name": f"Loading bay {number}"} for number in range(1, 7)]
+    daemon.configure(cameras=bays)
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> list[str]:
+        browser.see("summary:has-text('3 more problems')")  # all are watched, and so tried
+        browser.page.set_viewport_size({"width": 320, "height": 640})
+        browser.see("summary:has-text('3 more problems')")
+        top = "document.querySelector('main').getBoundingClientRect().top"
+        assert browser.page.evaluate(f"{top} < innerHeight * 2 / 3")
+        browser.page.click("summary")
+        browser.see(".problems li >> nth=5")
+        rows: list[str] = browser.page.locator(".problems li b").all_inner_texts()
+        return rows
+
+    window = {"width": 1280, "height": 1600}
+    shown = await browse(chromium, use, await link(daemon), viewport=window)
+    assert sorted(shown) == [bay["name"] for bay in bays]
+
+
+async def test_readers_get_roles_and_names(chromium: ChromiumThread, with_problem: Daemon) -> None:
     """The tree that a screen reader sees: landmarks, the tiles as articles, the gauge."""
 
     def use(browser: PageBrowser) -> None:
@@ -152,10 +183,10 @@ async def test_readers_get_roles_and_names(with_problem: Daemon) -> None:
         browser.see(".lane[aria-label*='nothing recorded here']")
         assert 'group "Gate: nothing recorded here"' in shown_roles(browser)
 
-    await browse(use, await link(with_problem))
+    await browse(chromium, use, await link(with_problem))
 
 
-async def test_dark_and_narrow(with_problem: Daemon) -> None:
+async def test_dark_and_narrow(chromium: ChromiumThread, with_problem: Daemon) -> None:
     """At 320 pixels nothing scrolls sideways, targets fit fingers; dark follows the system."""
 
     def use(browser: PageBrowser) -> None:
@@ -172,10 +203,12 @@ async def test_dark_and_narrow(with_problem: Daemon) -> None:
         assert browser.page.evaluate(ground) == "rgb(243, 245, 244)"
 
     size = {"width": 320, "height": 640}
-    await browse(use, await link(with_problem), viewport=size, color_scheme="dark")
+    await browse(chromium, use, await link(with_problem), viewport=size, color_scheme="dark")
 
 
-async def test_a_viewer_sees_and_changes_nothing(recorder: Daemon) -> None:
+async def test_a_viewer_sees_and_changes_nothing(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """Neither buttons that would be refused, nor keys that would do it."""
 
     def use(browser: PageBrowser) -> None:
@@ -191,11 +224,13 @@ async def test_a_viewer_sees_and_changes_nothing(recorder: Daemon) -> None:
         browser.go("keys")
         browser.see("main[aria-label='Cameras']")
 
-    await browse(use, await link(recorder, "viewer"))
+    await browse(chromium, use, await link(recorder, "viewer"))
     assert (await recorder.call("list_recordings"))["total"] == 0
 
 
-async def test_a_key_is_made_copied_and_revoked_by_keyboard(recorder: Daemon) -> None:
+async def test_a_key_is_made_copied_and_revoked_by_keyboard(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """It is shown once; it signs in until it is revoked, after a question."""
 
     def use(browser: PageBrowser) -> tuple[str, str]:
@@ -236,7 +271,7 @@ async def test_a_key_is_made_copied_and_revoked_by_keyboard(recorder: Daemon) ->
         browser.page.locator("tbody tr >> nth=1").wait_for(state="detached")
         return key, made
 
-    key, made = await browse(use, await link(recorder))
+    key, made = await browse(chromium, use, await link(recorder))
     assert key.startswith("camd_")
     assert MARKUP in made
     assert "operator" in made
@@ -244,7 +279,9 @@ async def test_a_key_is_made_copied_and_revoked_by_keyboard(recorder: Daemon) ->
     assert key not in recorder.log
 
 
-async def test_a_key_that_cannot_be_made_is_told(recorder: Daemon) -> None:
+async def test_a_key_that_cannot_be_made_is_told(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """And revoking the key with which one is signed in, the last one, says what it means."""
 
     def use(browser: PageBrowser) -> None:
@@ -260,10 +297,11 @@ async def test_a_key_that_cannot_be_made_is_told(recorder: Daemon) -> None:
         browser.page.click("dialog button.danger")
         browser.see("text=You were signed out")
 
-    await browse(use, await link(recorder))
+    await browse(chromium, use, await link(recorder))
 
 
 async def test_a_recording_begins_before_the_start_where_footage_is_kept(
+    chromium: ChromiumThread,
     new_daemon: NewDaemon,
 ) -> None:
     """The tile offers how much; “From now” takes none, and the rest is what the service keeps."""
@@ -292,12 +330,14 @@ async def test_a_recording_begins_before_the_start_where_footage_is_kept(
         calls = [json.loads(each) for each in sent if "start_recording" in each]
         return texts, [call["params"] for call in calls]
 
-    texts, started = await browse(use, await link(daemon))
+    texts, started = await browse(chromium, use, await link(daemon))
     assert texts == ["From 8 s ago", "From 5 s ago", "From now"]
     assert started == [{"device": "camera0", "preroll": 0}, {"device": "camera0"}]
 
 
-async def test_the_timeline_plays_the_past_takes_out_and_pins(recorder: Daemon) -> None:
+async def test_the_timeline_plays_the_past_takes_out_and_pins(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """A click plays that instant; a range gives a link to its export, and pins its files."""
     await recorder.call("start_recording", device="camera0", duration=3)
     async with recorder.client() as client:
@@ -331,14 +371,14 @@ async def test_the_timeline_plays_the_past_takes_out_and_pins(recorder: Daemon) 
         browser.see("text=Live: Gate")
         return str(export)
 
-    export = await browse(use, await link(recorder), reduced_motion="no-preference")
+    export = await browse(chromium, use, await link(recorder), reduced_motion="no-preference")
     assert export.startswith("/export/camera0.mp4?from=")
     files = (await recorder.call("list_recordings"))["files"]
     assert files
     assert all(file["pinned"] for file in files)
 
 
-async def test_a_gap_is_shown_with_its_cause(recorder: Daemon) -> None:
+async def test_a_gap_is_shown_with_its_cause(chromium: ChromiumThread, recorder: Daemon) -> None:
     """FFmpeg is killed in a recording: the timeline, the tables and the events say so."""
     async with recorder.client() as client:
         await client.call("start_recording", device="camera0")
@@ -365,10 +405,12 @@ async def test_a_gap_is_shown_with_its_cause(recorder: Daemon) -> None:
         browser.go("events")
         browser.see("li.bad:has-text('Gate has a gap')")
 
-    await browse(use, await link(recorder))
+    await browse(chromium, use, await link(recorder))
 
 
-async def test_a_service_that_does_not_answer_greys_the_page_out(recorder: Daemon) -> None:
+async def test_a_service_that_does_not_answer_greys_the_page_out(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """It is said over all views; when the service answers again, the page is as before."""
     assert recorder.process is not None
     process = recorder.process
@@ -386,10 +428,12 @@ async def test_a_service_that_does_not_answer_greys_the_page_out(recorder: Daemo
         browser.page.keyboard.press("r")
         browser.see(".tile >> text=Recording since")
 
-    await browse(use, await link(recorder), check=False)
+    await browse(chromium, use, await link(recorder), check=False)
 
 
-async def test_an_address_that_makes_no_sense_shows_a_view(recorder: Daemon) -> None:
+async def test_an_address_that_makes_no_sense_shows_a_view(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """No blank page: the part that is known decides, else the cameras are shown."""
 
     def use(browser: PageBrowser) -> None:
@@ -404,10 +448,12 @@ async def test_an_address_that_makes_no_sense_shows_a_view(recorder: Daemon) -> 
             browser.page.wait_for_load_state()
             browser.see(shown)
 
-    await browse(use, await link(recorder))
+    await browse(chromium, use, await link(recorder))
 
 
-async def test_tables_do_not_break_times_and_names_of_people(new_daemon: NewDaemon) -> None:
+async def test_tables_do_not_break_times_and_names_of_people(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
     """A camera with a long name takes its room from nobody, in a window of a usual width."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera(name="The camera over the yard " * 4)])
@@ -424,10 +470,12 @@ async def test_tables_do_not_break_times_and_names_of_people(new_daemon: NewDaem
             assert browser.page.evaluate(one_line)
         assert widths(browser)[0] <= widths(browser)[1]
 
-    await browse(use, await link(daemon))
+    await browse(chromium, use, await link(daemon))
 
 
-async def test_after_a_restart_the_page_asks_to_sign_in(recorder: Daemon) -> None:
+async def test_after_a_restart_the_page_asks_to_sign_in(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """Sessions end with the service; the page says so, and a new link pasted into the tab works."""
     port = recorder.url.rpartition(":")[2].partition("/")[0]
     links: list[str] = []
@@ -455,10 +503,12 @@ async def test_after_a_restart_the_page_asks_to_sign_in(recorder: Daemon) -> Non
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restart)
-        await browse(use, await link(recorder), check=False)
+        await browse(chromium, use, await link(recorder), check=False)
 
 
-async def test_without_authentication_the_page_opens_by_itself(new_daemon: NewDaemon) -> None:
+async def test_without_authentication_the_page_opens_by_itself(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
     """Nobody has to sign in, and nobody can sign out."""
     daemon = new_daemon()
     daemon.configure({"auth": {"enabled": False}}, [small_camera(name="Gate")])
@@ -469,7 +519,7 @@ async def test_without_authentication_the_page_opens_by_itself(new_daemon: NewDa
         browser.see("button:has-text('Record')")
         assert browser.page.locator("text=Sign out").count() == 0
 
-    await browse(use, daemon.url.replace("ws://", "http://").removesuffix("/ws"))
+    await browse(chromium, use, daemon.url.replace("ws://", "http://").removesuffix("/ws"))
 
 
 @contextmanager
@@ -510,7 +560,9 @@ picture.src = %r;
 </script>"""
 
 
-async def test_a_foreign_page_gets_nothing_of_who_is_signed_in(recorder: Daemon) -> None:
+async def test_a_foreign_page_gets_nothing_of_who_is_signed_in(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """A page of another port, which the browser sends our cookie with: no calls, no pictures."""
     ours = recorder.url.replace("ws://", "http://").removesuffix("/ws")
 
@@ -522,12 +574,14 @@ async def test_a_foreign_page_gets_nothing_of_who_is_signed_in(recorder: Daemon)
             other.wait_for_function("window.said.length && window.picture")
             return other.evaluate("window.said[0]"), other.evaluate("window.picture")
 
-    said, picture = await browse(use, await link(recorder))
+    said, picture = await browse(chromium, use, await link(recorder))
     assert '"code":-32001' in said.replace(" ", "")
     assert picture == "refused"
 
 
-async def test_a_wrong_key_is_told_in_a_sentence(recorder: Daemon) -> None:
+async def test_a_wrong_key_is_told_in_a_sentence(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
     """And a right one, typed, signs in."""
     address = (await link(recorder)).partition("#")[0]
 
@@ -539,4 +593,4 @@ async def test_a_wrong_key_is_told_in_a_sentence(recorder: Daemon) -> None:
         browser.page.keyboard.press("Enter")
         browser.see(".tile >> nth=1")
 
-    await browse(use, address, check=False)
+    await browse(chromium, use, address, check=False)

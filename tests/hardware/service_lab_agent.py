@@ -229,7 +229,7 @@ def socket_step(_: float) -> Facts:
 
 
 def reload_step(_: float) -> Facts:
-    """A good configuration adds a camera at once; a bad one changes nothing."""
+    """A good configuration adds a camera at once; a bad one fails, and changes nothing."""
     before, pid, text = session(), unit("MainPID"), CONFIG.read_text()
     added = f"added{text.count('[[camera]]')}"
     CONFIG.write_text(text + CAMERA.format(camera=added))
@@ -241,7 +241,7 @@ def reload_step(_: float) -> Facts:
     bad = sh("systemctl", "reload", "camd")
     time.sleep(3)
     CONFIG.write_text(whole)
-    log = sh("journalctl", "-u", "camd", "-p", "warning", "-n", "3", "-o", "cat", "--no-pager")
+    log = sh("journalctl", "-u", "camd", "-n", "12", "-o", "cat", "--no-pager")
     return {
         "good": good,
         "at_once": at_once,

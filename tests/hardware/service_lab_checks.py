@@ -79,7 +79,7 @@ def check_disk(facts: Facts) -> Iterator[str]:
 
 
 def check_reload(facts: Facts) -> Iterator[str]:
-    """A good configuration is in force; a bad one changed nothing, and was named in the log."""
+    """A good configuration is in force; a bad one failed, changed nothing, and is in the log."""
     if not facts["at_once"]:
         yield (
             "the new camera was not there when systemctl returned"
@@ -88,6 +88,8 @@ def check_reload(facts: Facts) -> Iterator[str]:
         )
     if not facts["same_process"]:
         yield "the service was restarted"
+    if "failed" not in facts["bad"]:
+        yield "the reload of a configuration with a mistake did not fail"
     if "recordings" not in facts["log"]:
         yield "the log does not name the mistake"
     yield from check_session(facts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mutation.mutating import Mutation
 
 SEGMENT = "camd/storage/segment_file.py"
-JOURNAL = "camd/storage/index/journal.py"
+JOURNAL = "camd/storage/index/index_journal.py"
 RECORDER = "camd/recording/writer.py:SessionWriter"
 LEDGER = "camd/recording/rules/ledger.py:SessionLedger"
 OPENED = "camd/recording/segment_writer.py:SegmentWriter"
@@ -28,6 +28,7 @@ PINS = "tests/pure/test_storage_pins.py"
 REMOVAL = "tests/pure/test_storage_removal.py"
 RECEIPTS = "tests/pure/test_storage_cleanup_log.py"
 REPAIR = "tests/pure/test_mp4_recover.py"
+ARGUMENTS = "tests/pure/test_ffmpeg_args.py"
 PROBLEM = "tests/actors/test_camera_problems.py"
 TALKS = "tests/actors/test_camera_calls.py"
 HEALTH = "tests/actors/test_recording_health.py"
@@ -86,7 +87,7 @@ SOCKETS = "tests/process/test_server_sockets.py"
 WINDOWS = "tests/pure/test_schedules_windows.py"
 SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
 SCHEDULES = "tests/actors/test_schedules.py"
-CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
+CAMERA_SCHEDULE = "camd/schedules/camera_scheduler.py:CameraScheduler"
 CUTS = "tests/process/test_mp4_cut_movie.py"
 EXPORTS = "tests/process/test_export_exports.py"
 EXPORT_PLAN = "tests/pure/test_export_plan.py"
@@ -294,7 +295,7 @@ _break(
 _break(
     "journal: sync",
     "A line of the journal is durable when that is said.",
-    f"{JOURNAL}:Journal._append",
+    f"{JOURNAL}:IndexJournal._append",
     "file.sync()",
     "",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
@@ -366,7 +367,7 @@ _break(
 _break(
     "trial: sync",
     "A disk that takes bytes and cannot keep them does not work.",
-    "camd/storage/space.py:writing_works",
+    "camd/storage/volume_probe.py:writing_works",
     "file.sync()",
     "",
     f"{SYNCS}::test_a_trial_that_cannot_be_synced_has_failed",
@@ -531,7 +532,7 @@ _break(
 _break(
     "journal: line behind a torn one",
     "What a crash has torn spoils no line that comes behind it.",
-    f"{JOURNAL}:Journal._append",
+    f"{JOURNAL}:IndexJournal._append",
     'lines = b"\\n" + lines',
     "pass",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
@@ -1030,12 +1031,63 @@ _break(
     "tests/pure/test_capture_preroll.py::test_no_more_than_needed_is_kept",
 )
 _break(
-    "frames: durations beside sound",
+    "frames: durations beside the sound of streams",
     "FFmpeg does not replace the stamps of pictures by durations that it guesses.",
     "camd/ffmpeg/text/args.py:_copied_video",
     'stamps += ":duration=1"',
     "pass",
-    "tests/pure/test_ffmpeg_args.py::test_each_frame_is_a_fragment_unless_there_is_sound",
+    f"{ARGUMENTS}::test_pictures_beside_sound_say_how_long_they_last",
+)
+_break(
+    "frames: durations beside sound",
+    "A picture lasts until the next one, whatever ends its fragment.",
+    "camd/ffmpeg/text/args.py:_durations",
+    'lasts = "if(eq(DTS,NOPTS),1,if(eq(NEXT_DTS,NOPTS),DURATION,max(1,NEXT_DTS-DTS)))"',
+    'lasts = "DURATION"',
+    "tests/process/test_capture_sound_frames.py"
+    "::test_encoded_pictures_beside_sound_keep_their_intervals[bundled-rate changes-mjpeg]",
+)
+_break(
+    "frames: presentation times beside sound",
+    "Setting durations leaves the order of pictures as it is.",
+    "camd/ffmpeg/text/args.py:_durations",
+    """f"setts=pts=PTS:dts=DTS:duration='{lasts}'\"""",
+    """f"setts=duration='{lasts}'\"""",
+    "tests/process/test_capture_sound_frames.py"
+    "::test_copied_pictures_beside_sound_have_the_times_of_the_source[bundled-b-frames]",
+)
+_break(
+    "frames: looped files with sound",
+    "A file in a loop does not end with its first round.",
+    "camd/ffmpeg/text/args.py:_durations",
+    "options.copy and options.source.loops",
+    "False",
+    f"{ARGUMENTS}::test_pictures_beside_sound_say_how_long_they_last",
+)
+_break(
+    "frames: pictures that follow each other closely",
+    "Sound is gathered only where no picture comes so soon.",
+    "camd/ffmpeg/text/args.py:_sound_gathered",
+    "0 < fps <= EACH_PICTURE_FPS",
+    "fps > 0",
+    f"{ARGUMENTS}::test_each_picture_is_a_fragment",
+)
+_break(
+    "frames: the last packet of sound",
+    "A packet before a short last one keeps its time.",
+    "camd/mp4/restamp.py:_late_sound",
+    "run.count == 2",
+    "run.count < 2",
+    "tests/pure/test_mp4_first_samples.py::test_sound_that_merely_jitters_stays",
+)
+_break(
+    "reads: sound behind the newest picture",
+    "Sound does not change how often the output is read.",
+    "camd/capture/process.py:CaptureProcess._hand_on",
+    "if event.frames:\n    self._frame_seconds = "
+    "event.duration_seconds if event.frames == 1 else 0.0",
+    "self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0",
+    "tests/process/test_capture_frames.py::test_sound_behind_a_picture_wakes_nobody",
 )
 _break(
     "joined: durations that are not known",
@@ -1072,7 +1124,7 @@ _break(
 _break(
     "frames: inside a fragment",
     "Bytes are compared only where a fragment can begin.",
-    "camd/mp4/frames/frame_fragments.py:FrameReader._step",
+    "camd/mp4/frames/frame_fragments.py:FrameFragmentReader._step",
     "self._full.between_fragments",
     "True",
     f"{FRAMES}::test_the_same_is_found_as_by_the_full_reader",
@@ -1080,9 +1132,9 @@ _break(
 _break(
     "bound: kinds of fragments",
     "A stream whose fragments are all different takes no memory for them.",
-    "camd/mp4/frames/frame_fragments.py:FrameReader._learn",
-    "[*self._forms, form][-MAX_FORMS:]",
-    "[*self._forms, form]",
+    "camd/mp4/frames/frame_fragments.py:FrameFragmentReader._learn",
+    "[form, *self._forms][:MAX_FORMS]",
+    "[form, *self._forms]",
     f"{FRAMES}::test_no_more_kinds_are_remembered_than_a_few",
 )
 _break(
@@ -1417,7 +1469,7 @@ _break(
     "bound: pipe that fills up",
     "A pipe that would fill up between two rounds is read as soon as it can be.",
     "camd/capture/process.py:CaptureProcess._may_wait",
-    "self.read_seconds >= ROUND_SECONDS and not flow.hasty",
+    "self.read_seconds >= ROUND_SECONDS and not flow.urgent",
     "self.read_seconds >= ROUND_SECONDS",
     f"{PIPES}::test_a_large_fragment_is_read_without_waiting",
 )
@@ -1496,7 +1548,7 @@ _break(
 _break(
     "bound: message of a client",
     "A message that is larger than allowed ends its connection.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._fragments > self.max_fragments",
     f"{SERVER_BOUNDS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1504,7 +1556,7 @@ _break(
 _break(
     "bound: fragments of a message",
     "A message of too many fragments ends its connection.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._message_bytes > self.max_message_bytes",
     f"{CONNECTIONS}::test_a_flood_of_empty_fragments_is_cut_off",
@@ -1512,7 +1564,7 @@ _break(
 _break(
     "bound: message in one frame",
     "The limit holds for a message in one short frame, too.",
-    "camd/server/websocket.py:FrameMeter.count",
+    "camd/server/websocket.py:MessageMeter.count",
     "size - 6 <= self.max_message_bytes",
     "True",
     f"{SERVER_BOUNDS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1520,7 +1572,7 @@ _break(
 _break(
     "bound: control frames",
     "A control frame has at most 125 bytes.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "length <= 125",
     "True",
     f"{SERVER_BOUNDS}::test_a_control_frame_is_short",
@@ -1803,7 +1855,7 @@ _break(
 _break(
     "bound: file of the journal",
     "A journal that is long enough goes on in another file.",
-    f"{JOURNAL}:Journal._writable",
+    f"{JOURNAL}:IndexJournal._writable",
     "self.position.offset >= self.max_file_bytes",
     "False",
     f"{JOURNALS}::test_a_long_journal_has_several_files",
@@ -2296,7 +2348,7 @@ _break(
 _break(
     "live: transcodes",
     "Viewers cannot have more cores than the configuration allows.",
-    "camd/live/transcoding.py:Transcodes._start",
+    "camd/live/transcoding.py:TranscodedCameras._start",
     "len(self._running) >= self.most",
     "False",
     f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
@@ -2304,7 +2356,7 @@ _break(
 _break(
     "live: transcodes end",
     "A transcoder runs while somebody watches.",
-    "camd/live/transcoding.py:Transcodes.shared",
+    "camd/live/transcoding.py:TranscodedCameras.shared",
     "transcode.scope.cancel()",
     "None",
     f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
@@ -2360,7 +2412,7 @@ _break(
 _break(
     "publishing: bound of bytes",
     "A server that takes nothing costs at most 16 MiB a camera.",
-    "camd/publish/publication_queue.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:PublicationQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._seconds > self.limit_seconds",
     f"{PUBLISH_QUEUE}::test_memory_is_bounded_in_bytes",
@@ -2368,7 +2420,7 @@ _break(
 _break(
     "publishing: lag",
     "A viewer is never more than some seconds behind for want of dropping.",
-    "camd/publish/publication_queue.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:PublicationQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._bytes > self.limit_bytes",
     f"{PUBLISH_QUEUE}::test_a_publisher_that_lags_goes_on_at_the_newest_key_frame",
@@ -2384,7 +2436,7 @@ _break(
 _break(
     "publishing: body of an answer",
     "An answer without an end costs a bounded amount of memory.",
-    "camd/publish/control_api.py:_converse",
+    "camd/publish/mediamtx_api.py:_converse",
     "len(received) > MOST_BODY_BYTES",
     "False",
     f"{STREAMS}::test_an_api_that_fails_is_degraded_and_noticed_as_healthy_again",
@@ -2662,7 +2714,7 @@ _break(
     "bound: live events of a client",
     "A client that reads slowly falls behind and stays connected.",
     "camd/server/connection.py:Connection.deliver",
-    "len(self.send_queue) >= MAX_LIVE and self._delivery.fall_behind(notification)",
+    "len(self.send_queue) >= MAX_LIVE and self.delivery.fall_behind(notification)",
     "False",
     f"{SUBSCRIPTIONS}::test_a_client_that_reads_slowly_gets_the_newest_states_and_every_event",
 )
@@ -2789,7 +2841,7 @@ _break(
 _break(
     "check: permissions of a Unix socket",
     "Without authentication, only the daemon's own group may connect.",
-    "camd/server/server.py:_unix_mode",
+    "camd/server/accepting.py:_unix_mode",
     "authenticator.enabled and authenticator.peers.admits_others",
     "authenticator.peers.admits_others",
     "tests/process/test_server_peers.py::test_without_roles_or_keys_the_socket_is_private",
@@ -2933,7 +2985,7 @@ _break(
     "schedule: start by hand",
     "A start by hand lifts a stop by hand.",
     f"{CAMERA_SCHEDULE}._note_session",
-    "self._keep(None)",
+    "self._set_override(None)",
     "",
     f"{SCHEDULES}::test_a_start_by_hand_lifts_a_stop",
 )
@@ -2948,9 +3000,9 @@ _break(
 _break(
     "schedule: stop in one of two windows",
     "A stop by hand counts no longer than its own window.",
-    f"{CAMERA_SCHEDULE}._look_at_time",
-    "self._due.window_end or self._due.next_change or now + LOOK_AGAIN",
-    "self._due.next_change or now + LOOK_AGAIN",
+    f"{CAMERA_SCHEDULE}._update_due",
+    "self._due.window_end or self._due.next_change or now + RECHECK_AFTER",
+    "self._due.next_change or now + RECHECK_AFTER",
     f"{SCHEDULES}::test_a_stop_counts_no_longer_than_its_own_window",
 )
 _break(
@@ -3029,7 +3081,7 @@ _break(
 _break(
     "check: form of the Host header",
     "A host name is read as the client's peers read it, or not at all.",
-    "camd/server/rules/upgrade.py:is_own",
+    "camd/server/rules/request_checks.py:is_own",
     "_HOST_HEADER.fullmatch(host)",
     "True",
     f"{CONNECTION_LIMITS}::test_own_names_are_loopback_addresses_and_configured_names",
@@ -3045,7 +3097,7 @@ _break(
 _break(
     "check: pages of loopback",
     "A page of another machine is not one of this one.",
-    "camd/server/rules/upgrade.py:_is_same_host",
+    "camd/server/rules/request_checks.py:_is_same_host",
     "_is_loopback(page) and _is_loopback(host)",
     "_is_loopback(page)",
     f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
@@ -3056,18 +3108,27 @@ _break(
 _break(
     "watchdog: a part that does not answer",
     "A daemon of which a part does not answer is restarted.",
-    "camd/service_manager.py:feed_watchdog",
+    "camd/systemd_notifier.py:feed_watchdog",
     "await silent_parts(pings(), period / _ROUNDS)",
     "[]",
-    "tests/actors/test_service_manager.py::test_a_part_that_does_not_answer_lets_the_watchdog_starve",
+    "tests/actors/test_systemd_notifier.py::test_a_part_that_does_not_answer_lets_the_watchdog_starve",
 )
 _break(
     "watchdog: often enough",
     "One late answer misses no deadline of the watchdog.",
-    "camd/service_manager.py",
+    "camd/systemd_notifier.py",
     "_ROUNDS = 4",
     "_ROUNDS = 1",
-    "tests/actors/test_service_manager.py::test_a_part_that_is_late_once_misses_no_deadline",
+    "tests/actors/test_systemd_notifier.py::test_a_part_that_is_late_once_misses_no_deadline",
+)
+_break(
+    "reload: ready in any case",
+    "A reload ends for systemd, also when the configuration was refused.",
+    "camd/systemd_notifier.py:SystemdNotifier.reloading",
+    'self._notify("READY=1")',
+    "None",
+    "tests/daemon/test_service_reload.py"
+    "::test_a_signal_with_a_wrong_configuration_is_answered_with_ready",
 )
 _break(
     "format: a newer one is refused",
@@ -3076,6 +3137,22 @@ _break(
     "present[0] > known",
     "False",
     "tests/process/test_runtime_format_marker.py::test_an_older_camd_changes_nothing",
+)
+_break(
+    "format: an unreadable one is refused",
+    "A folder whose marker tells no format is not taken for one of this format.",
+    "camd/runtime/folders/format_marker.py:_parsed",
+    'raise ValueError("it has no version")',
+    "return None",
+    "tests/process/test_runtime_format_marker.py::test_a_marker_that_tells_no_format_is_refused_and_left",
+)
+_break(
+    "format: a truth is no number",
+    "JSON's true is not format 1.",
+    "camd/runtime/folders/format_marker.py:_parsed",
+    "type(present) is not int",
+    "not isinstance(present, int)",
+    "tests/process/test_runtime_format_marker.py::test_a_marker_that_tells_no_format_is_refused_and_left",
 )
 _break(
     "format: backup before a change",

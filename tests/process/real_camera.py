@@ -17,6 +17,7 @@ from support import ffmpeg_media as ffmpeg
 from support.fake_disk import roomy_disk
 
 from camd.camera.camera import Camera
+from camd.capture.consumer import CapturedFragment, HubItem
 from camd.capture.planner import CapturePlanner
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import (
@@ -52,6 +53,28 @@ _AT_A_TIME = 10  # files that one FFmpeg looks at
 
 
 @attrs.define(eq=False)
+class FrameCounter:
+    """A consumer that counts the frames of a capture."""
+
+    grace_seconds: float = 0.0
+    each_frame: bool = True
+    frames: int = 0
+    _more: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def put(self, item: HubItem) -> None:
+        """Count."""
+        if isinstance(item, CapturedFragment):
+            self.frames += item.fragment.frames
+            more, self._more = self._more, trio.Event()
+            more.set()
+
+    async def until(self, frames: int) -> None:
+        """Wait until it has counted so many."""
+        while self.frames < frames:
+            await self._more.wait()
+
+
+@attrs.define(eq=False)
 class RealCamera:
     """A camera that runs, and its folder."""
 
@@ -64,6 +87,12 @@ class RealCamera:
     async def until(self, state: CameraState) -> None:
         """Wait until the camera is in `state`."""
         await self.camera.published.wait_until(lambda status: status.state is state)
+
+    async def captured(self, frames: int) -> None:
+        """Wait until so many more frames were captured, as fragments that a recording gets."""
+        counter = FrameCounter(each_frame=False)
+        async with self.camera.hub.attach(counter):
+            await counter.until(frames)
 
     async def until_session(self, state: SessionState) -> None:
         """Wait until its session is in `state`."""

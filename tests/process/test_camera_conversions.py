@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from support.fake_disk import roomy_disk
 
 from camd.camera.unfinished import UnfinishedWork
-from camd.cli.folder_commands import recover, verify
+from camd.cli.commands.file_commands import recover, verify
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config, RecordingConfig, StorageConfig
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
@@ -99,7 +99,7 @@ def files(folder: Path) -> list[str]:
 async def test_an_interrupted_conversion_is_made_at_the_next_start(tmp_path: Path) -> None:
     """The announced name is found all the time, partial files are removed, and modes are kept."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         left = await record(folder, script(tmp_path, "exit 1"))
         assert left.filename.endswith(".mp4")
         before = packets(BUNDLED, folder / left.filename)
@@ -123,7 +123,7 @@ async def test_an_interrupted_conversion_is_made_at_the_next_start(tmp_path: Pat
 async def test_a_whole_mkv_that_is_not_in_the_index_is_adopted(tmp_path: Path) -> None:
     """A kill between the rename and the index does not make a second MKV."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         left = await record(folder, script(tmp_path, "exit 1"))
         mkv = folder / left.filename.replace(".mp4", ".mkv")
         async with storage_of(folder) as storage:
@@ -139,7 +139,7 @@ async def test_a_whole_mkv_that_is_not_in_the_index_is_adopted(tmp_path: Path) -
 async def test_an_mp4_whose_mkv_is_stored_is_removed_at_the_next_start(tmp_path: Path) -> None:
     """A kill right before the removal leaves both files; a user's copy of the MP4 stays."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         left = await record(folder, script(tmp_path, "exit 1"))
         mp4 = trio.Path(folder / left.filename)
         content = await mp4.read_bytes()
@@ -165,7 +165,7 @@ async def test_a_conversion_without_hard_links(
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(os, "fchmod", refuse)
     monkeypatch.setattr(filesystem, "_rename_noreplace", refuse)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         made = await record(tmp_path)
     assert files(tmp_path) == [made.filename]
     assert made.filename.endswith(".mkv")
@@ -175,7 +175,7 @@ async def test_a_conversion_without_hard_links(
 async def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path) -> None:
     """When the daemon stops, FFmpeg ends, the partial file is removed, and the MP4 stays."""
     folder, pids = tmp_path / "recordings", tmp_path / "pids"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         left = await record(folder, script(tmp_path, "exit 1"))
         part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
         program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 1000")
@@ -197,7 +197,7 @@ async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path
     folder = tmp_path / "recordings"
     program = script(tmp_path, "exec sleep 1000")
     receipts: list[Session] = []
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with (
             open_real_camera(
                 program, folder, SyntheticSource(160, 90, 25), recording=MATROSKA
@@ -225,7 +225,7 @@ async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path
 async def test_a_conversion_that_hangs_is_given_up(tmp_path: Path) -> None:
     """It ends after a time-out that grows with the file; the MP4 stays, the log says why."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         left = await record(folder, script(tmp_path, "exit 1"))
         program = script(tmp_path, "exec sleep 1000")
         async with storage_of(folder) as storage:
@@ -241,7 +241,7 @@ async def test_verify_and_recover_name_what_is_left(
 ) -> None:
     """Both commands name a partial file, and recovery removes it."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         left = await record(folder, script(tmp_path, "exit 1"))
     part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
     part.write_bytes(b"half")
@@ -270,7 +270,7 @@ async def test_verify_and_recover_name_what_is_left(
 
 async def test_a_receipt_is_right_after_a_conversion(tmp_path: Path) -> None:
     """The receipt names the MKV, as it is on the disk."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             BUNDLED, tmp_path, SyntheticSource(160, 90, 25), recording=MATROSKA
         ) as rig:

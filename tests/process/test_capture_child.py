@@ -50,7 +50,7 @@ async def launched(which: str, part: str) -> AsyncIterator[Any]:
     script, played = PARTS[part]
     launcher = FakeLauncher()
     launcher.then(played)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with _shell(script) if which == "real" else launcher.launch([]) as child:
             yield child
 

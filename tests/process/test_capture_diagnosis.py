@@ -12,7 +12,7 @@ import trio
 
 from camd.capture.diagnosis import diagnose
 from camd.devices.probe import read_access
-from camd.devices.v4l2.access import remedy
+from camd.devices.v4l2.node_errors import remedy
 from camd.model import GapCause, problems
 
 
@@ -83,12 +83,12 @@ async def test_a_search_that_fails_or_hangs_is_bounded(node: Path) -> None:
         raise PermissionError
 
     def hang(path: Path) -> Found:
-        release.wait(300)
+        release.wait(1000)
         return Found()
 
     assert await diagnose(problems.BUSY, node, find_holders=fail) == problems.BUSY
     try:
-        with trio.fail_after(100):
+        with trio.fail_after(300):
             found = await diagnose(problems.BUSY, node, find_holders=hang, timeout_seconds=0.05)
     finally:
         release.set()

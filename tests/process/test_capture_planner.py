@@ -301,7 +301,7 @@ async def nothing(*_: object) -> None:
 def program(request: pytest.FixtureRequest) -> FFmpegBinary:
     """One of the FFmpegs of this machine that can capture from ALSA."""
     command = (request.param, "-hide_banner", "-devices")
-    said = subprocess.run(command, capture_output=True, timeout=100, check=False).stdout.decode()
+    said = subprocess.run(command, capture_output=True, timeout=300, check=False).stdout.decode()
     if "alsa" not in parse_inputs(said):
         pytest.skip("this FFmpeg cannot capture from ALSA")
     return FFmpegBinary(Path(request.param), (5, 1))
@@ -310,7 +310,7 @@ def program(request: pytest.FixtureRequest) -> FFmpegBinary:
 async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) -> None:
     """The next child records the picture alone, and the status says why."""
     capture = capturing(bound(), audio="hw:CARD=Nothing")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         said = (await capture.plan()).arguments  # type: ignore[union-attr]
         sound = said[said.index("alsa") - 1 :]
         picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
@@ -330,7 +330,7 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
 async def test_sound_from_alsa_is_recorded(program: FFmpegBinary) -> None:
     """ALSA's own `null` device delivers silence, which arrives as an audio track."""
     heap = Heap()
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         said = (await capturing(bound(), audio="alsa:null").plan()).arguments  # type: ignore[union-attr]
         start, stop = said.index("v4l2") - 1, said.index("/dev/video7") + 1
         picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")

@@ -136,7 +136,7 @@ async def test_pictures_are_copied_and_sound_is_kept(
     tmp_path: Path, streams: dict[str, Path], parameters: bool
 ) -> None:
     """H.264 and H.265 are copied, AAC too, telephone sound becomes AAC; whatever the SDP holds."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
             for name, clip in streams.items():
                 place = tmp_path / name
@@ -173,7 +173,7 @@ async def test_a_stream_is_copied_and_survives_the_connection(
     tmp_path: Path, clip: Path, program: str
 ) -> None:
     """When the camera drops the connection, the session goes on in a new file, behind a gap."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with (
             open_rtsp_server(program, clip, credentials="user:s3cret") as server,
             recording_camera(tmp_path, program, server.url) as camera,
@@ -241,7 +241,7 @@ async def test_a_session_goes_on_behind_an_interruption(
     tmp_path: Path, clip: Path, harm: Deed, heal: Deed, words: set[str], cause: GapCause
 ) -> None:
     """Each kind has its own trouble; the ledger has its cause, and the session one more file."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with (
             open_rtsp_server(PROGRAM, clip) as server,
             recording_camera(tmp_path, PROGRAM, server.url, stall=2.0) as camera,
@@ -267,7 +267,7 @@ async def test_a_session_goes_on_behind_an_interruption(
 
 async def _refused(folder: Path, url: str, **settings: Any) -> tuple[str, str]:
     """Ask for a recording that cannot begin; return the refusal's cause, and all that was said."""
-    with structlog.testing.capture_logs() as said, trio.fail_after(100):
+    with structlog.testing.capture_logs() as said, trio.fail_after(300):
         async with recording_camera(folder, PROGRAM, url, **settings) as camera:
             with pytest.raises(Refusal) as refused:
                 await camera.start_recording(REQUEST)

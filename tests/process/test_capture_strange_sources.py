@@ -87,7 +87,7 @@ async def test_what_is_strange_costs_nothing_and_is_told(
         async with turns:
             found[name] = await recorded(program, tmp_path / name, clip, STAMPS[name][0])
 
-    with trio.fail_after(220):
+    with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
             for name in STAMPS:
                 nursery.start_soon(look, name)
@@ -137,7 +137,7 @@ async def test_a_file_that_ffmpeg_reads_too_fast_is_braked(
 ) -> None:
     """A file that nothing slows down, and that is played over and over, does not fill the disk."""
     options = ("-readrate", "0")  # as if it had no time stamps
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             program, tmp_path, FileSource(heavy), input_options=options
         ) as rig:

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from support.fake_disk import GaugedDisk
 
 from camd.cli import check, main
-from camd.cli.check import Grade
+from camd.cli.checks import folders_check
+from camd.cli.checks.finding import CheckFinding, Grade
 from camd.config.keys import keys_of
 from camd.config.schema import (
     AuthConfig,
@@ -43,9 +44,9 @@ def volume(used_percent: int) -> os.statvfs_result:
 
 def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
     """Both are no problem; the text says which it is."""
-    found = check.inspect_folder("x", tmp_path)
+    found = folders_check.inspect_folder("x", tmp_path)
     assert (found.grade, found.text) == (Grade.OK, str(tmp_path))
-    found = check.inspect_folder("x", tmp_path / "a" / "b")
+    found = folders_check.inspect_folder("x", tmp_path / "a" / "b")
     assert found.grade is Grade.OK
     assert "will be made" in found.text
 
@@ -56,9 +57,9 @@ def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
     """Each finding has advice."""
     file = tmp_path / "file"
     file.touch()
-    assert "is not a folder" in check.inspect_folder("x", file / "a").text
+    assert "is not a folder" in folders_check.inspect_folder("x", file / "a").text
     monkeypatch.setattr(os, "access", lambda *_: False)
-    found = check.inspect_folder("x", tmp_path)
+    found = folders_check.inspect_folder("x", tmp_path)
     assert (found.grade, "chown" in found.advice) == (Grade.PROBLEM, True)
 
 
@@ -68,7 +69,7 @@ def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
 )
 def test_space_is_graded_by_the_configured_lines(used: int, grade: Grade) -> None:
     """Exactly at a threshold counts as above it, as in the service."""
-    found = check.grade_space(Config(), volume(used))
+    found = folders_check.grade_space(Config(), volume(used))
     assert found.grade is grade
     assert f"{used}.0 % used" in found.text
 
@@ -80,9 +81,9 @@ def volume_of_files(free: int) -> os.statvfs_result:
 
 def test_too_few_inodes_are_a_problem() -> None:
     """Below the limit of the service; not where inodes are not counted."""
-    assert list(check.grade_inodes(volume_of_files(100))) == []
-    assert list(check.grade_inodes(volume(50))) == []
-    (found,) = check.grade_inodes(volume_of_files(99))
+    assert list(folders_check.grade_inodes(volume_of_files(100))) == []
+    assert list(folders_check.grade_inodes(volume(50))) == []
+    (found,) = folders_check.grade_inodes(volume_of_files(99))
     assert (found.grade, "99 are free" in found.text) == (Grade.PROBLEM, True)
     assert found.advice
 
@@ -118,7 +119,7 @@ def test_a_folder_beside_its_disk_is_found_before_the_start(
     storage = StorageConfig(folder, tmp_path / "snapshots", state, require_mount=require)
     before = sorted(tmp_path.rglob("*"))
     disk = GaugedDisk(mounts={tmp_path / name: device for name, device in mounts.items()})
-    found = check.inspect_volume(Config(storage=storage), disk)
+    found = folders_check.inspect_volume(Config(storage=storage), disk)
     assert found.grade is grade
     assert words in found.text
     assert bool(found.advice) is (grade is not Grade.OK)
@@ -162,7 +163,7 @@ async def test_files_are_inspected(tmp_path: Path) -> None:
         FileSource(tmp_path / "empty.mp4"): Grade.PROBLEM,
         FileSource(tmp_path / "fifo"): Grade.PROBLEM,
     }
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         for source, grade in grades.items():
             found = await check.inspect_source(camera(source))
             assert found.grade is grade, found
@@ -174,9 +175,9 @@ async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"rtsp://eve:hunter2@127.0.0.1:{port}/secret"
-        with trio.fail_after(100):
+        with trio.fail_after(300):
             there = await check.inspect_source(camera(RtspSource(url)))
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         gone = await check.inspect_source(camera(RtspSource(url)))
     assert (there.grade, gone.grade) == (Grade.OK, Grade.WARNING)
     assert "hunter2" not in f"{there}{gone}"
@@ -187,7 +188,7 @@ async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None
     """The text names the configured path; the advice is separate."""
     config = Config()
     config = attrs.evolve(config, ffmpeg=attrs.evolve(config.ffmpeg, path=tmp_path / "ffmpeg"))
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         (found,) = await check.inspect_ffmpeg(config)
     assert found.grade is Grade.PROBLEM
     assert "cannot be run: No such file or directory" in found.text
@@ -198,8 +199,8 @@ def test_the_exit_code_says_whether_there_are_problems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 when recording will work and 1 when it will not, for people and for programs."""
-    plenty = check.CheckFinding("space", Grade.OK, "plenty")
-    monkeypatch.setattr(check, "grade_space", lambda *_: plenty)
+    plenty = CheckFinding("space", Grade.OK, "plenty")
+    monkeypatch.setattr(folders_check, "grade_space", lambda *_: plenty)
     config = tmp_path / "camd.toml"
     config.write_text("camera = [{source = 'test:'}]", encoding="utf-8")
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
@@ -236,3 +237,18 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
     storage = StorageConfig(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     list(check.inspect_folders(Config(storage=storage)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_configuration_alone_can_be_checked(tmp_path: Path) -> None:
+    """Before a reload nothing else is looked at: neither folders nor FFmpeg nor cameras."""
+    file = tmp_path / "camd.toml"
+    file.write_text('[ffmpeg]\npath = "/nowhere/ffmpeg"\n', encoding="utf-8")
+    command = ["check", "--config-only", "--json", "--config", str(file)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (finding,) = json.loads(done.output)
+    assert (finding["subject"], finding["text"]) == ("configuration", str(file))
+    file.write_text('[ffmpeg]\npth = "/nowhere/ffmpeg"\n', encoding="utf-8")
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 78
+    assert "ffmpeg.pth" in done.output

@@ -10,15 +10,41 @@ import click
 import pytest
 
 from camd.cli import main
+from camd.logs import LogLevel
 
 CONTEXT = click.Context(main, info_name="camd")
 
 LOADED = """
 import json, sys
 from camd.cli import main
-main(["--help"], standalone_mode=False)
-print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+before, loaded = set(sys.modules), {}
+for command in json.loads(sys.argv[1]):
+    try:
+        main([*command, "--help"], prog_name="camd", standalone_mode=False)
+    finally:
+        loaded[" ".join(command)] = sorted(sys.modules)
+        for name in set(sys.modules) - before:
+            del sys.modules[name]
+print(json.dumps(loaded), file=sys.stderr)
 """
+# What takes longest to import; neither is needed to describe a command.
+HEAVY = {
+    *("asyncio", "cattrs", "h11", "jwt", "msgspec", "prometheus_client", "pyudev", "sqlite3"),
+    *("ssl", "starlette", "structlog", "trio", "trio_websocket", "wsproto"),
+    *("camd.client", "camd.config.schema", "camd.daemon", "camd.model", "camd.storage"),
+}
+
+
+def subcommands(command: click.Command, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """List a command and those below it, each by its words."""
+    if not isinstance(command, click.Group):
+        return [path]
+    below = (
+        subcommands(found, (*path, name))
+        for name in command.list_commands(CONTEXT)
+        if (found := command.get_command(CONTEXT, name)) is not None
+    )
+    return [path, *(each for found in below for each in found)]
 
 
 def listed() -> dict[str, str]:
@@ -48,11 +74,38 @@ def test_a_command_that_there_is_not_is_told_with_the_nearest(given: str, said: 
     assert caught.value.message == f"there is no command {given!r}; {said}"
 
 
+def loaded_for_help(commands: list[tuple[str, ...]]) -> tuple[str, dict[str, set[str]]]:
+    """Print the help of each command in another process; return it, and the modules of each."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    return done.stdout, {name: set(names) for name, names in json.loads(done.stderr).items()}
+
+
 def test_the_list_of_commands_imports_none_of_them() -> None:
     """Neither the event loop nor a table printer is needed to list the commands."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=100, check=True
-    )
-    loaded = set(json.loads(done.stderr))
-    assert "record" in done.stdout
-    assert loaded & {"trio", "rich", "cattrs", "camd.config.schema", "camd.daemon"} == set()
+    said, loaded = loaded_for_help([()])
+    assert "record" in said
+    assert loaded[""] & {*HEAVY, "rich"} == set()
+
+
+def test_the_help_of_a_command_imports_nothing_that_takes_long() -> None:
+    """What a command works with is imported when it runs, also that of a command in a group."""
+    commands = subcommands(main, ())
+    assert ("keys", "add") in commands
+    said, loaded = loaded_for_help(commands)
+    assert said.count("Usage: camd ") == len(commands)
+    assert {name: found for name, names in loaded.items() if (found := names & HEAVY)} == {}
+
+
+def test_the_levels_of_the_log_are_those_that_the_command_offers() -> None:
+    """The command has a list of its own, for its help."""
+    command = main.get_command(CONTEXT, "log-level")
+    assert command is not None
+    (level, *_) = (each for each in command.params if each.name == "level")
+    assert isinstance(level.type, click.Choice)
+    assert list(level.type.choices) == [level.value for level in LogLevel]

@@ -55,7 +55,7 @@ def _have(files: Path, text: bytes) -> bool:
 
 async def written(log: EventLog, files: Path, text: bytes) -> None:
     """Wait until the files hold `text`; the writer's thread tells nobody."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         while not _have(files, text):  # noqa: ASYNC110
             await trio.sleep(0.01)
 
@@ -199,7 +199,7 @@ async def test_a_disk_that_hangs_holds_up_neither_start_nor_events_nor_stop(
     folder = tmp_path / "events"
     folder.mkdir()
     os.mkfifo(folder / "numbers.json")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_event_log(tmp_path, clock=CLOCK) as log:
             publish(log, 1000)
             assert len(kept(log)) == 1000

@@ -24,7 +24,7 @@ FLOOD = 3000  # foreign paths
 
 
 @asynccontextmanager
-async def deadline(seconds: float = 60) -> AsyncIterator[None]:
+async def deadline(seconds: float = 300) -> AsyncIterator[None]:
     """Fail after so long."""
     with trio.fail_after(seconds):
         yield
@@ -235,7 +235,7 @@ async def test_a_server_that_reads_no_more_is_left_and_tried_again(tmp_path: Pat
     assert made.returncode == 0, made.stderr
     camera = CameraConfig(GATE, FileSource(noise), device="gate", codec="copy", always_on=True)
     async with (
-        deadline(120),
+        deadline(),
         server.running(),
         open_published(tmp_path, server.config(), camera) as published,
     ):
@@ -276,15 +276,15 @@ async def test_a_camera_is_published_only_while_it_captures_unless_always(tmp_pa
 
 async def test_recording_with_a_server_that_is_killed_ten_times(tmp_path: Path) -> None:
     """Killed and started again ten times, while a camera records: every packet is in the files."""
-    film = tmp_path / "film.mp4"
+    film = tmp_path / "film.mp4"  # longer than the test
     made = run(
-        *(str(PROGRAM), "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-t", "40"),
+        *(str(PROGRAM), "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=15", "-t", "400"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-g", "12", str(film)),
     )
     assert made.returncode == 0, made.stderr
     server = FakeMediaMtx()
     camera = CameraConfig(GATE, FileSource(film, loop=False), device="gate", codec="copy")
-    async with deadline(180):
+    async with deadline():
         async with server.running():
             config = server.config()
         async with open_published(tmp_path, config, camera) as published:
@@ -295,9 +295,12 @@ async def test_recording_with_a_server_that_is_killed_ten_times(tmp_path: Path) 
                         lambda: GATE in server.paths and server.paths[GATE].pictures > 3
                     )
                 await published.until_not_served()
-            await published.camera.published.wait_until(lambda status: status.session is None)
+            session = await published.camera.stop_recording()
             starts = published.streams.publication(GATE).starts
         files = sorted(published.folder.glob("*.mp4"))
     assert starts >= KILLS
+    assert session.gaps == ()
     program = str(PROGRAM)
-    assert joined(program, files)["video"] == packets(program, film)["video"]
+    recorded = joined(program, files)["video"]
+    assert len(recorded) == session.frames_written
+    assert recorded == packets(program, film)["video"][: len(recorded)]

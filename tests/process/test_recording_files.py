@@ -69,7 +69,7 @@ async def test_a_hundred_rotations_lose_nothing(
 ) -> None:
     """All packets of all segments, joined, are the source's: in order, each once (I3)."""
     source = FileSource(clip, loop=False, speed=80)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, source, recording=EVERY_SECOND) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
@@ -99,20 +99,20 @@ async def test_a_hundred_rotations_lose_nothing(
 async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> None:
     """The file holds frames from before the request, and decodes without an error."""
     recording = RecordingConfig(preroll=timedelta(seconds=2))
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, SMALL, recording=recording) as rig:
-            await rig.until(CameraState.STREAMING)
-            await trio.sleep(4)  # so that there is a past
+            await rig.captured(4 * FPS)  # so that there is a past
             asked = clock.now()
             session = await rig.camera.start_recording(REQUEST)
+            answered = clock.now()
             assert rig.camera.status.state is CameraState.STREAMING
             session = await rig.camera.stop_recording()
             second = await rig.camera.start_recording(REQUEST)
             second = await rig.camera.stop_recording()
     assert 2 <= session.preroll_seconds < 3.7
-    assert (asked - session.start).total_seconds() == pytest.approx(
-        session.preroll_seconds, abs=0.1
-    )
+    past = (session.preroll_seconds - 0.1, session.preroll_seconds + 0.1)
+    assert (asked - session.start).total_seconds() <= past[1]
+    assert past[0] <= (answered - session.start).total_seconds()
     assert session.segments[0].duration_seconds >= session.preroll_seconds - 0.1
     same = timedelta(milliseconds=1)  # both begin with the same group, soon one after the other
     assert session.start - same < second.start < session.segments[-1].end
@@ -141,7 +141,7 @@ async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec:
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             program, folder, FileSource(clip, loop=False, speed=20), codec=codec
         ) as rig:
@@ -170,7 +170,7 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
     source = FileSource(clip, loop=True, speed=20)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, folder, source, audio=audio) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(600)
@@ -183,13 +183,15 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
 
 async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:
     """The same session, another segment, and between them a gap that says why."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
+            killed = trio.current_time()
             rig.children[0].signal(signal.SIGKILL)
             await rig.until_session(SessionState.WAITING)
             await rig.until_session(SessionState.RECORDING)
+            outage = trio.current_time() - killed
             await rig.grow(10)
             session = await rig.camera.stop_recording()
             ledger = (await rig.storage.gaps(RecordingQuery(session_id=session.session_id))).gaps
@@ -199,7 +201,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert ledger == (gap,)
     assert (gap.cause, gap.exact) == (GapCause.ENCODER_EXIT, False)
     assert session.segments[0].end == gap.start < gap.end == session.segments[1].start
-    assert gap.duration_seconds < 5
+    assert gap.duration_seconds < outage + 1  # a fragment was in flight
     assert gap.frames == round(gap.duration_seconds * FPS)
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
@@ -213,20 +215,22 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
 
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed because it delivers nothing, and is killed."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             BUNDLED, tmp_path, SMALL, stall=1.5, terminate_seconds=0.3
         ) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
+            stopped = trio.current_time()
             rig.children[0].signal(signal.SIGSTOP)
             await rig.until(CameraState.STOPPING)
             await rig.until(CameraState.STREAMING)
             await rig.until_session(SessionState.RECORDING)
+            outage = trio.current_time() - stopped
             session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
     assert [gap.cause for gap in session.gaps] == [GapCause.CAMERA_STALLED]
-    assert 1 < session.gaps[0].duration_seconds < 6
+    assert 1 < session.gaps[0].duration_seconds < outage + 1  # a fragment was in flight
     list(check_receipt(tmp_path, session))
 
 
@@ -261,7 +265,7 @@ async def refused(
     found: FFmpegBinary | None = None,
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             program, folder, source, found=found, terminate_seconds=0.3
         ) as rig:
@@ -331,7 +335,7 @@ async def test_other_codecs_are_recorded_and_rotated(
     program: str, codec: str, entry: str, tmp_path: Path
 ) -> None:
     """Each segment of MJPEG and H.265 is sealed, decodes, and matches the receipt."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             program, tmp_path, SMALL, codec=codec, recording=EVERY_SECOND
         ) as rig:
@@ -350,7 +354,7 @@ async def test_matroska(program: str, clip: Path, original: Packets, tmp_path: P
     """The receipt names Matroska files that hold every packet; no MP4 is left."""
     recording = RecordingConfig(rotation=timedelta(seconds=20), format="mkv")
     source = FileSource(clip, loop=False, speed=100)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, source, recording=recording) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
@@ -376,7 +380,7 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
     folder = tmp_path / "recordings"
     program = script(tmp_path, f'{trick}\nexec {BUNDLED} "$@"')
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(program, folder, SMALL, recording=recording) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.camera.stop_recording()
@@ -408,7 +412,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
     disk = Watched()
     disk.fill(50)
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(
             BUNDLED, tmp_path, SMALL, recording=recording, disk=disk
         ) as rig:
@@ -427,7 +431,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
 async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
     """A Matroska file that has the name already stays; the new one gets another name (I5)."""
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(BUNDLED, tmp_path, SMALL, recording=recording) as rig:
             started = await rig.camera.start_recording(REQUEST)
             foreign = (tmp_path / started.segments[0].filename).with_suffix(".mkv")
@@ -447,7 +451,7 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
     """Sealed at the critical line, resumed below the block line, and every frame is counted."""
     disk = GaugedDisk()
     disk.fill(50)
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(BUNDLED, tmp_path, SMALL, disk=disk) as rig:
             level = rig.storage.published
             await rig.camera.start_recording(REQUEST)

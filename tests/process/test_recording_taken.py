@@ -18,7 +18,7 @@ SMALL = SyntheticSource(160, 90, 25)
 
 async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> None:
     """The status names the next file, which holds the later frames; the ledger has the rest."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(BUNDLED, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
             await rig.grow(30)
@@ -47,7 +47,7 @@ async def test_a_folder_that_is_removed_is_no_recording(tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     folder.mkdir()
     state = tmp_path / "state"
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_real_camera(BUNDLED, folder, SMALL, state_dir=state) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(30)

@@ -25,7 +25,7 @@ READY = b"ready\n"
 @asynccontextmanager
 async def bounded() -> AsyncIterator[None]:
     """Bound a test by the real clock."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         await trio.lowlevel.checkpoint()
         yield
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
-from camd.runtime.folders.format_marker import MARKER, NewerFormatError, claim_format
+from camd.runtime.folders.format_marker import (
+    MARKER,
+    NewerFormatError,
+    UnreadableFormatError,
+    claim_format,
+)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -69,14 +75,55 @@ def test_a_backup_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     assert contents(tmp_path / "backup-format-2").keys() == {MARKER}
 
 
-@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"version": "x", "written_by": "y"}'])
-def test_a_damaged_marker_is_reported_and_replaced(tmp_path: Path, damaged: str) -> None:
-    """A torn marker keeps nobody from starting."""
-    (tmp_path / MARKER).write_text(damaged, encoding="utf-8")
-    with capture_logs() as logs:
+DAMAGED = {
+    "empty": b"",
+    "torn": b'{"version": 1, "wri',
+    "not an object": b"[]",
+    "a format that is text": b'{"version": "1", "written_by": "1.0.0"}',
+    "a format that is a truth": b'{"version": true, "written_by": "1.0.0"}',
+    "a format that is a fraction": b'{"version": 1.5, "written_by": "1.0.0"}',
+    "a format that never was": b'{"version": 0, "written_by": "1.0.0"}',
+    "nobody": b'{"version": 1}',
+    "not UTF-8": b'{"version": 1, "written_by": "\xff"}',
+    "nested": b"[" * 4000,
+    "large": b" " * 4096 + b'{"version": 1, "written_by": "1.0.0"}',
+    "zeros": bytes(512),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_marker_that_tells_no_format_is_refused_and_left(tmp_path: Path, content: bytes) -> None:
+    """Nothing is changed, also not the marker; the sentence says what to do, and that works."""
+    marker = tmp_path / MARKER
+    marker.write_bytes(content)
+    (tmp_path / "index.sqlite").write_bytes(b"of a newer camd, perhaps")
+    before = contents(tmp_path)
+    with pytest.raises(UnreadableFormatError) as refused:
         claim_format(tmp_path, 1, "1.0.0")
-    assert [entry["event"] for entry in logs] == ["format_marker_damaged"]
-    assert json.loads((tmp_path / MARKER).read_bytes())["version"] == 1
+    assert contents(tmp_path) == before
+    assert "camd 1.0.0 has changed nothing. If it was camd 1.0.0 or an older one" in str(
+        refused.value
+    )
+    assert f"mv {marker} {marker}.damaged" in str(refused.value)
+    marker.rename(tmp_path / "format.json.damaged")
+    claim_format(tmp_path, 1, "1.0.0")
+    assert json.loads(marker.read_bytes())["version"] == 1
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "FIFO"])
+def test_a_marker_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A FIFO does not hold the start."""
+    make(tmp_path / MARKER)
+    with pytest.raises(UnreadableFormatError, match="not a file"):
+        claim_format(tmp_path, 1, "1.0.0")
+
+
+def test_a_marker_that_the_disk_does_not_give_is_the_fault_of_the_disk(tmp_path: Path) -> None:
+    """It is no statement about the format: whoever uses the disk reports it."""
+    (tmp_path / MARKER).symlink_to(MARKER)  # a loop: ELOOP, as EIO cannot be had without a disk
+    with pytest.raises(OSError, match="symbolic links") as failed:
+        claim_format(tmp_path, 1, "1.0.0")
+    assert not isinstance(failed.value, UnreadableFormatError)
 
 
 def test_a_backup_for_which_there_is_no_space_is_none(

@@ -27,7 +27,7 @@ from camd.runtime.pipe_poller import PipePoller, capacity, open_pipe_poller
 @asynccontextmanager
 async def rounds() -> AsyncIterator[PipePoller]:
     """Make rounds, bounded by the real clock."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_pipe_poller(fewest=1) as pipes:
             yield pipes
 
@@ -315,7 +315,7 @@ async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
         await begun.wait()
         run.stop()
 
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
             assert await run.run(command) is None
@@ -344,7 +344,7 @@ async def test_garbage_in_a_round_ends_the_child(tmp_path: Path) -> None:
 async def test_few_pipes_are_waited_for_each_by_itself(tmp_path: Path) -> None:
     """Rounds cost more than they save where few children deliver; a second one may change that."""
     clip, other = FakeStream(), FakeStream()
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_pipe_poller(fewest=2) as pipes:
             run, watching = watched(pipes)
             assert await run.run(script(tmp_path, *played(clip, 0.25, 3))) is None

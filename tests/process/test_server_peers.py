@@ -29,8 +29,8 @@ from camd.config.schema import ServerConfig
 from camd.config.values import PeerRules
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
+from camd.server.accepting import open_server
 from camd.server.listeners import peer_credentials
-from camd.server.server import open_server
 
 OTHER, GROUP, SUPPLEMENTARY = 64001, 64002, 64003  # numbers without an account
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -54,7 +54,7 @@ async def serving_peers(
         jwt_secret=SECRET,
         peers=PeerRoles(**roles),  # type: ignore[arg-type]
     )
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_server(
             ServerConfig(listen=(f"unix:{path}",), health_listen=""),
             registry=REGISTRY,

@@ -36,8 +36,9 @@ from camd.config.schema import AuthConfig, ServerConfig
 from camd.rpc.registry import Notification
 from camd.rpc.roles import Role
 from camd.runtime.broadcast import Fanout
+from camd.server.accepting import open_server
 from camd.server.listeners import AddressInUseError, ListenError
-from camd.server.server import Server, open_server
+from camd.server.server import Server
 
 
 @asynccontextmanager
@@ -49,7 +50,7 @@ async def running(
 ) -> AsyncIterator[Server]:
     """Run a server on free ports of the loopback interface."""
     settings = {"listen": ("127.0.0.1:0",), "health_listen": "", **config}
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_server(
             ServerConfig(**settings),
             registry=REGISTRY,
@@ -84,7 +85,7 @@ async def apart(work: Callable[[], Any]) -> Any:
 
 def call(client: ClientConnection, method: str, **params: object) -> Any:
     client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
-    return json.loads(client.recv(timeout=100))
+    return json.loads(client.recv(timeout=300))
 
 
 def talk(client: ClientConnection) -> None:
@@ -115,7 +116,7 @@ async def test_the_end_of_a_large_notification_needs_no_further_one() -> None:
         with connect(url(server), max_size=None, ping_interval=None) as ws:
             assert call(ws, "authenticate", auth_token=token())["result"]["authenticated"]
             trio.from_thread.run_sync(notifications.publish, Notification("large", {"text": text}))
-            return len(json.loads(ws.recv(timeout=100))["params"]["text"])
+            return len(json.loads(ws.recv(timeout=300))["params"]["text"])
 
     async with running(notifications=notifications) as server:
         assert await apart(client) == len(text)
@@ -135,7 +136,7 @@ async def test_notifications_keep_their_order_while_a_client_reads_slowly() -> N
         with connect(url(server), max_size=None, max_queue=1) as ws:
             assert call(ws, "authenticate", auth_token=token())["result"]["authenticated"]
             trio.from_thread.run(publish)
-            received = [json.loads(ws.recv(timeout=100)) for _ in range(count)]
+            received = [json.loads(ws.recv(timeout=300)) for _ in range(count)]
             assert call(ws, "ping")["result"] == "pong"
             return [each["params"]["number"] for each in received]
 
@@ -407,7 +408,7 @@ async def test_the_client_says_what_is_wrong(tmp_path: Path) -> None:
 async def test_a_key_is_added_and_revoked_while_the_service_runs(tmp_path: Path) -> None:
     """The first start leaves an admin key; a key that is added or revoked needs no restart."""
     file = KeyFile(tmp_path / "keys.toml")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_authenticator(AuthConfig(), tmp_path, clock=SYSTEM_CLOCK) as authenticator:
             secret = (tmp_path / "admin.key").read_text().strip()
             now = clock.now().timestamp()

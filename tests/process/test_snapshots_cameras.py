@@ -14,9 +14,8 @@ import imageio_ffmpeg
 import pytest
 import trio
 from coded_frames import FPS, make_coded_clip, number_in
-from real_camera import REQUEST, RealCamera, joined, open_real_camera, packets
+from real_camera import REQUEST, FrameCounter, RealCamera, joined, open_real_camera, packets
 
-from camd.capture.consumer import CapturedFragment, HubItem
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import Config, RecordingConfig, StorageConfig
 from camd.errors import Refusal
@@ -45,20 +44,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for codec in ("h264", "h265", "mjpeg"):
         make_coded_clip(PROGRAM, folder / f"{codec}.mp4", codec, SECONDS)
     return folder
-
-
-@attrs.define(eq=False)
-class FrameCounter:
-    """A consumer that counts the frames of a capture."""
-
-    grace_seconds: float = 0.0
-    each_frame: bool = True
-    frames: int = 0
-
-    def put(self, item: HubItem) -> None:
-        """Count."""
-        if isinstance(item, CapturedFragment):
-            self.frames += item.fragment.frames
 
 
 @attrs.define(eq=False)
@@ -109,7 +94,7 @@ async def opened(
         return program
 
     config = Config(storage=StorageConfig(folder / "recordings", folder / "snapshots"))
-    with trio.fail_after(220):
+    with trio.fail_after(300):
         async with (
             open_real_camera(
                 PROGRAM,

@@ -88,7 +88,7 @@ async def opened(
     async def find() -> FFmpegBinary:
         return left.pop(0) if len(left) > 1 else left[0]
 
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_decoder(find, launch=launches.launch, timings=timings) as decoder:
             yield decoder, launches
     assert launches.alive() == []
@@ -307,7 +307,7 @@ async def test_without_ffmpeg_it_says_so() -> None:
     async def find() -> FFmpegBinary:
         raise FfmpegMissingError("There is no FFmpeg")
 
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_decoder(find) as decoder:
             refusal = await refused(decoder)
     assert refusal.details["cause"] == "ffmpeg_missing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,17 +15,35 @@ from structlog.testing import capture_logs
 from support.fake_disk import GaugedDisk, roomy_disk
 
 from camd.api.system_methods import StorageApi
-from camd.clock import SYSTEM_CLOCK, monotonic
+from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.rpc.registry import NoParams
 from camd.runtime.broadcast import Fanout
 from camd.storage.rules.admission import SpaceNeed
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.storage import Storage, open_storage
 
 SESSION = SessionId("s0")
+
+
+@attrs.define(eq=False)
+class SetTime:
+    """Monotonic seconds that the test sets; each reading is a little later than the one before."""
+
+    seconds: float = 1000.0
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let so much time pass."""
+        with self._lock:
+            self.seconds += seconds
+
+    def read(self) -> float:
+        """Read the clock, in any thread."""
+        self.pass_by(1e-5)
+        return self.seconds
 
 
 @attrs.frozen
@@ -34,10 +53,17 @@ class HangingDisk:
     storage: Storage
     disk: GaugedDisk
     announced: list[StorageLevel]
+    time: SetTime
 
     async def wait(self, level: StorageLevel) -> None:
         """Wait until the level is published."""
         await self.storage.published.wait_until(lambda status: status.level is level)
+
+    async def hang(self, name: str, seconds: float) -> None:
+        """Wait until the sync of a file hangs, and let it do so for some seconds."""
+        while name not in self.disk.hung:  # noqa: ASYNC110 - in a thread
+            await trio.sleep(0.005)
+        self.time.pass_by(seconds)
 
     async def write(self, name: str, times: int = 1) -> None:
         """Make a file and sync it so many times, as a recorder does."""
@@ -56,22 +82,23 @@ class HangingDisk:
 
 @asynccontextmanager
 async def set_up(
-    tmp_path: Path, limits: StorageTimings = STORAGE_TIMINGS
+    tmp_path: Path, limits: StorageLimits = STORAGE_LIMITS
 ) -> AsyncIterator[HangingDisk]:
     """Run storage while the block runs; nothing hangs any more when it ends."""
     config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path / "state")
-    disk, events = roomy_disk(), Fanout[Event]()
+    disk, events, time = roomy_disk(), Fanout[Event](), SetTime()
+    clock = attrs.evolve(SYSTEM_CLOCK, monotonic=time.read)
     announced: list[StorageLevel] = []
-    with trio.fail_after(100), events.subscribed(lambda e: announced.append(e.status.level)):
-        async with open_storage(config, events, disk, clock=SYSTEM_CLOCK, limits=limits) as storage:
+    with trio.fail_after(300), events.subscribed(lambda e: announced.append(e.status.level)):
+        async with open_storage(config, events, disk, clock=clock, limits=limits) as storage:
             try:
-                yield HangingDisk(storage, disk, announced)
+                yield HangingDisk(storage, disk, announced, time)
             finally:
                 disk.loosen()
 
 
-# A call counts as hung after a fifth of a second, and samples are frequent.
-SHORT = StorageTimings(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
+# Samples are frequent.
+SHORT = StorageLimits(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
 
 
 async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path) -> None:
@@ -83,6 +110,7 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path) -> None
         setup.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(setup.write, "bad.mp4")
+            await setup.hang("bad.mp4", 0.2)
             await setup.wait(StorageLevel.UNRESPONSIVE)
             with trio.fail_after(60):
                 await setup.write("good.mp4", times=50)
@@ -110,6 +138,7 @@ async def test_the_return_of_a_hung_call_is_noticed_at_once(tmp_path: Path) -> N
         setup.disk.stick("bad.mp4")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(setup.write, "bad.mp4")
+            await setup.hang("bad.mp4", 0.2)
             await setup.wait(StorageLevel.UNRESPONSIVE)
             setup.storage.space.limits = attrs.evolve(SHORT, sample_seconds=3600.0)
             before = setup.storage.published.value
@@ -124,22 +153,18 @@ async def test_an_operation_of_many_calls_is_as_old_as_its_latest_call(tmp_path:
     """What reads a long file piece by piece may take longer than any call is given."""
     async with set_up(tmp_path) as setup:
         await setup.write("long.mp4")
-        ages: list[tuple[float, float]] = []  # as told, and at most
-        pause = 0.05
+        ages: list[float] = []
 
         def read() -> None:
-            begun = monotonic()
             file = setup.storage.disk.open(setup.storage.folder / "long.mp4")
-            for number in range(1, 4):
-                trio.from_thread.run(trio.sleep, pause)
+            for seconds in (1.0, 2.0, 4.0):
                 file.read(0, 7)
-                told = trio.from_thread.run_sync(lambda: setup.storage.status.pending_seconds)
-                ages.append((told, monotonic() - begun - number * pause + 0.001))
+                setup.time.pass_by(seconds)
+                ages.append(trio.from_thread.run_sync(lambda: setup.storage.status.pending_seconds))
             file.close()
 
         await setup.storage.on_disk(read)
-        assert len(ages) == 3
-        assert all(told <= most for told, most in ages)
+        assert ages == pytest.approx([1.0, 2.0, 4.0], abs=0.01)
 
 
 async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
@@ -156,7 +181,7 @@ async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
 
 async def test_a_slow_disk_is_logged_once(tmp_path: Path) -> None:
     """However many calls are slow, the log says so once, and once that it is over."""
-    limits = attrs.evolve(SHORT, hung_seconds=10.0, slow_seconds=0.05, slow_memory_seconds=0.3)
+    limits = attrs.evolve(SHORT, hung_seconds=10.0, slow_seconds=1.0, slow_memory_seconds=30.0)
     with capture_logs() as logs:
         async with set_up(tmp_path, limits) as setup:
             published = setup.storage.published
@@ -164,9 +189,11 @@ async def test_a_slow_disk_is_logged_once(tmp_path: Path) -> None:
                 setup.disk.stick(f"{number}.mp4")
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(setup.write, f"{number}.mp4")
-                    await published.wait_until(lambda status: status.pending_seconds > 0.06)
+                    await setup.hang(f"{number}.mp4", 1.0)
+                    await published.wait_until(lambda status: status.slow)
                     setup.disk.loosen()
                 assert setup.storage.status.slow
+            setup.time.pass_by(30.0)
             await published.wait_until(lambda status: not status.slow)
     told = [entry["event"] for entry in logs if entry["event"].startswith("storage_slow")]
     assert told == ["storage_slow", "storage_slow_over"]

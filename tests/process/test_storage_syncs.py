@@ -23,8 +23,8 @@ from camd.storage import disk
 from camd.storage.disk import PosixDisk, PosixFile
 from camd.storage.retention.cleanup import save_policy
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
-from camd.storage.space import writing_works
 from camd.storage.storage import Storage, open_storage
+from camd.storage.volume_probe import writing_works
 
 # Prints one hash for whatever it is asked about, and copies what it is to convert.
 COPIER = """#!/bin/sh
@@ -84,7 +84,7 @@ async def test_the_syncs_of_a_recording_reach_the_kernel(kernel: Kernel, tmp_pat
     """Behind every sync that the recorder waits for stands a system call, after the bytes."""
     folder = tmp_path / "recordings"
     config = StorageConfig(recordings_dir=folder, state_dir=tmp_path / "state")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             kernel.steps.clear()
             file = storage.disk.create(folder / "a.mp4")
@@ -134,7 +134,7 @@ async def before_a_conversion(
     path.write_text(copier)
     path.chmod(0o755)
     config = StorageConfig(recordings_dir=folder, state_dir=place / "state")
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             made = segment(size_bytes=1000)
             (folder / made.filename).write_bytes(bytes(1000))

@@ -25,7 +25,7 @@ from camd.runtime.broadcast import Fanout
 from camd.storage.index.catalog import TIMES_READ, Catalog
 from camd.storage.recovery.reconcile import FolderComparison
 from camd.storage.rules.journal_records import SegmentNoted
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.storage import Storage, open_storage
 
 FILES = 2 * TIMES_READ + 500
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def opened(folder: Path, disk: GaugedDisk, limits: StorageTimings) -> AsyncIterator[Storage]:
+async def opened(folder: Path, disk: GaugedDisk, limits: StorageLimits) -> AsyncIterator[Storage]:
     """Run storage over a folder."""
     config = StorageConfig(folder, state_dir=folder.parent / "state")
     with trio.fail_after(60):
@@ -70,7 +70,7 @@ def without_program() -> None:
 
 async def test_a_time_line_waits_for_the_times_and_a_page_does_not(folder: Path) -> None:
     """Right after the start a page has its total, and a time line everything."""
-    async with opened(folder, roomy_disk(), STORAGE_TIMINGS) as storage:
+    async with opened(folder, roomy_disk(), STORAGE_LIMITS) as storage:
         page = await storage.list_recordings(RecordingQuery(limit=3, offset=5))
         assert page.total == FILES
         assert [each.filename for each in page.segments] == [
@@ -106,7 +106,7 @@ async def test_a_time_line_that_cannot_wait_any_longer_says_why(
     copy = tmp_path / "recordings"
     await trio.to_thread.run_sync(shutil.copytree, folder, copy)
     limits = attrs.evolve(
-        STORAGE_TIMINGS,
+        STORAGE_LIMITS,
         read_timeout_seconds=1.0,
         first_retry_seconds=0.01,
         max_write_retry_seconds=0.05,

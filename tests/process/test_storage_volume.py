@@ -93,7 +93,7 @@ class PluggableVolume:
         config = StorageConfig(
             recordings_dir=self.folder, state_dir=self.state, require_mount=require_mount
         )
-        with trio.fail_after(100):
+        with trio.fail_after(300):
             async with open_storage(
                 config, Fanout[Event](), self.disk, clock=SYSTEM_CLOCK
             ) as storage:
@@ -410,7 +410,7 @@ async def test_a_session_pauses_while_its_disk_is_away(volume: PluggableVolume) 
         volume.plug()
 
     volume.plug()
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         session = await record_through(volume, volume.unplug, find)
     assert seen == [[]]
     assert len(session.segments) == 2
@@ -433,7 +433,7 @@ async def test_a_session_pauses_while_its_dead_disk_gives_errors(tmp_path: Path)
     def find() -> None:
         volume.disk.error = volume.disk.write_error = None
 
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         session = await record_through(volume, lose, find)
     assert len(session.segments) == 2
     assert session.segments[1].state is SegmentState.SEALED

@@ -11,7 +11,8 @@ from support.fake_devices import CONTROLLER, entry, usb_camera
 
 from camd.capture.rules import state as m
 from camd.capture.supervisor import DeviceClaims
-from camd.devices.matching.match import Assignment, adopt, assign
+from camd.devices.matching.adoption import adopt
+from camd.devices.matching.match import Assignment, assign
 from camd.model import CameraId, CameraState, Device, DeviceBinding, Problem
 
 CONFIGURED = (entry("door", serial="B2"), entry("gate", port="1-3", swap="accept"))

@@ -6,7 +6,8 @@ import attrs
 import pytest
 from support.fake_devices import denied, entry, usb_camera
 
-from camd.cli.check import Grade, judge_count, judge_devices
+from camd.cli.checks.cameras_check import judge_count, judge_devices
+from camd.cli.checks.finding import Grade
 from camd.config.schema import CameraConfig, Config
 from camd.devices.holders import DeviceUsers, Holder
 from camd.devices.listing import DeviceList, ListedDevice

@@ -21,8 +21,9 @@ from support.fake_devices import (
 )
 
 from camd.config.schema import CameraConfig
+from camd.devices.matching.adoption import forget
 from camd.devices.matching.identity import RememberedCamera, identify_devices
-from camd.devices.matching.match import MOST_CAMERAS, assign, forget
+from camd.devices.matching.match import MOST_CAMERAS, assign
 from camd.model import CameraId, Device, MatchedBy
 from camd.sources import SyntheticSource
 

@@ -8,7 +8,7 @@ import pytest
 from support.fake_devices import CONTROLLER, MatchedMachine, entry, unbound_devices, usb_camera
 
 from camd.config.schema import CameraConfig
-from camd.devices.matching.match import AdoptionError
+from camd.devices.matching.adoption import AdoptionError
 from camd.devices.matching.messages import MatchMessageKind
 from camd.model import CameraId, GapCause
 from camd.sources import SyntheticSource

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from support.recordings import NOON, gap, segment
 
 from camd.export.rules.byte_ranges import (
-    ByteSpan,
     UnsatisfiableRangeError,
     overlaps,
     requested_span,
@@ -28,6 +27,7 @@ from camd.export.rules.export_plan import (
     seconds_between,
 )
 from camd.model import CameraId, GapCause, Segment, SegmentState
+from camd.mp4.movies.cut_movie import ByteSpan
 
 CAMERA = CameraId("camera0")
 

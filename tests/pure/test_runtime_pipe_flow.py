@@ -16,14 +16,14 @@ def test_a_usual_camera_can_wait() -> None:
     flow = PipeFillEstimate(MEBIBYTE)
     for number in range(200):
         flow.found(500_000, number * 0.5)
-        assert not flow.hasty
+        assert not flow.urgent
 
 
 def test_a_small_pipe_cannot_wait() -> None:
     """With what an unprivileged process gets past its share, the same camera is read at once."""
     flow = PipeFillEstimate(65536)
     flow.found(50_000, 0.0)
-    assert flow.hasty
+    assert flow.urgent
 
 
 @given(st.floats(1.1, 20), st.floats(0.01, 0.1))
@@ -33,7 +33,7 @@ def test_a_pipe_that_would_fill_is_not_waited_for(excess: float, step: float) ->
     while moment <= WINDOW_SECONDS * 1.1:
         flow.came(int(MOST * excess * step), moment)
         moment += step
-    assert flow.hasty
+    assert flow.urgent
 
 
 @given(st.floats(0.01, 0.7), st.floats(0.05, 0.5))
@@ -41,11 +41,11 @@ def test_a_pipe_whose_rate_fell_can_wait_again(share: float, step: float) -> Non
     """Below four fifths of that rate it is calm after a window or two."""
     flow, moment = PipeFillEstimate(MEBIBYTE), 0.0
     flow.found(MEBIBYTE, moment)
-    assert flow.hasty
+    assert flow.urgent
     while moment <= 3 * WINDOW_SECONDS:
         moment += step
         flow.came(int(MOST * share * step), moment)
-    assert not flow.hasty
+    assert not flow.urgent
 
 
 @given(st.lists(st.tuples(st.integers(0, 100_000), st.floats(0.1, 0.2)), min_size=1))
@@ -55,7 +55,7 @@ def test_a_pipe_far_from_full_always_can_wait(reads: list[tuple[int, float]]) ->
     for size, step in reads:
         moment += step
         flow.found(size, moment)
-        assert not flow.hasty
+        assert not flow.urgent
 
 
 def test_a_pipe_at_the_threshold_does_not_alternate() -> None:
@@ -67,4 +67,4 @@ def test_a_pipe_at_the_threshold_does_not_alternate() -> None:
         for _ in range(100):
             moment += 0.1
             flow.came(int(MOST * 0.9 * 0.1), moment)
-            assert flow.hasty is before
+            assert flow.urgent is before

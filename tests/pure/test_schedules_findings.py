@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from test_schedules_windows import BERLIN, cases, schedule
 
-from camd.cli.check import Grade, judge_schedules
+from camd.cli.check import judge_schedules
+from camd.cli.checks.finding import Grade
 from camd.config.schema import ScheduleConfig
 from camd.model import CameraId, Session, SessionId, SessionState
 from camd.model.schedule_values import OverriddenBy

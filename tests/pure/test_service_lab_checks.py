@@ -22,7 +22,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "at_once": True,
         "soon": 0.1,
         "same_process": True,
-        "log": "error=recordings: unknown key",
+        "bad": "Job for camd.service failed.",
+        "log": "the configuration has a mistake:\n  recordings: unknown key",
         "before": "s1",
         "after": "s1",
     },
@@ -66,6 +67,7 @@ def test_a_service_that_does_what_it_should_has_no_finding(step: str) -> None:
         ("reload", {"at_once": False}, "the new camera was not there when systemctl returned"),
         ("reload", {"at_once": False, "soon": -1}, "the new camera never came"),
         ("reload", {"same_process": False}, "the service was restarted"),
+        ("reload", {"bad": ""}, "the reload of a configuration with a mistake did not fail"),
         ("reload", {"log": ""}, "the log does not name the mistake"),
         ("reload", {"after": ""}, "session s1 became "),
         (

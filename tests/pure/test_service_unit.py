@@ -19,8 +19,14 @@ def test_devices_are_allowed_by_number() -> None:
     assert majors == {"81", "116", "226"}  # video4linux, ALSA, DRM: devices.txt of the kernel
 
 
+def test_a_reload_reads_the_configuration_that_the_service_reads() -> None:
+    """The program and the file are those of the start, so that what is checked is what is read."""
+    (start,), (check, *_) = values("ExecStart"), values("ExecReload")
+    assert start.replace(" run ", " check --config-only ") == check
+
+
 def test_a_reload_gives_the_service_time_to_tell_that_it_reloads() -> None:
     """systemctl waits for READY only when RELOADING came while the commands ran."""
-    signal, pause = values("ExecReload")
+    _, signal, pause = values("ExecReload")
     assert signal == "kill -HUP $MAINPID"
     assert pause.startswith("sleep ")

@@ -129,6 +129,7 @@ ALLOWED = {
         "camd/storage/check/": "boxes in a box (ISO/IEC 14496-12)",
         "tests/mutation/": "boxes in a box (ISO/IEC 14496-12)",
         "bench/running.py": "a file below /proc",
+        "bench/help.py": "a constant of getrusage(2)",
     },
 }
 # Names of the interface or of other programs that hold such a word.

@@ -8,7 +8,8 @@ from pathlib import Path
 import attrs
 
 from camd.config.schema import CameraConfig
-from camd.devices.matching.match import Assignment, adopt, assign
+from camd.devices.matching.adoption import adopt
+from camd.devices.matching.match import Assignment, assign
 from camd.model import (
     CameraId,
     Capabilities,

@@ -164,12 +164,12 @@ class MemoryDisk:
         self.step("move")
         self.files[target] = self.files.pop(path)
 
-    def largest_file(self, folder: Path) -> int | None:
+    def file_size_limit(self, folder: Path) -> int | None:
         """Return the largest size of a file, if it is known."""
         self._need(folder, self.folders)
         return self.known_limit
 
-    def learn_largest_file(self, folder: Path, size: int) -> None:
+    def learn_file_size_limit(self, folder: Path, size: int) -> None:
         """Set the largest size of a file."""
         self.known_limit = min(size, self.known_limit or size)
 
@@ -216,6 +216,7 @@ class GaugedDisk(PosixDisk):
     samples: int = 0
     mounts: dict[Path, int] = attrs.field(factory=dict)  # point and device; empty: the real ones
     created: list[str] = attrs.field(factory=list)  # names, in order
+    hung: list[str] = attrs.field(factory=list)  # names, as their syncs began to hang
     _answers: threading.Event = attrs.field(factory=threading.Event, init=False)
     _stuck: set[str] = attrs.field(factory=set, init=False)
     _syncs: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -256,6 +257,7 @@ class GaugedDisk(PosixDisk):
     def wait_for_sync(self, name: str) -> None:
         """Wait while the syncs of this file hang."""
         if name in self._stuck:
+            self.hung.append(name)
             assert self._syncs.wait(200), "nobody loosened the disk"
 
     def fill(self, percent: float, total: int = 1_000_000_000) -> None:

@@ -195,7 +195,7 @@ async def searched_storage(folder: Path, disk: GaugedDisk | None = None) -> Asyn
     disk = disk or GaugedDisk()
     disk.fill(50)
     config = StorageConfig(folder, state_dir=folder.with_name("state"))
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         async with open_storage(config, Fanout(), disk, clock=SYSTEM_CLOCK) as storage:
             await storage.unfinished_sessions()
             worker = storage.index_worker

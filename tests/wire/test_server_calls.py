@@ -39,7 +39,7 @@ async def test_a_bug_is_answered_and_logged(autojump_clock: MockClock) -> None:
             ("call_crashed", "unknown_to_json"),
         ]
         assert (await peer.call("ping"))["result"] == "pong"
-        assert running.server.shared.call_stats.crashes == 2
+        assert running.server.shared.call_stats.errors == 2
 
 
 async def test_a_refusal_is_answered_with_its_data(autojump_clock: MockClock) -> None:

@@ -18,14 +18,12 @@ from camd.api.http.app import Authenticate
 from camd.api.http.files import is_unchanged
 from camd.api.http.refused import refused_response
 from camd.camera.cameras import Cameras
-from camd.errors import (
-    UNSUPPORTED,
-    Refusal,
-)
+from camd.errors import Refusal, unsupported_format
 from camd.export.exports import Export, ExportPart, Exports
-from camd.export.rules.byte_ranges import ByteSpan, UnsatisfiableRangeError, requested_span
+from camd.export.rules.byte_ranges import UnsatisfiableRangeError, requested_span
 from camd.export.rules.export_plan import ExportRange
 from camd.export.source_files import SourceVanishedError
+from camd.mp4.movies.cut_movie import ByteSpan
 from camd.rpc.params import ParamsReader
 from camd.storage.rules.naming import stem
 
@@ -63,12 +61,7 @@ class ExportRoutes:
         """Read camera and range from the address. Raises Refusal."""
         device, suffix = camera_and_format(request)
         if suffix != "mp4":
-            raise Refusal(
-                UNSUPPORTED,
-                f"Format not supported: {suffix[:40]}",
-                suggestion="Exports are MP4 files.",
-                supported=["mp4"],
-            )
+            raise unsupported_format(suffix, ("mp4",), suggestion="Exports are MP4 files.")
         given = {"device": device, **times_in(request.query_params, ("from", "to"))}
         params: ExportRequest = self._read(given)
         return params

@@ -48,7 +48,7 @@ class FormatSelection:
         return last.answer
 
     def compare(self, chosen: FormatChoice | None, video: VideoFormat) -> None:
-        """Compare what comes with what was asked for: drivers replace it in silence."""
+        """Compare what comes with what was asked for: drivers may replace it silently."""
         misfit = _misfit(chosen, video)
         if misfit and misfit != self.misfit:
             log.warning("format_differs_from_request", camera=self.camera.id, what=misfit)

@@ -47,7 +47,7 @@ class StreamAudioPolicy:
         return self.included
 
     def suspect(self, problem: Problem, *, delivered: bool) -> bool:
-        """Hear why a capture ended; True when one without sound should be tried at once."""
+        """Note why a capture ended; True when one without sound should be tried at once."""
         if delivered or not self.included:
             return False
         if problem != SOUND_MISSING and problem.ledger_cause not in SUSPICIOUS:
@@ -56,7 +56,7 @@ class StreamAudioPolicy:
         return True
 
     def learn(self, now: float, *, delivered: bool) -> None:
-        """Hear whether the capture that went without sound delivered what one with it did not."""
+        """Note whether the capture without sound delivered what one with sound did not."""
         if not self._suspected:
             return
         self._suspected = False
@@ -99,7 +99,7 @@ class MicrophonePolicy:
         return self._sound
 
     def learn(self, problem: Problem | None) -> None:
-        """Hear how the last capture ended; None: as it should.
+        """Note how the last capture ended; None: as it should.
 
         A camera that stalls is tried without sound, which may be what it stalled for; when it
         stalls again, that was not the reason.

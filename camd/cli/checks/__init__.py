@@ -1,4 +1,4 @@
-"""Parts of `camd check` that look at one thing each: media server, volume of snapshots, FFmpeg.
+"""Parts of `camd check` that look at one thing each, such as the folders or the cameras.
 
 `camd.cli.check` puts them together. Each returns findings (`finding.CheckFinding`), raises nothing
 and changes nothing.

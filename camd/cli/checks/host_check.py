@@ -17,7 +17,6 @@ from camd.model.notation import TcpAddress, parse_listen
 ASSUMED_BITS_PER_SECOND = 8_000_000  # of a camera whose bit rate is not configured
 _SPARE = 2.0  # a disk should be so many times as fast as the cameras
 _SLOW_SYNC_SECONDS = 1.0
-_LISTENS = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 
 def inspect_clock(synchronised: bool) -> CheckFinding:

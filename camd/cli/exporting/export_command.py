@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import trio
 from rich.markup import escape
 
 from camd.cli import tables, terminal
@@ -21,13 +20,9 @@ from camd.cli.service_access import (
     with_client,
 )
 from camd.cli.terminal import ProgressMeter, console, messages, show_progress
-from camd.client import (
-    Client,
-    ConnectionLostError,
-    DownloadedExport,
-    ExportChangedError,
-    ExportPartInfo,
-)
+
+if TYPE_CHECKING:
+    from camd.client import Client, DownloadedExport, ExportPartInfo
 
 
 def file_of_part(path: Path, number: int) -> Path:
@@ -74,6 +69,7 @@ def export(
 
     Example: camd export camera0 yard.mp4 --from '2026-01-15 15:30' --to '2026-01-15 15:42'
     """
+    import trio
 
     async def calls(client: Client) -> list[dict[str, Any]]:
         found = await client.get_export(
@@ -101,6 +97,7 @@ def _refuse_existing(files: list[Path]) -> None:
 
 async def _download(client: Client, part: ExportPartInfo, path: Path) -> DownloadedExport:
     """Download a part with a progress bar. Raises CommandFailed."""
+    from camd.client import ConnectionLostError, ExportChangedError
 
     def line(there: int, seconds: float) -> str:
         return progress_bar(path.name, there, part.size, seconds)

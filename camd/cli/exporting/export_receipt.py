@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from camd.cli.exit import CommandFailed
-from camd.client import DownloadedExport, ExportInfo, ExportPartInfo
-from camd.model.notation import format_instant
+
+if TYPE_CHECKING:
+    from camd.client import DownloadedExport, ExportInfo, ExportPartInfo
 
 _READ_BYTES = 1024 * 1024
 
@@ -29,6 +30,8 @@ def export_receipt(
 
     Gaps are those of the whole range, all parts included.
     """
+    from camd.model.notation import format_instant
+
     return {
         "file": done.path.name,
         "size": done.size,

@@ -133,20 +133,8 @@ def _found(listed: ListedDevice) -> FoundCamera:
     return FoundCamera(listed.camera_id, listed.device, choice)
 
 
-@click.command(short_help="Write a first configuration for the cameras that are plugged in.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="camd.toml")
-@click.option(
-    "--recordings",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The folder of the recordings.  [default: recordings, beside the state]",
-)
-@click.option("--force", is_flag=True, help="Replace FILE when it exists.")
-def init(file: Path, recordings: Path | None, force: bool) -> None:
-    """Write a first configuration into FILE (camd.toml), with a comment at each line.
-
-    There is an entry for each USB camera that is plugged in. `-` writes to standard output. An
-    existing FILE is kept, unless --force is given.
-    """
+def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> None:
+    """Carry out `camd init`."""
     set_up_logging("error")
     folder = Path("recordings") if recordings is None else recordings.absolute()
     cameras = trio.run(find_cameras)

@@ -5,26 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-import attrs
+from camd.mp4.movies.cut_movie import ByteSpan
 
 _SINGLE = re.compile(r"bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*", re.ASCII)
 
 
 class UnsatisfiableRangeError(Exception):
     """The client asks for bytes behind the end."""
-
-
-@attrs.frozen
-class ByteSpan:
-    """Bytes from `begin` to before `end`."""
-
-    begin: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return self.end - self.begin
 
 
 def requested_span(headers: Mapping[str, str], etag: str, size: int) -> ByteSpan | None:

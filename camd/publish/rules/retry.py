@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import attrs
 
-HEALTHY_SECONDS = 2.0  # between two questions to a server that answers
-FAILURES = 3  # in a row after which nobody asks but the one who looks whether it is back
+HEALTHY_SECONDS = 2.0  # between two requests to a server that answers
+FAILURES = 3  # in a row, after which only single probes are sent
 
 
 @attrs.frozen
 class GrowingDelay:
-    """Delays that double from `first_seconds` to `longest_seconds`, each shortened by chance.
+    """Delays that double from `first_seconds` to `longest_seconds`, each shortened at random.
 
-    Many who failed at the same moment do not come back at the same moment.
+    So clients that failed at the same moment do not all retry at the same moment.
     """
 
     first_seconds: float = 1.0
     longest_seconds: float = 60.0
 
     def after(self, failures: int, share: float) -> float:
-        """Return the delay after so many failures; `share`, 0 to 1, is the chance."""
+        """Return the delay after so many failures; `share`, 0 to 1, is random."""
         doublings = min(max(failures, 1) - 1, 32)
         whole = min(self.longest_seconds, self.first_seconds * 2.0**doublings)
         return whole * (1 + share) / 2

@@ -1,4 +1,4 @@
-"""Who has a path of the server, which streams viewers are told of, and under which addresses."""
+"""Whether camd may publish on a path of the server, and the addresses that viewers get."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from camd.model import Problem, PublicationState, PublicationStatus, ServedStrea
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     PUBLISHED,
+    MediaServerPath,
+    MediaServerSettings,
     PathSettings,
-    ServerPath,
-    ServerSettings,
 )
 
-# What the server's other protocols carry; RTSP carries whatever FFmpeg could publish.
+# The codecs of the server's other protocols; RTSP has every codec that FFmpeg can publish.
 _CARRIED = {
     "hls": frozenset(("avc1", "avc3", "hvc1", "hev1", "av01", "vp09")),
     "webrtc": frozenset(("avc1", "avc3", "av01", "vp08", "vp09")),
@@ -26,17 +26,17 @@ _CARRIED = {
 
 
 class PathClaim(enum.Enum):
-    """What is to be done before a camera is published on a path."""
+    """Whether a camera can be published on a path of the server."""
 
-    FREE = "free"  # nothing: it is configured, and nobody publishes there
-    MISSING = "missing"  # it has to be made
-    TAKEN = "taken"  # it has another source, and is not taken over
+    FREE = "free"  # yes: it is configured, and nobody publishes there
+    MISSING = "missing"  # it has to be added to the server's configuration first
+    TAKEN = "taken"  # no: it has another source, which camd does not replace
 
 
-def claim_path(settings: PathSettings | None, path: ServerPath | None) -> PathClaim:
-    """Decide who may have a path, from its configuration and from what it is now.
+def claim_path(settings: PathSettings | None, path: MediaServerPath | None) -> PathClaim:
+    """Decide whether camd may publish on a path, by its configuration and its present source.
 
-    Called while camd itself does not publish there: whoever does is somebody else.
+    Called while camd does not publish there: a present source is somebody else's.
     """
     if path is not None and path.source is not None:
         return PathClaim.TAKEN
@@ -45,8 +45,8 @@ def claim_path(settings: PathSettings | None, path: ServerPath | None) -> PathCl
     return PathClaim.FREE if settings.source in ("publisher", "") else PathClaim.TAKEN
 
 
-def find_obstacle(server: MediaMtxConfig, settings: ServerSettings | None) -> Problem | None:
-    """Return why nothing can be published to a server with these settings; None: it can be tried.
+def find_obstacle(server: MediaMtxConfig, settings: MediaServerSettings | None) -> Problem | None:
+    """Return why nothing can be published to a server with these settings; None: no reason known.
 
     `settings` None: they are not known.
     """
@@ -67,7 +67,7 @@ def is_published(camera: CameraConfig, server: MediaMtxConfig) -> bool:
 
 
 def is_another_server(old: MediaMtxConfig, new: MediaMtxConfig) -> bool:
-    """Whether the connections to the server change, and not only what is published or told."""
+    """Whether camd has to connect anew: the addresses or the credentials have changed."""
     return _connection(old) != _connection(new)
 
 
@@ -81,13 +81,13 @@ def path_name(camera: CameraConfig, server: MediaMtxConfig) -> str:
 
 
 @attrs.frozen
-class ServerAddresses:
+class ViewerAddresses:
     """Base addresses that viewers use, by protocol; only of protocols that the server has."""
 
     bases: tuple[tuple[str, str], ...] = ()
 
     def of(self, name: str, codec: str) -> tuple[tuple[str, str], ...]:
-        """Return protocol and URL of a path, for protocols that carry the codec."""
+        """Return protocol and URL of a path, for protocols that support the codec."""
         path = quote(name, safe="/~")
         return tuple(
             (protocol, f"{base}/{path}{'/index.m3u8' if protocol == 'hls' else ''}")
@@ -96,11 +96,11 @@ class ServerAddresses:
         )
 
 
-def addresses(server: MediaMtxConfig, settings: ServerSettings | None) -> ServerAddresses:
-    """Return the addresses that viewers are told.
+def addresses(server: MediaMtxConfig, settings: MediaServerSettings | None) -> ViewerAddresses:
+    """Return the addresses that viewers get.
 
-    `settings` None: the server does not say what it has. Then RTSP counts, because camd publishes
-    by it, and no other protocol, not even one whose address is configured.
+    `settings` None: it is not known which protocols the server has. Then only RTSP is listed, by
+    which camd publishes, and no other protocol, even if its address is configured.
     """
     host = urlsplit(server.rtsp).hostname or ""
     host = f"[{host}]" if ":" in host else host
@@ -120,24 +120,24 @@ def addresses(server: MediaMtxConfig, settings: ServerSettings | None) -> Server
                 server.viewer_webrtc,
             ),
         }
-        for protocol, (there, address, encrypted, told) in has.items():
+        for protocol, (present, address, encrypted, configured) in has.items():
             port = address.rpartition(":")[2]
-            if there and (told or port.isdigit()):
+            if present and (configured or port.isdigit()):
                 scheme = "https" if encrypted else "http"
-                found[protocol] = told or f"{scheme}://{host}:{port}"
+                found[protocol] = configured or f"{scheme}://{host}:{port}"
     shown = [protocol for protocol in ("rtsp", "hls", "webrtc") if protocol in server.viewers]
-    return ServerAddresses(tuple((each, found[each]) for each in shown if each in found))
+    return ViewerAddresses(tuple((each, found[each]) for each in shown if each in found))
 
 
 def served_stream(
     status: PublicationStatus,
-    path: ServerPath | None,
+    path: MediaServerPath | None,
     *,
     asked: bool,
-    bases: ServerAddresses,
+    bases: ViewerAddresses,
     codec: str,
 ) -> ServedStream | None:
-    """Return what viewers can have of a camera; None: nothing.
+    """Return the stream of a camera that viewers can get; None: none.
 
     It has to be published now. Where the control API answers (`asked`), the server has to say that
     the path is ready, too, and that its source publishes by RTSP.
@@ -154,7 +154,7 @@ def served_stream(
     return ServedStream(status.name, urls, len(path.readers or ()), path.sent_bytes)
 
 
-def _is_ready(path: ServerPath | None) -> bool:
+def _is_ready(path: MediaServerPath | None) -> bool:
     if path is None or path.source is None:
         return False
     return path.is_ready and path.source.type in PUBLISHED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from camd.model import Problem, ProblemKind
+from camd.model.problems import FFMPEG_MISSING
 
 REFUSED = Problem(
     ProblemKind.CONNECTION_REFUSED,
@@ -95,7 +96,7 @@ NOT_CARRIED = Problem(
 NO_FFMPEG = Problem(
     ProblemKind.FFMPEG_MISSING,
     "FFmpeg could not be started to publish the stream",
-    "Install FFmpeg (`apt install ffmpeg`, or `pip install 'camd[ffmpeg]'`), or set ffmpeg.path.",
+    FFMPEG_MISSING.suggestion,
 )
 NOT_PUBLISHED = Problem(
     ProblemKind.UNKNOWN,

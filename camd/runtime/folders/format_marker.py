@@ -1,8 +1,8 @@
 """The format of a folder: which versions of camd can use what is in it.
 
 A marker names the format and the version that wrote it. An older camd refuses a newer format and
-changes nothing. A newer camd copies what it is about to change into a backup, which the older one
-can be given back.
+changes nothing; so does every camd when it cannot tell the format. A newer camd copies what it is
+about to change into a backup, which the older one can be given back.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import structlog
 
 from camd import __version__
 from camd.runtime.folders.folder_lock import FolderRefusedError
+from camd.runtime.small_files import read_small_file
 from camd.runtime.state_file import replace_file
 
 log = structlog.get_logger("camd.state")
@@ -24,17 +25,25 @@ FORMAT = 1  # grows when an older camd would misread what this one writes
 _MARKER_BYTES = 4096
 
 
-class NewerFormatError(FolderRefusedError):
+class FormatRefusedError(FolderRefusedError):
+    """A folder whose format this camd does not know; nothing in it was changed."""
+
+
+class NewerFormatError(FormatRefusedError):
     """A newer version of camd has written into this folder."""
+
+
+class UnreadableFormatError(FormatRefusedError):
+    """The marker of this folder does not tell its format."""
 
 
 def claim_format(folder: Path, known: int = FORMAT, version: str = __version__) -> None:
     """Refuse a newer format; back up an older one; mark the folder. Blocks.
 
-    To be called with the folder locked, before anything in it is changed. Raises NewerFormatError
-    and OSError.
+    To be called with the folder locked, before anything in it is changed. Raises NewerFormatError,
+    UnreadableFormatError and OSError.
     """
-    present = _read(folder / MARKER)
+    present = _read(folder / MARKER, version)
     if present is not None and present[0] > known:
         raise NewerFormatError(
             f"{folder} was last used by camd {present[1]}, in format {present[0]}; camd {version} "
@@ -68,14 +77,35 @@ def back_up(folder: Path, present: int) -> Path:
     return backup
 
 
-def _read(marker: Path) -> tuple[int, str] | None:
-    """Return format and version of a marker; None when there is none that can be read."""
+def _read(marker: Path, version: str) -> tuple[int, str] | None:
+    """Return format and version of a marker; None when there is none.
+
+    Raises UnreadableFormatError, and OSError when the disk does not give the file.
+    """
     try:
-        with marker.open(encoding="utf-8") as file:
-            found = json.loads(file.read(_MARKER_BYTES))
-        return int(found["version"]), str(found["written_by"])
+        return _parsed(read_small_file(marker, _MARKER_BYTES))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
-        log.error("format_marker_damaged", file=str(marker), error=repr(error))
-        return None
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's fault, which others report
+            raise
+        why = error.strerror if isinstance(error, OSError) else f"is damaged: {error}"
+        raise UnreadableFormatError(
+            f"{marker} {why}; so it is unknown which version of camd has used {marker.parent} "
+            f"last, and camd {version} has changed nothing. If it was camd {version} or an older "
+            f"one, move that file away (mv {marker} {marker}.damaged) and start camd again; else "
+            "start the newer camd."
+        ) from None
+
+
+def _parsed(content: bytes) -> tuple[int, str]:
+    """Parse a marker to its format and version. Raises ValueError and RecursionError."""
+    found = json.loads(content.decode())
+    if not isinstance(found, dict):
+        raise ValueError("it is not a JSON object")
+    present, version = found.get("version"), found.get("written_by")
+    if type(present) is not int or present < 1:
+        raise ValueError("it has no version")
+    if not isinstance(version, str):
+        raise ValueError("it does not say who has written it")
+    return present, version

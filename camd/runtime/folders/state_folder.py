@@ -23,8 +23,8 @@ _CLOSE_SECONDS = 2
 async def open_state(state_dir: Path) -> AsyncIterator[None]:
     """Lock `state_dir` while the block runs; the folder is made if it is missing.
 
-    Raises FolderInUseError and NewerFormatError. A folder that cannot be written is not locked and
-    no error here: whoever writes into it reports that.
+    Raises FolderInUseError and FormatRefusedError. A folder that cannot be written is not locked,
+    and no error here: whoever writes into it reports that.
     """
     lock = await trio.to_thread.run_sync(_lock_state, state_dir, abandon_on_cancel=True)
     try:

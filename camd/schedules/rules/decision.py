@@ -1,9 +1,9 @@
 """What the schedules of a camera ask for now, and what a session's end means for them.
 
-The rule, which docs/recordings.md tells to people: somebody's session is never touched. While a
-window is open and nothing records, the schedule starts a session. A stop by hand counts until the
-end of the window, or until somebody starts again. The end of the window stops what the schedule
-started, and nothing else.
+The rule, as in docs/recordings.md: a session that a client started is never changed. While a window
+is open and nothing is recorded, the schedule starts a session. A stop by a client overrides the
+schedule until the end of the window, or until a client starts a session. The end of the window
+stops the session that the schedule started, and no other one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from camd.config.schema import ScheduleConfig
 from camd.errors import Refusal
 from camd.model import Session, SessionState
 from camd.model.schedule_values import OverriddenBy
-from camd.schedules.rules.windows import Due, due
+from camd.schedules.rules.windows import WindowState, due
 
 SESSION_KEY = "schedule"  # of the sessions that schedules start
 _OWNER = "schedule "  # what the owner of such a session begins with, before the schedule's name
 
 FIRST_DELAY_SECONDS = 1.0
 MAX_DELAY_SECONDS = 60.0
-SETTLED_SECONDS = 60.0  # a session that lasted so long was no failure
+SETTLED_SECONDS = 60.0  # the end of a session that lasted longer is not counted as a failure
 
-_ENDS_IT = {"stopped": OverriddenBy.MANUAL_STOP, "source_ended": OverriddenBy.SOURCE_ENDED}
+_OVERRIDING = {"stopped": OverriddenBy.MANUAL_STOP, "source_ended": OverriddenBy.SOURCE_ENDED}
 
 
 class Action(enum.Enum):
-    """What is to be done about a camera's session."""
+    """What a schedule does with a camera's session."""
 
     NOTHING = "nothing"
     START = "start"
@@ -40,23 +40,23 @@ class Action(enum.Enum):
 
 @attrs.frozen
 class Override:
-    """Until when a window is left alone, and why."""
+    """Until when a schedule leaves a window alone, and why."""
 
     by: OverriddenBy
     until: datetime
 
     def holds(self, instant: datetime) -> bool:
-        """Whether it still counts."""
+        """Whether it is in force at this instant."""
         return instant < self.until
 
 
 def owner_of(schedule: str) -> str:
-    """Name the owner of the sessions of a schedule."""
+    """Return the owner of the sessions of a schedule."""
     return _OWNER + schedule
 
 
 def is_scheduled(session: Session) -> bool:
-    """Whether a schedule started a session: it is known from the session itself, which is kept."""
+    """Whether a schedule started a session; its key and owner say so, also after a restart."""
     return session.key == SESSION_KEY and session.owner.startswith(_OWNER)
 
 
@@ -67,8 +67,8 @@ def is_ending(session: Session) -> bool:
     return session.state in (SessionState.ENDING, SessionState.ENDED)
 
 
-def decide(now: Due, session: Session | None, override: Override | None) -> Action:
-    """Say what is to be done, with the session that runs and the override that holds."""
+def decide(now: WindowState, session: Session | None, override: Override | None) -> Action:
+    """Decide, from the session that runs and the override that is in force."""
     if session is None:
         return Action.START if now.active and override is None else Action.NOTHING
     if now.active or is_ending(session) or not is_scheduled(session):
@@ -76,18 +76,18 @@ def decide(now: Due, session: Session | None, override: Override | None) -> Acti
     return Action.STOP
 
 
-def overrides(reason: str, now: Due) -> Override | None:
-    """Say what follows when a session ends for this reason and no schedule has asked for it.
+def overrides(reason: str, now: WindowState) -> Override | None:
+    """Return the override that the end of a session causes, by the reason of that end.
 
-    A stop by hand, and the end of a file, count until the end of the window that is open.
+    A stop by hand, and the end of a file, override until the end of the window that is open.
     """
-    by = _ENDS_IT.get(reason)
+    by = _OVERRIDING.get(reason)
     if by is None or now.window_end is None:
         return None
     return Override(by, now.window_end)
 
 
-def refused_by_hand(refusal: Refusal) -> bool:
+def stopped_by_hand(refusal: Refusal) -> bool:
     """Whether a start was refused because somebody stopped the session before its first frame."""
     return refusal.details.get("cause") == "stopped"
 

@@ -20,7 +20,6 @@ _DAY = timedelta(days=1)
 _BEFORE = 3  # days: a window lasts for one, and for two where a zone repeats a day
 _MARGIN = 2  # days by which windows that were not looked at are later than the last one's day
 _LOOKS = (9, 44)  # days ahead: nearly always the first will do
-HORIZON = timedelta(days=_LOOKS[-1] - _MARGIN)
 
 
 @attrs.frozen(order=True)
@@ -37,19 +36,19 @@ class OpenTime:
 
 
 @attrs.frozen(kw_only=True)
-class Due:
+class WindowState:
     """Whether a window is open at an instant, and until when that stays so."""
 
     active: bool
-    next_change: datetime | None  # the first instant with another `active`; None: beyond HORIZON
+    next_change: datetime | None  # the first with another `active`; None: not within 42 days
     window_end: datetime | None = None  # of the window that is open; the latest of several
     name: str = ""  # of the schedule whose window is open, else of the one that opens next
 
 
-NEVER = Due(active=False, next_change=None)
+NEVER = WindowState(active=False, next_change=None)
 
 
-def due(schedules: Sequence[ScheduleConfig], instant: datetime) -> Due:
+def due(schedules: Sequence[ScheduleConfig], instant: datetime) -> WindowState:
     """Say whether any window of these schedules is open at an instant, which is in UTC."""
     found = NEVER
     for days in _LOOKS:
@@ -60,19 +59,19 @@ def due(schedules: Sequence[ScheduleConfig], instant: datetime) -> Due:
     return attrs.evolve(found, next_change=None)
 
 
-def _due(times: Sequence[OpenTime], instant: datetime) -> Due:
+def _due(times: Sequence[OpenTime], instant: datetime) -> WindowState:
     current = [each for each in times if each.has(instant)]
     if not current:
         coming = next((each for each in times if each.begin > instant), None)
         if coming is None:
             return NEVER
-        return Due(active=False, next_change=coming.begin, name=coming.name)
+        return WindowState(active=False, next_change=coming.begin, name=coming.name)
     window = max(current, key=lambda each: each.end)
     end = window.end
     for each in times:  # in the order in which they begin
         if each.begin <= end < each.end:
             end = each.end
-    return Due(active=True, next_change=end, window_end=window.end, name=window.name)
+    return WindowState(active=True, next_change=end, window_end=window.end, name=window.name)
 
 
 def _around(

@@ -28,6 +28,13 @@ export function localTime(when, now = new Date()) {
   return today ? timeOfDay(when) : `${fullDay.format(when)}, ${timeOfDay(when)}`;
 }
 
+/** Local time without seconds; with the day where that is not today, and the year where it is another. @param {Date} when */
+export function dayAndMinute(when, now = new Date()) {
+  if (when.toDateString() === now.toDateString()) return hourAndMinute(when);
+  const date = when.getFullYear() === now.getFullYear() ? shortDay(when) : fullDay.format(when);
+  return `${date}, ${hourAndMinute(when)}`;
+}
+
 /** @param {Date} when */
 export const utc = (when) => `${when.toISOString().replace('T', ' ').replace(/\.\d+Z$/, '')} UTC`;
 

@@ -1,6 +1,6 @@
 /** What the fields of the service mean, in words. */
 
-import { duration, localTime, size } from './format.js';
+import { dayAndMinute, duration, size } from './format.js';
 
 const STATES = {
   IDLE: 'Ready',
@@ -90,10 +90,10 @@ const OVERRIDDEN = {
 /** What the schedule of a camera does now, and when that changes. @param {Record<string, any>} schedule */
 export function scheduleWords({ name, active, next_change, overridden_by, message }) {
   if (message) return sentence(message);
-  const change = next_change ? localTime(new Date(next_change)) : null;
+  const change = next_change ? dayAndMinute(new Date(next_change)) : null;
   if (!active) return change ? `Schedule “${name}”: records from ${change}.` : `Schedule “${name}”: records no more.`;
-  const until = change ? `, until ${change}` : '';
-  if (overridden_by) return `Schedule “${name}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until}.`;
+  const until = change ? ` until ${change}` : '';
+  if (overridden_by) return `Schedule “${name}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until && `,${until}`}.`;
   return `Schedule “${name}”: records${until}.`;
 }
 

@@ -18,15 +18,18 @@ export function Picture({ store, camera, asVideo }) {
   return html`
     <div class="picture" ref=${box}>
       ${visible ? html`<${Watched} key=${byVideo} store=${store} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`
-        : html`<${Waiting} />`}
+        : troubled(camera) ? html`<${Sentence} ...${cameraProblem(camera)} over=${true} />` : html`<${Waiting} />`}
     </div>`;
 }
+
+/** Whether a camera sends nothing because something is wrong with it. */
+const troubled = (camera) => inTrouble(camera) && camera.state !== 'STREAMING';
 
 const Waiting = () => html`<div class="words"><p>Waiting for the picture…</p></div>`;
 
 /** The problem of a camera that sends nothing; it is watched all the same, so that it is tried again. */
 function problemOf(camera, state) {
-  if (inTrouble(camera) && camera.state !== 'STREAMING') return cameraProblem(camera);
+  if (troubled(camera)) return cameraProblem(camera);
   if (state.phase === undefined) return state.message ? state : null; // stills
   return [...GONE, 'unplayable'].includes(state.phase) ? state : null;
 }

@@ -38,6 +38,7 @@ export class VideoScreen {
   }
 
   open(mime) {
+    if (this.closed || this.source.readyState !== "open") return; // it was closed meanwhile
     this.buffer = this.source.addSourceBuffer(mime);
     this.buffer.addEventListener("updateend", () => (this.keepUp(), this.pump()));
     this.buffer.addEventListener("error", this.onError);

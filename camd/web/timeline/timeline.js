@@ -9,7 +9,7 @@ import { Lane, Legend, Ruler } from './timeline_rows.js';
 import { Player } from './timeline_player.js';
 import { Preview } from './timeline_preview.js';
 import { RangeActions } from './timeline_range.js';
-import { between, centred, HOUR, instant, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
+import { between, centred, HOUR, instant, isAhead, known, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
 import { useGestures } from './timeline_gestures.js';
 
 const LENGTHS = [[HOUR, '1 hour'], [6 * HOUR, '6 hours'], [24 * HOUR, '1 day'], [7 * 24 * HOUR, '1 week'], [LONGEST, '1 month']];
@@ -49,8 +49,8 @@ export function Timeline({ store, rest }) {
   const [asked, askedAt] = rest;
   const cameras = [...store.cameras.values()];
   const camera = store.cameras.get(asked) ?? cameras[0];
-  const start = Date.parse(askedAt ?? '') || null;
-  const [range, setRange] = useState(() => (start ? centred({ from: 0, to: HOUR }, start) : { from: Date.now() - 0.9 * HOUR, to: Date.now() + 0.1 * HOUR }));
+  const start = known(Date.parse(askedAt ?? ''));
+  const [range, setRange] = useState(() => (start !== null ? centred({ from: 0, to: HOUR }, start) : { from: Date.now() - 0.9 * HOUR, to: Date.now() + 0.1 * HOUR }));
   const [at, setAt] = useState(start);
   const [chosen, setChosen] = useState(null);
   const [position, setPosition] = useState(null); // of the player, while it plays
@@ -59,12 +59,13 @@ export function Timeline({ store, rest }) {
   const rows = useRef(null);
   const player = useRef(null);
   const cursor = position ?? at;
+  const spans = timelines[camera?.camera_id]?.spans;
 
   const choose = (id) => { location.hash = `timeline/${encodeURIComponent(id)}`; };
   const seek = (when, id) => {
     if (id && id !== camera.camera_id) choose(id);
     setPosition(null);
-    setAt(Math.min(when, Date.now()));
+    setAt(when);
   };
   const live = () => {
     setPosition(null);
@@ -72,18 +73,24 @@ export function Timeline({ store, rest }) {
     setRange({ from: Date.now() - 0.9 * (range.to - range.from), to: Date.now() + 0.1 * (range.to - range.from) });
   };
   const around = () => cursor ?? now;
+  const skip = (from, ms) => (ms > 0 && isAhead(from + ms, Date.now(), spans) ? live() : seek(from + ms));
   useEffect(() => {
-    if (start) seek(start);
+    if (start !== null) {
+      seek(start);
+      if (start < range.from || start > range.to) setRange(centred(range, start));
+    } else if (askedAt) live(); // of no use
   }, [askedAt]);
-  useEffect(() => { // what plays stays in the window; so does the present while live is shown
-    const followed = position ?? (at === null ? now : null);
-    if (followed !== null && followed > range.to) setRange(moved(range, 0.5));
-  }, [position, now]);
+  const followed = position ?? (at === null ? now : null);
+  const before = useRef(null);
+  useEffect(() => { // what plays stays in the window, as long as nobody moves that elsewhere
+    if (followed !== null && before.current <= range.to && followed > range.to) setRange(moved(range, 0.5));
+    before.current = followed ?? before.current;
+  }, [followed]);
   useGestures(rows, { range, setRange, seek, choose: (from, to) => setChosen(from === null ? null : between(from, to)) });
   useKeys((key) => {
     const keys = {
-      ArrowLeft: () => seek(around() - 5000),
-      ArrowRight: () => seek(around() + 5000),
+      ArrowLeft: () => skip(around(), -5000),
+      ArrowRight: () => skip(around(), 5000),
       ArrowUp: () => setRange(zoomed(range, 0.6, around())),
       ArrowDown: () => setRange(zoomed(range, 1 / 0.6, around())),
       '+': () => setRange(zoomed(range, 0.6, around())),
@@ -105,7 +112,8 @@ export function Timeline({ store, rest }) {
   const shownLength = LENGTHS.find(([length]) => Math.abs(length - (range.to - range.from)) < 1000)?.[0] ?? '';
   return html`
     <div class="stack">
-      <${Player} store=${store} camera=${camera} at=${at} handle=${player} onPosition=${setPosition} onSeek=${seek} onLive=${live} />
+      <${Player} store=${store} camera=${camera} at=${at} ahead=${at !== null && isAhead(at, Date.now(), spans)}
+        handle=${player} onPosition=${setPosition} onSkip=${skip} onLive=${live} />
       <${Failure} text=${failure} />
       <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. Arrows move and zoom; drag to choose a range.">
         <${Ruler} range=${range} />
@@ -131,7 +139,7 @@ export function Timeline({ store, rest }) {
         <label>Go to
           <input type="datetime-local" step="1" value=${fieldValue(new Date(around()))} key=${Math.floor(around() / 60000)}
             onChange=${(event) => {
-              const when = fieldTime(event.target.value)?.getTime();
+              const when = known(fieldTime(event.target.value)?.getTime());
               if (when) { seek(when); setRange(centred(range, when)); }
             }} />
         </label>

@@ -59,8 +59,14 @@ class Gestures {
   down(event) {
     if (event.button !== 0) return;
     this.fingers.set(event.pointerId, event.clientX);
-    this.drag = { x: event.clientX, range: this.latest.current.range, moved: false, camera: event.target.closest('[data-camera]')?.dataset.camera };
+    const camera = event.target.closest('[data-camera]')?.dataset.camera;
+    this.drag = { ...this.begun(event.clientX), moved: this.fingers.size > 1, camera };
     this.element.setPointerCapture(event.pointerId);
+  }
+
+  /** What a drag that begins now moves. */
+  begun(x) {
+    return { x, range: this.latest.current.range };
   }
 
   move(event) {
@@ -69,7 +75,7 @@ class Gestures {
     const before = [...this.fingers.values()];
     this.fingers.set(event.pointerId, event.clientX);
     const after = [...this.fingers.values()];
-    if (after.length === 2) {
+    if (after.length >= 2) {
       const [was, is] = [before, after].map(([one, other]) => Math.max(20, Math.abs(one - other)));
       setRange(zoomed(range, was / is, instant(range, this.share({ clientX: (after[0] + after[1]) / 2 }))));
       this.drag.moved = true;
@@ -91,7 +97,9 @@ class Gestures {
 
   cancel(event) {
     this.fingers.delete(event.pointerId);
-    if (this.fingers.size === 0) this.drag = null;
+    const [left] = this.fingers.values();
+    if (left === undefined) this.drag = null;
+    else Object.assign(this.drag, this.begun(left)); // the other finger goes on from what it sees
   }
 
   close() {

@@ -10,17 +10,26 @@ const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 const RATES = [-8, 0.5, 1, 2, 4, 8, 32]; // above 8 and below 0: key frames only
 
 /**
- * @param {{store: any, camera: any, at: number|null, handle: {current: any}, onPosition: (at: number) => void,
- *   onSeek: (at: number) => void, onLive: () => void}} props `at` null: live
+ * @param {{store: any, camera: any, at: number|null, ahead: boolean, handle: {current: any}, onPosition: (at: number) => void,
+ *   onSkip: (from: number, ms: number) => void, onLive: () => void}} props `at` null: live; `ahead`: it lies in the future
  */
-export function Player({ store, camera, at, handle, onPosition, onSeek, onLive }) {
+export function Player({ store, camera, at, ahead, handle, onPosition, onSkip, onLive }) {
   return html`
     <section class="player stack" aria-label="Player">
       ${at === null
         ? html`<${Picture} key=${camera.camera_id} store=${store} camera=${camera} asVideo=${true} />
           <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: ${camera.name}</span><span class="quiet">Click on a row to see the past.</span></div>`
-        : html`<${Past} key=${camera.camera_id} store=${store} camera=${camera} at=${at} handle=${handle} onPosition=${onPosition} onSeek=${onSeek} onLive=${onLive} />`}
+        : ahead ? html`<${Future} at=${at} onLive=${onLive} />`
+          : html`<${Past} key=${camera.camera_id} camera=${camera} at=${at} handle=${handle} onPosition=${onPosition} onSkip=${onSkip} onLive=${onLive} />`}
     </section>`;
+}
+
+function Future({ at, onLive }) {
+  return html`
+    <div class="picture">
+      <div class="words" role="status"><p><strong>Nothing is recorded there yet.</strong></p><p>${localTime(new Date(at))} lies in the future.</p></div>
+    </div>
+    <div class="row middle"><button class="main" onClick=${onLive}>Live</button></div>`;
 }
 
 /** What is said over the picture; null: nothing. */
@@ -34,7 +43,7 @@ function noticeOf({ state, message, suggestion }) {
 /** Where the player went on behind a gap, in words. */
 const gapWords = ({ from, to, cause }) => `${cause ? `Missing: ${gapCause(cause)}` : 'Nothing recorded'}, ${localTime(new Date(from))} – ${localTime(new Date(to))} (${duration((to - from) / 1000)}).`;
 
-function Past({ camera, at, handle, onPosition, onSeek, onLive }) {
+function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
   const video = useRef(null);
   const player = useRef(null);
   const [state, tell] = useState({});
@@ -114,8 +123,8 @@ function Past({ camera, at, handle, onPosition, onSeek, onLive }) {
       <select aria-label="Speed" value=${rate} onChange=${(event) => change(Number(event.target.value))}>
         ${RATES.map((each) => html`<option key=${each} value=${each}>${each < 0 ? `${-each} × back` : `${each} ×`}</option>`)}
       </select>
-      <button onClick=${() => onSeek(position - 10000)}>−10 s</button>
-      <button onClick=${() => onSeek(position + 10000)}>+10 s</button>
+      <button onClick=${() => onSkip(position, -10000)}>−10 s</button>
+      <button onClick=${() => onSkip(position, 10000)}>+10 s</button>
       <button onClick=${onLive}>Live</button>
     </div>`;
 }

@@ -36,7 +36,7 @@ export function RangeActions({ store, camera, range, suggested, onChange }) {
           ${store.may('control') && html`<button disabled=${busy} onClick=${pin}>Pin its files</button>`}
           <button onClick=${() => { onChange(null); say(null); }}>Clear</button>`}
       </div>
-      ${!range && html`<p class="quiet">Drag over a row with the mouse, or type two times.</p>`}
+      ${!range && html`<p class="quiet">Drag over a row with the mouse, or enter two times.</p>`}
       ${range && (usable(range)
         ? html`<p class="quiet"><${When} at=${range.from} /> – <${When} at=${range.to} />, ${duration((range.to - range.from) / 1000)}. Gaps are closed up; no picture is made up.</p>`
         : html`<p class="failure" role="alert">${trouble(range)}</p>`)}

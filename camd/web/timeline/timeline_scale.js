@@ -64,5 +64,14 @@ export function joined(spans, pixel) {
   return found;
 }
 
+const EARLIEST = Date.UTC(1970, 0, 2);
+const LATEST = Date.UTC(9999, 0);
+
+/** An instant that recordings can have; null: it is none, or years away from all of them. @param {number} at */
+export const known = (at) => (at >= EARLIEST && at <= LATEST ? at : null);
+
+/** Whether nothing can be recorded at an instant yet; the clock of the service may be ahead. @param {{to: number}[]} spans */
+export const isAhead = (at, now, spans = []) => at > now && spans.every(({ to }) => to <= at);
+
 /** What of two instants is the range between them. @returns {Range} */
 export const between = (one, other) => ({ from: Math.min(one, other), to: Math.max(one, other) });

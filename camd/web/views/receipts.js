@@ -1,7 +1,7 @@
 /** Receipts: what of a session or of a file is on disk, with hashes, and what is missing. */
 
 import { html, useEffect, useState } from '../lib/preact.js';
-import { duration, size } from '../lib/format.js';
+import { count, duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
 import { gapCause } from '../lib/words.js';
 import { Dialog, Failure, When } from './parts.js';
@@ -50,7 +50,7 @@ export function SessionReceipt({ store, session, onClose }) {
   return html`
     <${Dialog} title="Receipt of a session" onClose=${onClose}>
       <${Failure} text=${failure} />
-      <p>${session.frames?.toLocaleString()} frames in ${session.files} files, ${size(session.file_size)}; ${session.coverage_percent.toFixed(3)} % of the time is recorded.</p>
+      <p>${count(session.frames ?? 0, 'frame')} in ${count(session.files, 'file')}, ${size(session.file_size)}; ${session.coverage_percent.toFixed(3)} % of the time is recorded.</p>
       ${found && html`
         <div class="scroll">
           <table>
@@ -69,7 +69,7 @@ export function SessionReceipt({ store, session, onClose }) {
 function Gaps({ gaps }) {
   if (!gaps?.length) return html`<p>Nothing is missing: the ledger has no gap.</p>`;
   return html`
-    <h3>${gaps.length === 1 ? 'One gap' : `${gaps.length} gaps`}</h3>
+    <h3>${gaps.length === 1 ? 'One gap' : count(gaps.length, 'gap')}</h3>
     <ul>
       ${gaps.map((gap) => html`<li><${When} at=${gap.from} />: ${duration(gap.duration)}, ${gapCause(gap.cause)}${gap.action ? ` – ${gap.action}` : ''}</li>`)}
     </ul>`;

@@ -9,13 +9,13 @@ import { GapRow, RecordingRow, SessionRow, SnapshotRow } from './rows.js';
 const PAGE = 50;
 
 const TABLES = {
-  recordings: { title: 'Recordings', method: 'list_recordings', list: 'files', one: 'file', Row: RecordingRow,
+  recordings: { title: 'Recordings', method: 'list_recordings', list: 'files', one: 'file', none: 'Nothing is recorded', Row: RecordingRow,
     heads: ['Began', 'Camera', 'Duration', '#Frames', '#Size', 'State', ''] },
-  sessions: { title: 'Sessions', method: 'get_sessions', list: 'sessions', one: 'session', Row: SessionRow,
+  sessions: { title: 'Sessions', method: 'get_sessions', list: 'sessions', one: 'session', none: 'Nothing is recorded', Row: SessionRow,
     heads: ['Began', 'Camera', 'By', 'Recorded', '#Coverage', '#Files', '#Gaps', 'State', ''] },
-  gaps: { title: 'Gaps', method: 'get_gaps', list: 'gaps', one: 'gap', Row: GapRow,
+  gaps: { title: 'Gaps', method: 'get_gaps', list: 'gaps', one: 'gap', none: 'Nothing is missing', Row: GapRow,
     heads: ['Began', 'Camera', 'Missing', '#Frames', 'Cause', 'What was done', ''] },
-  snapshots: { title: 'Snapshots', method: 'list_snapshots', list: 'files', one: 'snapshot', Row: SnapshotRow,
+  snapshots: { title: 'Snapshots', method: 'list_snapshots', list: 'files', one: 'snapshot', none: 'There are no snapshots', Row: SnapshotRow,
     heads: ['Taken', 'Camera', 'Pixels', '#Size', ''] },
 };
 
@@ -75,7 +75,7 @@ function Table({ store, table, filter }) {
   return html`
     <${Failure} text=${failure} />
     ${backwards && html`<p class="failure" role="alert">“From” is later than “To”: nothing can lie between them.</p>`}
-    ${page && total === 0 && html`<p class="card">Nothing here${filter.camera || filter.from || filter.to ? ' with this filter' : ' yet'}.</p>`}
+    ${page && total === 0 && html`<p class="card">${table.none}${filter.camera || filter.from || filter.to ? ' with this filter' : ''}.</p>`}
     ${rows.length > 0 && html`
       <div class="scroll">
         <table>

@@ -1,7 +1,7 @@
 /** One camera: picture, state in words, and what can be done with it. */
 
 import { html, useRef, useState } from '../lib/preact.js';
-import { counter, duration } from '../lib/format.js';
+import { count, counter, duration } from '../lib/format.js';
 import { useAction, useNow } from '../lib/hooks.js';
 import { cameraState, inTrouble, scheduleWords } from '../lib/words.js';
 import { Failure, When } from './parts.js';
@@ -23,7 +23,8 @@ export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
   const fullScreen = () => {
     const picture = tile.current.querySelector('.picture');
     if (document.fullscreenElement) document.exitFullscreen();
-    else picture.requestFullscreen?.();
+    else if (picture.requestFullscreen) picture.requestFullscreen();
+    else picture.querySelector('video')?.webkitEnterFullscreen?.(); // on an iPhone, only videos can
   };
   return html`
     <article class="tile" ref=${tile} tabindex=${chosen ? 0 : -1} aria-label="${camera.name}: ${cameraState(camera)}" onFocusIn=${onChoose}>
@@ -72,7 +73,7 @@ function Actions({ store, camera, onFullScreen }) {
   const stop = () => run(async () => {
     const { receipt } = await store.call('stop_recording', { device });
     const gaps = receipt.gaps.length;
-    say(`Stopped: ${receipt.frames_written} frames on disk, ${gaps ? `${gaps} gaps` : 'no gaps'}.`);
+    say(`Stopped: ${count(receipt.frames_written, 'frame')} on disk, ${gaps ? count(gaps, 'gap') : 'no gaps'}.`);
   });
   const snapshot = () => run(async () => {
     const taken = await store.call('take_snapshot', { device });

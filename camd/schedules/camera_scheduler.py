@@ -1,6 +1,7 @@
-"""One camera's schedules: starts and stops its sessions, and says how they stand.
+"""One camera's schedules: starts and stops its sessions, and publishes their status.
 
-The camera answers starts and stops; what it publishes of its session says what others did.
+The answers of the camera tell how its own starts and stops went; the status of the camera tells
+what others did.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from camd.schedules.rules.decision import (
     next_delay,
     overrides,
     owner_of,
-    refused_by_hand,
+    stopped_by_hand,
 )
-from camd.schedules.rules.windows import NEVER, Due, due
+from camd.schedules.rules.windows import NEVER, WindowState, due
 from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.stop_memory import StopMemory
 
 log = structlog.get_logger("camd.schedules")
 
-LOOK_AGAIN = timedelta(days=1)  # where no change is in sight
+RECHECK_AFTER = timedelta(days=1)  # where no window opens or ends within 42 days
 
 
 @attrs.define(eq=False, kw_only=True)
-class CameraSchedule:
+class CameraScheduler:
     """The actor of one camera's schedules. Only `serve` awaits; everything else is immediate."""
 
     camera: Camera
@@ -50,7 +51,7 @@ class CameraSchedule:
     time: ScheduleTime
     stops: StopMemory
     clock: Clock
-    _due: Due = attrs.field(default=NEVER, init=False)
+    _due: WindowState = attrs.field(default=NEVER, init=False)
     _holds: tuple[datetime, datetime] | None = attrs.field(default=None, init=False)  # of `_due`
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
     _seen_end: str | None = attrs.field(default=None, init=False)  # id of the last one that ended
@@ -61,12 +62,12 @@ class CameraSchedule:
     # --- the handle ---
 
     @property
-    def next_look(self) -> datetime | None:
-        """When a window opens or ends, so that it has to look again; None: at once."""
+    def next_change(self) -> datetime | None:
+        """When a window opens or ends next, as far as it is known; None: decide at once."""
         return self._holds[1] if self._holds is not None else None
 
     def wake(self) -> None:
-        """Look again soon."""
+        """Decide again soon."""
         self._woken.set()
 
     def use(self, schedules: tuple[ScheduleConfig, ...]) -> None:
@@ -76,14 +77,14 @@ class CameraSchedule:
             self.wake()
 
     def wake_if_due(self) -> None:
-        """Look again where a window has opened or closed since the last look."""
+        """Decide again if a window has opened or ended since the last decision."""
         before = self._holds
-        self._look_at_time()
+        self._update_due()
         if self._holds is not before:
             self.wake()
 
     def crashed(self) -> None:
-        """Begin anew after a bug."""
+        """Compute what is due again after a bug."""
         self._holds = None
 
     # --- the loop ---
@@ -94,7 +95,7 @@ class CameraSchedule:
             nursery.start_soon(self._follow_camera)
             while True:
                 self._woken = trio.Event()
-                self._look_at_time()
+                self._update_due()
                 self._show()
                 await self._act()
                 self._show()
@@ -103,7 +104,7 @@ class CameraSchedule:
                 await trio.lowlevel.checkpoint()
 
     def _pause(self) -> float:
-        """How long to wait for the next try; whatever else happens wakes it."""
+        """Return the seconds until the next try; anything else that matters wakes the loop."""
         if self._decide() is not Action.START:
             return float("inf")
         return max(0.0, self._retry_at - self.clock.monotonic())
@@ -116,17 +117,17 @@ class CameraSchedule:
                 await self._stop()
 
     def _decide(self) -> Action:
-        self._look_at_time()
+        self._update_due()
         return decide(self._due, self.camera.published.value.session, self._override)
 
-    def _look_at_time(self) -> None:
-        """Ask the schedules again where the answer may be another one."""
+    def _update_due(self) -> None:
+        """Compute what is due now, unless the last result still holds."""
         now = self.time.now()
         if self._holds is not None and self._holds[0] <= now < self._holds[1]:
             return
         before, self._due = self._due, due(self.schedules, now)
         # The end of a window ends an override, also where another window begins with it.
-        self._holds = now, self._due.window_end or self._due.next_change or now + LOOK_AGAIN
+        self._holds = now, self._due.window_end or self._due.next_change or now + RECHECK_AFTER
         if self._due.active != before.active:
             self._delay, self._retry_at, self._refusal = 0.0, float("-inf"), None
 
@@ -152,14 +153,14 @@ class CameraSchedule:
         )
 
     def _note_refusal(self, refusal: Refusal) -> None:
-        """Try again later, and say why once."""
+        """Try again later, and log the reason once."""
         if refusal.kind is ALREADY_RECORDING:
-            return  # somebody was quicker: that session is in the status
+            return  # somebody else started one meanwhile; the status has that session
         if refusal.kind is SHUTTING_DOWN:
-            self._wait_longer()  # the camera is closed, and so is this actor
+            self._wait_longer()  # the camera closes, and this actor ends with it
             return
-        if refused_by_hand(refusal):
-            self._keep(overrides("stopped", self._due))
+        if stopped_by_hand(refusal):
+            self._set_override(overrides("stopped", self._due))
             return
         self._wait_longer()
         before, self._refusal = self._refusal, refusal
@@ -183,7 +184,7 @@ class CameraSchedule:
         try:
             await self.camera.stop_recording()
         except Refusal as refusal:
-            if refusal.kind is not NOT_RECORDING and not refused_by_hand(refusal):
+            if refusal.kind is not NOT_RECORDING and not stopped_by_hand(refusal):
                 log.warning(
                     "schedule_not_stopped", camera=self.camera.camera_id, why=refusal.message
                 )
@@ -193,7 +194,7 @@ class CameraSchedule:
     # --- what others do to the camera ---
 
     async def _follow_camera(self) -> None:
-        """Notice what happens to the session, whoever does it; never returns."""
+        """Follow the session, whoever starts and stops it; never returns."""
         before = self.camera.published.value
         self._note_session(before.session)
         while True:
@@ -214,23 +215,23 @@ class CameraSchedule:
         if is_ending(session):
             self._note_end(session)
         elif session.segments and not is_scheduled(session):
-            self._keep(None)  # somebody has started again
+            self._set_override(None)  # a client has started a session
 
     def _note_end(self, session: Session) -> None:
-        """Draw the consequence of a session's end, once."""
+        """Take the end of a session into account, once for each session."""
         if session.session_id == self._seen_end:
             return
         self._seen_end = session.session_id
-        self._look_at_time()  # its own stop comes when no window is open, and overrides nothing
+        self._update_due()  # its own stop comes when no window is open: it overrides nothing
         override = overrides(session.reason, self._due)
         if override is not None:
-            self._keep(override)
+            self._set_override(override)
         elif is_scheduled(session) and session.segments:
             if session.elapsed_seconds >= SETTLED_SECONDS:
                 self._delay = 0.0
             self._wait_longer()
 
-    def _keep(self, override: Override | None) -> None:
+    def _set_override(self, override: Override | None) -> None:
         self.stops.put(self.camera.camera_id, override)
 
     # --- what is shown ---
@@ -266,7 +267,7 @@ def _id(status: CameraStatus) -> str | None:
 
 
 def _essence(status: CameraStatus) -> tuple[object, ...]:
-    """What a schedule has to look at."""
+    """The part of a status whose change makes a schedule decide again."""
     session = status.session
     about = (session.session_id, is_ending(session), bool(session.segments)) if session else None
     return about, status.state is CameraState.ABSENT

@@ -1,0 +1,104 @@
+"""hls.js, which others play HLS with, on the playlist of a real daemon.
+
+It is no part of camd: `CAMD_TEST_HLSJS` names its file `dist/hls.js` (or `hls.min.js`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+import pytest
+import trio
+from chromium_thread import ChromiumThread
+from numbered_footage import NUMBER_IN, Footage, record, start
+from running_daemon import Daemon, NewDaemon
+
+HLSJS = os.environ.get("CAMD_TEST_HLSJS", "")
+WAIT_MS = 60_000
+PAGE = f"""<!doctype html><title>hls.js</title><video muted width=320 height=180></video>
+<script src="/hls.js"></script>
+<script>
+const video = document.querySelector("video"), numberIn = {NUMBER_IN};
+window.frames = [];
+window.problems = [];
+const watch = () => video.requestVideoFrameCallback((_, frame) => {{
+  window.frames.push([frame.mediaTime, numberIn(video)]);
+  watch();
+}});
+watch();
+video.addEventListener("ended", () => {{ window.ended = true; }});
+window.play = (address) => {{
+  const hls = new Hls();
+  hls.on(Hls.Events.ERROR, (_, {{ type, details, fatal }}) =>
+    window.problems.push(`${{type}} ${{details}} ${{fatal ? "fatal" : ""}}`));
+  hls.loadSource(address);
+  hls.attachMedia(video);
+}};
+</script>"""
+
+pytestmark = pytest.mark.skipif(not HLSJS, reason="CAMD_TEST_HLSJS does not name hls.js")
+
+
+async def test_it_plays_to_the_end_over_a_gap(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """Two sessions of several files: from the first frame to the last, and none goes backwards."""
+    daemon = await start(new_daemon, tmp_path, b_frames=0)
+    sessions = [await record(daemon, 1)]
+    await trio.sleep(1.5)  # more than a group of pictures: a gap
+    sessions.append(await record(daemon, 1))
+    files = [file for session in sessions for file in session["receipt"]["files"]]
+    footage = await trio.to_thread.run_sync(Footage.of, daemon, files)
+    seen = await chromium.run(lambda browser: played(browser, daemon, files))
+    times, numbers = [time for time, _ in seen.frames], [number for _, number in seen.frames]
+    assert numbers[0] == footage.numbers[0]
+    assert seen.last == footage.numbers[-1]
+    assert all(one < other for one, other in pairwise(times)), times
+    recorded = iter(footage.numbers)
+    # A callback may come when the next frame is on the screen already: that one is seen twice then.
+    different = [number for number, _ in groupby(numbers)]
+    assert all(number in recorded for number in different), f"{numbers} of {footage.numbers}"
+    assert not [problem for problem in seen.problems if "fatal" in problem], seen.problems
+
+
+@attrs.frozen
+class Seen:
+    """What hls.js has shown: each frame's time and number, the picture at the end, and errors."""
+
+    frames: list[tuple[float, int]]
+    last: int
+    problems: list[str]
+
+
+def played(browser: Any, daemon: Daemon, files: list[dict[str, Any]]) -> Seen:
+    """Play the playlist of all files, from the first frame to the end."""
+    origin = daemon.url.replace("ws://", "http://").removesuffix("/ws")
+    begin, end = (
+        datetime.fromisoformat(each) for each in (files[0]["start_time"], files[-1]["end_time"])
+    )
+    second = timedelta(seconds=1)
+    range_ = urlencode({"from": (begin - second).isoformat(), "to": (end + second).isoformat()})
+    key = {"Authorization": f"Bearer {daemon.key}"}
+    with closing(browser.new_context(extra_http_headers=key)) as context:
+        page = context.new_page()
+        page.route(
+            f"{origin}/page.html", lambda route: route.fulfill(body=PAGE, content_type="text/html")
+        )
+        page.route(
+            f"{origin}/hls.js",
+            lambda route: route.fulfill(path=HLSJS, content_type="text/javascript"),
+        )
+        page.goto(f"{origin}/page.html")
+        page.evaluate("address => play(address)", f"/play/camera0/index.m3u8?{range_}")
+        page.wait_for_function("frames.length", timeout=WAIT_MS)
+        page.evaluate("video.play()")
+        page.wait_for_function("window.ended", timeout=WAIT_MS)
+        last = page.evaluate("numberIn(video)")
+        return Seen(page.evaluate("frames"), last, page.evaluate("problems"))

@@ -1,0 +1,138 @@
+"""What people call things, on the page: names with markup run nothing, and a schedule's times are
+those that a person needs."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from chromium_thread import ChromiumThread
+from page_browser import PageBrowser, browse, link
+from running_daemon import Daemon, NewDaemon, listening, small_camera
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+VIEWS = (
+    "cameras",
+    "timeline",
+    "recordings",
+    "recordings/sessions",
+    "recordings/gaps",
+    "recordings/snapshots",
+    "storage",
+    "events",
+    "keys",
+)
+
+
+def markup(what: str) -> str:
+    """Return a name that runs a script where it is taken for HTML."""
+    return f'{what} "><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture
+async def hostile(new_daemon: NewDaemon) -> Daemon:
+    """Run a daemon where all names that people give have markup in them: of cameras, of a schedule
+    that records and of one that rests, of a key, of who has recorded, pinned, and why."""
+    daemon = new_daemon()
+    rests = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
+    times = {"timezone": "UTC", "days": "mon-sun", "from": "00:00", "to": "24:00"}
+    always = {**times, "name": markup("Always"), "cameras": ["camera0"]}
+    rarely = {**times, "name": markup("Rarely"), "cameras": ["camera1"], "days": rests}
+    unreachable = {"source": "rtsp://127.0.0.1:9/stream", "name": markup("Bay")}
+    daemon.configure(
+        cameras=[small_camera(name=markup("Gate")), small_camera(name=markup("Yard")), unreachable],
+        schedules=[always, rarely],
+    )
+    await daemon.start()
+    made = await daemon.call("create_key", name=markup("Ann"), role="admin")
+    async with daemon.client(made["key"]) as client, listening(client) as notified:
+        await client.call("start_recording", device="camera1")
+        await notified.recording("ROTATED", camera_id="camera1")
+        done = await client.call("stop_recording", device="camera1")
+        (file, *_) = done["receipt"]["files"]
+        await client.call("pin_recording", filename=file["filename"], reason=markup("Look"))
+        await client.call("take_snapshot", device="camera1")
+    return daemon
+
+
+async def test_no_name_with_markup_runs_in_any_view(
+    chromium: ChromiumThread, hostile: Daemon
+) -> None:
+    """Names of cameras, schedules, keys and pins are text: in each view, in dialogs, in what a
+    screen reader gets, and for whoever is signed in with such a key."""
+    made = await hostile.call("create_key", name=markup("Eve"), role="admin")
+
+    def calm(browser: PageBrowser, where: str) -> None:
+        assert browser.page.locator("img[src='x']").count() == 0, where
+        assert browser.page.locator("[onerror]").count() == 0, where
+        browser.check()
+
+    def use(browser: PageBrowser) -> None:
+        browser.page.fill("input[name=key]", made["key"])
+        browser.page.keyboard.press("Enter")
+        browser.see(".tile >> nth=2")
+        browser.see(f".tile >> text={markup('Always')}")
+        assert markup("Eve") in str(browser.see(".who button[title*=Eve]").get_attribute("title"))
+        calm(browser, "cameras")
+        for view, shown in (
+            ("timeline", markup("Yard")),
+            ("recordings", markup("Yard")),
+            ("recordings/sessions", markup("Ann")),
+            ("recordings/gaps", "Nothing is missing."),
+            ("recordings/snapshots", markup("Yard")),
+            ("storage", "Cleanup"),
+            ("events", markup("Yard")),
+            ("keys", markup("Ann")),
+        ):
+            browser.go(view)
+            browser.see(f"main[aria-label] >> text={shown} >> visible=true")
+            calm(browser, view)
+        browser.page.click("tr:has-text('Ann') >> button:has-text('Revoke')")
+        browser.see("dialog h2:has-text('Ann')")
+        calm(browser, "the question before a key is revoked")
+        browser.page.keyboard.press("Escape")
+        browser.go("recordings/sessions")
+        browser.page.click("tr:has-text('Ann') >> button:has-text('Receipt')")
+        browser.see("dialog >> text=frames")
+        calm(browser, "the receipt of a session")
+        browser.page.keyboard.press("Escape")
+        browser.go("recordings")
+        browser.page.click("tr:has-text('pinned') >> button:has-text('Receipt')")
+        browser.see(f"dialog >> text={markup('Look')}")
+        calm(browser, "the receipt of a file")
+
+    await browse(chromium, use, (await link(hostile)).partition("#")[0])
+
+
+async def test_a_schedule_says_the_day_where_it_is_not_today(
+    chromium: ChromiumThread, hostile: Daemon
+) -> None:
+    """And no seconds, on the tile; the year only where it is another one."""
+    script = """async (change) => {
+      const { scheduleWords } = await import("/web/lib/words.js");
+      return scheduleWords({ name: "nights", active: true, next_change: change.toISOString() });
+    }"""
+
+    def use(browser: PageBrowser) -> tuple[str, str, list[str]]:
+        browser.see(".tile >> nth=1")
+        tiles = [
+            str(browser.see(f".tile >> nth={tile} >> p:has-text('Schedule')").inner_text())
+            for tile in (0, 1)
+        ]
+        changes = (
+            "new Date(new Date().setHours(23, 59, 30))",
+            "new Date(new Date().getFullYear(), new Date().getMonth() < 6 ? 11 : 0, 5, 6, 30)",
+            "new Date(2031, 0, 5, 6, 30)",
+        )
+        words = [browser.page.evaluate(f"() => ({script})({change})") for change in changes]
+        return tiles[0], tiles[1], [str(each) for each in words]
+
+    on, off, words = await browse(
+        chromium, use, await link(hostile), locale="en-GB", timezone_id="UTC"
+    )
+    assert not re.search(r"\d\d:\d\d:\d\d", on + off)
+    assert re.search(r": records from \w{3}\D+\d+ \w{3}, 00:00\.$", off), off
+    assert words[0] == "Schedule “nights”: records until 23:59."
+    assert re.fullmatch(r"Schedule “nights”: records until \w{3}\D+5 (Dec|Jan), 06:30\.", words[1])
+    assert words[2] == "Schedule “nights”: records until 5 Jan 2031, 06:30."
