@@ -47,13 +47,13 @@ from camd.runtime.folders.state_folder import open_state
 from camd.runtime.pipe_poller import open_pipe_poller
 from camd.schedules.rules.decision import planned_end
 from camd.schedules.schedules import open_schedules
-from camd.server.application_socket import SocketPath
+from camd.server.application_socket import WebSocketPrefix
 from camd.server.listeners import ListenError
 from camd.server.server import open_server
-from camd.service_manager import ServiceManager
 from camd.service_signals import ServiceSignals
 from camd.services import open_services
 from camd.storage.storage import open_storage
+from camd.systemd_notifier import SystemdNotifier
 
 log = structlog.get_logger("camd.daemon")
 
@@ -141,19 +141,21 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=services.calls,
                     max_sockets=max_sockets,
-                    sockets=(SocketPath("/live/", SUBPROTOCOL, services.live_routes.serve_socket),),
+                    sockets=(
+                        WebSocketPrefix("/live/", SUBPROTOCOL, services.live_routes.serve_socket),
+                    ),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
                     gc.freeze()  # these objects live as long as the process: do not scan them again
                     systemd.notify(f"READY=1\nSTATUS=Serving on {', '.join(server.addresses)}")
-                    manager = ServiceManager(current.cameras, current.storage, server.addresses)
+                    manager = SystemdNotifier(current.cameras, current.storage, server.addresses)
                     await handle_signals(signals, current, manager)
                     systemd.notify("STOPPING=1")
 
 
 async def handle_signals(
-    signals: ServiceSignals, current: CurrentConfig, manager: ServiceManager
+    signals: ServiceSignals, current: CurrentConfig, manager: SystemdNotifier
 ) -> None:
     """Reload on SIGHUP, and tell systemd how the service does; return on a stop signal."""
     async with trio.open_nursery() as nursery:
@@ -164,7 +166,7 @@ async def handle_signals(
 
 
 async def _reload_on_signal(
-    signals: ServiceSignals, current: CurrentConfig, manager: ServiceManager
+    signals: ServiceSignals, current: CurrentConfig, manager: SystemdNotifier
 ) -> None:
     while True:
         await signals.wait_reload()

@@ -13,7 +13,7 @@ from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
-from camd.api.http.app import HttpApp, MoreRoutes
+from camd.api.http.app import HttpApp, ResourceRoutes
 from camd.api.http.export_routes import ExportRoutes
 from camd.api.http.key_methods import KeysApi
 from camd.api.http.live_routes import LiveRoutes
@@ -120,7 +120,7 @@ class Services:
         pages = (*self._pages(), await load_web_pages(), self.live_routes)
         return HttpApp(storage, self.authenticator, health, self.metrics, pages, clock=self.clock)
 
-    def _pages(self) -> Sequence[MoreRoutes]:
+    def _pages(self) -> Sequence[ResourceRoutes]:
         cameras, clock = self.current.cameras, self.clock
         return (
             CameraRoutes(CamerasApi(cameras, clock=clock), self.system.health, clock=clock),

@@ -29,7 +29,7 @@ from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, ide
 from camd.errors import TABLE
 from camd.ffmpeg.text import error_patterns, rtsp_messages
 from camd.model import CameraId, Device, GapCause, Problem, ProblemKind, UsbFacts, problems
-from camd.rpc.openrpc import DiscoveryApi, Schema, schemas_of
+from camd.rpc.openrpc import OpenRpcApi, Schema, schemas_of
 from camd.rpc.registry import MethodDescription, methods_of
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.sources import SOURCES, V4l2Source
@@ -319,7 +319,7 @@ def results_page() -> str:
 
 def _described_methods() -> list[MethodDescription]:
     """Collect the methods that the classes of `camd.api` declare, and `authenticate`."""
-    found: list[MethodDescription] = [AUTHENTICATE_METHOD, *methods_of(DiscoveryApi(()))]
+    found: list[MethodDescription] = [AUTHENTICATE_METHOD, *methods_of(OpenRpcApi(()))]
     for module in pkgutil.walk_packages(camd.api.__path__, "camd.api."):
         for kind in vars(importlib.import_module(module.name)).values():
             if isinstance(kind, type) and kind.__module__ == module.name:

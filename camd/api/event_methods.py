@@ -9,7 +9,7 @@ from camd.api.event_publisher import TOPICS, about_camera, topic_named
 from camd.camera.cameras import Cameras
 from camd.contract.event_results import EventPage, Subscribed, Unsubscribed
 from camd.errors import INVALID_PARAMS, ParamMistake, Refusal, invalid_params
-from camd.events.rules.event_choice import EventChoice
+from camd.events.rules.event_filter import EventFilter
 from camd.events.rules.history import EventHistory, HistoryPage
 from camd.rpc.params import printable
 from camd.rpc.registry import Caller, Notification, method
@@ -116,12 +116,12 @@ class EventsApi:
         """
         topics, warnings = _topics_named(params.topics)
         now = caller.link.wanted
-        now = now if isinstance(now, EventChoice) else EventChoice()
+        now = now if isinstance(now, EventFilter) else EventFilter()
         chosen = TOPICS if topics is None else topics
         caller.link.filter(attrs.evolve(now, without=now.without.union(chosen)))
         return {"unsubscribed": True, "topics": topics, "warnings": warnings}
 
-    def _past(self, after: int, wanted: EventChoice, limit: int) -> HistoryPage:
+    def _past(self, after: int, wanted: EventFilter, limit: int) -> HistoryPage:
         """List events behind a number; the one that passes MAX_ANSWER_BYTES is the last."""
         found: tuple[Notification, ...] = ()
         missed, size = 0, 0
@@ -135,13 +135,13 @@ class EventsApi:
 
     async def _filter(
         self, names: tuple[str, ...] | None, camera: str | None
-    ) -> tuple[EventChoice, list[str] | None, list[str]]:
+    ) -> tuple[EventFilter, list[str] | None, list[str]]:
         """Make a filter; also give the topics that it has, and warnings. Raises Refusal."""
         topics, warnings = _topics_named(names)
         subject = None
         if camera is not None:
             subject = about_camera((await self._cameras.locate(camera)).camera_id)
-        return EventChoice(None if topics is None else frozenset(topics), subject), topics, warnings
+        return EventFilter(None if topics is None else frozenset(topics), subject), topics, warnings
 
     def _check_since(self, since: int | None) -> None:
         newest = self._history.newest

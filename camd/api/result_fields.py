@@ -28,7 +28,7 @@ from camd.model import (
     are_durable,
 )
 from camd.model.schedule_values import ScheduleStatus
-from camd.schedules.rules.windows import Due
+from camd.schedules.rules.windows import WindowState
 from camd.storage.check.rules.scrub_progress import ScrubProgress, ScrubRun
 from camd.storage.recovery.reconcile import RecoveryReport
 from camd.storage.removal import Pin
@@ -105,7 +105,7 @@ def camera_schedule(found: ScheduleStatus | None) -> View | None:
     }
 
 
-def schedule(configured: ScheduleConfig, now: Due, cameras: Sequence[CameraStatus]) -> View:
+def schedule(configured: ScheduleConfig, now: WindowState, cameras: Sequence[CameraStatus]) -> View:
     """A schedule, with those of its cameras that are there."""
     own = [status for status in cameras if configured.records(status.camera_id)]
     return {

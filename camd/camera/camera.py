@@ -28,7 +28,7 @@ from camd.camera.camera_messages import (
     StartTimedOut,
     StopRecording,
 )
-from camd.capture.consumer import StandingDemand
+from camd.capture.consumer import DiscardingConsumer
 from camd.capture.controls import CameraControls
 from camd.capture.hub import StreamHub, preroll_buffer
 from camd.capture.planner import CapturePlanner
@@ -68,7 +68,7 @@ from camd.model.schedule_values import ScheduleStatus
 from camd.recording.factory import SessionFactory
 from camd.recording.session import SHUTDOWN, RecordingSession, refusal_for
 from camd.runtime.actor import ActorGoneError, Ask, Mailbox, supervise
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.storage import Storage
 
@@ -104,19 +104,19 @@ class Camera:
     _session: RecordingSession | None = attrs.field(default=None, init=False)
     _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)  # wait for a session's end
     _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # why controls were not set
-    _offered: Published[DeviceBinding | None] = attrs.field(init=False)
+    _offered: LatestValue[DeviceBinding | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _closing: list[Ask[CameraMessage]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
     _faulted: bool = attrs.field(default=False, init=False)
     _restarts: int = attrs.field(default=0, init=False)
-    _published: Published[CameraStatus] = attrs.field(init=False)
+    _published: LatestValue[CameraStatus] = attrs.field(init=False)
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
     _served: ServedStream | None = attrs.field(default=None, init=False)
     _schedule: ScheduleStatus | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._offered = Published(self.binding)
+        self._offered = LatestValue(self.binding)
         self.sessions = SessionFactory(
             camera_id=self.config.id,
             config=self._daemon_config,
@@ -127,7 +127,7 @@ class Camera:
             clock=self.clock,
         )
         self._begin_anew()
-        self._published = Published(self.status)
+        self._published = LatestValue(self.status)
 
     def _begin_anew(self) -> None:
         self._mailbox = Mailbox()
@@ -174,7 +174,7 @@ class Camera:
         return self.config.source.node
 
     @property
-    def published(self) -> Published[CameraStatus]:
+    def published(self) -> LatestValue[CameraStatus]:
         """The status as of each change, to wait for."""
         return self._published
 
@@ -374,7 +374,7 @@ class Camera:
 
     async def _stay_on(self) -> None:
         """Need the capture for as long as the camera runs."""
-        async with self.hub.attach(StandingDemand()):
+        async with self.hub.attach(DiscardingConsumer()):
             await trio.sleep_forever()
 
     def _close(self, reason: str) -> None:

@@ -102,7 +102,7 @@ class Consumer(Protocol):
 
 
 @attrs.frozen
-class StandingDemand:
+class DiscardingConsumer:
     """The consumer of an `always_on` camera or its pre-roll: needs the capture, keeps nothing.
 
     The hub keeps what a later consumer begins with.

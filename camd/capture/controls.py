@@ -20,7 +20,7 @@ import structlog
 import trio
 
 from camd.devices.query import read_controls, write_control
-from camd.devices.v4l2 import access
+from camd.devices.v4l2 import node_errors
 from camd.devices.v4l2.control_values import (
     RequestedValue,
     canonical_name,
@@ -296,7 +296,7 @@ class CameraControls:
                     partial(call.run, work), limiter=self._thread, abandon_on_cancel=True
                 )
         except OSError as error:
-            raise self._unavailable(access.describe(error)) from error
+            raise self._unavailable(node_errors.describe(error)) from error
         finally:
             if call.running:
                 self._abandoned = call

@@ -13,7 +13,7 @@ import trio
 
 from camd.devices.holders import DeviceUsers, Holder
 from camd.devices.probe import read_access
-from camd.devices.v4l2.access import NodeAccess, remedy
+from camd.devices.v4l2.node_errors import NodeAccess, remedy
 from camd.model import Problem, ProblemKind
 from camd.model.problems import LOST
 

@@ -36,9 +36,9 @@ from camd.clock import Anchor, Clock, from_unix_micros
 from camd.config.schema import RecordingConfig
 from camd.model import VideoFormat
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.h26x.reheader import Reheader, sets_in_header
+from camd.mp4.h26x.reheader import Reheader, as_hvc1
 from camd.mp4.restamp import in_place
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.camera")
 
@@ -152,11 +152,13 @@ class StreamHub:
     timeline: StreamTimeline | None = None
     fragment_seconds: float = attrs.field(default=0.0, kw_only=True)
     clock: Clock = attrs.field(kw_only=True)
-    hurried: Published[bool] = attrs.field(factory=lambda: Published(False), init=False)
+    hurried: LatestValue[bool] = attrs.field(factory=lambda: LatestValue(False), init=False)
     source_clock: CameraClockOffset = attrs.field(factory=CameraClockOffset, init=False)
-    warnings: Published[tuple[str, ...]] = attrs.field(factory=lambda: Published(()), init=False)
-    demand: Published[TotalDemand] = attrs.field(
-        factory=lambda: Published(TotalDemand()), init=False
+    warnings: LatestValue[tuple[str, ...]] = attrs.field(
+        factory=lambda: LatestValue(()), init=False
+    )
+    demand: LatestValue[TotalDemand] = attrs.field(
+        factory=lambda: LatestValue(TotalDemand()), init=False
     )
     capturing: bool = attrs.field(default=False, init=False)  # a process exists or starts
     init: Init | None = attrs.field(default=None, init=False)
@@ -305,7 +307,7 @@ class StreamHub:
 
     def begin(self, init: Init) -> None:
         """Take the header of a capture."""
-        init = sets_in_header(init)
+        init = as_hvc1(init)
         self._reheader = Reheader(init)
         self._describe(init)
         self.began_at = self.clock.monotonic()

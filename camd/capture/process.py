@@ -34,8 +34,8 @@ from camd.model.problems import (
 )
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.frames.frame_fragments import FrameReader
-from camd.runtime.broadcast import Published
+from camd.mp4.frames.frame_fragments import FrameFragmentReader
+from camd.runtime.broadcast import LatestValue
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess, open_child_process
 from camd.runtime.pipe_poller import (
     FILLED_SHARE,
@@ -141,7 +141,7 @@ class CaptureProcess:
     clock: Clock = attrs.field(kw_only=True)
     throttle: ReadThrottle | None = None  # for sources that are not live
     pipes: PipePoller | None = None  # reads the output in rounds once it delivers
-    hurried: Published[bool] = attrs.field(factory=lambda: Published(False))  # read at once
+    hurried: LatestValue[bool] = attrs.field(factory=lambda: LatestValue(False))  # read at once
     read_seconds: float = READ_SECONDS  # between two reads otherwise
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     killed: bool = attrs.field(default=False, init=False)  # by SIGKILL
@@ -166,7 +166,7 @@ class CaptureProcess:
     _cut_off: bool = attrs.field(default=False, init=False)  # FFmpeg has left the pipe
     _read_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
-    _reader: FrameReader = attrs.field(factory=FrameReader, init=False)
+    _reader: FrameFragmentReader = attrs.field(factory=FrameFragmentReader, init=False)
     _reading: PolledPipe | None = attrs.field(default=None, init=False)  # in rounds
     _early: int = attrs.field(default=0, init=False)  # pictures before the first key frame
     _sound_since: float | None = attrs.field(default=None, init=False)  # without a picture

@@ -17,7 +17,7 @@ import trio
 
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.ffmpeg.text.output import ProbeResult
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 from camd.runtime.state_file import StateFile, check_version
 from camd.sources import FileStamp, Source
 
@@ -68,8 +68,8 @@ class SourceCache:
     file: Path | None = None
     program: KnownBinary | None = attrs.field(default=None, init=False)  # FFmpeg, the last time
     _saved: _Entries = attrs.field(factory=dict, init=False)
-    _entries: Published[_Entries] = attrs.field(
-        default=attrs.Factory(lambda known: Published(known._saved), takes_self=True), init=False
+    _entries: LatestValue[_Entries] = attrs.field(
+        default=attrs.Factory(lambda known: LatestValue(known._saved), takes_self=True), init=False
     )
 
     def find(self, key: str) -> SourceFacts | None:

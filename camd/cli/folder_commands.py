@@ -20,7 +20,7 @@ from camd.cli.terminal import ProgressMeter, console, messages, print_json, prin
 from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
 from camd.runtime.folders.format_marker import NewerFormatError
-from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
+from camd.storage.check.folder import FolderVerification, VerifyProgress, VerifyResult
 from camd.storage.check.rules.findings import Finding
 from camd.storage.index.recording_index import (
     FOLDER,
@@ -229,7 +229,7 @@ def verify(files: tuple[str, ...], fast: bool, config_path: Path | None, as_json
 
     try:
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
-            result = FolderCheck(folder, fast, progress, on_finding).run(names)
+            result = FolderVerification(folder, fast, progress, on_finding).run(names)
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
     if as_json:
@@ -256,7 +256,7 @@ def finding_line(finding: Finding) -> str:
     return f"{mark} [bold]{subject}[/] {text}. {escape(finding.advice)}"
 
 
-def summary(result: CheckResult) -> str:
+def summary(result: VerifyResult) -> str:
     """Summarise a check in one line."""
     parts = [f"{result.files} files checked"]
     if result.busy:
@@ -269,7 +269,7 @@ def summary(result: CheckResult) -> str:
     return ", ".join(parts) + "."
 
 
-def verify_values(result: CheckResult) -> dict[str, object]:
+def verify_values(result: VerifyResult) -> dict[str, object]:
     """Convert a result to JSON values."""
     return {
         "clean": result.clean,
@@ -289,7 +289,7 @@ def verify_values(result: CheckResult) -> dict[str, object]:
     }
 
 
-def verify_progress(at: CheckProgress, seconds: float) -> str:
+def verify_progress(at: VerifyProgress, seconds: float) -> str:
     """Describe the progress of a check after so many seconds."""
     parts = [
         f"{at.files} of {at.files_total} files",

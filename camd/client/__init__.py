@@ -22,7 +22,7 @@ from camd.client.event_stream import (
     ServiceEvent,
     StorageEvent,
 )
-from camd.client.pages import Page, StillPicture, fetch_page
+from camd.client.http_fetch import HttpReply, StillPicture, fetch_page
 from camd.client.remote_errors import (
     AlreadyRecordingError,
     CameraLimitError,
@@ -202,6 +202,7 @@ __all__ = [
     "GapInfo",
     "GapList",
     "HolderInfo",
+    "HttpReply",
     "InternalServiceError",
     "InvalidParamsError",
     "InvalidRequestError",
@@ -220,7 +221,6 @@ __all__ = [
     "NotAuthenticatedError",
     "NotRecordingError",
     "OtherEvent",
-    "Page",
     "ParseRefusedError",
     "PastEvent",
     "PinInfo",

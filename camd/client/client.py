@@ -14,7 +14,7 @@ import trio
 
 from camd.client.downloads import DownloadedExport, Progress, download_part
 from camd.client.event_stream import EventStream, open_event_stream
-from camd.client.pages import StillPicture, fetch_still
+from camd.client.http_fetch import StillPicture, fetch_still
 from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import RemoteError
 from camd.client.results import read_result
@@ -71,7 +71,7 @@ from camd.contract.system_results import (
     ServiceStatus,
 )
 from camd.errors import sole_exception
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 
 CALL_SECONDS = 60.0
 
@@ -93,8 +93,8 @@ class Client:
     address: ServiceAddress
     reconnect: bool
     timeout: float | None  # seconds for a call; None: as long as it takes
-    _state: Published[ServiceConnection | RemoteError | None] = attrs.field(
-        factory=lambda: Published(None), init=False
+    _state: LatestValue[ServiceConnection | RemoteError | None] = attrs.field(
+        factory=lambda: LatestValue(None), init=False
     )
 
     # --- Calls of any kind.

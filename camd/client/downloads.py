@@ -19,7 +19,7 @@ import attrs
 import h11
 import trio
 
-from camd.client.pages import refused_page
+from camd.client.http_fetch import refused_page
 from camd.client.service_connection import (
     ConnectionLostError,
     ServiceAddress,

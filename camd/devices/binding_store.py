@@ -19,7 +19,7 @@ import trio
 from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, natural_key
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 from camd.runtime.state_file import StateFile, check_version
 
 log = structlog.get_logger("camd.devices")
@@ -122,8 +122,12 @@ class BindingStore:
 
     load: Callable[[], Awaitable[tuple[RememberedCamera, ...]]]
     _save: Callable[[tuple[RememberedCamera, ...]], Awaitable[None]]  # raises OSError
-    _wanted: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
-    _tried: Published[_Latest] = attrs.field(factory=lambda: Published[_Latest](None), init=False)
+    _wanted: LatestValue[_Latest] = attrs.field(
+        factory=lambda: LatestValue[_Latest](None), init=False
+    )
+    _tried: LatestValue[_Latest] = attrs.field(
+        factory=lambda: LatestValue[_Latest](None), init=False
+    )
 
     @classmethod
     def on_disk(cls, file: Path) -> BindingStore:

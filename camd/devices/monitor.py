@@ -22,7 +22,7 @@ from camd.devices.sysfs import SYSTEM, SysfsRoots, follow
 from camd.devices.v4l2.inventory import MOST_NODES, Inventory, QueryJob
 from camd.model import Device
 from camd.runtime.actor import Mailbox
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.devices")
 
@@ -38,8 +38,8 @@ class _QueryAgain:
 class DeviceMonitor:
     """The capture devices that are plugged in, in the order of their nodes' numbers."""
 
-    present: Published[tuple[Device, ...]] = attrs.field(
-        factory=lambda: Published[tuple[Device, ...]](()), init=False
+    present: LatestValue[tuple[Device, ...]] = attrs.field(
+        factory=lambda: LatestValue[tuple[Device, ...]](()), init=False
     )
     settled: trio.Event = attrs.field(factory=trio.Event, init=False)  # all nodes were queried once
     _watch: ChangeWatch | None = None

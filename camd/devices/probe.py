@@ -22,7 +22,7 @@ from camd.devices.sysfs import (
     read_links,
     stat_node,
 )
-from camd.devices.v4l2 import access
+from camd.devices.v4l2 import node_errors
 from camd.devices.v4l2.inventory import MOST_NODES, NodeAnswer, Scan
 from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities
@@ -90,13 +90,13 @@ def query_node(node: Path, query: Query) -> NodeAnswer:
     try:
         return NodeAnswer(query(node))
     except OSError as error:
-        if access.is_gone(error):
+        if node_errors.is_gone(error):
             return NodeAnswer(gone=True)
-        if access.is_foreign(error):
+        if node_errors.is_foreign(error):
             return NodeAnswer()
-        if access.is_denied(error):
-            return NodeAnswer(problem=access.denied(str(node), read_access(node)))
-        return NodeAnswer(problem=access.describe(error))
+        if node_errors.is_denied(error):
+            return NodeAnswer(problem=node_errors.denied(str(node), read_access(node)))
+        return NodeAnswer(problem=node_errors.describe(error))
 
 
 def read_access(node: Path) -> access.NodeAccess:
@@ -108,7 +108,7 @@ def read_access(node: Path) -> access.NodeAccess:
         if status.st_gid and status.st_mode & stat.S_IRGRP and status.st_mode & stat.S_IWGRP:
             found = grp.getgrgid(status.st_gid)
             group, member = found.gr_name, user in found.gr_mem
-    return access.NodeAccess(group, user, member, entitled, _in_container())
+    return node_errors.NodeAccess(group, user, member, entitled, _in_container())
 
 
 def _user_name(number: int) -> str:

@@ -47,7 +47,7 @@ from camd.export.rules.export_plan import (
 )
 from camd.export.source_files import (
     ForeignFileError,
-    FoundPiece,
+    FoundCut,
     SourceIdentity,
     SourceVanishedError,
     find_piece,
@@ -56,7 +56,7 @@ from camd.export.source_files import (
 )
 from camd.model import CameraId, Gap, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
-from camd.mp4.movies.cut_movie import CutBuilder, CutRange, begins_movie
+from camd.mp4.movies.cut_movie import CutBuilder, CutBytes, begins_movie
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.export")
@@ -74,7 +74,7 @@ _EARLIEST, _LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinf
 
 
 @attrs.frozen
-class ExportTimings:
+class ExportLimits:
     """Seconds that a file, and the building of a movie's head, may take; and waits for a sync."""
 
     read_seconds: float = 10.0
@@ -90,7 +90,7 @@ class ExportSource:
     segment: Segment
     path: Path
     identity: SourceIdentity
-    span: CutRange
+    span: CutBytes
 
 
 @attrs.frozen
@@ -153,7 +153,7 @@ class Exports:
 
     _storage: Storage
     _clock: Clock = attrs.field(kw_only=True)
-    _timings: ExportTimings = attrs.field(default=ExportTimings(), kw_only=True)
+    _timings: ExportLimits = attrs.field(default=ExportLimits(), kw_only=True)
     _opened: int = attrs.field(default=0, init=False)
     _threads: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, MOST_TRANSFERS), init=False
@@ -316,7 +316,7 @@ class Exports:
 
     # --- reading
 
-    async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundPiece | None:
+    async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundCut | None:
         """Read what an export takes of a file. Raises _FileGoneError, and Refusal."""
         segment = planned.segment
         try:
@@ -378,7 +378,7 @@ class _Preparation:
     wanted: int | None
     spans: list[ShownSpan] = attrs.field(factory=list, init=False)
     parts: list[ExportPart] = attrs.field(factory=list, init=False)
-    _latest: FoundPiece | None = attrs.field(default=None, init=False)  # not in a movie yet
+    _latest: FoundCut | None = attrs.field(default=None, init=False)  # not in a movie yet
     _builder: CutBuilder | None = attrs.field(default=None, init=False)
     _taken: list[_TakenFile] = attrs.field(factory=list, init=False)  # of the movie that is built
 
@@ -443,7 +443,7 @@ class _Preparation:
         )
 
     def _sources(
-        self, taken: list[_TakenFile], ranges: tuple[CutRange, ...]
+        self, taken: list[_TakenFile], ranges: tuple[CutBytes, ...]
     ) -> tuple[ExportSource, ...]:
         return tuple(
             ExportSource(

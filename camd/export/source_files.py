@@ -16,8 +16,8 @@ from camd.model import ReadableRecording
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import sealed_moov_offset
 from camd.mp4.movies.cut_frames import choose_frames, choose_lead_in
-from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, CutPiece
-from camd.mp4.movies.recorded_tracks import RecordedFile, read_recorded
+from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, FileCut
+from camd.mp4.movies.recorded_tracks import RecordedTracks, read_recorded
 from camd.mp4.segment import HASHED_FROM
 from camd.storage.disk import PosixFile
 
@@ -81,18 +81,18 @@ def read_block(path: os.PathLike[str], identity: SourceIdentity, offset: int, si
 
 
 @attrs.frozen
-class FoundPiece:
+class FoundCut:
     """What an export takes of one file."""
 
     planned: ExportFile
     identity: SourceIdentity
-    piece: CutPiece
+    piece: FileCut
     span: ShownSpan
 
 
 def find_piece(
     planned: ExportFile, stored: ReadableRecording, *, continued: bool
-) -> FoundPiece | None:
+) -> FoundCut | None:
     """Read what an export takes of a file; None when none of its frames is wanted.
 
     `continued`: the export has the frames just before. Raises ForeignFileError, MediaError and
@@ -113,10 +113,10 @@ def find_piece(
     piece = _choose(planned, found, continued=continued)
     if piece is None:
         return None
-    return FoundPiece(planned, source.identity, piece, _span(planned, piece))
+    return FoundCut(planned, source.identity, piece, _span(planned, piece))
 
 
-def _choose(planned: ExportFile, found: RecordedFile, *, continued: bool) -> CutPiece | None:
+def _choose(planned: ExportFile, found: RecordedTracks, *, continued: bool) -> FileCut | None:
     video = found.video
     zero = found.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
     begin, end = window(planned, zero, video.track.timescale)
@@ -129,10 +129,10 @@ def _choose(planned: ExportFile, found: RecordedFile, *, continued: bool) -> Cut
     )
     if frames is None and planned.leads_in:
         frames = choose_lead_in(video.samples)
-    return None if frames is None else CutPiece(found, frames, continued)
+    return None if frames is None else FileCut(found, frames, continued)
 
 
-def _span(planned: ExportFile, piece: CutPiece) -> ShownSpan:
+def _span(planned: ExportFile, piece: FileCut) -> ShownSpan:
     video, start = piece.file.video, planned.segment.start
     zero = piece.file.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
     scale = video.track.timescale

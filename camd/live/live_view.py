@@ -20,7 +20,7 @@ from camd.live.rules.viewer_backlog import FramesLost, ViewerBacklog
 from camd.live.viewer_queue import ViewerQueue
 from camd.model import CameraId, CameraState, CameraStatus
 from camd.mp4.fragments import Init
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 
 _WITH_PROCESS = (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPING)
 _FAILED = (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
@@ -38,7 +38,7 @@ class WatchedCamera(Protocol):
         """Its stream; another one after a crash of its actor."""
 
     @property
-    def published(self) -> Published[CameraStatus]:
+    def published(self) -> LatestValue[CameraStatus]:
         """Its status."""
 
 

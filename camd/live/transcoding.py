@@ -25,7 +25,7 @@ from camd.live.rules.viewer_backlog import FramesLost
 from camd.model import CameraId, CameraStatus
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 from camd.runtime.child_process import ChildProcess, open_child_process
 
 log = structlog.get_logger("camd.live")
@@ -43,7 +43,7 @@ class TooManyTranscodesError(Exception):
 
 
 @attrs.define(eq=False)
-class Transcode:
+class TranscodedCamera:
     """One camera in H.264; to a viewer it is a camera itself. `failed`: it cannot be had."""
 
     source: WatchedCamera
@@ -66,7 +66,7 @@ class Transcode:
         return self.source.camera_id
 
     @property
-    def published(self) -> Published[CameraStatus]:
+    def published(self) -> LatestValue[CameraStatus]:
         """The camera's status: it says why nothing comes."""
         return self.source.published
 
@@ -100,7 +100,7 @@ class Transcode:
 class _TranscodeAttempt:
     """One process, from the header of the camera's stream to its end. It is a `ViewerSink`."""
 
-    transcode: Transcode
+    transcode: TranscodedCamera
     arguments: Sequence[str]
     failed: bool = attrs.field(default=False, init=False)
     words: str = attrs.field(default="", init=False)
@@ -199,7 +199,7 @@ class _TranscodeAttempt:
 
 
 @attrs.define(eq=False)
-class Transcodes:
+class TranscodedCameras:
     """The cameras that are transcoded now, at most `most`."""
 
     most: int
@@ -207,12 +207,12 @@ class Transcodes:
     _find_program: ProgramFinder
     _launch: LaunchTranscoder
     _clock: Clock = attrs.field(kw_only=True)
-    _running: dict[CameraId, Transcode] = attrs.field(factory=dict, init=False)
+    _running: dict[CameraId, TranscodedCamera] = attrs.field(factory=dict, init=False)
 
     @asynccontextmanager
     async def shared(
         self, camera: WatchedCamera, is_present: Callable[[], bool]
-    ) -> AsyncIterator[Transcode]:
+    ) -> AsyncIterator[TranscodedCamera]:
         """Have a camera transcoded while the block runs. Raises TooManyTranscodesError."""
         transcode = self._running.get(camera.camera_id) or self._start(camera, is_present)
         transcode.viewers += 1
@@ -224,10 +224,12 @@ class Transcodes:
                 transcode.scope.cancel()
                 del self._running[camera.camera_id]
 
-    def _start(self, camera: WatchedCamera, is_present: Callable[[], bool]) -> Transcode:
+    def _start(self, camera: WatchedCamera, is_present: Callable[[], bool]) -> TranscodedCamera:
         if len(self._running) >= self.most:
             raise TooManyTranscodesError(f"{self.most} cameras are transcoded already")
-        made = Transcode(camera, is_present, self._find_program, self._launch, clock=self._clock)
+        made = TranscodedCamera(
+            camera, is_present, self._find_program, self._launch, clock=self._clock
+        )
         self._running[camera.camera_id] = made
         self._nursery.start_soon(made.run)
         return made
@@ -240,9 +242,9 @@ async def open_transcodes(
     *,
     clock: Clock,
     launch: LaunchTranscoder | None = None,
-) -> AsyncIterator[Transcodes]:
+) -> AsyncIterator[TranscodedCameras]:
     """Transcode cameras while the block runs."""
     async with trio.open_nursery() as nursery:
         start = launch or partial(open_child_process, takes_input=True)
-        yield Transcodes(most, nursery, find_program, start, clock=clock)
+        yield TranscodedCameras(most, nursery, find_program, start, clock=clock)
         nursery.cancel_scope.cancel()

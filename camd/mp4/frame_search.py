@@ -16,7 +16,7 @@ import attrs
 from camd.mp4.boxes import MediaError, boxes_in, children, find
 from camd.mp4.fragments import Fragment, TrackRun, read_moof
 from camd.mp4.init import Init, Track, unpack
-from camd.mp4.inspect import StoredFrames
+from camd.mp4.inspect import StoredSamples
 from camd.mp4.movies.frame_movie import presented
 
 Read = Callable[[int, int], bytes]  # offset, size; fewer bytes at the end of the file
@@ -26,7 +26,7 @@ _MOST_MOOF_BYTES = 4 * 1024 * 1024
 
 
 @attrs.frozen
-class FramePlace:
+class SamplesToFrame:
     """The samples from a key frame to one that is to be shown, in decode order.
 
     `shown_at` is its time in seconds since the first frame of the file; sizes and offsets are in
@@ -45,7 +45,7 @@ class FramePlace:
         return sum(self.sizes)
 
 
-def place_at(frames: StoredFrames, seconds: Fraction) -> FramePlace | None:
+def place_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | None:
     """Find the frame that is shown `seconds` after the first one; None where there is none.
 
     The first frame in decode order counts as the first one: leading pictures cannot be decoded.
@@ -65,7 +65,7 @@ def place_at(frames: StoredFrames, seconds: Fraction) -> FramePlace | None:
     if first < 0:
         raise MediaError("no key frame comes before the frame")
     part = slice(first, last + 1)
-    return FramePlace(
+    return SamplesToFrame(
         Fraction(times[last] - times[0], frames.track.timescale),
         frames.offsets[part],
         frames.sizes[part],
@@ -86,7 +86,7 @@ class FragmentPlace:
     end: int
 
 
-def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float) -> StoredFrames:
+def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float) -> StoredSamples:
     """Read the samples of a growing file around an instant: of its first fragment, for its time,
     and from a key frame before the instant to behind it.
 
@@ -169,7 +169,7 @@ def _joined(
     init: Init,
     first: tuple[FragmentPlace, Fragment],
     found: Sequence[tuple[FragmentPlace, Fragment]],
-) -> StoredFrames:
+) -> StoredSamples:
     """Join fragments; where some are left out, the frame before them lasts until they begin."""
     if found[0][0] != first[0]:
         found = (first, *found)
@@ -187,12 +187,12 @@ def _joined(
     return attrs.evolve(samples, sync=bytes(sync))
 
 
-def no_samples(track: Track) -> StoredFrames:
+def no_samples(track: Track) -> StoredSamples:
     """Return arrays without samples; durations have 64 bits, for a frame that lasts a day."""
-    return StoredFrames(track, array("Q"), array("I"), array("Q"), array("i"), b"")
+    return StoredSamples(track, array("Q"), array("I"), array("Q"), array("i"), b"")
 
 
-def append_samples(samples: StoredFrames, moof: int, run: TrackRun) -> None:
+def append_samples(samples: StoredSamples, moof: int, run: TrackRun) -> None:
     """Append those of a fragment whose `moof` lies at a byte; `sync` is left to the caller."""
     number = 0
     for chunk in run.chunks:

@@ -155,7 +155,7 @@ def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
 
 
 @attrs.frozen
-class StoredFrames:
+class StoredSamples:
     """The samples of one track of a file, in decode order, as arrays of equal length.
 
     Offsets count from the start of the file; durations and composition offsets are in ticks of the
@@ -170,7 +170,7 @@ class StoredFrames:
     sync: bytes = attrs.field(repr=False)
 
 
-def stored_frames(init: Init, track: Track | None = None) -> StoredFrames:
+def stored_samples(init: Init, track: Track | None = None) -> StoredSamples:
     """Read the sample tables of a final `moov` (8.6, 8.7): of the video, or of another track.
 
     Raises MediaError.
@@ -195,7 +195,7 @@ def stored_frames(init: Init, track: Track | None = None) -> StoredFrames:
         sync[number - 1] = 1
     if not len(offsets) == len(durations) == len(sizes):
         raise SegmentError("its tables do not agree on the number of samples")
-    return StoredFrames(track, offsets, sizes, durations, composition, bytes(sync))
+    return StoredSamples(track, offsets, sizes, durations, composition, bytes(sync))
 
 
 def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
@@ -223,7 +223,7 @@ def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
 # --- whether the video can be decoded with the parameter sets in its header
 
 
-def undecodable(read: Read, moov: bytes, *, every: bool) -> str:
+def why_undecodable(read: Read, moov: bytes, *, every: bool) -> str:
     """Say why the video of a sealed file cannot be decoded with its header; "" when it can.
 
     Checks the first key frame, with `every` each one, and reads little more of them than their

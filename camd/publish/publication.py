@@ -17,7 +17,7 @@ from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
 from camd.mp4.fragments import Init
 from camd.publish.publication_counters import PublicationCounters
-from camd.publish.publication_queue import NewestGopQueue
+from camd.publish.publication_queue import PublicationQueue
 from camd.publish.rules import stream_problems as problems
 from camd.runtime.child_process import NOT_EXECUTED, ChildProcess
 
@@ -44,7 +44,7 @@ class LaunchWithInput(Protocol):
 class Publication:
     """One FFmpeg process. `run` returns when it is gone; `accepted` is called once, if ever."""
 
-    _queue: NewestGopQueue
+    _queue: PublicationQueue
     _launch: LaunchWithInput
     _accepted: Callable[[], None]
     _counters: PublicationCounters

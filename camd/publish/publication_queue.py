@@ -34,7 +34,7 @@ class StreamEnds:
 
 
 @attrs.define(eq=False)
-class NewestGopQueue:
+class PublicationQueue:
     """A consumer that keeps what its reader has not taken yet, up to LIMIT_BYTES and LAG_SECONDS.
 
     Beyond either, everything before the newest key frame that waits is dropped; where that is the

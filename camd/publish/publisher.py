@@ -21,13 +21,13 @@ from camd.model import CameraStatus, Problem, PublicationState, PublicationStatu
 from camd.mp4.fragments import Init
 from camd.publish.publication import LaunchWithInput, Publication
 from camd.publish.publication_counters import PublicationCounters
-from camd.publish.publication_queue import NewestGopQueue
+from camd.publish.publication_queue import PublicationQueue
 from camd.publish.relay import RtspRelay, needs_relay, open_relay
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.retry import GrowingDelay
 from camd.publish.rules.served import find_obstacle
 from camd.publish.stream_server import StreamServer
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.publish")
 
@@ -52,15 +52,15 @@ class Publisher:
     _changed: Callable[[Publisher], None]
     _clock: Clock = attrs.field(kw_only=True)
     delay: GrowingDelay = attrs.field(factory=GrowingDelay)
-    status: Published[PublicationStatus] = attrs.field(init=False)
+    status: LatestValue[PublicationStatus] = attrs.field(init=False)
     counters: PublicationCounters = attrs.field(factory=PublicationCounters, init=False)
     _failures: int = attrs.field(default=0, init=False)
     _accepted_at: float | None = attrs.field(default=None, init=False)  # monotonic seconds
 
-    _queue: NewestGopQueue = attrs.field(factory=NewestGopQueue, init=False)
+    _queue: PublicationQueue = attrs.field(factory=PublicationQueue, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.status = Published(PublicationStatus(self.name, PublicationState.WAITING))
+        self.status = LatestValue(PublicationStatus(self.name, PublicationState.WAITING))
 
     @property
     def frames_dropped(self) -> int:
@@ -91,14 +91,14 @@ class Publisher:
     async def _publish_from(self, hub: StreamHub) -> None:
         self.counters.frames_dropped += self._queue.frames_dropped
         grace = RELOAD_SECONDS if self.always else 0.0
-        queue = self._queue = NewestGopQueue(grace_seconds=grace)
+        queue = self._queue = PublicationQueue(grace_seconds=grace)
         async with hub.attach(queue, needs_capture=self.always):
             while True:
                 self._show(PublicationState.WAITING)
                 init = await queue.wait_header()
                 await self._publish_once(queue, init)
 
-    async def _publish_once(self, queue: NewestGopQueue, init: Init) -> None:
+    async def _publish_once(self, queue: PublicationQueue, init: Init) -> None:
         """Publish one capture; after a failure, wait before the next try."""
         self._show(PublicationState.CONNECTING, starts=1)
         problem = await self._try_to_publish(queue, init)
@@ -127,7 +127,7 @@ class Publisher:
                 lambda view: view.healthy and (not healthy or view.info != info)
             )
 
-    async def _try_to_publish(self, queue: NewestGopQueue, init: Init) -> Problem | None:
+    async def _try_to_publish(self, queue: PublicationQueue, init: Init) -> Problem | None:
         self._accepted_at = None
         if init.video.codec not in CARRIED_VIDEO:
             return problems.NOT_CARRIED

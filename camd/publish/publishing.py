@@ -22,8 +22,8 @@ from camd.clock import Clock
 from camd.config.schema import Config, MediaMtxConfig
 from camd.model import CameraId, Event
 from camd.publish.connecting import StreamServerError, client_tls
-from camd.publish.control_api import ControlApi
 from camd.publish.created_paths import MadePaths
+from camd.publish.mediamtx_api import MediaMtxApi
 from camd.publish.publication import LaunchWithInput
 from camd.publish.publisher import Publisher
 from camd.publish.rules.served import is_another_server, is_published, path_name
@@ -145,7 +145,7 @@ class _ServerFollower:
         await made.load()
         server = StreamServer(
             config=config,
-            api=ControlApi(config, tls),
+            api=MediaMtxApi(config, tls),
             made=made,
             wanted=self.streams.paths,
             clock=self.clock,

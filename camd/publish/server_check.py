@@ -10,9 +10,9 @@ import trio
 from camd.config.schema import MediaMtxConfig
 from camd.model import Problem
 from camd.publish.connecting import StreamServerError, connect
-from camd.publish.control_api import ControlApi
+from camd.publish.mediamtx_api import MediaMtxApi
 from camd.publish.rules import stream_problems as problems
-from camd.publish.rules.api_answers import MediaServerInfo, ServerSettings
+from camd.publish.rules.api_answers import MediaServerInfo, MediaServerSettings
 from camd.publish.rules.served import find_obstacle
 
 RTSP_SECONDS = 5.0
@@ -21,7 +21,7 @@ _RTSP = b"RTSP/1."
 
 
 @attrs.frozen
-class ServerLook:
+class MediaServerFindings:
     """What was found: a problem of the control API, of RTSP, or none; and the version."""
 
     api_problem: Problem | None
@@ -29,19 +29,19 @@ class ServerLook:
     version: str = ""
 
 
-async def look_at_server(config: MediaMtxConfig, tls: ssl.SSLContext) -> ServerLook:
+async def look_at_server(config: MediaMtxConfig, tls: ssl.SSLContext) -> MediaServerFindings:
     """Ask the control API and the RTSP port; bounded, and nothing is changed at the server."""
     info, settings, api_problem = MediaServerInfo(), None, None
     try:
-        api = ControlApi(config, tls)
+        api = MediaMtxApi(config, tls)
         info = await api.get("/v3/info", MediaServerInfo) or info
-        settings = await api.get("/v3/config/global/get", ServerSettings)
+        settings = await api.get("/v3/config/global/get", MediaServerSettings)
         if settings is None:
             api_problem = problems.NO_API
     except StreamServerError as error:
         api_problem = error.problem
     rtsp_problem = find_obstacle(config, settings) or await _ask_rtsp(config, tls)
-    return ServerLook(api_problem, rtsp_problem, info.shown_version)
+    return MediaServerFindings(api_problem, rtsp_problem, info.shown_version)
 
 
 async def _ask_rtsp(config: MediaMtxConfig, tls: ssl.SSLContext) -> Problem | None:

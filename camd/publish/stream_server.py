@@ -13,22 +13,22 @@ from camd.clock import Clock
 from camd.config.schema import MediaMtxConfig
 from camd.model import Problem
 from camd.publish.connecting import StreamServerError
-from camd.publish.control_api import ControlApi
 from camd.publish.created_paths import MadePaths
+from camd.publish.mediamtx_api import MediaMtxApi
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     MOST_PAGES,
     MediaServerInfo,
+    MediaServerPath,
+    MediaServerSettings,
     PathPage,
     PathSettings,
-    ServerPath,
-    ServerSettings,
     page_target,
     path_target,
 )
 from camd.publish.rules.retry import CircuitBreaker
-from camd.publish.rules.served import PathClaim, ServerAddresses, addresses, claim_path
-from camd.runtime.broadcast import Published
+from camd.publish.rules.served import PathClaim, ViewerAddresses, addresses, claim_path
+from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.publish")
 
@@ -38,14 +38,14 @@ _MADE = {"source": "publisher", "overridePublisher": False}
 
 
 @attrs.frozen
-class ServerView:
+class MediaServerState:
     """What is known of the server. `problem` None: it answers, and `paths` is as of now."""
 
     problem: Problem | None = None
     answered: bool = False  # ever
     info: MediaServerInfo = attrs.field(factory=MediaServerInfo)
-    settings: ServerSettings | None = None
-    paths: Mapping[str, ServerPath] = attrs.field(factory=dict)
+    settings: MediaServerSettings | None = None
+    paths: Mapping[str, MediaServerPath] = attrs.field(factory=dict)
     path_count: int = 0
 
     @property
@@ -59,17 +59,19 @@ class StreamServer:
     """One server. `view` is the latest answer; `serve` keeps it up to date."""
 
     config: MediaMtxConfig
-    _api: ControlApi
+    _api: MediaMtxApi
     _made: MadePaths
     _wanted: Callable[[], Collection[str]]  # paths of camd's own
     _clock: Clock = attrs.field(kw_only=True)
-    view: Published[ServerView] = attrs.field(factory=lambda: Published(ServerView()), init=False)
+    view: LatestValue[MediaServerState] = attrs.field(
+        factory=lambda: LatestValue(MediaServerState()), init=False
+    )
     breaker: CircuitBreaker = attrs.field(factory=CircuitBreaker, init=False)
     _settings_until: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _look_again: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
-    def bases(self) -> ServerAddresses:
+    def bases(self) -> ViewerAddresses:
         """The addresses that viewers are told."""
         view = self.view.value
         return addresses(self.config, view.settings if view.healthy else None)
@@ -111,19 +113,19 @@ class StreamServer:
             _log_change(view)
         self.view.publish(view)
 
-    async def _ask(self, before: ServerView) -> ServerView:
+    async def _ask(self, before: MediaServerState) -> MediaServerState:
         info = await self._api.get("/v3/info", MediaServerInfo) or MediaServerInfo()
         settings = before.settings
         another = not before.healthy or _shown(info) != before.info
         if another or self._clock.monotonic() >= self._settings_until:
-            settings = await self._api.get("/v3/config/global/get", ServerSettings)
+            settings = await self._api.get("/v3/config/global/get", MediaServerSettings)
             self._settings_until = self._clock.monotonic() + SETTINGS_SECONDS
         paths, count = await self._list_paths()
-        return ServerView(None, True, _shown(info), settings, paths, count)
+        return MediaServerState(None, True, _shown(info), settings, paths, count)
 
-    async def _list_paths(self) -> tuple[dict[str, ServerPath], int]:
+    async def _list_paths(self) -> tuple[dict[str, MediaServerPath], int]:
         """List all paths, up to a bound; those that are wanted are looked up beyond it."""
-        found: dict[str, ServerPath] = {}
+        found: dict[str, MediaServerPath] = {}
         pages, count = 1, 0
         for number in range(MOST_PAGES):
             page = await self._api.get(page_target(number), PathPage)
@@ -139,9 +141,9 @@ class StreamServer:
                     found[name] = path
         return found, max(count, len(found))
 
-    async def find_path(self, name: str) -> ServerPath | None:
+    async def find_path(self, name: str) -> MediaServerPath | None:
         """Ask for one path. Raises StreamServerError."""
-        return await self._api.get(path_target("paths/get", name), ServerPath)
+        return await self._api.get(path_target("paths/get", name), MediaServerPath)
 
     async def prepare_path(self, name: str) -> Problem | None:
         """Make sure that camd may publish on a path; return why it must not.
@@ -192,7 +194,7 @@ def _shown(info: MediaServerInfo) -> MediaServerInfo:
     return MediaServerInfo(info.shown_version, info.started[:40])
 
 
-def _log_change(view: ServerView) -> None:
+def _log_change(view: MediaServerState) -> None:
     if view.problem is None:
         log.info("server_answers", version=view.info.version)
     else:

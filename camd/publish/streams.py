@@ -19,8 +19,8 @@ from camd.model import (
 from camd.publish.publisher import Publisher
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.served import served_stream
-from camd.publish.stream_server import ServerView, StreamServer
-from camd.runtime.broadcast import Published
+from camd.publish.stream_server import MediaServerState, StreamServer
+from camd.runtime.broadcast import LatestValue
 
 MOST_LISTED = 1000  # of the server's paths, in an answer
 _HUNG = (problems.SILENT.kind, problems.SERVER_FAILS.kind)
@@ -34,8 +34,8 @@ class Streams:
     server that is used; it follows the configuration.
     """
 
-    configured: Published[MediaMtxConfig | None] = attrs.field(
-        factory=lambda: Published[MediaMtxConfig | None](None), init=False
+    configured: LatestValue[MediaMtxConfig | None] = attrs.field(
+        factory=lambda: LatestValue[MediaMtxConfig | None](None), init=False
     )
     server: StreamServer | None = attrs.field(default=None, init=False)
     _publishers: dict[CameraId, Publisher] = attrs.field(factory=dict, init=False)
@@ -60,9 +60,9 @@ class Streams:
             self.server = None
 
     @property
-    def view(self) -> ServerView:
+    def view(self) -> MediaServerState:
         """What is known of the server."""
-        return self.server.view.value if self.server is not None else ServerView()
+        return self.server.view.value if self.server is not None else MediaServerState()
 
     @property
     def publishers(self) -> tuple[Publisher, ...]:

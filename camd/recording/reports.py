@@ -11,7 +11,7 @@ import structlog
 from camd.clock import Clock
 from camd.model import Event, Gap, RecordingChanged, RecordingEventKind, Segment, Session
 from camd.recording.rules.ledger import SessionLedger
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.session")
@@ -26,8 +26,9 @@ class SessionReports:
     events: Fanout[Event]
     device: str  # as clients see it at the moment
     clock: Clock
-    published: Published[Session] = attrs.field(
-        default=attrs.Factory(lambda self: Published(self.snapshot()), takes_self=True), init=False
+    published: LatestValue[Session] = attrs.field(
+        default=attrs.Factory(lambda self: LatestValue(self.snapshot()), takes_self=True),
+        init=False,
     )
 
     def snapshot(self) -> Session:

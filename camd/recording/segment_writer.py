@@ -171,7 +171,7 @@ class SegmentWriter:
 
         def split() -> SegmentWriter | None:
             if self.file.limit_bytes is not None:
-                storage.disk.learn_largest_file(storage.folder, self.file.limit_bytes)
+                storage.disk.learn_file_size_limit(storage.folder, self.file.limit_bytes)
             mark = self.file.newest_mark if harm else self.file.cut_for_limit()
             if mark is None and harm is not FileHarm.REMOVED:
                 return None

@@ -35,7 +35,7 @@ _REFERENCE = "#/components/schemas/{name}"
 
 
 @attrs.define(eq=False)
-class DiscoveryApi:
+class OpenRpcApi:
     """Describes the methods of all API objects, its own, and those outside of the registry."""
 
     _apis: tuple[object, ...]
@@ -67,7 +67,7 @@ def registry_with_discovery(
 
     `others` are methods that are answered elsewhere; `notifications` have their fields by name.
     """
-    return Registry((*apis, DiscoveryApi(apis, others, notifications or {})))
+    return Registry((*apis, OpenRpcApi(apis, others, notifications or {})))
 
 
 def document(

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @attrs.define(eq=False)
-class Published(Generic[T]):
+class LatestValue(Generic[T]):
     """The latest frozen value of something; readers may wait for it to change."""
 
     _value: T

@@ -21,9 +21,9 @@ from camd.config.schema import Config, ScheduleConfig
 from camd.model import CameraId, Event
 from camd.runtime.actor import supervise
 from camd.runtime.broadcast import Fanout
-from camd.schedules.camera_schedule import CameraSchedule
+from camd.schedules.camera_scheduler import CameraScheduler
 from camd.schedules.rules.decision import is_scheduled
-from camd.schedules.rules.windows import Due, due
+from camd.schedules.rules.windows import WindowState, due
 from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.stop_memory import StopMemory
 
@@ -43,7 +43,7 @@ class Schedules:
     _clock: Clock
     _nursery: trio.Nursery
     _time: ScheduleTime = attrs.field(init=False)
-    _followed: dict[CameraId, tuple[CameraSchedule, trio.CancelScope]] = attrs.field(
+    _followed: dict[CameraId, tuple[CameraScheduler, trio.CancelScope]] = attrs.field(
         factory=dict, init=False
     )
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -53,7 +53,7 @@ class Schedules:
 
     # --- the handle ---
 
-    def due(self, schedule: ScheduleConfig) -> Due:
+    def due(self, schedule: ScheduleConfig) -> WindowState:
         """Say whether the window of one schedule is open now."""
         return due((schedule,), self._time.now())
 
@@ -92,7 +92,7 @@ class Schedules:
                 self._begin(camera, schedules)
 
     def _begin(self, camera: Camera, schedules: tuple[ScheduleConfig, ...]) -> None:
-        follower = CameraSchedule(
+        follower = CameraScheduler(
             camera=camera,
             schedules=schedules,
             time=self._time,
@@ -103,7 +103,7 @@ class Schedules:
         self._followed[camera.camera_id] = follower, scope
         self._nursery.start_soon(self._serve, follower, scope)
 
-    async def _serve(self, follower: CameraSchedule, scope: trio.CancelScope) -> None:
+    async def _serve(self, follower: CameraScheduler, scope: trio.CancelScope) -> None:
         with scope:
             name = f"schedules of {follower.camera.camera_id}"
             await supervise(name, follower.serve, follower.crashed)

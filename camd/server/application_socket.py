@@ -160,7 +160,7 @@ class ApplicationSocket:
 
 
 @attrs.frozen
-class SocketPath:
+class WebSocketPrefix:
     """A prefix, with a slash at its end, below which an application serves WebSockets."""
 
     prefix: str

@@ -39,7 +39,7 @@ class ResponseStream(Protocol):
 
 
 @attrs.frozen
-class Endpoints:
+class ConnectionAddresses:
     """Addresses of both ends of a connection."""
 
     client: tuple[str, int] | None
@@ -48,7 +48,7 @@ class Endpoints:
     unix: bool = False  # a Unix socket, which no web page can reach
 
 
-def scope_of(request: h11.Request, endpoints: Endpoints) -> Message:
+def scope_of(request: h11.Request, endpoints: ConnectionAddresses) -> Message:
     """Make the ASGI scope of a request."""
     path, _, query = request.target.partition(b"?")
     if not path.startswith((b"/", b"*")):  # absolute form: RFC 9112, 3.2.2

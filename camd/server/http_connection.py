@@ -20,13 +20,13 @@ from camd.rpc.roles import Principal
 from camd.server.asgi import (
     AsgiApp,
     ClientDisconnectedError,
-    Endpoints,
+    ConnectionAddresses,
     RequestCycle,
     http_date,
     scope_of,
 )
 from camd.server.error_boundary import run_in_boundary
-from camd.server.rules.upgrade import (
+from camd.server.rules.request_checks import (
     Denial,
     Headers,
     check_framing,
@@ -126,7 +126,7 @@ class HttpConnection:
 
     stream: trio.abc.Stream
     config: HttpConfig
-    endpoints: Endpoints
+    endpoints: ConnectionAddresses
     _h11: h11.Connection = attrs.field(init=False)
     _first: bool = attrs.field(default=True, init=False)
     _disconnected: bool = attrs.field(default=False, init=False)  # nothing can be sent

@@ -23,8 +23,8 @@ from camd.rpc.roles import Principal
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
-from camd.server.application_socket import ApplicationSocket, SocketPath
-from camd.server.asgi import AsgiApp, Endpoints
+from camd.server.application_socket import ApplicationSocket, WebSocketPrefix
+from camd.server.asgi import AsgiApp, ConnectionAddresses
 from camd.server.connection import Connection, ConnectionShared
 from camd.server.error_boundary import run_in_boundary
 from camd.server.http_connection import (
@@ -48,7 +48,7 @@ from camd.server.rules.connection_limits import (
     ConnectionLimits,
     LimitedConnection,
 )
-from camd.server.rules.upgrade import bearer_of, own_names
+from camd.server.rules.request_checks import bearer_of, own_names
 from camd.server.websocket import TRY_LATER, WebSocket, open_server_websocket, text_frame
 
 STOP_SECONDS = 2.0
@@ -72,7 +72,7 @@ class Server:
     rates: AddressRates = attrs.field(factory=lambda: AddressRates(HTTP_REQUESTS_PER_MINUTE))
     addresses: tuple[str, ...] = ()
     health_addresses: tuple[str, ...] = ()
-    sockets: tuple[SocketPath, ...] = ()
+    sockets: tuple[WebSocketPrefix, ...] = ()
     _clients: set[Connection] = attrs.field(factory=set, init=False)
     _application_sockets: set[ApplicationSocket] = attrs.field(factory=set, init=False)
     _streams: set[HttpConnection] = attrs.field(factory=set, init=False)
@@ -93,7 +93,10 @@ class Server:
                 client.deliver(notification, text, frame)
 
     async def serve_stream(
-        self, stream: trio.abc.Stream, endpoints: Endpoints, identity: Principal | None = None
+        self,
+        stream: trio.abc.Stream,
+        endpoints: ConnectionAddresses,
+        identity: Principal | None = None,
     ) -> None:
         """Serve HTTP and WebSocket on one connection until it ends; then close it.
 
@@ -101,14 +104,14 @@ class Server:
         """
         await self._serve(stream, endpoints, identity, with_websocket=True)
 
-    async def serve_http(self, stream: trio.abc.Stream, endpoints: Endpoints) -> None:
+    async def serve_http(self, stream: trio.abc.Stream, endpoints: ConnectionAddresses) -> None:
         """Serve HTTP alone on one connection until it ends; then close it."""
         await self._serve(stream, endpoints, None, with_websocket=False)
 
     async def _serve(
         self,
         stream: trio.abc.Stream,
-        endpoints: Endpoints,
+        endpoints: ConnectionAddresses,
         identity: Principal | None,
         *,
         with_websocket: bool,
@@ -206,7 +209,7 @@ class Server:
         self,
         entry: LimitedConnection,
         identity: Principal | None,
-        path: SocketPath,
+        path: WebSocketPrefix,
         stream: trio.abc.Stream,
         upgrade: UpgradeRequest,
     ) -> None:
@@ -314,7 +317,7 @@ async def open_server(
     history: EventHistory | None = None,
     call_stats: ServerCounters | None = None,
     max_sockets: int | None = None,
-    sockets: Sequence[SocketPath] = (),
+    sockets: Sequence[WebSocketPrefix] = (),
 ) -> AsyncIterator[Server]:
     """Serve clients while the block runs. Raises ListenError before it begins.
 
@@ -454,7 +457,7 @@ async def _accept_one(listener: Listener, server: Server) -> trio.SocketStream:
 async def _serve_accepted(server: Server, stream: SocketStream, *, with_websocket: bool) -> None:
     secure = isinstance(stream, trio.SSLStream)
     sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
-    endpoints = Endpoints(
+    endpoints = ConnectionAddresses(
         client=_address(sock.getpeername),
         server=_address(sock.getsockname),
         scheme="https" if secure else "http",

@@ -23,7 +23,7 @@ MAX_FRAGMENTS = 1024
 
 
 @attrs.define(eq=False)
-class FrameMeter:
+class MessageMeter:
     """Counts the bytes and the fragments of each message; `count` tells when there are too many."""
 
     max_message_bytes: int
@@ -135,7 +135,7 @@ class _MeteredStream(trio.abc.Stream):
     """Replays bytes that were read before, then meters what is read from the real stream."""
 
     stream: trio.abc.Stream
-    meter: FrameMeter | None  # None: no limits
+    meter: MessageMeter | None  # None: no limits
     head: bytes = b""  # of HTTP, not metered
     rest: bytes = b""  # received after it
     exceeded: bool = False
@@ -339,7 +339,7 @@ async def open_server_websocket(
 
     Raises SocketClosedError when the client disconnects during the handshake.
     """
-    metered = _MeteredStream(stream, FrameMeter(max_message_bytes), head, rest)
+    metered = _MeteredStream(stream, MessageMeter(max_message_bytes), head, rest)
     try:
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(HANDSHAKE_SECONDS) as scope:

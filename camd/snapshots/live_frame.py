@@ -13,7 +13,7 @@ from camd.errors import SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
 from camd.model import CameraId, CameraState, CameraStatus, Problem
 from camd.model.problems import NO_PICTURE_YET, STALLED
 from camd.mp4.movies.frame_movie import frame_movie
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 from camd.snapshots.newest_gop import NewestGop
 from camd.snapshots.rules.frame_choice import SETTLING, FrameDemand, frames_of, samples_of
 
@@ -31,7 +31,7 @@ class FrameSource:
 
     camera_id: CameraId
     hub: StreamHub
-    published: Published[CameraStatus]
+    published: LatestValue[CameraStatus]
 
 
 @attrs.frozen

@@ -24,7 +24,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader
 from camd.mp4.frame_search import append_samples, no_samples, place_at
 from camd.mp4.init import Init
-from camd.mp4.inspect import StoredFrames
+from camd.mp4.inspect import StoredSamples
 from camd.mp4.movies.frame_movie import frame_movie
 from camd.runtime.query_process import run_program
 from camd.snapshots.live_frame import FoundFrame
@@ -41,7 +41,7 @@ class Excerpt:
 
     begin: Fraction
     init: Init
-    frames: StoredFrames
+    frames: StoredSamples
     data: bytes = attrs.field(repr=False)  # offsets of `frames` count from its start
 
 

@@ -17,9 +17,9 @@ from camd.errors import FILE_NOT_FOUND, RECORDING_FAILED, STORAGE_UNRESPONSIVE, 
 from camd.ffmpeg.binary import FfmpegMissingError
 from camd.model import CameraId, Gap, ReadableRecording, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
-from camd.mp4.frame_search import FramePlace, growing_frames, place_at
+from camd.mp4.frame_search import SamplesToFrame, growing_frames, place_at
 from camd.mp4.init import Init, read_init
-from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset, stored_frames
+from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset, stored_samples
 from camd.mp4.movies.frame_movie import frame_movie
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.snapshots.live_frame import FoundFrame
@@ -206,7 +206,7 @@ def read_frame(stored: ReadableRecording, segment: Segment, at: datetime) -> Fou
     return FoundFrame(time, key, movie, samples[-1] if init.video.codec == "jpeg" else None)
 
 
-def _place(file: DiskFile, size: int, seconds: Fraction) -> tuple[Init, FramePlace] | None:
+def _place(file: DiskFile, size: int, seconds: Fraction) -> tuple[Init, SamplesToFrame] | None:
     head = file.read(0, HEAD_SIZE)
     moov_at = sealed_moov_offset(head)
     if moov_at is None:
@@ -217,6 +217,6 @@ def _place(file: DiskFile, size: int, seconds: Fraction) -> tuple[Init, FramePla
         if not 8 <= length <= _MOST_MOOV_BYTES:
             raise MediaError("the final moov has an impossible size")
         init = read_init(head[:FTYP_SIZE], file.read(moov_at, length))
-        frames = stored_frames(init)
+        frames = stored_samples(init)
     place = place_at(frames, seconds)
     return None if place is None else (init, place)

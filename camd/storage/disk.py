@@ -16,7 +16,7 @@ from typing import Protocol
 
 import attrs
 
-from camd.storage.filesystem import largest_file, move_exclusively
+from camd.storage.filesystem import file_size_limit, move_exclusively
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.volume_identity import FolderLocation
 
@@ -96,10 +96,10 @@ class Disk(Protocol):
     def move(self, path: Path, target: Path) -> None:
         """Rename a file within its directory. Raises FileExistsError when `target` exists."""
 
-    def largest_file(self, folder: Path) -> int | None:
+    def file_size_limit(self, folder: Path) -> int | None:
         """Return the largest possible size of a file here; None: no known limit. Raises OSError."""
 
-    def learn_largest_file(self, folder: Path, size: int) -> None:
+    def learn_file_size_limit(self, folder: Path, size: int) -> None:
         """Remember that no file could be larger than `size` (EFBIG). Raises OSError."""
 
     def usage(self, path: Path) -> Usage:
@@ -169,7 +169,7 @@ class PosixFile:
 class PosixDisk:
     """The real file system. `limit_of` says what is known beforehand of the largest file."""
 
-    limit_of: Callable[[Path], int | None] = attrs.field(default=largest_file, kw_only=True)
+    limit_of: Callable[[Path], int | None] = attrs.field(default=file_size_limit, kw_only=True)
     _learned: dict[int, int] = attrs.field(factory=dict, init=False)  # largest file by st_dev
 
     def create(self, path: Path) -> PosixFile:
@@ -221,12 +221,12 @@ class PosixDisk:
         """renameat2(2), or a substitute."""
         move_exclusively(path, target)
 
-    def largest_file(self, folder: Path) -> int | None:
+    def file_size_limit(self, folder: Path) -> int | None:
         """Return the smallest of all known limits."""
         known = self.limit_of(folder), self._learned.get(folder.stat().st_dev)
         return min((limit for limit in known if limit is not None), default=None)
 
-    def learn_largest_file(self, folder: Path, size: int) -> None:
+    def learn_file_size_limit(self, folder: Path, size: int) -> None:
         """Remember a limit of this file system as long as this object lives."""
         device = folder.stat().st_dev
         self._learned[device] = min(size, self._learned.get(device, size))

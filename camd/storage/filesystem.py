@@ -20,7 +20,7 @@ _RENAME_NOREPLACE = 1  # renameat2(2)
 _NOT_OFFERED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
 
 
-def largest_file(folder: Path, mountinfo: Path = MOUNTINFO) -> int | None:
+def file_size_limit(folder: Path, mountinfo: Path = MOUNTINFO) -> int | None:
     """Return how large a file in `folder` can become, in bytes; None: no known limit.
 
     Raises OSError when the folder is not there.

@@ -106,7 +106,7 @@ class SegmentFile:
                 continue
             segment = cls(path, index, file, disk)
             try:
-                segment.limit_bytes = disk.largest_file(directory)
+                segment.limit_bytes = disk.file_size_limit(directory)
                 segment._begin(first)
                 disk.sync_directory(directory)
                 segment._device = disk.locate(directory).device

@@ -20,7 +20,7 @@ import trio
 
 from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.disk import Disk
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES, Admission, SpaceNeed, admit
 from camd.storage.rules.io_stats import IoStats
@@ -33,7 +33,7 @@ from camd.storage.rules.levels import (
     level_of,
     seconds_until_blocked,
 )
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.timed_disk import IoTimer
 
 log = structlog.get_logger("camd.storage")
@@ -52,7 +52,7 @@ class SpaceMonitor:
     prepare: Callable[[], None] = lambda: None  # in the probe's thread, when writing works
     identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, first
     clock: Clock = attrs.field(kw_only=True)
-    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     timer: IoTimer = attrs.field(init=False)
     _reservations: dict[SessionId, float] = attrs.field(factory=dict, init=False)
     _usage: Usage = attrs.field(default=Usage(0, 0), init=False)
@@ -71,12 +71,12 @@ class SpaceMonitor:
     snapshots_bytes: int = attrs.field(default=0, init=False)
     notes_waiting: int = attrs.field(default=0, init=False)
     notes_lost: int = attrs.field(default=0, init=False)
-    published: Published[StorageStatus] = attrs.field(init=False)
+    published: LatestValue[StorageStatus] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.timer = IoTimer(IoStats(self.limits), clock=self.clock)
         self._rate_at = self.clock.monotonic()
-        self.published = Published(self._status())
+        self.published = LatestValue(self._status())
 
     @property
     def status(self) -> StorageStatus:
@@ -358,7 +358,7 @@ def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     """Allocate a small file, so that sealing finds room on a full volume. Raises OSError."""
     reserve = reserve_of(folder)
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
-    if (largest := disk.largest_file(folder)) is not None:
+    if (largest := disk.file_size_limit(folder)) is not None:
         size = min(size, largest)
     if reserve.exists() or usage.available_bytes < 4 * size:
         return

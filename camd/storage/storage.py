@@ -45,7 +45,7 @@ from camd.model import (
 )
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
@@ -63,7 +63,7 @@ from camd.storage.rules.journal_records import (
 )
 from camd.storage.rules.levels import Thresholds
 from camd.storage.rules.naming import is_plain, part_of, with_extension
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.space import SpaceMonitor
 from camd.storage.timed_disk import TimedDisk
 from camd.storage.volume import Volume
@@ -92,7 +92,7 @@ class Storage:
     disk: Disk
     space: SpaceMonitor
     clock: Clock = attrs.field(kw_only=True)
-    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     index_worker: IndexWorker = attrs.field(init=False)
     _reconcile: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
@@ -128,7 +128,7 @@ class Storage:
         return self.space.status
 
     @property
-    def published(self) -> Published[StorageStatus]:
+    def published(self) -> LatestValue[StorageStatus]:
         """The status after each sample, to wait for a level."""
         return self.space.published
 
@@ -467,7 +467,7 @@ async def open_storage(
     disk: Disk | None = None,
     *,
     clock: Clock,
-    limits: StorageTimings = STORAGE_TIMINGS,
+    limits: StorageLimits = STORAGE_LIMITS,
 ) -> AsyncIterator[Storage]:
     """Run the recordings volume while the block runs; its level is known when it begins.
 

@@ -148,13 +148,13 @@ class TimedDisk:
         self._confirm(path.parent)
         self._disk.move(path, target)
 
-    def largest_file(self, folder: Path) -> int | None:
+    def file_size_limit(self, folder: Path) -> int | None:
         self._timer.step()
-        return self._disk.largest_file(folder)
+        return self._disk.file_size_limit(folder)
 
-    def learn_largest_file(self, folder: Path, size: int) -> None:
+    def learn_file_size_limit(self, folder: Path, size: int) -> None:
         self._timer.step()
-        self._disk.learn_largest_file(folder, size)
+        self._disk.learn_file_size_limit(folder, size)
 
     def usage(self, path: Path) -> Usage:
         return self._disk.usage(path)

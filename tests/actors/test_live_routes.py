@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from camd.api.http.live_routes import LiveRoutes
 from camd.config.schema import CameraConfig
-from camd.live.transcoding import Transcodes
+from camd.live.transcoding import TranscodedCameras
 from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA
 from camd.model import CameraId, CameraState
 from camd.runtime.child_process import open_child_process
@@ -56,7 +56,7 @@ def pages_of(rig: CamerasRig) -> LiveRoutes:
     """Make the pages; no test here needs snapshots, or a transcoder."""
     clock, nursery = Wall().clock, trio.lowlevel.current_task().parent_nursery
     assert nursery is not None
-    transcodes = Transcodes(0, nursery, find_program, open_child_process, clock=clock)
+    transcodes = TranscodedCameras(0, nursery, find_program, open_child_process, clock=clock)
     return LiveRoutes(rig.cameras, None, transcodes, clock=clock)  # type: ignore[arg-type]
 
 

@@ -9,22 +9,22 @@ from camd.capture.consumer import CaptureBegan, CaptureEnded
 from camd.capture.hub import StreamHub
 from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment
-from camd.publish.publication_queue import NewestGopQueue
+from camd.publish.publication_queue import PublicationQueue
 
 
 def filled(
     count: int, *, group: int = 10, **limits: float
-) -> tuple[NewestGopQueue, list[Fragment]]:
+) -> tuple[PublicationQueue, list[Fragment]]:
     """Make a queue that was given so many fragments of 5 frames (half a second)."""
     init, fragments = fragments_of(*[5] * count, group=group)
-    queue = NewestGopQueue(**limits)  # type: ignore[arg-type]
+    queue = PublicationQueue(**limits)  # type: ignore[arg-type]
     queue.put(CaptureBegan(init))
     for item in captured(fragments):
         queue.put(item)
     return queue, fragments
 
 
-async def taken(queue: NewestGopQueue) -> list[Fragment]:
+async def taken(queue: PublicationQueue) -> list[Fragment]:
     """Take what waits."""
     init = await queue.wait_header()
     found = []
@@ -62,7 +62,7 @@ async def test_memory_is_bounded_in_bytes() -> None:
 async def test_it_begins_with_a_key_frame_also_in_the_middle_of_a_group() -> None:
     """What comes before the first key frame is of no use to a viewer."""
     init, fragments = fragments_of(*[5] * 4)
-    queue = NewestGopQueue()
+    queue = PublicationQueue()
     queue.put(CaptureBegan(init))
     for item in list(captured(fragments))[1:]:
         queue.put(item)
@@ -73,7 +73,7 @@ async def test_another_header_ends_the_stream_and_the_fragment_stays() -> None:
     """The next publication begins with it."""
     init, fragments = fragments_of(5, 5, 5, 5)
     other = attrs.evolve(init, moov=init.moov + b"\0\0\0\x08free")
-    queue = NewestGopQueue()
+    queue = PublicationQueue()
     queue.put(CaptureBegan(init))
     first, second, third, fourth = captured(fragments)
     for item in (first, second, attrs.evolve(third, init=other), attrs.evolve(fourth, init=other)):
@@ -101,8 +101,8 @@ async def test_a_publisher_that_takes_nothing_is_not_noticed_by_the_hub() -> Non
     init, fragments = fragments_of(*[5] * 100)
     hub, slow, quick = (
         StreamHub(clock=SYSTEM_CLOCK),
-        NewestGopQueue(limit_seconds=2.0),
-        NewestGopQueue(),
+        PublicationQueue(limit_seconds=2.0),
+        PublicationQueue(),
     )
     async with hub.attach(slow, needs_capture=False), hub.attach(quick):
         assert hub.demand.value.consumers == 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 
 
 async def test_the_latest_value_is_there_without_waiting(autojump_clock) -> None:
     """Reading gives the newest value at once, and waiting for what is true takes no time."""
-    published = Published(1)
+    published = LatestValue(1)
     published.publish(2)
     assert published.value == 2
     with trio.fail_after(1):
@@ -19,7 +19,7 @@ async def test_the_latest_value_is_there_without_waiting(autojump_clock) -> None
 
 async def test_everybody_who_waits_is_woken(autojump_clock) -> None:
     """Each waiter gets the first value that satisfies its predicate."""
-    published = Published(0)
+    published = LatestValue(0)
     got: list[tuple[int, int, float]] = []
 
     async def wait_for(least: int) -> None:
@@ -39,7 +39,7 @@ async def test_everybody_who_waits_is_woken(autojump_clock) -> None:
 
 async def test_only_the_latest_value_counts(autojump_clock) -> None:
     """Values that are replaced before a waiter runs are forgotten, and it goes on waiting."""
-    published = Published(0)
+    published = LatestValue(0)
     seen: list[int] = []
 
     def is_two(value: int) -> bool:
@@ -59,7 +59,7 @@ async def test_only_the_latest_value_counts(autojump_clock) -> None:
 
 async def test_a_waiter_can_be_cancelled(autojump_clock) -> None:
     """Waiting for what never comes ends with the caller's scope."""
-    published = Published(0)
+    published = LatestValue(0)
     with trio.move_on_after(5) as scope, assert_checkpoints():
         await published.wait_until(lambda value: value == 1)
     assert scope.cancelled_caught

@@ -28,7 +28,7 @@ from camd.errors import Refusal
 from camd.model import CameraChanged, CameraId, RecordingChanged, RecordingRequest, Session
 from camd.model.schedule_values import OverriddenBy
 from camd.runtime.actor import supervise
-from camd.schedules.camera_schedule import CameraSchedule
+from camd.schedules.camera_scheduler import CameraScheduler
 from camd.schedules.rules.decision import Override
 from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.schedules import Schedules, open_schedules
@@ -557,7 +557,7 @@ def test_stops_are_bounded() -> None:
 
 
 @attrs.define(eq=False)
-class FailingSchedule(CameraSchedule):
+class FailingSchedule(CameraScheduler):
     """A camera's schedule with a bug that shows once."""
 
     failed: bool = False

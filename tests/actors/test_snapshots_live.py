@@ -10,7 +10,7 @@ from support.camera_rig import CameraRig, Node, Wall, at, open_camera_rig
 from support.fake_ffmpeg import FakeFfmpeg, hangs, plays_once, refuses
 from trio.testing import MockClock
 
-from camd.capture.consumer import StandingDemand
+from camd.capture.consumer import DiscardingConsumer
 from camd.errors import Refusal
 from camd.model import CameraState, DeviceBinding
 from camd.model.problems import UNPLUGGED
@@ -63,7 +63,7 @@ async def test_an_idle_camera_captures_for_a_snapshot_and_a_grace(clock: MockClo
 
 async def test_the_first_half_second_is_dark(clock: MockClock) -> None:
     """A camera that was just opened gives a frame from behind it; later, any frame."""
-    async with open_camera_rig(node=Node()) as rig, rig.camera.hub.attach(StandingDemand()):
+    async with open_camera_rig(node=Node()) as rig, rig.camera.hub.attach(DiscardingConsumer()):
         await rig.until(CameraState.STREAMING)
         began = rig.camera.hub.began_at
         assert began is not None
@@ -94,7 +94,7 @@ async def test_a_dark_frame_is_better_than_none(clock: MockClock) -> None:
 async def test_a_stalled_camera_is_refused(clock: MockClock) -> None:
     """Its last frame counts for five seconds, or as long as was asked for; then it is refused
     after the time in which another one would have come."""
-    async with open_camera_rig(hangs(2.1)) as rig, rig.camera.hub.attach(StandingDemand()):
+    async with open_camera_rig(hangs(2.1)) as rig, rig.camera.hub.attach(DiscardingConsumer()):
         await trio.sleep_until(2.5)
         assert (await take(rig)).time < at(2.1)
         assert trio.current_time() == 2.5
@@ -106,7 +106,7 @@ async def test_a_stalled_camera_is_refused(clock: MockClock) -> None:
 async def test_a_process_that_does_not_end_delays_no_refusal(clock: MockClock) -> None:
     """A stalled capture that ignores SIGTERM takes longer to end than a snapshot waits."""
     stalls = hangs(2.1, deaf=True)
-    async with open_camera_rig(stalls) as rig, rig.camera.hub.attach(StandingDemand()):
+    async with open_camera_rig(stalls) as rig, rig.camera.hub.attach(DiscardingConsumer()):
         await trio.sleep_until(2.5)
         refusal = await refused(rig, NOW)
         assert refusal.details["cause"] == "stalled"
@@ -115,7 +115,7 @@ async def test_a_process_that_does_not_end_delays_no_refusal(clock: MockClock) -
 
 async def test_a_new_frame_is_waited_for(clock: MockClock) -> None:
     """With an age of zero, the frame was captured after the call."""
-    async with open_camera_rig() as rig, rig.camera.hub.attach(StandingDemand()):
+    async with open_camera_rig() as rig, rig.camera.hub.attach(DiscardingConsumer()):
         await trio.sleep_until(5.2)
         frame = await take(rig, max_age=NOW)
         assert at(5.2) <= frame.time <= at(trio.current_time())
@@ -124,7 +124,7 @@ async def test_a_new_frame_is_waited_for(clock: MockClock) -> None:
 
 async def test_a_young_frame_is_there_at_once(clock: MockClock) -> None:
     """With an age, nothing is waited for, and the frame is the oldest that will do."""
-    async with open_camera_rig() as rig, rig.camera.hub.attach(StandingDemand()):
+    async with open_camera_rig() as rig, rig.camera.hub.attach(DiscardingConsumer()):
         await trio.sleep_until(5.2)
         frame = await take(rig, max_age=SECOND)
         assert trio.current_time() == 5.2
@@ -152,7 +152,7 @@ async def test_a_camera_that_fails_is_refused_with_its_problem(clock: MockClock)
 async def test_a_source_that_is_over_is_refused(clock: MockClock) -> None:
     """Where no frame comes any more and no failure is known, it does not wait for ever."""
     async with open_camera_rig(plays_once(2), once=True) as rig:
-        async with rig.camera.hub.attach(StandingDemand()):
+        async with rig.camera.hub.attach(DiscardingConsumer()):
             await rig.until(CameraState.STREAMING)
             await trio.sleep_until(1.9)
             await refused(rig, -SECOND)
@@ -162,7 +162,7 @@ async def test_a_source_that_is_over_is_refused(clock: MockClock) -> None:
 async def test_a_clock_that_is_set_does_not_make_frames_old(clock: MockClock) -> None:
     """The age is right on the new clock, forward and back."""
     wall = Wall()
-    async with open_camera_rig(wall=wall) as rig, rig.camera.hub.attach(StandingDemand()):
+    async with open_camera_rig(wall=wall) as rig, rig.camera.hub.attach(DiscardingConsumer()):
         await trio.sleep_until(4.2)
         for hours in (1, -2):
             wall.step(hours=hours)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mutation.mutating import Mutation
 
 SEGMENT = "camd/storage/segment_file.py"
-JOURNAL = "camd/storage/index/journal.py"
+JOURNAL = "camd/storage/index/index_journal.py"
 RECORDER = "camd/recording/writer.py:SessionWriter"
 LEDGER = "camd/recording/rules/ledger.py:SessionLedger"
 OPENED = "camd/recording/segment_writer.py:SegmentWriter"
@@ -86,7 +86,7 @@ SOCKETS = "tests/process/test_server_sockets.py"
 WINDOWS = "tests/pure/test_schedules_windows.py"
 SCHEDULE_RULES = "tests/pure/test_schedules_findings.py"
 SCHEDULES = "tests/actors/test_schedules.py"
-CAMERA_SCHEDULE = "camd/schedules/camera_schedule.py:CameraSchedule"
+CAMERA_SCHEDULE = "camd/schedules/camera_scheduler.py:CameraScheduler"
 CUTS = "tests/process/test_mp4_cut_movie.py"
 EXPORTS = "tests/process/test_export_exports.py"
 EXPORT_PLAN = "tests/pure/test_export_plan.py"
@@ -294,7 +294,7 @@ _break(
 _break(
     "journal: sync",
     "A line of the journal is durable when that is said.",
-    f"{JOURNAL}:Journal._append",
+    f"{JOURNAL}:IndexJournal._append",
     "file.sync()",
     "",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
@@ -531,7 +531,7 @@ _break(
 _break(
     "journal: line behind a torn one",
     "What a crash has torn spoils no line that comes behind it.",
-    f"{JOURNAL}:Journal._append",
+    f"{JOURNAL}:IndexJournal._append",
     'lines = b"\\n" + lines',
     "pass",
     f"{JOURNALS}::test_a_power_cut_costs_no_line_that_was_confirmed",
@@ -1072,7 +1072,7 @@ _break(
 _break(
     "frames: inside a fragment",
     "Bytes are compared only where a fragment can begin.",
-    "camd/mp4/frames/frame_fragments.py:FrameReader._step",
+    "camd/mp4/frames/frame_fragments.py:FrameFragmentReader._step",
     "self._full.between_fragments",
     "True",
     f"{FRAMES}::test_the_same_is_found_as_by_the_full_reader",
@@ -1080,7 +1080,7 @@ _break(
 _break(
     "bound: kinds of fragments",
     "A stream whose fragments are all different takes no memory for them.",
-    "camd/mp4/frames/frame_fragments.py:FrameReader._learn",
+    "camd/mp4/frames/frame_fragments.py:FrameFragmentReader._learn",
     "[*self._forms, form][-MAX_FORMS:]",
     "[*self._forms, form]",
     f"{FRAMES}::test_no_more_kinds_are_remembered_than_a_few",
@@ -1496,7 +1496,7 @@ _break(
 _break(
     "bound: message of a client",
     "A message that is larger than allowed ends its connection.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._fragments > self.max_fragments",
     f"{SERVER_BOUNDS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1504,7 +1504,7 @@ _break(
 _break(
     "bound: fragments of a message",
     "A message of too many fragments ends its connection.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "self._message_bytes > self.max_message_bytes or self._fragments > self.max_fragments",
     "self._message_bytes > self.max_message_bytes",
     f"{CONNECTIONS}::test_a_flood_of_empty_fragments_is_cut_off",
@@ -1512,7 +1512,7 @@ _break(
 _break(
     "bound: message in one frame",
     "The limit holds for a message in one short frame, too.",
-    "camd/server/websocket.py:FrameMeter.count",
+    "camd/server/websocket.py:MessageMeter.count",
     "size - 6 <= self.max_message_bytes",
     "True",
     f"{SERVER_BOUNDS}::test_the_meter_adds_up_fragments_wherever_the_stream_is_cut",
@@ -1520,7 +1520,7 @@ _break(
 _break(
     "bound: control frames",
     "A control frame has at most 125 bytes.",
-    "camd/server/websocket.py:FrameMeter._begin_frame",
+    "camd/server/websocket.py:MessageMeter._begin_frame",
     "length <= 125",
     "True",
     f"{SERVER_BOUNDS}::test_a_control_frame_is_short",
@@ -1803,7 +1803,7 @@ _break(
 _break(
     "bound: file of the journal",
     "A journal that is long enough goes on in another file.",
-    f"{JOURNAL}:Journal._writable",
+    f"{JOURNAL}:IndexJournal._writable",
     "self.position.offset >= self.max_file_bytes",
     "False",
     f"{JOURNALS}::test_a_long_journal_has_several_files",
@@ -2296,7 +2296,7 @@ _break(
 _break(
     "live: transcodes",
     "Viewers cannot have more cores than the configuration allows.",
-    "camd/live/transcoding.py:Transcodes._start",
+    "camd/live/transcoding.py:TranscodedCameras._start",
     "len(self._running) >= self.most",
     "False",
     f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
@@ -2304,7 +2304,7 @@ _break(
 _break(
     "live: transcodes end",
     "A transcoder runs while somebody watches.",
-    "camd/live/transcoding.py:Transcodes.shared",
+    "camd/live/transcoding.py:TranscodedCameras.shared",
     "transcode.scope.cancel()",
     "None",
     f"{LIVE}::test_h265_is_transcoded_once_for_all_who_need_it",
@@ -2360,7 +2360,7 @@ _break(
 _break(
     "publishing: bound of bytes",
     "A server that takes nothing costs at most 16 MiB a camera.",
-    "camd/publish/publication_queue.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:PublicationQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._seconds > self.limit_seconds",
     f"{PUBLISH_QUEUE}::test_memory_is_bounded_in_bytes",
@@ -2368,7 +2368,7 @@ _break(
 _break(
     "publishing: lag",
     "A viewer is never more than some seconds behind for want of dropping.",
-    "camd/publish/publication_queue.py:NewestGopQueue._add",
+    "camd/publish/publication_queue.py:PublicationQueue._add",
     "self._bytes > self.limit_bytes or self._seconds > self.limit_seconds",
     "self._bytes > self.limit_bytes",
     f"{PUBLISH_QUEUE}::test_a_publisher_that_lags_goes_on_at_the_newest_key_frame",
@@ -2384,7 +2384,7 @@ _break(
 _break(
     "publishing: body of an answer",
     "An answer without an end costs a bounded amount of memory.",
-    "camd/publish/control_api.py:_converse",
+    "camd/publish/mediamtx_api.py:_converse",
     "len(received) > MOST_BODY_BYTES",
     "False",
     f"{STREAMS}::test_an_api_that_fails_is_degraded_and_noticed_as_healthy_again",
@@ -3029,7 +3029,7 @@ _break(
 _break(
     "check: form of the Host header",
     "A host name is read as the client's peers read it, or not at all.",
-    "camd/server/rules/upgrade.py:is_own",
+    "camd/server/rules/request_checks.py:is_own",
     "_HOST_HEADER.fullmatch(host)",
     "True",
     f"{CONNECTION_LIMITS}::test_own_names_are_loopback_addresses_and_configured_names",
@@ -3045,7 +3045,7 @@ _break(
 _break(
     "check: pages of loopback",
     "A page of another machine is not one of this one.",
-    "camd/server/rules/upgrade.py:_is_same_host",
+    "camd/server/rules/request_checks.py:_is_same_host",
     "_is_loopback(page) and _is_loopback(host)",
     "_is_loopback(page)",
     f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
@@ -3056,7 +3056,7 @@ _break(
 _break(
     "watchdog: a part that does not answer",
     "A daemon of which a part does not answer is restarted.",
-    "camd/service_manager.py:feed_watchdog",
+    "camd/systemd_notifier.py:feed_watchdog",
     "await silent_parts(pings(), period / _ROUNDS)",
     "[]",
     "tests/actors/test_service_manager.py::test_a_part_that_does_not_answer_lets_the_watchdog_starve",
@@ -3064,7 +3064,7 @@ _break(
 _break(
     "watchdog: often enough",
     "One late answer misses no deadline of the watchdog.",
-    "camd/service_manager.py",
+    "camd/systemd_notifier.py",
     "_ROUNDS = 4",
     "_ROUNDS = 1",
     "tests/actors/test_service_manager.py::test_a_part_that_is_late_once_misses_no_deadline",

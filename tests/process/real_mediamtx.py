@@ -15,8 +15,8 @@ import trio
 
 from camd.config.schema import MediaMtxConfig
 from camd.publish.connecting import StreamServerError, client_tls
-from camd.publish.control_api import ControlApi
-from camd.publish.rules.api_answers import ServerPath
+from camd.publish.mediamtx_api import MediaMtxApi
+from camd.publish.rules.api_answers import MediaServerPath
 from camd.runtime.child_process import ChildProcess, open_child_process
 
 BINARY = os.environ.get("CAMD_TEST_MEDIAMTX", "")
@@ -92,12 +92,12 @@ async def _drain(read: Callable[[], Awaitable[bytes]]) -> None:
         pass
 
 
-async def answering(config: MediaMtxConfig) -> ControlApi:
+async def answering(config: MediaMtxConfig) -> MediaMtxApi:
     """Wait until the control API answers."""
-    api = ControlApi(config, client_tls())
+    api = MediaMtxApi(config, client_tls())
     while True:
         try:
-            await api.get("/v3/paths/get/x", ServerPath)
+            await api.get("/v3/paths/get/x", MediaServerPath)
             return api
         except StreamServerError:
             await trio.sleep(0.05)

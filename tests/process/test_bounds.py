@@ -29,7 +29,7 @@ from camd.runtime.state_file import MAX_BYTES
 from camd.storage.disk import PosixDisk
 from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
 from camd.storage.removal import Pins
-from camd.storage.rules.timings import StorageTimings
+from camd.storage.rules.timings import StorageLimits
 from camd.storage.storage import open_storage
 
 MEBIBYTE = 1024 * 1024
@@ -155,7 +155,7 @@ class Stuck:
 
 async def test_an_index_that_does_not_answer_is_a_refusal(tmp_path: Path) -> None:
     """A client is told that the volume does not answer, while the question still hangs."""
-    limits = StorageTimings(read_timeout_seconds=0.1)
+    limits = StorageLimits(read_timeout_seconds=0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
     with trio.fail_after(100):

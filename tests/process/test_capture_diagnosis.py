@@ -12,7 +12,7 @@ import trio
 
 from camd.capture.diagnosis import diagnose
 from camd.devices.probe import read_access
-from camd.devices.v4l2.access import remedy
+from camd.devices.v4l2.node_errors import remedy
 from camd.model import GapCause, problems
 
 

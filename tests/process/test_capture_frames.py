@@ -21,7 +21,7 @@ from camd.capture.process import (
 )
 from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment, Init
-from camd.runtime.broadcast import Published
+from camd.runtime.broadcast import LatestValue
 from camd.runtime.pipe_poller import ROUND_SECONDS, open_pipe_poller
 
 CHILD = """
@@ -79,7 +79,7 @@ class Running:
 
     process: CaptureProcess
     reads: Reads
-    hurried: Published[bool]
+    hurried: LatestValue[bool]
     ended: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -114,7 +114,7 @@ async def running(
     command = [sys.executable, "-c", CHILD, str(folder / "stream"), sizes, str(pause), str(rest)]
     with trio.fail_after(100):
         async with open_pipe_poller(fewest) as pipes, trio.open_nursery() as nursery:
-            reads, hurry = Reads(), Published(hurried)
+            reads, hurry = Reads(), LatestValue(hurried)
             capture = Running(
                 CaptureProcess(
                     sink=reads,

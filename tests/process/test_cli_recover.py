@@ -13,7 +13,7 @@ from support.recordings_folder import MATROSKA, Recordings, gap, session, signat
 
 from camd.cli import main
 from camd.model import SegmentState
-from camd.storage.check.folder import FolderCheck
+from camd.storage.check.folder import FolderVerification
 from camd.storage.index.recording_index import FOLDER
 from camd.storage.read_only_disk import ReadOnlyFile
 
@@ -55,7 +55,7 @@ def outcomes(result: Result) -> dict[str, str]:
 
 def findings(recordings: Recordings) -> set[str]:
     """Check the folder; return the kinds of findings."""
-    verdict = FolderCheck(recordings.folder, False, lambda _: None, lambda _: None).run()
+    verdict = FolderVerification(recordings.folder, False, lambda _: None, lambda _: None).run()
     return {finding.fault.value for finding in verdict.findings}
 
 

@@ -18,7 +18,7 @@ from camd.cli.folder_commands import finding_line, verify_progress
 from camd.cli.terminal import ProgressMeter, printable
 from camd.clock import Clock
 from camd.runtime import priority
-from camd.storage.check.folder import CheckProgress
+from camd.storage.check.folder import VerifyProgress
 from camd.storage.check.rules.findings import Finding, FindingKind
 
 
@@ -113,9 +113,9 @@ def test_names_of_any_bytes_are_printable() -> None:
 
 def test_progress_is_files_bytes_and_rate() -> None:
     """The rate is left out until it is known; bytes that are read twice count once."""
-    at = CheckProgress(3, 10, 2_000_000, 4_000_000, "a.mp4")
+    at = VerifyProgress(3, 10, 2_000_000, 4_000_000, "a.mp4")
     assert verify_progress(at, 4.0) == "3 of 10 files  2.0 MB of 4.0 MB  500.0 kB/s  a.mp4"
-    assert verify_progress(CheckProgress(0, 1, 9, 5), 0) == "0 of 1 files  5 B of 5 B"
+    assert verify_progress(VerifyProgress(0, 1, 9, 5), 0) == "0 of 1 files  5 B of 5 B"
 
 
 def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
@@ -123,10 +123,10 @@ def test_progress_is_shown_no_more_often_than_it_can_be_read() -> None:
     moments, lines = iter([5.0, 5.0, 5.125, 5.1875, 5.25, 5.375, 5.5]), list[str]()
     meter = ProgressMeter(verify_progress, lines.append, Clock(monotonic=lambda: next(moments)))
     for done in range(6):
-        meter.take(CheckProgress(0, 1, done, 1000))
+        meter.take(VerifyProgress(0, 1, done, 1000))
     shown = [line.split("  ")[1] for line in lines]
     assert shown == ["0 B of 1.0 kB", "3 B of 1.0 kB", "5 B of 1.0 kB"]
-    assert meter.latest == CheckProgress(0, 1, 5, 1000)
+    assert meter.latest == VerifyProgress(0, 1, 5, 1000)
 
 
 def test_it_has_the_lowest_cpu_priority(recordings: Recordings) -> None:

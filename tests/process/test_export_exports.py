@@ -19,7 +19,7 @@ from support.fake_disk import roomy_disk
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
-from camd.export.exports import MOST_TRANSFERS, Export, Exports, ExportTimings
+from camd.export.exports import MOST_TRANSFERS, Export, ExportLimits, Exports
 from camd.export.rules.byte_ranges import ByteSpan
 from camd.export.rules.export_plan import ExportRange, later_by
 from camd.export.source_files import SourceVanishedError
@@ -28,7 +28,7 @@ from camd.runtime.broadcast import Fanout
 from camd.storage.storage import Storage, open_storage
 
 BUNDLED = str(ffmpeg.PROGRAMS[1].values[0])
-QUICK = ExportTimings(read_seconds=0.3, sync_seconds=0.02, sync_tries=500)
+QUICK = ExportLimits(read_seconds=0.3, sync_seconds=0.02, sync_tries=500)
 
 
 @attrs.frozen
@@ -66,7 +66,7 @@ class Archived:
 
 @asynccontextmanager
 async def set_up(
-    folder: Path, *, growing: bool = False, timings: ExportTimings = QUICK
+    folder: Path, *, growing: bool = False, timings: ExportLimits = QUICK
 ) -> AsyncIterator[Archived]:
     """Run a storage with the files."""
     stream = ffmpeg.encode(BUNDLED, "h264-aac")
@@ -217,7 +217,7 @@ async def test_the_end_that_becomes_durable_is_waited_for(tmp_path: Path) -> Non
         path = made.footage.folder / growing.filename
         some = path.read_bytes().index(b"moof", growing.size_bytes // 2) - 4
         made.storage.growing(growing, some)
-        hurried = Exports(made.storage, clock=SYSTEM_CLOCK, timings=ExportTimings(sync_tries=0))
+        hurried = Exports(made.storage, clock=SYSTEM_CLOCK, timings=ExportLimits(sync_tries=0))
         early = await hurried.describe(seconds(4, 6))
         assert 0 < early.parts[0].frames < 60
         assert [gap.cause for gap in early.gaps] == ["not_durable_yet"]

@@ -24,7 +24,7 @@ from camd.ffmpeg.text.output import (
     parse_probe,
     parse_version,
 )
-from camd.mp4.frames.frame_fragments import FrameReader
+from camd.mp4.frames.frame_fragments import FrameFragmentReader
 from camd.sources import FileSource, RtspSource, SyntheticSource, V4l2Source
 
 SMALL = SyntheticSource(320, 180, 30.0, audio=True)
@@ -79,7 +79,7 @@ def test_each_frame_is_a_fragment_of_its_own(program, codec):
     """Without sound it is written when the next one has come, and says when that was."""
     done, said = capture(program, SyntheticSource(320, 180, 30.0), codec=codec, bitrate=500_000)
     assert not [message for message in said if message.severe]
-    reader = FrameReader()
+    reader = FrameFragmentReader()
     _, *fragments = reader.feed(done.stdout)
     assert [fragment.frames for fragment in fragments] == [1] * 36
     assert all(fragment.wall_micros for fragment in fragments)

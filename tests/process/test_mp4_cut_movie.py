@@ -17,7 +17,7 @@ from support import ffmpeg_media as ffmpeg
 from camd.export.rules.export_plan import later_by
 from camd.mp4.boxes import MediaError
 from camd.mp4.movies.cut_frames import choose_frames
-from camd.mp4.movies.cut_movie import CutBuilder, CutPiece
+from camd.mp4.movies.cut_movie import CutBuilder, FileCut
 from camd.mp4.movies.recorded_tracks import read_recorded
 
 NAMES = ("h264-aac", "h264-late-audio", "h265-opus", "h265-open", "mjpeg")
@@ -198,8 +198,8 @@ def test_a_damaged_header_is_an_error_or_a_cut(
         frames = choose_frames(found.video.samples, 15360, 30720)
         if frames is None:
             return
-        builder = CutBuilder(CutPiece(found, frames))
-        builder.add(CutPiece(found, frames))
+        builder = CutBuilder(FileCut(found, frames))
+        builder.add(FileCut(found, frames))
         movie = builder.finish(0)
     except MediaError:
         return

@@ -8,7 +8,7 @@ from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.sample_entry import video_header
-from camd.mp4.inspect import sealed_moov_offset, undecodable
+from camd.mp4.inspect import sealed_moov_offset, why_undecodable
 from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FindingKind, check_file
 from camd.storage.disk import PosixDisk
@@ -38,7 +38,9 @@ def reason(data: bytes, *, every: bool = True) -> str:
     """Return why a file cannot be decoded."""
     at = sealed_moov_offset(data[:48])
     assert at is not None
-    return undecodable(lambda offset, size: data[offset : offset + size], data[at:], every=every)
+    return why_undecodable(
+        lambda offset, size: data[offset : offset + size], data[at:], every=every
+    )
 
 
 def followed_by(fragments: list[Fragment], others: list[Fragment]) -> list[Fragment]:
@@ -140,4 +142,4 @@ def test_verify_reports_it(tmp_path) -> None:
     ]
     assert "640x360" in complaints[1].text
     assert not complaints[1].fault.harmless
-    assert inspect_recording(PosixDisk(), path, fast=True).undecodable == ""
+    assert inspect_recording(PosixDisk(), path, fast=True).why_undecodable == ""

@@ -10,9 +10,9 @@ from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.frame_search import FramePlace, growing_frames, place_at
+from camd.mp4.frame_search import SamplesToFrame, growing_frames, place_at
 from camd.mp4.init import read_init
-from camd.mp4.inspect import StoredFrames, read_segment_head, sealed_moov_offset, stored_frames
+from camd.mp4.inspect import StoredSamples, read_segment_head, sealed_moov_offset, stored_samples
 from camd.mp4.movies.frame_movie import frame_movie, presented
 from camd.mp4.segment import HASHED_FROM
 
@@ -107,20 +107,20 @@ def sealed_file(stream: bytes) -> bytes:
     return ffmpeg.seal(*ffmpeg.grow(*ffmpeg.events(stream)))
 
 
-def locate(data: bytes, seconds: Fraction) -> tuple[Init, FramePlace | None]:
+def locate(data: bytes, seconds: Fraction) -> tuple[Init, SamplesToFrame | None]:
     """Find the frame of a file that is shown at an instant, as a snapshot does."""
 
     def read(offset: int, size: int) -> bytes:
         return data[offset : offset + size]
 
-    frames: StoredFrames
+    frames: StoredSamples
     moov_at = sealed_moov_offset(data[:48])
     if moov_at is None:
         init, _ = read_segment_head(data)
         frames = growing_frames(read, init, HASHED_FROM, len(data), float(seconds))
     else:
         init = read_init(data[:32], data[moov_at:])
-        frames = stored_frames(init)
+        frames = stored_samples(init)
     return init, place_at(frames, seconds)
 
 
@@ -213,4 +213,4 @@ def test_tables_that_do_not_agree_are_refused(program: str) -> None:
             at += 4
         damaged[at : at + 4] = value.to_bytes(4, "big")
         with pytest.raises(MediaError):
-            stored_frames(read_init(data[:32], bytes(damaged)))
+            stored_samples(read_init(data[:32], bytes(damaged)))

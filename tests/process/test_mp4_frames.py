@@ -8,7 +8,7 @@ import pytest
 from support import ffmpeg_media as ffmpeg
 from support.media_streams import joined
 
-from camd.mp4.frames.frame_fragments import FrameReader
+from camd.mp4.frames.frame_fragments import FrameFragmentReader
 
 
 @pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
@@ -19,7 +19,7 @@ def test_joined_frames_are_the_stream_that_ffmpeg_wrote(
     """With B-frames, with sound beside and before the pictures, with key frames alone."""
     stream = ffmpeg.encode_frames(program, name)
     init, frames = ffmpeg.events(stream)
-    reader = FrameReader()
+    reader = FrameFragmentReader()
     alike = [e for at in range(0, len(stream), 4096) for e in reader.feed(stream[at : at + 4096])]
     assert alike == [init, *frames]
     assert reader.compared > len(frames) * 0.8

@@ -17,7 +17,7 @@ from camd.capture.rules.preroll import PrerollBuffer
 from camd.clock import SYSTEM_CLOCK
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.parameter_sets import kind_of, read_from, walk
-from camd.mp4.h26x.reheader import Reheader, one_file, sets_in_header
+from camd.mp4.h26x.reheader import Reheader, as_hvc1, one_file
 from camd.mp4.h26x.sample_entry import VideoHeader, video_header
 from camd.recording.queue import QueueItem, RecordingQueue
 
@@ -158,13 +158,13 @@ def test_damaged_samples_never_raise(data: st.DataObject) -> None:
 def test_h265_whose_header_has_all_sets_is_named_so() -> None:
     """The sample entry is hvc1 with complete arrays, as a muxer writes it."""
     init, _ = stream("small-265")
-    named = sets_in_header(init)
+    named = as_hvc1(init)
     assert (init.video.codec, named.video.codec) == ("hev1", "hvc1")
     assert not header(named).in_samples
     assert header(named).sets == header(init).sets
     assert len(named.moov) == len(init.moov)
     assert one_file(named, named)
-    assert sets_in_header(named) is named
+    assert as_hvc1(named) is named
     config = named.moov.index(b"hvcC") + 4
     assert named.moov[config + 23] == 0x80 | 32  # complete, and its first kind is VPS
 
@@ -192,4 +192,4 @@ async def test_preroll_keeps_its_own_header() -> None:
 def test_other_streams_are_left_as_they_are() -> None:
     """H.264 keeps its name."""
     init, _ = stream("small")
-    assert sets_in_header(init) is init
+    assert as_hvc1(init) is init

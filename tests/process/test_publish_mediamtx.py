@@ -15,10 +15,10 @@ from real_mediamtx import PASSWORD, RealMediaMtx, answering, free_port, needs_me
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, MediaMtxConfig
 from camd.model import PublicationState
-from camd.publish.control_api import ControlApi
 from camd.publish.created_paths import MadePaths
+from camd.publish.mediamtx_api import MediaMtxApi
 from camd.publish.rules import stream_problems as problems
-from camd.publish.rules.api_answers import PathSettings, ServerPath, path_target
+from camd.publish.rules.api_answers import MediaServerPath, PathSettings, path_target
 from camd.publish.stream_server import StreamServer
 
 SECONDS = 100
@@ -45,19 +45,19 @@ async def server(stopped: Server) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def api(server: Server) -> ControlApi:
+async def api(server: Server) -> MediaMtxApi:
     """The control API of the server that runs."""
     return await answering(server.config())
 
 
 async def test_a_camera_is_served_and_its_path_made_and_removed(
-    server: Server, api: ControlApi, tmp_path: Path
+    server: Server, api: MediaMtxApi, tmp_path: Path
 ) -> None:
     """The server lists the path as ready, published by RTSP; afterwards the path is gone."""
     async with open_published(tmp_path, server.config()) as published:
         served = await published.until_served()
         assert served.protocols == ("rtsp", "hls", "webrtc")
-        path = await api.get(path_target("paths/get", GATE), ServerPath)
+        path = await api.get(path_target("paths/get", GATE), MediaServerPath)
         assert path is not None
         assert path.is_ready
         settings = await api.get(path_target("config/paths/get", GATE), PathSettings)
@@ -92,7 +92,7 @@ async def test_a_wrong_password_is_said_by_both_ways(server: Server, tmp_path: P
 
 
 async def test_a_path_that_is_configured_otherwise_is_taken(
-    server: Server, api: ControlApi, tmp_path: Path
+    server: Server, api: MediaMtxApi, tmp_path: Path
 ) -> None:
     """It is left alone, and never removed; one that camd makes is removed."""
     made = MadePaths.on_disk(tmp_path)

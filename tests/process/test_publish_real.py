@@ -16,7 +16,7 @@ from support.ffmpeg_media import run
 from camd.config.schema import CameraConfig
 from camd.model import CameraState, PublicationState
 from camd.publish.connecting import client_tls
-from camd.publish.control_api import ControlApi
+from camd.publish.mediamtx_api import MediaMtxApi
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import PathPage, page_target
 from camd.publish.server_check import look_at_server
@@ -31,7 +31,7 @@ FOREIGN = 700  # paths, on two pages
 @asynccontextmanager
 async def running(
     folder: Path, *changes: tuple[str, str]
-) -> AsyncIterator[tuple[RealMediaMtx, ControlApi]]:
+) -> AsyncIterator[tuple[RealMediaMtx, MediaMtxApi]]:
     """Run a server that answers; the test may last SECONDS."""
     server = RealMediaMtx(folder, changes)
     with trio.fail_after(SECONDS):

@@ -15,7 +15,7 @@ import pytest
 from support.recordings_folder import MATROSKA, Recordings, damage, gap, session
 
 from camd.model import Segment, SegmentState
-from camd.storage.check.folder import CheckProgress, CheckResult, FolderCheck
+from camd.storage.check.folder import FolderVerification, VerifyProgress, VerifyResult
 from camd.storage.check.recording_file import inspect_recording
 from camd.storage.check.rules.findings import FileKind, Finding, FindingKind
 from camd.storage.index.memory_index import InMemoryIndex
@@ -33,12 +33,12 @@ def recordings(tmp_path: Path) -> Recordings:
     return made
 
 
-def check(recordings: Recordings, *names: str, fast: bool = False) -> CheckResult:
+def check(recordings: Recordings, *names: str, fast: bool = False) -> VerifyResult:
     """Check the folder; everything in it stays as it is, times and all."""
     before = recordings.state()
     told: list[Finding] = []
-    progress: list[CheckProgress] = []
-    verdict = FolderCheck(recordings.folder, fast, progress.append, told.append).run(names)
+    progress: list[VerifyProgress] = []
+    verdict = FolderVerification(recordings.folder, fast, progress.append, told.append).run(names)
     assert recordings.state() == before
     assert tuple(told) == verdict.findings
     if progress:
@@ -384,7 +384,7 @@ def test_what_may_not_be_read_is_a_finding(readable: Path) -> None:
         open_up(readable)
         forbidden.chmod(0)
         with somebody():
-            verdict = FolderCheck(readable, False, lambda _: None, lambda _: None).run()
+            verdict = FolderVerification(readable, False, lambda _: None, lambda _: None).run()
         return [finding.fault for finding in verdict.findings]
 
     assert faults(readable / name) == [FindingKind.UNREADABLE]
@@ -408,7 +408,9 @@ def test_what_changes_meanwhile_is_looked_at_again(recordings: Recordings) -> No
             recordings.know(made)
         return inspect_recording(disk, path, **options)  # type: ignore[arg-type]
 
-    check = FolderCheck(recordings.folder, False, lambda _: None, told.append, inspect=examined)
+    check = FolderVerification(
+        recordings.folder, False, lambda _: None, told.append, inspect=examined
+    )
     check.run([made.filename])
     assert (looked, told) == ([made.filename], [])
 

@@ -15,7 +15,12 @@ import pytest
 
 from camd.storage import filesystem
 from camd.storage.disk import OpenFileStat, PosixDisk
-from camd.storage.filesystem import FAT_LIMIT_BYTES, largest_file, move_exclusively, type_of_mount
+from camd.storage.filesystem import (
+    FAT_LIMIT_BYTES,
+    file_size_limit,
+    move_exclusively,
+    type_of_mount,
+)
 
 MOUNTS = """\
 21 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw
@@ -38,20 +43,20 @@ def test_fat_has_a_limit(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     for name, limit in (("vfat", FAT_LIMIT_BYTES), ("exfat", None), ("ext4", None)):
         mounts.write_text(line % name)
-        assert largest_file(tmp_path, mounts) == limit
+        assert file_size_limit(tmp_path, mounts) == limit
     mounts.unlink()
-    assert largest_file(tmp_path, mounts) is None
+    assert file_size_limit(tmp_path, mounts) is None
 
 
 def test_the_limit_of_the_process_counts(tmp_path: Path) -> None:
     """RLIMIT_FSIZE (ulimit -f) is known before it is met, and does not kill."""
     code = (
         "import sys; from pathlib import Path; from camd.storage.disk import PosixDisk\n"
-        "folder = Path(sys.argv[1]); disk = PosixDisk(); print(disk.largest_file(folder))\n"
+        "folder = Path(sys.argv[1]); disk = PosixDisk(); print(disk.file_size_limit(folder))\n"
         "file = disk.create(folder / 'large')\n"
         "try: file.append([bytes(8192)])\n"
         "except OSError as error: print(error.errno, file.size())\n"
-        "disk.learn_largest_file(folder, 100); print(disk.largest_file(folder))"
+        "disk.learn_file_size_limit(folder, 100); print(disk.file_size_limit(folder))"
     )
 
     def limit() -> None:

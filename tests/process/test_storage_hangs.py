@@ -21,7 +21,7 @@ from camd.model import Event, SessionId, StorageLevel
 from camd.rpc.registry import NoParams
 from camd.runtime.broadcast import Fanout
 from camd.storage.rules.admission import SpaceNeed
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.storage import Storage, open_storage
 
 SESSION = SessionId("s0")
@@ -56,7 +56,7 @@ class HangingDisk:
 
 @asynccontextmanager
 async def set_up(
-    tmp_path: Path, limits: StorageTimings = STORAGE_TIMINGS
+    tmp_path: Path, limits: StorageLimits = STORAGE_LIMITS
 ) -> AsyncIterator[HangingDisk]:
     """Run storage while the block runs; nothing hangs any more when it ends."""
     config = StorageConfig(tmp_path / "recordings", state_dir=tmp_path / "state")
@@ -71,7 +71,7 @@ async def set_up(
 
 
 # A call counts as hung after a fifth of a second, and samples are frequent.
-SHORT = StorageTimings(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
+SHORT = StorageLimits(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
 
 
 async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path) -> None:

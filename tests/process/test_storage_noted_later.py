@@ -33,11 +33,11 @@ from camd.mp4.segment import SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
 from camd.storage.index.catalog import Catalog
-from camd.storage.index.journal import Journal
+from camd.storage.index.index_journal import IndexJournal
 from camd.storage.index.recording_index import FOLDER
 from camd.storage.recovery.reconcile import FileOutcome, Reconciler
 from camd.storage.removal import Pin, Pins
-from camd.storage.rules.timings import StorageTimings
+from camd.storage.rules.timings import StorageLimits
 from camd.storage.segment_file import SegmentFile
 from camd.storage.storage import Storage, open_storage
 
@@ -46,7 +46,7 @@ INIT, FRAGMENTS = footage(3)
 NAME = "camera0_2026-01-15_14-30-00.mp4"
 
 
-QUICK = StorageTimings(
+QUICK = StorageLimits(
     first_retry_seconds=0.01,
     max_write_retry_seconds=0.05,
     max_search_retry_seconds=0.05,
@@ -57,7 +57,7 @@ QUICK = StorageTimings(
 
 @asynccontextmanager
 async def opened(
-    folder: Path, disk: GaugedDisk | None = None, limits: StorageTimings = QUICK
+    folder: Path, disk: GaugedDisk | None = None, limits: StorageLimits = QUICK
 ) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     config = StorageConfig(folder, state_dir=folder.parent / "state")
@@ -109,7 +109,7 @@ INDEX_BROKEN = sqlite3.OperationalError("disk I/O error")
 STEPS: dict[str, tuple[type, str, Exception]] = {
     "the folder is listed": (Reconciler, "compare", BROKEN),
     "the index is read": (Catalog, "total_bytes", INDEX_BROKEN),
-    "the journal is read": (Journal, "read", BROKEN),
+    "the journal is read": (IndexJournal, "read", BROKEN),
     "a file is opened": (GaugedDisk, "open", BROKEN),
     "what was found is noted": (Reconciler, "settle", BROKEN),
     "what is missing is noted": (Reconciler, "mark_missing", INDEX_BROKEN),
@@ -277,7 +277,7 @@ async def recording(tmp_path: Path) -> AsyncIterator[Storage]:
 Break = Callable[[pytest.MonkeyPatch], FailingMethod]
 BREAKS: dict[str, tuple[type, str, Exception]] = {
     "index": (Catalog, "apply", INDEX_BROKEN),
-    "journal": (Journal, "append", BROKEN),
+    "journal": (IndexJournal, "append", BROKEN),
     "pins": (Pins, "put", BROKEN),
 }
 
@@ -400,7 +400,7 @@ async def test_what_an_older_archive_could_not_write_the_next_one_does(
     folder, away = tmp_path / "recordings", tmp_path / "away"
     async with opened(folder) as storage:
         await storage.unfinished_sessions()
-        failing = FailingMethod(monkeypatch, Journal, "append", BROKEN)
+        failing = FailingMethod(monkeypatch, IndexJournal, "append", BROKEN)
         await storage.note_gaps([gap(1)])
         folder.rename(away)
         write_recording(folder)  # another one in its place
@@ -420,7 +420,7 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
     async with opened(folder, limits=attrs.evolve(QUICK, max_pending=3)) as storage:
         await storage.unfinished_sessions()
         with monkeypatch.context() as patch:
-            failing = FailingMethod(patch, Journal, "append", BROKEN)
+            failing = FailingMethod(patch, IndexJournal, "append", BROKEN)
             apply = FailingMethod(patch, Catalog, "apply", INDEX_BROKEN)
             write_recording(folder, seal=True)
             await storage.note_segment(row(SegmentState.SEALED))

@@ -19,7 +19,7 @@ from camd.runtime.broadcast import Fanout
 from camd.storage import space as probe_module
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES, SpaceNeed
 from camd.storage.rules.levels import Thresholds, Usage
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.space import SpaceMonitor
 
 OK, LOW, BLOCKED, CRITICAL, MISSING, READ_ONLY, UNRESPONSIVE, NO_INODES, FAILING = StorageLevel
@@ -60,7 +60,7 @@ class MonitoredFolder:
 
 @asynccontextmanager
 async def set_up(
-    folder: Path, limits: StorageTimings = STORAGE_TIMINGS
+    folder: Path, limits: StorageLimits = STORAGE_LIMITS
 ) -> AsyncIterator[MonitoredFolder]:
     """Run a space monitor of an empty gigabyte while the block runs."""
     (folder / ".camd").mkdir(parents=True)
@@ -154,7 +154,7 @@ async def test_problem_besides_the_volume_is_no_level(setup: MonitoredFolder) ->
 # --- a volume that hangs ---
 
 
-SHORT_PROBE = StorageTimings(probe_timeout_seconds=0.1)
+SHORT_PROBE = StorageLimits(probe_timeout_seconds=0.1)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from camd.capture.diagnosis import DiagnosisFacts, explain
-from camd.devices.v4l2.access import NodeAccess
+from camd.devices.v4l2.node_errors import NodeAccess
 from camd.ffmpeg.text.error_patterns import TABLE
 from camd.model import problems
 

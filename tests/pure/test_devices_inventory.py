@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.devices.v4l2.access import (
+from camd.devices.v4l2.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
+from camd.devices.v4l2.node import NodeStat, SysfsFacts
+from camd.devices.v4l2.node_errors import (
     NodeAccess,
     denied,
     describe,
@@ -18,8 +20,6 @@ from camd.devices.v4l2.access import (
     is_foreign,
     is_gone,
 )
-from camd.devices.v4l2.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
-from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.model import Capabilities, Device, GapCause, Problem, UsbFacts
 from camd.model.problems import HUNG
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.events.rules.event_choice import EventChoice
+from camd.events.rules.event_filter import EventFilter
 from camd.events.rules.history import SCAN_EVENTS, EventHistory, KeptEvent
 from camd.rpc.registry import Notification
 
@@ -90,7 +90,7 @@ def test_an_empty_history_of_a_later_run_says_how_many_there_were() -> None:
 def test_a_page_looks_at_a_bounded_number_of_events() -> None:
     """A filter that accepts few does not hold up the event loop; the next page goes on."""
     count = 3 * SCAN_EVENTS
-    wanted = EventChoice(frozenset({"rare"}))
+    wanted = EventFilter(frozenset({"rare"}))
     history = history_of(
         *(kept(n, topics=("rare",) if n == count else ("often",)) for n in range(1, count + 1))
     )
@@ -126,7 +126,7 @@ def test_replaced_states_are_left_out_where_that_is_asked_for() -> None:
 def test_the_newest_events_are_found_behind_a_filter() -> None:
     """`latest` counts those that are wanted."""
     history = history_of(*(kept(n, topics=("even",) if n % 2 == 0 else ()) for n in range(1, 11)))
-    even = EventChoice(frozenset({"even"}))
+    even = EventFilter(frozenset({"even"}))
     after = history.latest(even, 2)
     assert numbers(history.page(after, even, limit=9)) == [8, 10]
     assert history.latest(None, 99) == 0
@@ -135,11 +135,11 @@ def test_the_newest_events_are_found_behind_a_filter() -> None:
 def test_a_filter_is_by_topic_and_by_subject() -> None:
     """Both must fit, and what is unsubscribed is never sent."""
     event = kept(1, topics=("recording", "recording.started"), about=("camera a",)).notification
-    assert EventChoice()(event)
-    assert EventChoice(frozenset({"recording.started", "x"}), "camera a")(event)
-    assert not EventChoice(frozenset({"storage"}))(event)
-    assert not EventChoice(subject="camera b")(event)
-    assert not EventChoice(without=frozenset({"recording"}))(event)
+    assert EventFilter()(event)
+    assert EventFilter(frozenset({"recording.started", "x"}), "camera a")(event)
+    assert not EventFilter(frozenset({"storage"}))(event)
+    assert not EventFilter(subject="camera b")(event)
+    assert not EventFilter(without=frozenset({"recording"}))(event)
 
 
 @given(

@@ -23,12 +23,14 @@ from support.media_streams import (
 
 from camd.mp4.boxes import MediaError, box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.frames.frame_fragments import MAX_FORMS, FrameReader
+from camd.mp4.frames.frame_fragments import MAX_FORMS, FrameFragmentReader
 
 Found = list[Init | Fragment | str]
 
 
-def found_by(reader: FrameReader | FragmentReader, data: bytes, piece: int = 1 << 20) -> Found:
+def found_by(
+    reader: FrameFragmentReader | FragmentReader, data: bytes, piece: int = 1 << 20
+) -> Found:
     """Read bytes in pieces of a size, to their end or an error."""
     found: Found = []
     try:
@@ -125,7 +127,7 @@ def alike(number: int, size: int = 20) -> bytes:
 @given(streams(), st.integers(1, 300))
 def test_the_same_is_found_as_by_the_full_reader(stream: bytes, piece: int) -> None:
     """Every field of every fragment, wherever the stream is cut."""
-    assert found_by(FrameReader(), stream, piece) == found_by(FragmentReader(), stream)
+    assert found_by(FrameFragmentReader(), stream, piece) == found_by(FragmentReader(), stream)
 
 
 @given(streams(), st.data())
@@ -140,14 +142,16 @@ def test_what_is_damaged_is_what_the_full_reader_makes_of_it(
         )
     cut = data.draw(st.integers(len(VIDEO_AND_AUDIO), len(stream)))
     torn = bytes(damaged[:cut]) + data.draw(st.sampled_from([b"", bytes(damaged[-60:]), b"\xff"]))
-    assert found_by(FrameReader(), torn, 64) == found_by(FragmentReader(), torn, 64)
+    assert found_by(FrameFragmentReader(), torn, 64) == found_by(FragmentReader(), torn, 64)
 
 
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_any_bytes_end_or_raise(data: bytes, piece: int) -> None:
     """Whatever follows a header, reading does not loop, and finds what the full reader finds."""
     for stream in (data, VIDEO_ONLY + data, VIDEO_ONLY + alike(0) + alike(1) + data):
-        assert found_by(FrameReader(), stream, piece) == found_by(FragmentReader(), stream, piece)
+        assert found_by(FrameFragmentReader(), stream, piece) == found_by(
+            FragmentReader(), stream, piece
+        )
 
 
 @pytest.mark.parametrize("piece", [1, 50, 1 << 20])
@@ -155,7 +159,7 @@ def test_all_but_the_first_of_its_kind_are_read_by_comparison(piece: int) -> Non
     """A key frame, a frame, and a frame with sound are three kinds; numbers make no other kind."""
     frames = [alike(number, size=20 + number) for number in range(40)]
     with_sound = [rowed(1, 3 * number, 9000 + number * 512, [Sample(7)]) for number in range(10)]
-    reader = FrameReader()
+    reader = FrameFragmentReader()
     found = found_by(reader, VIDEO_AND_AUDIO + b"".join(frames + with_sound), piece)
     assert found == found_by(FragmentReader(), VIDEO_AND_AUDIO + b"".join(frames + with_sound))
     kinds = 1 + 1 + 2  # the sound has one packet or two
@@ -164,7 +168,7 @@ def test_all_but_the_first_of_its_kind_are_read_by_comparison(piece: int) -> Non
 
 def test_a_frame_is_waited_for_until_all_of_it_is_there() -> None:
     """It is found with its last byte, not before."""
-    reader = FrameReader()
+    reader = FrameFragmentReader()
     reader.feed(VIDEO_ONLY + alike(0) + alike(1))
     for byte in alike(2)[:-1]:
         assert reader.feed(bytes([byte])) == []
@@ -177,7 +181,7 @@ def test_a_frame_is_waited_for_until_all_of_it_is_there() -> None:
 def test_what_begins_alike_and_is_shorter_is_not_waited_for() -> None:
     """A fragment without the sound of the one before is complete at its own end."""
     both = fragment((1, 512, [Sample(9)]), (2, 100, [Sample(5, 1024)]))
-    reader = FrameReader()
+    reader = FrameFragmentReader()
     reader.feed(VIDEO_AND_AUDIO + both)
     (found,) = reader.feed(fragment((1, 1024, [Sample(9)])))
     assert isinstance(found, Fragment)
@@ -187,12 +191,12 @@ def test_what_begins_alike_and_is_shorter_is_not_waited_for() -> None:
 def test_no_more_kinds_are_remembered_than_a_few() -> None:
     """The oldest is forgotten, which costs time only: everything is found."""
     kinds = [compact_with(flags) for flags in range(2 * MAX_FORMS)]
-    reader = FrameReader()
+    reader = FrameFragmentReader()
     stream = VIDEO_ONLY + b"".join(kinds * 2)
     assert found_by(reader, stream) == found_by(FragmentReader(), stream)
     assert reader.compared == 0
     latest = b"".join(kinds[-MAX_FORMS:] + kinds[:1])
-    again = FrameReader()
+    again = FrameFragmentReader()
     assert found_by(again, stream + latest) == found_by(FragmentReader(), stream + latest)
     assert again.compared == MAX_FORMS
 
@@ -223,7 +227,7 @@ def test_defaults_of_the_header_count() -> None:
         return moof if not at else moof + box(b"mdat", bytes([number]) * 5)
 
     stream = head + b"".join(build(len(build(0, 0)) + 8, number) for number in range(9))
-    reader = FrameReader()
+    reader = FrameFragmentReader()
     found = found_by(reader, stream)
     assert found == found_by(FragmentReader(), stream)
     assert reader.compared == 8

@@ -17,11 +17,11 @@ from camd.model.problems import TIMED_OUT, UNKNOWN
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     AnswerError,
+    MediaServerPath,
+    MediaServerSettings,
     PathPage,
+    PathPeer,
     PathSettings,
-    PathSource,
-    ServerPath,
-    ServerSettings,
     path_target,
     read_answer,
 )
@@ -34,7 +34,7 @@ from camd.publish.rules.rtsp_requests import (
 )
 from camd.publish.rules.served import (
     PathClaim,
-    ServerAddresses,
+    ViewerAddresses,
     addresses,
     claim_path,
     is_published,
@@ -43,11 +43,11 @@ from camd.publish.rules.served import (
 )
 
 PUBLISHING = PublicationStatus("gate", PublicationState.PUBLISHING)
-OURS = ServerPath("gate", PathSource("rtspSession", "1"), online=True, readers=[PathSource()])
-FOREIGN = ServerPath("gate", PathSource("rtspSource", "2"), online=True)
-BASES = ServerAddresses((("rtsp", "rtsp://h:8554"), ("hls", "http://h:8888")))
+OURS = MediaServerPath("gate", PathPeer("rtspSession", "1"), online=True, readers=[PathPeer()])
+FOREIGN = MediaServerPath("gate", PathPeer("rtspSource", "2"), online=True)
+BASES = ViewerAddresses((("rtsp", "rtsp://h:8554"), ("hls", "http://h:8888")))
 SERVER = MediaMtxConfig()
-HAS_ALL = ServerSettings(
+HAS_ALL = MediaServerSettings(
     rtsp=True, hls=True, hls_address=":8888", webrtc=True, webrtc_address="127.0.0.1:8889"
 )
 
@@ -81,17 +81,17 @@ def test_the_breaker_opens_after_three_failures_and_an_answer_closes_it() -> Non
         (PathSettings(source="rtsp://camera/1"), None, PathClaim.TAKEN),
         (PathSettings(), OURS, PathClaim.TAKEN),
         (None, FOREIGN, PathClaim.TAKEN),
-        (PathSettings(), ServerPath("gate"), PathClaim.FREE),
+        (PathSettings(), MediaServerPath("gate"), PathClaim.FREE),
     ],
 )
 def test_a_path_is_claimed_only_while_nobody_has_it(
-    settings: PathSettings | None, path: ServerPath | None, claim: PathClaim
+    settings: PathSettings | None, path: MediaServerPath | None, claim: PathClaim
 ) -> None:
     """A path with a source, or configured with one, is somebody else's."""
     assert claim_path(settings, path) is claim
 
 
-def serve(status: PublicationStatus, path: ServerPath | None, *, asked: bool) -> object:
+def serve(status: PublicationStatus, path: MediaServerPath | None, *, asked: bool) -> object:
     """Return what is served of an H.264 stream."""
     return served_stream(status, path, asked=asked, bases=BASES, codec="avc1")
 
@@ -101,7 +101,7 @@ def test_a_stream_is_served_only_when_camd_and_the_server_say_so() -> None:
     assert serve(PUBLISHING, OURS, asked=True) is not None
     assert serve(PUBLISHING, None, asked=True) is None
     assert serve(PUBLISHING, FOREIGN, asked=True) is None
-    assert serve(PUBLISHING, ServerPath("gate", PathSource("rtspSession")), asked=True) is None
+    assert serve(PUBLISHING, MediaServerPath("gate", PathPeer("rtspSession")), asked=True) is None
     assert serve(PUBLISHING, None, asked=False) is not None
     for state in PublicationState:
         if state is not PublicationState.PUBLISHING:
@@ -130,7 +130,7 @@ def test_addresses_are_those_that_the_server_has() -> None:
         ("webrtc", "http://127.0.0.1:8889"),
     )
     assert addresses(SERVER, None).bases == (("rtsp", "rtsp://127.0.0.1:8554"),)
-    assert addresses(SERVER, ServerSettings(rtsp=True)).bases == (
+    assert addresses(SERVER, MediaServerSettings(rtsp=True)).bases == (
         ("rtsp", "rtsp://127.0.0.1:8554"),
     )
     told = MediaMtxConfig(

@@ -31,7 +31,7 @@ from camd.server.rules.connection_limits import (
     LimitedConnection,
     is_own_address,
 )
-from camd.server.rules.upgrade import is_own, machine_names, own_names
+from camd.server.rules.request_checks import is_own, machine_names, own_names
 
 WRONG = AuthFailure.UNKNOWN_KEY
 

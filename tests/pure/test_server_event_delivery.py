@@ -6,14 +6,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from camd.events.rules.event_choice import EventChoice
+from camd.events.rules.event_filter import EventFilter
 from camd.events.rules.history import EventHistory, KeptEvent
 from camd.rpc.registry import Notification
 from camd.server.rules.event_delivery import EventDelivery
 
 TOPICS = ("a", "b", "c")
 ROOM = 4  # messages that fit into the client's queue
-filters = st.none() | st.frozensets(st.sampled_from(TOPICS), min_size=1).map(EventChoice)
+filters = st.none() | st.frozensets(st.sampled_from(TOPICS), min_size=1).map(EventFilter)
 
 
 def event(number: int, topic: str = "a", *, before: int | None = None) -> KeptEvent:
@@ -36,7 +36,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.queue: list[int] = []
         self.got: list[int] = []
         self.missed = 0  # as it was told, since `owed_from`
-        self.wanted: EventChoice | None = None
+        self.wanted: EventFilter | None = None
         self.owed_from: int | None = None  # behind it nothing may be missing
         self.owed_missed = 0  # numbers that were gone when it subscribed
         self.messages = 0
@@ -72,7 +72,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.queue += [each.seq for each in page.events if each.seq is not None]
 
     @rule(wanted=filters, back=st.integers(0, 20))
-    def subscribe(self, wanted: EventChoice | None, back: int) -> None:
+    def subscribe(self, wanted: EventFilter | None, back: int) -> None:
         """Subscribe behind a number, and get the answer."""
         since = max(0, self.history.newest - back)
         self.messages += 1
@@ -83,7 +83,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.owed_missed = self.history.missed(since)
 
     @rule(wanted=filters)
-    def change_filter(self, wanted: EventChoice | None) -> None:
+    def change_filter(self, wanted: EventFilter | None) -> None:
         """Change the filter alone: from now on, these."""
         self.delivery.subscribe(wanted, None, None)
         self.wanted, self.owed_from = wanted, None

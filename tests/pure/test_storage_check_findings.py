@@ -81,7 +81,7 @@ def seen(**facts: object) -> FileContents:
             known(state=SegmentState.MISSING, frames=0),
             [FindingKind.FOREIGN],
         ),
-        (seen(undecodable="has no key frame"), KNOWN, [FindingKind.UNDECODABLE]),
+        (seen(why_undecodable="has no key frame"), KNOWN, [FindingKind.UNDECODABLE]),
         (seen(shape=FileKind.UNREADABLE, broken="EIO"), KNOWN, [FindingKind.UNREADABLE]),
         (seen(shape=FileKind.FOREIGN), None, [FindingKind.FOREIGN]),
         (seen(shape=FileKind.FOREIGN), KNOWN, [FindingKind.DAMAGED]),

@@ -15,7 +15,7 @@ from support.recordings import gap, segment, session
 
 from camd.model import RecordingQuery, SegmentState, SessionId
 from camd.storage.index.catalog import Catalog
-from camd.storage.index.journal import JournalPosition
+from camd.storage.index.index_journal import JournalPosition
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.rules.journal_records import (
     GapNoted,

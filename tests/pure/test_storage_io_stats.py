@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from camd.model import SyncLatency
 from camd.storage.rules.io_stats import WINDOW_SYNCS, IoStats
-from camd.storage.rules.timings import STORAGE_TIMINGS
+from camd.storage.rules.timings import STORAGE_LIMITS
 
 
 def test_the_oldest_call_tells_the_age() -> None:
@@ -39,8 +39,8 @@ def test_slow_is_a_second_and_is_remembered() -> None:
     operation = latency.begin(0.0)
     assert [latency.slow(now) for now in (0.9, 1.0)] == [False, True]
     latency.end(operation, 1.5)
-    assert latency.slow(1.4 + STORAGE_TIMINGS.slow_memory_seconds)
-    assert not latency.slow(1.5 + STORAGE_TIMINGS.slow_memory_seconds)
+    assert latency.slow(1.4 + STORAGE_LIMITS.slow_memory_seconds)
+    assert not latency.slow(1.5 + STORAGE_LIMITS.slow_memory_seconds)
     latency.end(latency.begin(50.0), 50.9)
     assert not latency.slow(50.9)
     operation = latency.begin(60.0)

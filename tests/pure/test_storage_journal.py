@@ -16,7 +16,7 @@ from support.power_cut_disk import RecordingDisk
 from support.recordings import NOON, gap, segment, session
 
 from camd.model import SegmentState, SessionState
-from camd.storage.index.journal import Journal, JournalPosition
+from camd.storage.index.index_journal import IndexJournal, JournalPosition
 from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
@@ -42,7 +42,7 @@ RECORDS: list[Record] = [
 
 def noted(disk: MemoryDisk | RecordingDisk, since: JournalPosition = BEGIN) -> list[Record]:
     """Read everything behind a place."""
-    found = Journal(disk, FOLDER).read(since)
+    found = IndexJournal(disk, FOLDER).read(since)
     return [record for records, _ in found for record in records]
 
 
@@ -102,11 +102,11 @@ def test_whole_lines_that_say_nothing_are_passed_over(text: bytes) -> None:
 def test_a_journal_is_continued() -> None:
     """What is appended after opening again stands behind what was there; places tell it apart."""
     disk = MemoryDisk()
-    journal = Journal.open(disk, FOLDER)
+    journal = IndexJournal.open(disk, FOLDER)
     journal.append(RECORDS[:2])
     position = journal.position
     journal.close()
-    journal = Journal.open(disk, FOLDER)
+    journal = IndexJournal.open(disk, FOLDER)
     assert journal.position == position
     journal.append(RECORDS[2:])
     journal.append([])
@@ -120,7 +120,7 @@ def test_a_journal_is_continued() -> None:
 def test_a_long_journal_has_several_files() -> None:
     """A file that is long enough is followed by another one; all are read, in order."""
     disk = MemoryDisk()
-    journal = Journal.open(disk, FOLDER, max_file_bytes=1000)
+    journal = IndexJournal.open(disk, FOLDER, max_file_bytes=1000)
     for record in RECORDS:
         journal.append([record])
     assert journal.numbers() == list(range(1, journal.position.file + 1))
@@ -135,7 +135,7 @@ def test_foreign_files_are_no_journal() -> None:
     for name in ("journal-1.jsonl", "journal-000001.jsonl~", "index.sqlite"):
         disk.create(FOLDER / name).append([encode(RECORDS)])
     assert noted(disk) == []
-    assert Journal.open(disk, FOLDER).position == JournalPosition(1)
+    assert IndexJournal.open(disk, FOLDER).position == JournalPosition(1)
 
 
 @pytest.mark.parametrize("faults", [(n,) for n in range(8)] + [(n, n + 1) for n in range(7)])
@@ -145,7 +145,7 @@ def test_a_failing_disk_costs_no_line_that_was_confirmed(faults: tuple[int, ...]
     disk = MemoryDisk()
     confirmed: list[Record] = []
     disk.fail(*faults, code=errno.EIO)
-    journal = Journal.open(disk, FOLDER)
+    journal = IndexJournal.open(disk, FOLDER)
     for record in RECORDS:
         try:
             journal.append([record])
@@ -163,7 +163,7 @@ def test_a_power_cut_costs_no_line_that_was_confirmed(data: st.DataObject) -> No
     """Whenever the power goes: all confirmed lines are read, and the journal goes on behind them,
     a torn line at its end included."""
     disk = RecordingDisk()
-    journal = Journal.open(disk, FOLDER)
+    journal = IndexJournal.open(disk, FOLDER)
     confirmations = []
     for record in RECORDS:
         journal.append([record])
@@ -174,7 +174,7 @@ def test_a_power_cut_costs_no_line_that_was_confirmed(data: st.DataObject) -> No
     found = noted(left)
     assert found[:confirmed] == RECORDS[:confirmed]
     assert all(record in RECORDS for record in found)
-    again = Journal.open(left, FOLDER)
+    again = IndexJournal.open(left, FOLDER)
     more = SegmentRemovalNoted("behind.mp4", "")
     again.append([more])
     assert noted(left) == [*found, more]
@@ -184,7 +184,7 @@ def test_a_session_that_ended_is_the_latest_word() -> None:
     """Records keep their order, so that the latest of two about one thing can count."""
     ended = session(state=SessionState.ENDED)
     disk = MemoryDisk()
-    journal = Journal.open(disk, FOLDER)
+    journal = IndexJournal.open(disk, FOLDER)
     journal.append([SessionNoted(session()), SessionNoted(ended)])
     assert noted(disk)[-1] == SessionNoted(ended)
 
@@ -193,7 +193,7 @@ def test_a_name_that_could_not_be_synced_is_synced_later() -> None:
     """A file whose name is not durable yet is made so before a line in it is confirmed."""
     disk = RecordingDisk()
     disk.create(FOLDER / "journal-000001.jsonl")  # and the power went, or the sync failed
-    journal = Journal.open(disk, FOLDER)
+    journal = IndexJournal.open(disk, FOLDER)
     journal.append(RECORDS[:1])
     assert noted(disk.barely()) == RECORDS[:1]
 
@@ -212,10 +212,10 @@ def test_a_file_that_may_not_grow_is_followed_by_the_next() -> None:
     whole = sum(len(encode([record])) for record in RECORDS)
     for limit in range(max(len(encode([record])) for record in RECORDS) + 1, whole, 37):
         disk = MemoryDisk(hard_limit=limit)
-        journal = Journal.open(disk, FOLDER)
+        journal = IndexJournal.open(disk, FOLDER)
         for record in RECORDS:
             journal.append([record])
         journal.close()
         assert noted(disk) == RECORDS
-        assert len(Journal(disk, FOLDER).numbers()) > 1
+        assert len(IndexJournal(disk, FOLDER).numbers()) > 1
         assert all(len(file.data) <= limit for file in disk.files.values())

@@ -27,7 +27,7 @@ from camd.errors import (
 from camd.model import Segment, SegmentState
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog
-from camd.storage.index.journal import Journal
+from camd.storage.index.index_journal import IndexJournal
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.removal import Pin, Pins, Removal, Remover
 from camd.storage.rules.journal_records import SegmentNoted
@@ -60,7 +60,7 @@ def opened(disk: Disk) -> Iterator[RecordingIndex]:
     """Open the index of a disk in memory; it has what the journal has."""
     lock = os.open(os.devnull, os.O_RDONLY)
     index = RecordingIndex(
-        HIDDEN, Catalog.open(Path(":memory:")), Journal.open(disk, HIDDEN), lock, None
+        HIDDEN, Catalog.open(Path(":memory:")), IndexJournal.open(disk, HIDDEN), lock, None
     )
     index.catch_up()
     yield index

@@ -56,7 +56,7 @@ from camd.model import (
     Session,
 )
 from camd.mp4.inspect import sealed_moov_offset, summarise
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.runtime.path_lookup import BoundedFileCalls
 from camd.sources import SyntheticSource, V4l2Source
 from camd.storage.rules.levels import Thresholds, Usage, level_of
@@ -371,8 +371,8 @@ async def find_program() -> FFmpegBinary:
 class FakeMonitor:
     """A device monitor whose devices the test plugs in."""
 
-    present: Published[tuple[Device, ...]] = attrs.field(
-        factory=lambda: Published[tuple[Device, ...]](())
+    present: LatestValue[tuple[Device, ...]] = attrs.field(
+        factory=lambda: LatestValue[tuple[Device, ...]](())
     )
     settled: trio.Event = attrs.field(factory=trio.Event)
     method: str = "by hand"

@@ -164,12 +164,12 @@ class MemoryDisk:
         self.step("move")
         self.files[target] = self.files.pop(path)
 
-    def largest_file(self, folder: Path) -> int | None:
+    def file_size_limit(self, folder: Path) -> int | None:
         """Return the largest size of a file, if it is known."""
         self._need(folder, self.folders)
         return self.known_limit
 
-    def learn_largest_file(self, folder: Path, size: int) -> None:
+    def learn_file_size_limit(self, folder: Path, size: int) -> None:
         """Set the largest size of a file."""
         self.known_limit = min(size, self.known_limit or size)
 

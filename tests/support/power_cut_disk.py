@@ -21,13 +21,13 @@ from camd.model import Gap, Segment, SegmentState, SessionId
 from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.storage.disk import Disk, OpenFileStat
 from camd.storage.index.catalog import Catalog
-from camd.storage.index.journal import Journal
+from camd.storage.index.index_journal import IndexJournal
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import ReconcileFinding, Reconciler, reconcile_folder
 from camd.storage.removal import Pins, Remover
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNoted
 from camd.storage.rules.levels import Usage
-from camd.storage.rules.timings import STORAGE_TIMINGS
+from camd.storage.rules.timings import STORAGE_LIMITS
 from camd.storage.rules.volume_identity import FolderLocation
 from camd.storage.segment_file import SegmentFile
 
@@ -135,10 +135,10 @@ class RecordingDisk:
             raise FileExistsError(target)
         self.replace(path, target)
 
-    def largest_file(self, folder: Path) -> int | None:
+    def file_size_limit(self, folder: Path) -> int | None:
         return None
 
-    def learn_largest_file(self, folder: Path, size: int) -> None:
+    def learn_file_size_limit(self, folder: Path, size: int) -> None:
         pass
 
     def locate(self, path: Path) -> FolderLocation:
@@ -258,13 +258,13 @@ def open_index(
     database: bytes | None = None,
     folder: Path = INDEX_FOLDER,
     *,
-    max_pending: int = STORAGE_TIMINGS.max_pending,
+    max_pending: int = STORAGE_LIMITS.max_pending,
 ) -> RecordingIndex:
     """Open the index of a disk, with a database as it was at some time, or with none."""
     catalog = Catalog.open(Path(":memory:"))
     if database is not None:
         catalog._db.deserialize(database)
-    journal = Journal.open(disk, folder)
+    journal = IndexJournal.open(disk, folder)
     index = RecordingIndex(folder, catalog, journal, -1, None, max_pending=max_pending)
     index.catch_up()
     return index

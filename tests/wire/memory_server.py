@@ -28,8 +28,8 @@ from camd.clock import Clock, from_unix_micros
 from camd.errors import CAMERA_UNKNOWN, Refusal
 from camd.rpc.registry import Caller, NoParams, Notification, Registry, method
 from camd.rpc.roles import AuthMethod, Principal, Role
-from camd.server.application_socket import SocketPath
-from camd.server.asgi import Endpoints
+from camd.server.application_socket import WebSocketPrefix
+from camd.server.asgi import ConnectionAddresses
 from camd.server.connection import ConnectionShared
 from camd.server.http_connection import HttpConfig, HttpLimits
 from camd.server.rules.connection_limits import ConnectionLimits
@@ -38,7 +38,7 @@ from camd.server.websocket import WebSocket, open_client_websocket
 
 SECRET = "s" * 32
 START = 1_800_000_000
-NO_ENDPOINTS = Endpoints(None, None)
+NO_ENDPOINTS = ConnectionAddresses(None, None)
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: camera.local:8002\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -212,7 +212,7 @@ class MemoryServer:
 
     def connect(self, *, lockstep: bool = False, client: str | None = None) -> trio.abc.Stream:
         """Open a stream to the server, as a socket would; in lockstep nothing is buffered."""
-        endpoints = NO_ENDPOINTS if client is None else Endpoints((client, 1), None)
+        endpoints = NO_ENDPOINTS if client is None else ConnectionAddresses((client, 1), None)
         pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
         ours, theirs = pair()
         self.nursery.start_soon(self.server.serve_stream, theirs, endpoints)
@@ -248,7 +248,7 @@ def make_server(
     names: frozenset[str] | None = None,
     enabled: bool = True,
     registry: Registry = REGISTRY,
-    sockets: tuple[SocketPath, ...] = (),
+    sockets: tuple[WebSocketPrefix, ...] = (),
     **shared: Any,
 ) -> Server:
     authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)

@@ -13,7 +13,7 @@ from memory_server import MemoryServer, key, now, read_all, serving, token
 from trio.testing import MockClock
 
 from camd.rpc.roles import Role
-from camd.server.application_socket import ApplicationSocket, SocketPath
+from camd.server.application_socket import ApplicationSocket, WebSocketPrefix
 from camd.server.rules.connection_limits import ConnectionLimits
 
 PROTOCOL = "test.1"
@@ -39,8 +39,8 @@ async def flood(socket: ApplicationSocket) -> None:
         await socket.send(b"x" * 1000)
 
 
-def things(serve: object = tell) -> tuple[SocketPath, ...]:
-    return (SocketPath("/things/", PROTOCOL, serve),)  # type: ignore[arg-type]
+def things(serve: object = tell) -> tuple[WebSocketPrefix, ...]:
+    return (WebSocketPrefix("/things/", PROTOCOL, serve),)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from camd.rpc import codec
 from camd.server.rules.answers import MAX_BATCH_BYTES, BatchAnswers
 from camd.server.rules.connection_limits import TokenBucket
 from camd.server.send_queue import FAIR_CHARACTERS, SendBudget, SendQueue, SendQueueFullError
-from camd.server.websocket import FrameMeter
+from camd.server.websocket import MessageMeter
 
 messages = st.lists(st.lists(st.integers(0, 70_000), min_size=1, max_size=4), max_size=4)
 
@@ -33,7 +33,7 @@ def test_the_meter_adds_up_fragments_wherever_the_stream_is_cut(
     )
     limit = data.draw(st.integers(0, 200_000))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
-    meter = FrameMeter(limit)
+    meter = MessageMeter(limit)
     borders = [0, *cuts, len(stream)]
     pieces = [stream[a:b] for a, b in pairwise(borders)]
     assert all(meter.count(piece) for piece in pieces) == all(sum(m) <= limit for m in sizes)
@@ -42,14 +42,14 @@ def test_the_meter_adds_up_fragments_wherever_the_stream_is_cut(
 @pytest.mark.parametrize("opcode", [8, 9, 10])
 def test_a_control_frame_is_short(opcode: int) -> None:
     """A ping, pong or close of more than 125 bytes is refused at its header (RFC 6455, 5.5)."""
-    assert FrameMeter(1000).count(frame(opcode, bytes(125)))
-    assert not FrameMeter(1000).count(frame(opcode, bytes(126))[:8])
+    assert MessageMeter(1000).count(frame(opcode, bytes(125)))
+    assert not MessageMeter(1000).count(frame(opcode, bytes(126))[:8])
 
 
 @given(st.binary(max_size=500))
 def test_the_meter_ends_on_any_bytes(data: bytes) -> None:
     """Any bytes pass or are refused; the meter never loops or raises."""
-    FrameMeter(100).count(data)
+    MessageMeter(100).count(data)
 
 
 @given(st.integers(1, 6000), st.lists(st.floats(0, 10), max_size=50))

@@ -17,10 +17,10 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 from camd.auth.key_file import new_secret
 from camd.auth.login_throttle import CONNECTION_DELAY_SECONDS, LOG_SECONDS
 from camd.rpc.roles import AuthMethod, Principal, Role
-from camd.server.asgi import Endpoints
+from camd.server.asgi import ConnectionAddresses
 from camd.server.connection import MAX_WRONG_KEYS, UNAUTHENTICATED_BYTES
 from camd.server.rules.connection_limits import RESERVED_FOR_ADMINS, ConnectionLimits
-from camd.server.rules.upgrade import own_names
+from camd.server.rules.request_checks import own_names
 from camd.server.websocket import SocketClosedError, open_client_websocket
 
 METHODS = (b"HEAD", b"GET", b"POST", b"CONNECT", b"OPTIONS", b"TRACE", b"A" * 5000)
@@ -271,7 +271,7 @@ async def test_connections_are_reserved_for_administrators(autojump_clock: MockC
             assert "result" in await peer.call("authenticate", auth_token=token(Role.ADMIN))
         ours, theirs = memory_stream_pair()
         root = Principal("uid:0", Role.ADMIN, None, AuthMethod.PEER)
-        endpoints = Endpoints(None, None)
+        endpoints = ConnectionAddresses(None, None)
         running.nursery.start_soon(running.server.serve_stream, theirs, endpoints, root)
         async with open_client_websocket(
             ours, host="localhost", path="/ws", max_message_bytes=2**20
@@ -422,7 +422,7 @@ async def test_on_a_unix_socket_any_name_is_accepted(autojump_clock: MockClock) 
     async with serving(names=OURS) as running:
         ours, theirs = memory_stream_pair()
         running.nursery.start_soon(
-            running.server.serve_stream, theirs, Endpoints(None, None, unix=True)
+            running.server.serve_stream, theirs, ConnectionAddresses(None, None, unix=True)
         )
         await ours.send_all(b"GET /hello HTTP/1.1\r\nHost: camd\r\n\r\n")
         assert (await ours.receive_some(9000)).startswith(b"HTTP/1.1 200")

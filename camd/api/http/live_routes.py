@@ -31,7 +31,7 @@ from camd.live.live_pictures import STILL_SECONDS, StillsWatch
 from camd.live.live_view import LiveView, LiveViewEnd
 from camd.live.rules.live_messages import WayToWatch, ended_message
 from camd.live.socket_viewer import SocketViewer, ViewerLink
-from camd.live.transcoding import TooManyTranscodesError, Transcode, Transcodes
+from camd.live.transcoding import TooManyTranscodesError, TranscodedCamera, TranscodedCameras
 from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError, ViewerCounts
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still
 
@@ -63,7 +63,7 @@ class LiveRoutes:
 
     _cameras: Cameras
     _snapshots: Snapshots
-    _transcodes: Transcodes
+    _transcodes: TranscodedCameras
     _counts: ViewerCounts = attrs.field(factory=ViewerCounts)
     _clock: Clock = attrs.field(kw_only=True)
 
@@ -97,7 +97,7 @@ class LiveRoutes:
         preview = self._cameras.preview(camera.camera_id) if way == PREVIEW else None
         await viewer.serve(LiveView(preview or camera, present, viewer, clock=self._clock))
 
-    async def _serve_transcode(self, viewer: SocketViewer, transcode: Transcode) -> None:
+    async def _serve_transcode(self, viewer: SocketViewer, transcode: TranscodedCamera) -> None:
         watch = LiveView(transcode, transcode.is_present, viewer, clock=self._clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(viewer.serve, watch)

@@ -14,7 +14,7 @@ from camd.cli.checks.finding import CheckFinding, ok, problem, warning
 from camd.storage.filesystem import (
     FAT_LIMIT_BYTES,
     MOUNTINFO,
-    largest_file,
+    file_size_limit,
     move_exclusively,
     type_of_mount,
 )
@@ -100,7 +100,7 @@ def inspect_filesystem(
         kind = type_of_mount(
             mountinfo.read_text(encoding="utf-8", errors="replace"), folder.stat().st_dev
         )
-        limit = largest_file(folder, mountinfo)
+        limit = file_size_limit(folder, mountinfo)
     except OSError:
         return
     yield from failures

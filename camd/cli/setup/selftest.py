@@ -38,7 +38,7 @@ from camd.cli.tables import file_size
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, RemoteError, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
-from camd.storage.check.folder import CheckResult, FolderCheck
+from camd.storage.check.folder import FolderVerification, VerifyResult
 
 PART_SECONDS = 4.0  # of recording, before and after each fault
 _RETURN_SECONDS = 30.0  # for the session to go on
@@ -70,7 +70,7 @@ source = "test:?size=320x240&rate=15"
 
 
 @attrs.frozen
-class TrialService(PrivateService):
+class SelftestService(PrivateService):
     """The service of the trial: state in a temporary folder, recordings on the volume."""
 
     recordings: Path = attrs.field(kw_only=True)
@@ -87,7 +87,7 @@ class TrialService(PrivateService):
 
 
 @attrs.define
-class TrialReport:
+class SelftestReport:
     """What was found, by name; `failures` are sentences."""
 
     values: dict[str, object] = attrs.field(factory=dict)
@@ -112,7 +112,7 @@ def selftest(config_path: Path | None, as_json: bool) -> None:
     folder = configured(config_path).storage.recordings_dir
     out = messages() if as_json else console()
     with scratch_folders(folder) as (volume, state):
-        service = TrialService(state, free_port(), out, recordings=volume / "recordings")
+        service = SelftestService(state, free_port(), out, recordings=volume / "recordings")
         try:
             report = run_to_end(partial(run_trial, service))
         except CommandFailed as error:
@@ -143,9 +143,9 @@ def scratch_folders(recordings: Path) -> Iterator[tuple[Path, Path]]:
         yield Path(volume), Path(state)
 
 
-async def run_trial(service: TrialService) -> TrialReport:
+async def run_trial(service: SelftestService) -> SelftestReport:
     """Run all parts of the trial; return what was found. Raises CommandFailed."""
-    report = TrialReport()
+    report = SelftestReport()
     try:
         await find_ffmpeg()
     except FfmpegMissingError as error:
@@ -174,7 +174,7 @@ async def run_trial(service: TrialService) -> TrialReport:
 
 
 @asynccontextmanager
-async def served(service: TrialService) -> AsyncIterator[tuple[Popen[bytes], Client]]:
+async def served(service: SelftestService) -> AsyncIterator[tuple[Popen[bytes], Client]]:
     """Run the service while the block runs, with a client."""
     async with open_service(service) as process:
         token = await wait_ready(service, process)
@@ -183,7 +183,7 @@ async def served(service: TrialService) -> AsyncIterator[tuple[Popen[bytes], Cli
 
 
 async def record_and_kill_ffmpeg(
-    service: TrialService, process: Popen[bytes], client: Client, report: TrialReport
+    service: SelftestService, process: Popen[bytes], client: Client, report: SelftestReport
 ) -> None:
     """Start a recording, kill its FFmpeg, and wait until it goes on."""
     began = trio.current_time()
@@ -214,7 +214,7 @@ async def recording_again(client: Client, since: float, *, gaps: int) -> float:
     return round(trio.current_time() - since, 2)
 
 
-async def reach_the_limit(service: TrialService, client: Client, report: TrialReport) -> None:
+async def reach_the_limit(service: SelftestService, client: Client, report: SelftestReport) -> None:
     """Lower the limit of space below what is used: a start is refused; raise it: it is not."""
     used = (await client.call("get_storage_info"))["used_percent"]
     if not 2 < used < 95:
@@ -231,7 +231,7 @@ async def reach_the_limit(service: TrialService, client: Client, report: TrialRe
     service.say("[bold]5.[/] Above the limit of space a new recording was refused, below it not.")
 
 
-async def set_limit(service: TrialService, client: Client, percent: float) -> None:
+async def set_limit(service: SelftestService, client: Client, percent: float) -> None:
     """Write another limit into the configuration, and have the service read it."""
     await trio.to_thread.run_sync(service.write_configuration, round(percent, 1))
     await client.call("reload_config")
@@ -248,7 +248,7 @@ async def is_refused(client: Client) -> bool:
 
 
 async def end_session(
-    service: TrialService, client: Client, report: TrialReport, killed: float
+    service: SelftestService, client: Client, report: SelftestReport, killed: float
 ) -> dict[str, Any]:
     """Wait until the session goes on in the new run, stop it, and return the receipt."""
     back = await recording_again(client, killed, gaps=2)
@@ -262,7 +262,9 @@ async def end_session(
     return receipt
 
 
-async def check_files(service: TrialService, receipt: dict[str, Any], report: TrialReport) -> None:
+async def check_files(
+    service: SelftestService, receipt: dict[str, Any], report: SelftestReport
+) -> None:
     """Compare the receipt with the files, and the files with index and ledger."""
     gaps = receipt["gaps"]
     missing = sum(gap["duration"] for gap in gaps)
@@ -282,9 +284,9 @@ async def check_files(service: TrialService, receipt: dict[str, Any], report: Tr
     report.expect(not bad, f"camd verify found: {'; '.join(bad)}")
 
 
-def verify(recordings: Path) -> CheckResult:
+def verify(recordings: Path) -> VerifyResult:
     """Do what `camd verify` does. Blocks."""
-    return FolderCheck(recordings, False, lambda at: None, lambda finding: None).run([])
+    return FolderVerification(recordings, False, lambda at: None, lambda finding: None).run([])
 
 
 def find_ffmpeg_processes(parent: int) -> list[int]:

@@ -13,7 +13,7 @@ from camd.mp4.frames.frame_forms import LONGEST_HEAD, MDAT_HEADER_SIZE, FrameFor
 MAX_FORMS = 16  # of one stream; the oldest is forgotten
 
 
-class FrameReader:
+class FrameFragmentReader:
     """Parse a fragmented MP4 as `FragmentReader` does, with the same results and errors.
 
     A fragment of one frame that is of a known form takes a fraction of the time.

@@ -139,7 +139,7 @@ class Reheader:
         return self.init
 
 
-def sets_in_header(init: Init) -> Init:
+def as_hvc1(init: Init) -> Init:
     """Rename H.265 with all parameter sets in its header to `hvc1`, which some players require.
 
     FFmpeg is told to write `hev1`, because only then it keeps the sets in samples, where a change

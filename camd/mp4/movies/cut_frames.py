@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from camd.mp4.inspect import StoredFrames
+from camd.mp4.inspect import StoredSamples
 from camd.mp4.movies.frame_movie import presented
 
 EVER = 1 << 80  # ticks; later than any frame
@@ -34,7 +34,7 @@ class FrameCut:
 
 
 def choose_frames(
-    samples: StoredFrames,
+    samples: StoredSamples,
     begin: int,
     end: int,
     *,
@@ -66,7 +66,7 @@ def choose_frames(
     return _cut(samples, times, kept, (first, until), leading) if kept else None
 
 
-def choose_lead_in(samples: StoredFrames) -> FrameCut | None:
+def choose_lead_in(samples: StoredSamples) -> FrameCut | None:
     """Choose the last group of pictures of a file, all hidden: the next file's begin needs it."""
     times = presented(samples.durations, samples.composition)
     if not times:
@@ -78,7 +78,7 @@ def choose_lead_in(samples: StoredFrames) -> FrameCut | None:
     return FrameCut(first, end, leading, until, until, 0, end - first - len(leading), 0)
 
 
-def _key_frame(samples: StoredFrames, before: int) -> int:
+def _key_frame(samples: StoredSamples, before: int) -> int:
     """Return the last key frame before a number; the first of all when there is none."""
     if samples.track.intra_only:
         return before - 1
@@ -86,7 +86,7 @@ def _key_frame(samples: StoredFrames, before: int) -> int:
     return found if found >= 0 else samples.sync.find(b"\x01") % (len(samples.sync) + 1)
 
 
-def _leading(samples: StoredFrames, times: list[int], key: int) -> frozenset[int]:
+def _leading(samples: StoredSamples, times: list[int], key: int) -> frozenset[int]:
     """Return the frames behind a key frame, up to the next one, that are shown before it."""
     until = samples.sync.find(b"\x01", key + 1)
     numbers = range(key + 1, until if until >= 0 else len(times))
@@ -94,7 +94,7 @@ def _leading(samples: StoredFrames, times: list[int], key: int) -> frozenset[int
 
 
 def _cut(
-    samples: StoredFrames,
+    samples: StoredSamples,
     times: list[int],
     shown: list[int],
     span: tuple[int, int],
@@ -113,6 +113,6 @@ def _cut(
     )
 
 
-def lasting(samples: StoredFrames, number: int) -> int:
+def lasting(samples: StoredSamples, number: int) -> int:
     """Return how long a sample lasts, in ticks; at least a millisecond: else none would see it."""
     return max(samples.durations[number], -(-samples.track.timescale // 1000))

@@ -21,11 +21,11 @@ import attrs
 from camd.mp4.boxes import MediaError, box, read_numbers, write_numbers
 from camd.mp4.fragments import SampleChunk, TrackRun
 from camd.mp4.init import need, trak_boxes
-from camd.mp4.inspect import StoredFrames
+from camd.mp4.inspect import StoredSamples
 from camd.mp4.moov import MOVIE_TIMESCALE, Edit, final_moov
 from camd.mp4.movies.cut_frames import FrameCut, lasting
 from camd.mp4.movies.frame_movie import presented
-from camd.mp4.movies.recorded_tracks import RecordedFile, RecordedTrack
+from camd.mp4.movies.recorded_tracks import RecordedTrack, RecordedTracks
 from camd.mp4.sample_tables import SampleTable
 
 MOST_CUT_SAMPLES = 12_000_000  # of one movie: a day of 60 frames a second, with sound
@@ -36,16 +36,16 @@ _CLOSE = Fraction(1, 500)  # seconds between two runs of sound that are rounding
 
 
 @attrs.frozen
-class CutPiece:
+class FileCut:
     """What a movie takes of one file. `continues`: it goes on where the piece before it ends."""
 
-    file: RecordedFile
+    file: RecordedTracks
     frames: FrameCut
     continues: bool = False
 
 
 @attrs.frozen
-class CutRange:
+class CutBytes:
     """Bytes of a file, from `begin` to before `end`."""
 
     begin: int
@@ -62,7 +62,7 @@ class CutMovie:
     """A movie: its head, then the ranges, one of each piece in order. `duration` is in seconds."""
 
     head: bytes = attrs.field(repr=False)
-    ranges: tuple[CutRange, ...]
+    ranges: tuple[CutBytes, ...]
     duration: Fraction
     frames: int
     lead_in: int  # hidden frames before the first one
@@ -90,7 +90,7 @@ class CutBuilder:
     and behind the last one, not between. Memory is about 12 bytes for each sample.
     """
 
-    def __init__(self, first: CutPiece) -> None:
+    def __init__(self, first: FileCut) -> None:
         self._init = first.file.init
         self._video = SampleTable(first.file.video.track, 0)
         sound = first.file.sound
@@ -100,7 +100,7 @@ class CutBuilder:
         self._end = Fraction(0)
         self._shift = 0  # ticks by which frames are shown later, so that none is before zero
         self._shown_until = 0  # ticks; when the last frame so far has been shown
-        self._ranges: list[CutRange] = []
+        self._ranges: list[CutBytes] = []
         self._frames = self._lead_in = 0
 
     @property
@@ -108,7 +108,7 @@ class CutBuilder:
         """Frames that are shown so far."""
         return self._frames
 
-    def add(self, piece: CutPiece, *, goes_on: bool = False) -> None:
+    def add(self, piece: FileCut, *, goes_on: bool = False) -> None:
         """Append a piece; `goes_on`: the next one continues it. Raises MediaError."""
         frames = piece.frames
         run = _run(piece.file.video, frames.first, frames.end, frames.left_out)
@@ -142,7 +142,7 @@ class CutBuilder:
         head = b"".join((_FTYP, moov, struct.pack(">I4sQ", 1, b"mdat", size)))
         return CutMovie(head, tuple(self._ranges), duration, self._frames, self._lead_in)
 
-    def _place(self, piece: CutPiece, run: TrackRun) -> _Placed:
+    def _place(self, piece: FileCut, run: TrackRun) -> _Placed:
         """Place a piece behind those before it."""
         video, frames = piece.file.video, piece.frames
         times = presented(run.durations, run.composition)
@@ -160,7 +160,7 @@ class CutBuilder:
             Fraction(until, scale),
         )
 
-    def _sound_run(self, piece: CutPiece, placed: _Placed, *, goes_on: bool) -> TrackRun | None:
+    def _sound_run(self, piece: FileCut, placed: _Placed, *, goes_on: bool) -> TrackRun | None:
         """Take the sound of a piece, from its first frame to its last; None where it has none."""
         found, table = piece.file.sound, self._sound
         if found is None or table is None or not piece.frames.frames:
@@ -184,7 +184,7 @@ class CutBuilder:
         return attrs.evolve(_run(found, first, end, frozenset()), decode_time=begin)
 
     def _first_heard(
-        self, piece: CutPiece, placed: _Placed, times: list[int], zero: Fraction
+        self, piece: FileCut, placed: _Placed, times: list[int], zero: Fraction
     ) -> int:
         """Return the first sample of sound of a piece; `times` are in ticks from `zero`."""
         assert self._sound is not None
@@ -247,7 +247,7 @@ def _whole_ticks(duration: Fraction) -> Fraction:
     return Fraction(math.floor(duration * MOVIE_TIMESCALE), MOVIE_TIMESCALE)
 
 
-def _decoded(samples: StoredFrames, number: int) -> int:
+def _decoded(samples: StoredSamples, number: int) -> int:
     """Return a sample's decode time, in ticks from that of the first one."""
     return sum(samples.durations[:number])
 
@@ -303,7 +303,7 @@ def _chunks(offsets: array[int], sizes: array[int]) -> tuple[SampleChunk, ...]:
     return tuple(SampleChunk(end - at, offsets[at]) for at, end in pairwise(begins))
 
 
-def _bytes_of(runs: list[TrackRun]) -> CutRange:
+def _bytes_of(runs: list[TrackRun]) -> CutBytes:
     """Return the range of bytes in which all samples lie."""
     begins, ends = [], []
     for run in runs:
@@ -312,7 +312,7 @@ def _bytes_of(runs: list[TrackRun]) -> CutRange:
             begins.append(chunk.offset)
             ends.append(chunk.offset + sum(run.sizes[number : number + chunk.count]))
             number += chunk.count
-    return CutRange(min(begins), max(ends))
+    return CutBytes(min(begins), max(ends))
 
 
 def _moved(moov: bytes, by: int) -> bytes:
@@ -327,7 +327,7 @@ def _moved(moov: bytes, by: int) -> bytes:
     return bytes(moved)
 
 
-def begins_movie(before: CutPiece, piece: CutPiece) -> bool:
+def begins_movie(before: FileCut, piece: FileCut) -> bool:
     """Whether a new movie must begin with a piece.
 
     It must where the codec, the size or the parameter sets change, and where frames would have to

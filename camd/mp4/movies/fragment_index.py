@@ -19,7 +19,7 @@ import attrs
 from camd.mp4.boxes import DEFAULT_LIMITS, BoxSpan, MediaError
 from camd.mp4.fragments import TrackRun, read_moof, run_of
 from camd.mp4.init import Init, need, trak_boxes
-from camd.mp4.inspect import stored_frames
+from camd.mp4.inspect import stored_samples
 from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import CHECK_SIZE, read_check
 from camd.mp4.stored_tables import chunk_counts, chunk_offsets, table_numbers
@@ -196,7 +196,7 @@ class _VideoSamples:
 
     @classmethod
     def of(cls, init: Init) -> _VideoSamples:
-        stored = stored_frames(init)
+        stored = stored_samples(init)
         decoded = array("Q", accumulate(stored.durations, initial=0))
         sync = b"\x01" * len(stored.sync) if init.video.intra_only else stored.sync
         return cls(decoded, stored.composition, sync)

@@ -26,10 +26,10 @@ from camd.mp4.frame_search import (
 from camd.mp4.init import VIDEO, Init, Track, need, read_init, trak_boxes
 from camd.mp4.inspect import (
     HEAD_SIZE,
-    StoredFrames,
+    StoredSamples,
     read_segment_head,
     sealed_moov_offset,
-    stored_frames,
+    stored_samples,
 )
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 
@@ -43,7 +43,7 @@ _GROUPS_BEFORE = 2  # groups of pictures before a part that it may need
 class RecordedTrack:
     """Samples of one track; the first one's decode time is `begin`, in ticks of the track."""
 
-    samples: StoredFrames
+    samples: StoredSamples
     begin: int = 0
 
     @property
@@ -53,7 +53,7 @@ class RecordedTrack:
 
 
 @attrs.frozen
-class RecordedFile:
+class RecordedTracks:
     """The tracks of a file. `zero` is when its first frame is shown, in its presentation's seconds.
 
     All of a growing file's times count from there too, although only a part of it may be here.
@@ -75,7 +75,7 @@ class RecordedFile:
         return tuple(_shape_of(self.init, each.track) for each in self.tracks)
 
 
-def read_recorded(read: Read, size: int, begin: Fraction, end: Fraction) -> RecordedFile:
+def read_recorded(read: Read, size: int, begin: Fraction, end: Fraction) -> RecordedTracks:
     """Read the tracks of a file, at least from `begin` to `end` seconds after its first frame.
 
     `read` takes an offset and a size; the first `size` bytes may be used. Raises MediaError when
@@ -89,16 +89,16 @@ def read_recorded(read: Read, size: int, begin: Fraction, end: Fraction) -> Reco
     return _growing(read, init, fragment_places(read, HASHED_FROM, size), (begin, end))
 
 
-def _sealed(head: bytes, moov_at: int, read: Read) -> RecordedFile:
+def _sealed(head: bytes, moov_at: int, read: Read) -> RecordedTracks:
     length = int.from_bytes(read(moov_at, 4), "big")
     if not 8 <= length <= MOST_MOOV_BYTES:
         raise MediaError("the final moov has an impossible size")
     init = read_init(head[:FTYP_SIZE], read(moov_at, length))
-    video = _checked(RecordedTrack(stored_frames(init)), moov_at)
+    video = _checked(RecordedTrack(stored_samples(init)), moov_at)
     if not video.samples.sizes:
         raise MediaError("the file has no frames")
-    sound = init.audio and _checked(RecordedTrack(stored_frames(init, init.audio)), moov_at)
-    return RecordedFile(init, _shown_first(video), video, sound or None)
+    sound = init.audio and _checked(RecordedTrack(stored_samples(init, init.audio)), moov_at)
+    return RecordedTracks(init, _shown_first(video), video, sound or None)
 
 
 def _shown_first(video: RecordedTrack) -> Fraction:
@@ -123,7 +123,7 @@ def _checked(found: RecordedTrack, end: int) -> RecordedTrack:
 
 def _growing(
     read: Read, init: Init, places: list[FragmentPlace], part: tuple[Fraction, Fraction]
-) -> RecordedFile:
+) -> RecordedTracks:
     if not places:
         raise MediaError("the file has no complete fragment")
     first = fragment_at(read, init, places[0])
@@ -134,7 +134,7 @@ def _growing(
     found = _around(read, init, places, ticks)
     video = _joined(init.video, found)
     sound = _joined(init.audio, found) if init.audio is not None else None
-    return RecordedFile(
+    return RecordedTracks(
         init, _shown_first(start), video, sound if sound and sound.samples.sizes else None
     )
 
@@ -171,7 +171,7 @@ def _joined(track: Track, found: Iterable[tuple[FragmentPlace, Fragment]]) -> Re
     return attrs.evolve(joined, samples=attrs.evolve(joined.samples, sync=bytes(sync)))
 
 
-def _lengthen(samples: StoredFrames, gap: int) -> None:
+def _lengthen(samples: StoredSamples, gap: int) -> None:
     """Let the last sample end when the next fragment begins, a little earlier or later."""
     if samples.durations[-1] + gap < 0:
         raise MediaError("the fragments' times jump back")

@@ -34,7 +34,7 @@ class MediaServerInfo(msgspec.Struct, rename="camel", frozen=True):
         return "".join(char for char in self.version if char.isprintable())[:40]
 
 
-class ServerSettings(msgspec.Struct, rename="camel", frozen=True):
+class MediaServerSettings(msgspec.Struct, rename="camel", frozen=True):
     """The global settings: which protocols viewers can have, and on which ports."""
 
     rtsp: bool = False
@@ -50,21 +50,21 @@ class ServerSettings(msgspec.Struct, rename="camel", frozen=True):
     webrtc_encryption: bool = False
 
 
-class PathSource(msgspec.Struct, frozen=True):
+class PathPeer(msgspec.Struct, frozen=True):
     """Who provides a path, or reads from it."""
 
     type: str = ""
     id: str = ""
 
 
-class ServerPath(msgspec.Struct, rename="camel", frozen=True):
+class MediaServerPath(msgspec.Struct, rename="camel", frozen=True):
     """A path as it is now. `online` and `outbound_bytes` are newer names of other fields."""
 
     name: str
-    source: PathSource | None = None
+    source: PathPeer | None = None
     ready: bool | None = None
     online: bool | None = None
-    readers: list[PathSource] | None = None
+    readers: list[PathPeer] | None = None
     bytes_sent: int = 0
     outbound_bytes: int | None = None
 
@@ -89,7 +89,7 @@ class PathSettings(msgspec.Struct, rename="camel", frozen=True):
 class PathPage(msgspec.Struct, rename="camel", frozen=True):
     """One page of the list of paths."""
 
-    items: list[ServerPath]
+    items: list[MediaServerPath]
     page_count: int = 0
     item_count: int = 0
 

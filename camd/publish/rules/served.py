@@ -13,9 +13,9 @@ from camd.model import Problem, PublicationState, PublicationStatus, ServedStrea
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     PUBLISHED,
+    MediaServerPath,
+    MediaServerSettings,
     PathSettings,
-    ServerPath,
-    ServerSettings,
 )
 
 # What the server's other protocols carry; RTSP carries whatever FFmpeg could publish.
@@ -33,7 +33,7 @@ class PathClaim(enum.Enum):
     TAKEN = "taken"  # it has another source, and is not taken over
 
 
-def claim_path(settings: PathSettings | None, path: ServerPath | None) -> PathClaim:
+def claim_path(settings: PathSettings | None, path: MediaServerPath | None) -> PathClaim:
     """Decide who may have a path, from its configuration and from what it is now.
 
     Called while camd itself does not publish there: whoever does is somebody else.
@@ -45,7 +45,7 @@ def claim_path(settings: PathSettings | None, path: ServerPath | None) -> PathCl
     return PathClaim.FREE if settings.source in ("publisher", "") else PathClaim.TAKEN
 
 
-def find_obstacle(server: MediaMtxConfig, settings: ServerSettings | None) -> Problem | None:
+def find_obstacle(server: MediaMtxConfig, settings: MediaServerSettings | None) -> Problem | None:
     """Return why nothing can be published to a server with these settings; None: it can be tried.
 
     `settings` None: they are not known.
@@ -81,7 +81,7 @@ def path_name(camera: CameraConfig, server: MediaMtxConfig) -> str:
 
 
 @attrs.frozen
-class ServerAddresses:
+class ViewerAddresses:
     """Base addresses that viewers use, by protocol; only of protocols that the server has."""
 
     bases: tuple[tuple[str, str], ...] = ()
@@ -96,7 +96,7 @@ class ServerAddresses:
         )
 
 
-def addresses(server: MediaMtxConfig, settings: ServerSettings | None) -> ServerAddresses:
+def addresses(server: MediaMtxConfig, settings: MediaServerSettings | None) -> ViewerAddresses:
     """Return the addresses that viewers are told.
 
     `settings` None: the server does not say what it has. Then RTSP counts, because camd publishes
@@ -126,15 +126,15 @@ def addresses(server: MediaMtxConfig, settings: ServerSettings | None) -> Server
                 scheme = "https" if encrypted else "http"
                 found[protocol] = told or f"{scheme}://{host}:{port}"
     shown = [protocol for protocol in ("rtsp", "hls", "webrtc") if protocol in server.viewers]
-    return ServerAddresses(tuple((each, found[each]) for each in shown if each in found))
+    return ViewerAddresses(tuple((each, found[each]) for each in shown if each in found))
 
 
 def served_stream(
     status: PublicationStatus,
-    path: ServerPath | None,
+    path: MediaServerPath | None,
     *,
     asked: bool,
-    bases: ServerAddresses,
+    bases: ViewerAddresses,
     codec: str,
 ) -> ServedStream | None:
     """Return what viewers can have of a camera; None: nothing.
@@ -154,7 +154,7 @@ def served_stream(
     return ServedStream(status.name, urls, len(path.readers or ()), path.sent_bytes)
 
 
-def _is_ready(path: ServerPath | None) -> bool:
+def _is_ready(path: MediaServerPath | None) -> bool:
     if path is None or path.source is None:
         return False
     return path.is_ready and path.source.type in PUBLISHED

@@ -18,7 +18,7 @@ from camd.config.schema import ScheduleConfig
 from camd.errors import Refusal
 from camd.model import Session, SessionState
 from camd.model.schedule_values import OverriddenBy
-from camd.schedules.rules.windows import Due, due
+from camd.schedules.rules.windows import WindowState, due
 
 SESSION_KEY = "schedule"  # of the sessions that schedules start
 _OWNER = "schedule "  # what the owner of such a session begins with, before the schedule's name
@@ -67,7 +67,7 @@ def is_ending(session: Session) -> bool:
     return session.state in (SessionState.ENDING, SessionState.ENDED)
 
 
-def decide(now: Due, session: Session | None, override: Override | None) -> Action:
+def decide(now: WindowState, session: Session | None, override: Override | None) -> Action:
     """Say what is to be done, with the session that runs and the override that holds."""
     if session is None:
         return Action.START if now.active and override is None else Action.NOTHING
@@ -76,7 +76,7 @@ def decide(now: Due, session: Session | None, override: Override | None) -> Acti
     return Action.STOP
 
 
-def overrides(reason: str, now: Due) -> Override | None:
+def overrides(reason: str, now: WindowState) -> Override | None:
     """Say what follows when a session ends for this reason and no schedule has asked for it.
 
     A stop by hand, and the end of a file, count until the end of the window that is open.

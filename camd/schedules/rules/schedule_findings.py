@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from camd.config.schema import ScheduleConfig
 from camd.config.values import EVERY_CAMERA
 from camd.model.schedule_values import DAYS
-from camd.schedules.rules.windows import Due, open_times
+from camd.schedules.rules.windows import WindowState, open_times
 
 _LOOK_DAYS = 15  # ahead: two weeks, and the day on which one begins
 
@@ -19,7 +19,7 @@ def describe(schedule: ScheduleConfig) -> str:
     return f"{cameras}, {days} {schedule.from_} to {schedule.to} ({schedule.timezone.name})"
 
 
-def describe_due(now: Due) -> str:
+def describe_due(now: WindowState) -> str:
     """Say whether a window is open, and when that changes."""
     change = f"{now.next_change:%Y-%m-%d %H:%M} UTC" if now.next_change is not None else ""
     if now.active:

@@ -37,7 +37,7 @@ class OpenTime:
 
 
 @attrs.frozen(kw_only=True)
-class Due:
+class WindowState:
     """Whether a window is open at an instant, and until when that stays so."""
 
     active: bool
@@ -46,10 +46,10 @@ class Due:
     name: str = ""  # of the schedule whose window is open, else of the one that opens next
 
 
-NEVER = Due(active=False, next_change=None)
+NEVER = WindowState(active=False, next_change=None)
 
 
-def due(schedules: Sequence[ScheduleConfig], instant: datetime) -> Due:
+def due(schedules: Sequence[ScheduleConfig], instant: datetime) -> WindowState:
     """Say whether any window of these schedules is open at an instant, which is in UTC."""
     found = NEVER
     for days in _LOOKS:
@@ -60,19 +60,19 @@ def due(schedules: Sequence[ScheduleConfig], instant: datetime) -> Due:
     return attrs.evolve(found, next_change=None)
 
 
-def _due(times: Sequence[OpenTime], instant: datetime) -> Due:
+def _due(times: Sequence[OpenTime], instant: datetime) -> WindowState:
     current = [each for each in times if each.has(instant)]
     if not current:
         coming = next((each for each in times if each.begin > instant), None)
         if coming is None:
             return NEVER
-        return Due(active=False, next_change=coming.begin, name=coming.name)
+        return WindowState(active=False, next_change=coming.begin, name=coming.name)
     window = max(current, key=lambda each: each.end)
     end = window.end
     for each in times:  # in the order in which they begin
         if each.begin <= end < each.end:
             end = each.end
-    return Due(active=True, next_change=end, window_end=window.end, name=window.name)
+    return WindowState(active=True, next_change=end, window_end=window.end, name=window.name)
 
 
 def _around(

@@ -34,7 +34,7 @@ class PictureError(ValueError):
 
 
 @attrs.frozen
-class Marker:
+class JpegMarker:
     """A marker segment of a JPEG; its content lies from `begin` to `end`."""
 
     code: int
@@ -42,7 +42,7 @@ class Marker:
     end: int
 
 
-def _markers(data: bytes | bytearray) -> Iterator[Marker]:
+def _markers(data: bytes | bytearray) -> Iterator[JpegMarker]:
     """Yield the marker segments up to the first scan, that included. Raises PictureError."""
     at = 2
     if data[:2] != JPEG_START:
@@ -57,7 +57,7 @@ def _markers(data: bytes | bytearray) -> Iterator[Marker]:
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if end > len(data):
             return
-        yield Marker(code, at + 4, end)
+        yield JpegMarker(code, at + 4, end)
         if code == _SOS:
             return
         at = end

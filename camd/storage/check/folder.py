@@ -36,7 +36,7 @@ _MAX_TRIES = 3  # for one file, while the index keeps changing
 
 
 @attrs.frozen
-class CheckProgress:
+class VerifyProgress:
     """How far a check has come; sizes in bytes."""
 
     files: int
@@ -47,7 +47,7 @@ class CheckProgress:
 
 
 @attrs.frozen
-class CheckResult:
+class VerifyResult:
     """What a check found. `busy` files are being recorded and were left out."""
 
     files: int
@@ -62,7 +62,7 @@ class CheckResult:
 
 
 @attrs.define(eq=False)
-class FolderCheck:
+class FolderVerification:
     """One check of one folder. Blocks on the disk; for one thread at a time.
 
     `on_finding` is called for every finding as soon as it is certain.
@@ -70,12 +70,12 @@ class FolderCheck:
 
     folder: Path
     fast: bool
-    progress: Callable[[CheckProgress], None]
+    progress: Callable[[VerifyProgress], None]
     on_finding: Callable[[Finding], None]
     inspect: Callable[..., FileContents] = attrs.field(default=inspect_recording, kw_only=True)
     _disk: ReadOnlyDisk = attrs.field(init=False)
     _snapshot: InMemoryIndex = attrs.field(init=False)
-    _at: CheckProgress = attrs.field(default=CheckProgress(0, 0, 0, 0), init=False)
+    _at: VerifyProgress = attrs.field(default=VerifyProgress(0, 0, 0, 0), init=False)
     _read_bytes: int = attrs.field(default=0, init=False)  # structure included
     _busy: list[str] = attrs.field(factory=list, init=False)
     _findings: list[Finding] = attrs.field(factory=list, init=False)
@@ -83,7 +83,7 @@ class FolderCheck:
     def __attrs_post_init__(self) -> None:
         self._disk = ReadOnlyDisk(self._read)
 
-    def run(self, names: Sequence[str] = ()) -> CheckResult:
+    def run(self, names: Sequence[str] = ()) -> VerifyResult:
         """Check the files of these `names`, or everything.
 
         Raises OSError when the folder itself cannot be listed.
@@ -95,7 +95,7 @@ class FolderCheck:
                 self._check_index(len(there))
             wanted = names or sorted({*there, *self._snapshot.catalog.filenames()})
             sizes = [_size(self.folder / name) for name in wanted]
-            self._at = CheckProgress(0, len(wanted), 0, sum(sizes))
+            self._at = VerifyProgress(0, len(wanted), 0, sum(sizes))
             for name, size in zip(wanted, sizes, strict=True):
                 before = self._at
                 self._check_file(name, asked=bool(names))
@@ -108,7 +108,7 @@ class FolderCheck:
         finally:
             self._snapshot.close()
         files, busy = self._at.files, tuple(self._busy)
-        return CheckResult(files, self._read_bytes, busy, tuple(self._findings))
+        return VerifyResult(files, self._read_bytes, busy, tuple(self._findings))
 
     def _recordings(self) -> list[str]:
         """Name what may be a recording; folders such as `lost+found` are not camd's."""

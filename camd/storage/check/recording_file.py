@@ -12,7 +12,13 @@ from pathlib import Path
 import attrs
 
 from camd.mp4.boxes import MediaError, children
-from camd.mp4.inspect import HEAD_SIZE, check_samples, sealed_moov_offset, summarise, undecodable
+from camd.mp4.inspect import (
+    HEAD_SIZE,
+    check_samples,
+    sealed_moov_offset,
+    summarise,
+    why_undecodable,
+)
 from camd.mp4.recover import InterruptedSegment, read_interrupted
 from camd.mp4.segment import HASHED_FROM
 from camd.storage.check.rules.findings import FileContents, FileKind
@@ -124,7 +130,7 @@ def _sealed(
     return attrs.evolve(
         seen,
         duration_seconds=contents.duration_seconds,
-        undecodable=undecodable(file.read, moov, every=not fast),
+        why_undecodable=why_undecodable(file.read, moov, every=not fast),
     )
 
 

@@ -21,7 +21,7 @@ from camd.clock import Clock
 from camd.config.schema import ScrubConfig
 from camd.errors import FILE_IN_USE, Refusal
 from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
-from camd.runtime.broadcast import Fanout, Published
+from camd.runtime.broadcast import Fanout, LatestValue
 from camd.runtime.priority import idle_io
 from camd.runtime.state_file import StateFile, from_json
 from camd.storage.check.recording_file import inspect_recording
@@ -60,8 +60,8 @@ class Scrub:
     events: Fanout[Event]
     clock: Clock = attrs.field(kw_only=True)
     inspect: Callable[..., FileContents] = attrs.field(default=inspect_recording, kw_only=True)
-    published: Published[ScrubProgress] = attrs.field(
-        factory=lambda: Published(ScrubProgress()), init=False
+    published: LatestValue[ScrubProgress] = attrs.field(
+        factory=lambda: LatestValue(ScrubProgress()), init=False
     )
     _saved_at: float = attrs.field(default=0.0, init=False)
     _read_limiter: trio.CapacityLimiter = attrs.field(

@@ -26,7 +26,7 @@ from camd.model import (
     SessionId,
     SessionPage,
 )
-from camd.storage.index.journal import JournalPosition
+from camd.storage.index.index_journal import JournalPosition
 from camd.storage.index.snapshot_table import SnapshotTable
 from camd.storage.index.timeline_query import TimelineQuery
 from camd.storage.rules.journal_records import (

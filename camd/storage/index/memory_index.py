@@ -18,7 +18,7 @@ import attrs
 from camd.model import SessionId
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog, migrate
-from camd.storage.index.journal import Journal, JournalPosition
+from camd.storage.index.index_journal import IndexJournal, JournalPosition
 from camd.storage.index.recording_index import FOLDER, INDEX
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.rules.journal_records import (
@@ -105,7 +105,7 @@ class InMemoryIndex:
         Raises nothing; what cannot be read is left out.
         """
         disk = ReadOnlyDisk(heed_locks=False)
-        journal, found = Journal(disk, self.folder / FOLDER), RemovedSegmentScan(session_ids)
+        journal, found = IndexJournal(disk, self.folder / FOLDER), RemovedSegmentScan(session_ids)
         with suppress(OSError):
             for number in journal.numbers():
                 with suppress(OSError):
@@ -193,7 +193,7 @@ def _problem_in(db: sqlite3.Connection) -> str:
 
 def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalCondition:
     """Read the whole journal, and apply what the copy does not have yet."""
-    journal, since = Journal(disk, folder), catalog.position
+    journal, since = IndexJournal(disk, folder), catalog.position
     try:
         numbers = journal.numbers()
     except OSError:

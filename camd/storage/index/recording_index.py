@@ -21,10 +21,10 @@ from camd.runtime.folders.folder_lock import FolderInUseError, lock_file
 from camd.runtime.folders.format_marker import claim_format
 from camd.storage.disk import Disk
 from camd.storage.index.catalog import Catalog, is_damage, put_aside
-from camd.storage.index.journal import Journal
+from camd.storage.index.index_journal import IndexJournal
 from camd.storage.rules.journal_records import Record, SegmentNoted
 from camd.storage.rules.note_backlog import NoteBacklog
-from camd.storage.rules.timings import STORAGE_TIMINGS
+from camd.storage.rules.timings import STORAGE_LIMITS
 
 log = structlog.get_logger("camd.storage")
 
@@ -76,10 +76,10 @@ class RecordingIndex:
     persistent: ClassVar[bool] = True
     folder: Path
     catalog: Catalog
-    journal: Journal
+    journal: IndexJournal
     _lock: int
     folder_id: FileId | None
-    max_pending: int = attrs.field(default=STORAGE_TIMINGS.max_pending, kw_only=True)
+    max_pending: int = attrs.field(default=STORAGE_LIMITS.max_pending, kw_only=True)
     _caught_up: bool = attrs.field(default=False, init=False)
     _unwritten: NoteBacklog[Record] = attrs.field(init=False)  # not in the journal yet
     _unapplied: NoteBacklog[Record] = attrs.field(init=False)  # not in the index yet
@@ -96,7 +96,7 @@ class RecordingIndex:
         recordings: Path,
         *,
         reindex: bool = False,
-        max_pending: int = STORAGE_TIMINGS.max_pending,
+        max_pending: int = STORAGE_LIMITS.max_pending,
     ) -> RecordingIndex:
         """Lock the folder and open its index and journal; `reindex` begins with an empty index.
 
@@ -113,7 +113,7 @@ class RecordingIndex:
             claim_format(folder)
             if reindex and (folder / INDEX).exists():
                 put_aside(folder / INDEX)
-            journal = Journal.open(disk, folder)
+            journal = IndexJournal.open(disk, folder)
             catalog, folder_id = Catalog.open(folder / INDEX), file_id(folder)
             return cls(folder, catalog, journal, lock, folder_id, max_pending=max_pending)
         except BaseException:

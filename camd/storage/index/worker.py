@@ -29,7 +29,7 @@ from camd.storage.index.recording_index import (
 )
 from camd.storage.rules.journal_records import Record
 from camd.storage.rules.note_backlog import NoteBacklog
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.space import SpaceMonitor
 
 log = structlog.get_logger("camd.storage")
@@ -62,7 +62,7 @@ class IndexWorker:
     refusal: FolderRefusedError | None = attrs.field(default=None, init=False)
     generation: int = attrs.field(default=0, init=False)
     on_settled: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
-    limits: StorageTimings = attrs.field(default=STORAGE_TIMINGS, kw_only=True)
+    limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
     _write_error: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
     _logged: str = attrs.field(default="", init=False)  # the error that was logged last

@@ -30,7 +30,7 @@ from camd.storage.index.worker import IndexWorker
 from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
 from camd.storage.rules.journal_records import Record, SegmentNoted, SegmentRemovalNoted
 from camd.storage.rules.naming import is_plain, is_recording
-from camd.storage.rules.timings import StorageTimings
+from camd.storage.rules.timings import StorageLimits
 from camd.storage.space import SpaceMonitor
 
 MAX_FINDINGS = 1000  # in a report; all are counted
@@ -41,7 +41,7 @@ _SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
 _LASTING = (errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO)
 
 
-def is_passing(error: OSError) -> bool:
+def is_transient(error: OSError) -> bool:
     """Return whether an error may not occur the next time, with the file unchanged."""
     return error.errno not in (*_LASTING, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -153,7 +153,7 @@ def inspect_file(
         return None
     except OSError as error:
         why = error.strerror or str(error)
-        return ReconcileFinding(name, FileOutcome.UNREADABLE, why, passing=is_passing(error))
+        return ReconcileFinding(name, FileOutcome.UNREADABLE, why, passing=is_transient(error))
     if recovered is None:
         return ReconcileFinding(
             name, FileOutcome.EMPTY if is_recording(name) else FileOutcome.FOREIGN, "left alone"
@@ -332,7 +332,7 @@ class BackgroundReconcile:
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # files being recorded
     clock: Clock
-    limits: StorageTimings
+    limits: StorageLimits
     report: RecoveryReport | None = attrs.field(default=None, init=False)
     _generation: int = attrs.field(default=0, init=False)  # of the index that was searched last
     _search_again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
@@ -496,7 +496,7 @@ class BackgroundReconcile:
                     )
             except OSError as error:
                 log.error("hash_failed", filename=segment.filename, error=str(error))
-                whole = whole and not is_passing(error)
+                whole = whole and not is_transient(error)
                 continue
             hashed = attrs.evolve(segment, sha256=digest)
             await self.index_worker.write(

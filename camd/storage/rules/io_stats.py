@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import attrs
 
 from camd.model import SyncLatency
-from camd.storage.rules.timings import STORAGE_TIMINGS, StorageTimings
+from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 
 WINDOW_SYNCS = 256
 # Upper bounds in seconds: from a fast SSD to a disk that hangs for a minute.
@@ -69,7 +69,7 @@ class IoStats:
     change one value each.
     """
 
-    limits: StorageTimings = STORAGE_TIMINGS
+    limits: StorageLimits = STORAGE_LIMITS
     _under_way: set[PendingOperation] = attrs.field(factory=set, init=False)
     _syncs: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW_SYNCS), init=False)
     _slow_at: float = attrs.field(default=-math.inf, init=False)

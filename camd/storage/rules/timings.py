@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.frozen
-class StorageTimings:
+class StorageLimits:
     """The limits of one recordings folder; the defaults are those of the service."""
 
     sample_seconds: float = 1.0  # between samples of the volume, while anything records
@@ -24,4 +24,4 @@ class StorageTimings:
     max_pending: int = 10_000  # records that wait while nothing can be written
 
 
-STORAGE_TIMINGS = StorageTimings()
+STORAGE_LIMITS = StorageLimits()

@@ -107,7 +107,7 @@ class FileContents:
     duration_seconds: float = 0.0
     whole_bytes: int = 0  # where the last whole fragment ends
     sha256: str | None = None  # None: not computed
-    undecodable: str = ""  # why its header does not fit its pictures
+    why_undecodable: str = ""  # why its header does not fit its pictures
     damaged_at: int | None = None  # where the first damaged fragment begins
 
 
@@ -148,7 +148,9 @@ def check_file(seen: FileContents, known: Segment | None, twin: str | None = Non
             return finding(FindingKind.DAMAGED, f"{what}, and the index knows one", RESTORE)
     if seen.broken:
         return finding(FindingKind.DAMAGED, seen.broken, RESTORE)
-    found = finding(FindingKind.UNDECODABLE, seen.undecodable, TRY) if seen.undecodable else []
+    found = (
+        finding(FindingKind.UNDECODABLE, seen.why_undecodable, TRY) if seen.why_undecodable else []
+    )
     if known is None:
         return [*finding(*_unknown_file(seen, twin)), *found]
     return [*_check_state(seen, known), *_check_content(seen, known), *found]

@@ -8,7 +8,7 @@ from camd.rpc.registry import Notification
 
 
 @attrs.frozen
-class EventChoice:
+class EventFilter:
     """Accepts notifications of some topics, about one subject; None: of all, about all.
 
     `without` names topics that are not accepted in any case.

@@ -11,7 +11,7 @@ from support.camera_rig import REQUEST, open_camera_rig
 from support.fake_ffmpeg import streams
 from trio.testing import MockClock
 
-from camd.service_manager import (
+from camd.systemd_notifier import (
     AskPart,
     feed_watchdog,
     show_status,

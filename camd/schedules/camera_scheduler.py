@@ -32,7 +32,7 @@ from camd.schedules.rules.decision import (
     owner_of,
     refused_by_hand,
 )
-from camd.schedules.rules.windows import NEVER, Due, due
+from camd.schedules.rules.windows import NEVER, WindowState, due
 from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.stop_memory import StopMemory
 
@@ -42,7 +42,7 @@ LOOK_AGAIN = timedelta(days=1)  # where no change is in sight
 
 
 @attrs.define(eq=False, kw_only=True)
-class CameraSchedule:
+class CameraScheduler:
     """The actor of one camera's schedules. Only `serve` awaits; everything else is immediate."""
 
     camera: Camera
@@ -50,7 +50,7 @@ class CameraSchedule:
     time: ScheduleTime
     stops: StopMemory
     clock: Clock
-    _due: Due = attrs.field(default=NEVER, init=False)
+    _due: WindowState = attrs.field(default=NEVER, init=False)
     _holds: tuple[datetime, datetime] | None = attrs.field(default=None, init=False)  # of `_due`
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
     _seen_end: str | None = attrs.field(default=None, init=False)  # id of the last one that ended

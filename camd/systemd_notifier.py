@@ -30,7 +30,7 @@ _STATUS_PAUSE_SECONDS = 2.0
 
 
 @attrs.frozen(eq=False)
-class ServiceManager:
+class SystemdNotifier:
     """systemd, or nobody: without its variables in the environment nothing is sent."""
 
     _cameras: Cameras

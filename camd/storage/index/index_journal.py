@@ -30,7 +30,7 @@ class JournalPosition:
 
 
 @attrs.define(eq=False)
-class Journal:
+class IndexJournal:
     """The open journal. Every method blocks on the disk; for one thread at a time."""
 
     disk: Disk
@@ -42,7 +42,9 @@ class Journal:
     _torn: bool = attrs.field(default=False, init=False)  # the file may not end with a line
 
     @classmethod
-    def open(cls, disk: Disk, folder: Path, *, max_file_bytes: int = MAX_FILE_BYTES) -> Journal:
+    def open(
+        cls, disk: Disk, folder: Path, *, max_file_bytes: int = MAX_FILE_BYTES
+    ) -> IndexJournal:
         """Open the journal in `folder`, which must exist. Raises OSError."""
         journal = cls(disk, folder, max_file_bytes=max_file_bytes)
         if numbers := journal.numbers():

@@ -35,7 +35,7 @@ class HttpAnswer:
 
 
 @attrs.define(eq=False)
-class ControlApi:
+class MediaMtxApi:
     """The control API of one server. Every method raises StreamServerError."""
 
     _config: MediaMtxConfig

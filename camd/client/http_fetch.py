@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @attrs.frozen
-class Page:
+class HttpReply:
     """The answer to an HTTP request; the names of headers are in small letters."""
 
     headers: dict[str, str]
@@ -37,7 +37,7 @@ class Page:
 
 async def fetch_page(
     address: str, path: str, token: str | None = None, *, tls: ssl.SSLContext | None = None
-) -> Page:
+) -> HttpReply:
     """GET a page of the service at `address`, as `connect` takes it.
 
     Raises CannotConnectError, ConnectionLostError when the connection ends within the page, and
@@ -58,7 +58,7 @@ async def fetch_page(
         await trio.aclose_forcefully(stream)
     if answer.status_code != HTTPStatus.OK:
         raise refused_page(answer.status_code, body)
-    return Page({name.decode(): value.decode() for name, value in answer.headers}, body)
+    return HttpReply({name.decode(): value.decode() for name, value in answer.headers}, body)
 
 
 async def _read_page(
