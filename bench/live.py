@@ -1,12 +1,13 @@
 """How far behind live view is, how soon a picture comes, and what viewers cost.
 
-    python bench/live.py [--seconds 9] [--rounds 10] [--viewers 0,1,10,30]
+    python bench/live.py [--seconds 9] [--rounds 10] [--viewers 0,1,10,30] [--sound]
 
 Needs Chromium and Playwright. A synthetic 1280x720 camera at 30 frames a second shows the wall time
 as a bar code; a page with the player reads it back from the video element (encoder and browser
 included, lens and screen not). A first picture is that of a camera that captures already, from the
 call of `watch` on. Then the CPU time of the daemon with viewers of a 1080p camera of 8 Mbit/s,
-which is copied: viewers that read everything, in another process.
+which is copied: viewers that read everything, in another process. With `--sound` both cameras have
+sound beside their pictures.
 """
 
 from __future__ import annotations
@@ -131,10 +132,11 @@ def watch(page: Page, camd: Camd, seconds: float) -> tuple[list[Any], int]:
     return page.evaluate("window.seen"), page.evaluate("window.stalls")
 
 
-def measure_delay(seconds: float, rounds: int) -> None:
+def measure_delay(seconds: float, rounds: int, *, sound: bool) -> None:
     """Print glass to glass, and the time to the first picture."""
     chromium = shutil.which("chromium") or shutil.which("chrome")
-    camera = f'[[camera]]\nsource = "test:?size={WIDTH}x{HEIGHT}&rate={RATE}"\nalways_on = true\n'
+    source = f"test:?size={WIDTH}x{HEIGHT}&rate={RATE}&audio={str(sound).lower()}"
+    camera = f'[[camera]]\nsource = "{source}"\nalways_on = true\n'
     with (
         clock_ffmpeg() as program,
         running(camera, ffmpeg__path=str(program), ffmpeg__encoder="libx264") as camd,
@@ -180,11 +182,11 @@ def read_as_viewers(count: int) -> None:
     sys.stdin.read()
 
 
-def measure_cost(counts: list[int], seconds: float) -> None:
+def measure_cost(counts: list[int], seconds: float, *, sound: bool) -> None:
     """Print the CPU time of the daemon with so many viewers."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        make_clip(clip, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        make_clip(clip, size="1920x1080", rate=30, bitrate="8M", seconds=20, sound=sound)
         camera = f'[[camera]]\nsource = "file:{clip}"\ncodec = "copy"\nalways_on = true\n'
         with running(camera) as camd:
             time.sleep(3)
@@ -208,6 +210,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=9.0)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--viewers", default="0,1,10,30")
+    parser.add_argument("--sound", action="store_true", help="with sound beside the pictures")
     parser.add_argument("--read", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--pictures", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -217,8 +220,9 @@ def main() -> None:
         read_as_viewers(options.read)
     else:
         print(f"load average before: {os.getloadavg()[0]:.1f}")
-        measure_delay(options.seconds, options.rounds)
-        measure_cost([int(each) for each in options.viewers.split(",")], 10.0)
+        measure_delay(options.seconds, options.rounds, sound=options.sound)
+        counts = [int(each) for each in options.viewers.split(",")]
+        measure_cost(counts, 10.0, sound=options.sound)
 
 
 if __name__ == "__main__":

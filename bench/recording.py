@@ -1,11 +1,12 @@
 """The CPU time of camd and its FFmpeg processes, compared with bare FFmpeg, and the memory.
 
-    python bench/recording.py [--seconds 30] [--cameras 1,4,16] [--compare]
+    python bench/recording.py [--seconds 30] [--cameras 1,4,16] [--compare] [--sound]
 
 Every camera is the same 1080p H.264 clip of 8 Mbit/s, read in real time and copied. Beside it, in
 the same run, as many `ffmpeg -c copy -f segment` read the same clip. The daemon's share of a core
 for each camera should stay below 1 %. With `--compare` also what the daemon takes when each
-pipe is waited for by itself, instead of all being read in rounds.
+pipe is waited for by itself, instead of all being read in rounds. With `--sound` the clip has AAC
+sound beside the pictures, which is copied as well.
 """
 
 from __future__ import annotations
@@ -69,12 +70,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--cameras", default="1,4,16")
     parser.add_argument("--compare", action="store_true", help="with reading without rounds")
+    parser.add_argument("--sound", action="store_true", help="with sound beside the pictures")
     options = parser.parse_args()
     print("cameras  daemon    FFmpeg    bare FFmpeg  both / bare  daemon     memory    CPU")
     print("         % of a core each    each         ratio        per camera each      s/min")
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        make_clip(clip, size="1920x1080", rate=30, bitrate="8M", seconds=20)
+        shape = {"size": "1920x1080", "rate": 30, "bitrate": "8M"}
+        make_clip(clip, **shape, seconds=20, sound=options.sound)
         for count in map(int, options.cameras.split(",")):
             daemon, ffmpeg, idle, busy = recorded(clip, count, options.seconds)
             other = bare(clip, count, options.seconds)

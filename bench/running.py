@@ -118,10 +118,13 @@ def find_ffmpeg() -> str:
     return str(trio.run(binary.find_ffmpeg).path)
 
 
-def make_clip(path: Path, *, size: str, rate: int, bitrate: str, seconds: int) -> None:
+def make_clip(
+    path: Path, *, size: str, rate: int, bitrate: str, seconds: int, sound: bool = False
+) -> None:
     """Encode a noisy H.264 clip of about `bitrate`, with a key frame every second."""
     picture = f"testsrc2=size={size}:rate={rate},noise=alls=40:allf=t"
-    command = f"""{find_ffmpeg()} -v error -f lavfi -i {picture} -t {seconds} -c:v libx264
+    tone = "-f lavfi -i sine=sample_rate=48000 -c:a aac -b:a 96k" if sound else ""
+    command = f"""{find_ffmpeg()} -v error -f lavfi -i {picture} {tone} -t {seconds} -c:v libx264
         -preset ultrafast -g {rate} -pix_fmt yuv420p -b:v {bitrate} -minrate {bitrate}
         -maxrate {bitrate} -bufsize {bitrate} -x264-params nal-hrd=cbr -y"""
     subprocess.run([*command.split(), str(path)], check=True)

@@ -411,7 +411,8 @@ class CaptureProcess:
                 continue
             self._arrived = next(times)
             pictures += event.frames
-            self._frame_seconds = event.duration_seconds if event.frames < 2 else 0.0
+            if event.frames:
+                self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0
             self.sink.deliver(event, self._arrived)
             if self._fragments or event.starts_with_sync:
                 self._fragments += event.frames > 0

@@ -112,7 +112,8 @@ def _traf(run: TrackRun) -> bytes:
 
 # --- first samples that FFmpeg has moved to an earlier time
 
-_LONGEST_PACKET = 2  # times the next sample of sound; a longer first one contains a pause
+_LONGEST_PACKET = 2  # times the next sample of sound; a longer first one contains a pause …
+_LONGEST_SECONDS = 0.2  # … and if there are two only, one this long: the second may be cut short
 
 
 def in_place(fragment: Fragment) -> Fragment:
@@ -136,7 +137,12 @@ def _late_picture(run: TrackRun, shown: int | None) -> int:
 
 
 def _late_sound(run: TrackRun) -> int:
-    """Return the ticks by which the first packet is longer than the next; packets are equal."""
+    """Return the ticks by which the first packet is longer than the next; packets are equal.
+
+    But for the last one of a stream, which is as long as the sound that is left.
+    """
     if run.count < 2 or run.durations[0] <= _LONGEST_PACKET * run.durations[1]:
+        return 0
+    if run.count == 2 and run.durations[0] <= _LONGEST_SECONDS * run.timescale:
         return 0
     return run.durations[0] - run.durations[1]

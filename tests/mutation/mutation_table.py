@@ -28,6 +28,7 @@ PINS = "tests/pure/test_storage_pins.py"
 REMOVAL = "tests/pure/test_storage_removal.py"
 RECEIPTS = "tests/pure/test_storage_cleanup_log.py"
 REPAIR = "tests/pure/test_mp4_recover.py"
+ARGUMENTS = "tests/pure/test_ffmpeg_args.py"
 PROBLEM = "tests/actors/test_camera_problems.py"
 TALKS = "tests/actors/test_camera_calls.py"
 HEALTH = "tests/actors/test_recording_health.py"
@@ -1030,12 +1031,63 @@ _break(
     "tests/pure/test_capture_preroll.py::test_no_more_than_needed_is_kept",
 )
 _break(
-    "frames: durations beside sound",
+    "frames: durations beside the sound of streams",
     "FFmpeg does not replace the stamps of pictures by durations that it guesses.",
     "camd/ffmpeg/text/args.py:_copied_video",
     'stamps += ":duration=1"',
     "pass",
-    "tests/pure/test_ffmpeg_args.py::test_each_frame_is_a_fragment_unless_there_is_sound",
+    f"{ARGUMENTS}::test_pictures_beside_sound_say_how_long_they_last",
+)
+_break(
+    "frames: durations beside sound",
+    "A picture lasts until the next one, whatever ends its fragment.",
+    "camd/ffmpeg/text/args.py:_durations",
+    'lasts = "if(eq(DTS,NOPTS),1,if(eq(NEXT_DTS,NOPTS),DURATION,max(1,NEXT_DTS-DTS)))"',
+    'lasts = "DURATION"',
+    "tests/process/test_capture_sound_frames.py"
+    "::test_encoded_pictures_beside_sound_keep_their_intervals[bundled-rate changes-mjpeg]",
+)
+_break(
+    "frames: presentation times beside sound",
+    "Setting durations leaves the order of pictures as it is.",
+    "camd/ffmpeg/text/args.py:_durations",
+    """f"setts=pts=PTS:dts=DTS:duration='{lasts}'\"""",
+    """f"setts=duration='{lasts}'\"""",
+    "tests/process/test_capture_sound_frames.py"
+    "::test_copied_pictures_beside_sound_have_the_times_of_the_source[bundled-b-frames]",
+)
+_break(
+    "frames: looped files with sound",
+    "A file in a loop does not end with its first round.",
+    "camd/ffmpeg/text/args.py:_durations",
+    "options.copy and options.source.loops",
+    "False",
+    f"{ARGUMENTS}::test_pictures_beside_sound_say_how_long_they_last",
+)
+_break(
+    "frames: pictures that follow each other closely",
+    "Sound is gathered only where no picture comes so soon.",
+    "camd/ffmpeg/text/args.py:_sound_gathered",
+    "0 < fps <= EACH_PICTURE_FPS",
+    "fps > 0",
+    f"{ARGUMENTS}::test_each_picture_is_a_fragment",
+)
+_break(
+    "frames: the last packet of sound",
+    "A packet before a short last one keeps its time.",
+    "camd/mp4/restamp.py:_late_sound",
+    "run.count == 2",
+    "run.count < 2",
+    "tests/pure/test_mp4_first_samples.py::test_sound_that_merely_jitters_stays",
+)
+_break(
+    "reads: sound behind the newest picture",
+    "Sound does not change how often the output is read.",
+    "camd/capture/process.py:CaptureProcess._hand_on",
+    "if event.frames:\n    self._frame_seconds = "
+    "event.duration_seconds if event.frames == 1 else 0.0",
+    "self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0",
+    "tests/process/test_capture_frames.py::test_sound_behind_a_picture_wakes_nobody",
 )
 _break(
     "joined: durations that are not known",
@@ -1059,7 +1111,7 @@ _break(
     "camd/mp4/frames/frame_forms.py:FrameForm.size_of",
     "values[run.offset] != end",
     "False",
-    f"{FRAMES}::test_what_is_damaged_is_what_the_full_reader_makes_of_it",
+    f"{FRAMES}::test_samples_that_are_said_to_lie_elsewhere_are_refused",
 )
 _break(
     "frames: size of a box",
@@ -1081,8 +1133,8 @@ _break(
     "bound: kinds of fragments",
     "A stream whose fragments are all different takes no memory for them.",
     "camd/mp4/frames/frame_fragments.py:FrameFragmentReader._learn",
-    "[*self._forms, form][-MAX_FORMS:]",
-    "[*self._forms, form]",
+    "[form, *self._forms][:MAX_FORMS]",
+    "[form, *self._forms]",
     f"{FRAMES}::test_no_more_kinds_are_remembered_than_a_few",
 )
 _break(

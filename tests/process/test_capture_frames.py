@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.media_streams import VIDEO_ONLY, FakeStream, Sample, fragment
+from support.media_streams import VIDEO_AND_AUDIO, VIDEO_ONLY, FakeStream, Sample, fragment
 
 from camd.capture.process import (
     READ_SECONDS,
@@ -153,6 +153,19 @@ async def test_frames_gather_in_the_pipe_while_nobody_waits(tmp_path: Path) -> N
 def media_of(pieces: list[bytes]) -> bytes:
     """Return the samples of frames."""
     return b"".join(piece[piece.rindex(b"mdat") + 4 :] for piece in pieces)
+
+
+async def test_sound_behind_a_picture_wakes_nobody(tmp_path: Path) -> None:
+    """Where each picture has a fragment of sound behind it, both gather in the pipe."""
+    pieces = [
+        fragment((1, n * REAL_TIME, [Sample(100, REAL_TIME, sync=n % 20 == 0)]))
+        + fragment((2, n * 480, [Sample(9, 480)]))
+        for n in range(60)
+    ]
+    pieces[0] = VIDEO_AND_AUDIO + pieces[0]
+    async with running(tmp_path, pieces, rest=LONG, read_seconds=LONG) as capture:
+        await capture.reads.wait(lambda: capture.reads.pauses[-1:] > [60.0])
+    assert capture.reads.pauses.count(0.0) < 20
 
 
 async def test_while_somebody_waits_each_read_follows_at_once(tmp_path: Path) -> None:

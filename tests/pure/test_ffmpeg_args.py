@@ -57,28 +57,65 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     ("said", "length"),
     [
         (command(SyntheticSource()), "-frag_duration 1 "),
-        (command(SyntheticSource(audio=True)), "-frag_duration 500000 "),
+        (command(SyntheticSource(audio=True)), "-frag_duration 22000 "),
+        (command(SyntheticSource(audio=True), codec="mjpeg"), "-frag_duration 22000 "),
+        (command(SyntheticSource(audio=True), fps=50.0), "-frag_duration 1 "),
+        (command(SyntheticSource(audio=True), version=(5, 0)), "-frag_duration 500000 "),
         (
-            command(SyntheticSource(audio=True), codec="mjpeg"),
+            command(SyntheticSource(audio=True), codec="mjpeg", version=(5, 0)),
             "-frag_duration 500000 -min_frag_duration 500000 ",
         ),
-        (command(RtspSource(URL)), "-frag_duration 500000 "),
+        (command(FileSource(Path("x")), copy=True), "-frag_duration 1 "),
+        (command(RtspSource(URL)), "-frag_duration 1 "),
         (command(RtspSource(URL), probe=ProbeResult("h264")), "-frag_duration 1 "),
-        (command(RtspSource(URL), probe=ProbeResult("h264", audio_codec="aac")), "500000 "),
+        (command(RtspSource(URL), probe=ProbeResult("h264", audio_codec="aac")), "1 "),
         (command(RtspSource(URL), copy=True), "-frag_duration 1 "),
+        (
+            command(
+                RtspSource(URL), copy=True, probe=ProbeResult("h264", fps=25.0, audio_codec="aac")
+            ),
+            "-frag_duration 22000 ",
+        ),
         (command(RtspSource(URL), copy=True, version=(4, 4)), "500000 "),
         (command(RtspSource(URL), with_sound=False), "-frag_duration 1 "),
         (command(V4l2Source(Path("/dev/v"))), "-frag_duration 1 "),
-        (command(V4l2Source(Path("/dev/v")), sound=SoundInput("alsa", "hw:1")), "500000 "),
+        (command(V4l2Source(Path("/dev/v")), sound=SoundInput("alsa", "hw:1")), "1 "),
+        (
+            command(V4l2Source(Path("/dev/v")), sound=SoundInput("alsa", "hw:1"), fps=25.0),
+            "-frag_duration 22000 ",
+        ),
     ],
 )
-def test_each_frame_is_a_fragment_unless_there_is_sound(said, length):
-    """Packets of sound would end fragments before the duration of a picture is known.
-
-    Where the packets of a stream are copied, they say that they last a tick.
-    """
+def test_each_picture_is_a_fragment(said, length):
+    """A little sound is gathered where no picture comes so soon; old FFmpegs write half seconds."""
     assert f"{length}-flush_packets 1" in said
-    assert (":duration=1 " in said) == ("setts=" in said and "_duration 1 " in length)
+
+
+SOUND = ProbeResult("h264", audio_codec="aac")
+MICROPHONE = {"sound": SoundInput("alsa", "hw:1")}
+
+
+@pytest.mark.parametrize(
+    ("said", "duration"),
+    [
+        (command(SyntheticSource()), ""),
+        (command(SyntheticSource(audio=True)), "NEXT_DTS-DTS"),
+        (command(SyntheticSource(audio=True), version=(5, 0)), ""),
+        (command(V4l2Source(Path("/dev/v"))), ""),
+        (command(V4l2Source(Path("/dev/v")), copy=True, **chosen("mjpeg"), **MICROPHONE), "NEXT"),
+        (command(FileSource(Path("x"), loop=False), copy=True, probe=SOUND), "NEXT_DTS-DTS"),
+        (command(FileSource(Path("x")), copy=True, probe=SOUND), ""),
+        (command(FileSource(Path("x")), probe=SOUND), "NEXT_DTS-DTS"),
+        (command(RtspSource(URL), probe=SOUND), "NEXT_DTS-DTS"),
+        (command(RtspSource(URL), copy=True, probe=SOUND), ":duration=1 "),
+        (command(RtspSource(URL), copy=True), ":duration=1 "),
+        (command(RtspSource(URL), copy=True, version=(4, 4)), ""),
+    ],
+)
+def test_pictures_beside_sound_say_how_long_they_last(said, duration):
+    """FFmpeg would guess it when sound ends a fragment; those of a stream say that they do not."""
+    assert (":duration=" in said) == bool(duration)
+    assert duration in said
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,15 @@ def test_sound_goes_on_behind_its_pause() -> None:
     assert times(found) == [(0, [512, 512]), (46_976, [1024, 1024, 1024])]
 
 
+def test_of_two_packets_the_first_may_contain_a_long_pause() -> None:
+    """A second of silence is no packet."""
+    found = in_place(read((1, 0, PICTURES[1:]), (2, 0, SOUND[:2])))
+    assert times(found) == [(0, [512, 512]), (46_976, [1024, 1024])]
+
+
 def test_sound_that_merely_jitters_stays() -> None:
-    """A difference of a few ticks is no pause, and a single packet is not changed."""
-    for sound in ([Sample(3, 1500), Sample(3, 1024)], [Sample(3, 48_000)]):
+    """A few ticks are no pause, a single packet is not changed, and the last one may be short."""
+    last = [Sample(3, 1024), Sample(3, 64)]
+    for sound in ([Sample(3, 1500), Sample(3, 1024)], [Sample(3, 48_000)], last):
         fragment = read((1, 0, PICTURES[1:]), (2, 0, sound))
         assert in_place(fragment) is fragment

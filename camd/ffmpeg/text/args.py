@@ -28,9 +28,14 @@ from camd.model import VideoFormat
 
 DEFAULT_FRAGMENT = timedelta(milliseconds=500)
 EACH_FRAME = timedelta(microseconds=1)  # a fragment ends with its first frame
+# Shorter than the time between two pictures, also where it varies, and longer than a packet of AAC
+# at 48 kHz: pictures come one by one, and the sound between two of them is in one fragment.
+EACH_PICTURE = timedelta(milliseconds=22)
+EACH_PICTURE_FPS = 32.0  # at a higher rate a picture after a late one comes too soon
 # The muxer waits this long for a packet of each stream; FFmpeg's default of 10 s would delay
 # pictures without sound, and a killed process would lose as much.
 INTERLEAVING_MICROS = "200000"
+SETS_DURATIONS = (5, 1)  # the first FFmpeg whose bitstream filter sets durations
 
 _BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
 # From 7.0 on FFmpeg looks for signals only this often; half a second is its default.
@@ -86,6 +91,8 @@ class ArgumentSource(Protocol):
     def scaled_by_filters(self) -> bool: ...
     @property
     def has_audio_header(self) -> bool: ...
+    @property
+    def loops(self) -> bool: ...
 
     def input(self, options: CaptureOptions) -> Arguments: ...
     def probe_input(self, version: tuple[int, int], access: StreamAccess) -> Arguments: ...
@@ -275,9 +282,9 @@ def _copied_video(codec: str, options: CaptureOptions) -> Arguments:
     """
     tag = ("-tag:v", "hev1") if codec == "hevc" else ()
     if not options.source.foreign_clock:
-        return ("-c:v", "copy", *tag)
+        return ("-c:v", "copy", *tag, *_durations(options))
     stamps = setts_filter(beside_sound=options.with_sound and bool(options.probe.audio_codec))
-    if _leaves_durations(options):
+    if options.version >= SETS_DURATIONS:
         stamps += ":duration=1"
     return ("-c:v", "copy", *tag, "-copyinkf:v", "-bsf:v", stamps)
 
@@ -291,7 +298,10 @@ def _encoded_video(options: CaptureOptions) -> Arguments:
         options.bitrate,
         live=not options.source.constant_rate,
     )
-    return encoding_arguments(options.encoder, picture, _filters(options))
+    return (
+        *encoding_arguments(options.encoder, picture, _filters(options)),
+        *_durations(options),
+    )
 
 
 def _filters(options: CaptureOptions) -> Arguments:
@@ -319,26 +329,45 @@ def _audio(options: CaptureOptions) -> Arguments:
 
 
 def _fragment(options: CaptureOptions, codec: str) -> Arguments:
-    """End a fragment with each frame, or with sound after `fragment`, and at key frames.
+    """End a fragment with each picture.
 
-    A packet of sound ends fragments as well. The duration of a picture whose next one has not come
-    is not known then: FFmpeg guesses it, and moves the next picture there, unless packets say that
-    they last a single tick (`_leaves_durations`). Intra-only video has key frames alone; its
-    fragments with sound end after `fragment`, not earlier.
+    Packets of sound end fragments as well. The duration of a picture whose next one has not come
+    is not known then: FFmpeg guesses it, and moves the next picture there, unless packets say how
+    long they last (`_durations`), or that they last a single tick (copied streams: their stamps are
+    then as they came, whatever the sound does). An FFmpeg that cannot set durations writes sound
+    and pictures in fragments of `fragment`; intra-only video has key frames alone, which do not end
+    them.
     """
-    if not _has_sound(options) or _leaves_durations(options):
+    if not _has_sound(options):
         return ("-frag_duration", micros(EACH_FRAME))
+    if options.version >= SETS_DURATIONS:
+        return ("-frag_duration", micros(_sound_gathered(options)))
     longest = micros(options.fragment)
     shortest = ("-min_frag_duration", longest) if codec in _INTRA_ONLY else ()
     return ("-frag_duration", longest, *shortest)
 
 
-def _leaves_durations(options: CaptureOptions) -> bool:
-    """Whether pictures are given the shortest duration, because the next one tells the right one.
+def _sound_gathered(options: CaptureOptions) -> timedelta:
+    """How long sound waits for a picture: there are fewer fragments.
 
-    The stamps of a stream are then as they came, whatever its sound does.
+    For those without a picture FFmpeg writes a warning each, which has to be read as well.
     """
-    return options.copy and options.source.foreign_clock and options.version >= (5, 1)
+    fps = options.fps or options.source.picture.fps or options.probe.fps
+    return EACH_PICTURE if 0 < fps <= EACH_PICTURE_FPS else EACH_FRAME
+
+
+def _durations(options: CaptureOptions) -> Arguments:
+    """Set the durations of pictures beside sound; the last one keeps its own.
+
+    The filter holds each picture until the next one has come, as the muxer does without sound. A
+    file that is copied in a loop goes without: FFmpeg 5.1 ends the filter with the first round. It
+    knows the durations of a file's pictures.
+    """
+    looped = options.copy and options.source.loops
+    if not _has_sound(options) or options.version < SETS_DURATIONS or looped:
+        return ()
+    lasts = "if(eq(DTS,NOPTS),1,if(eq(NEXT_DTS,NOPTS),DURATION,max(1,NEXT_DTS-DTS)))"
+    return ("-bsf:v", f"setts=pts=PTS:dts=DTS:duration='{lasts}'")
 
 
 def _has_sound(options: CaptureOptions) -> bool:

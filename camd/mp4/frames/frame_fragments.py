@@ -10,7 +10,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.mp4.frames.frame_forms import LONGEST_HEAD, MDAT_HEADER_SIZE, FrameForm
 
-MAX_FORMS = 16  # of one stream; the oldest is forgotten
+MAX_FORMS = 16  # of one stream; the one that was used the longest ago is forgotten
 
 
 class FrameFragmentReader:
@@ -26,7 +26,7 @@ class FrameFragmentReader:
         self._left = 0  # bytes of the present box, for the full reader
         self._reference = b""  # the `prft` right before the present box
         self._init: Init | None = None
-        self._forms: list[FrameForm] = []  # MAX_FORMS at most
+        self._forms: list[FrameForm] = []  # MAX_FORMS at most, the latest used first
         self._error: MediaError | None = None
         self.compared = 0  # fragments that were read by comparison
 
@@ -83,7 +83,7 @@ class FrameFragmentReader:
 
         0: it is of a known form as far as it is there. None: it is of none.
         """
-        for form in self._forms:
+        for number, form in enumerate(self._forms):
             begin = self._buffer[at : at + form.head_size]
             if not form.is_begun_by(begin):
                 continue
@@ -95,6 +95,8 @@ class FrameFragmentReader:
             if len(begin) < form.head_size or len(self._buffer) - at < size:
                 self._needed = size
                 return 0
+            if number:  # the next one is likely to be of the same form
+                self._forms.insert(0, self._forms.pop(number))
             events.append(form.fragment_at(self._buffer, at, size))
             self.compared += 1
             return size
@@ -147,4 +149,4 @@ class FrameFragmentReader:
         self._reference = b""
         form = FrameForm.of(head, fragment, self._init)
         if form is not None:
-            self._forms = [*self._forms, form][-MAX_FORMS:]
+            self._forms = [form, *self._forms][:MAX_FORMS]
