@@ -1,4 +1,14 @@
-"""The whole daemon: its parts in the order in which they start; they stop in reverse."""
+"""The daemon: its parts in the order in which they start; they stop in reverse.
+
+`serve` opens, from bottom to top:
+
+    state folder, authenticator, storage, device monitor, pipe poller
+    cameras, their bindings, what an earlier run left unfinished, schedules
+    retention, scrub, snapshots, publishing, transcodes, event log (in `services.open_services`)
+    the server, with the methods and routes that `services.Services` collects
+
+A signal cancels a start; once these parts run, it makes them close in order.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +37,7 @@ from camd.errors import ConfigError, Refusal, sole_exception
 from camd.live.rules.live_messages import SUBPROTOCOL
 from camd.logs import DRAIN_SECONDS, open_log, set_up_logging
 from camd.model import Event
-from camd.reload import LiveConfig
+from camd.reload import CurrentConfig
 from camd.rpc.registry import Notification
 from camd.runtime import fd_limits
 from camd.runtime.broadcast import Fanout
@@ -90,7 +100,7 @@ async def serve(
                     config, cameras=cameras, events=events, resumed=resumed, clock=clock
                 ) as schedules,
             ):
-                live = LiveConfig(
+                current = CurrentConfig(
                     config=config,
                     path=config_path,
                     cameras=cameras,
@@ -98,12 +108,14 @@ async def serve(
                     storage=storage,
                     schedules=schedules,
                 )
-                await serve_clients(live, authenticator, events, signals, max_sockets, clock=clock)
+                await serve_clients(
+                    current, authenticator, events, signals, max_sockets, clock=clock
+                )
     log.info("stopped")
 
 
 async def serve_clients(
-    live: LiveConfig,
+    current: CurrentConfig,
     authenticator: Authenticator,
     events: Fanout[Event],
     signals: ServiceSignals,
@@ -112,9 +124,9 @@ async def serve_clients(
     clock: Clock,
 ) -> None:
     """Run the API, the server and the background work until a stop signal comes."""
-    config, notifications = live.config, Fanout[Notification]()
+    config, notifications = current.config, Fanout[Notification]()
     with signals.cancel_on_stop():
-        async with open_services(live, authenticator, events, clock=clock) as services:
+        async with open_services(current, authenticator, events, clock=clock) as services:
             web = await services.web()
             with services.listening(events, notifications):
                 async with open_server(
@@ -129,36 +141,36 @@ async def serve_clients(
                     legacy_dialect=config.auth.legacy_dialect,
                     call_stats=services.calls,
                     max_sockets=max_sockets,
-                    sockets=(SocketPath("/live/", SUBPROTOCOL, services.live_pages.serve_socket),),
+                    sockets=(SocketPath("/live/", SUBPROTOCOL, services.live_routes.serve_socket),),
                 ) as server:
                     signals.stop_in_order()
                     web.ready = True
                     gc.freeze()  # these objects live as long as the process: do not scan them again
                     systemd.notify(f"READY=1\nSTATUS=Serving on {', '.join(server.addresses)}")
-                    manager = ServiceManager(live.cameras, live.storage, server.addresses)
-                    await handle_signals(signals, live, manager)
+                    manager = ServiceManager(current.cameras, current.storage, server.addresses)
+                    await handle_signals(signals, current, manager)
                     systemd.notify("STOPPING=1")
 
 
 async def handle_signals(
-    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+    signals: ServiceSignals, current: CurrentConfig, manager: ServiceManager
 ) -> None:
     """Reload on SIGHUP, and tell systemd how the service does; return on a stop signal."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(manager.serve)
-        nursery.start_soon(_reload_on_signal, signals, live, manager)
+        nursery.start_soon(_reload_on_signal, signals, current, manager)
         await signals.wait_stop()
         nursery.cancel_scope.cancel()
 
 
 async def _reload_on_signal(
-    signals: ServiceSignals, live: LiveConfig, manager: ServiceManager
+    signals: ServiceSignals, current: CurrentConfig, manager: ServiceManager
 ) -> None:
     while True:
         await signals.wait_reload()
         try:
             with manager.reloading():
-                await live.reload()
+                await current.reload()
         except Refusal as refusal:
             mistakes = refusal.details.get("errors", ())
             log.error("configuration_refused", why=refusal.message, mistakes=mistakes)

@@ -27,7 +27,7 @@ READ_TIMEOUT_SECONDS = 10.0
 
 
 @attrs.define(eq=False, kw_only=True)
-class LiveConfig:
+class CurrentConfig:
     """The current configuration; `reload` replaces it."""
 
     config: Config

@@ -101,7 +101,7 @@ async def feed_watchdog(
     while period is not None:
         silent = await silent_parts(pings(), period / _ROUNDS)
         if silent:
-            log.error("no_answer", parts=silent)
+            log.error("watchdog_not_fed", parts=silent)
         else:
             notify("WATCHDOG=1")
         await trio.sleep(period / _ROUNDS)

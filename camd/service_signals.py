@@ -81,7 +81,7 @@ class ServiceSignals:
             os._exit(0)  # nothing was started
         if self._stops > 1:
             try:
-                log.warning("stopped_at_once", signal=signal.Signals(number).name)
+                log.warning("stopped_without_sealing", signal=signal.Signals(number).name)
                 self._drain_log(_DRAIN_SECONDS)
             finally:  # open segments play as they are, and FFmpeg processes end with this one
                 os._exit(1)

@@ -7,25 +7,25 @@ from contextlib import asynccontextmanager, contextmanager
 
 import attrs
 
-from camd.api.camera_methods import CameraPages, CamerasApi
+from camd.api.camera_methods import CameraRoutes, CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
-from camd.api.http.app import HttpApp, MorePages
-from camd.api.http.export_pages import ExportPages
+from camd.api.http.app import HttpApp, MoreRoutes
+from camd.api.http.export_routes import ExportRoutes
 from camd.api.http.key_methods import KeysApi
-from camd.api.http.live_pages import LivePages
-from camd.api.http.playback_pages import PlaybackPages
-from camd.api.http.session_pages import SessionPages, SignInApi
+from camd.api.http.live_routes import LiveRoutes
+from camd.api.http.playback_routes import PlaybackRoutes
+from camd.api.http.sign_in_routes import SignInApi, SignInRoutes
 from camd.api.http.web_pages import load_web_pages
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
-from camd.api.snapshot_methods import SnapshotPages, SnapshotsApi
-from camd.api.stream_methods import StreamPages, StreamsApi
-from camd.api.system_methods import StorageApi, StoragePages, SystemApi
+from camd.api.snapshot_methods import SnapshotRoutes, SnapshotsApi
+from camd.api.stream_methods import StreamRoutes, StreamsApi
+from camd.api.system_methods import StorageApi, StorageRoutes, SystemApi
 from camd.auth.authenticator import Authenticator
 from camd.clock import Clock
 from camd.contract.event_results import NOTIFICATIONS
@@ -37,7 +37,7 @@ from camd.model import Event
 from camd.playback.playback import Playback
 from camd.publish.publishing import open_streams
 from camd.publish.streams import Streams
-from camd.reload import LiveConfig
+from camd.reload import CurrentConfig
 from camd.rpc.openrpc import registry_with_discovery
 from camd.rpc.registry import Notification, Registry
 from camd.rpc.server_counters import ServerCounters
@@ -52,13 +52,13 @@ from camd.storage.retention.cleanup import Retention, open_retention
 class Services:
     """Everything that methods and pages are made of."""
 
-    live: LiveConfig
+    current: CurrentConfig
     authenticator: Authenticator
     clock: Clock
     retention: Retention
     snapshots: Snapshots
     streams: Streams
-    live_pages: LivePages
+    live_routes: LiveRoutes
     event_log: EventLog
     playback: Playback
     exports: Exports
@@ -69,14 +69,14 @@ class Services:
     @property
     def ranges(self) -> RangeFinder:
         """What finds the camera and the range of a request."""
-        return RangeFinder(self.live.cameras, self.playback, clock=self.clock)
+        return RangeFinder(self.current.cameras, self.playback, clock=self.clock)
 
     @contextmanager
     def listening(
         self, events: Fanout[Event], notifications: Fanout[Notification]
     ) -> Iterator[None]:
         """Publish and count events, and follow reloads, while the block runs."""
-        applied = self.live.applied
+        applied = self.current.applied
         with (
             EventPublisher(notifications, self.event_log).listening(events),
             self.metrics.listening(events),
@@ -87,8 +87,8 @@ class Services:
 
     def registry(self) -> Registry:
         """Collect the methods of all resources."""
-        live, clock = self.live, self.clock
-        cameras, storage = live.cameras, live.storage
+        current, clock = self.current, self.clock
+        cameras, storage = current.cameras, current.storage
         return registry_with_discovery(
             (
                 self.system,
@@ -98,11 +98,11 @@ class Services:
                 ExportsApi(cameras, self.exports),
                 StorageApi(storage),
                 SessionsApi(cameras, storage),
-                SchedulesApi(cameras, live.schedules),
+                SchedulesApi(cameras, current.schedules),
                 FilesApi(storage, clock=clock),
                 RetentionApi(self.retention),
                 ControlsApi(cameras),
-                DevicesApi(cameras, live.binder),
+                DevicesApi(cameras, current.binder),
                 StreamsApi(cameras, self.streams),
                 EventsApi(cameras, self.event_log.history),
                 MetricsApi(self.metrics, clock=clock),
@@ -116,29 +116,29 @@ class Services:
 
     async def web(self) -> HttpApp:
         """Collect the pages of all resources; the files of the page at `/` are read once."""
-        storage, health = self.live.storage, self.system.health
-        pages = (*self._pages(), await load_web_pages(), self.live_pages)
+        storage, health = self.current.storage, self.system.health
+        pages = (*self._pages(), await load_web_pages(), self.live_routes)
         return HttpApp(storage, self.authenticator, health, self.metrics, pages, clock=self.clock)
 
-    def _pages(self) -> Sequence[MorePages]:
-        cameras, clock = self.live.cameras, self.clock
+    def _pages(self) -> Sequence[MoreRoutes]:
+        cameras, clock = self.current.cameras, self.clock
         return (
-            CameraPages(CamerasApi(cameras, clock=clock), self.system.health, clock=clock),
-            StoragePages(self.live.storage, clock=clock),
-            SnapshotPages(cameras, self.snapshots),
-            ExportPages(cameras, self.exports),
-            StreamPages(self.streams, clock=clock),
-            PlaybackPages(self.playback, self.ranges, clock=clock),
-            SessionPages(self.authenticator, self.live.config.server.path, clock=clock),
+            CameraRoutes(CamerasApi(cameras, clock=clock), self.system.health, clock=clock),
+            StorageRoutes(self.current.storage, clock=clock),
+            SnapshotRoutes(cameras, self.snapshots),
+            ExportRoutes(cameras, self.exports),
+            StreamRoutes(self.streams, clock=clock),
+            PlaybackRoutes(self.playback, self.ranges, clock=clock),
+            SignInRoutes(self.authenticator, self.current.config.server.path, clock=clock),
         )
 
 
 @asynccontextmanager
 async def open_services(
-    live: LiveConfig, authenticator: Authenticator, events: Fanout[Event], *, clock: Clock
+    current: CurrentConfig, authenticator: Authenticator, events: Fanout[Event], *, clock: Clock
 ) -> AsyncIterator[Services]:
     """Run the work beside the cameras while the block runs."""
-    config, cameras, storage = live.config, live.cameras, live.storage
+    config, cameras, storage = current.config, current.cameras, current.storage
     state_dir, find_program = config.storage.state_dir, cameras.find_program
     async with (
         open_retention(
@@ -157,17 +157,17 @@ async def open_services(
     ):
         calls = ServerCounters()
         yield Services(
-            live=live,
+            current=current,
             authenticator=authenticator,
             clock=clock,
             retention=retention,
             snapshots=snapshots,
             streams=streams,
-            live_pages=LivePages(cameras, snapshots, transcodes, clock=clock),
+            live_routes=LiveRoutes(cameras, snapshots, transcodes, clock=clock),
             event_log=event_log,
             playback=Playback(storage, find_program),
             exports=Exports(storage, clock=clock),
-            system=SystemApi(cameras, storage, live.reload, scrub, clock=clock, streams=streams),
+            system=SystemApi(cameras, storage, current.reload, scrub, clock=clock, streams=streams),
             calls=calls,
             metrics=MetricsCollector(
                 cameras=cameras,

@@ -28,7 +28,7 @@ from camd.devices.matching import messages
 from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, identify_devices
 from camd.errors import TABLE
 from camd.ffmpeg.text import error_patterns, rtsp_messages
-from camd.model import CameraId, Cause, Device, Problem, ProblemKind, UsbFacts, problems
+from camd.model import CameraId, Device, GapCause, Problem, ProblemKind, UsbFacts, problems
 from camd.rpc.openrpc import DiscoveryApi, Schema, schemas_of
 from camd.rpc.registry import MethodDescription, methods_of
 from camd.server.connection_auth import AUTHENTICATE_METHOD
@@ -61,7 +61,7 @@ def errors_page() -> str:
     )
 
 
-_PROBLEM = Problem(ProblemKind.UNKNOWN, "", "", Cause.ENCODER_EXIT)
+_PROBLEM = Problem(ProblemKind.UNKNOWN, "", "", GapCause.ENCODER_EXIT)
 _EVENTS: tuple[tuple[str, m.CaptureEvent], ...] = (
     ("wanted", m.Wanted()),
     ("unwanted", m.Unwanted()),

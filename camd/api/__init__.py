@@ -1,4 +1,5 @@
-"""The API: methods by resource, notifications and HTTP endpoints; all result fields stand here.
+"""The API: methods by resource, notifications and HTTP routes.
 
-Others use the `*Api` classes, `event_publisher.EventPublisher` and `http_app.HttpApp`.
+It converts values to the fields that `camd.contract` declares. Others use the `*Api` and `*Routes`
+classes, `event_publisher.EventPublisher` and `http.app.HttpApp`.
 """

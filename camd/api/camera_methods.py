@@ -95,7 +95,7 @@ class CamerasApi:
 
 
 @attrs.define(eq=False)
-class CameraPages:
+class CameraRoutes:
     """The list of cameras, and their health."""
 
     _api: CamerasApi

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from camd.api import result_fields
 from camd.clock import Clock
-from camd.contract.system_results import ServiceMetrics
+from camd.contract.system_results import MetricsInfo
 from camd.metrics.collector import MetricsCollector
 from camd.model import CameraId
 from camd.rpc.registry import Caller, NoParams, method
@@ -33,7 +33,7 @@ class MetricsApi:
         default=attrs.Factory(lambda self: self._clock.monotonic(), takes_self=True), init=False
     )
 
-    @method(role=Role.ADMIN, result=ServiceMetrics)
+    @method(role=Role.ADMIN, result=MetricsInfo)
     async def get_metrics(self, caller: Caller, params: NoParams) -> result_fields.View:
         """Report the load of the service, and what each camera and the volume have done.
 

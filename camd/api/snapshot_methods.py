@@ -206,7 +206,7 @@ _MOST_DIGITS = len(str(LONGEST_AGE_MS))
 
 
 @attrs.define(eq=False)
-class SnapshotPages:
+class SnapshotRoutes:
     """HTTP: stored snapshots, and `/still/{camera}.jpg`, which stores nothing."""
 
     _cameras: Cameras

@@ -67,7 +67,7 @@ class StreamsApi:
 
 
 @attrs.define(eq=False)
-class StreamPages:
+class StreamRoutes:
     """The health page of the media server."""
 
     _streams: Streams

@@ -277,7 +277,7 @@ class StorageApi:
 
 
 @attrs.define(eq=False)
-class StoragePages:
+class StorageRoutes:
     """The health page of the recordings volume."""
 
     _storage: Storage

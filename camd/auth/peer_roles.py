@@ -74,7 +74,7 @@ def _resolve(
         try:
             number = int(name) if name.isdigit() else look_up(name)
         except (KeyError, OSError):
-            _log.warning("peer_unknown", kind=kind, name=name)
+            _log.warning("peer_name_unknown", kind=kind, name=name)
             continue
         roles[number] = Role(role)
     return roles

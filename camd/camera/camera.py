@@ -213,8 +213,8 @@ class Camera:
         """Begin a session; returns when its first frames are durable.
 
         With the key of the running session, returns that one. Raises Refusal: recording
-        already (−1006), no room (−1008, −1010), source not available (−32006), nothing that the
-        camera offers fits its configuration (−32008).
+        already (−1006), not enough space (−1008, −1010), volume unusable (−1014 to −1018), source
+        not available (−32006), nothing that the camera offers fits its configuration (−32008).
         """
         session: Session = await self._ask(StartRecording(request))
         return session
@@ -445,7 +445,7 @@ class Camera:
             await self._mailbox.tell(StartTimedOut(session))
 
     def _give_up_start(self, session: RecordingSession) -> None:
-        """Refuse a start that waits for the first frame, or for a key frame among others."""
+        """Refuse a start that waits for the first frame, or for a key frame while others arrive."""
         if session.begun.is_set():
             return
         if self.capture.state is not CameraState.STREAMING:
@@ -500,8 +500,7 @@ class Camera:
                 await self._mailbox.tell(DeviceBound(binding))
 
     def _rebind(self, binding: DeviceBinding) -> None:
-        """Use another binding: another device is a loss first, so that the capture of the old one
-        ends."""
+        """Use another binding. A change of device is a loss first, so that its capture ends."""
         before = self.binding.device if self.binding is not None else None
         self.planner.binding, after = binding, binding.device
         if self._running is not None:
@@ -517,7 +516,7 @@ class Camera:
             self._use_device()
 
     def _use_device(self) -> None:
-        """Use the device at once if it is needed, and probe it in any case."""
+        """Find the program and the encoder, and start the capture if it is needed."""
         self._go(self.planner.prepare)
         self._step(m.DeviceAppeared())
 
@@ -539,11 +538,11 @@ class Camera:
         before, status = self._published.value, self.status
         self.revision += 1
         self._published.publish(status)
-        if _essence(before) != _essence(status):
+        if _without_counters(before) != _without_counters(status):
             self._events.publish(CameraChanged(status))
 
 
-def _essence(status: CameraStatus) -> tuple[object, ...]:
+def _without_counters(status: CameraStatus) -> tuple[object, ...]:
     """The part of a status whose change is an event; counters are not."""
     session, video = status.session, status.video
     return (

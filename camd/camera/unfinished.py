@@ -15,7 +15,7 @@ from camd.clock import Clock
 from camd.config.schema import Config
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
-from camd.model import Cause, Segment, Session, SessionState
+from camd.model import GapCause, Segment, Session, SessionState
 from camd.recording.convert import remove_superseded, to_mkv
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint, arrival_by_session
@@ -113,7 +113,7 @@ class UnfinishedWork:
             gaps += ledger.enter_rest(point.until, wanted_until, self._most_lost(session, moment))
             await self._storage.note_gaps(gaps)
         until = session.segments[-1].end if session.segments else session.start
-        ledger.end_for(Cause.DAEMON_DOWN.value, until)
+        ledger.end_for(GapCause.DAEMON_DOWN.value, until)
         ledger.ended, ledger.state = until, SessionState.ENDED
         await self._storage.note_session(ledger.snapshot(self._clock.monotonic()))
 

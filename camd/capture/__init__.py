@@ -1,1 +1,5 @@
-"""One camera's stream, whoever uses it: its FFmpeg process, its supervisor, its hub."""
+"""One camera's stream, whoever uses it.
+
+`supervisor` starts FFmpeg and starts it again, `planner` decides on its arguments, `process` reads
+its output, `hub` distributes the stream to consumers. `rules` is pure.
+"""

@@ -1,8 +1,8 @@
 """The items that a hub puts into its consumers, and what a consumer is.
 
-A consumer is a recording, a viewer, a snapshot, or the pre-roll of a camera. `Consumer.put` never
-waits: each consumer has its own policy for a full queue. FFmpeg's pipe is always read, because a
-blocked FFmpeg loses frames in the kernel, where they are not counted.
+A consumer is a recording, a viewer, a snapshot, a publisher, or a camera that always captures.
+`Consumer.put` never waits: each consumer has its own policy for a full queue. FFmpeg's pipe is
+always read, because a blocked FFmpeg loses frames in the kernel, where they are not counted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 
 from camd.clock import Anchor
-from camd.model import Cause
+from camd.model import GapCause
 from camd.mp4.fragments import Fragment, Init
 
 
@@ -63,7 +63,7 @@ class CaptureBegan:
 class CaptureEnded:
     """The capture is over; `cause` says why footage will be missing, None: nothing is missing."""
 
-    cause: Cause | None
+    cause: GapCause | None
     reason: str
 
 

@@ -19,7 +19,7 @@ from camd.devices.v4l2.formats import FormatRefusal
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.encoder_trial import EncoderAbilities, UntriedEncoders
 from camd.ffmpeg.text.args import CaptureOptions, SoundInput, capture_arguments
-from camd.ffmpeg.text.encoder_table import SOFTWARE, Encoder, VideoParameters
+from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderSpec, VideoParameters
 from camd.ffmpeg.text.output import ProbeResult
 from camd.model import Device, DeviceBinding, FormatChoice, Problem, VideoFormat
 from camd.model.problems import NO_ENCODER, NOT_FOUND
@@ -32,8 +32,8 @@ log = structlog.get_logger("camd.camera")
 
 COPIED_CODECS = ("h264", "hevc")
 LEAST_BYTES_PER_SECOND = 125_000.0
-SOUND_SECONDS = 4.0  # sound that is announced comes sooner …
-SOUND_SHARE = 0.2  # … or within this share of the time for a start, where that is long
+SOUND_SECONDS = 4.0  # the longest wait for the first packet of sound
+SOUND_SHARE = 0.2  # the same as a share of `start_timeout`, where that is longer
 MJPEG_FACTOR = 10  # how much more than H.264 it takes
 
 ProgramFinder = Callable[[], Awaitable[FFmpegBinary]]
@@ -41,7 +41,7 @@ ProgramFinder = Callable[[], Awaitable[FFmpegBinary]]
 
 @attrs.frozen
 class CapturePlan:
-    """What to run. `sound_seconds` is how long its header may wait for sound; None: as it likes.
+    """What to run. `sound_seconds`: how long FFmpeg's header may wait for sound; None: no limit.
 
     The time counts from when FFmpeg has opened the source.
     """
@@ -55,7 +55,7 @@ class CapturePlanner:
     """Plans one camera's captures. `find_program` and `abilities` are shared by all cameras.
 
     `binding` is the device that the camera has at the moment; None: only its path is known.
-    `contents` is what is known of the source; it hears how captures begin and end.
+    `contents` is what is known of the source; it is told how captures begin and end.
     """
 
     camera: CameraConfig
@@ -92,7 +92,7 @@ class CapturePlanner:
     async def is_absent(self) -> bool:
         """Whether the source's device, file or node is missing at this moment.
 
-        One that cannot be looked at may be there: FFmpeg says better what is wrong with it.
+        One that cannot be looked up may be there: FFmpeg's error is more exact.
         """
         if (binding := self._binding) is not None:
             return binding.device is None
@@ -242,7 +242,7 @@ class CapturePlanner:
 
     async def _encoder(
         self, program: FFmpegBinary, found: ProbeResult, choice: FormatChoice | None
-    ) -> Encoder | Problem:
+    ) -> EncoderSpec | Problem:
         """Decide whether the stream is copied (`_copies`), and return what encodes it if not."""
         codec = self.camera.codec
         copy = codec == "copy" or (codec == "auto" and found.video_codec in COPIED_CODECS)
@@ -268,7 +268,7 @@ class CapturePlanner:
             return None
         sound = self._microphone.choose(device, await self.abilities.inputs(program))
         if self._microphone.warning:
-            log.warning("no_sound", camera=self.camera.id, why=self._microphone.warning)
+            log.warning("microphone_not_used", camera=self.camera.id, why=self._microphone.warning)
         return sound
 
     def _sound_seconds(self, options: CaptureOptions) -> float | None:
@@ -296,16 +296,16 @@ class CapturePlanner:
     # --- what captures show
 
     def began(self, init: Init) -> bool:
-        """Hear what a capture delivers; False: it is not what the capture was made for."""
+        """Note what a capture delivers; False: it is not what the capture was made for."""
         return self.contents.began(init, copied=self._copies)
 
     def compare(self, video: VideoFormat) -> None:
-        """Compare what comes with what the camera was asked for: drivers replace it in silence."""
+        """Compare what comes with what was asked for: drivers change it without an error."""
         self.contents.compare(video)
         self._asked.compare(self.chosen, video)
 
     def learn(self, problem: Problem | None) -> None:
-        """Hear how a capture ended; None: as it should."""
+        """Note how a capture ended; None: without a problem."""
         self._microphone.learn(problem)
         self.contents.learn(problem)
 
@@ -314,5 +314,5 @@ class CapturePlanner:
         return problem is not None and self._stream_sound.suspect(problem, delivered=delivered)
 
     def without_sound(self, *, delivered: bool) -> None:
-        """Hear that the capture that was tried without sound has delivered pictures, or none."""
+        """Note whether the capture that was tried without sound has delivered pictures."""
         self._stream_sound.learn(self.clock.monotonic(), delivered=delivered)

@@ -19,7 +19,7 @@ import trio
 from camd.capture.rules.state import AwaitingKeyFrame, FirstFragmentArrived, ProcessStalled
 from camd.capture.rules.timestamps import arrivals
 from camd.clock import Clock
-from camd.ffmpeg.text.output import LogLine, classify, parse_line
+from camd.ffmpeg.text.output import FFmpegLine, classify, parse_line
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
 from camd.model.problems import (
@@ -160,7 +160,7 @@ class CaptureProcess:
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header has arrived
     _errors_read: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _lines: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
+    _lines: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
     _cut_off: bool = attrs.field(default=False, init=False)  # FFmpeg has left the pipe
@@ -525,7 +525,7 @@ class CaptureProcess:
             if message.text.startswith("Input #0"):
                 self._opened.set()
             self._lines.append(message)
-            log.debug("said", severity=message.level, text=redact(message.text))
+            log.debug("ffmpeg_output", severity=message.level, text=redact(message.text))
 
 
 def _missing(why: str) -> Problem:

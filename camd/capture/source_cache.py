@@ -123,7 +123,7 @@ class SourceCache:
             file = StateFile(self.file, parse, render)
             await trio.to_thread.run_sync(file.save, (latest, self.program), abandon_on_cancel=True)
         except OSError as error:
-            log.warning("sources_not_kept", error=str(error))
+            log.warning("source_cache_not_saved", error=str(error))
             return False
         self._saved = latest
         return True

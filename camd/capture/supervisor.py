@@ -29,7 +29,7 @@ from camd.capture.process import (
 from camd.capture.rules import state as m
 from camd.clock import Clock
 from camd.config.schema import FfmpegConfig
-from camd.model import CameraId, Cause, Device, Problem
+from camd.model import CameraId, Device, GapCause, Problem
 from camd.model.problems import BUSY, NOT_FOUND, STALLED, STREAM_CHANGED
 from camd.runtime.pipe_poller import PipePoller
 
@@ -220,7 +220,7 @@ class CaptureSupervisor:
             log.warning("tried_without_sound", camera=camera, cause=cause)
             return True
         if self._planner.contents.tries_otherwise(problem):
-            log.info("tried_otherwise", camera=camera, cause=cause)
+            log.info("retried_at_once", camera=camera, cause=cause)
             return True
         return False
 
@@ -328,4 +328,4 @@ def _still_claimed(other: CameraId) -> Problem:
 def _capture_ended(problem: Problem | None, *, absent: bool) -> CaptureEnded:
     if problem is None:
         return CaptureEnded(None, "")
-    return CaptureEnded(Cause.CAMERA_LOST if absent else problem.ledger_cause, problem.message)
+    return CaptureEnded(GapCause.CAMERA_LOST if absent else problem.ledger_cause, problem.message)

@@ -1,4 +1,8 @@
-"""The command line: each command is a thin layer over the client, the daemon or a file."""
+"""The command line: a command calls the client library, or works on files.
+
+`checks` has parts of `camd check`, `setup` of `camd init` and `camd selftest`, `exporting` of `camd
+export`.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from camd.api.device_methods import device_list
 from camd.cli import tables
-from camd.cli.exit import ServiceUnreachable
+from camd.cli.exit import ServiceUnreachableFailure
 from camd.cli.service_access import (
     ServiceAccess,
     ask,
@@ -66,7 +66,7 @@ def _print_devices(found: Mapping[str, Any], *, modes: bool) -> None:
 def _list_devices(access: ServiceAccess) -> Any:
     try:
         return ask(access, "get_devices")
-    except ServiceUnreachable:
+    except ServiceUnreachableFailure:
         messages().print("The service does not run; it would find this when it starts:")
         return _list_offline(access)
 

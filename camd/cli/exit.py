@@ -48,7 +48,7 @@ class CommandFailed(click.ClickException):
     exit_code: ClassVar[int] = ExitCode.FAILED
 
 
-class ServiceUnreachable(CommandFailed):
+class ServiceUnreachableFailure(CommandFailed):
     """The service cannot be reached, or the connection was lost."""
 
     exit_code: ClassVar[int] = ExitCode.UNREACHABLE

@@ -23,7 +23,7 @@ from camd.cli import config_option, terminal
 from camd.cli.exit import (
     CallRefused,
     CommandFailed,
-    ServiceUnreachable,
+    ServiceUnreachableFailure,
     misconfigured,
     refused,
 )
@@ -302,14 +302,14 @@ def _failure(error: BaseException, hint: str) -> BaseException:
         case RemoteError():
             return refused(error.code, error.message, error.data, hint)
         case CannotConnectError():
-            return ServiceUnreachable(
+            return ServiceUnreachableFailure(
                 f"{error}\n  Is the service running? `camd run` starts it, and `camd check` looks "
                 "for what is wrong."
             )
         case ConnectionLostError():
-            return ServiceUnreachable(f"the connection was lost: {error}")
+            return ServiceUnreachableFailure(f"the connection was lost: {error}")
         case UnreadableAnswerError():
-            return ServiceUnreachable(
+            return ServiceUnreachableFailure(
                 f"the service answers otherwise than this camd knows: {error}"
             )
     return error

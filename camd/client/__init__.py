@@ -143,6 +143,7 @@ from camd.contract.storage_results import (
 from camd.contract.system_results import (
     CameraTotals,
     LogLevels,
+    MetricsInfo,
     RecoveryFinding,
     RecoveryInfo,
     ReloadedConfig,
@@ -150,7 +151,6 @@ from camd.contract.system_results import (
     ScrubInfo,
     ScrubRound,
     ServerInfo,
-    ServiceMetrics,
     ServiceStatus,
 )
 
@@ -214,6 +214,7 @@ __all__ = [
     "KeysUnusableError",
     "LogLevels",
     "MethodNotFoundError",
+    "MetricsInfo",
     "MissingSpan",
     "NestedRecording",
     "NotAuthenticatedError",
@@ -252,7 +253,6 @@ __all__ = [
     "ServerInfo",
     "ServiceConnection",
     "ServiceEvent",
-    "ServiceMetrics",
     "ServiceStatus",
     "SessionInfo",
     "SessionList",

@@ -65,9 +65,9 @@ from camd.contract.snapshot_results import (
 from camd.contract.storage_results import CleanupReport, RetentionState, StorageInfo, StoredPolicy
 from camd.contract.system_results import (
     LogLevels,
+    MetricsInfo,
     ReloadedConfig,
     ServerInfo,
-    ServiceMetrics,
     ServiceStatus,
 )
 from camd.errors import sole_exception
@@ -451,9 +451,9 @@ class Client:
         """Describe the state of the service."""
         return read_result(ServiceStatus, await self._ask("get_system_status"))
 
-    async def metrics(self) -> ServiceMetrics:
+    async def metrics(self) -> MetricsInfo:
         """Report the load of the service, and what each camera and the volume have done."""
-        return read_result(ServiceMetrics, await self._ask("get_metrics"))
+        return read_result(MetricsInfo, await self._ask("get_metrics"))
 
     async def server_info(self) -> ServerInfo:
         """Describe the software."""

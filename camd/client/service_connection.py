@@ -54,7 +54,7 @@ class ServiceAddress:
 
 
 @attrs.define(eq=False)
-class _Pending:
+class _PendingCall:
     done: trio.Event = attrs.field(factory=trio.Event)
     answer: dict[str, Any] | None = None
 
@@ -72,7 +72,7 @@ class ServiceConnection:
     keeps_all: bool = False
     missed: int = 0  # notifications dropped because nothing read them; the oldest first
     _ids: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
-    _pending: dict[int, _Pending] = attrs.field(factory=dict, init=False)
+    _pending: dict[int, _PendingCall] = attrs.field(factory=dict, init=False)
     _notifications: deque[tuple[str, Any]] = attrs.field(factory=deque, init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -85,7 +85,7 @@ class ServiceConnection:
 
         Raises RemoteError when it is refused, ConnectionLostError when the connection ends first.
         """
-        number, pending = next(self._ids), _Pending()
+        number, pending = next(self._ids), _PendingCall()
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         self._pending[number] = pending
         try:

@@ -16,7 +16,7 @@ _UNSET = object()
 
 @attrs.frozen
 class ConfigKey:
-    """The declaration of one key; `written` is its default as TOML writes it, None for none."""
+    """The declaration of one key; `written` is its default as in TOML, None: it has none."""
 
     written: object
     reader: Reader | UnboundPathReader

@@ -1,4 +1,4 @@
-"""Pure: the fields of results and notifications, one class for each kind of value.
+"""Pure: the schema of results and notifications: fields, one class for each kind of value.
 
 A method names the class of its result (`@method(result=…)`); the client library makes values of
 these classes; the OpenRPC document and the tables of docs/api.md are made from them. Others use the

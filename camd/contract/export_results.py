@@ -11,7 +11,7 @@ from camd.contract.result_types import Time, doc
 
 @attrs.frozen(kw_only=True)
 class ExportGapInfo:
-    """Footage that is missing in an export: it is closed up."""
+    """Footage that is missing in an export, where the movie goes on without it."""
 
     start: Time = attrs.field(metadata={"name": "from"})  # not Python's
     end: Time = attrs.field(metadata={"name": "to"})
@@ -47,7 +47,7 @@ class ExportPartInfo:
     part: Annotated[int, doc("from 1")]
     url: Annotated[str, doc("a path on the same port")]
     size: int
-    etag: Annotated[str, doc("of the download; the same bytes have the same one")]
+    etag: Annotated[str, doc("of the download; equal for equal bytes")]
     duration: float
     frames: Annotated[int, doc("that are shown")]
     start_time: Annotated[Time, doc("of the first frame")]

@@ -18,7 +18,7 @@ class CameraScheduleInfo:
     name: Annotated[str, doc("of the schedule whose window is open, or opens next")]
     active: Annotated[bool, doc("a window is open")]
     next_change: Annotated[Time | None, doc("when that changes; null: not within six weeks")]
-    recording: Annotated[bool, doc("the running session is the schedule's")]
+    recording: Annotated[bool, doc("the running session was started by the schedule")]
     overridden_by: Annotated[
         Annotated[str, one_of(*_WHY)] | None,
         doc("why the schedule does not record while its window is open"),

@@ -148,7 +148,7 @@ class CameraTotals:
 
 
 @attrs.frozen(kw_only=True)
-class ServiceMetrics:
+class MetricsInfo:
     """The load of the service; see metrics.md."""
 
     active_connections: int

@@ -1,7 +1,7 @@
 """The event log: numbers events, keeps them, and lets a thread write them.
 
-Who publishes never waits, and never notices the disk. What the disk does not take in time is
-missing after the next start, and is counted as missed then.
+Who publishes never waits for the disk. What is not written in time is missing after the next
+start, and is counted as missed then.
 """
 
 from __future__ import annotations
@@ -86,8 +86,7 @@ def _printable(value: object) -> object:
 class _LogWriter:
     """Writes what the history has and the files have not, in a thread, one call at a time.
 
-    There is no queue: the history is it. What it gives up before the disk has taken it is not
-    written.
+    The history is the queue: what it drops before it was written is never written.
     """
 
     events: EventLog
@@ -110,7 +109,7 @@ class _LogWriter:
         return StoredEvents()
 
     async def reserve(self) -> None:
-        """Reserve the first numbers before any is used; without that, a clock gives them."""
+        """Reserve the first numbers before any is used; if that fails, the clock gives them."""
         if self._thread.borrowed_tokens:
             return  # the disk hangs
         with trio.move_on_after(LOAD_SECONDS):

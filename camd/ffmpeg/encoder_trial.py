@@ -21,7 +21,7 @@ from camd.ffmpeg.text.encoder_table import (
     CODEC_NODES,
     SOFTWARE,
     TABLE,
-    Encoder,
+    EncoderSpec,
     encoder_named,
     trial_mistake,
 )
@@ -54,7 +54,7 @@ class EncoderChoice:
     """The encoder for a codec on this machine, and the trials behind the choice."""
 
     codec: str
-    encoder: Encoder | None  # None: none works
+    encoder: EncoderSpec | None  # None: none works
     trials: tuple[TrialResult, ...] = ()  # in order
 
     @property
@@ -153,7 +153,7 @@ class EncoderTrials:
             return EncoderChoice(codec, attrs.evolve(encoder, node=node))
         built_in = await encoders(program)
         trials: list[TrialResult] = []
-        slow: list[tuple[float, Encoder]] = []
+        slow: list[tuple[float, EncoderSpec]] = []
         for candidate in (each for each in TABLE if each.codec == codec):
             encoder, result = await self._try_candidate(program, candidate, built_in)
             trials.append(result)
@@ -165,8 +165,8 @@ class EncoderTrials:
         return EncoderChoice(codec, fastest[1], tuple(trials))
 
     async def _try_candidate(
-        self, program: FFmpegBinary, encoder: Encoder, built_in: frozenset[str]
-    ) -> tuple[Encoder, TrialResult]:
+        self, program: FFmpegBinary, encoder: EncoderSpec, built_in: frozenset[str]
+    ) -> tuple[EncoderSpec, TrialResult]:
         if encoder.name not in built_in:
             return encoder, TrialResult(encoder.name, "not in this FFmpeg")
         if encoder.nodes:
@@ -186,7 +186,7 @@ class EncoderTrials:
         return next(map(str, found), "")
 
 
-async def _try(encoder: Encoder, arguments: tuple[str, ...]) -> TrialResult:
+async def _try(encoder: EncoderSpec, arguments: tuple[str, ...]) -> TrialResult:
     """Run one trial. Its time counts from the first output bytes, when the encoder is open."""
     trial = _TrialOutput()
     status: int | None = None

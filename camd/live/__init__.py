@@ -1,5 +1,7 @@
-"""Live view: what a viewer of a camera gets, as it arrives; knows no sockets and no HTTP.
+"""Live view: pictures of a camera as they arrive, stills once a second, transcodes.
 
-Others use `watching.Watch`, `socket_viewer.SocketViewer` and `viewer_counts.ViewerCounts`. `rules`
-is pure.
+It imports no socket and no HTTP: a viewer's connection is passed in.
+
+Others use `live_view.LiveView`, `socket_viewer.SocketViewer` and `viewer_counts.ViewerCounts`.
+`rules` is pure.
 """

@@ -13,7 +13,7 @@ import trio
 
 from camd.capture.consumer import CapturedFragment
 from camd.errors import RATE_LIMITED, Refusal
-from camd.live.watching import REMOVED, WatchEnd
+from camd.live.live_view import REMOVED, LiveViewEnd
 from camd.snapshots.rules.pictures import PictureError, standalone
 from camd.snapshots.snapshots import Still
 
@@ -36,7 +36,7 @@ class PictureSink(Protocol):
     async def still(self, still: Still) -> None:
         """Take a picture; waits while the viewer does not read."""
 
-    async def ended(self, why: WatchEnd) -> None:
+    async def ended(self, why: LiveViewEnd) -> None:
         """Note that no picture comes for now."""
 
 
@@ -48,7 +48,7 @@ class StillsWatch:
     is_present: Callable[[], bool]
     sink: PictureSink
     _resumed: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _told: WatchEnd | None = attrs.field(default=None, init=False)
+    _told: LiveViewEnd | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._resumed.set()
@@ -81,7 +81,7 @@ class StillsWatch:
     async def _tell(self, refusal: Refusal) -> None:
         """Tell why there is no picture, once; that others are made just now is no reason."""
         cause = str(refusal.details.get("cause", refusal.kind.name))
-        why = WatchEnd(cause, refusal.message, refusal.suggestion)
+        why = LiveViewEnd(cause, refusal.message, refusal.suggestion)
         if refusal.kind is not RATE_LIMITED and why != self._told:
             self._told = why
             await self.sink.ended(why)

@@ -10,6 +10,7 @@ import trio
 
 from camd.capture.consumer import CapturedFragment
 from camd.live.live_pictures import pictures_of
+from camd.live.live_view import REMOVED, LiveViewEnd
 from camd.live.rules.live_messages import (
     JPEG,
     MediaMoment,
@@ -23,7 +24,6 @@ from camd.live.rules.live_messages import (
     skipped_message,
 )
 from camd.live.rules.viewer_backlog import FramesLost
-from camd.live.watching import REMOVED, WatchEnd
 from camd.mp4.fragments import Init
 from camd.mp4.movies.codec_string import mime_type
 from camd.snapshots.snapshots import Still
@@ -105,7 +105,7 @@ class SocketViewer:
         """Tell the wall time of what follows."""
         await self.link.send(clock_message(MediaMoment.of(init, following)))
 
-    async def ended(self, why: WatchEnd) -> None:
+    async def ended(self, why: LiveViewEnd) -> None:
         """Tell why nothing comes."""
         self._size = None
         await self.link.send(ended_message(why.cause, why.message, why.suggestion))

@@ -20,8 +20,8 @@ from camd.clock import Clock
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.transcode_args import transcode_arguments
+from camd.live.live_view import LiveView, LiveViewEnd, WatchedCamera
 from camd.live.rules.viewer_backlog import FramesLost
-from camd.live.watching import Watch, WatchedCamera, WatchEnd
 from camd.model import CameraId, CameraStatus
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
@@ -112,7 +112,7 @@ class _TranscodeAttempt:
     async def run(self) -> None:
         """Return when the process is over, or another one is needed."""
         transcode = self.transcode
-        watch = Watch(transcode.source, transcode.is_present, self, clock=transcode.clock)
+        watch = LiveView(transcode.source, transcode.is_present, self, clock=transcode.clock)
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve_process)
@@ -185,7 +185,7 @@ class _TranscodeAttempt:
     async def clock_set(self, init: Init, following: CapturedFragment) -> None:
         """Go on: times are those of the stream."""
 
-    async def ended(self, why: WatchEnd) -> None:
+    async def ended(self, why: LiveViewEnd) -> None:
         """End the process; viewers are told by the camera's status."""
         if self._process is not None:
             await self._over()

@@ -35,8 +35,8 @@ from camd.model.events import (
 from camd.model.ids import CameraId, SessionId
 from camd.model.problems import Problem, ProblemKind
 from camd.model.recordings import (
-    Cause,
     Gap,
+    GapCause,
     GapPage,
     ReadableRecording,
     RecordingPage,
@@ -61,7 +61,6 @@ __all__ = [
     "CameraState",
     "CameraStatus",
     "Capabilities",
-    "Cause",
     "CleanupEnded",
     "CleanupReceipt",
     "Control",
@@ -74,6 +73,7 @@ __all__ = [
     "FormatChoice",
     "FrameSize",
     "Gap",
+    "GapCause",
     "GapPage",
     "ListedStream",
     "MatchedBy",

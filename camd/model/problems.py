@@ -10,7 +10,7 @@ import enum
 
 import attrs
 
-from camd.model.recordings import Cause
+from camd.model.recordings import GapCause
 
 
 class ProblemKind(enum.StrEnum):
@@ -86,7 +86,7 @@ class Problem:
     kind: ProblemKind
     message: str
     suggestion: str
-    ledger_cause: Cause = Cause.ENCODER_EXIT  # of the gap that it makes in a recording
+    ledger_cause: GapCause = GapCause.ENCODER_EXIT  # of the gap that it makes in a recording
     possible: tuple[str, ...] = ()  # values that would work, nearest first
 
 
@@ -96,38 +96,38 @@ NOT_FOUND = Problem(
     ProblemKind.NOT_FOUND,
     "The camera's source is not there",
     "Plug the camera in, or correct its source in the configuration.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 SOURCE_IS_A_DIRECTORY = Problem(
     ProblemKind.NOT_FOUND,
     "The source is a directory, not a file",
     "Correct the camera's source in the configuration.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 STREAM_NOT_FOUND = Problem(
     ProblemKind.NOT_FOUND,
     "The server has no such stream",
     "Correct the path in the source's URL.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 ABSENT = Problem(
     ProblemKind.ABSENT,
     "The camera is not plugged in",
     "Plug the camera in; it is used as soon as it is there.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 UNPLUGGED = attrs.evolve(ABSENT, kind=ProblemKind.UNPLUGGED)
 BUSY = Problem(
     ProblemKind.BUSY,
     "Another program uses the camera",
     "End the program that has the camera open, or give camd another camera.",
-    Cause.CAMERA_BUSY,
+    GapCause.CAMERA_BUSY,
 )
 HUNG = Problem(
     ProblemKind.HUNG,
     "The camera's driver does not answer",
     "Unplug the camera and plug it in again; if that does not help, power it off.",
-    Cause.CAMERA_HUNG,
+    GapCause.CAMERA_HUNG,
 )
 FFMPEG_MISSING = Problem(
     ProblemKind.FFMPEG_MISSING,
@@ -139,7 +139,7 @@ FFMPEG_MISSING = Problem(
 def no_permission(user: str, source: str, suggestion: str) -> Problem:
     """Return the problem of a source that `user` may not open."""
     message = f"{user} may not open {source}"
-    return Problem(ProblemKind.NO_PERMISSION, message, suggestion, Cause.NO_PERMISSION)
+    return Problem(ProblemKind.NO_PERMISSION, message, suggestion, GapCause.NO_PERMISSION)
 
 
 NO_PERMISSION = no_permission(
@@ -159,49 +159,49 @@ NO_BANDWIDTH = Problem(
     ProblemKind.NO_BANDWIDTH,
     "The bus has no bandwidth left for this camera",
     "Use another USB port or controller, a smaller size or rate, or a compressed format.",
-    Cause.NO_BANDWIDTH,
+    GapCause.NO_BANDWIDTH,
 )
 NOT_A_CAMERA = Problem(
     ProblemKind.UNSUPPORTED_FORMAT,
     "The device's node does not deliver pictures",
     "Name the camera's capture node: its other nodes deliver metadata, or take pictures in.",
-    Cause.UNSUPPORTED_FORMAT,
+    GapCause.UNSUPPORTED_FORMAT,
 )
 UNSUPPORTED_FORMAT = Problem(
     ProblemKind.UNSUPPORTED_FORMAT,
     "The device does not offer the format that was asked for",
     "Ask for a format that the camera offers.",
-    Cause.UNSUPPORTED_FORMAT,
+    GapCause.UNSUPPORTED_FORMAT,
 )
 LOST = Problem(
     ProblemKind.LOST,
     "The camera was unplugged, or lost its power",
     "Check its cable and power; it is used again as soon as it is back.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 VANISHED = Problem(
     ProblemKind.VANISHED,
     "The camera disappeared while it was being started",
     "Give it more power, such as from a hub with its own supply, or use a shorter cable.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 IO_ERROR = Problem(
     ProblemKind.IO_ERROR,
     "The camera reported an error",
     "Unplug it and plug it in again; check its cable and power.",
-    Cause.CAMERA_ERROR,
+    GapCause.CAMERA_ERROR,
 )
 NO_BUFFERS = Problem(
     ProblemKind.NO_BUFFERS,
     "The camera's driver has no memory for its pictures",
     "Use a smaller size, or fewer cameras at a time: each needs memory of the kernel.",
-    Cause.CAMERA_ERROR,
+    GapCause.CAMERA_ERROR,
 )
 DRIVER_ERROR = Problem(
     ProblemKind.DRIVER_ERROR,
     "The camera's driver failed, and its node has to be opened again",
     "camd opens it again; if the problem stays, unplug the camera and plug it in again.",
-    Cause.CAMERA_ERROR,
+    GapCause.CAMERA_ERROR,
 )
 
 # --- files
@@ -210,26 +210,26 @@ NOT_A_FILE = Problem(
     ProblemKind.NOT_A_FILE,
     "The source's path is no file",
     "Name a media file; write v4l2:/dev/… for a camera of this machine.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 DISK_HANGS = Problem(
     ProblemKind.DISK_HANGS,
     "The disk or network share that the source's file is on does not answer",
     "Check the disk or the mount; camd tries again.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 EMPTY_FILE = Problem(
     ProblemKind.UNREADABLE,
     "The source's file is empty",
     "Wait until it is written, or name another file.",
-    Cause.UNSUPPORTED_FORMAT,
+    GapCause.UNSUPPORTED_FORMAT,
 )
 FILE_RESTARTED = Problem(
     ProblemKind.BEGUN_ANEW,
     "The source's file was played to its end, and FFmpeg cannot seek back to its beginning",
     "camd starts it again; in a container it is repeated without a gap: "
     "`ffmpeg -i FILE -c copy FILE.mp4`.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 
 # --- what a source holds
@@ -238,19 +238,19 @@ UNREADABLE = Problem(
     ProblemKind.UNREADABLE,
     "The source holds nothing that FFmpeg can read",
     "Check the source with another player.",
-    Cause.UNSUPPORTED_FORMAT,
+    GapCause.UNSUPPORTED_FORMAT,
 )
 NO_VIDEO = Problem(
     ProblemKind.NO_VIDEO,
     "The source has no video",
     "Choose a source with a video stream.",
-    Cause.UNSUPPORTED_FORMAT,
+    GapCause.UNSUPPORTED_FORMAT,
 )
 NOT_FOR_MP4 = Problem(
     ProblemKind.UNSUPPORTED_FORMAT,
     "MP4 cannot hold the source's codec",
     'Have it encoded: codec = "h264", or set audio = "off".',
-    Cause.UNSUPPORTED_FORMAT,
+    GapCause.UNSUPPORTED_FORMAT,
 )
 
 # --- pictures that do not come
@@ -260,27 +260,27 @@ STALLED = Problem(
     "The camera is there but delivers no pictures",
     "Check the camera's cabling and power; camd tries again. For a camera that delivers rarely, "
     "raise ffmpeg.stall_timeout and ffmpeg.start_timeout.",
-    Cause.CAMERA_STALLED,
+    GapCause.CAMERA_STALLED,
 )
 SOUND_ONLY = Problem(
     ProblemKind.SOUND_ONLY,
     "The source delivers sound, but no pictures",
     "Check the camera's pictures with another player, and its cabling and power; camd tries "
     "again. For a camera whose pictures come late, raise ffmpeg.start_timeout.",
-    Cause.CAMERA_STALLED,
+    GapCause.CAMERA_STALLED,
 )
 SOUND_MISSING = Problem(
     ProblemKind.SOUND_MISSING,
     "The source announces sound that does not come, and pictures wait for it",
     'camd records it without sound; audio = "off" of this camera avoids the wait.',
-    Cause.CAMERA_STALLED,
+    GapCause.CAMERA_STALLED,
 )
 WAITING_FOR_KEY_FRAME = Problem(
     ProblemKind.WAITING_FOR_KEY_FRAME,
     "The source delivers pictures, but no key frame yet: a recording begins with one",
     "Have the camera send key frames more often (every 1 to 4 s), or raise ffmpeg.start_timeout "
     "above their distance; with always_on = true a start need not wait for one.",
-    Cause.CAMERA_STALLED,
+    GapCause.CAMERA_STALLED,
 )
 NO_PICTURE_YET = Problem(
     ProblemKind.NO_PICTURE_YET,
@@ -288,25 +288,25 @@ NO_PICTURE_YET = Problem(
     "Raise recording.answer_timeout for a source that is slow, or delivers rarely, and "
     "ffmpeg.start_timeout for one that is silent longer; always_on = true captures it before a "
     "start.",
-    Cause.CAMERA_STALLED,
+    GapCause.CAMERA_STALLED,
 )
 NO_DESCRIPTION = Problem(
     ProblemKind.NO_DESCRIPTION,
     "The source neither describes its pictures, nor sent one that does so",
     "Have the camera send key frames more often, or raise ffmpeg.start_timeout.",
-    Cause.CAMERA_STALLED,
+    GapCause.CAMERA_STALLED,
 )
 ENDED = Problem(
     ProblemKind.ENDED,
     "The source came to its end",
     "camd connects to a stream again; a file can be repeated with loop.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 STREAM_CHANGED = Problem(
     ProblemKind.STREAM_CHANGED,
     "The source delivers another codec than before",
     "Nothing: camd probes it again.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 
 # --- servers of streams
@@ -315,75 +315,75 @@ UNREACHABLE = Problem(
     ProblemKind.UNREACHABLE,
     "The source's host cannot be reached",
     "Check the host's name and the network.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 BLOCKED = Problem(
     ProblemKind.BLOCKED,
     "This machine does not let the service connect to the source",
     "Check the firewall, and IPAddressAllow of the service's unit.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 CONNECTION_REFUSED = Problem(
     ProblemKind.CONNECTION_REFUSED,
     "The source's host is there, but nothing answers on that port",
     "Check that the stream is being served, and on which port.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 TIMED_OUT = Problem(
     ProblemKind.TIMED_OUT,
     "The source does not answer in time",
     "Check that its host is on and speaks RTSP on that port; for a slow source, raise "
     "ffmpeg.start_timeout.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 CLOSED = Problem(
     ProblemKind.CLOSED,
     "The source closed the connection",
     "Check the source; camd connects again.",
-    Cause.CAMERA_LOST,
+    GapCause.CAMERA_LOST,
 )
 TLS_FAILED = Problem(
     ProblemKind.TLS_FAILED,
     "No secure connection to the source could be made",
     "Check the source's certificate, and that it speaks RTSP over TLS on that port; "
     "tls_verify = false for this camera accepts any certificate.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 UNAUTHORISED = Problem(
     ProblemKind.UNAUTHORISED,
     "The source refused the credentials",
     "Correct user name and password in the source's URL.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 UNSUPPORTED_TRANSPORT = Problem(
     ProblemKind.UNSUPPORTED_TRANSPORT,
     "The server does not send the stream by the transport that was asked for",
     'Set transport = "auto" for this camera, or the other one of "tcp" and "udp".',
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 NO_STREAM = Problem(
     ProblemKind.NO_STREAM,
     "The server was reached, but gives no stream",
     "Check that it speaks RTSP on that port; try the source with another player.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 SERVER_BUSY = Problem(
     ProblemKind.SERVER_BUSY,
     "The server has no bandwidth left for another client",
     "End another client of the camera, or choose a smaller stream of it.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 SERVER_UNAVAILABLE = Problem(
     ProblemKind.SERVER_UNAVAILABLE,
     "The server is there, but does not serve the stream now",
     "It may be starting, or serve only a few clients at a time; camd tries again.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 SERVER_ERROR = Problem(
     ProblemKind.SERVER_ERROR,
     "The server refused to serve the stream",
     "Check the source with another player; look at the camera's own log.",
-    Cause.SOURCE_UNREACHABLE,
+    GapCause.SOURCE_UNREACHABLE,
 )
 
 # --- sound, encoders and options
@@ -392,7 +392,7 @@ AUDIO_UNAVAILABLE = Problem(
     ProblemKind.AUDIO_UNAVAILABLE,
     "The camera's sound cannot be recorded",
     'Correct audio of this camera, end other programs that use it, or set audio = "off".',
-    Cause.CAMERA_ERROR,
+    GapCause.CAMERA_ERROR,
 )
 NO_AUDIO_SUPPORT = Problem(
     ProblemKind.NO_AUDIO_SUPPORT,

@@ -13,7 +13,7 @@ import attrs
 from camd.model.ids import CameraId, SessionId
 
 
-class Cause(enum.Enum):
+class GapCause(enum.Enum):
     """Why footage is missing (a ledger entry) or a source is not available."""
 
     CAMERA_LOST = "camera_lost"
@@ -56,13 +56,13 @@ class Gap:
     duration_seconds: float
     frames: int
     exact: bool  # False: `frames` is estimated from the frame rate
-    cause: Cause
+    cause: GapCause
     action: str  # what camd did about it, for people
 
     @property
     def stepped(self) -> timedelta:
         """Size of the clock step in `action`, negative when back; 0 for other causes."""
-        found = _STEP.match(self.action) if self.cause is Cause.CLOCK_STEP else None
+        found = _STEP.match(self.action) if self.cause is GapCause.CLOCK_STEP else None
         if found is None:
             return timedelta(0)
         by = timedelta(seconds=float(found[2]))
@@ -71,7 +71,7 @@ class Gap:
     @property
     def lost_footage(self) -> bool:
         """Whether footage is missing: a clock step loses none."""
-        return self.cause is not Cause.CLOCK_STEP
+        return self.cause is not GapCause.CLOCK_STEP
 
 
 class SegmentState(enum.Enum):
@@ -116,7 +116,7 @@ def are_durable(files: Iterable[bool], causes: Iterable[str]) -> bool:
 
     `files` are the files' own durability; `causes` are those of the session's gaps.
     """
-    return all(files) and Cause.FILE_REMOVED.value not in causes
+    return all(files) and GapCause.FILE_REMOVED.value not in causes
 
 
 class SessionState(enum.Enum):

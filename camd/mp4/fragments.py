@@ -142,9 +142,9 @@ class _Reference:
 class FragmentReader:
     """Parse chunks of any size of a fragmented MP4 into one Init and its Fragments.
 
-    Boxes without samples are skipped. Raises MediaError (BoxError, FragmentError, InitError) when
-    the bytes are something else; complete fragments before the error are returned first, and the
-    next call raises.
+    Boxes without samples are skipped. Raises MediaError (BoxError, FragmentError,
+    MovieHeaderError) when the bytes are something else; complete fragments before the error are
+    returned first, and the next call raises.
     """
 
     def __init__(self, boxes: BoxReader | None = None) -> None:
@@ -413,7 +413,7 @@ def _read_columns(moof: bytes, at: int, end: int, flags: int, count: int) -> dic
 
 
 def _signed(column: array[int] | None, count: int) -> array[int]:
-    """Return composition offsets as signed numbers, of version 0 too: unsigned they are hours."""
+    """Return composition offsets as signed numbers; muxers write negative ones in version 0 too."""
     if column is None:
         return array("i", (0,)) * count
     return array("i", column.tobytes())

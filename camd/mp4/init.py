@@ -21,11 +21,11 @@ VIDEO = "vide"
 AUDIO = "soun"
 
 
-class InitError(MediaError):
+class MovieHeaderError(MediaError):
     """A movie box that camd cannot record from."""
 
 
-class NoVideoError(InitError):
+class NoVideoError(MovieHeaderError):
     """A movie box without a video track."""
 
 
@@ -91,13 +91,13 @@ def unpack(form: str, data: bytes | memoryview, start: int, end: int) -> tuple[i
 
 
 def need(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
-    """Return the box at `path`; raises InitError without it."""
+    """Return the box at `path`; raises MovieHeaderError without it."""
     span = within
     for kind in path:
         inside = boxes_in(data, span) if span else children(data)
         span = next((s for s in inside if s.kind == kind), None)
         if span is None:
-            raise InitError(f"the movie box lacks {kind!r}")
+            raise MovieHeaderError(f"the movie box lacks {kind!r}")
     assert span is not None
     return span
 
@@ -106,12 +106,12 @@ def read_init(ftyp: bytes, moov: bytes) -> Init:
     """Parse a complete `moov` box. Raises MediaError (NoVideoError when only video is missing)."""
     traks = trak_boxes(moov)
     if len(traks) > MAX_TRACKS:
-        raise InitError(f"{len(traks)} tracks, at most {MAX_TRACKS} are allowed")
+        raise MovieHeaderError(f"{len(traks)} tracks, at most {MAX_TRACKS} are allowed")
     movie_timescale = read_timescale(moov, need(moov, b"moov", b"mvhd"))
     defaults = _read_defaults(moov)
     tracks = tuple(_read_track(moov, trak, movie_timescale, defaults) for trak in traks)
     if len({track.track_id for track in tracks}) != len(tracks):
-        raise InitError("two tracks have the same number")
+        raise MovieHeaderError("two tracks have the same number")
     init = Init(ftyp, moov, tracks)
     _ = init.video
     return init
@@ -132,7 +132,7 @@ def read_timescale(moov: bytes, header: BoxSpan) -> int:
     (version,) = unpack("B", moov, header.payload, header.end)
     (timescale,) = unpack("I", moov, header.payload + (20 if version else 12), header.end)
     if not timescale:
-        raise InitError("a time scale of zero")
+        raise MovieHeaderError("a time scale of zero")
     return timescale
 
 
@@ -173,7 +173,7 @@ def _with_sample_entry(track: Track, moov: bytes, stsd: BoxSpan) -> Track:
     """Add the codec and size of the first sample description (8.5.2, 12.1.3, 12.2.3)."""
     entry = next(children(moov, stsd.payload + 8, stsd.end), None)
     if entry is None:
-        raise InitError("a track without a sample description")
+        raise MovieHeaderError("a track without a sample description")
     codec = entry.kind.decode("ascii")
     if track.handler == VIDEO:
         width, height = unpack("2H", moov, entry.payload + 24, entry.end)
@@ -212,11 +212,11 @@ def decoder_config(moov: bytes, esds: BoxSpan) -> int | None:
 def descriptor(moov: bytes, at: int, end: int, *, tag: int) -> int:
     """Return where the content of the descriptor at `at` begins. Raises MediaError."""
     if unpack("B", moov, at, end)[0] != tag:
-        raise InitError(f"descriptor {tag} is missing")
+        raise MovieHeaderError(f"descriptor {tag} is missing")
     for length in range(1, 5):
         if not unpack("B", moov, at + length, end)[0] & 0x80:
             return at + length + 1
-    raise InitError("a descriptor's size has no end")
+    raise MovieHeaderError("a descriptor's size has no end")
 
 
 def _read_delay(moov: bytes, trak: BoxSpan, timescale: int, movie_timescale: int) -> Fraction:

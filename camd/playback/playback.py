@@ -13,7 +13,7 @@ from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import CameraId
 from camd.model.timeline import Timeline, TimelineSpan
-from camd.playback.rules.played_files import FilePieces, PlayedFile, PlayedRange, chosen
+from camd.playback.rules.playable_files import FilePieces, PlayableFile, PlayableRange, chosen
 from camd.playback.stored_bytes import THREADS, StoredBytes
 from camd.playback.stored_pieces import StoredPieces
 from camd.playback.strip import StripMaker
@@ -61,7 +61,7 @@ class Playback:
         }
         return with_growing(found, growing)
 
-    async def range(self, camera_id: CameraId, since: datetime, until: datetime) -> PlayedRange:
+    async def range(self, camera_id: CameraId, since: datetime, until: datetime) -> PlayableRange:
         """Return the files of a range, at most LONGEST_RANGE, with their pieces. Raises Refusal."""
         if until - since > LONGEST_RANGE:
             raise invalid_params(ParamMistake("to", "must be at most 24 hours after from"))
@@ -69,7 +69,7 @@ class Playback:
         if any(span.merged > 1 for span in timeline.spans):
             message = f"holds more than {MOST_SPANS} files: ask for a shorter range"
             raise invalid_params(ParamMistake("to", message))
-        files: list[PlayedFile] = []
+        files: list[PlayableFile] = []
         unplayable: list[str] = []
         for span in timeline.spans:
             found = await self._pieces_of(span)
@@ -77,7 +77,7 @@ class Playback:
                 unplayable.append(span.filename)
             elif found is not None and (file := chosen(span, found, since, until)) is not None:
                 files.append(file)
-        return PlayedRange(timeline, tuple(files), tuple(unplayable))
+        return PlayableRange(timeline, tuple(files), tuple(unplayable))
 
     async def stored_bytes(self, filename: str, begin: int, end: int) -> StoredBytes:
         """Prepare to read bytes of a file, which lie within what is durable. Raises Refusal."""

@@ -24,7 +24,7 @@ from camd.mp4.movies.fragment_index import PieceTable, sealed_fragments, walked_
 from camd.mp4.movies.playback_init import playback_init
 from camd.mp4.recover import read_head
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
-from camd.playback.rules.played_files import FilePieces
+from camd.playback.rules.playable_files import FilePieces
 from camd.storage.disk import DiskFile, PosixFile
 from camd.storage.storage import Storage
 

@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from camd.ffmpeg.text.output import LogLine, classify, parse_line
+from camd.ffmpeg.text.output import FFmpegLine, classify, parse_line
 from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
@@ -49,7 +49,7 @@ class Publication:
     _accepted: Callable[[], None]
     _counters: PublicationCounters
     was_accepted: bool = attrs.field(default=False, init=False)
-    _words: deque[LogLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
+    _words: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _finished: bool = attrs.field(default=False, init=False)  # the stream ended, not the process
     _gone: bool = attrs.field(default=False, init=False)  # the process ended by itself
@@ -133,7 +133,7 @@ class Publication:
     def _hear(self, line: bytes) -> None:
         said = parse_line(line[:LONGEST_LINE_BYTES].decode("utf-8", "replace"))
         self._words.append(said)
-        log.debug("said", severity=said.level, text=redact(said.text))
+        log.debug("ffmpeg_output", severity=said.level, text=redact(said.text))
         if said.text.startswith(ACCEPTED) and not self.was_accepted:
             self.was_accepted = True
             self._writing.deadline = float("inf")

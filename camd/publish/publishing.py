@@ -23,7 +23,7 @@ from camd.config.schema import Config, MediaMtxConfig
 from camd.model import CameraId, Event
 from camd.publish.connecting import StreamServerError, client_tls
 from camd.publish.control_api import ControlApi
-from camd.publish.made_paths import MadePaths
+from camd.publish.created_paths import MadePaths
 from camd.publish.publication import LaunchWithInput
 from camd.publish.publisher import Publisher
 from camd.publish.rules.served import is_another_server, is_published, path_name

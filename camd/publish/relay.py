@@ -38,7 +38,7 @@ def needs_relay(config: MediaMtxConfig) -> bool:
 async def open_relay(config: MediaMtxConfig, tls: ssl.SSLContext) -> AsyncIterator[RtspRelay]:
     """Relay the first connection while the block runs.
 
-    Only a process of the same user is connected: the server would take it for camd.
+    Only a process of the same user is connected: any other would publish with camd's credentials.
     """
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     port: int = listener.socket.getsockname()[1]
@@ -127,7 +127,7 @@ def _first_problem(errors: BaseExceptionGroup[StreamServerError]) -> Problem | N
 async def _pass_back(
     remote: trio.abc.Stream, local: trio.SocketStream, over: trio.CancelScope
 ) -> None:
-    """Pass the server's answers on as they are; its end is the end."""
+    """Pass the server's answers on as they are; when the server closes, the relay ends."""
     while chunk := await remote.receive_some(CHUNK_BYTES):
         await local.send_all(chunk)
     over.cancel()

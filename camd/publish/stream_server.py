@@ -14,7 +14,7 @@ from camd.config.schema import MediaMtxConfig
 from camd.model import Problem
 from camd.publish.connecting import StreamServerError
 from camd.publish.control_api import ControlApi
-from camd.publish.made_paths import MadePaths
+from camd.publish.created_paths import MadePaths
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import (
     MOST_PAGES,
@@ -184,7 +184,7 @@ class StreamServer:
 
     def _note_failure(self, problem: Problem) -> None:
         self.breaker.failed()
-        log.debug("server_not_asked", why=problem.message, failures=self.breaker.failures)
+        log.debug("server_request_failed", why=problem.message, failures=self.breaker.failures)
 
 
 def _shown(info: MediaServerInfo) -> MediaServerInfo:

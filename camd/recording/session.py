@@ -25,7 +25,7 @@ from camd.errors import (
     Refusal,
 )
 from camd.model import (
-    Cause,
+    GapCause,
     Problem,
     RecordingEventKind,
     SegmentState,
@@ -297,7 +297,7 @@ class RecordingSession:
             return self._refusal
         camera_id, cause = self.ledger.camera_id, self.writer.refused_by
         if cause is not None:
-            kind = STORAGE_CRITICAL if cause is Cause.STORAGE_FULL else RECORDING_FAILED
+            kind = STORAGE_CRITICAL if cause is GapCause.STORAGE_FULL else RECORDING_FAILED
             facts = space_facts(self.storage.status)
             return Refusal(kind, camera_id=camera_id, cause=cause.value, **facts)
         return Refusal(

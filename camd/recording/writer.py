@@ -20,7 +20,7 @@ from camd.capture.consumer import (
     EndOfStream,
 )
 from camd.clock import Clock
-from camd.model import Cause, Gap, RecordingEventKind, Segment, SegmentState
+from camd.model import Gap, GapCause, RecordingEventKind, Segment, SegmentState
 from camd.mp4.fragments import Init
 from camd.mp4.h26x.reheader import one_file
 from camd.mp4.segment import SegmentError
@@ -57,7 +57,7 @@ class SessionWriter:
     _backoff: WriteBackoff = attrs.field(factory=WriteBackoff, init=False)
     _finishing: bool = attrs.field(default=False, init=False)
     done: bool = attrs.field(default=False, init=False)  # everything is sealed and accounted for
-    refused_by: Cause | None = attrs.field(default=None, init=False)  # before the first frame
+    refused_by: GapCause | None = attrs.field(default=None, init=False)  # before the first frame
 
     async def write_beginning(self) -> None:
         """Write until the first frames are durable, or the input is over."""
@@ -115,7 +115,7 @@ class SessionWriter:
                 self.ledger.took(frames)
                 await self._seal()
                 why = "dropped the oldest frames in memory"
-                self.ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))
+                self.ledger.lose(FrameLoss(start, end, frames, GapCause.STORAGE_SLOW, why))
                 await self.reports.store(self.ledger.settle_losses())
             case ClockSteppedWhileDown(by, moment):
                 await self.reports.store(self.ledger.clock_found(by, moment))
@@ -249,7 +249,7 @@ class SessionWriter:
         if begun and captured.fragment.starts_with_sync:
             await self._capture(captured)
         else:
-            self.ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))
+            self.ledger.lose_fragment(captured, GapCause.ENCODER_EXIT, str(error))
 
     async def _go_on_in_another(self, captured: CapturedFragment) -> bool:
         """Write a fragment that the open file may not grow by; False when there is no such file.
@@ -268,7 +268,7 @@ class SessionWriter:
             await (self._seal_file(opened) if moved else self._seal())
             if not moved:
                 why = "a file may not become so large; waited for the next key frame"
-                self.ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)
+                self.ledger.lose_fragment(captured, GapCause.STORAGE_ERROR, why)
                 return True
         await self._capture(captured)
         return True
@@ -381,7 +381,7 @@ class SessionWriter:
 
     async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
         """Account for what is left of a file, and enter the rest into the ledger."""
-        log.error("file_harmed", file=opened.name, what=harm.value)
+        log.error("open_file_changed_outside", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         before = opened.file.size_bytes
         left = await opened.settle(self.storage, harm)
@@ -392,14 +392,14 @@ class SessionWriter:
             self.ledger.unwrote(lost)
             start = left.end if left.frames else left.start
             action = f"{opened.name} {harm.value} by somebody else; began a new file"
-            loss = FrameLoss(start, until, lost, Cause.FILE_REMOVED, action)
+            loss = FrameLoss(start, until, lost, GapCause.FILE_REMOVED, action)
             await self.reports.store([self.ledger.enter_loss(loss)])
         await self.storage.note_segment(left)
         self.reports.tell_error(f"{opened.name} {harm.value}")
         if left.state is SegmentState.SEALED:
             self.conversions.add(left)
         if self._open is None:
-            self.ledger.latest_cause = Cause.FILE_REMOVED
+            self.ledger.latest_cause = GapCause.FILE_REMOVED
             self.ledger.wait_for(f"the file {harm.value}")
         else:
             self._synced()
@@ -407,7 +407,7 @@ class SessionWriter:
 
     # --- problems ---
 
-    async def _pause(self, cause: Cause, reason: str) -> None:
+    async def _pause(self, cause: GapCause, reason: str) -> None:
         if self._backoff.paused is not None:
             return
         self._backoff.paused = cause

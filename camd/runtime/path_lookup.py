@@ -1,4 +1,4 @@
-"""Asking the file system outside the event loop, without waiting for a dead mount."""
+"""Asking the file system in threads, without waiting for a mount that does not answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 5.0
 
 @attrs.define(eq=False)
 class BoundedFileCalls:
-    """Runs file system calls in at most `threads` threads, each waited for so long.
+    """Runs file system calls in at most `threads` threads; waits at most `timeout_seconds`.
 
     A thread that hangs is abandoned and stays counted, so that their number is bounded.
     """

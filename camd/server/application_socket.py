@@ -28,7 +28,7 @@ from camd.server.rules.connection_limits import TokenBucket
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
 FIRST_MESSAGE_SECONDS = 5.0
-CHECK_SECONDS = 5.0  # between two looks at a client's key and reading
+CHECK_SECONDS = 5.0  # between checks of the key, and of whether the client reads
 _log = structlog.get_logger("camd.server")
 
 

@@ -76,7 +76,7 @@ class ConnectionShared:
 
 
 @attrs.frozen
-class _CloseReason:
+class _WebSocketClose:
     code: int
     text: str
 
@@ -108,7 +108,7 @@ class Connection:
     _wrong_keys: int = attrs.field(default=0, init=False)
     _logged_methods: set[str] = attrs.field(factory=set, init=False)  # with unknown parameters
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _close_reason: _CloseReason | None = attrs.field(default=None, init=False)
+    _close_reason: _WebSocketClose | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._auth = ConnectionAuth(
@@ -145,7 +145,7 @@ class Connection:
         except* SocketClosedError as group:
             closed = group.exceptions[0]
             if self._close_reason is None and isinstance(closed, SocketClosedError):
-                self._close_reason = _CloseReason(closed.code, closed.reason)
+                self._close_reason = _WebSocketClose(closed.code, closed.reason)
         await self._close()
 
     def deliver(self, notification: Notification, text: str, frame: bytes) -> None:
@@ -169,7 +169,7 @@ class Connection:
     def end(self, code: int = GOING_AWAY, reason: str = "the service is stopping") -> None:
         """End the connection; with GOING_AWAY, what is queued is sent first."""
         if self._close_reason is None:
-            self._close_reason = _CloseReason(code, reason)
+            self._close_reason = _WebSocketClose(code, reason)
             self._scope.cancel()
 
     def subscribe(
@@ -281,7 +281,7 @@ class Connection:
             self.end(POLICY, "the key is no longer valid")
 
     async def _close(self) -> None:
-        reason = self._close_reason or _CloseReason(1000, "")
+        reason = self._close_reason or _WebSocketClose(1000, "")
         if reason.code == GOING_AWAY and self.socket.intact:
             with trio.move_on_after(FLUSH_SECONDS), suppress(SocketClosedError):
                 await self._flush()

@@ -32,8 +32,6 @@ log = structlog.get_logger("camd.snapshots")
 
 AT_A_TIME = 2  # FFmpeg processes that decode
 MOST_WAITING = 16  # pictures that wait for one of them
-DECODE_SECONDS = 3.0  # for one picture; its process is killed then
-KEPT_SECONDS = 1.0  # a picture is given again to those who ask for the same one
 KEPT_BYTES = 16 * 1024 * 1024
 IDLE_SECONDS = 600.0  # after which the waiting process is ended
 RETRY_SECONDS = 1.0  # before another waiting process is started after one that failed
@@ -42,6 +40,18 @@ _WORDS_BYTES = 4096
 _RETRY_MILLISECONDS = 500
 
 USUAL = PictureOptions()
+
+
+@attrs.frozen
+class PictureTimings:
+    """Bounds and pauses of what makes pictures, in seconds."""
+
+    decode_seconds: float = 3.0  # for one picture; its process is killed then
+    kept_seconds: float = 1.0  # a picture is given again to those who ask for the same one
+    copy_seconds: float = 4.0  # for each of the two processes that read an MKV; a disk may hang
+
+
+PICTURE_TIMINGS = PictureTimings()
 
 LaunchDecoder = Callable[[Sequence[str]], AbstractAsyncContextManager[ChildProcess]]
 
@@ -100,6 +110,7 @@ class PictureDecoder:
         default=partial(open_child_process, takes_input=True), kw_only=True
     )
     _decodes: DurationCounter = attrs.field(factory=DurationCounter, kw_only=True)
+    timings: PictureTimings = attrs.field(default=PICTURE_TIMINGS, kw_only=True)
     _decoding: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, AT_A_TIME), init=False
     )
@@ -148,7 +159,7 @@ class PictureDecoder:
             flight.fail("stopping", "the service is stopping")
         if flight.picture is not None:
             self._drop_oldest()
-            await trio.sleep(KEPT_SECONDS)
+            await trio.sleep(self.timings.kept_seconds)
         if self._flights.get(key) is flight:
             del self._flights[key]
 
@@ -174,10 +185,11 @@ class PictureDecoder:
         else:
             self._spare = None
             worker.give(flight)
-        with trio.move_on_after(DECODE_SECONDS):
+        seconds = self.timings.decode_seconds
+        with trio.move_on_after(seconds):
             await flight.done.wait()
         if not flight.done.is_set():
-            flight.fail("timed_out", f"it took more than {DECODE_SECONDS:g} s")
+            flight.fail("timed_out", f"it took more than {seconds:g} s")
             worker.scope.cancel()
         self._decodes.add(trio.current_time() - began)
 
@@ -271,6 +283,7 @@ async def open_decoder(
     *,
     launch: LaunchDecoder | None = None,
     decodes: DurationCounter | None = None,
+    timings: PictureTimings = PICTURE_TIMINGS,
 ) -> AsyncIterator[PictureDecoder]:
     """Decode while the block runs; then all processes are killed, and those who wait are refused.
 
@@ -279,5 +292,5 @@ async def open_decoder(
     launch = launch or partial(open_child_process, takes_input=True)
     async with trio.open_nursery() as nursery:
         counter = decodes or DurationCounter()
-        yield PictureDecoder(find_program, nursery, launch=launch, decodes=counter)
+        yield PictureDecoder(find_program, nursery, launch=launch, decodes=counter, timings=timings)
         nursery.cancel_scope.cancel()

@@ -19,8 +19,8 @@ from camd.snapshots.rules.frame_choice import SETTLING, FrameDemand, frames_of, 
 
 START_SECONDS = 20.0  # for the first frame of a capture that has to be started
 NEXT_SECONDS = 5.0  # for a newer frame of one that runs
-SETTLING_SECONDS = 1.5  # then a dark frame is better than none
-_NO_PROCESS_SECONDS = 0.5  # without a process: none is going to be started
+SETTLING_SECONDS = 1.5  # the exposure is awaited so long, then any frame is taken
+_NO_PROCESS_SECONDS = 0.5  # without a process: then none will be started
 
 _WITH_PROCESS = (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPING)
 

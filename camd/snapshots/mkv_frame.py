@@ -30,7 +30,6 @@ from camd.runtime.query_process import run_program
 from camd.snapshots.live_frame import FoundFrame
 
 AT_A_TIME = 2  # FFmpeg processes that read
-PROGRAM_SECONDS = 4.0  # for each of the two; a disk may hang
 MOST_EXCERPT_BYTES = 64 * 1024 * 1024
 _REORDERED = Fraction(1, 2)  # seconds behind the instant: frames that are shown before come later
 _ROUNDING = Fraction(1, 2000)
@@ -51,7 +50,7 @@ class MkvFrames:
     """Reads frames of MKV recordings by FFmpeg processes."""
 
     _find_program: Callable[[], Awaitable[FFmpegBinary]]
-    _seconds: float = attrs.field(default=PROGRAM_SECONDS, kw_only=True)
+    _seconds: float = attrs.field(kw_only=True)  # for each of the two processes
     _most_bytes: int = attrs.field(default=MOST_EXCERPT_BYTES, kw_only=True)
     _reading: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, AT_A_TIME), init=False

@@ -16,7 +16,13 @@ from camd.errors import ParamMistake, Refusal, invalid_params
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.text.still_args import DEFAULT_QUALITY, PictureOptions
 from camd.model import StoredSnapshot
-from camd.snapshots.decoder import LaunchDecoder, PictureDecoder, open_decoder
+from camd.snapshots.decoder import (
+    PICTURE_TIMINGS,
+    LaunchDecoder,
+    PictureDecoder,
+    PictureTimings,
+    open_decoder,
+)
 from camd.snapshots.live_frame import FoundFrame, FrameSource, newest_frame
 from camd.snapshots.mkv_frame import MkvFrames
 from camd.snapshots.past_frame import PastFrames
@@ -171,15 +177,18 @@ async def open_snapshots(
     *,
     clock: Clock,
     launch: LaunchDecoder | None = None,
+    timings: PictureTimings = PICTURE_TIMINGS,
 ) -> AsyncIterator[Snapshots]:
     """Take snapshots while the block runs, and keep the folder within its limits."""
     files = SnapshotFiles(config.storage.snapshots_dir, limits_of(config), storage, clock)
     counters = SnapshotCounters()
     async with (
-        open_decoder(find_program, launch=launch, decodes=counters.decodes) as decoder,
+        open_decoder(
+            find_program, launch=launch, decodes=counters.decodes, timings=timings
+        ) as decoder,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(files.serve)
-        past = PastFrames(storage, MkvFrames(find_program))
+        past = PastFrames(storage, MkvFrames(find_program, seconds=timings.copy_seconds))
         yield Snapshots(files, counters, decoder, past, clock)
         nursery.cancel_scope.cancel()

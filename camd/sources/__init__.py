@@ -13,11 +13,11 @@ from camd.sources.file import FileSource
 from camd.sources.rtsp import RtspSource
 from camd.sources.source import FileStamp, SoundPlace, Source, SourceFinding
 from camd.sources.srt import SrtSource
-from camd.sources.synthetic import TestSource
+from camd.sources.synthetic import SyntheticSource
 from camd.sources.v4l2 import V4l2Source
 
 # Every kind, in the order in which a message lists them.
-SOURCES: tuple[type[Source], ...] = (V4l2Source, RtspSource, SrtSource, FileSource, TestSource)
+SOURCES: tuple[type[Source], ...] = (V4l2Source, RtspSource, SrtSource, FileSource, SyntheticSource)
 # The source of a camera whose entry names none: the device that is bound to its id.
 BOUND_DEVICE: Source = V4l2Source()
 
@@ -52,7 +52,7 @@ __all__ = [
     "Source",
     "SourceFinding",
     "SrtSource",
-    "TestSource",
+    "SyntheticSource",
     "V4l2Source",
     "list_schemes",
     "parse_source",

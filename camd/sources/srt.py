@@ -21,7 +21,7 @@ from camd.model.problems import TIMED_OUT
 from camd.sources.source import ANALYSIS_SECONDS, FileStamp, Source, SourceFinding
 from camd.sources.stream_url import check_stream_url
 
-_KNOWN_ANALYSIS = timedelta(seconds=2)  # FFmpeg takes 5 s, as a stream could be added
+_KNOWN_ANALYSIS = timedelta(seconds=2)  # FFmpeg's default is 5 s, in case further streams appear
 _MODES = ("caller", "listener", "rendezvous")
 
 
@@ -77,7 +77,7 @@ class SrtSource(Source):
         return timeout_seconds + ANALYSIS_SECONDS
 
     def cache_name(self, facts: FileStamp | None) -> str:
-        """A changed passphrase makes no other stream."""
+        """The passphrase is not part of it: the stream is the same with another one."""
         return f"srt {redact(self.url)}"
 
     async def explain(self, problem: Problem, *, delivered: bool) -> Problem:
@@ -92,7 +92,7 @@ class SrtSource(Source):
         )
 
     async def check(self) -> SourceFinding:
-        """Say what will happen: whether a sender answers over UDP is known by a whole handshake."""
+        """Say what will happen: only a complete handshake shows whether a sender answers."""
         parts = urlsplit(self.url)
         if self.mode == "listener":
             return SourceFinding(f"waits for a sender on UDP port {parts.port}")

@@ -16,7 +16,7 @@ from camd.sources.source import SoundPlace, Source, SourceFinding
 
 
 @attrs.frozen
-class TestSource(Source):
+class SyntheticSource(Source):
     """A moving picture of one size and rate, with a tone where `audio` says so."""
 
     __test__ = False  # its name looks like a test class to pytest

@@ -249,7 +249,7 @@ class Storage:
                     lambda index: index.catalog.unfinished_sessions()
                 )
             except Refusal as refusal:
-                log.error("sessions_unknown", error=refusal.message)
+                log.error("sessions_not_read", error=refusal.message)
             await trio.sleep(delay)
             delay = min(self.limits.max_write_retry_seconds, delay * 2)
 
@@ -337,7 +337,7 @@ class Storage:
         try:
             return await self.index_worker.read(lambda index: index.catalog.to_convert())
         except Refusal as refusal:
-            log.error("conversions_unknown", error=refusal.message)
+            log.error("conversions_not_read", error=refusal.message)
             return ()
 
     async def superseded(self) -> tuple[str, ...]:

@@ -19,12 +19,12 @@ from camd.capture.controls import ControlStore
 from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import CameraChanged, CameraId, CameraState, Cause, Device, Problem, SessionState
-from camd.sources import TestSource
+from camd.model import CameraChanged, CameraId, CameraState, Device, GapCause, Problem, SessionState
+from camd.sources import SyntheticSource
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
 
-OTHER = CameraConfig(CameraId("camera0"), TestSource())
+OTHER = CameraConfig(CameraId("camera0"), SyntheticSource())
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def test_a_session_survives_a_replug_at_another_port_and_node(clock: MockC
         assert ended.session_id == begun.session_id
         assert len(ended.segments) == 2
         (gap,) = ended.gaps
-        assert gap.cause is Cause.CAMERA_LOST
+        assert gap.cause is GapCause.CAMERA_LOST
         assert 59 < gap.duration_seconds < 62
         assert rig.cameras.launcher.most_alive == 1
 
@@ -160,7 +160,7 @@ async def test_only_absent_cameras_can_be_forgotten(clock: MockClock) -> None:
 async def test_configured_and_other_cameras_are_listed_together(clock: MockClock) -> None:
     """An entry has its device by its selector; cameras with other sources have no binding."""
     gate = attrs.evolve(entry("gate", serial="B2"), name="Gate")
-    hall = CameraConfig(CameraId("hall"), TestSource())
+    hall = CameraConfig(CameraId("hall"), SyntheticSource())
     async with open_cameras_rig(A1, B2, entries=(hall, gate)) as rig:
         assert [camera.camera_id for camera in rig.cameras] == ["hall", "gate", "camera0"]
         camera = await rig.until("gate", CameraState.IDLE)
@@ -249,7 +249,7 @@ async def test_without_discovery_only_the_configuration_makes_cameras(clock: Moc
 
 async def test_a_device_is_used_as_soon_as_it_can_be_opened(clock: MockClock) -> None:
     """A permission that was missing is given: a waiting session starts without delay."""
-    denied = Problem("no_permission", "No", "Ask", Cause.NO_PERMISSION)
+    denied = Problem("no_permission", "No", "Ask", GapCause.NO_PERMISSION)
     async with open_cameras_rig(A1) as rig:
         camera = await rig.until("camera0", CameraState.IDLE)
         rig.cameras.launcher.then(streams(3.2))

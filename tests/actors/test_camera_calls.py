@@ -25,7 +25,7 @@ from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.model import (
     CameraState,
-    Cause,
+    GapCause,
     RecordingChanged,
     RecordingEventKind,
     RecordingRequest,
@@ -291,7 +291,7 @@ async def test_stopping_while_the_camera_rests(clock: MockClock) -> None:
         session = await rig.camera.stop_recording()
         assert trio.current_time() == before
         (gap,) = session.gaps
-        assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
+        assert (gap.cause, gap.exact) == (GapCause.ENCODER_EXIT, False)
         assert (gap.start, gap.end) == (at(2.0), at(2.5))
         rig.check(session)
         await rig.until(CameraState.IDLE)
@@ -309,7 +309,7 @@ async def test_stopping_while_the_camera_is_stuck(clock: MockClock) -> None:
         assert trio.current_time() == 8.0
         assert session.frames_written == 20
         (gap,) = session.gaps
-        assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
+        assert (gap.cause, gap.start, gap.end) == (GapCause.CAMERA_STALLED, at(2.0), at(4.0))
         rig.check(session)
         await rig.camera.published.wait_until(lambda s: s.problem == HUNG)
         for child in rig.launcher.processes:
@@ -325,7 +325,7 @@ async def test_frames_in_a_killed_process_are_an_entry(clock: MockClock) -> None
         session = await rig.camera.stop_recording()
         assert trio.current_time() == 7.0
         (gap,) = session.gaps
-        assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(4.0))
+        assert (gap.cause, gap.start, gap.end) == (GapCause.CAMERA_STALLED, at(2.0), at(4.0))
         rig.check(session)
         await rig.until(CameraState.IDLE)
         assert rig.camera.status.problem is None

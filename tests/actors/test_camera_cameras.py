@@ -20,12 +20,12 @@ from camd.errors import Refusal
 from camd.ffmpeg.encoder_trial import UntriedEncoders
 from camd.model import CameraId, CameraState, Event
 from camd.runtime.broadcast import Fanout
-from camd.sources import TestSource, V4l2Source
+from camd.sources import SyntheticSource, V4l2Source
 
 CONFIG = Config(
     cameras=(
-        CameraConfig(CameraId("gate"), TestSource(), device="camera7"),
-        CameraConfig(CameraId("yard"), TestSource()),
+        CameraConfig(CameraId("gate"), SyntheticSource(), device="camera7"),
+        CameraConfig(CameraId("yard"), SyntheticSource()),
         CameraConfig(CameraId("hall"), V4l2Source(Path("/dev/no-such-video"))),
     )
 )
@@ -77,9 +77,9 @@ async def test_recording_settings_reach_all_cameras_and_later_ones(clock: MockCl
     async with open_cameras(
         CONFIG, storage=memory_storage(), events=Fanout[Event](), clock=Wall().clock
     ) as cameras:
-        cameras.add(CameraConfig(CameraId("late"), TestSource()))
+        cameras.add(CameraConfig(CameraId("late"), SyntheticSource()))
         cameras.reconfigure(SHORT)
-        later = cameras.add(CameraConfig(CameraId("later"), TestSource()))
+        later = cameras.add(CameraConfig(CameraId("later"), SyntheticSource()))
         assert [camera.sessions.recording.rotation for camera in cameras] == [SHORT.rotation] * 5
         assert later._daemon_config == attrs.evolve(CONFIG, recording=SHORT)
 
@@ -106,7 +106,7 @@ async def record_with(cameras: Cameras, launcher: FakeLauncher, count: int) -> N
     async with trio.open_nursery() as nursery:
         for number in range(count):
             launcher.then(streams())
-            camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), TestSource()))
+            camera = cameras.add(CameraConfig(CameraId(f"camera{number}"), SyntheticSource()))
             camera.planner.launch = launcher.launch
             camera.planner.find_program = find_program
             camera.planner.abilities = UntriedEncoders()

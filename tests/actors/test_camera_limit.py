@@ -18,7 +18,7 @@ from camd.model import CameraId, CameraState, Device
 from camd.model.ids import MAX_CAMERAS
 from camd.rpc.registry import Caller, NoParams
 from camd.rpc.roles import AuthMethod, Principal, Role
-from camd.sources import TestSource, V4l2Source
+from camd.sources import SyntheticSource, V4l2Source
 
 CALLER = Caller(Principal("ann", Role.VIEWER, None, AuthMethod.API_KEY), "1")
 
@@ -84,13 +84,13 @@ async def test_a_camera_above_the_limit_is_neither_adopted_nor_added(clock: Mock
         with pytest.raises(Refusal) as caught:
             await rig.bindings.adopt(CameraId("new"), devices[-1].node)
         assert (caught.value.kind.code, caught.value.data["max_cameras"]) == (-1022, MAX_CAMERAS)
-        added = CameraConfig(CameraId("added"), TestSource())
+        added = CameraConfig(CameraId("added"), SyntheticSource())
         assert not await rig.bindings.add(added)
         assert rig.cameras.get(added.id) is None
         with pytest.raises(Refusal) as caught:
             rig.cameras.add(added)
         assert caught.value.kind.code == -1022
-        instead = CameraConfig(CameraId("camera0"), TestSource())
+        instead = CameraConfig(CameraId("camera0"), SyntheticSource())
         assert await rig.bindings.add(instead)  # it takes the place of one that is there
         assert len(rig.cameras) == MAX_CAMERAS
 

@@ -29,8 +29,8 @@ from camd.errors import RECORDING_FAILED, SHUTTING_DOWN, Refusal
 from camd.model import (
     CameraChanged,
     CameraState,
-    Cause,
     Gap,
+    GapCause,
     RecordingChanged,
     SegmentState,
     Session,
@@ -65,7 +65,7 @@ async def test_a_session_outlives_its_capture(clock: MockClock) -> None:
         assert session.session_id == started.session_id
         assert [segment.frames for segment in session.segments] == [30, 25]
         (gap,) = session.gaps
-        assert (gap.cause, gap.exact, gap.frames) == (Cause.ENCODER_EXIT, False, 7)
+        assert (gap.cause, gap.exact, gap.frames) == (GapCause.ENCODER_EXIT, False, 7)
         assert (gap.start, gap.end) == (at(3.0), at(3.7))
         assert session.segments[0].end == gap.start
         assert session.segments[1].start == gap.end
@@ -84,7 +84,7 @@ async def test_a_camera_that_hangs_is_started_again(clock: MockClock) -> None:
         await trio.sleep_until(8.2)
         session = await rig.camera.stop_recording()
         (gap,) = session.gaps
-        assert (gap.cause, gap.start, gap.end) == (Cause.CAMERA_STALLED, at(2.0), at(5.5))
+        assert (gap.cause, gap.start, gap.end) == (GapCause.CAMERA_STALLED, at(2.0), at(5.5))
         assert gap.frames == 35
         rig.check(session)
         assert len(rig.launcher.processes) == 2
@@ -107,7 +107,7 @@ async def test_a_camera_that_is_unplugged_comes_back(clock: MockClock) -> None:
         await trio.sleep(1.2)
         session = await rig.camera.stop_recording()
         (gap,) = session.gaps
-        assert (gap.cause, gap.start) == (Cause.CAMERA_LOST, at(2.0))
+        assert (gap.cause, gap.start) == (GapCause.CAMERA_LOST, at(2.0))
         rig.check(session)
 
 
@@ -164,7 +164,7 @@ async def test_garbage_in_the_middle_ends_the_process_not_the_session(clock: Moc
         await trio.sleep_until(5.2)
         session = await rig.camera.stop_recording()
         assert len(session.segments) == 2
-        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
+        assert [gap.cause for gap in session.gaps] == [GapCause.ENCODER_EXIT]
         rig.check(session)
 
 
@@ -185,7 +185,7 @@ async def test_an_outage_is_in_the_ledger_once(clock: MockClock) -> None:
             duration_seconds=2.8,
             frames=28,
             exact=False,
-            cause=Cause.DAEMON_DOWN,
+            cause=GapCause.DAEMON_DOWN,
             action="",
         )
         await rig.storage.note_gaps([entry])
@@ -239,7 +239,7 @@ async def test_an_outage_is_in_the_ledger_before_the_file_behind_it(clock: MockC
         await trio.sleep_until(12.2)
         session = await rig.camera.stop_recording()
         assert seen == [(1, 1)]
-        assert [gap.cause for gap in session.gaps] == [Cause.DAEMON_DOWN]
+        assert [gap.cause for gap in session.gaps] == [GapCause.DAEMON_DOWN]
 
 
 # --- storage ------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ async def test_a_critical_volume_pauses_a_session(clock: MockClock) -> None:
         assert session_of(rig).state is SessionState.RECORDING
         session = await rig.camera.stop_recording()
         (gap,) = session.gaps
-        assert (gap.cause, gap.exact, gap.frames) == (Cause.STORAGE_FULL, True, 40)
+        assert (gap.cause, gap.exact, gap.frames) == (GapCause.STORAGE_FULL, True, 40)
         assert (gap.start, gap.end) == (at(3.0), at(7.0))
         rig.check(session)
         assert rig.events_told == [
@@ -300,7 +300,7 @@ async def test_a_slow_disk_costs_the_oldest_frames_and_says_so(clock: MockClock)
         rig.storage.seconds = 0.0
         await trio.sleep_until(52.2)
         session = await rig.camera.stop_recording()
-        assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_SLOW}
+        assert {gap.cause for gap in session.gaps} == {GapCause.STORAGE_SLOW}
         assert all(gap.exact for gap in session.gaps)
         assert sum(gap.frames for gap in session.gaps) > 200
         rig.check(session)
@@ -382,7 +382,7 @@ async def test_an_error_of_the_disk_is_a_level_and_the_session_tries_by_itself(
         assert session_of(rig).state is SessionState.RECORDING
         session = await rig.camera.stop_recording()
         rig.check(session)
-        assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
+        assert {gap.cause for gap in session.gaps} == {GapCause.STORAGE_ERROR}
 
 
 async def test_a_session_may_end_on_a_full_disk(clock: MockClock) -> None:

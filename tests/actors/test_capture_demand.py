@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from camd.capture.consumer import CapturedFragment, CaptureEnded, HubItem
 from camd.config.schema import RecordingConfig
-from camd.model import CameraState, Cause
+from camd.model import CameraState, GapCause
 
 GRACE_SECONDS = 10.0
 
@@ -133,7 +133,7 @@ async def test_a_failing_capture_is_started_again_for_a_viewer(clock: MockClock)
         viewer = Viewer()
         async with rig.camera.hub.attach(viewer):
             await trio.sleep_until(10.2)
-        assert [end.cause for end in viewer.ends] == [Cause.ENCODER_EXIT]
+        assert [end.cause for end in viewer.ends] == [GapCause.ENCODER_EXIT]
         assert len(rig.launcher.processes) == 2
         assert viewer.frames > 80
 

@@ -16,10 +16,10 @@ from camd.capture.hub import GOP_LIMIT_BYTES, StreamHub, TotalDemand
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.capture.rules.timestamps import StreamTimeline
 from camd.clock import SYSTEM_CLOCK, Clock
-from camd.model import Cause, VideoFormat
+from camd.model import GapCause, VideoFormat
 from camd.recording.queue import QueueItem, RecordingQueue
 
-LOST = CaptureEnded(Cause.CAMERA_LOST, "gone")
+LOST = CaptureEnded(GapCause.CAMERA_LOST, "gone")
 
 
 @attrs.define(eq=False)

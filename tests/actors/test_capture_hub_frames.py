@@ -25,10 +25,10 @@ from camd.capture.hub import StreamHub
 from camd.capture.rules.preroll import PrerollBuffer
 from camd.capture.rules.timestamps import StreamTimeline
 from camd.clock import Clock
-from camd.model import Cause
+from camd.model import GapCause
 from camd.mp4.fragments import Fragment, Init
 
-LOST = CaptureEnded(Cause.CAMERA_LOST, "gone")
+LOST = CaptureEnded(GapCause.CAMERA_LOST, "gone")
 
 
 @attrs.define(eq=False)

@@ -15,11 +15,11 @@ from camd.devices.hotplug import ChangeWatch
 from camd.devices.monitor import QUERY_TIMEOUT_SECONDS, DeviceMonitor, run_monitor
 from camd.devices.v4l2.inventory import NodeAnswer, Scan
 from camd.devices.v4l2.node import NodeStat, SysfsFacts
-from camd.model import Capabilities, Cause, Device, Problem
+from camd.model import Capabilities, Device, GapCause, Problem
 
 DEV = Path("/dev")
 CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())
-BUSY = Problem("busy", "It is busy", "Wait", Cause.CAMERA_BUSY)
+BUSY = Problem("busy", "It is busy", "Wait", GapCause.CAMERA_BUSY)
 FACTS = SysfsFacts(label="Camera", index=0, says_capture=True)
 
 

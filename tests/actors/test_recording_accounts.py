@@ -21,11 +21,11 @@ from support.media_streams import FPS
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
-from camd.model import Cause, Gap, Session, SessionState
+from camd.model import Gap, GapCause, Session, SessionState
 from camd.recording.rules.source_drops import MIN_KNOWN
 
 FRAGMENT_SECONDS = 1.0  # the longest that is drawn
-SOURCE = (Cause.FRAMES_DROPPED_BY_SOURCE, Cause.CLOCK_STEP)  # no outage, and within files
+SOURCE = (GapCause.FRAMES_DROPPED_BY_SOURCE, GapCause.CLOCK_STEP)  # no outage, and within files
 ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
 
 

@@ -24,7 +24,7 @@ from trio.testing import MockClock
 
 from camd.api.result_fields import SessionTimes
 from camd.config.schema import RecordingConfig
-from camd.model import CameraChanged, Cause, Gap, RecordingRequest, Session, SessionState
+from camd.model import CameraChanged, Gap, GapCause, RecordingRequest, Session, SessionState
 from camd.storage.check.rules.sessions import check_session
 from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.rules.rows import IndexedSession
@@ -60,12 +60,12 @@ def step(request: pytest.FixtureRequest) -> timedelta:
 
 def outages(session: Session) -> list[Gap]:
     """Return the entries for missing footage."""
-    return [gap for gap in session.gaps if gap.cause is not Cause.CLOCK_STEP]
+    return [gap for gap in session.gaps if gap.cause is not GapCause.CLOCK_STEP]
 
 
 def check_step(session: Session, moment: float, step: timedelta) -> None:
     """Check the one entry for the step: its moment, direction and size."""
-    (entry,) = [gap for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
+    (entry,) = [gap for gap in session.gaps if gap.cause is GapCause.CLOCK_STEP]
     assert entry.start == entry.end == at(moment) + step
     assert (entry.duration_seconds, entry.frames, entry.exact) == (0, 0, True)
     way = "forward" if step > timedelta(0) else "back"
@@ -162,12 +162,12 @@ async def test_a_step_while_the_camera_is_absent(
         await trio.sleep_until(60.2)
         session = await rig.camera.stop_recording()
         (gap,) = outages(session)
-        assert gap.cause is Cause.CAMERA_LOST
+        assert gap.cause is GapCause.CAMERA_LOST
         assert gap.start == session.segments[0].end + step == at(10) + step
         assert gap.end == session.segments[1].start
         assert 10 < gap.duration_seconds == (gap.end - gap.start).total_seconds() < 30
         assert gap.frames == round(gap.duration_seconds * 10)
-        assert [each.cause for each in session.gaps].count(Cause.CLOCK_STEP) == 1
+        assert [each.cause for each in session.gaps].count(GapCause.CLOCK_STEP) == 1
         assert session.elapsed_seconds == pytest.approx(60.2)
         rig.check(session)
 
@@ -204,7 +204,7 @@ async def test_a_step_during_a_pause_of_the_disk(
         await trio.sleep_until(9.2)
         session = await rig.camera.stop_recording()
         (gap,) = outages(session)
-        assert (gap.cause, gap.frames, gap.exact) == (Cause.STORAGE_FULL, 40, True)
+        assert (gap.cause, gap.frames, gap.exact) == (GapCause.STORAGE_FULL, 40, True)
         assert (gap.start, gap.end, gap.duration_seconds) == (at(3) + step, at(7) + step, 4)
         check_step(session, 5.5, step)
         assert session.segments[1].start == at(7) + step
@@ -237,7 +237,7 @@ async def test_a_clock_that_is_set_several_times(clock: MockClock, wall: Wall) -
             wall.step(hours=hours)
         await trio.sleep_until(25.2)
         session = await rig.camera.stop_recording()
-        assert [gap.cause for gap in session.gaps] == [Cause.CLOCK_STEP] * 5
+        assert [gap.cause for gap in session.gaps] == [GapCause.CLOCK_STEP] * 5
         assert session.frames_written == 252
         assert session.elapsed_seconds == SessionTimes.of(session).seconds == 25.2
         rig.check(session)

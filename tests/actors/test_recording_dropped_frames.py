@@ -11,9 +11,9 @@ from support.fake_ffmpeg import skips, streams
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
-from camd.model import Cause
+from camd.model import GapCause
 
-DROPPED = Cause.FRAMES_DROPPED_BY_SOURCE
+DROPPED = GapCause.FRAMES_DROPPED_BY_SOURCE
 
 
 async def test_drops_are_entered_when_the_intervals_are_regular_again(clock: MockClock) -> None:
@@ -56,7 +56,7 @@ async def test_a_drop_just_before_an_exit_has_its_own_entry(clock: MockClock) ->
         rig.launcher.processes[0]._killed.cancel()
         await trio.sleep_until(14.2)
         session = await rig.camera.stop_recording()
-        assert [gap.cause for gap in session.gaps] == [DROPPED, Cause.ENCODER_EXIT]
+        assert [gap.cause for gap in session.gaps] == [DROPPED, GapCause.ENCODER_EXIT]
         assert session.gaps[0].frames == 10
         rig.check(session)
 
@@ -71,5 +71,5 @@ async def test_a_pause_of_the_disk_is_no_drop(clock: MockClock) -> None:
         rig.fill(50)
         await trio.sleep_until(15.2)
         session = await rig.camera.stop_recording()
-        assert [gap.cause for gap in session.gaps] == [Cause.STORAGE_FULL]
+        assert [gap.cause for gap in session.gaps] == [GapCause.STORAGE_FULL]
         rig.check(session)

@@ -22,7 +22,7 @@ from trio.testing import MockClock
 
 from camd.api.result_fields import receipt
 from camd.config.schema import RecordingConfig
-from camd.model import Cause, SegmentState, Session, SessionState
+from camd.model import GapCause, SegmentState, Session, SessionState
 from camd.mp4.inspect import sealed_moov_offset
 
 
@@ -69,7 +69,7 @@ async def test_a_file_that_is_removed_is_missed_within_a_second(clock: MockClock
         await trio.sleep_until(14.2)
         assert newest(rig) in rig.disk.files
         (gap,) = rig.storage.gaps
-        assert (gap.cause, gap.exact, gap.frames) == (Cause.FILE_REMOVED, True, 100)
+        assert (gap.cause, gap.exact, gap.frames) == (GapCause.FILE_REMOVED, True, 100)
         assert (gap.start, gap.end) == (at(0), at(10))
         assert first.name in gap.action
         assert "removed" in gap.action
@@ -111,7 +111,7 @@ async def test_a_session_waits_where_frames_cannot_be_read_back(clock: MockClock
         assert "cut short" in status.session.reason
         await trio.sleep_until(7.2)
         session = await rig.camera.stop_recording()
-        assert {gap.cause for gap in session.gaps} == {Cause.FILE_REMOVED}
+        assert {gap.cause for gap in session.gaps} == {GapCause.FILE_REMOVED}
         whole, *_ = session.segments
         assert sum(gap.frames for gap in session.gaps) == 50 - whole.frames
         assert session.segments[-1].frames == 22
@@ -156,7 +156,7 @@ async def test_a_file_removed_right_before_a_rotation_is_not_called_sealed(
         assert states == [SegmentState.SEALED, SegmentState.MISSING, SegmentState.SEALED]
         assert session.segments[1].filename == second.name
         (gap,) = session.gaps
-        assert (gap.cause, gap.exact, gap.frames) == (Cause.FILE_REMOVED, True, 20)
+        assert (gap.cause, gap.exact, gap.frames) == (GapCause.FILE_REMOVED, True, 20)
         assert (gap.start, gap.end) == (at(2), at(4))
         assert not receipt(session)["durable"]
         adds_up(rig, session)
@@ -185,7 +185,7 @@ async def test_a_file_that_replaces_the_segment_is_not_changed(clock: MockClock)
         session = await rig.camera.stop_recording()
         assert bytes(rig.disk.files[first].data) == b"mine"
         (gap,) = session.gaps
-        assert (gap.cause, gap.frames) == (Cause.FILE_REMOVED, 40)
+        assert (gap.cause, gap.frames) == (GapCause.FILE_REMOVED, 40)
         rig.disk.files[first].close()
         adds_up(rig, session)
 
@@ -201,7 +201,7 @@ async def test_a_file_that_is_truncated_keeps_its_whole_fragments(
         await trio.sleep_until(8.2)
         session = await rig.camera.stop_recording()
         (gap,) = session.gaps
-        assert (gap.cause, gap.exact) == (Cause.FILE_REMOVED, True)
+        assert (gap.cause, gap.exact) == (GapCause.FILE_REMOVED, True)
         assert gap.end == at(5.0)
         whole = session.segments[0]
         assert whole.frames + gap.frames == 50
@@ -225,7 +225,7 @@ async def test_a_volume_that_goes_is_no_removal(clock: MockClock) -> None:
         rig.disk.files[first] = away
         await trio.sleep_until(9.2)
         session = await rig.camera.stop_recording()
-        assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
+        assert {gap.cause for gap in session.gaps} == {GapCause.STORAGE_ERROR}
         assert session.segments[0].state is SegmentState.SEALED
         assert session.segments[0].frames == 50
         adds_up(rig, session)

@@ -24,20 +24,20 @@ from trio.testing import MockClock
 
 from camd.camera.unfinished import UnfinishedWork
 from camd.config.schema import Config, RecordingConfig
-from camd.model import CameraState, Cause, Session, SessionState
+from camd.model import CameraState, GapCause, Session, SessionState
 
 
 @pytest.mark.parametrize(
     ("code", "cause"),
     [
-        (errno.ENOSPC, Cause.STORAGE_FULL),
-        (errno.EDQUOT, Cause.STORAGE_FULL),
-        (errno.EIO, Cause.STORAGE_ERROR),
-        (errno.EROFS, Cause.STORAGE_ERROR),
+        (errno.ENOSPC, GapCause.STORAGE_FULL),
+        (errno.EDQUOT, GapCause.STORAGE_FULL),
+        (errno.EIO, GapCause.STORAGE_ERROR),
+        (errno.EROFS, GapCause.STORAGE_ERROR),
     ],
 )
 async def test_each_error_of_the_disk_has_its_cause(
-    clock: MockClock, code: int, cause: Cause
+    clock: MockClock, code: int, cause: GapCause
 ) -> None:
     """No room is `storage_full`, every other error `storage_error`; both count frames exactly."""
     async with open_camera_rig() as rig:
@@ -86,7 +86,7 @@ async def test_a_fragment_that_fits_into_no_file_is_in_the_ledger(
         rig.check(session)
         assert session.frames_captured == 60
         (gap,) = [gap for gap in session.gaps if gap.exact]
-        assert (gap.cause, gap.frames) == (Cause.ENCODER_EXIT, 5)
+        assert (gap.cause, gap.frames) == (GapCause.ENCODER_EXIT, 5)
         assert "too long" in gap.action
 
 
@@ -117,7 +117,7 @@ async def test_frames_in_hand_of_an_interrupted_writer_are_in_the_ledger(clock: 
         session = rig.storage.sessions[-1]
         assert (session.state, session.reason) == (SessionState.ENDED, "internal_error")
         (gap,) = rig.storage.gaps
-        assert (gap.frames, gap.exact, gap.cause) == (5, True, Cause.STORAGE_ERROR)
+        assert (gap.frames, gap.exact, gap.cause) == (5, True, GapCause.STORAGE_ERROR)
         assert session.frames_captured == session.frames_written + 5
 
 
@@ -128,7 +128,7 @@ async def test_the_first_cause_of_an_outage_stands(clock: MockClock) -> None:
         await trio.sleep_until(30)
         session = await rig.camera.stop_recording()
         rig.check(session)
-        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT]
+        assert [gap.cause for gap in session.gaps] == [GapCause.ENCODER_EXIT]
 
 
 @attrs.define(eq=False)
@@ -171,7 +171,7 @@ async def test_a_session_that_is_not_continued_has_an_entry_for_the_rest(
     await work.resume_sessions()
     (gap,) = storage.gaps
     (closed,) = storage.sessions
-    assert (gap.cause, gap.exact) == (Cause.DAEMON_DOWN, False)
+    assert (gap.cause, gap.exact) == (GapCause.DAEMON_DOWN, False)
     assert gap.start == ended.segments[-1].end
     assert gap.end == (at(60.0) if limit else gap.start + timedelta(seconds=0.5))
     assert closed.state is SessionState.ENDED
@@ -193,8 +193,8 @@ async def test_an_outage_that_ends_on_a_full_disk_has_its_own_entry(clock: MockC
         first, second = session.segments
         outage, loss = session.gaps
         assert [(gap.cause, gap.exact) for gap in session.gaps] == [
-            (Cause.ENCODER_EXIT, False),
-            (Cause.STORAGE_FULL, True),
+            (GapCause.ENCODER_EXIT, False),
+            (GapCause.STORAGE_FULL, True),
         ]
         assert [gap.start for gap in session.gaps] == [first.end, outage.end]
         assert loss.end == second.start
@@ -222,7 +222,7 @@ async def test_frames_before_the_first_key_frame_have_the_cause_of_their_outage(
         rig.check(session)
         first, second = session.segments
         outage, loss = session.gaps
-        assert [gap.cause for gap in session.gaps] == [Cause.ENCODER_EXIT] * 2
+        assert [gap.cause for gap in session.gaps] == [GapCause.ENCODER_EXIT] * 2
         assert (outage.start, outage.end, loss.end) == (first.end, loss.start, second.start)
         assert (loss.exact, loss.frames) == (True, 5)
 
@@ -239,7 +239,7 @@ async def test_a_device_that_is_gone_is_lost_whatever_ffmpeg_wrote(clock: MockCl
         await rig.until(CameraState.STREAMING)
         await trio.sleep(1.2)
         session = await rig.camera.stop_recording()
-        assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_LOST]
+        assert [gap.cause for gap in session.gaps] == [GapCause.CAMERA_LOST]
 
 
 async def test_drops_of_a_capture_are_entered_at_its_exit(clock: MockClock) -> None:
@@ -251,5 +251,5 @@ async def test_drops_of_a_capture_are_entered_at_its_exit(clock: MockClock) -> N
         rig.launcher.processes[0]._killed.cancel()
         await trio.sleep_until(7.4)
         (gap,) = rig.storage.gaps
-        assert (gap.cause, gap.frames) == (Cause.FRAMES_DROPPED_BY_SOURCE, 10)
+        assert (gap.cause, gap.frames) == (GapCause.FRAMES_DROPPED_BY_SOURCE, 10)
         rig.check(await rig.camera.stop_recording())

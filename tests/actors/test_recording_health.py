@@ -12,7 +12,7 @@ from support.fake_ffmpeg import FakeFfmpeg, hangs, refuses, streams
 from support.media_streams import VIDEO_AND_AUDIO, Sample, fragment
 from trio.testing import MockClock
 
-from camd.model import CameraChanged, CameraState, Cause, SessionState
+from camd.model import CameraChanged, CameraState, GapCause, SessionState
 from camd.model.problems import HUNG, STALLED
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK
 
@@ -74,7 +74,7 @@ async def test_a_process_that_cannot_be_ended_leaves_the_session_waiting(clock: 
         await rig.until(CameraState.STREAMING)
         await trio.sleep(2.2)
         session = await rig.camera.stop_recording()
-        assert [(gap.cause, gap.start) for gap in session.gaps] == [(Cause.CAMERA_HUNG, at(2.0))]
+        assert [(gap.cause, gap.start) for gap in session.gaps] == [(GapCause.CAMERA_HUNG, at(2.0))]
         rig.check(session)
 
 
@@ -120,7 +120,7 @@ async def test_sound_without_pictures_is_a_stall(clock: MockClock) -> None:
             await trio.sleep_until(8)
         assert words[-1][1] is True
         session = await rig.camera.stop_recording()
-        assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_STALLED]
+        assert [gap.cause for gap in session.gaps] == [GapCause.CAMERA_STALLED]
 
 
 async def _resumes(child: FakeFfmpeg) -> int:
@@ -144,6 +144,6 @@ async def test_frames_between_the_stall_and_the_exit_are_recorded(clock: MockClo
         session = await rig.camera.stop_recording()
         assert session.frames_written == session.frames_captured
         assert session.segments[0].frames == 60
-        assert Cause.CAMERA_STALLED in {gap.cause for gap in session.gaps}
+        assert GapCause.CAMERA_STALLED in {gap.cause for gap in session.gaps}
         assert len(rig.launcher.processes) == 2
         rig.check(session)

@@ -8,7 +8,7 @@ from support.camera_rig import REQUEST, open_camera_rig
 from support.fake_ffmpeg import streams
 from trio.testing import MockClock
 
-from camd.model import Cause, SegmentState, Session, StorageLevel
+from camd.model import GapCause, SegmentState, Session, StorageLevel
 from camd.mp4.inspect import sealed_moov_offset
 
 
@@ -108,7 +108,7 @@ async def test_a_group_of_pictures_that_no_file_holds_is_ledgered(clock: MockClo
         await trio.sleep_until(60.2)
         session = await rig.camera.stop_recording()
         (gap,) = session.gaps
-        assert (gap.cause, gap.exact) == (Cause.STORAGE_ERROR, True)
+        assert (gap.cause, gap.exact) == (GapCause.STORAGE_ERROR, True)
         assert "may not become so large" in gap.action
         assert sum(segment.frames for segment in session.segments) + gap.frames == 602
         assert rig.storage.status.level is StorageLevel.OK

@@ -12,7 +12,7 @@ from support.fake_ffmpeg import Behaviour, FakeFfmpeg
 from trio.testing import MockClock
 
 from camd.config.schema import RecordingConfig
-from camd.model import Cause, Session
+from camd.model import GapCause, Session
 
 ROTATION = RecordingConfig(rotation=timedelta(seconds=2))
 
@@ -44,7 +44,7 @@ async def _record(part: Behaviour, seconds: float) -> Session:
 async def test_a_source_slower_than_real_time_is_in_the_ledger(clock: MockClock) -> None:
     """Half a second of pictures every 0.7 s: files and entries together cover the whole time."""
     session = await _record(paced(0.7), 60.1)
-    assert {gap.cause for gap in session.gaps} == {Cause.FRAMES_DROPPED_BY_SOURCE}
+    assert {gap.cause for gap in session.gaps} == {GapCause.FRAMES_DROPPED_BY_SOURCE}
     spans = [(part.start, part.end) for part in (*session.segments, *session.gaps)]
     assert all(one[1] == two[0] for one, two in pairwise(sorted(spans)))
     recorded = sum(segment.duration_seconds for segment in session.segments)

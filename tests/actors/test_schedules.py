@@ -33,14 +33,14 @@ from camd.schedules.rules.decision import Override
 from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.schedules import Schedules, open_schedules
 from camd.schedules.stop_memory import MOST_STOPS, StopMemory, StoredStops, parse_stops
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 
 OPENS = datetime(2026, 1, 15, 20, 0, tzinfo=UTC)
 CLOSES = OPENS + timedelta(minutes=1)
 MINUTE = schedule("20:00", "20:01", "UTC")
 ANN = RecordingRequest("ann")
 TIMED = RecordingRequest("ann", duration=timedelta(seconds=10))
-SOURCE = TestSource(320, 180, FPS)
+SOURCE = SyntheticSource(320, 180, FPS)
 
 
 @attrs.define(eq=False)
@@ -122,7 +122,7 @@ class ScheduleRig:
 async def open_rig(
     *schedules: ScheduleConfig,
     before: float = 10,
-    source: TestSource = SOURCE,
+    source: SyntheticSource = SOURCE,
     kept: KeptStops | None = None,
     resumed: bool = True,
 ) -> AsyncIterator[ScheduleRig]:
@@ -407,7 +407,7 @@ async def test_a_file_that_is_played_to_its_end_is_not_played_again(
         assert rig.overridden is OverriddenBy.SOURCE_ENDED
 
 
-class EndingSource(TestSource):
+class EndingSource(SyntheticSource):
     """A synthetic source that has an end."""
 
     may_end = True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-WATCH_SECONDS = 10.0
+WATCH_SECONDS = 60.0
 IN_MODIFY, IN_CREATE = 0x2, 0x100
 
 

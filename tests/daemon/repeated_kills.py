@@ -33,9 +33,8 @@ from camd.client import Client
 
 RESUMES = {"recording": {"rotation": "1s", "resume_sessions": True}}
 CAMERAS = 4
-RESUME_SECONDS = 40.0  # until a session is resumed, on a busy machine
-PROCESSES_SECONDS = 2.0
-HASH_SECONDS = 5.0
+RESUME_SECONDS = 100.0  # until a session is resumed, on a busy machine
+HASH_SECONDS = 60.0
 WRITES_BEFORE_THE_SEAL = 3  # the header and two fragments of half a second
 
 
@@ -171,7 +170,7 @@ class RepeatedKills:
         ended = await self.daemon.wait_end()
         if ended != -signal.SIGKILL and not (moment is Moment.STOPPING and ended == 0):
             self._report(f"ended with {ended}")
-        processes = await trio.to_thread.run_sync(self.daemon.wait_no_processes, PROCESSES_SECONDS)
+        processes = await trio.to_thread.run_sync(self.daemon.wait_no_processes)
         if processes:
             self._report(f"processes were left: {processes}")
         found = await self._read_new_files(moment)

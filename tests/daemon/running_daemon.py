@@ -31,8 +31,8 @@ from camd.client import Client, ConnectionLostError, connect
 
 MARK = "DAEMON_TEST_MARK"
 SECRET = "a-secret-for-tests-" + "0123456789abcdef" * 2
-START_SECONDS = 30
-STOP_SECONDS = 25
+START_SECONDS = 100
+STOP_SECONDS = 100
 SIGNED_FROM = 48  # a receipt's hash covers everything from this byte on
 FRAME_RATE = 30
 FRAGMENT_FRAMES = 15  # half a second
@@ -268,7 +268,7 @@ class Daemon:
             self.process = None
             if self._notices is not None:
                 self._notices.close()
-        left = self.wait_no_processes(2.0)
+        left = self.wait_no_processes()
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -289,7 +289,16 @@ class Daemon:
                     found.append(int(entry.name))
         return found
 
-    def wait_no_processes(self, seconds: float) -> list[int]:
+    def newest_process(self) -> int:
+        """Return the process that was started last; process ids begin anew at a limit."""
+
+        def started(pid: int) -> int:  # proc(5), stat: starttime
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            return int(stat.rpartition(")")[2].split()[19])
+
+        return max(self.processes(), key=started)
+
+    def wait_no_processes(self, seconds: float = STOP_SECONDS) -> list[int]:
         """Wait until no process is left, and return those that still are."""
         deadline = time.monotonic() + seconds
         while (found := self.processes()) and time.monotonic() < deadline:
@@ -337,7 +346,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=100,
                 check=False,
             )
         )
@@ -361,7 +370,7 @@ class Response:
 
 
 def _request(host: str, path: str, method: str, headers: Mapping[str, str]) -> Response:
-    connection = http.client.HTTPConnection(host, timeout=20)
+    connection = http.client.HTTPConnection(host, timeout=100)
     try:
         connection.request(method, path, headers=dict(headers))
         answer = connection.getresponse()
@@ -470,7 +479,7 @@ def packets(path: Path) -> list[str]:
         ],
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, (path, done.stderr)
@@ -508,9 +517,18 @@ def make_clip(path: Path, seconds: int = 60) -> list[str]:
             *("-pix_fmt", "yuv420p", str(path)),
         ],
         check=True,
-        timeout=60,
+        timeout=100,
     )
     return packets(path)
+
+
+async def recovery_over(client: Client) -> dict[str, Any]:
+    """Wait until the recordings folder has been searched; return what the status says of it."""
+    while True:
+        found: dict[str, Any] = (await client.call("get_status"))["recovery"] or {}
+        if found.get("ended"):
+            return found
+        await trio.sleep(0.05)
 
 
 async def hash_of(client: Client, name: str) -> str:

@@ -30,7 +30,7 @@ def run(*command: str, **popen: Any) -> subprocess.CompletedProcess[str]:
     popen.setdefault("stdout", subprocess.PIPE)
     popen.setdefault("stderr", subprocess.PIPE)
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, text=True, check=False, timeout=60, **popen
+        command, stdin=subprocess.DEVNULL, text=True, check=False, timeout=100, **popen
     )
 
 
@@ -90,7 +90,7 @@ INTERRUPTED = """
 import os, signal, sys, time
 def interrupt(*_):
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(20)
+    time.sleep(1000)
     raise AssertionError("not interrupted")
 """
 IMPORTED = """

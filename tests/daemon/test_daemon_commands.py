@@ -42,7 +42,7 @@ class Running:
     async def interrupt(self) -> tuple[int, str, str]:
         """Send SIGINT; return the exit code and the rest of the output."""
         self.process.send_signal(signal.SIGINT)
-        said = await trio.to_thread.run_sync(lambda: self.process.communicate(timeout=30))
+        said = await trio.to_thread.run_sync(lambda: self.process.communicate(timeout=100))
         return self.process.returncode, *said
 
 
@@ -65,7 +65,7 @@ async def running(daemon: Daemon, *arguments: str) -> AsyncIterator[Running]:
 
 async def test_status_ls_info_and_storage_tell_what_there_is(daemon: Daemon) -> None:
     """For people in tables and for programs as JSON, before, while and after it records."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         status = await parsed(daemon, "status")
         assert status["service"]["status"] in ("healthy", "degraded")
         assert [camera["camera_id"] for camera in status["cameras"]] == ["camera0", "camera1"]
@@ -97,7 +97,7 @@ async def test_status_ls_info_and_storage_tell_what_there_is(daemon: Daemon) -> 
 
 async def test_record_for_a_time_prints_a_receipt_that_is_true(shared_daemon: Daemon) -> None:
     """The command ends by itself with 0; the hashes are those of the files."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         receipt = await parsed(shared_daemon, "record", "camera0", "--for", "2s")
     assert len(receipt["files"]) >= 2
     for file in receipt["files"]:
@@ -107,7 +107,7 @@ async def test_record_for_a_time_prints_a_receipt_that_is_true(shared_daemon: Da
 
 async def test_ctrl_c_stops_a_recording_and_prints_its_receipt(shared_daemon: Daemon) -> None:
     """The recording is stopped, not left behind, and the command succeeds."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         async with running(shared_daemon, "record", "camera0", "--json") as record:
             await record.line("Recording camera0 into", errors=True)
             code, out, _ = await record.interrupt()
@@ -120,7 +120,7 @@ async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(
     daemon: Daemon,
 ) -> None:
     """Ctrl-C before the first frame stops the recording, too."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         async with daemon.client() as client, listening(client) as notified:
             async with running(daemon, "record", "camera0", "--json") as record:
                 await notified.wait(lambda _, params: params.get("state") == "STARTING")
@@ -132,13 +132,13 @@ async def test_ctrl_c_while_the_camera_starts_leaves_nothing_recording(
 
 async def test_stop_ends_what_somebody_else_records(shared_daemon: Daemon) -> None:
     """Whoever started it, `stop` prints the receipt; `record` ends and prints it as well."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         async with running(shared_daemon, "record", "camera1") as record:
             await record.line("Recording camera1 into", errors=True)
             done = await shared_daemon.camd("stop", "camera1")
             assert done.returncode == 0
             assert "captured frames are in files, durable." in done.stdout
-            assert await trio.to_thread.run_sync(lambda: record.process.wait(20)) == 0
+            assert await trio.to_thread.run_sync(lambda: record.process.wait(100)) == 0
         again = await shared_daemon.camd("stop", "camera1")
         assert again.returncode == 4
         assert "not recording" in again.stderr
@@ -146,7 +146,7 @@ async def test_stop_ends_what_somebody_else_records(shared_daemon: Daemon) -> No
 
 async def test_watch_shows_events_until_ctrl_c(shared_daemon: Daemon) -> None:
     """One JSON object a line for each event; Ctrl-C ends the command with 130."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         async with running(shared_daemon, "watch", "--json") as watch:
             await watch.line("Waiting for events", errors=True)
             await shared_daemon.call("start_recording", device="camera0")
@@ -162,7 +162,7 @@ async def test_watch_shows_events_until_ctrl_c(shared_daemon: Daemon) -> None:
 async def test_watch_shows_chosen_events_of_the_past(daemon: Daemon) -> None:
     """Behind a number, of one camera and one topic; and new ones when the service is back."""
     port = daemon.url.rpartition(":")[2].partition("/")[0]
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         for camera in ("camera0", "camera1"):
             await daemon.call("start_recording", device=camera)
             await daemon.call("stop_recording", device=camera)
@@ -189,7 +189,7 @@ async def test_watch_shows_chosen_events_of_the_past(daemon: Daemon) -> None:
 
 async def test_keys_are_made_listed_and_taken_away(daemon: Daemon) -> None:
     """A new key is accepted within seconds; a revoked one is refused, also on open connections."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         made = await daemon.camd("keys", "add", "hall-screen", "--role", "operator")
         assert made.returncode == 0
         key = made.stdout.strip()
@@ -254,7 +254,7 @@ async def test_exit_codes_tell_failures_apart(shared_daemon: Daemon) -> None:
         assert words in done.stderr
         assert "Traceback" not in done.stderr
 
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             for case in cases:
                 nursery.start_soon(check, *case)
@@ -262,7 +262,7 @@ async def test_exit_codes_tell_failures_apart(shared_daemon: Daemon) -> None:
 
 async def test_check_finds_what_the_daemon_would_meet(shared_daemon: Daemon) -> None:
     """All is well with a configuration that records, and a missing FFmpeg is a problem."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         findings = await parsed(shared_daemon, "check")
         assert {item["grade"] for item in findings} <= {"ok", "warning"}
         assert {"configuration", "ffmpeg", "camera camera0"} <= {f["subject"] for f in findings}
@@ -273,18 +273,18 @@ async def test_check_finds_what_the_daemon_would_meet(shared_daemon: Daemon) -> 
 
 async def test_a_daemon_that_goes_away_ends_the_commands(daemon: Daemon) -> None:
     """Commands that follow the daemon end with 3 when it stops, and say so."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         async with running(daemon, "watch") as watch:
             await watch.line("Waiting for events", errors=True)
             await daemon.stop()
-            assert await trio.to_thread.run_sync(lambda: watch.process.wait(20)) == 3
+            assert await trio.to_thread.run_sync(lambda: watch.process.wait(100)) == 3
             assert watch.process.stderr is not None
             assert "the connection was lost" in watch.process.stderr.read()
 
 
 async def test_devices_are_shown_with_and_without_the_service(shared_daemon: Daemon) -> None:
     """Without discovery the list is empty; commands about other cameras are refused."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         for options in ((), ("--offline",)):
             found = await parsed(shared_daemon, "devices", *options)
             assert (found["devices"], found["absent"]) == ([], [])

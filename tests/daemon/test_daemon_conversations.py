@@ -22,7 +22,7 @@ from camd.rpc.roles import Role
 
 HERE = Path(__file__).parent
 API_PAGE = HERE.parents[1] / "docs" / "api.md"
-SECONDS = 20
+SECONDS = 100
 
 
 def _is_time(value: object) -> bool:
@@ -238,7 +238,7 @@ async def test_nobody_reaches_a_method_above_their_role(
         now = SYSTEM_CLOCK.now().timestamp()
         with connect(shared_daemon.url) as socket:
             if role is not None:
-                token = mint_token(SECRET, user_id="eve", role=role, now=now, lifetime=60)
+                token = mint_token(SECRET, user_id="eve", role=role, now=now, lifetime=3600)
                 tell(socket, {"method": "authenticate", "params": {"auth_token": token}})
             for name, needed in above.items():
                 for params in ({}, {"device": "camera0"}, {"role": "admin"}, []):
@@ -259,7 +259,7 @@ async def test_nobody_reaches_a_method_above_their_role(
         assert answer["error"]["data"]["role"] == role.value
 
     assert len(above) >= 10
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         await trio.to_thread.run_sync(converse)
 
 

@@ -20,6 +20,7 @@ from running_daemon import (
     listening,
     packets,
     receipt_hash,
+    recovery_over,
     small_camera,
 )
 
@@ -32,7 +33,7 @@ RECORDING_SECONDS = (0.0, 2.5)  # after both record: around cuts, syncs and writ
 
 async def test_a_session_continues_after_ffmpeg_is_killed(daemon: Daemon) -> None:
     """FFmpeg is started again; same session, and the gap is in the ledger."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")
             await notified.recording("ROTATED")
@@ -87,7 +88,7 @@ async def test_a_killed_daemon_costs_at_most_the_fragment_in_flight(
             await kill_and_check(daemon, rng, number % 4 == 0, known, tally)
         await recover(daemon, tally)
 
-    with trio.fail_after(110):
+    with trio.fail_after(220):
         async with trio.open_nursery() as nursery:
             for seed in range(4):
                 nursery.start_soon(kill_repeatedly, seed, 5)
@@ -112,7 +113,7 @@ async def kill_and_check(
             status[camera] = await client.call("get_recording_status", device=camera)
         daemon.signal(signal.SIGKILL)
         assert await daemon.wait_end() == -signal.SIGKILL
-    assert await trio.to_thread.run_sync(daemon.wait_no_processes, 1.0) == []
+    assert await trio.to_thread.run_sync(daemon.wait_no_processes) == []
     tally.kills += 1
     for camera in CAMERAS:
         new = sorted(files_of(daemon, f"{camera}_") - old)
@@ -135,8 +136,7 @@ async def ask_to_start(client: Client, camera: str) -> None:
 
 async def listed_as_they_are(client: Client, daemon: Daemon) -> None:
     """Wait for the end of the recovery; then every file is listed, sealed, as it is on disk."""
-    while not ((await client.call("get_status"))["recovery"] or {}).get("ended"):  # noqa: ASYNC110
-        await trio.sleep(0.05)
+    await recovery_over(client)
     listed = (await client.call("list_recordings", limit=1000))["files"]
     sizes = {file["filename"]: file["file_size"] for file in listed}
     assert sizes == {path.name: path.stat().st_size for path in files_of(daemon)}

@@ -79,7 +79,7 @@ async def decoded_frames(path: Path) -> int:
     """Count the frames that FFmpeg shows; it must not report an error."""
     command = [FFMPEG, "-nostdin", "-v", "error", "-i", str(path), "-map", "0:v"]
     command += ["-fps_mode", "passthrough", "-f", "framemd5", "-"]
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
     assert done.stderr == b""
     return sum(not line.startswith(b"#") for line in done.stdout.splitlines())
@@ -332,7 +332,7 @@ async def test_a_file_that_vanishes_ends_the_transfer(
 def begin_download(daemon: Daemon, url: str) -> socket.socket:
     """Ask for an export; read no more than its first bytes."""
     host, _, port = daemon.url.removeprefix("ws://").removesuffix("/ws").rpartition(":")
-    sock = socket.create_connection((host, int(port)), timeout=60)
+    sock = socket.create_connection((host, int(port)), timeout=100)
     sock.sendall(
         f"GET {url} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {daemon.key}\r\n"
         "Connection: close\r\n\r\n".encode()

@@ -51,7 +51,7 @@ async def test_a_session_waits_for_space_and_every_frame_is_accounted_for(
     daemon.recordings.symlink_to(volume)
     clip_camera = {"source": f"file:{source}?speed={way.speed}", "codec": "copy"}
     daemon.configure({"recording": {"rotation": "20s", "fragment": "100ms"}}, [clip_camera])
-    with trio.fail_after(100):
+    with trio.fail_after(220):
         await daemon.start()
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")

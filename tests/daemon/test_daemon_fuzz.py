@@ -18,7 +18,7 @@ async def test_a_fuzzed_daemon_answers_and_forgets(new_daemon: NewDaemon) -> Non
     fuzzed = FuzzedDaemon(new_daemon(), seed=11)
     daemon = fuzzed.daemon
     daemon.configure(cameras=[small_camera()])
-    with trio.fail_after(110):
+    with trio.fail_after(220):
         await fuzzed.start()
         async with daemon.client() as client:
             await client.call("start_recording", device="camera0")

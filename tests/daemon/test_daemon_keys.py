@@ -25,7 +25,7 @@ from camd.client import (
 )
 from camd.errors import KEYS_UNUSABLE
 
-SECONDS = 60
+SECONDS = 100
 
 
 def key_file(daemon: Daemon) -> KeyFile:

@@ -20,7 +20,7 @@ async def test_sessions_and_footage_survive_repeated_kills(
     source, known = clip
     kills_run = RepeatedKills(new_daemon(), known, random.Random(7))
     kills_run.configure(source)
-    with trio.fail_after(110):
+    with trio.fail_after(220):
         await run_kills(
             kills_run,
             [

@@ -243,7 +243,7 @@ async def test_h265_is_transcoded_once_for_all_who_need_it(
                 assert len(daemon.processes()) == 2
                 async with watching(daemon, "camera1?as=transcode") as late:
                     assert await closed_with(late) == (1013, "1 cameras are transcoded already")
-                os.kill(max(daemon.processes()), signal.SIGKILL)
+                os.kill(daemon.newest_process(), signal.SIGKILL)
                 await one.until_told("init")
                 await one.until_binaries(len(one.binaries) + 5)
                 assert one.told[-1]["codec"] == "avc1"

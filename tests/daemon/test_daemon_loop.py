@@ -45,7 +45,7 @@ async def test_no_file_system_call_is_made_on_the_event_loop(
         "recording": {"resume_sessions": True},
     }
     daemon.configure(settings, cameras)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         for _ in range(2):  # the second one finds files, an index and a session to resume
             await daemon.start(
                 [sys.executable, loop_watch.__file__, str(report), *daemon.run_command[3:]]

@@ -133,7 +133,7 @@ async def test_ffmpeg_plays_the_playlist(new_daemon: NewDaemon, short_clip: Clip
         *("-f", "framehash", "-hash", "md5", "pipe:1"),
     ]
     done = await trio.to_thread.run_sync(
-        lambda: subprocess.run(command, capture_output=True, timeout=60, check=False)
+        lambda: subprocess.run(command, capture_output=True, timeout=100, check=False)
     )
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("#")]

@@ -98,7 +98,7 @@ def make_numbered_clip(path: Path) -> None:
         "-pix_fmt",
         "yuv420p",
     ]
-    subprocess.run([*command, "-y", str(path)], check=True, timeout=60)
+    subprocess.run([*command, "-y", str(path)], check=True, timeout=100)
 
 
 def frames_of(path: Path) -> list[tuple[float, int]]:
@@ -109,7 +109,7 @@ def frames_of(path: Path) -> list[tuple[float, int]]:
     exact = ["-fps_mode", "passthrough", "-enc_time_base", "1/90000"]
     command += [*crop, *exact, "-f", "rawvideo", str(bars)]
     command += [*crop, *exact, "-f", "framecrc", str(times)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=100)
     data, width = bars.read_bytes(), BITS * BAR
     numbers = [
         sum((data[at + bit * BAR + BAR // 2] > 128) << bit for bit in range(BITS))

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import trio
-from running_daemon import Daemon, NewDaemon, check_receipt, hash_of, listening, small_camera
+from running_daemon import (
+    Daemon,
+    NewDaemon,
+    check_receipt,
+    hash_of,
+    listening,
+    recovery_over,
+    small_camera,
+)
 
 from camd.client import Client
 
@@ -35,7 +43,7 @@ async def _recording(client: Client) -> dict[str, Any]:
 async def test_a_session_continues_in_the_next_run(new_daemon: NewDaemon) -> None:
     """After SIGKILL and after SIGTERM: same id, same owner, and one gap, `daemon_down`, between
     the files of the two runs."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             for number in (signal.SIGKILL, signal.SIGTERM):
                 nursery.start_soon(goes_on, _configured(new_daemon), number)
@@ -75,7 +83,7 @@ async def goes_on(daemon: Daemon, number: signal.Signals) -> None:
 async def test_a_stopped_session_stays_stopped(new_daemon: NewDaemon) -> None:
     """A restart does not continue a session that a client has stopped."""
     daemon = _configured(new_daemon)
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         await daemon.start()
         async with daemon.client() as client:
             await client.call("start_recording", device="camera0")
@@ -90,7 +98,7 @@ async def test_with_resume_sessions_off_no_session_continues(new_daemon: NewDaem
     """The session ends with its last frame; the ledger has what may have been lost after it: the
     fragment in flight."""
     daemon = _configured(new_daemon, resume_sessions=False)
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         await daemon.start()
         async with daemon.client() as client:
             started = await client.call("start_recording", device="camera0")
@@ -100,6 +108,8 @@ async def test_with_resume_sessions_off_no_session_continues(new_daemon: NewDaem
         async with daemon.client() as client:
             other = await client.call("start_recording", device="camera0")
             assert other["session_id"] != started["session_id"]
+            await recovery_over(client)
+            await _ledger(client, started["filename"])
             info = await client.call("get_recording_info", filename=started["filename"])
     (gap,) = info["gaps"]
     assert (info["status"], info["session_id"]) == ("completed", started["session_id"])
@@ -109,7 +119,7 @@ async def test_with_resume_sessions_off_no_session_continues(new_daemon: NewDaem
 async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemon) -> None:
     """The ledger has what is missing at the end of a timed session."""
     daemon = _configured(new_daemon)
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         await daemon.start()
         async with daemon.client() as client:
             started = await client.call("start_recording", device="camera0", duration=2)
@@ -118,26 +128,28 @@ async def test_a_timed_session_whose_time_is_over_is_closed(new_daemon: NewDaemo
         await trio.sleep(2.5)  # its time passes while no daemon runs
         await daemon.start()
         async with daemon.client() as client:
-            # The ledger is written in the background, without a notification.
-            while not (gaps := await _gaps(client, started["filename"])):  # noqa: ASYNC110
-                await trio.sleep(0.05)
+            gaps = await _ledger(client, started["filename"])
             assert await client.call("get_recording_status", device="camera0") is None
     (gap,) = gaps
     assert gap["cause"] == "daemon_down"
     assert 0 < gap["duration"] <= 2
 
 
-async def _gaps(client: Client, filename: str) -> list[dict[str, Any]]:
-    info: Any = await client.call("get_recording_info", filename=filename)
-    gaps: list[dict[str, Any]] = info["gaps"]
-    return gaps
+async def _ledger(client: Client, filename: str) -> list[dict[str, Any]]:
+    """Wait for a file's ledger, which is written in the background, without a notification."""
+    while True:
+        info: Any = await client.call("get_recording_info", filename=filename)
+        if info["gaps"]:
+            gaps: list[dict[str, Any]] = info["gaps"]
+            return gaps
+        await trio.sleep(0.05)
 
 
 async def test_sessions_and_the_ledger_are_listed(new_daemon: NewDaemon) -> None:
     """Recorded and missing footage is listed by camera, session and time, also of a running
     session."""
     daemon = _configured(new_daemon)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         await daemon.start()
         async with daemon.client() as client, listening(client) as notified:
             started = await client.call("start_recording", device="camera0")

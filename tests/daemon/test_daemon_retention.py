@@ -57,7 +57,7 @@ async def parsed(daemon: Daemon, *arguments: str) -> Any:
 async def test_commands_remove_pin_and_clean_up(rotating: Daemon) -> None:
     """From rm to a forced cleanup, as a user types them; a restart changes nothing."""
     daemon = rotating
-    with trio.fail_after(90):
+    with trio.fail_after(220):
         names = await recorded(daemon, 4)
         assert (await daemon.camd("rm", "--yes", names[0])).returncode == 0
         assert await listed(daemon) == names[1:]
@@ -105,7 +105,7 @@ async def test_a_kill_during_a_removal_leaves_no_partial_state(rotating: Daemon)
             if len(answered) == 2:
                 daemon.signal(signal.SIGKILL)  # the others are in the middle of it
 
-    with trio.fail_after(90):
+    with trio.fail_after(220):
         names = await recorded(daemon, 6)
         async with daemon.client() as client, trio.open_nursery() as nursery:
             for name in names[:-1]:

@@ -59,7 +59,7 @@ async def test_a_schedule_records_yields_to_a_stop_and_follows_a_reload(
     """A stop by hand is kept over a restart; a start by hand and a reload go on from there."""
     daemon = new_daemon()
     _configure(daemon, ALWAYS)
-    with trio.fail_after(100):
+    with trio.fail_after(220):
         await daemon.start()
         async with daemon.client() as client:
             await _recording(client)
@@ -97,7 +97,7 @@ async def test_a_session_of_a_schedule_that_is_gone_ends_after_a_restart(
 ) -> None:
     """It is resumed, as any session is, and nobody wants it any more."""
     daemon = new_daemon()
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         session = await _killed_while_it_records(daemon)
         _configure(daemon)
         await daemon.start()
@@ -109,7 +109,7 @@ async def test_a_session_of_a_schedule_that_is_gone_ends_after_a_restart(
 async def test_a_session_whose_window_is_over_is_not_resumed(new_daemon: NewDaemon) -> None:
     """It is closed, and the ledger has what is missing until the end of its window, not longer."""
     daemon = new_daemon()
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         session = await _killed_while_it_records(daemon)
         end = datetime.fromisoformat(session["start_time"]) + timedelta(seconds=2)
         end = end.replace(microsecond=0)

@@ -21,7 +21,7 @@ from camd.client import NotAuthenticatedError
 from camd.clock import SYSTEM_CLOCK
 from camd.rpc.roles import Role
 
-HTTP_SECONDS = 30
+HTTP_SECONDS = 100
 
 
 @attrs.define
@@ -203,12 +203,12 @@ async def test_an_embedded_picture_of_another_page_gets_nothing(shared_daemon: D
     await in_thread(use)
 
 
-async def test_a_thousand_wrong_keys(daemon: Daemon) -> None:
+async def test_a_hundred_wrong_keys(daemon: Daemon) -> None:
     """Five are looked at; the others are refused unread. Programs with a key notice nothing."""
 
     def guess() -> list[int]:
         with browser_at(daemon) as browser:
-            found = [browser.sign_in(auth_token=f"camd_{n:043}")[0] for n in range(1000)]
+            found = [browser.sign_in(auth_token=f"camd_{n:043}")[0] for n in range(100)]
             status, body, headers = browser.ask("POST", "/session", {"auth_token": daemon.key})
             assert (status, body["reason"]) == (429, "too_many_failures")
             assert 0 < int(headers["retry-after"]) <= 60

@@ -18,6 +18,7 @@ from running_daemon import (
     frames_in,
     listening,
     record_with_frozen_ffmpeg,
+    recovery_over,
     small_camera,
 )
 
@@ -51,7 +52,7 @@ import camd.service_signals
 import camd.camera.cameras as cameras
 camd.service_signals.STOP_SECONDS = 1
 async def close(self):
-    time.sleep(100)
+    time.sleep(1000)
 cameras.Cameras.close = close
 """
 
@@ -92,7 +93,7 @@ async def test_a_stop_before_ready_ends_with_status_0(
     """Exit status 0, no traceback, no child process, whatever has been started by then."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera(always_on=True)])
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         daemon.launch()
         await wait_first_line(daemon)
         if moment != "first line":
@@ -100,26 +101,26 @@ async def test_a_stop_before_ready_ends_with_status_0(
         daemon.signal(number)
         assert await daemon.wait_end() == 0, daemon.log
     assert "Traceback" not in daemon.log
-    assert await trio.to_thread.run_sync(daemon.wait_no_processes, 2.0) == []
+    assert await trio.to_thread.run_sync(daemon.wait_no_processes) == []
 
 
 async def test_a_stop_ends_a_start_that_a_disk_holds_up(new_daemon: NewDaemon) -> None:
     """Nothing records yet, so the stop waits for nothing."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         daemon.launch(patched_run(daemon, HANGING_STATE))
         while not (daemon.folder / "hanging").exists():  # noqa: ASYNC110 - of another process
             await trio.sleep(0.01)
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait_end(5) == 0, daemon.log
+        assert await daemon.wait_end() == 0, daemon.log
 
 
 async def test_an_early_hangup_does_not_end_the_daemon(new_daemon: NewDaemon) -> None:
     """SIGHUP before the start is complete reloads later."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         daemon.launch()
         await wait_first_line(daemon)
         daemon.signal(signal.SIGHUP)
@@ -132,7 +133,7 @@ async def test_an_early_hangup_does_not_end_the_daemon(new_daemon: NewDaemon) ->
 
 async def test_a_hangup_during_the_stop_changes_nothing(daemon: Daemon) -> None:
     """The stop continues in order: exit status 0, the file is sealed and plays."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         await record_with_frozen_ffmpeg(daemon)  # so that the stop takes its time
         daemon.signal(signal.SIGTERM)
         await daemon.wait_notice("STOPPING=1")
@@ -143,10 +144,8 @@ async def test_a_hangup_during_the_stop_changes_nothing(daemon: Daemon) -> None:
         assert {file["status"] for file in files} == {"completed"}
         for path in daemon.recordings.glob("*.mp4"):
             assert await frames_in(path) > 0
-        recovery: dict[str, object] = {}
-        while not recovery.get("ended"):
-            recovery = (await daemon.call("get_status"))["recovery"] or {}
-        assert recovery["counts"] == {}
+        async with daemon.client() as client:
+            assert (await recovery_over(client))["counts"] == {}
         await daemon.stop()
 
 
@@ -154,7 +153,7 @@ async def test_a_reload_that_hangs_does_not_delay_signals(new_daemon: NewDaemon)
     """While the disk with the configuration hangs, calls are answered and SIGTERM works."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         await daemon.start(patched_run(daemon, HANGING_RELOAD))
         async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")
@@ -163,7 +162,7 @@ async def test_a_reload_that_hangs_does_not_delay_signals(new_daemon: NewDaemon)
             daemon.signal(signal.SIGHUP)
             assert await client.call("ping") == "pong"
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait_end(8) == 0, daemon.log
+        assert await daemon.wait_end() == 0, daemon.log
         await daemon.start()
         files = (await daemon.call("list_recordings"))["files"]
         assert {file["status"] for file in files} == {"completed"}
@@ -174,10 +173,10 @@ async def test_a_stop_is_bounded_although_the_event_loop_is_stuck(new_daemon: Ne
     """The bound counts from the first signal and needs nothing that could hang."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera()])
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         await daemon.start(patched_run(daemon, STUCK_LOOP))
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait_end(10) == 1, daemon.log
+        assert await daemon.wait_end() == 1, daemon.log
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ async def test_a_configuration_that_is_no_file_is_refused(
     daemon: Daemon, make: Callable[[Path], None], words: str
 ) -> None:
     """The refusal says what is in its place, and the old configuration stays."""
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         daemon.config_file.unlink()
         make(daemon.config_file)
         async with daemon.client() as client:
@@ -209,7 +208,7 @@ async def test_a_second_daemon_on_the_same_state_is_refused(
     state = daemon.folder / "state"
     other = new_daemon()
     other.configure({"storage": {"state_dir": str(state)}}, [small_camera()])
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         other.launch()
         assert await other.wait_end() == 1
         assert f"{state} is used by process {daemon.pid}; stop that one, or give" in other.log
@@ -236,7 +235,7 @@ async def test_a_log_that_is_not_read_blocks_nothing(new_daemon: NewDaemon) -> N
             os.write(write, bytes(4096))
     os.set_blocking(write, True)
     command = [sys.executable, "-c", OVER_A_PIPE, str(write), *daemon.run_command]
-    with trio.fail_after(40):
+    with trio.fail_after(100):
         await daemon.start(command, pass_fds=[write])
         async with daemon.client() as client, listening(client) as notified:
             await client.call("start_recording", device="camera0")

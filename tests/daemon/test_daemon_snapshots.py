@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -119,12 +119,14 @@ async def test_bad_input_is_a_typed_error(daemon: Daemon) -> None:
 
 async def test_a_still_is_a_picture_that_is_not_stored(daemon: Daemon) -> None:
     """With its time and age; conditional; wrong addresses are answered in JSON; HEAD works."""
+    asked = datetime.now(UTC)
     still = await daemon.get("/still/camera0.jpg?max_age_ms=1000&width=80&quality=50")
     assert (still.status, still.headers["content-type"]) == (200, "image/jpeg")
     assert picture_size(still.body) == (80, 60)
-    assert int(still.headers["x-frame-age-ms"]) < 5000
     taken = datetime.fromisoformat(still.headers["x-frame-time"])
-    assert abs((datetime.now(UTC) - taken).total_seconds()) < 10
+    told = taken + timedelta(milliseconds=int(still.headers["x-frame-age-ms"]) + 1)
+    assert asked - timedelta(seconds=1, milliseconds=1) <= taken < told
+    assert asked <= told
     assert "private" in still.headers["cache-control"]
     png = await daemon.get("/still/camera0.png")
     assert (png.body[:4], png.headers["content-type"]) == (b"\x89PNG", "image/png")
@@ -179,7 +181,7 @@ def test_a_ping_behind_a_snapshot_answers_at_once(new_daemon: NewDaemon) -> None
             )
         ids = []
         while len(ids) < len(calls):
-            answer = json.loads(socket.recv(timeout=20))
+            answer = json.loads(socket.recv(timeout=100))
             if "id" in answer:
                 assert "error" not in answer
                 ids.append(answer["id"])
@@ -187,7 +189,7 @@ def test_a_ping_behind_a_snapshot_answers_at_once(new_daemon: NewDaemon) -> None
                 continue
             else:
                 assert answer["params"].get("camera_id") != "camera0"
-        assert json.loads(socket.recv(timeout=20))["params"]["camera_id"] == "camera0"
+        assert json.loads(socket.recv(timeout=100))["params"]["camera_id"] == "camera0"
     assert ids == [0, 2, 1]
 
 

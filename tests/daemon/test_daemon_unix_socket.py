@@ -13,7 +13,7 @@ from running_daemon import NewDaemon
 
 def get(path: Path, target: str, headers: dict[str, str]) -> int:
     """Make an HTTP request over a Unix socket; return the status."""
-    connection = http.client.HTTPConnection("camd", timeout=20)
+    connection = http.client.HTTPConnection("camd", timeout=100)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
         connection.sock.connect(str(path))
@@ -30,7 +30,7 @@ async def test_commands_and_downloads_use_the_unix_socket_without_a_key(
     daemon = new_daemon()
     path = daemon.folder / "camd.sock"
     daemon.configure({"server": {"listen": ["127.0.0.1:0", f"unix:{path}"]}})
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         await daemon.start()
         (daemon.folder / "state" / "admin.key").unlink()
         shown = await daemon.camd("status", "--json", CAMD_URL="")

@@ -29,7 +29,7 @@ async def test_the_state_of_a_release_is_taken_over(
     if index == "lost":
         (daemon.recordings / ".camd" / "index.sqlite").unlink()
     daemon.configure(SETTINGS, [CAMERA])
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         await daemon.start()
         await daemon.wait_log("recovery_over")
         assert await describe(daemon) == expected

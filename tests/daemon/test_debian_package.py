@@ -37,7 +37,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, BUILD, "--output", folder, "--architecture", architecture],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def dpkg(root: Path, *arguments: object) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -118,7 +118,7 @@ def test_its_command_works_and_is_described(package: Path, root: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert '"subject": "configuration"' in done.stdout, done.stderr
@@ -136,7 +136,7 @@ def test_its_command_works_and_is_described(package: Path, root: Path) -> None:
         env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     assert page.stderr == ""

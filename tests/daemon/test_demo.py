@@ -34,7 +34,7 @@ def sign_in(address: str, code: str) -> dict[str, str]:
     """Use a link as the page does."""
     body = json.dumps({"code": code}).encode()
     request = urllib.request.Request(f"{address}/session", body, {"Origin": address})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=100) as answer:
         found: dict[str, str] = json.load(answer)
         return found
 
@@ -63,7 +63,7 @@ def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Pat
             [sys.executable, "-m", "camd", "status", "--json", "--config", config],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=True,
         )
         assert '"total": 2' in status.stdout
@@ -75,7 +75,7 @@ def test_the_demo_leaves_a_running_service_until_it_is_told_to_end(tmp_path: Pat
         assert sign_in(address, code)["role"] == "admin"
         process.send_signal(signal.SIGTERM)
         rest = "".join(lines)
-        assert process.wait(60) == 0, rest
+        assert process.wait(100) == 0, rest
     assert "Stopping." in rest
     assert list(tmp_path.iterdir()) == []
 
@@ -97,7 +97,7 @@ def test_the_demo_does_not_overwrite_a_configuration(tmp_path: Path) -> None:
     """A configuration in --dir that is not the demo's stays; the exit code is 1."""
     (tmp_path / "camd.toml").write_text("# mine\n", encoding="utf-8")
     with demo("--dir", str(tmp_path), "--once") as process:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "is not the demo's; choose another --dir" in output
     assert (tmp_path / "camd.toml").read_text(encoding="utf-8") == "# mine\n"

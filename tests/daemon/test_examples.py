@@ -50,7 +50,7 @@ class Running:
     async def wait(self, words: str) -> None:
         """Wait until the words are printed."""
         assert self.process.stdout is not None
-        with trio.fail_after(30):
+        with trio.fail_after(100):
             while words not in self.text:
                 data = await self.process.stdout.receive_some()
                 assert data, f"ended before {words}: {self.text}"

@@ -437,7 +437,7 @@ async def test_after_a_restart_the_page_asks_to_sign_in(recorder: Daemon) -> Non
     def use(browser: PageBrowser) -> None:
         browser.see(".tile >> nth=0")
         shown.set()
-        assert restarted.wait(60)
+        assert restarted.wait(200)
         browser.see("text=You were signed out")
         browser.page.goto(links[0])
         browser.see(".tile >> nth=0")

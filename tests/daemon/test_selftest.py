@@ -19,7 +19,7 @@ def selftest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "camd", "selftest", "--config", file, *options],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=300,
         check=False,
     )
 

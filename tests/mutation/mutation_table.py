@@ -65,8 +65,8 @@ LIVE = "tests/daemon/test_daemon_live.py"
 LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
 LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
 LIVE_MESSAGES = "tests/pure/test_live_messages.py"
-LIVE_WATCHING = "tests/actors/test_live_watching.py"
-LIVE_PAGES = "tests/actors/test_live_pages.py"
+LIVE_VIEW = "tests/actors/test_live_view.py"
+LIVE_PAGES = "tests/actors/test_live_routes.py"
 APPLICATION_SOCKETS = "tests/wire/test_server_application_sockets.py"
 STREAMS = "tests/process/test_publish_streams.py"
 RELOADED = "tests/process/test_publish_reload.py"
@@ -600,7 +600,7 @@ _break(
     "storage_slow",
     "Frames that the queue had to drop are in the ledger.",
     f"{RECORDER}._take",
-    "self.ledger.lose(FrameLoss(start, end, frames, Cause.STORAGE_SLOW, why))",
+    "self.ledger.lose(FrameLoss(start, end, frames, GapCause.STORAGE_SLOW, why))",
     "",
     f"{PROBLEM}::test_a_slow_disk_costs_the_oldest_frames_and_says_so",
 )
@@ -648,15 +648,15 @@ _break(
     "storage_error: named as full",
     "Any other error of the disk is told as an error.",
     "camd/recording/rules/durability.py:WriteBackoff.failed",
-    "Cause.STORAGE_ERROR",
-    "Cause.STORAGE_FULL",
+    "GapCause.STORAGE_ERROR",
+    "GapCause.STORAGE_FULL",
     f"{ENTRIES}::test_each_error_of_the_disk_has_its_cause",
 )
 _break(
     "storage_error: larger than a file may be",
     "Frames that have no room in a file, and cannot be moved to the next one, are in the ledger.",
     f"{RECORDER}._go_on_in_another",
-    "self.ledger.lose_fragment(captured, Cause.STORAGE_ERROR, why)",
+    "self.ledger.lose_fragment(captured, GapCause.STORAGE_ERROR, why)",
     "",
     f"{LIMITS}::test_a_group_of_pictures_that_no_file_holds_is_ledgered",
 )
@@ -696,7 +696,7 @@ _break(
     "file_removed: cause of what waits for a key frame",
     "Frames that wait for a key frame behind a file that was cut have its cause.",
     f"{RECORDER}._settle_harm",
-    "self.ledger.latest_cause = Cause.FILE_REMOVED",
+    "self.ledger.latest_cause = GapCause.FILE_REMOVED",
     "",
     f"{HARMS}::test_a_session_waits_where_frames_cannot_be_read_back",
 )
@@ -712,7 +712,7 @@ _break(
     "ledger: what fits into no file",
     "A fragment that no file can take is in the ledger.",
     f"{RECORDER}._does_not_fit",
-    "self.ledger.lose_fragment(captured, Cause.ENCODER_EXIT, str(error))",
+    "self.ledger.lose_fragment(captured, GapCause.ENCODER_EXIT, str(error))",
     "",
     f"{ENTRIES}::test_a_fragment_that_fits_into_no_file_is_in_the_ledger",
 )
@@ -768,7 +768,7 @@ _break(
     "outage: cause of what waits for a key frame",
     "Frames that wait for a key frame behind an outage have the outage's cause.",
     f"{LEDGER}.capture_ended",
-    "self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE",
+    "self.latest_cause = over.cause or GapCause.FRAMES_DROPPED_BY_SOURCE",
     "",
     f"{ENTRIES}::test_frames_before_the_first_key_frame_have_the_cause_of_their_outage",
 )
@@ -784,7 +784,7 @@ _break(
     "camera_lost",
     "A camera that is gone is reported as lost, and not as an FFmpeg process that ended.",
     "camd/capture/supervisor.py:_capture_ended",
-    "Cause.CAMERA_LOST if absent else problem.ledger_cause",
+    "GapCause.CAMERA_LOST if absent else problem.ledger_cause",
     "problem.ledger_cause",
     f"{ENTRIES}::test_a_device_that_is_gone_is_lost_whatever_ffmpeg_wrote",
 )
@@ -792,8 +792,8 @@ _break(
     "camera_stalled",
     "A camera that delivers nothing is told as stalled.",
     "camd/model/problems.py:STALLED",
-    "Cause.CAMERA_STALLED",
-    "Cause.ENCODER_EXIT",
+    "GapCause.CAMERA_STALLED",
+    "GapCause.ENCODER_EXIT",
     f"{PROBLEM}::test_a_camera_that_hangs_is_started_again",
 )
 _break(
@@ -816,7 +816,7 @@ _break(
     "daemon_down",
     "The time in which camd did not run is in the ledger of a session that goes on.",
     f"{LEDGER}.resumed",
-    'ledger.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))',
+    'ledger.capture_ended(CaptureEnded(GapCause.DAEMON_DOWN, "the service was not running"))',
     "",
     f"{PROBLEM}::test_an_outage_is_in_the_ledger_once",
 )
@@ -1612,7 +1612,7 @@ _break(
 _break(
     "key for the list of cameras",
     "The list of cameras over HTTP needs a key.",
-    "camd/api/camera_methods.py:CameraPages.routes",
+    "camd/api/camera_methods.py:CameraRoutes.routes",
     "(refusal := await authenticate(request)) is not None",
     "(refusal := None) is not None",
     f"{CONVERSATIONS}::test_the_pages_of_components",
@@ -2324,23 +2324,23 @@ _break(
 _break(
     "live: another capture",
     "A capture whose times begin anew has a header of its own.",
-    "camd/live/watching.py:Watch._compare",
+    "camd/live/live_view.py:LiveView._compare",
     "self._header, self._capture = None, hub.began_at",
     "self._capture = hub.began_at",
-    f"{LIVE_WATCHING}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
+    f"{LIVE_VIEW}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
 )
 _break(
     "live: told what was skipped",
     "Whoever missed frames hears how many.",
-    "camd/live/watching.py:Watch._tell_lost",
+    "camd/live/live_view.py:LiveView._tell_lost",
     "await self.sink.skipped(lost.without(backlog.group))",
     "await trio.lowlevel.checkpoint()",
-    f"{LIVE_WATCHING}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
+    f"{LIVE_VIEW}::test_a_viewer_that_stops_reading_is_live_again_within_a_group",
 )
 _break(
     "live: a removed camera",
     "Viewers of a camera that was removed leave.",
-    "camd/live/watching.py:Watch._stays",
+    "camd/live/live_view.py:LiveView._stays",
     "self.is_present()",
     "True",
     f"{LIVE_PAGES}::test_a_camera_that_is_removed_ends_its_viewers",
@@ -2477,7 +2477,7 @@ _break(
 _break(
     "publishing: paths of another server",
     "A path is removed only from the server at which camd made it.",
-    "camd/publish/made_paths.py:MadePaths.load",
+    "camd/publish/created_paths.py:MadePaths.load",
     'found.server in ("", self._server)',
     "True",
     "tests/process/test_publish_reload.py::test_names_of_another_server_are_not_taken_over",
@@ -2924,7 +2924,7 @@ _break(
 _break(
     "sign-in: a link while others guess",
     "Whoever has a link signs in, whatever keys were tried at the same address.",
-    "camd/api/http/session_pages.py:SessionPages.sign_in",
+    "camd/api/http/sign_in_routes.py:SignInRoutes.sign_in",
     "wait and given.code is None",
     "wait",
     "tests/daemon/test_daemon_sessions.py"

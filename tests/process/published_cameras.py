@@ -27,11 +27,11 @@ from camd.model import CameraId, Event, PublicationState, ServedStream
 from camd.publish.publishing import open_streams
 from camd.publish.streams import Streams
 from camd.runtime.broadcast import Fanout
-from camd.sources.synthetic import TestSource
+from camd.sources.synthetic import SyntheticSource
 from camd.storage.storage import open_storage
 
 PROGRAM = Path(str(PROGRAMS[0].values[0]))
-PICTURES = TestSource(320, 180, 15.0, audio=True)
+PICTURES = SyntheticSource(320, 180, 15.0, audio=True)
 GATE = CameraId("gate")
 
 

@@ -149,7 +149,7 @@ class Stuck:
     go_on: threading.Event = attrs.field(factory=threading.Event)
 
     def __call__(self, index: object) -> datetime:
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(200)
         return datetime.now(UTC)
 
 
@@ -158,7 +158,7 @@ async def test_an_index_that_does_not_answer_is_a_refusal(tmp_path: Path) -> Non
     limits = StorageTimings(read_timeout_seconds=0.1)
     config = StorageConfig(recordings_dir=tmp_path / "recordings", state_dir=tmp_path)
     stuck = Stuck()
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with open_storage(
             config, Fanout[Event](), clock=SYSTEM_CLOCK, limits=limits
         ) as storage:

@@ -27,7 +27,7 @@ from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
 from camd.model import Segment, Session
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 from camd.storage import filesystem
 from camd.storage.recovery import file_recovery
 from camd.storage.storage import Storage, open_storage
@@ -47,7 +47,7 @@ def script(folder: Path, text: str) -> Path:
 async def record(folder: Path, program: Path = BUNDLED) -> Segment:
     """Record a short session that is to be converted; return its file."""
     async with open_real_camera(
-        program, folder, TestSource(160, 90, 25), recording=MATROSKA
+        program, folder, SyntheticSource(160, 90, 25), recording=MATROSKA
     ) as rig:
         await rig.camera.start_recording(REQUEST)
         await rig.grow(10)
@@ -99,7 +99,7 @@ def files(folder: Path) -> list[str]:
 async def test_an_interrupted_conversion_is_made_at_the_next_start(tmp_path: Path) -> None:
     """The announced name is found all the time, partial files are removed, and modes are kept."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         left = await record(folder, script(tmp_path, "exit 1"))
         assert left.filename.endswith(".mp4")
         before = packets(BUNDLED, folder / left.filename)
@@ -123,7 +123,7 @@ async def test_an_interrupted_conversion_is_made_at_the_next_start(tmp_path: Pat
 async def test_a_whole_mkv_that_is_not_in_the_index_is_adopted(tmp_path: Path) -> None:
     """A kill between the rename and the index does not make a second MKV."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         left = await record(folder, script(tmp_path, "exit 1"))
         mkv = folder / left.filename.replace(".mp4", ".mkv")
         async with storage_of(folder) as storage:
@@ -139,7 +139,7 @@ async def test_a_whole_mkv_that_is_not_in_the_index_is_adopted(tmp_path: Path) -
 async def test_an_mp4_whose_mkv_is_stored_is_removed_at_the_next_start(tmp_path: Path) -> None:
     """A kill right before the removal leaves both files; a user's copy of the MP4 stays."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         left = await record(folder, script(tmp_path, "exit 1"))
         mp4 = trio.Path(folder / left.filename)
         content = await mp4.read_bytes()
@@ -165,7 +165,7 @@ async def test_a_conversion_without_hard_links(
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(os, "fchmod", refuse)
     monkeypatch.setattr(filesystem, "_rename_noreplace", refuse)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         made = await record(tmp_path)
     assert files(tmp_path) == [made.filename]
     assert made.filename.endswith(".mkv")
@@ -175,10 +175,10 @@ async def test_a_conversion_without_hard_links(
 async def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path) -> None:
     """When the daemon stops, FFmpeg ends, the partial file is removed, and the MP4 stays."""
     folder, pids = tmp_path / "recordings", tmp_path / "pids"
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         left = await record(folder, script(tmp_path, "exit 1"))
         part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
-        program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 100")
+        program = script(tmp_path, f"echo $$ > {pids}; echo half > {part}; exec sleep 1000")
         async with storage_of(folder) as storage, trio.open_nursery() as nursery:
             nursery.start_soon(to_mkv, storage, left, program)
             while not part.exists():  # noqa: ASYNC110 - another process writes it
@@ -195,11 +195,13 @@ async def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path) -> None:
 async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path) -> None:
     """It has a few seconds; the stop is answered with the MP4, and without an error."""
     folder = tmp_path / "recordings"
-    program = script(tmp_path, "exec sleep 100")
+    program = script(tmp_path, "exec sleep 1000")
     receipts: list[Session] = []
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with (
-            open_real_camera(program, folder, TestSource(160, 90, 25), recording=MATROSKA) as rig,
+            open_real_camera(
+                program, folder, SyntheticSource(160, 90, 25), recording=MATROSKA
+            ) as rig,
             trio.open_nursery() as nursery,
         ):
             await rig.camera.start_recording(REQUEST)
@@ -223,9 +225,9 @@ async def test_a_conversion_does_not_delay_the_end_of_the_service(tmp_path: Path
 async def test_a_conversion_that_hangs_is_given_up(tmp_path: Path) -> None:
     """It ends after a time-out that grows with the file; the MP4 stays, the log says why."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         left = await record(folder, script(tmp_path, "exit 1"))
-        program = script(tmp_path, "exec sleep 100")
+        program = script(tmp_path, "exec sleep 1000")
         async with storage_of(folder) as storage:
             with capture_logs() as logs:
                 assert await to_mkv(storage, left, program, seconds=0.2) is None
@@ -239,7 +241,7 @@ async def test_verify_and_recover_name_what_is_left(
 ) -> None:
     """Both commands name a partial file, and recovery removes it."""
     folder = tmp_path / "recordings"
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         left = await record(folder, script(tmp_path, "exit 1"))
     part = folder / ".camd" / left.filename.replace(".mp4", ".mkv.part")
     part.write_bytes(b"half")
@@ -268,9 +270,9 @@ async def test_verify_and_recover_name_what_is_left(
 
 async def test_a_receipt_is_right_after_a_conversion(tmp_path: Path) -> None:
     """The receipt names the MKV, as it is on the disk."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(
-            BUNDLED, tmp_path, TestSource(160, 90, 25), recording=MATROSKA
+            BUNDLED, tmp_path, SyntheticSource(160, 90, 25), recording=MATROSKA
         ) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.camera.stop_recording()

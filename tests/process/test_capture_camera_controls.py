@@ -48,7 +48,7 @@ def make_controls(
 async def refused(driver: FakeDriver, name: str, value: int | str | bool) -> Refusal:
     """Make a change that is refused and stores nothing."""
     controls = make_controls(driver)
-    with trio.fail_after(20), pytest.raises(Refusal) as caught:
+    with trio.fail_after(100), pytest.raises(Refusal) as caught:
         await controls.change(NODE, name, value)
     assert controls.wanted() == {}
     return caught.value
@@ -60,7 +60,7 @@ async def refused(driver: FakeDriver, name: str, value: int | str | bool) -> Ref
 async def test_what_a_client_sets_is_set_and_stored() -> None:
     """The result is the driver's value; the stored text has camera and control."""
     driver, (store, saved) = webcam(), memory()
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         controls = make_controls(driver, store=store)
         control = await controls.change(NODE, "power_line_frequency", "50 Hz")
     assert (control.name, control.value) == ("power_line_frequency", 1)
@@ -72,7 +72,7 @@ async def test_clients_override_the_configuration() -> None:
     """By either name of a control; null sets the configured value again."""
     driver = webcam()
     controls = make_controls(driver, (("exposure_auto", "manual"),))
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         (auto,) = [c for c in await controls.read(NODE) if c.name == "auto_exposure"]
         assert controls.wanted_for(auto) == WantedControl(1, CONFIGURATION)
         auto = await controls.change(NODE, "auto_exposure", 3)
@@ -85,7 +85,7 @@ async def test_null_without_a_configuration_sets_the_default() -> None:
     """The stored value is deleted, in memory and in the file."""
     driver, (store, saved) = webcam(), memory()
     controls = make_controls(driver, store=store)
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         await controls.change(NODE, "brightness", 17)
         control = await controls.change(NODE, "brightness", None)
     assert (control.value, controls.wanted()) == (128, {})
@@ -97,7 +97,7 @@ async def test_the_value_of_an_inactive_control_can_be_deleted() -> None:
     """The driver refuses to set it; the stored value is deleted all the same."""
     driver, (store, _) = webcam(), memory()
     controls = make_controls(driver, store=store)
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         await store.keep(CAMERA, "exposure_time_absolute", 7)
         control = await controls.change(NODE, "exposure_absolute", None)
     assert (control.inactive, controls.wanted(), driver.log) == (True, {}, [])
@@ -107,7 +107,7 @@ async def test_a_button_is_pressed_and_not_stored() -> None:
     """It would be pressed again at every start."""
     driver = FakeDriver(controls=[FakeControl(1, "Pan, Reset", videodev2.TYPE_BUTTON)])
     controls = make_controls(driver)
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         await controls.change(NODE, "pan_reset", True)
     assert (driver.log, controls.wanted()) == ([("Pan, Reset", 1)], {})
 
@@ -120,7 +120,7 @@ async def test_a_value_that_cannot_be_stored_is_refused() -> None:
 
     driver = webcam()
     controls = make_controls(driver, store=ControlStore(full))
-    with trio.fail_after(20), pytest.raises(Refusal) as caught:
+    with trio.fail_after(100), pytest.raises(Refusal) as caught:
         await controls.change(NODE, "brightness", 17)
     assert caught.value.kind is INTERNAL_ERROR
     assert "cannot be kept: No space left" in caught.value.message
@@ -181,7 +181,7 @@ async def test_a_replugged_camera_gets_its_values_again() -> None:
     """What a client has set is set on the camera that lost it: exposure and focus."""
     store, _ = memory()
     before, after = webcam(), webcam()
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         controls = make_controls(before, store=store)
         await controls.change(NODE, "focus_auto", False)
         await controls.change(NODE, "exposure_auto", "manual")
@@ -195,7 +195,7 @@ async def test_a_replugged_camera_gets_its_values_again() -> None:
 async def test_automatic_modes_are_applied_first() -> None:
     """The exposure could not be set otherwise, though the configuration names it first."""
     driver = webcam()
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         assert await make_controls(driver, FIXED).apply(NODE) == ()
     assert driver.log == [("Auto Exposure", 1), ("Exposure Time, Absolute", 200)]
 
@@ -209,7 +209,7 @@ async def test_inactive_controls_are_tried_once_more() -> None:
     driver.control("Zoom Motor").silences = hidden.number
     driver.control("Zoom Motor").value = 50
     configured = (("exposure_time_absolute", 200), ("zoom_motor", 0))
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         assert await make_controls(driver, configured).apply(NODE) == ()
         assert driver.log == [("Zoom Motor", 0), ("Exposure Time, Absolute", 200)]
         driver.control("Brightness").denied = errno.EBUSY
@@ -227,7 +227,7 @@ async def test_each_value_that_cannot_be_set_has_its_sentence() -> None:
         *(("contrast", 1), ("brightness", 300), ("reset", 1), ("zoom_motor", 10)),
         *(("power_line_frequency", "60 hz"), ("focus_auto", 0)),
     )
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         sentences = await make_controls(driver, configured).apply(NODE)
     assert driver.log == [("Focus, Automatic Continuous", 0), ("Power Line Frequency", 2)]
     assert len(sentences) == 4
@@ -245,21 +245,21 @@ async def test_a_value_that_the_driver_changes_has_its_sentence() -> None:
         return driver.write(node, control, int(value) // 10 * 10)  # type: ignore[arg-type]
 
     controls = CameraControls(CAMERA, (("brightness", 17),), memory()[0], driver.read, rounding)  # type: ignore[arg-type]
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         assert await controls.apply(NODE) == ("brightness was set to 17, and is 10",)
 
 
 async def test_without_wanted_values_the_camera_is_not_opened() -> None:
     """Some cameras fail when they are opened."""
     driver = webcam()
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         assert await make_controls(driver).apply(NODE) == ()
     assert driver.opened == 0
 
 
 async def test_applying_to_an_unplugged_camera_gives_a_sentence() -> None:
     """It raises nothing: a recording may have to start."""
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         sentences = await make_controls(FakeDriver(gone=errno.ENOENT), FIXED).apply(NODE)
     assert sentences == ("The camera's source is not there; its controls are not set",)
 
@@ -273,7 +273,7 @@ async def test_a_driver_that_hangs_is_not_called_again() -> None:
     driver.stuck = stuck
     controls = make_controls(driver, FIXED, timeout=0.05)
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(100):
             with pytest.raises(Refusal) as first:
                 await controls.read(NODE)
             assert first.value.data["cause"] == "hung"
@@ -288,7 +288,7 @@ async def test_a_driver_that_hangs_is_not_called_again() -> None:
             assert (driver.opened, driver.calls) == (1, 1)
     finally:
         stuck.set()
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with controls._thread:  # the thread has come back
             assert driver.open_now == 0
         assert (await controls.read(NODE))[0].name == "brightness"
@@ -300,7 +300,7 @@ async def test_a_cancelled_call_may_hang_too() -> None:
     driver.stuck = stuck
     controls = make_controls(driver)
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(100):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(controls.read, NODE)
                 await trio.to_thread.run_sync(driver.called.wait)
@@ -318,7 +318,7 @@ async def test_a_driver_that_hangs_delays_no_other_camera() -> None:
     driver.stuck = stuck
     hanging, other = make_controls(driver), make_controls(webcam())
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(100):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(hanging.read, NODE)
                 await trio.to_thread.run_sync(driver.called.wait)
@@ -332,7 +332,7 @@ async def test_callers_of_one_camera_take_turns() -> None:
     """Two calls at a time are both answered, one thread after the other."""
     driver = webcam()
     controls = make_controls(driver)
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(controls.change, NODE, "brightness", 1)
             nursery.start_soon(controls.change, NODE, "power_line_frequency", 0)
@@ -346,7 +346,7 @@ async def test_callers_of_one_camera_take_turns() -> None:
 async def test_stored_values_are_loaded_after_a_restart(tmp_path: Path) -> None:
     """By camera id; a missing folder is made."""
     state = tmp_path / "state"
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         store = load_controls(state)
         await store.keep(CAMERA, "brightness", 17)
         await store.keep(CameraId("garage"), "owner", "eve")
@@ -369,7 +369,7 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path, text: str) -> None:
     (tmp_path / CONTROLS_FILE).write_text(text, encoding="latin-1")
     store = load_controls(tmp_path)
     assert store.of(CAMERA) == {}
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         await store.keep(CAMERA, "gain", 3)
     assert (tmp_path / f"{CONTROLS_FILE}.damaged").read_text(encoding="latin-1") == text
     assert load_controls(tmp_path).of(CAMERA) == {"gain": 3}

@@ -39,7 +39,7 @@ async def _be_deaf(child: FakeFfmpeg) -> int:
 
 PARTS: dict[str, tuple[str, Any]] = {
     "speaks": ("echo word >&2; printf picture; exit 3", _speak),
-    "waits": ("printf ready; exec sleep 60", _wait),
+    "waits": ("printf ready; exec sleep 1000", _wait),
     "deaf": ("trap '' TERM; printf ready; while :; do sleep 0.05; done", _be_deaf),
 }
 
@@ -50,7 +50,7 @@ async def launched(which: str, part: str) -> AsyncIterator[Any]:
     script, played = PARTS[part]
     launcher = FakeLauncher()
     launcher.then(played)
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with _shell(script) if which == "real" else launcher.launch([]) as child:
             yield child
 

@@ -112,7 +112,7 @@ async def running(
     (folder / "stream").write_bytes(b"".join(pieces))
     sizes = repr([len(piece) for piece in pieces])
     command = [sys.executable, "-c", CHILD, str(folder / "stream"), sizes, str(pause), str(rest)]
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with open_pipe_poller(fewest) as pipes, trio.open_nursery() as nursery:
             reads, hurry = Reads(), Published(hurried)
             capture = Running(

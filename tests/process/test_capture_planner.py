@@ -24,20 +24,20 @@ from camd.ffmpeg.text.output import ProbeResult, parse_inputs
 from camd.model import (
     CameraId,
     Capabilities,
-    Cause,
     Device,
     DeviceBinding,
     FrameSize,
+    GapCause,
     PixelFormat,
     Problem,
     Rates,
     VideoFormat,
 )
 from camd.mp4.fragments import Fragment, Init
-from camd.sources import RtspSource, TestSource, V4l2Source
+from camd.sources import RtspSource, SyntheticSource, V4l2Source
 
 CAMERA = CameraId("camera0")
-GONE = Problem("swapped", "Another camera is in its place", "", Cause.CAMERA_SWAPPED)
+GONE = Problem("swapped", "Another camera is in its place", "", GapCause.CAMERA_SWAPPED)
 
 
 def capabilities(fourcc: str = "MJPG") -> Capabilities:
@@ -144,7 +144,7 @@ async def test_a_seat_without_a_device_answers_with_its_problem() -> None:
     assert (await problemd(capturing(DeviceBinding(CAMERA, None)))).kind == "not_found"
     unnamed = capturing(None)
     assert await unnamed.is_absent()
-    assert (await problemd(unnamed)).ledger_cause is Cause.CAMERA_LOST
+    assert (await problemd(unnamed)).ledger_cause is GapCause.CAMERA_LOST
 
 
 async def test_a_device_that_could_not_be_asked_answers_with_its_problem() -> None:
@@ -162,7 +162,7 @@ async def test_a_wish_that_is_not_offered_is_a_problem_with_what_is_possible() -
     problem = await problemd(capture)
     assert (problem.kind, problem.ledger_cause) == (
         "unsupported_format",
-        Cause.UNSUPPORTED_FORMAT,
+        GapCause.UNSUPPORTED_FORMAT,
     )
     assert problem.possible == ("MJPEG 640x480: 30, 15 frames/s",)
     assert problem.possible[0] in problem.suggestion
@@ -238,9 +238,12 @@ def test_sound_is_waited_for_as_the_time_for_a_start_says(
     entry = CameraConfig(CAMERA, RtspSource("rtsp://h/"))
     config = Config(ffmpeg=FfmpegConfig(start_timeout=timedelta(seconds=start)))
     capture = CapturePlanner(entry, config, find_program, clock=SYSTEM_CLOCK)
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), copy=True)) == copied
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource())) == encoded
-    assert capture._sound_seconds(CaptureOptions("ffmpeg", TestSource(), with_sound=False)) is None
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", SyntheticSource(), copy=True)) == copied
+    assert capture._sound_seconds(CaptureOptions("ffmpeg", SyntheticSource())) == encoded
+    assert (
+        capture._sound_seconds(CaptureOptions("ffmpeg", SyntheticSource(), with_sound=False))
+        is None
+    )
 
 
 async def test_a_stream_that_was_measured_as_rare_is_looked_at_for_one_picture() -> None:
@@ -298,7 +301,7 @@ async def nothing(*_: object) -> None:
 def program(request: pytest.FixtureRequest) -> FFmpegBinary:
     """One of the FFmpegs of this machine that can capture from ALSA."""
     command = (request.param, "-hide_banner", "-devices")
-    said = subprocess.run(command, capture_output=True, timeout=60, check=False).stdout.decode()
+    said = subprocess.run(command, capture_output=True, timeout=100, check=False).stdout.decode()
     if "alsa" not in parse_inputs(said):
         pytest.skip("this FFmpeg cannot capture from ALSA")
     return FFmpegBinary(Path(request.param), (5, 1))
@@ -307,7 +310,7 @@ def program(request: pytest.FixtureRequest) -> FFmpegBinary:
 async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) -> None:
     """The next child records the picture alone, and the status says why."""
     capture = capturing(bound(), audio="hw:CARD=Nothing")
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         said = (await capture.plan()).arguments  # type: ignore[union-attr]
         sound = said[said.index("alsa") - 1 :]
         picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
@@ -327,7 +330,7 @@ async def test_a_sound_device_that_fails_costs_one_try(program: FFmpegBinary) ->
 async def test_sound_from_alsa_is_recorded(program: FFmpegBinary) -> None:
     """ALSA's own `null` device delivers silence, which arrives as an audio track."""
     heap = Heap()
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         said = (await capturing(bound(), audio="alsa:null").plan()).arguments  # type: ignore[union-attr]
         start, stop = said.index("v4l2") - 1, said.index("/dev/video7") + 1
         picture = ("-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")

@@ -29,7 +29,7 @@ from camd.config.schema import (
 )
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
 from camd.ffmpeg.text.output import parse_probe
-from camd.model import CameraId, CameraState, Cause, Event, RecordingRequest, Session
+from camd.model import CameraId, CameraState, Event, GapCause, RecordingRequest, Session
 from camd.runtime.broadcast import Fanout
 from camd.sources import RtspSource, rtsp
 from camd.storage.storage import open_storage
@@ -136,7 +136,7 @@ async def test_pictures_are_copied_and_sound_is_kept(
     tmp_path: Path, streams: dict[str, Path], parameters: bool
 ) -> None:
     """H.264 and H.265 are copied, AAC too, telephone sound becomes AAC; whatever the SDP holds."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             for name, clip in streams.items():
                 place = tmp_path / name
@@ -173,7 +173,7 @@ async def test_a_stream_is_copied_and_survives_the_connection(
     tmp_path: Path, clip: Path, program: str
 ) -> None:
     """When the camera drops the connection, the session goes on in a new file, behind a gap."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with (
             open_rtsp_server(program, clip, credentials="user:s3cret") as server,
             recording_camera(tmp_path, program, server.url) as camera,
@@ -186,7 +186,7 @@ async def test_a_stream_is_copied_and_survives_the_connection(
     assert ended.session_id == begun.session_id
     assert [segment.codec for segment in ended.segments] == ["avc1"] * len(ended.segments)
     outage = ended.gaps[0]
-    assert outage.cause in (Cause.CAMERA_LOST, Cause.ENCODER_EXIT)
+    assert outage.cause in (GapCause.CAMERA_LOST, GapCause.ENCODER_EXIT)
     assert not outage.exact
     _add_up(ended)
     for segment in ended.segments:
@@ -226,22 +226,22 @@ Deed = Callable[[RtspServer], Awaitable[None]]
 @pytest.mark.parametrize(
     ("harm", "heal", "words", "cause"),
     [
-        (_reset, _nothing, {"closed", "ended"}, Cause.CAMERA_LOST),
-        (_freeze, _thaw, {"stalled"}, Cause.CAMERA_STALLED),
+        (_reset, _nothing, {"closed", "ended"}, GapCause.CAMERA_LOST),
+        (_freeze, _thaw, {"stalled"}, GapCause.CAMERA_STALLED),
         (
             RtspServer.go_away,
             RtspServer.come_back,
             {"closed", "ended", "connection_refused"},
-            Cause.CAMERA_LOST,
+            GapCause.CAMERA_LOST,
         ),
     ],
     ids=["reset", "frozen", "gone"],
 )
 async def test_a_session_goes_on_behind_an_interruption(
-    tmp_path: Path, clip: Path, harm: Deed, heal: Deed, words: set[str], cause: Cause
+    tmp_path: Path, clip: Path, harm: Deed, heal: Deed, words: set[str], cause: GapCause
 ) -> None:
     """Each kind has its own trouble; the ledger has its cause, and the session one more file."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with (
             open_rtsp_server(PROGRAM, clip) as server,
             recording_camera(tmp_path, PROGRAM, server.url, stall=2.0) as camera,
@@ -267,7 +267,7 @@ async def test_a_session_goes_on_behind_an_interruption(
 
 async def _refused(folder: Path, url: str, **settings: Any) -> tuple[str, str]:
     """Ask for a recording that cannot begin; return the refusal's cause, and all that was said."""
-    with structlog.testing.capture_logs() as said, trio.fail_after(60):
+    with structlog.testing.capture_logs() as said, trio.fail_after(100):
         async with recording_camera(folder, PROGRAM, url, **settings) as camera:
             with pytest.raises(Refusal) as refused:
                 await camera.start_recording(REQUEST)

@@ -13,19 +13,19 @@ from support import ffmpeg_media as ffmpeg
 from support.media_streams import joined
 
 from camd.ffmpeg.text.args import CaptureOptions, capture_arguments, probe_arguments
-from camd.ffmpeg.text.encoder_table import SOFTWARE, Encoder
+from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderSpec
 from camd.ffmpeg.text.output import parse_probe, parse_version
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.frames.frame_fragments import FrameReader
 from camd.mp4.restamp import in_place
-from camd.sources import FileSource, Source, TestSource
+from camd.sources import FileSource, Source, SyntheticSource
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 TONE = "sine=frequency=440:sample_rate=48000"
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "30", "-pix_fmt", "yuv420p")
 MOTION_JPEG = ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
 PAUSES = ("-af", "aselect='not(between(t,2,3)+between(t,4,4.1))'")
-LATE_HEADER = Encoder(
+LATE_HEADER = EncoderSpec(
     "libx264",
     "h264",
     (*SOFTWARE["h264"].options, "-flags:v", "-global_header"),
@@ -106,7 +106,7 @@ def ask(command: Sequence[str]) -> str:
 
 
 def captured(
-    program: str, source: Source, *, copy: bool, encoder: Encoder = SOFTWARE["h264"]
+    program: str, source: Source, *, copy: bool, encoder: EncoderSpec = SOFTWARE["h264"]
 ) -> tuple[Init, list[Fragment]]:
     """Capture a source to its end; return its stream as the hub gets it, one by one."""
     version = parse_version(ask((program, "-version")))
@@ -186,7 +186,7 @@ def test_copied_pictures_beside_sound_have_the_times_of_the_source(
     ids=lambda each: each if isinstance(each, str) else each.codec,
 )
 def test_encoded_pictures_beside_sound_keep_their_intervals(
-    program: str, kind: str, encoder: Encoder, clips: Callable[[str], Path], tmp_path: Path
+    program: str, kind: str, encoder: EncoderSpec, clips: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """Each picture is a fragment, and lasts as long as in the source."""
     path = clips(kind)
@@ -206,7 +206,7 @@ def test_synthetic_pictures_come_one_by_one_beside_their_sound(program: str, cod
     """The sound between two pictures is in one fragment with one of them."""
     encoder = SOFTWARE[codec]
     init, fragments = captured(
-        program, TestSource(320, 180, 30.0, audio=True), copy=False, encoder=encoder
+        program, SyntheticSource(320, 180, 30.0, audio=True), copy=False, encoder=encoder
     )
     check_pictures(fragments)
     assert init.audio is not None

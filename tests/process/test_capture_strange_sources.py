@@ -15,7 +15,7 @@ from support.ffmpeg_media import make_flash_beep
 
 from camd.capture.rules.timestamps import TimestampFault
 from camd.config.schema import RecordingConfig
-from camd.model import CameraStatus, Cause, Session
+from camd.model import CameraStatus, GapCause, Session
 from camd.sources import FileSource, RtspSource
 
 ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
@@ -87,7 +87,7 @@ async def test_what_is_strange_costs_nothing_and_is_told(
         async with turns:
             found[name] = await recorded(program, tmp_path / name, clip, STAMPS[name][0])
 
-    with trio.fail_after(110):
+    with trio.fail_after(220):
         async with trio.open_nursery() as nursery:
             for name in STAMPS:
                 nursery.start_soon(look, name)
@@ -107,7 +107,7 @@ def _complaint(
     if not took - 2.5 < lasts < took + 6:  # what was held back at the start comes on top
         return f"{took:.1f} s play in {lasts:.1f} s"
     missing = [gap for gap in session.gaps if gap.frames or gap.duration_seconds > 0.1]
-    if any(gap.cause is not Cause.FRAMES_DROPPED_BY_SOURCE for gap in missing):
+    if any(gap.cause is not GapCause.FRAMES_DROPPED_BY_SOURCE for gap in missing):
         return f"blamed for nothing: {missing}"
     if sum(gap.duration_seconds for gap in missing) > SECONDS / 2:
         return f"frames that never were: {missing}"
@@ -137,7 +137,7 @@ async def test_a_file_that_ffmpeg_reads_too_fast_is_braked(
 ) -> None:
     """A file that nothing slows down, and that is played over and over, does not fill the disk."""
     options = ("-readrate", "0")  # as if it had no time stamps
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(
             program, tmp_path, FileSource(heavy), input_options=options
         ) as rig:

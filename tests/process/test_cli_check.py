@@ -25,7 +25,7 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.model import CameraId
-from camd.sources import FileSource, RtspSource, Source, TestSource
+from camd.sources import FileSource, RtspSource, Source, SyntheticSource
 from camd.storage.rules.volume_identity import KnownVolume, render_known
 
 GIB = 1 << 30
@@ -156,13 +156,13 @@ async def test_files_are_inspected(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     os.mkfifo(tmp_path / "fifo")
     grades: dict[Source, Grade] = {
-        TestSource(): Grade.OK,
+        SyntheticSource(): Grade.OK,
         FileSource(clip): Grade.OK,
         FileSource(tmp_path / "none.mp4"): Grade.PROBLEM,
         FileSource(tmp_path / "empty.mp4"): Grade.PROBLEM,
         FileSource(tmp_path / "fifo"): Grade.PROBLEM,
     }
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         for source, grade in grades.items():
             found = await check.inspect_source(camera(source))
             assert found.grade is grade, found
@@ -174,9 +174,9 @@ async def test_a_streams_host_is_tried_without_showing_credentials() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"rtsp://eve:hunter2@127.0.0.1:{port}/secret"
-        with trio.fail_after(30):
+        with trio.fail_after(100):
             there = await check.inspect_source(camera(RtspSource(url)))
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         gone = await check.inspect_source(camera(RtspSource(url)))
     assert (there.grade, gone.grade) == (Grade.OK, Grade.WARNING)
     assert "hunter2" not in f"{there}{gone}"
@@ -187,7 +187,7 @@ async def test_a_missing_ffmpeg_is_a_problem_with_advice(tmp_path: Path) -> None
     """The text names the configured path; the advice is separate."""
     config = Config()
     config = attrs.evolve(config, ffmpeg=attrs.evolve(config.ffmpeg, path=tmp_path / "ffmpeg"))
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         (found,) = await check.inspect_ffmpeg(config)
     assert found.grade is Grade.PROBLEM
     assert "cannot be run: No such file or directory" in found.text

@@ -40,7 +40,7 @@ OK, WARNING, PROBLEM = Grade.OK, Grade.WARNING, Grade.PROBLEM
 @pytest.fixture
 async def server() -> AsyncIterator[FakeMediaMtx]:
     """A server that demands credentials."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with FakeMediaMtx(username="camd", password=PASSWORD).running() as running:
             yield running
 
@@ -173,7 +173,7 @@ async def test_an_ffmpeg_without_srt_is_a_problem_of_the_cameras_that_need_it(
             for name, text in (("far", "srt://host:9000"), ("near", "test:"))
         ),
     )
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         (found,) = await inspect_protocols(config)
         assert (found.subject, found.grade) == ("camera far", PROBLEM)
         assert "without srt" in found.text
@@ -184,7 +184,7 @@ async def test_an_ffmpeg_without_srt_is_a_problem_of_the_cameras_that_need_it(
 
 async def test_a_real_ffmpeg_lists_its_protocols() -> None:
     """What every FFmpeg has is found in its list, so that what is missing is missing."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         program = await find_ffmpeg(Path(str(PROGRAMS[0].values[0])))
         known = await protocols(program)
     assert {"file", "pipe", "tcp", "udp"} <= known

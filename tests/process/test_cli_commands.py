@@ -329,9 +329,9 @@ def test_ctrl_c_stops_the_recording_and_prints_the_receipt(service: FakeService)
         "stop_recording": {"receipt": RECEIPT},
     }
     with started(service, "record", "camera0") as process:
-        assert polled.wait(30)
+        assert polled.wait(100)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
     assert "ab" * 32 in output
     assert "60 of 60 captured frames are in files, durable." in output

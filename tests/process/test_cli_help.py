@@ -51,7 +51,7 @@ def test_a_command_that_there_is_not_is_told_with_the_nearest(given: str, said: 
 def test_the_list_of_commands_imports_none_of_them() -> None:
     """Neither the event loop nor a table printer is needed to list the commands."""
     done = subprocess.run(
-        [sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=100, check=True
     )
     loaded = set(json.loads(done.stderr))
     assert "record" in done.stdout

@@ -86,7 +86,7 @@ async def test_the_service_reports_a_directory_as_a_source() -> None:
 
     run = CaptureProcess(Unused(), CaptureTimeouts(20, 20), hear, clock=SYSTEM_CLOCK)
     words = "[error] /srv: Is a directory"
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         problem = await run.run(["/bin/sh", "-c", f"echo '{words}' >&2; exit 1"])
     assert problem is not None
     assert (problem.kind, problem.message) == (

@@ -84,7 +84,7 @@ async def scripted(script: Script) -> AsyncIterator[str]:
             await script(visit)
         await socket.aclose()
 
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             server = await nursery.start(serve_websocket, serve, "127.0.0.1", 0, None)
             yield f"ws://127.0.0.1:{server.port}/ws"

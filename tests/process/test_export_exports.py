@@ -72,7 +72,7 @@ async def set_up(
     stream = ffmpeg.encode(BUNDLED, "h264-aac")
     (folder.parent / "stream.mp4").write_bytes(stream)
     config = StorageConfig(folder, state_dir=folder.parent / ".state")
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_storage(config, Fanout(), roomy_disk(), clock=SYSTEM_CLOCK) as storage:
             await storage.unfinished_sessions()
             segments = record(folder, stream, growing=growing)

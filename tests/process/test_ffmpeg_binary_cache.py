@@ -33,7 +33,7 @@ async def test_a_disk_that_hangs_delays_no_cancelled_search(
 
     def hang(*_: object) -> None:
         looking.set()
-        disk.wait(60)
+        disk.wait(200)
 
     async def find(_: Path | None) -> FFmpegBinary:
         await trio.lowlevel.checkpoint()

@@ -25,9 +25,9 @@ from camd.ffmpeg.text.output import (
     parse_version,
 )
 from camd.mp4.frames.frame_fragments import FrameReader
-from camd.sources import FileSource, RtspSource, TestSource, V4l2Source
+from camd.sources import FileSource, RtspSource, SyntheticSource, V4l2Source
 
-SMALL = TestSource(320, 180, 30.0, audio=True)
+SMALL = SyntheticSource(320, 180, 30.0, audio=True)
 
 
 @pytest.fixture(params=ffmpeg.PROGRAMS, scope="module")
@@ -38,7 +38,7 @@ def program(request):
 
 def ask(*command: str) -> str:
     """Run a command and return its output."""
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=100, check=False)
     return done.stdout.decode() + done.stderr.decode()
 
 
@@ -52,7 +52,7 @@ def capture(program, source, *, codec="h264", **values):
         encoder=SOFTWARE[codec],
         **{"output_options": ("-t", "1.2"), **values},
     )
-    done = subprocess.run(capture_arguments(options), capture_output=True, timeout=60, check=False)
+    done = subprocess.run(capture_arguments(options), capture_output=True, timeout=100, check=False)
     said = [parse_line(line) for line in done.stderr.decode().splitlines()]
     return done, said
 
@@ -77,7 +77,7 @@ def test_a_test_source_is_captured_with_wall_times(program, codec, entry):
 @pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
 def test_each_frame_is_a_fragment_of_its_own(program, codec):
     """Without sound it is written when the next one has come, and says when that was."""
-    done, said = capture(program, TestSource(320, 180, 30.0), codec=codec, bitrate=500_000)
+    done, said = capture(program, SyntheticSource(320, 180, 30.0), codec=codec, bitrate=500_000)
     assert not [message for message in said if message.severe]
     reader = FrameReader()
     _, *fragments = reader.feed(done.stdout)

@@ -50,7 +50,7 @@ def test_without_journald_the_log_is_json(tmp_path: Path) -> None:
         [sys.executable, "-c", f"from pathlib import Path, PosixPath\n{patched}{code}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=True,
     )
     assert done.stdout.strip() == "json"

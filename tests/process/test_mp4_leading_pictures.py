@@ -103,7 +103,7 @@ async def test_a_camera_without_key_frames_is_recorded_and_cut(
     )
     assert done.returncode == 0, done.stderr
     every_second = RecordingConfig(rotation=timedelta(seconds=1))
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         source = FileSource(clip, loop=False, speed=8)
         async with open_real_camera(BUNDLED, tmp_path, source, recording=every_second) as rig:
             await rig.camera.start_recording(REQUEST)

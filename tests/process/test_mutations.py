@@ -18,7 +18,7 @@ from mutation.mutating import (
 )
 from mutation.mutation_table import MUTATIONS
 
-from camd.model import Cause
+from camd.model import GapCause
 
 ROOT = Path(__file__).resolve().parents[2]
 SYNCS = ("fsync", "fdatasync", "sync", "sync_directory")
@@ -102,7 +102,7 @@ def test_every_checksum_has_its_mutation() -> None:
 )
 def test_every_cause_has_its_mutation(cause: str) -> None:
     """For each kind of entry something tells when it is not made any more."""
-    assert Cause(cause).value == cause
+    assert GapCause(cause).value == cause
     assert [each for each in MUTATIONS if each.name.partition(":")[0] == cause]
 
 

@@ -22,7 +22,7 @@ from camd.model import CameraId, Segment, SegmentState
 from camd.mp4.inspect import sealed_moov_offset
 from camd.mp4.segment import SegmentLayout
 from camd.playback.playback import Playback
-from camd.playback.rules.played_files import PlayedRange
+from camd.playback.rules.playable_files import PlayableRange
 from camd.playback.rules.strip_choice import choose_tiles
 from camd.playback.stored_pieces import KEPT_FILES, StoredPieces
 from camd.playback.strip import MOST_WAITING, StripMaker
@@ -54,7 +54,7 @@ async def find_program() -> FFmpegBinary:
     return FFmpegBinary(Path(PROGRAM), (9, 0))
 
 
-async def played(playback: Playback, seconds: float = 60) -> PlayedRange:
+async def played(playback: Playback, seconds: float = 60) -> PlayableRange:
     """Return the range from noon on."""
     return await playback.range(CAMERA, NOON, NOON + seconds * SECOND)
 

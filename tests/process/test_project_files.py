@@ -112,7 +112,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     errors = [line for line in done.stderr.splitlines() if "camd." in line]
@@ -139,7 +139,7 @@ def test_the_service_is_hardened_as_far_as_recording_allows() -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     if "nrecognized option" in done.stderr or "Unknown" in done.stderr:

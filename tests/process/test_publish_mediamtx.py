@@ -16,12 +16,12 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, MediaMtxConfig
 from camd.model import PublicationState
 from camd.publish.control_api import ControlApi
-from camd.publish.made_paths import MadePaths
+from camd.publish.created_paths import MadePaths
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import PathSettings, ServerPath, path_target
 from camd.publish.stream_server import StreamServer
 
-SECONDS = 60
+SECONDS = 100
 DOUBLE = "double"
 Server = FakeMediaMtx | RealMediaMtx
 

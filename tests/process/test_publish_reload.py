@@ -15,14 +15,14 @@ from support.ffmpeg_media import run
 
 from camd.config.schema import CameraConfig
 from camd.model import CameraState, PublicationState
-from camd.publish.made_paths import MADE_PATHS_FILE, MadePaths
+from camd.publish.created_paths import MADE_PATHS_FILE, MadePaths
 from camd.sources.file import FileSource
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeMediaMtx]:
     """A server that demands credentials."""
-    with trio.fail_after(90):
+    with trio.fail_after(220):
         async with FakeMediaMtx(username="camd", password="one").running() as running:
             yield running
 
@@ -143,7 +143,7 @@ async def test_a_camera_that_captures_for_its_viewers_goes_on(
 async def test_a_server_that_is_gone_does_not_keep_a_reload(tmp_path: Path) -> None:
     """The paths that cannot be removed are left, and never removed from another server."""
     gone = FakeMediaMtx()
-    with trio.fail_after(90):
+    with trio.fail_after(220):
         async with FakeMediaMtx().running() as other:
             other.configured[GATE] = {"source": "publisher"}  # somebody's own
             async with gone.running():
@@ -160,7 +160,7 @@ async def test_a_server_that_is_gone_does_not_keep_a_reload(tmp_path: Path) -> N
 
 async def test_names_of_another_server_are_not_taken_over(tmp_path: Path) -> None:
     """What camd made at one server is not removed from another one, also after a restart."""
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         first = MadePaths.on_disk(tmp_path, server="http://one:9997")
         await first.add("gate")
         again = MadePaths.on_disk(tmp_path, server="http://one:9997")
@@ -174,7 +174,7 @@ async def test_names_of_another_server_are_not_taken_over(tmp_path: Path) -> Non
 async def test_names_without_a_server_are_those_of_the_configured_one(tmp_path: Path) -> None:
     """An earlier version did not write which server it was."""
     (tmp_path / MADE_PATHS_FILE).write_text('{"version": 1, "paths": ["gate"]}')
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         made = MadePaths.on_disk(tmp_path, server="http://one:9997")
         await made.load()
     assert made.names == {"gate"}

@@ -15,7 +15,7 @@ from support.ffmpeg_media import run
 
 from camd.config.schema import CameraConfig
 from camd.model import CameraId, CameraState, PublicationState
-from camd.publish import made_paths
+from camd.publish import created_paths
 from camd.publish.rules import stream_problems as problems
 from camd.sources.file import FileSource
 
@@ -197,7 +197,7 @@ async def test_only_paths_that_camd_has_made_are_removed(tmp_path: Path) -> None
     """What an earlier run of camd has left behind is removed; what others made is not."""
     server = FakeMediaMtx()
     (tmp_path / "state").mkdir()
-    kept = made_paths.MadePaths.on_disk(tmp_path / "state")
+    kept = created_paths.MadePaths.on_disk(tmp_path / "state")
     await kept.add("old")
     async with deadline(), server.running():
         server.configured |= {"old": {"source": "publisher"}, "others": {"source": "publisher"}}

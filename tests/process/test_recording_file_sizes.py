@@ -63,7 +63,7 @@ async def test_every_packet_is_in_files_below_the_limit(
     levels: set[StorageLevel] = set()
     source = FileSource(clip, loop=False, speed=20)
     recording = RecordingConfig(format=container)
-    with trio.fail_after(60), limited(LIMIT):
+    with trio.fail_after(100), limited(LIMIT):
         async with open_real_camera(
             BUNDLED, tmp_path, source, recording=recording, disk=disk
         ) as rig:

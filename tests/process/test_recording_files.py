@@ -18,15 +18,15 @@ from camd import clock
 from camd.config.schema import RecordingConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
-from camd.model import CameraState, Cause, RecordingQuery, SessionState, StorageLevel
-from camd.sources import FileSource, TestSource
+from camd.model import CameraState, GapCause, RecordingQuery, SessionState, StorageLevel
+from camd.sources import FileSource, SyntheticSource
 from camd.storage.removal import Pin
 
 RECENT = RecordingQuery()
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 SECONDS = 110
 FPS = 10
-SMALL = TestSource(160, 90, FPS)
+SMALL = SyntheticSource(160, 90, FPS)
 EVERY_SECOND = RecordingConfig(rotation=timedelta(seconds=1))
 
 
@@ -69,7 +69,7 @@ async def test_a_hundred_rotations_lose_nothing(
 ) -> None:
     """All packets of all segments, joined, are the source's: in order, each once (I3)."""
     source = FileSource(clip, loop=False, speed=80)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, tmp_path, source, recording=EVERY_SECOND) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
@@ -99,7 +99,7 @@ async def test_a_hundred_rotations_lose_nothing(
 async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> None:
     """The file holds frames from before the request, and decodes without an error."""
     recording = RecordingConfig(preroll=timedelta(seconds=2))
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, tmp_path, SMALL, recording=recording) as rig:
             await rig.until(CameraState.STREAMING)
             await trio.sleep(4)  # so that there is a past
@@ -146,14 +146,14 @@ async def test_frames_that_the_source_lacks(
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(
             program, folder, FileSource(clip, loop=False, speed=20), codec=codec
         ) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
     (gap,) = session.gaps
-    assert (gap.cause, gap.exact) == (Cause.FRAMES_DROPPED_BY_SOURCE, False)
+    assert (gap.cause, gap.exact) == (GapCause.FRAMES_DROPPED_BY_SOURCE, False)
     assert gap.frames == 8 + 1 + 150
     assert gap.duration_seconds == pytest.approx(159 / 30, abs=0.01)
     assert session.frames_captured == session.frames_written == 12 * 30 - 159
@@ -175,7 +175,7 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "recordings"
     source = FileSource(clip, loop=True, speed=20)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, folder, source, audio=audio) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(600)
@@ -188,7 +188,7 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
 
 async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:
     """The same session, another segment, and between them a gap that says why."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
             await rig.grow(10)
@@ -202,7 +202,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert (len(session.segments), len(rig.children)) == (2, 2)
     (gap,) = session.gaps
     assert ledger == (gap,)
-    assert (gap.cause, gap.exact) == (Cause.ENCODER_EXIT, False)
+    assert (gap.cause, gap.exact) == (GapCause.ENCODER_EXIT, False)
     assert session.segments[0].end == gap.start < gap.end == session.segments[1].start
     assert gap.duration_seconds < 5
     assert gap.frames == round(gap.duration_seconds * FPS)
@@ -210,7 +210,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert len(found["video"]) == session.frames_written
     assert rig.events_told == [
         "STARTED",
-        f"GAP {Cause.ENCODER_EXIT.value}",
+        f"GAP {GapCause.ENCODER_EXIT.value}",
         "ROTATED",
         "STOPPED stopped",
     ]
@@ -218,7 +218,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
 
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed because it delivers nothing, and is killed."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(
             BUNDLED, tmp_path, SMALL, stall=1.5, terminate_seconds=0.3
         ) as rig:
@@ -230,7 +230,7 @@ async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
             await rig.until_session(SessionState.RECORDING)
             session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
-    assert [gap.cause for gap in session.gaps] == [Cause.CAMERA_STALLED]
+    assert [gap.cause for gap in session.gaps] == [GapCause.CAMERA_STALLED]
     assert 1 < session.gaps[0].duration_seconds < 6
     list(check_receipt(tmp_path, session))
 
@@ -262,11 +262,11 @@ async def test_a_source_whose_name_cannot_exist(tmp_path: Path) -> None:
 async def refused(
     program: str | Path,
     folder: Path,
-    source: FileSource | TestSource,
+    source: FileSource | SyntheticSource,
     found: FFmpegBinary | None = None,
 ) -> Refusal:
     """Start a recording that must be refused, and return why."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(
             program, folder, source, found=found, terminate_seconds=0.3
         ) as rig:
@@ -319,7 +319,9 @@ async def test_without_ffmpeg(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [SMALL, FileSource(Path(__file__))], ids=["test", "file"])
-async def test_an_ffmpeg_that_was_removed(tmp_path: Path, source: TestSource | FileSource) -> None:
+async def test_an_ffmpeg_that_was_removed(
+    tmp_path: Path, source: SyntheticSource | FileSource
+) -> None:
     """A program that was removed after it was found is a refusal, not a crash."""
     program = FFmpegBinary(tmp_path / "removed", (5, 1))
     refusal = await refused(tmp_path, tmp_path / "recordings", source, program)
@@ -334,7 +336,7 @@ async def test_other_codecs_are_recorded_and_rotated(
     program: str, codec: str, entry: str, tmp_path: Path
 ) -> None:
     """Each segment of MJPEG and H.265 is sealed, decodes, and matches the receipt."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(
             program, tmp_path, SMALL, codec=codec, recording=EVERY_SECOND
         ) as rig:
@@ -353,7 +355,7 @@ async def test_matroska(program: str, clip: Path, original: Packets, tmp_path: P
     """The receipt names Matroska files that hold every packet; no MP4 is left."""
     recording = RecordingConfig(rotation=timedelta(seconds=20), format="mkv")
     source = FileSource(clip, loop=False, speed=100)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, tmp_path, source, recording=recording) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()
@@ -379,7 +381,7 @@ async def test_a_conversion_that_cannot_be_trusted(tmp_path: Path, trick: str) -
     folder = tmp_path / "recordings"
     program = script(tmp_path, f'{trick}\nexec {BUNDLED} "$@"')
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, folder, SMALL, recording=recording) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.camera.stop_recording()
@@ -411,7 +413,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
     disk = Watched()
     disk.fill(50)
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(
             BUNDLED, tmp_path, SMALL, recording=recording, disk=disk
         ) as rig:
@@ -430,7 +432,7 @@ async def test_a_conversion_leases_its_segment(tmp_path: Path) -> None:
 async def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
     """A Matroska file that has the name already stays; the new one gets another name (I5)."""
     recording = RecordingConfig(format="mkv")
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(BUNDLED, tmp_path, SMALL, recording=recording) as rig:
             started = await rig.camera.start_recording(REQUEST)
             foreign = (tmp_path / started.segments[0].filename).with_suffix(".mkv")
@@ -450,7 +452,7 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
     """Sealed at the critical line, resumed below the block line, and every frame is counted."""
     disk = GaugedDisk()
     disk.fill(50)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(BUNDLED, tmp_path, SMALL, disk=disk) as rig:
             level = rig.storage.published
             await rig.camera.start_recording(REQUEST)
@@ -466,7 +468,7 @@ async def test_a_full_volume_pauses_the_recorder(tmp_path: Path) -> None:
             session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
     (gap,) = session.gaps
-    assert (gap.cause, gap.exact) == (Cause.STORAGE_FULL, True)
+    assert (gap.cause, gap.exact) == (GapCause.STORAGE_FULL, True)
     assert gap.frames > 0
     found = joined(BUNDLED, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written

@@ -60,7 +60,7 @@ async def test_another_picture_size_begins_another_file(
 ) -> None:
     """Every frame is in a file of its own size, and the receipt says that size."""
     source = FileSource(clip(tmp_path_factory.mktemp("clip"), codec), loop=False, speed=8)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, tmp_path, source) as rig:
             await rig.camera.start_recording(REQUEST)
             session = await rig.ended()

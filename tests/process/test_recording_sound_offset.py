@@ -44,7 +44,7 @@ def program(request: pytest.FixtureRequest) -> str:
 async def recorded(program: str, folder: Path, clip: Path) -> Session:
     """Record a clip as fast as it can be read, with a file for each second."""
     source = FileSource(clip, loop=False, speed=40)
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(program, folder, source, recording=EVERY_SECOND) as rig:
             await rig.camera.start_recording(REQUEST)
             return await rig.ended()
@@ -81,7 +81,7 @@ async def from_camera(
     """Record a camera that plays a clip; return when each file flashes and beeps."""
     async with open_stream_server(BUNDLED, clip, **played) as server:
         source = RtspSource(server.url)
-        with trio.fail_after(60):
+        with trio.fail_after(100):
             async with open_real_camera(program, folder, source, recording=EVERY_SECOND) as rig:
                 await rig.camera.start_recording(REQUEST)
                 await rig.camera.published.wait_until(

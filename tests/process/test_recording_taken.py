@@ -9,16 +9,16 @@ import imageio_ffmpeg
 import trio
 from real_camera import REQUEST, open_real_camera
 
-from camd.model import Cause, SegmentState, SessionState
-from camd.sources import TestSource
+from camd.model import GapCause, SegmentState, SessionState
+from camd.sources import SyntheticSource
 
 BUNDLED = Path(imageio_ffmpeg.get_ffmpeg_exe())
-SMALL = TestSource(160, 90, 25)
+SMALL = SyntheticSource(160, 90, 25)
 
 
 async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> None:
     """The status names the next file, which holds the later frames; the ledger has the rest."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(BUNDLED, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
             await rig.grow(30)
@@ -37,7 +37,7 @@ async def test_a_file_that_is_removed_is_followed_by_another(tmp_path: Path) -> 
     assert listed[0].state is SegmentState.MISSING
     assert second.state is SegmentState.SEALED
     (gap,) = session.gaps
-    assert (gap.cause, gap.exact) == (Cause.FILE_REMOVED, True)
+    assert (gap.cause, gap.exact) == (GapCause.FILE_REMOVED, True)
     assert session.frames_captured == second.frames + gap.frames
     assert second.start - gap.end < second.end - second.start
 
@@ -47,7 +47,7 @@ async def test_a_folder_that_is_removed_is_no_recording(tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     folder.mkdir()
     state = tmp_path / "state"
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_real_camera(BUNDLED, folder, SMALL, state_dir=state) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(30)
@@ -67,8 +67,8 @@ async def test_a_folder_that_is_removed_is_no_recording(tmp_path: Path) -> None:
     assert session.segments[0].state is SegmentState.MISSING
     assert session.segments[-1].state is SegmentState.SEALED
     causes = {gap.cause for gap in session.gaps}
-    assert Cause.FILE_REMOVED in causes
-    assert causes <= {Cause.FILE_REMOVED, Cause.STORAGE_ERROR}
+    assert GapCause.FILE_REMOVED in causes
+    assert causes <= {GapCause.FILE_REMOVED, GapCause.STORAGE_ERROR}
     lost = sum(gap.frames for gap in session.gaps if gap.exact)
     assert session.frames_captured == session.frames_written + lost
     kept = [s for s in session.segments if s.state is SegmentState.SEALED]

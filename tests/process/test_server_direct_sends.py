@@ -66,7 +66,7 @@ async def connected() -> AsyncIterator[tuple[WebSocket, ReadingPeer]]:
     server, client = (
         trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (ours, theirs)
     )
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with (
             client,
             server,

@@ -54,7 +54,7 @@ async def serving_peers(
         jwt_secret=SECRET,
         peers=PeerRoles(**roles),  # type: ignore[arg-type]
     )
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with open_server(
             ServerConfig(listen=(f"unix:{path}",), health_listen=""),
             registry=REGISTRY,
@@ -177,8 +177,8 @@ def test_names_are_looked_up_and_unknown_ones_are_logged() -> None:
     assert roles.users == {0: Role.VIEWER, 1234: Role.ADMIN}
     assert roles.groups == {0: Role.OPERATOR}
     assert [(entry["event"], entry["name"]) for entry in logs] == [
-        ("peer_unknown", "no-such-user"),
-        ("peer_unknown", "no-such-group"),
+        ("peer_name_unknown", "no-such-user"),
+        ("peer_name_unknown", "no-such-group"),
     ]
 
 

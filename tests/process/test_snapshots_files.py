@@ -116,7 +116,7 @@ async def opened(top: Path, limits: SnapshotLimits = MANY) -> AsyncIterator[Rig]
     volume, disk = GaugedDisk(), StepsDisk()
     volume.fill(50)
     config = StorageConfig(recordings_dir=top / "recordings", state_dir=top / "state")
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with open_storage(config, Fanout(), volume, clock=SYSTEM_CLOCK) as storage:
             files = SnapshotFiles(top / "snapshots", limits, storage, SYSTEM_CLOCK, disk)
             yield Rig(files, storage, disk, volume)

@@ -113,7 +113,7 @@ def test_a_reload_takes_it_in(tmp_path: Path) -> None:
 
 async def test_the_check_asks_it(tmp_path: Path) -> None:
     """`camd check` shows what the class says; one that says nothing is not called anything else."""
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with open_server() as port:
             (camera,) = configured(tmp_path, f'source = "tcp://127.0.0.1:{port}"').cameras
             found = await check.inspect_source(camera)
@@ -138,7 +138,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 async def test_it_is_probed_copied_and_recorded(tmp_path: Path, stream: bytes) -> None:
     """FFmpeg is told what the class says, and its status is that of any camera."""
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_server(stream) as port:
             source = TcpSource("127.0.0.1", port)
             async with open_real_camera(BUNDLED, tmp_path, source) as rig:

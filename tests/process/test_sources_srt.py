@@ -19,7 +19,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config, FfmpegConfig
 from camd.ffmpeg.binary import FFmpegBinary, find_ffmpeg
 from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, capture_arguments
-from camd.model import CameraId, CameraState, Cause, Problem, ProblemKind
+from camd.model import CameraId, CameraState, GapCause, Problem, ProblemKind
 from camd.model.problems import IO_ERROR
 from camd.sources import Source, SrtSource, parse_source
 
@@ -30,7 +30,7 @@ URL = "srt://cam.local:9000?latency=200000&passphrase=hunter2hunter2"
 def program(request: pytest.FixtureRequest) -> str:
     """One of the FFmpegs of this machine that has SRT."""
     command = (request.param, "-hide_banner", "-protocols")
-    said = subprocess.run(command, capture_output=True, timeout=60, check=False).stdout
+    said = subprocess.run(command, capture_output=True, timeout=100, check=False).stdout
     if "srt" not in said.decode().split():
         pytest.skip("this FFmpeg has no SRT")
     return str(request.param)
@@ -122,7 +122,7 @@ async def test_a_stream_is_copied_and_recorded(tmp_path: Path, program: str, mod
     """camd calls a sender that listens, and listens for a sender that calls."""
     port = free_port()
     sender = "listener" if mode == "caller" else "caller"
-    with trio.fail_after(90):
+    with trio.fail_after(220):
         async with open_sender(program, f"srt://127.0.0.1:{port}?mode={sender}"):
             source = srt(f"srt://127.0.0.1:{port}?mode={mode}")
             async with open_real_camera(program, tmp_path, source) as rig:
@@ -149,10 +149,10 @@ async def test_a_sender_that_is_not_there_is_told_in_words_of_a_network(
     async def find_program() -> FFmpegBinary:
         return await find_ffmpeg(Path(program))
 
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         found = await CapturePlanner(camera, config, find_program, clock=SYSTEM_CLOCK).plan()
     assert isinstance(found, Problem)
-    assert (found.kind, found.ledger_cause) == (ProblemKind.TIMED_OUT, Cause.SOURCE_UNREACHABLE)
+    assert (found.kind, found.ledger_cause) == (ProblemKind.TIMED_OUT, GapCause.SOURCE_UNREACHABLE)
     assert "passphrase" in found.suggestion
 
 

@@ -63,7 +63,7 @@ def test_the_limit_of_the_process_counts(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=100,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.stdout.split() == ["4096", str(errno.EFBIG), "4096", "100"]

@@ -61,7 +61,7 @@ async def opened(
 ) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
     config = StorageConfig(folder, state_dir=folder.parent / "state")
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with open_storage(
             config, Fanout[Event](), disk or roomy_disk(), clock=SYSTEM_CLOCK, limits=limits
         ) as storage:
@@ -350,7 +350,7 @@ async def test_notes_survive_a_caller_who_gives_up(
             scope.cancel()
             await storage.note_gaps([gap(1)])
         assert (await storage.gaps(ALL)).total == 1
-        storage.index_worker.limits = attrs.evolve(QUICK, first_retry_seconds=30.0)
+        storage.index_worker.limits = attrs.evolve(QUICK, first_retry_seconds=3600.0)
         failing = FailingMethod(monkeypatch, Pins, "put", BROKEN)
         await storage.index_worker.write(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
         assert failing.failed

@@ -35,7 +35,7 @@ INIT, FRAGMENTS = footage(3)
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Storage]:
     """Run storage over `folder`."""
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with open_storage(
             StorageConfig(folder, state_dir=folder / ".state"),
             Fanout[Event](),

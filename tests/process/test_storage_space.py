@@ -68,7 +68,7 @@ async def set_up(
     events: Fanout[Event] = Fanout()
     space = SpaceMonitor(folder, disk, Thresholds(), events, clock=SYSTEM_CLOCK, limits=limits)
     setup = MonitoredFolder(space, disk, folder, [])
-    with trio.fail_after(20), events.subscribed(lambda e: setup.announced.append(e.status.level)):
+    with trio.fail_after(100), events.subscribed(lambda e: setup.announced.append(e.status.level)):
         async with trio.open_nursery() as nursery:
             await nursery.start(setup.space.serve)
             try:

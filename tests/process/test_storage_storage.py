@@ -49,7 +49,7 @@ async def opened(
     gauged = GaugedDisk()
     gauged.fill(50)
     config = StorageConfig(recordings_dir=folder, state_dir=folder.parent / "state")
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with open_storage(
             config, events or Fanout(), disk or gauged, clock=SYSTEM_CLOCK
         ) as storage:
@@ -358,7 +358,7 @@ async def test_a_file_that_lost_everything_is_not_counted(tmp_path: Path) -> Non
     """I4: what the index says of a file of which nothing reached the disk is not believed."""
     config = StorageConfig(tmp_path, state_dir=tmp_path)
     left = segment(state=SegmentState.OPEN, sha256=None)
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with open_storage(
             config, Fanout[Event](), GaugedDisk(), clock=SYSTEM_CLOCK
         ) as storage:

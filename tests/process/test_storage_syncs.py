@@ -84,7 +84,7 @@ async def test_the_syncs_of_a_recording_reach_the_kernel(kernel: Kernel, tmp_pat
     """Behind every sync that the recorder waits for stands a system call, after the bytes."""
     folder = tmp_path / "recordings"
     config = StorageConfig(recordings_dir=folder, state_dir=tmp_path / "state")
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             kernel.steps.clear()
             file = storage.disk.create(folder / "a.mp4")
@@ -134,7 +134,7 @@ async def before_a_conversion(
     path.write_text(copier)
     path.chmod(0o755)
     config = StorageConfig(recordings_dir=folder, state_dir=place / "state")
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_storage(config, Fanout[Event](), clock=SYSTEM_CLOCK) as storage:
             made = segment(size_bytes=1000)
             (folder / made.filename).write_bytes(bytes(1000))

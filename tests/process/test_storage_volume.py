@@ -22,9 +22,9 @@ from support.fake_disk import roomy_disk
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
-from camd.model import Cause, Event, SegmentState, Session, SessionId, SessionState, StorageLevel
+from camd.model import Event, GapCause, SegmentState, Session, SessionId, SessionState, StorageLevel
 from camd.runtime.broadcast import Fanout
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 from camd.storage.disk import PosixDisk
 from camd.storage.rules.admission import SpaceNeed
 from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FolderLocation, KnownVolume
@@ -33,7 +33,7 @@ from camd.storage.volume import Volume, known_file, load_known_volume
 
 OK, MISSING = StorageLevel.OK, StorageLevel.MISSING
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
-SMALL = TestSource(160, 90, 10)
+SMALL = SyntheticSource(160, 90, 10)
 
 
 @attrs.define(eq=False)
@@ -93,7 +93,7 @@ class PluggableVolume:
         config = StorageConfig(
             recordings_dir=self.folder, state_dir=self.state, require_mount=require_mount
         )
-        with trio.fail_after(20):
+        with trio.fail_after(100):
             async with open_storage(
                 config, Fanout[Event](), self.disk, clock=SYSTEM_CLOCK
             ) as storage:
@@ -410,14 +410,14 @@ async def test_a_session_pauses_while_its_disk_is_away(volume: PluggableVolume) 
         volume.plug()
 
     volume.plug()
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         session = await record_through(volume, volume.unplug, find)
     assert seen == [[]]
     assert len(session.segments) == 2
     assert [segment.state for segment in session.segments] == [SegmentState.SEALED] * 2
     assert len(list(check_receipt(volume.folder, session))) == 2
     (gap,) = session.gaps
-    assert (gap.cause, gap.exact) == (Cause.STORAGE_ERROR, True)
+    assert (gap.cause, gap.exact) == (GapCause.STORAGE_ERROR, True)
 
 
 async def test_a_session_pauses_while_its_dead_disk_gives_errors(tmp_path: Path) -> None:
@@ -433,11 +433,11 @@ async def test_a_session_pauses_while_its_dead_disk_gives_errors(tmp_path: Path)
     def find() -> None:
         volume.disk.error = volume.disk.write_error = None
 
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         session = await record_through(volume, lose, find)
     assert len(session.segments) == 2
     assert session.segments[1].state is SegmentState.SEALED
-    assert {gap.cause for gap in session.gaps} == {Cause.STORAGE_ERROR}
+    assert {gap.cause for gap in session.gaps} == {GapCause.STORAGE_ERROR}
     assert session.frames_captured == session.frames_written + sum(g.frames for g in session.gaps)
 
 

@@ -50,7 +50,7 @@ def run_activated(script: str, listeners: list[socket.socket], **environ: str) -
         pass_fds=sources,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=True,
     )
     return done.stdout
@@ -171,4 +171,4 @@ def test_a_connection_waits_in_systemds_socket_until_the_program_accepts(tmp_pat
             client.settimeout(30)
             client.connect(address)
             assert client.recv(100) == b"served"
-        assert program.wait(30) == 0
+        assert program.wait(100) == 0

@@ -13,7 +13,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import CameraId, CameraState, CameraStatus, VideoFormat
-from camd.sources import RtspSource, TestSource, V4l2Source
+from camd.sources import RtspSource, SyntheticSource, V4l2Source
 
 RTSP = RtspSource("rtsp://camera.local/stream")
 NOTHING = VideoFormat("", 0, 0, 0.0)
@@ -44,10 +44,10 @@ def camera(source: object, **keys: object) -> CameraConfig:
 H265 = SourceFacts("hevc", 2560, 1440, 25.0)
 MPEG4 = SourceFacts("mpeg4", 640, 480, 15.0)
 CASES = [
-    (camera(TestSource(320, 240, 15)), None, VideoFormat("h264", 320, 240, 15)),
-    (camera(TestSource(320, 240, 15), codec="h265"), None, VideoFormat("h265", 320, 240, 15)),
+    (camera(SyntheticSource(320, 240, 15)), None, VideoFormat("h264", 320, 240, 15)),
+    (camera(SyntheticSource(320, 240, 15), codec="h265"), None, VideoFormat("h265", 320, 240, 15)),
     (
-        camera(TestSource(320, 240, 15), resolution=(160, 120)),
+        camera(SyntheticSource(320, 240, 15), resolution=(160, 120)),
         None,
         VideoFormat("h264", 160, 120, 15),
     ),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from camd.capture.source_cache import SourceCache, SourceFacts, key_of, parse, render
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
-from camd.sources import FileSource, FileStamp, RtspSource, TestSource, V4l2Source
+from camd.sources import FileSource, FileStamp, RtspSource, SyntheticSource, V4l2Source
 
 KNOWN = SourceFacts("h264", 1920, 1080, 25.0, "aac", "udp")
 
@@ -26,7 +26,7 @@ def test_a_file_that_changed_is_another_source() -> None:
     """Size and time of change count; without them, and for devices, nothing is remembered."""
     file = FileSource(Path("/x.mp4"))
     assert key_of(file, FileStamp(1, 2)) != key_of(file, FileStamp(1, 3))
-    assert {key_of(file), key_of(TestSource()), key_of(V4l2Source())} == {""}
+    assert {key_of(file), key_of(SyntheticSource()), key_of(V4l2Source())} == {""}
 
 
 def test_what_is_written_is_read_again() -> None:

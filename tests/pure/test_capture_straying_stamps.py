@@ -14,7 +14,7 @@ from test_capture_timestamps import RATE, Frame, begun, muxed, steady, then
 
 from camd.capture.consumer import CapturedFragment
 from camd.clock import Anchor
-from camd.model import CameraId, Cause, Gap, RecordingRequest, SessionId
+from camd.model import CameraId, Gap, GapCause, RecordingRequest, SessionId
 from camd.recording.rules.ledger import SessionLedger
 
 ROTATION_SECONDS = 20.0
@@ -78,7 +78,7 @@ def test_missing_frames_among_wrong_stamps_have_an_entry(seed: int, spread: floa
     outage = 5.0
     frames = then(steady(15), steady(15), step=outage, pause=outage)
     gaps = ledgered(strayed(frames, seed, spread))
-    assert {gap.cause for gap in gaps} == {Cause.FRAMES_DROPPED_BY_SOURCE}
+    assert {gap.cause for gap in gaps} == {GapCause.FRAMES_DROPPED_BY_SOURCE}
     told = sum(gap.frames for gap in gaps)
     assert (outage - 2 * spread - 1.0) * RATE < told <= (outage + 2 * spread) * RATE
     assert all((gap.end - gap.start).total_seconds() <= outage + 2 * spread + 0.1 for gap in gaps)

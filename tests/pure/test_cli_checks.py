@@ -23,7 +23,7 @@ from camd.cli.checks.host_check import (
 )
 from camd.config.schema import CameraConfig, Config, RecordingConfig, StorageConfig
 from camd.model import CameraId
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 
 
 def test_a_clock_that_nobody_keeps_right_is_a_warning() -> None:
@@ -79,7 +79,7 @@ def config(*bitrates: int | None, durability: str = "1s") -> Config:
     """Return a configuration of cameras with these bit rates."""
     return Config(
         cameras=tuple(
-            CameraConfig(CameraId(f"camera{number}"), TestSource(), bitrate=bitrate)
+            CameraConfig(CameraId(f"camera{number}"), SyntheticSource(), bitrate=bitrate)
             for number, bitrate in enumerate(bitrates)
         ),
         storage=StorageConfig(durability=durability),

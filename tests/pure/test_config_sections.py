@@ -31,7 +31,7 @@ from camd.config.schema import (
 from camd.config.values import PathBases, PeerRules
 from camd.model import CameraId
 from camd.model.schedule_values import TimeOfDay
-from camd.sources import TestSource, V4l2Source
+from camd.sources import SyntheticSource, V4l2Source
 
 KEYS = [
     (section, name, key)
@@ -78,7 +78,7 @@ def test_a_key_that_is_written_with_its_default_changes_nothing(
         result = structure(
             {"camera": [{"source": "test:", **table}]}, {}, PathBases(Path(), Path())
         )
-        assert result.cameras == {0: CameraConfig(source=TestSource())}
+        assert result.cameras == {0: CameraConfig(source=SyntheticSource())}
     else:
         result = structure({section: table}, {}, PathBases(Path(), Path()))
         assert result.sections[section] == SECTIONS[section]()
@@ -342,7 +342,7 @@ def test_secrets_do_not_show_in_the_overlay() -> None:
 
 def camera(name: str, **keys: object) -> CameraConfig:
     """Return a synthetic camera."""
-    return CameraConfig(id=CameraId(name), source=TestSource(), device=name, **keys)  # type: ignore[arg-type]
+    return CameraConfig(id=CameraId(name), source=SyntheticSource(), device=name, **keys)  # type: ignore[arg-type]
 
 
 def test_a_configuration_does_not_differ_from_itself() -> None:
@@ -415,7 +415,7 @@ def test_a_service_that_looks_for_no_devices_takes_no_camera_of_this_machine() -
     """It would never find it, so that needs a restart; a reload adds streams."""
     blind = Config(discovery=DiscoveryConfig(v4l2=False))
     usb = CameraConfig(CameraId("usb"), V4l2Source(serial="A1"))
-    clip = CameraConfig(CameraId("clip"), TestSource())
+    clip = CameraConfig(CameraId("clip"), SyntheticSource())
     new = attrs.evolve(blind, cameras=(usb, clip))
     assert compare(blind, new) == ConfigChanges(("camera.clip",), ("camera.usb",))
     assert merge(blind, new).cameras == (clip,)

@@ -24,7 +24,7 @@ from camd.config.schema import CameraConfig
 from camd.devices.matching.identity import RememberedCamera, identify_devices
 from camd.devices.matching.match import MOST_CAMERAS, assign, forget
 from camd.model import CameraId, Device, MatchedBy
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
@@ -54,7 +54,7 @@ def test_a_number_is_not_given_away_while_its_camera_is_unplugged() -> None:
 
 def test_ids_of_the_configuration_are_not_used_as_numbers() -> None:
     """camera0 is a test picture and camera1 has a source, so a new camera is camera2."""
-    picture = CameraConfig(CameraId("camera0"), TestSource())
+    picture = CameraConfig(CameraId("camera0"), SyntheticSource())
     machine = MatchedMachine(picture, entry("camera1", serial="A"))
     assert machine.has(usb_camera(0)) == {"camera1": "(absent)", "camera2": "video0"}
 

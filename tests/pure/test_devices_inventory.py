@@ -20,7 +20,7 @@ from camd.devices.v4l2.access import (
 )
 from camd.devices.v4l2.inventory import Inventory, NodeAnswer, QueryJob, Scan, matches, simplify
 from camd.devices.v4l2.node import NodeStat, SysfsFacts
-from camd.model import Capabilities, Cause, Device, Problem, UsbFacts
+from camd.model import Capabilities, Device, GapCause, Problem, UsbFacts
 from camd.model.problems import HUNG
 
 DEV = Path("/dev")
@@ -28,7 +28,7 @@ HUB = "devices/pci0000:00/0000:00:14.0/usb1"
 CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())
 USB = UsbFacts("046d", "0825", "A1", "0000:00:14.0-usb2-1", "1-1")
 FACTS = SysfsFacts(label="Camera", index=0, number="81:0", usb=USB, says_capture=True)
-BUSY = Problem("busy", "", "", Cause.CAMERA_BUSY)
+BUSY = Problem("busy", "", "", GapCause.CAMERA_BUSY)
 
 
 def node_stat(number: int, replugs: int = 0) -> NodeStat:
@@ -334,5 +334,5 @@ def test_a_missing_permission_has_its_remedy(access: NodeAccess, remedy: str) ->
     """It depends on the user, on a container, and on the group of the node."""
     problem = denied("/dev/video0", access)
     assert problem.kind == "no_permission"
-    assert problem.ledger_cause is Cause.NO_PERMISSION
+    assert problem.ledger_cause is GapCause.NO_PERMISSION
     assert problem.suggestion == remedy

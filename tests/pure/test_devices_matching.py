@@ -10,8 +10,8 @@ from support.fake_devices import CONTROLLER, MatchedMachine, entry, unbound_devi
 from camd.config.schema import CameraConfig
 from camd.devices.matching.match import AdoptionError
 from camd.devices.matching.messages import MatchMessageKind
-from camd.model import CameraId, Cause
-from camd.sources import TestSource
+from camd.model import CameraId, GapCause
+from camd.sources import SyntheticSource
 
 BY_ID = Path("/dev/v4l/by-id/usb-Maker_6366-video-index0")
 
@@ -25,7 +25,7 @@ def test_another_camera_at_a_known_port_is_a_swap() -> None:
     machine.has(usb_camera(0, serial="A"))
     assert machine.has(usb_camera(0, serial="B")) == {"camera0": "(swapped)", "camera1": "video0"}
     problem = machine.problem("camera0")
-    assert problem.ledger_cause is Cause.CAMERA_SWAPPED
+    assert problem.ledger_cause is GapCause.CAMERA_SWAPPED
     assert "usb:0c45:6366:A" in problem.message
     assert "usb:0c45:6366:B" in problem.message
     assert "camd adopt camera0" in problem.suggestion
@@ -174,7 +174,7 @@ def test_an_adopted_device_is_not_taken_back_by_an_entry() -> None:
 def test_the_configuration_limits_adoption() -> None:
     """Serial numbers, ports and other kinds of sources are changed in the configuration only."""
     camera = usb_camera(0, serial="B")
-    picture = CameraConfig(CameraId("picture"), TestSource())
+    picture = CameraConfig(CameraId("picture"), SyntheticSource())
     machine = MatchedMachine(entry("entrance", serial="A"), entry("garage", port="1-9"), picture)
     machine.has(camera)
     for camera_id in ("entrance", "garage", "picture"):

@@ -16,7 +16,7 @@ from camd.api.event_methods import EventsApi
 from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi
 from camd.api.http.key_methods import KeysApi
-from camd.api.http.session_pages import SignInApi
+from camd.api.http.sign_in_routes import SignInApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
 from camd.api.retention_methods import FilesApi, RetentionApi

@@ -27,7 +27,7 @@ from camd.export.rules.export_plan import (
     plan_files,
     seconds_between,
 )
-from camd.model import CameraId, Cause, Segment, SegmentState
+from camd.model import CameraId, GapCause, Segment, SegmentState
 
 CAMERA = CameraId("camera0")
 
@@ -94,9 +94,9 @@ def test_a_ledger_entry_at_a_seam_says_that_frames_are_missing() -> None:
     """Lost footage parts two files, a clock step does not; an entry elsewhere does not either."""
     files = file(0, 0, 60), file(1, 60, 120)
     for cause, minute, joined in (
-        (Cause.STORAGE_SLOW, 1, False),
-        (Cause.CLOCK_STEP, 1, True),
-        (Cause.STORAGE_SLOW, 0.5, True),
+        (GapCause.STORAGE_SLOW, 1, False),
+        (GapCause.CLOCK_STEP, 1, True),
+        (GapCause.STORAGE_SLOW, 0.5, True),
     ):
         found = plan(*files, begin=0, end=120, gaps=[gap(minute, cause=cause)])
         assert found[1].joined is joined
@@ -158,10 +158,10 @@ def test_what_no_file_covers_is_missing() -> None:
 
 def test_the_ledger_explains_what_is_missing() -> None:
     """Its entries are listed as they are, whatever their length, and nothing for the same time."""
-    entry = gap(40 / 60, end=after(50), cause=Cause.CAMERA_LOST, frames=300)
-    short = gap(1.5, end=after(90.01), cause=Cause.FRAMES_DROPPED_BY_SOURCE)
-    step = gap(0.1, end=after(30), cause=Cause.CLOCK_STEP)
-    far = gap(5, end=after(301), cause=Cause.CAMERA_LOST)
+    entry = gap(40 / 60, end=after(50), cause=GapCause.CAMERA_LOST, frames=300)
+    short = gap(1.5, end=after(90.01), cause=GapCause.FRAMES_DROPPED_BY_SOURCE)
+    step = gap(0.1, end=after(30), cause=GapCause.CLOCK_STEP)
+    far = gap(5, end=after(301), cause=GapCause.CAMERA_LOST)
     found = missing((0, 40), (50, 100), gaps=(entry, short, step, far))
     assert found == [(40, 50, "camera_lost"), (90, 90.01, "frames_dropped_by_source")]
 

@@ -17,7 +17,7 @@ from camd.ffmpeg.text.args import (
 )
 from camd.ffmpeg.text.encoder_table import SOFTWARE
 from camd.ffmpeg.text.output import (
-    LogLine,
+    FFmpegLine,
     ProbeResult,
     classify,
     parse_encoders,
@@ -27,8 +27,8 @@ from camd.ffmpeg.text.output import (
     parse_version,
 )
 from camd.ffmpeg.text.redact import redact
-from camd.model import Cause
-from camd.sources import FileSource, RtspSource, TestSource, V4l2Source
+from camd.model import GapCause
+from camd.sources import FileSource, RtspSource, SyntheticSource, V4l2Source
 
 URL = "rtsp://user:p@ss@host:554/live?x=1"
 
@@ -46,7 +46,7 @@ def chosen(input_format):
 
 def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     """The options that the reader of the stream needs are always there."""
-    said = command(TestSource())
+    said = command(SyntheticSource())
     assert said.startswith("ffmpeg -hide_banner -nostdin -nostats -loglevel level+info ")
     assert "-movflags frag_keyframe+empty_moov+default_base_moof+frag_discont " in said
     assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
@@ -56,13 +56,13 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
 @pytest.mark.parametrize(
     ("said", "length"),
     [
-        (command(TestSource()), "-frag_duration 1 "),
-        (command(TestSource(audio=True)), "-frag_duration 22000 "),
-        (command(TestSource(audio=True), codec="mjpeg"), "-frag_duration 22000 "),
-        (command(TestSource(audio=True), fps=50.0), "-frag_duration 1 "),
-        (command(TestSource(audio=True), version=(5, 0)), "-frag_duration 500000 "),
+        (command(SyntheticSource()), "-frag_duration 1 "),
+        (command(SyntheticSource(audio=True)), "-frag_duration 22000 "),
+        (command(SyntheticSource(audio=True), codec="mjpeg"), "-frag_duration 22000 "),
+        (command(SyntheticSource(audio=True), fps=50.0), "-frag_duration 1 "),
+        (command(SyntheticSource(audio=True), version=(5, 0)), "-frag_duration 500000 "),
         (
-            command(TestSource(audio=True), codec="mjpeg", version=(5, 0)),
+            command(SyntheticSource(audio=True), codec="mjpeg", version=(5, 0)),
             "-frag_duration 500000 -min_frag_duration 500000 ",
         ),
         (command(FileSource(Path("x")), copy=True), "-frag_duration 1 "),
@@ -98,9 +98,9 @@ MICROPHONE = {"sound": SoundInput("alsa", "hw:1")}
 @pytest.mark.parametrize(
     ("said", "duration"),
     [
-        (command(TestSource()), ""),
-        (command(TestSource(audio=True)), "NEXT_DTS-DTS"),
-        (command(TestSource(audio=True), version=(5, 0)), ""),
+        (command(SyntheticSource()), ""),
+        (command(SyntheticSource(audio=True)), "NEXT_DTS-DTS"),
+        (command(SyntheticSource(audio=True), version=(5, 0)), ""),
         (command(V4l2Source(Path("/dev/v"))), ""),
         (command(V4l2Source(Path("/dev/v")), copy=True, **chosen("mjpeg"), **MICROPHONE), "NEXT"),
         (command(FileSource(Path("x"), loop=False), copy=True, probe=SOUND), "NEXT_DTS-DTS"),
@@ -121,9 +121,12 @@ def test_pictures_beside_sound_say_how_long_they_last(said, duration):
 @pytest.mark.parametrize(
     ("said", "parts"),
     [
-        (command(TestSource(audio=True)), ["-map 1:a:0", "-c:a aac", "sine="]),
-        (command(TestSource(), fps=12.5, width=640, height=360), ["size=640x360:rate=12.5"]),
-        (command(TestSource(), version=(9, 0)), ["-re -readrate_initial_burst 0.001 -f lavfi"]),
+        (command(SyntheticSource(audio=True)), ["-map 1:a:0", "-c:a aac", "sine="]),
+        (command(SyntheticSource(), fps=12.5, width=640, height=360), ["size=640x360:rate=12.5"]),
+        (
+            command(SyntheticSource(), version=(9, 0)),
+            ["-re -readrate_initial_burst 0.001 -f lavfi"],
+        ),
         (command(FileSource(Path("a b.mp4"))), ["-re -stream_loop -1 -i file:a b.mp4"]),
         (command(FileSource(Path("x"), speed=2.0, loop=False)), ["-readrate 2 -i file:x"]),
         (command(FileSource(Path("x")), width=8, height=6, fps=5), ["-vf fps=5,scale=8:6"]),
@@ -155,11 +158,11 @@ def test_pictures_beside_sound_say_how_long_they_last(said, duration):
         ),
         (command(V4l2Source(Path("/dev/v"))), ["-enc_time_base:v 1/90000"]),
         (command(V4l2Source(), node=Path("/dev/v7")), ["-f v4l2 -thread_queue_size 64 -i /dev/v7"]),
-        (command(TestSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
-        (command(TestSource(), codec="mjpeg"), ["-c:v mjpeg", "-frag_duration 1 "]),
-        (command(TestSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),
+        (command(SyntheticSource(), codec="h265"), ["libx265 -tag:v hvc1", "open-gop=0"]),
+        (command(SyntheticSource(), codec="mjpeg"), ["-c:v mjpeg", "-frag_duration 1 "]),
+        (command(SyntheticSource(), bitrate=4_000_000), ["-b:v 4000000", "-force_key_frames"]),
         (
-            command(TestSource(), input_options=("-a", "1"), output_options=("-b", "2")),
+            command(SyntheticSource(), input_options=("-a", "1"), output_options=("-b", "2")),
             ["-stats_period 0.05 -a 1 -re", "wallclock -b 2 -f mp4"],
         ),
     ],
@@ -240,11 +243,11 @@ def test_credentials_leave_any_text(text, clean):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[error] x: No such file\n", LogLine("error", "x: No such file")),
-        ("[tcp @ 0x5e] [warning] slow", LogLine("warning", "slow")),
-        ("[vist#0:0/mjpeg @ 0x5a] [dec:mjpeg @ 0x5b] [error] bad", LogLine("error", "bad")),
-        ("To ignore this, add a '?'", LogLine("info", "To ignore this, add a '?'")),
-        ("", LogLine("info", "")),
+        ("[error] x: No such file\n", FFmpegLine("error", "x: No such file")),
+        ("[tcp @ 0x5e] [warning] slow", FFmpegLine("warning", "slow")),
+        ("[vist#0:0/mjpeg @ 0x5a] [dec:mjpeg @ 0x5b] [error] bad", FFmpegLine("error", "bad")),
+        ("To ignore this, add a '?'", FFmpegLine("info", "To ignore this, add a '?'")),
+        ("", FFmpegLine("info", "")),
     ],
 )
 def test_log_lines_carry_their_level(line, message):
@@ -292,7 +295,7 @@ def test_log_lines_carry_their_level(line, message):
 )
 def test_error_lines_become_a_problem(lines, code, cause):
     """The messages of all versions give the same kind; no text names a device or a secret."""
-    problem = classify([LogLine("error", line) for line in lines], code)
+    problem = classify([FFmpegLine("error", line) for line in lines], code)
     assert problem.kind == cause
     assert problem.message
     assert problem.suggestion
@@ -302,8 +305,11 @@ def test_error_lines_become_a_problem(lines, code, cause):
 
 def test_an_unplugged_camera_has_the_ledger_cause_lost():
     """The ledger's cause of an unplugged camera is the camera, of a wrong option the encoder."""
-    assert classify([LogLine("error", "No such device")], 0).ledger_cause is Cause.CAMERA_LOST
-    assert classify([LogLine("fatal", "Unknown encoder 'x'")], 1).ledger_cause is Cause.ENCODER_EXIT
+    assert classify([FFmpegLine("error", "No such device")], 0).ledger_cause is GapCause.CAMERA_LOST
+    assert (
+        classify([FFmpegLine("fatal", "Unknown encoder 'x'")], 1).ledger_cause
+        is GapCause.ENCODER_EXIT
+    )
 
 
 def test_a_source_is_described():

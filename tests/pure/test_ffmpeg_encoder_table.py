@@ -20,7 +20,7 @@ from camd.ffmpeg.text.encoder_table import (
     trial_mistake,
 )
 from camd.mp4.boxes import box
-from camd.sources import TestSource, V4l2Source
+from camd.sources import SyntheticSource, V4l2Source
 
 HEAD = FTYP + moov(trak(1, extra=box(b"avcC", bytes(8))), trex=trex(1))
 HD = VideoParameters(1280, 720, 30.0)
@@ -55,7 +55,7 @@ def test_a_render_node_is_named_before_the_input_and_pictures_go_up_to_it() -> N
     vaapi = attrs.evolve(encoder_named("h264_vaapi"), node="/dev/dri/renderD128")
     assert device_arguments(vaapi) == ("-vaapi_device", "/dev/dri/renderD128")
     assert encoding_arguments(vaapi, HD, ("fps=5",))[:2] == ("-vf", "fps=5,format=nv12,hwupload")
-    command = capture_arguments(CaptureOptions("ffmpeg", TestSource(), encoder=vaapi))
+    command = capture_arguments(CaptureOptions("ffmpeg", SyntheticSource(), encoder=vaapi))
     assert command.index("-vaapi_device") < command.index("-i")
     assert device_arguments(SOFTWARE["h264"]) == ()
 

@@ -6,7 +6,7 @@ import pytest
 
 from camd.ffmpeg.text.error_patterns import IN_PASSING
 from camd.ffmpeg.text.output import classify, parse_line, parse_refusal
-from camd.model import Cause
+from camd.model import GapCause
 
 V4L2 = "[video4linux2,v4l2 @ 0x55d1c0] [error] "  # 4 to 8
 INPUT = "[in#0/video4linux2,v4l2 @ 0x55d1c0] [error] "  # from 6.1 on, in other places from 9 on
@@ -53,7 +53,7 @@ def connecting(words: str, *details: str) -> list[list[str]]:
 READING = "[in#0/rtsp @ 0x5] [warning] Failed reading RTSP data: "  # from 9 on
 CANNOT_OPEN = "Cannot open video device /dev/video0: "
 CASES = {
-    ("lost", Cause.CAMERA_LOST): [
+    ("lost", GapCause.CAMERA_LOST): [
         *running("ioctl(VIDIOC_DQBUF): No such device", "No such device"),
         [
             f"{V4L2}ioctl(VIDIOC_DQBUF): No such device",
@@ -61,16 +61,16 @@ CASES = {
         ],
         [f"{V4L2}ioctl(VIDIOC_DQBUF): Input/output error", "[error] /dev/video0: No such device"],
     ],
-    ("vanished", Cause.CAMERA_LOST): [
+    ("vanished", GapCause.CAMERA_LOST): [
         *opening("No such device", "ioctl(VIDIOC_STREAMON): No such device"),
         *opening("No such device", "ioctl(VIDIOC_QUERYCAP): No such device"),
         *opening("No such device", f"{CANNOT_OPEN}No such device"),
         *opening("No such device or address", f"{CANNOT_OPEN}No such device or address"),
     ],
-    ("not_found", Cause.CAMERA_LOST): [
+    ("not_found", GapCause.CAMERA_LOST): [
         *opening("No such file or directory", f"{CANNOT_OPEN}No such file or directory"),
     ],
-    ("io_error", Cause.CAMERA_ERROR): [
+    ("io_error", GapCause.CAMERA_ERROR): [
         *running("ioctl(VIDIOC_DQBUF): Input/output error", "Input/output error"),
         *running("ioctl(VIDIOC_DQBUF): I/O error", "I/O error"),
         *opening("Input/output error", "ioctl(VIDIOC_STREAMON): Input/output error"),
@@ -79,20 +79,20 @@ CASES = {
         *opening("Broken pipe", "ioctl(VIDIOC_STREAMON): Broken pipe"),
         *opening("Connection timed out", "ioctl(VIDIOC_S_PARM): Connection timed out"),
     ],
-    ("busy", Cause.CAMERA_BUSY): [
+    ("busy", GapCause.CAMERA_BUSY): [
         *opening("Device or resource busy", "ioctl(VIDIOC_STREAMON): Device or resource busy"),
         *opening("Device or resource busy", "ioctl(VIDIOC_REQBUFS): Device or resource busy"),
         *opening("Device or resource busy", f"{CANNOT_OPEN}Device or resource busy"),
         *opening("Resource busy", "ioctl(VIDIOC_S_FMT): Resource busy"),
     ],
-    ("no_permission", Cause.NO_PERMISSION): [
+    ("no_permission", GapCause.NO_PERMISSION): [
         *opening("Permission denied", f"{CANNOT_OPEN}Permission denied"),
         *opening("Operation not permitted", f"{CANNOT_OPEN}Operation not permitted"),
     ],
-    ("no_bandwidth", Cause.NO_BANDWIDTH): [
+    ("no_bandwidth", GapCause.NO_BANDWIDTH): [
         *opening("No space left on device", "ioctl(VIDIOC_STREAMON): No space left on device"),
     ],
-    ("unsupported_format", Cause.UNSUPPORTED_FORMAT): [
+    ("unsupported_format", GapCause.UNSUPPORTED_FORMAT): [
         *opening("Invalid argument", "Cannot find a proper format for codec 'mjpeg' (id 7)"),
         *opening("Invalid argument", "No such input format: h266."),
         *opening(
@@ -110,14 +110,14 @@ CASES = {
         ),
         ["[mp4 @ 0x5] [error] Could not find tag for codec vp8 in stream #0, codec not currently"],
     ],
-    ("driver_error", Cause.CAMERA_ERROR): [
+    ("driver_error", GapCause.CAMERA_ERROR): [
         *opening("Invalid argument", "ioctl(VIDIOC_REQBUFS): Invalid argument"),
         *opening("Invalid argument", "ioctl(VIDIOC_QBUF): Invalid argument"),
         *opening("Invalid argument", "ioctl(VIDIOC_STREAMON): Invalid argument"),
         *running("ioctl(VIDIOC_DQBUF): Invalid argument", "Invalid argument"),
         *running("Unknown timestamps", "Input/output error"),
     ],
-    ("unauthorised", Cause.SOURCE_UNREACHABLE): [
+    ("unauthorised", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Server returned 401 Unauthorized (authorization failed)",
             "method OPTIONS failed: 401 Unauthorized",
@@ -126,30 +126,30 @@ CASES = {
             "Server returned 403 Forbidden (access denied)", "method SETUP failed: 403 (Forbidden)"
         ),
     ],
-    ("not_found", Cause.SOURCE_UNREACHABLE): [
+    ("not_found", GapCause.SOURCE_UNREACHABLE): [
         *connecting("Server returned 404 Not Found", "method DESCRIBE failed: 404 Not Found"),
         *connecting("Server returned 404 Not Found", "method DESCRIBE failed: 404 (Not Found)"),
     ],
-    ("server_error", Cause.SOURCE_UNREACHABLE): [
+    ("server_error", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Server returned 5XX Server Error reply",
             "method DESCRIBE failed: 500 Internal Server Error",
         ),
         *connecting("Server returned 400 Bad Request"),
     ],
-    ("server_unavailable", Cause.SOURCE_UNREACHABLE): [
+    ("server_unavailable", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Server returned 5XX Server Error reply",
             "method DESCRIBE failed: 503 Service Unavailable",
         ),
     ],
-    ("server_busy", Cause.SOURCE_UNREACHABLE): [
+    ("server_busy", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Server returned 4XX Client Error, but not one of 40{0,1,3,4}",
             "method SETUP failed: 453 (Not Enough Bandwidth)",
         ),
     ],
-    ("unsupported_transport", Cause.SOURCE_UNREACHABLE): [
+    ("unsupported_transport", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Server returned 4XX Client Error, but not one of 40{0,1,3,4}",
             "method SETUP failed: 461 Unsupported Transport",
@@ -157,22 +157,22 @@ CASES = {
         *connecting("Protocol not supported", "method SETUP failed: 461 (Unsupported Transport)"),
         *connecting("Invalid data found when processing input", "Nonmatching transport in reply"),
     ],
-    ("no_description", Cause.CAMERA_STALLED): [
+    ("no_description", GapCause.CAMERA_STALLED): [
         ["[mp4 @ 0x5] [error] dimensions not set", "[error] Could not write header: Invalid arg"],
     ],
-    ("connection_refused", Cause.SOURCE_UNREACHABLE): [
+    ("connection_refused", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Connection refused",
             "Connection to tcp://10.0.0.9:554?timeout=10000000 failed: Connection refused",
         ),
     ],
-    ("blocked", Cause.SOURCE_UNREACHABLE): [
+    ("blocked", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Operation not permitted",
             "Connection to tcp://10.0.0.9:554?timeout=0 failed: Operation not permitted",
         ),
     ],
-    ("unreachable", Cause.SOURCE_UNREACHABLE): [
+    ("unreachable", GapCause.SOURCE_UNREACHABLE): [
         *connecting(
             "Input/output error", "Failed to resolve hostname cam: Name or service not known"
         ),
@@ -180,31 +180,31 @@ CASES = {
             "No route to host", "Connection to tcp://10.0.0.9:554 failed: No route to host"
         ),
     ],
-    ("timed_out", Cause.SOURCE_UNREACHABLE): [
+    ("timed_out", GapCause.SOURCE_UNREACHABLE): [
         *connecting("Connection timed out", "Connection to tcp://10.0.0.9:554 failed: x"),
         *connecting("Operation timed out", "Connection to tcp://10.0.0.9:554 failed: x"),
         [f"{READING}Connection timed out", *connecting("Invalid data found")[2]],
         ["[in#0/rtsp @ 0x5] [error] Error during demuxing: Connection timed out"],
         ["[error] rtsp://u:p@10.0.0.9/x: Operation not permitted"],  # no answer to PLAY
     ],
-    ("no_stream", Cause.SOURCE_UNREACHABLE): [
+    ("no_stream", GapCause.SOURCE_UNREACHABLE): [
         *connecting("Invalid data found when processing input"),
     ],
-    ("closed", Cause.CAMERA_LOST): [
+    ("closed", GapCause.CAMERA_LOST): [
         [f"{READING}End of file"],
         [f"{READING}Connection reset by peer", f"{READING}End of file"],
         ["[error] rtsp://u:p@10.0.0.9/x: End of file"],
     ],
-    ("no_buffers", Cause.CAMERA_ERROR): [
+    ("no_buffers", GapCause.CAMERA_ERROR): [
         *opening("Cannot allocate memory", "ioctl(VIDIOC_REQBUFS): Cannot allocate memory"),
         *opening("Cannot allocate memory", "Insufficient buffer memory"),
     ],
-    ("audio_unavailable", Cause.CAMERA_ERROR): [
+    ("audio_unavailable", GapCause.CAMERA_ERROR): [
         ["[alsa @ 0x5] [error] cannot open audio device hw:1 (Device or resource busy)"],
         ["[alsa @ 0x5] [error] cannot open audio device hw:1 (No such file or directory)"],
     ],
-    ("no_audio_support", Cause.ENCODER_EXIT): [["[fatal] Unknown input format: 'alsa'"]],
-    ("encoder_unavailable", Cause.ENCODER_EXIT): [
+    ("no_audio_support", GapCause.ENCODER_EXIT): [["[fatal] Unknown input format: 'alsa'"]],
+    ("encoder_unavailable", GapCause.ENCODER_EXIT): [
         [
             "[AVHWDeviceContext @ 0x5] [error] No VA display found for device /dev/dri/renderD128.",
             "[error] Device creation failed: -22.",
@@ -221,7 +221,7 @@ CASES = {
     [(*key, lines) for key, cases in CASES.items() for lines in cases],
 )
 def test_the_messages_of_every_version_are_understood(
-    cause: str, ledger: Cause, lines: list[str]
+    cause: str, ledger: GapCause, lines: list[str]
 ) -> None:
     """The same fault has the same kind and ledger cause in each version of FFmpeg."""
     problem = classify([parse_line(line) for line in lines], 0)

@@ -15,14 +15,14 @@ from camd.ffmpeg.text.rtsp_messages import (
     read_response,
     request,
 )
-from camd.model import Cause, Problem
+from camd.model import GapCause, Problem
 
 ADDRESS = RtspAddress("10.0.0.9", 554, "rtsp://10.0.0.9:554/x", tls=False, with_credentials=True)
 
 
 def problem(cause: str) -> Problem:
     """Make a problem that FFmpeg reported."""
-    return Problem(cause, "Something", "Do something.", Cause.SOURCE_UNREACHABLE)
+    return Problem(cause, "Something", "Do something.", GapCause.SOURCE_UNREACHABLE)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from camd.model import (
     CameraId,
     CameraState,
     CameraStatus,
-    Cause,
+    GapCause,
     RecordingChanged,
     RecordingEventKind,
     Segment,
@@ -85,7 +85,7 @@ def test_seconds_are_those_of_all_files_whenever_they_are_looked_at(
 
 def test_gaps_are_counted_by_their_cause() -> None:
     totals = RecorderTotals(NOON)
-    gaps = (gap(1), gap(2, cause=Cause.CAMERA_LOST, duration_seconds=12.5), gap(3))
+    gaps = (gap(1), gap(2, cause=GapCause.CAMERA_LOST, duration_seconds=12.5), gap(3))
     totals.count(changed(session(gaps=gaps[:1])))
     totals.count(changed(session(gaps=gaps)))
     assert totals.gap_seconds == {
@@ -101,7 +101,7 @@ def test_a_session_that_is_continued_counts_from_the_start_of_the_daemon() -> No
     after = segment(
         number=1, end=NOON + timedelta(minutes=11), frames=20, duration_seconds=4.0, size_bytes=0
     )
-    down = gap(0, end=NOON + timedelta(minutes=10, seconds=5), cause=Cause.DAEMON_DOWN)
+    down = gap(0, end=NOON + timedelta(minutes=10, seconds=5), cause=GapCause.DAEMON_DOWN)
     old = gap(0)
     totals.count(
         changed(

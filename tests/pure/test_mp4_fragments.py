@@ -15,7 +15,7 @@ from support.media_streams import Sample
 
 from camd.mp4.boxes import MediaError, box, full_box
 from camd.mp4.fragments import MAX_IDLE_BOXES, Fragment, FragmentError, FragmentReader, Init
-from camd.mp4.init import InitError, NoVideoError
+from camd.mp4.init import MovieHeaderError, NoVideoError
 
 GOP = build.group(5)
 SOUND = [Sample(20, 1024) for _ in range(8)]
@@ -249,9 +249,9 @@ AUDIO_ONLY = build.FTYP + build.moov(build.trak(1, b"soun", entry=b"mp4a"))
         (build.VIDEO_ONLY + build.fragment((1, 0, GOP), (1, 0, GOP)), FragmentError),
         (absolute(), FragmentError),
         (AUDIO_ONLY, NoVideoError),
-        (build.FTYP + build.moov(*(build.trak(n) for n in range(1, 10))), InitError),
-        (build.FTYP + build.moov(build.trak(1), build.trak(1)), InitError),
-        (build.FTYP + build.moov(build.trak(1), timescale=0), InitError),
+        (build.FTYP + build.moov(*(build.trak(n) for n in range(1, 10))), MovieHeaderError),
+        (build.FTYP + build.moov(build.trak(1), build.trak(1)), MovieHeaderError),
+        (build.FTYP + build.moov(build.trak(1), timescale=0), MovieHeaderError),
     ],
 )
 def test_what_camd_cannot_record_from_is_refused(stream, error):

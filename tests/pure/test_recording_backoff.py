@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
-from camd.model import Cause, StorageLevel
+from camd.model import GapCause, StorageLevel
 from camd.recording.rules.durability import LONGEST_RETRY_SECONDS, WriteBackoff
 
-FULL, ERROR = Cause.STORAGE_FULL, Cause.STORAGE_ERROR
+FULL, ERROR = GapCause.STORAGE_FULL, GapCause.STORAGE_ERROR
 STOPS = {
     StorageLevel.CRITICAL: FULL,
     StorageLevel.MISSING: ERROR,
@@ -32,7 +32,7 @@ def test_only_some_levels_stop_a_running_session(level: StorageLevel) -> None:
 
 @pytest.mark.parametrize("level", list(StorageLevel))
 @pytest.mark.parametrize("paused", [FULL, ERROR])
-def test_a_pause_ends_where_its_reason_may_be_over(level: StorageLevel, paused: Cause) -> None:
+def test_a_pause_ends_where_its_reason_may_be_over(level: StorageLevel, paused: GapCause) -> None:
     """A full volume: below the block line; after an error: wherever writing may work."""
     brake = WriteBackoff()
     brake.paused = paused

@@ -12,7 +12,7 @@ from support.media_streams import EPOCH, captured, fragments_of
 
 from camd.model import (
     CameraId,
-    Cause,
+    GapCause,
     RecordingRequest,
     Segment,
     SegmentState,
@@ -71,7 +71,9 @@ def segment(number: int = 0, frames: int = 5, start: float = 0.0) -> Segment:
     )
 
 
-def loss(start: float, end: float, frames: int, cause: Cause = Cause.STORAGE_FULL) -> FrameLoss:
+def loss(
+    start: float, end: float, frames: int, cause: GapCause = GapCause.STORAGE_FULL
+) -> FrameLoss:
     """Describe frames that could not be written."""
     return FrameLoss(EPOCH + seconds(start), EPOCH + seconds(end), frames, cause, "paused")
 
@@ -123,7 +125,7 @@ def test_cameras_that_start_together_do_not_cut_together() -> None:
 
 # --- the ledger --------------------------------------------------------------------------
 
-CAUSES = st.sampled_from([Cause.STORAGE_FULL, Cause.STORAGE_ERROR, Cause.STORAGE_SLOW])
+CAUSES = st.sampled_from([GapCause.STORAGE_FULL, GapCause.STORAGE_ERROR, GapCause.STORAGE_SLOW])
 
 
 @given(
@@ -132,7 +134,7 @@ CAUSES = st.sampled_from([Cause.STORAGE_FULL, Cause.STORAGE_ERROR, Cause.STORAGE
         max_size=40,
     )
 )
-def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, Cause]]) -> None:
+def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, GapCause]]) -> None:
     """Whatever happens to fragments, the sum is right after each of them (I4)."""
     account, at, written, lost = new_ledger(), 0.0, 0, 0
     for number, (what, frames, cause) in enumerate(steps):
@@ -148,7 +150,9 @@ def test_captured_is_written_and_ledgered(steps: list[tuple[str, int, Cause]]) -
                 account.enter_loss(loss(at, end, frames, cause))
                 lost += frames
             case _:
-                account.enter_outage(EPOCH + seconds(at), EPOCH + seconds(end), Cause.CAMERA_LOST)
+                account.enter_outage(
+                    EPOCH + seconds(at), EPOCH + seconds(end), GapCause.CAMERA_LOST
+                )
         at = end
         assert account.unaccounted == 0
     session = account.snapshot(100.0 + at)
@@ -184,22 +188,22 @@ def test_missed_frames_are_estimated_from_the_newest_rate() -> None:
     account = new_ledger()
     account.took(50)
     write(account, segment(frames=50), 50, 105.0)
-    gap = account.enter_outage(EPOCH + seconds(5), EPOCH + seconds(7.5), Cause.ENCODER_EXIT)
+    gap = account.enter_outage(EPOCH + seconds(5), EPOCH + seconds(7.5), GapCause.ENCODER_EXIT)
     assert (gap.frames, gap.exact, gap.duration_seconds) == (25, False, 2.5)
-    assert (gap.cause, gap.camera_id, gap.session_id) == (Cause.ENCODER_EXIT, CAMERA, "s")
+    assert (gap.cause, gap.camera_id, gap.session_id) == (GapCause.ENCODER_EXIT, CAMERA, "s")
     assert account.unaccounted == 0
 
 
 def test_a_gap_never_ends_before_it_begins() -> None:
     """A clock that was set back makes a gap of length zero, not a negative one."""
     account = new_ledger()
-    gap = account.enter_outage(EPOCH + seconds(5), EPOCH, Cause.CAMERA_LOST)
+    gap = account.enter_outage(EPOCH + seconds(5), EPOCH, GapCause.CAMERA_LOST)
     assert (gap.start, gap.end, gap.duration_seconds, gap.frames) == (gap.end, gap.start, 0, 0)
 
 
 def test_losses_one_after_another_are_one_entry() -> None:
     """The first one's cause is the cause of both."""
-    both = loss(0, 1, 10).and_then(loss(1, 3, 20, Cause.STORAGE_ERROR))
+    both = loss(0, 1, 10).and_then(loss(1, 3, 20, GapCause.STORAGE_ERROR))
     assert both == loss(0, 3, 30)
     assert loss(1, 3, 5).and_then(loss(0, 2, 5)).end == EPOCH + seconds(3)
 
@@ -297,7 +301,7 @@ def test_the_account_ends_behind_the_newest_segment_or_entry() -> None:
     assert accounted_until(account.snapshot(0.0)) == EPOCH
     account.replace(segment(0, frames=20))
     assert accounted_until(account.snapshot(0.0)) == EPOCH + seconds(2)
-    account.enter_outage(EPOCH + seconds(2), EPOCH + seconds(5), Cause.DAEMON_DOWN)
+    account.enter_outage(EPOCH + seconds(2), EPOCH + seconds(5), GapCause.DAEMON_DOWN)
     assert accounted_until(account.snapshot(0.0)) == EPOCH + seconds(5)
     account.replace(segment(1, start=5.0))
     assert accounted_until(account.snapshot(0.0)) == EPOCH + seconds(5.5)
@@ -372,4 +376,4 @@ def test_the_rest_of_a_session_that_is_not_continued() -> None:
     assert missed.end == end + seconds(5)
     (at_most,) = opened.enter_rest(end, None, seconds(1.5))
     assert (at_most.start, at_most.end, at_most.frames) == (end, end + seconds(1.5), 15)
-    assert (at_most.cause, at_most.exact) == (Cause.DAEMON_DOWN, False)
+    assert (at_most.cause, at_most.exact) == (GapCause.DAEMON_DOWN, False)

@@ -10,7 +10,7 @@ from support.media_streams import EPOCH, captured, fragments_of
 from test_recording_ledger import loss, new_ledger, segment
 
 from camd.capture.consumer import CaptureEnded
-from camd.model import Cause
+from camd.model import GapCause
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint
 
@@ -36,7 +36,7 @@ def written() -> SessionLedger:
 def test_an_outage_keeps_its_length(step: timedelta) -> None:
     """The start of an outage is shifted by the step."""
     ledger = written()
-    ledger.capture_ended(CaptureEnded(Cause.CAMERA_LOST, "gone"))
+    ledger.capture_ended(CaptureEnded(GapCause.CAMERA_LOST, "gone"))
     ledger.clock_stepped(step, EPOCH + seconds(3) + step)
     (gap,) = ledger.begin(EPOCH + seconds(5) + step)
     assert (gap.start, gap.end) == (EPOCH + seconds(0.5) + step, EPOCH + seconds(5) + step)
@@ -80,5 +80,5 @@ def test_files_of_an_earlier_run_have_times_of_another_clock() -> None:
     ledger = SessionLedger.resumed(written().snapshot(100.5), moment=moment, point=point)
     ledger.clock_stepped(HOUR, EPOCH + HOUR)
     (gap,) = ledger.begin(EPOCH + HOUR + seconds(0.5))
-    assert (gap.cause, gap.duration_seconds) == (Cause.DAEMON_DOWN, 3600.0)
+    assert (gap.cause, gap.duration_seconds) == (GapCause.DAEMON_DOWN, 3600.0)
     assert ledger.stepped_seconds == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.recordings import NOON, segment
 from support.recordings_folder import gap, session
 
-from camd.model import Cause, Gap, Session, clock_was_set
+from camd.model import Gap, GapCause, Session, clock_was_set
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint, arrival_by_session
 from camd.storage.rules.clock_trust import RecordingEndMoment
@@ -34,7 +34,7 @@ def later(seconds: float, stepped: float = 0.0, boot: str = "b1") -> BootMoment:
 def step(at: datetime, by: float) -> Gap:
     """Make the entry of a clock step."""
     words = clock_was_set(by * SECOND)
-    return attrs.evolve(gap(0, 0, cause=Cause.CLOCK_STEP, action=words), start=at, end=at)
+    return attrs.evolve(gap(0, 0, cause=GapCause.CLOCK_STEP, action=words), start=at, end=at)
 
 
 ARRIVAL = RecordingEndMoment("b1", UP + 10)
@@ -43,7 +43,7 @@ ARRIVAL = RecordingEndMoment("b1", UP + 10)
 def outage(ledger: SessionLedger, moment: BootMoment) -> Gap:
     """Begin a file at `moment`, and return the entry for the time before it."""
     (entry,) = ledger.begin(moment.wall)
-    assert entry.cause is Cause.DAEMON_DOWN
+    assert entry.cause is GapCause.DAEMON_DOWN
     return entry
 
 
@@ -77,7 +77,7 @@ def test_a_step_that_the_ledger_has_is_entered_once() -> None:
 
 def test_an_entry_behind_the_newest_file_is_where_the_account_ends() -> None:
     """Its span is not entered again, and a later step shifts its end."""
-    entry = gap(10, 15, cause=Cause.CAMERA_LOST)
+    entry = gap(10, 15, cause=GapCause.CAMERA_LOST)
     account = left(entry)
     there = ResumePoint.of(account, later(20, 100.0), ARRIVAL)
     assert there.until == NOON + 115 * SECOND

@@ -17,7 +17,7 @@ from camd.capture.consumer import (
     EndOfStream,
 )
 from camd.clock import Anchor
-from camd.model import Cause
+from camd.model import GapCause
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.snapshots.newest_gop import NewestGop
 from camd.snapshots.rules.frame_choice import (
@@ -164,8 +164,8 @@ def test_a_group_beyond_the_bound_is_dropped_whole() -> None:
     assert gop.fragments == [captured[2]]
 
 
-@pytest.mark.parametrize("cause", [None, Cause.CAMERA_STALLED])
-def test_the_end_of_a_capture_ends_its_group(cause: Cause | None) -> None:
+@pytest.mark.parametrize("cause", [None, GapCause.CAMERA_STALLED])
+def test_the_end_of_a_capture_ends_its_group(cause: GapCause | None) -> None:
     """No frame of a capture that is over is shown; only a failure is one."""
     _, captured = stream(5)
     gop = NewestGop()

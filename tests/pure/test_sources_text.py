@@ -15,7 +15,7 @@ from camd.sources import (
     FileSource,
     RtspSource,
     Source,
-    TestSource,
+    SyntheticSource,
     V4l2Source,
     parse_source,
 )
@@ -63,10 +63,10 @@ def test_a_kind_opens_what_it_probes(kind: type[Source]) -> None:
         ("file:a.mp4?loop=false&speed=10", FileSource(FOLDER / "a.mp4", loop=False, speed=10)),
         ("file:a%3Fb%23c%25.mp4?loop=false", FileSource(FOLDER / "a?b#c%.mp4", loop=False)),
         ("file:a#b 100%.mp4", FileSource(FOLDER / "a#b 100%.mp4")),
-        ("test:", TestSource()),
+        ("test:", SyntheticSource()),
         (
             "test:?size=640x360&rate=12.5&audio=true",
-            TestSource(width=640, height=360, rate=12.5, audio=True),
+            SyntheticSource(width=640, height=360, rate=12.5, audio=True),
         ),
     ],
 )

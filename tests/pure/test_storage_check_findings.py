@@ -12,7 +12,7 @@ from support.recordings import NOON, WHO, segment
 from support.recordings_folder import gap, session
 
 from camd.clock import from_unix_micros
-from camd.model import Cause, Gap, SegmentState, SessionState, clock_was_set
+from camd.model import Gap, GapCause, SegmentState, SessionState, clock_was_set
 from camd.storage.check.rules.findings import FileContents, FileKind, FindingKind, check_file
 from camd.storage.check.rules.sessions import (
     SEAM,
@@ -184,7 +184,7 @@ def test_an_overlap_is_a_fault_unless_the_clock_was_stepped() -> None:
 def step(at: float, by: float) -> Gap:
     """Describe that the clock was set by so many seconds, at a moment of the new time."""
     words = clock_was_set(timedelta(seconds=by))
-    return gap(at, at, cause=Cause.CLOCK_STEP, action=words, exact=True)
+    return gap(at, at, cause=GapCause.CLOCK_STEP, action=words, exact=True)
 
 
 @pytest.mark.parametrize("by", [3600.0, -3600.0, 3.5, -3.5, 0.6])
@@ -208,7 +208,7 @@ def test_a_step_of_the_clock_is_neither_hole_nor_overlap(by: float) -> None:
 
 def test_a_span_with_holes_is_longer_than_what_is_missing_in_it() -> None:
     """An entry about frames that a source left out has the span, and how much of it is missing."""
-    holes = {"cause": Cause.FRAMES_DROPPED_BY_SOURCE, "duration_seconds": 2.0}
+    holes = {"cause": GapCause.FRAMES_DROPPED_BY_SOURCE, "duration_seconds": 2.0}
     assert judged(files((0, 10)), (gap(1, 9, **holes),)) == []
     assert judged(files((0, 10)), (gap(1, 2, **holes),)) == [FindingKind.SUMS]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.recordings import NOON, gap, segment
 
-from camd.model import CameraId, Cause, SegmentState
+from camd.model import CameraId, GapCause, SegmentState
 from camd.model.timeline import Timeline
 from camd.storage.index.catalog import Catalog
 from camd.storage.index.timeline_query import MOST_GAPS, MOST_SPANS
@@ -88,7 +88,7 @@ def test_what_cannot_be_played_is_said(catalog: Catalog) -> None:
 def test_gaps_are_those_of_the_ledger_that_reach_into_the_range(catalog: Catalog) -> None:
     """With their causes, and exact where the ledger is; also one that began long before."""
     entries = [
-        gap(0, end=moment(100), cause=Cause.DAEMON_DOWN, exact=False),
+        gap(0, end=moment(100), cause=GapCause.DAEMON_DOWN, exact=False),
         *(gap(20 + n, "s1") for n in range(5)),
         gap(50, "s2", camera_id=CameraId("camera1")),
     ]

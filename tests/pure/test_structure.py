@@ -378,7 +378,7 @@ def test_a_question_for_the_kind_of_a_source_is_found() -> None:
     for text in (
         "isinstance(x, (int, RtspSource))",
         "isinstance(camera.source, sources.FileSource | int)",
-        "type(x) is TestSource",
+        "type(x) is SyntheticSource",
         "match x:\n case V4l2Source(path=p): pass",
         "match x:\n case sources.RtspSource() | int(): pass",
     ):

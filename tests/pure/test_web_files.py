@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.model import CameraState, Cause, StorageLevel
+from camd.model import CameraState, GapCause, StorageLevel
 
 WEB = Path(__file__).resolve().parents[2] / "camd" / "web"
 MOST_LINES = 300
@@ -110,7 +110,7 @@ def keys_of_table(table: str) -> set[str]:
 
 def test_every_cause_has_words_and_a_pattern() -> None:
     """A cause that is added to the ledger is added to the page."""
-    assert keys_of_table("CAUSES") == {cause.value for cause in Cause}
+    assert keys_of_table("CAUSES") == {cause.value for cause in GapCause}
     text = (WEB / "lib" / "words.js").read_text(encoding="utf-8")
     patterns = set(re.findall(r"\['[^']+', '(\w+)'\]", text))
     styles = (WEB / "views.css").read_text(encoding="utf-8")

@@ -58,7 +58,7 @@ from camd.model import (
 from camd.mp4.inspect import sealed_moov_offset, summarise
 from camd.runtime.broadcast import Fanout, Published
 from camd.runtime.path_lookup import BoundedFileCalls
-from camd.sources import TestSource, V4l2Source
+from camd.sources import SyntheticSource, V4l2Source
 from camd.storage.rules.levels import Thresholds, Usage, level_of
 from camd.storage.space import SpaceMonitor
 from camd.storage.storage import Storage
@@ -203,7 +203,7 @@ class ImmediateLookup(BoundedFileCalls):
 
 
 @attrs.define(eq=False)
-class EndingSource(TestSource):
+class EndingSource(SyntheticSource):
     """A synthetic source that has an end."""
 
     may_end = True
@@ -314,7 +314,7 @@ async def open_camera_rig(
 
     Its FFmpeg processes do what `behaviours` say; later ones deliver without end.
     """
-    synthetic = EndingSource if once else TestSource
+    synthetic = EndingSource if once else SyntheticSource
     source = synthetic(320, 180, FPS) if node is None else V4l2Source(node)
     config = Config(
         storage=StorageConfig(durability=durability),

@@ -256,7 +256,7 @@ class GaugedDisk(PosixDisk):
     def wait_for_sync(self, name: str) -> None:
         """Wait while the syncs of this file hang."""
         if name in self._stuck:
-            assert self._syncs.wait(30), "nobody loosened the disk"
+            assert self._syncs.wait(200), "nobody loosened the disk"
 
     def fill(self, percent: float, total: int = 1_000_000_000) -> None:
         """Set the used share of the volume."""
@@ -273,7 +273,7 @@ class GaugedDisk(PosixDisk):
     def usage(self, path: Path) -> Usage:
         """Return the usage that the test has set; or fail, or hang."""
         self.samples += 1
-        assert self._answers.wait(30), "nobody released the disk"
+        assert self._answers.wait(200), "nobody released the disk"
         if self.error is not None:
             raise self.error
         return self.volume

@@ -280,7 +280,7 @@ async def open_rtsp_server(
     try:
         async with trio.open_nursery() as nursery:
             server.nursery = nursery
-            with trio.fail_after(20):
+            with trio.fail_after(100):
                 # Another program writes it, so there is nothing to wait for but the file.
                 while not (sdp.exists() and sdp.read_text().count("m=") == len(tracks)):  # noqa: ASYNC110
                     await trio.sleep(0.02)

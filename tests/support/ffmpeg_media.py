@@ -53,7 +53,7 @@ def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.Complet
     """Run FFmpeg with errors only, and return its result."""
     command = (program, "-hide_banner", "-nostdin" if not given else "-y", "-v", "error")
     return subprocess.run(
-        (*command, *arguments), input=given or None, capture_output=True, timeout=60, check=False
+        (*command, *arguments), input=given or None, capture_output=True, timeout=100, check=False
     )
 
 

@@ -9,8 +9,8 @@ from support import media_streams as build
 
 from camd.model import (
     CameraId,
-    Cause,
     Gap,
+    GapCause,
     Segment,
     SegmentState,
     Session,
@@ -125,7 +125,7 @@ def gap(minute: float, session: str = "s0", **facts: object) -> Gap:
         "duration_seconds": 1.0,
         "frames": 30,
         "exact": True,
-        "cause": Cause.STORAGE_SLOW,
+        "cause": GapCause.STORAGE_SLOW,
         "action": "dropped",
     }
     return Gap(**(values | facts))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from support.recordings import NOON, WHO, footage
 
 from camd.clock import SYSTEM_CLOCK, to_unix_micros
 from camd.config.schema import StorageConfig
-from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionId, SessionState
+from camd.model import Gap, GapCause, Segment, SegmentState, Session, SessionId, SessionState
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM, SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
@@ -54,7 +54,7 @@ def gap(start: float, end: float, session_id: str = "s0", **facts: object) -> Ga
         "duration_seconds": end - start,
         "frames": 0,
         "exact": False,
-        "cause": Cause.CAMERA_LOST,
+        "cause": GapCause.CAMERA_LOST,
         "action": "started the camera again",
     }
     return recordings.gap(start / 60, session_id, **(values | facts))
@@ -195,7 +195,7 @@ async def searched_storage(folder: Path, disk: GaugedDisk | None = None) -> Asyn
     disk = disk or GaugedDisk()
     disk.fill(50)
     config = StorageConfig(folder, state_dir=folder.with_name("state"))
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         async with open_storage(config, Fanout(), disk, clock=SYSTEM_CLOCK) as storage:
             await storage.unfinished_sessions()
             worker = storage.index_worker

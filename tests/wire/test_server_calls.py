@@ -295,12 +295,14 @@ def test_every_request_with_an_id_gets_exactly_one_answer(
 async def test_a_stopping_service_answers_running_calls_and_closes(
     autojump_clock: MockClock,
 ) -> None:
-    """Running calls are refused, then the socket is closed with 1001."""
+    """Running calls are refused, then the socket is closed with 1001, all at once."""
     async with serving() as running, running.peer() as peer:
         await peer.send(id=1, method="wait", params={"seconds": 1000})
         await peer.call("ping")
+        began = trio.current_time()
         running.server.stop()
         answer = await peer.receive()
+        assert trio.current_time() == began
         assert (answer["id"], answer["error"]["code"]) == (1, -1021)
         with pytest.raises(SocketClosedError) as closed:
             await peer.receive()

@@ -1,4 +1,4 @@
-"""What is served by HTTP: pages of health and metrics, files, and who may read them.
+"""HTTP routes: the web page, live view, playback, exports, files, health, metrics, sign-in.
 
-Also the methods about who may: sign-in codes and API keys.
+Also the methods about credentials: sign-in codes and API keys.
 """

@@ -23,7 +23,7 @@ def times_in(query: Mapping[str, str], names: Iterable[str]) -> dict[str, object
 
 
 def whole_number(name: str, text: str, most_digits: int) -> int:
-    """Read a number of so many digits at most. Raises Refusal."""
+    """Read a number of at most `most_digits` digits. Raises Refusal."""
     if text.isascii() and text.isdigit() and len(text) <= most_digits:
         return int(text)
     raise invalid_params(ParamMistake(name, "must be a whole number"))

@@ -29,7 +29,7 @@ Health = Callable[[], tuple[str, dict[str, tuple[str, str]]]]
 Authenticate = Callable[[Request], Awaitable[Response | None]]  # None: let the request pass
 
 
-class MorePages(Protocol):
+class MoreRoutes(Protocol):
     """Pages of one resource."""
 
     def routes(self, authenticate: Authenticate) -> Sequence[Route]:
@@ -44,7 +44,7 @@ class HttpApp:
     _authenticator: Authenticator
     _health: Health
     _metrics: MetricsCollector
-    _more: Sequence[MorePages] = ()
+    _more: Sequence[MoreRoutes] = ()
     _clock: Clock = attrs.field(kw_only=True)
     ready: bool = False
 

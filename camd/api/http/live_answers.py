@@ -17,10 +17,10 @@ from camd.capture.consumer import CapturedFragment
 from camd.clock import Clock
 from camd.errors import RATE_LIMITED, SOURCE_UNAVAILABLE, Refusal
 from camd.live.live_pictures import StillsWatch, pictures_of
+from camd.live.live_view import LiveView, LiveViewEnd
 from camd.live.rules.live_messages import JPEG
 from camd.live.rules.viewer_backlog import FramesLost
 from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError
-from camd.live.watching import Watch, WatchEnd
 from camd.model.problems import NO_PICTURE_YET
 from camd.mp4.fragments import Init
 from camd.mp4.movies.codec_string import mime_type
@@ -66,7 +66,7 @@ class LiveAnswer(Protocol):
     """What is sent to one client."""
 
     camera: Camera
-    problem: WatchEnd | None  # why it ended
+    problem: LiveViewEnd | None  # why it ended
     media_type: str
 
     async def run(self, body: EndlessBody) -> None:
@@ -119,7 +119,7 @@ async def _cancel_when_left(receive: Receive, scope: trio.CancelScope) -> None:
 
 
 def _unavailable(answer: LiveAnswer) -> Refusal:
-    none = WatchEnd(NO_PICTURE_YET.kind, NO_PICTURE_YET.message, NO_PICTURE_YET.suggestion)
+    none = LiveViewEnd(NO_PICTURE_YET.kind, NO_PICTURE_YET.message, NO_PICTURE_YET.suggestion)
     why = answer.problem or none
     return Refusal(
         SOURCE_UNAVAILABLE,
@@ -131,20 +131,20 @@ def _unavailable(answer: LiveAnswer) -> Refusal:
 
 
 @attrs.define(eq=False)
-class Mp4Answer:
+class LiveMp4Answer:
     """The camera's own stream, to the end of its capture."""
 
     camera: Camera
     is_present: Callable[[], bool]
     clock: Clock = attrs.field(kw_only=True)
-    problem: WatchEnd | None = attrs.field(default=None, init=False)
+    problem: LiveViewEnd | None = attrs.field(default=None, init=False)
     media_type: str = attrs.field(default="video/mp4", init=False)
     _body: EndlessBody | None = attrs.field(default=None, init=False)
 
     async def run(self, body: EndlessBody) -> None:
         """Write header and fragments."""
         self._body = body
-        await Watch(self.camera, self.is_present, self, clock=self.clock).run()
+        await LiveView(self.camera, self.is_present, self, clock=self.clock).run()
 
     async def begin(self, init: Init, first: CapturedFragment) -> None:
         """Write the header; another one cannot follow."""
@@ -165,7 +165,7 @@ class Mp4Answer:
     async def clock_set(self, init: Init, following: CapturedFragment) -> None:
         """Go on: the time stamps are not those of the wall clock."""
 
-    async def ended(self, why: WatchEnd) -> None:
+    async def ended(self, why: LiveViewEnd) -> None:
         """End the answer."""
         self.problem = why
         await self._over()
@@ -184,7 +184,7 @@ class MultipartAnswer:
     is_present: Callable[[], bool]
     take_still: Callable[[], Awaitable[Still]]
     clock: Clock = attrs.field(kw_only=True)
-    problem: WatchEnd | None = attrs.field(default=None, init=False)
+    problem: LiveViewEnd | None = attrs.field(default=None, init=False)
     media_type: str = attrs.field(
         default=f"multipart/x-mixed-replace; boundary={_BOUNDARY}", init=False
     )
@@ -195,7 +195,7 @@ class MultipartAnswer:
         """Write pictures; stills, when the camera turns out to send video."""
         self._body = body
         with self._own:
-            await Watch(self.camera, self.is_present, self, clock=self.clock).run()
+            await LiveView(self.camera, self.is_present, self, clock=self.clock).run()
         if self._own.cancelled_caught:
             await StillsWatch(self.take_still, self.is_present, self).run()
 
@@ -226,7 +226,7 @@ class MultipartAnswer:
     async def clock_set(self, init: Init, following: CapturedFragment) -> None:
         """Go on: pictures have no times."""
 
-    async def ended(self, why: WatchEnd) -> None:
+    async def ended(self, why: LiveViewEnd) -> None:
         """Keep the last picture, and wait for the camera; refuse where there was none."""
         assert self._body is not None
         self.problem = why

@@ -1,4 +1,4 @@
-"""HTTP: the page at `/` and its files below `/web/`, with the headers that bind browsers."""
+"""HTTP: the page at `/` and its files below `/web/`, with security headers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def load_web_pages() -> WebPages:
 
 
 def _read_files() -> dict[str, WebFile]:
-    """Read all files of the package `camd.web` that have a type. Blocks."""
+    """Read the files of the package `camd.web` whose suffix has a media type. Blocks."""
     return dict(_files_below(resources.files("camd.web"), ""))
 
 

@@ -1,1 +1,1 @@
-"""Pure: the state table of a capture, its time stamps, its sound, its pre-roll."""
+"""Pure: the state table of a capture, format negotiation, time stamps, sound, joining, pre-roll."""

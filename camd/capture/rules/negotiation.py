@@ -51,7 +51,7 @@ class FormatSelection:
         """Compare what comes with what was asked for: drivers replace it in silence."""
         misfit = _misfit(chosen, video)
         if misfit and misfit != self.misfit:
-            log.warning("not_as_asked_for", camera=self.camera.id, what=misfit)
+            log.warning("format_differs_from_request", camera=self.camera.id, what=misfit)
         self.misfit = misfit
 
 

@@ -11,13 +11,13 @@ import attrs
 
 from camd.ffmpeg.text.args import SoundInput
 from camd.ffmpeg.text.output import ProbeResult
-from camd.model import Cause, Device, Problem, ProblemKind
+from camd.model import Device, GapCause, Problem, ProblemKind
 from camd.model.problems import SOUND_MISSING
 
 TRIED_AGAIN_SECONDS = 600.0
 UNKNOWN_CODECS = ("none", "unknown")
 # Why a capture ends that could not do what it was told; all other causes lie in the source.
-SUSPICIOUS = (Cause.ENCODER_EXIT,)
+SUSPICIOUS = (GapCause.ENCODER_EXIT,)
 
 
 @attrs.define(eq=False)

@@ -78,7 +78,7 @@ def _entry(camera: FoundCamera) -> str:
     lines = [
         "",
         f"# {_plain(device.name)}, now {device.node}"
-        + ("; it has no link that stays, so this node may change" * (source == device.node)),
+        + ("; it has no stable link, so this node may change" * (source == device.node)),
         "[[camera]]",
         f"id = {_quoted(camera.camera_id)}",
         f"name = {_quoted(device.name)}",

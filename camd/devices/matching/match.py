@@ -25,7 +25,7 @@ from camd.devices.matching.identity import (
     source_selects,
     update_identity,
 )
-from camd.devices.matching.messages import MatchMessage, MatchMessageKind
+from camd.devices.matching.messages import BindingMessage, MatchMessageKind
 from camd.devices.matching.rules import (
     MatchedCamera,
     has_unique_serial,
@@ -56,7 +56,7 @@ class Assignment:
     unbound: tuple[UnboundDevice, ...] = ()
     known: tuple[RememberedCamera, ...] = ()
     adoptable: Mapping[CameraId, tuple[Device, ...]] = attrs.field(factory=dict)
-    messages: tuple[MatchMessage, ...] = ()  # a problem is repeated as long as it lasts
+    messages: tuple[BindingMessage, ...] = ()  # a problem is repeated as long as it lasts
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -64,7 +64,7 @@ class Assignment:
         bound = [binding.device for binding in self.bindings if binding.device is not None]
         return *bound, *(left.device for left in self.unbound)
 
-    def messages_since(self, before: Assignment) -> tuple[MatchMessage, ...]:
+    def messages_since(self, before: Assignment) -> tuple[BindingMessage, ...]:
         """Return the messages that the assignment before did not have."""
         return tuple(message for message in self.messages if message not in before.messages)
 
@@ -173,7 +173,7 @@ class MatchContext:
     may_be: dict[PluggedDevice, list[CameraId]] = attrs.field(factory=dict)
     in_place_of: dict[PluggedDevice, list[CameraId]] = attrs.field(factory=dict)
     renamed: set[CameraId] = attrs.field(factory=set)  # numbers whose camera has an entry now
-    messages: list[MatchMessage] = attrs.field(factory=list)
+    messages: list[BindingMessage] = attrs.field(factory=list)
 
     @property
     def cameras(self) -> list[RememberedCamera]:
@@ -219,7 +219,7 @@ class MatchContext:
 
     def tell(self, kind: MatchMessageKind, camera_id: CameraId, text: str) -> None:
         """Add a message."""
-        self.messages.append(MatchMessage(kind, camera_id, text))
+        self.messages.append(BindingMessage(kind, camera_id, text))
 
     def record(self, match: MatchedCamera) -> None:
         """Give a camera its device, and update its identity."""

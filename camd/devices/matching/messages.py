@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from camd.devices.matching.identity import DeviceIdentity, PluggedDevice, RememberedCamera
-from camd.model import CameraId, Cause, DeviceSelector, Problem, ProblemKind
+from camd.model import CameraId, DeviceSelector, GapCause, Problem, ProblemKind
 from camd.model.problems import ABSENT
 
 NOT_LISTED = "discovery.v4l2 is false, and no entry of the configuration means it"
@@ -34,7 +34,7 @@ PROBLEM_MESSAGES = {
 
 
 @attrs.frozen
-class MatchMessage:
+class BindingMessage:
     """One log line about a camera."""
 
     kind: MatchMessageKind
@@ -55,13 +55,13 @@ def never_found(camera_id: CameraId, source: DeviceSelector) -> Problem:
             ProblemKind.ABSENT,
             f"No camera fits {str(source)!r}",
             "Plug the camera in, or correct its source; `camd devices` shows what is there.",
-            Cause.CAMERA_LOST,
+            GapCause.CAMERA_LOST,
         )
     return Problem(
         ProblemKind.ABSENT,
         "No camera has this id yet",
         f"Give it one with `camd adopt {camera_id} NODE`, or write its source.",
-        Cause.CAMERA_LOST,
+        GapCause.CAMERA_LOST,
     )
 
 
@@ -80,7 +80,7 @@ def swapped(
         ProblemKind.SWAPPED,
         f"Another camera is at {expected.place}: expected {_name(expected)}, found {_names(found)}",
         f"Put the old camera back, {adopt}.",
-        Cause.CAMERA_SWAPPED,
+        GapCause.CAMERA_SWAPPED,
     )
 
 
@@ -92,7 +92,7 @@ def ambiguous(known: RememberedCamera, candidates: Sequence[PluggedDevice]) -> P
         f"tells whether it is {_names(candidates)}",
         f"Put it back, or say which one it is: `camd adopt {known.camera_id} "
         f"{candidates[0].device.node}`.",
-        Cause.CAMERA_LOST,
+        GapCause.CAMERA_LOST,
     )
 
 
@@ -106,7 +106,7 @@ def several_fit(
         'Name the camera by its port, such as source = "v4l2:port='
         f'{candidates[0].identity.place}", or say which one it is: `camd adopt {camera_id} '
         f"{candidates[0].device.node}`.",
-        Cause.CAMERA_LOST,
+        GapCause.CAMERA_LOST,
     )
 
 
@@ -116,7 +116,7 @@ def taken(source: DeviceSelector, holder: CameraId, device: PluggedDevice) -> Pr
         ProblemKind.TAKEN,
         f"{str(source)!r} is {_name(device)}, which is {holder}",
         "Correct the source of one of the two.",
-        Cause.CAMERA_LOST,
+        GapCause.CAMERA_LOST,
     )
 
 
@@ -126,7 +126,7 @@ def not_recognisable(device: PluggedDevice) -> Problem:
         ProblemKind.AMBIGUOUS,
         f"Nothing tells {_name(device)} from others: no serial number, no place of its own",
         "Let camd open the device (group video), or let udev make its links.",
-        Cause.CAMERA_LOST,
+        GapCause.CAMERA_LOST,
     )
 
 

@@ -1,7 +1,7 @@
 """What is known of each node: scans, queries that run, answers; the listed devices follow from it.
 
-The device monitor passes in what it has scanned and heard, and carries out the queries that come
-back.
+The device monitor passes in its scans and what udev reports, and carries out the queries that
+come back.
 """
 
 from __future__ import annotations

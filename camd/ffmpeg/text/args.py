@@ -18,7 +18,7 @@ import attrs
 from camd.ffmpeg.text.encoder_table import (
     SOFTWARE,
     Arguments,
-    Encoder,
+    EncoderSpec,
     VideoParameters,
     device_arguments,
     encoding_arguments,
@@ -113,7 +113,7 @@ class CaptureOptions:
     bitrate: int | None = None  # bits per second
     fragment: timedelta = DEFAULT_FRAGMENT  # of pictures with sound
     copy: bool = False  # record the video without encoding it
-    encoder: Encoder = SOFTWARE["h264"]  # used unless `copy`
+    encoder: EncoderSpec = SOFTWARE["h264"]  # used unless `copy`
     probe: ProbeResult = attrs.field(factory=ProbeResult)  # known contents of the source
     node: Path | None = None  # of a V4L2 camera; None: its source's path
     input_format: str = ""  # of a V4L2 camera, by FFmpeg's name: "mjpeg"
@@ -155,7 +155,7 @@ def capture_arguments(options: CaptureOptions) -> Arguments:
 
 
 def trial_arguments(
-    program: str, encoder: Encoder, seconds: int, version: tuple[int, int] = (5, 1)
+    program: str, encoder: EncoderSpec, seconds: int, version: tuple[int, int] = (5, 1)
 ) -> Arguments:
     """Build the command that encodes a test picture as a capture would, at full speed."""
     return (

@@ -28,7 +28,7 @@ Arguments = tuple[str, ...]
 
 
 @attrs.frozen
-class Encoder:
+class EncoderSpec:
     """One of FFmpeg's encoders, and the options that it needs."""
 
     name: str  # FFmpeg's: "h264_vaapi"
@@ -68,49 +68,49 @@ _QSV = ("-pix_fmt", "nv12", "-preset", "veryfast", "-async_depth", "1", "-bf", "
 _UPLOAD = ("format=nv12", "hwupload")
 
 
-def _v4l2m2m(name: str, codec: str) -> Encoder:
-    return Encoder(name, codec, _PLANAR, CODEC_NODES, late_header=True)
+def _v4l2m2m(name: str, codec: str) -> EncoderSpec:
+    return EncoderSpec(name, codec, _PLANAR, CODEC_NODES, late_header=True)
 
 
-def _vaapi(name: str, codec: str) -> Encoder:
-    return Encoder(name, codec, ("-bf", "0"), RENDER_NODES, "-vaapi_device", _UPLOAD)
+def _vaapi(name: str, codec: str) -> EncoderSpec:
+    return EncoderSpec(name, codec, ("-bf", "0"), RENDER_NODES, "-vaapi_device", _UPLOAD)
 
 
-TABLE: tuple[Encoder, ...] = (  # of each codec in the order of their trials
+TABLE: tuple[EncoderSpec, ...] = (  # of each codec in the order of their trials
     _v4l2m2m("h264_v4l2m2m", "h264"),
     _vaapi("h264_vaapi", "h264"),
-    Encoder("h264_nvenc", "h264", _NVENC, NVIDIA_NODES),
-    Encoder("h264_qsv", "h264", (*_QSV, "-forced_idr", "1"), RENDER_NODES),
-    Encoder("libx264", "h264", _X26, needs_bitrate=False),
-    Encoder("libopenh264", "h264", _PLANAR),
+    EncoderSpec("h264_nvenc", "h264", _NVENC, NVIDIA_NODES),
+    EncoderSpec("h264_qsv", "h264", (*_QSV, "-forced_idr", "1"), RENDER_NODES),
+    EncoderSpec("libx264", "h264", _X26, needs_bitrate=False),
+    EncoderSpec("libopenh264", "h264", _PLANAR),
     _v4l2m2m("hevc_v4l2m2m", "h265"),
     _vaapi("hevc_vaapi", "h265"),
-    Encoder("hevc_nvenc", "h265", _NVENC, NVIDIA_NODES),
-    Encoder("hevc_qsv", "h265", (*_QSV, "-forced_idr", "1"), RENDER_NODES),
-    Encoder("libx265", "h265", (*_X26, *_X265), needs_bitrate=False),
+    EncoderSpec("hevc_nvenc", "h265", _NVENC, NVIDIA_NODES),
+    EncoderSpec("hevc_qsv", "h265", (*_QSV, "-forced_idr", "1"), RENDER_NODES),
+    EncoderSpec("libx265", "h265", (*_X26, *_X265), needs_bitrate=False),
 )
-MJPEG = Encoder("mjpeg", "mjpeg", ("-pix_fmt", "yuvj420p"), needs_bitrate=False)
+MJPEG = EncoderSpec("mjpeg", "mjpeg", ("-pix_fmt", "yuvj420p"), needs_bitrate=False)
 SOFTWARE = {
     "mjpeg": MJPEG,
     **{each.codec: each for each in TABLE if each.name in ("libx264", "libx265")},
 }
 
 
-def encoder_named(name: str) -> Encoder:
+def encoder_named(name: str) -> EncoderSpec:
     """Look an encoder up; one that is not in the table gets the options that most need."""
     for each in (*TABLE, MJPEG):
         if each.name == name:
             return each
-    return Encoder(name, "h265" if name.startswith(("hevc", "libkvazaar")) else "h264", _PLANAR)
+    return EncoderSpec(name, "h265" if name.startswith(("hevc", "libkvazaar")) else "h264", _PLANAR)
 
 
-def device_arguments(encoder: Encoder) -> Arguments:
+def device_arguments(encoder: EncoderSpec) -> Arguments:
     """Return the arguments, before any input, that name the encoder's device."""
     return (encoder.node_option, encoder.node) if encoder.node_option and encoder.node else ()
 
 
 def encoding_arguments(
-    encoder: Encoder, picture: VideoParameters, filters: Arguments = ()
+    encoder: EncoderSpec, picture: VideoParameters, filters: Arguments = ()
 ) -> Arguments:
     """Return the arguments that encode a picture, after `filters`."""
     chain = (*filters, *encoder.filters)
@@ -125,7 +125,7 @@ def encoding_arguments(
     )
 
 
-def _key_frames(encoder: Encoder, picture: VideoParameters) -> Arguments:
+def _key_frames(encoder: EncoderSpec, picture: VideoParameters) -> Arguments:
     if encoder is MJPEG:
         return ()
     forced = ("-force_key_frames", f"expr:gte(t,n_forced*{KEY_FRAME_SECONDS})")
@@ -133,7 +133,7 @@ def _key_frames(encoder: Encoder, picture: VideoParameters) -> Arguments:
     return (*forced, "-g", str(frames)) if encoder.needs_bitrate else forced
 
 
-def _rate(encoder: Encoder, picture: VideoParameters) -> Arguments:
+def _rate(encoder: EncoderSpec, picture: VideoParameters) -> Arguments:
     if encoder is MJPEG and not picture.bitrate:
         return ("-q:v", "5")
     if not picture.bitrate and not encoder.needs_bitrate:

@@ -34,7 +34,7 @@ _FIRST_LIBRARY_MAJOR = 52  # libavutil 56 came with FFmpeg 4, 57 with 5, and so 
 
 
 @attrs.frozen
-class LogLine:
+class FFmpegLine:
     """One log line: its level ("error", "info", …) and its text, without addresses of objects."""
 
     level: str
@@ -60,14 +60,14 @@ class ProbeResult:
     streams: int = 0
 
 
-def parse_line(line: str) -> LogLine:
+def parse_line(line: str) -> FFmpegLine:
     """Parse a line of `-loglevel level+…`; one without a level continues another line."""
     match = _LINE.match(line.rstrip("\r\n"))
     assert match is not None
-    return LogLine(match[1] or "info", match[2].strip())
+    return FFmpegLine(match[1] or "info", match[2].strip())
 
 
-def classify(messages: Iterable[LogLine], exit_code: int | None) -> Problem:
+def classify(messages: Iterable[FFmpegLine], exit_code: int | None) -> Problem:
     """Return why an FFmpeg process ended that was not told to end, from its last log lines.
 
     An exit code of 0 is no success: FFmpeg ends with it when a camera is unplugged. None means
@@ -102,7 +102,7 @@ def _with_details(problem: Problem, match: re.Match[str]) -> Problem:
     return attrs.evolve(problem, message=f"{problem.message}: {text}")
 
 
-def _is_reason(line: LogLine) -> bool:
+def _is_reason(line: FFmpegLine) -> bool:
     if line.severe:
         return not IN_PASSING.search(line.text)
     return bool(REASON_OF_A_WARNING.search(line.text))
@@ -143,7 +143,7 @@ def parse_probe(text: str) -> ProbeResult:
 
 def parse_refusal(text: str) -> Problem:
     """Return why `ffmpeg -i SOURCE` described no stream; its lines carry no levels."""
-    lines = [LogLine("error", parse_line(line).text) for line in text.splitlines()]
+    lines = [FFmpegLine("error", parse_line(line).text) for line in text.splitlines()]
     return classify(lines, exit_code=1)
 
 

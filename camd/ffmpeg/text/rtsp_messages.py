@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from camd.ffmpeg.text.redact import redact
-from camd.model import Cause, Problem, ProblemKind
+from camd.model import GapCause, Problem, ProblemKind
 from camd.model.problems import TIMED_OUT, TLS_FAILED
 
 MAX_RESPONSE_BYTES = 8192
@@ -153,7 +153,7 @@ def _explain_no_rtsp(problem: Problem, response: RtspResponse) -> Problem:
             ProblemKind.NO_RTSP,
             f"What answers on the source's port speaks {protocol}",
             f"Correct the port in the source's URL; {secure}554 is the usual one.",
-            Cause.SOURCE_UNREACHABLE,
+            GapCause.SOURCE_UNREACHABLE,
         )
     if response.timed_out:
         return attrs.evolve(

@@ -1,1 +1,1 @@
-"""Pure: fragments of one frame, as FFmpeg writes them, and how they are joined."""
+"""Pure: a fast parser of FFmpeg's fragments of one frame, and how they are joined for the files."""

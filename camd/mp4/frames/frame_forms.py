@@ -29,7 +29,7 @@ _TRUN_FIELDS = {0x100: _DURATION, 0x200: _SIZE, 0x400: "", 0x800: _COMPOSITION}
 
 
 @attrs.define(eq=False)
-class _Numbers:
+class _VariableFields:
     """The numbers that may differ, in the order in which they lie, and what unpacks them."""
 
     form: str = ">"
@@ -120,7 +120,7 @@ class FrameForm:
         if not 0 < samples <= MOST_SAMPLES or fragment.frames > 1 or len(head) > LONGEST_HEAD:
             return None
         moof_at, video = len(head) - len(fragment.moof) - MDAT_HEADER_SIZE, init.video.track_id
-        numbers, flags = _Numbers(), 0
+        numbers, flags = _VariableFields(), 0
         if moof_at:
             if (reference := _reference(head[:moof_at])) is None or reference[0] != video:
                 return None
@@ -196,7 +196,9 @@ def _reference(data: bytes) -> tuple[int, int] | None:
     return (track_id, high << 16 | low) if size == _PRFT.size and version == 1 else None
 
 
-def _read_layout(fragment: Fragment, base: int, numbers: _Numbers) -> tuple[_RunForm, ...] | None:
+def _read_layout(
+    fragment: Fragment, base: int, numbers: _VariableFields
+) -> tuple[_RunForm, ...] | None:
     """Find the numbers in a `moof` that may differ, `base` bytes behind the form's first byte.
 
     None unless its layout is the one that is known here.
@@ -217,7 +219,7 @@ def _read_layout(fragment: Fragment, base: int, numbers: _Numbers) -> tuple[_Run
 
 
 def _read_run(
-    moof: bytes, traf: BoxSpan, run: TrackRun, base: int, numbers: _Numbers
+    moof: bytes, traf: BoxSpan, run: TrackRun, base: int, numbers: _VariableFields
 ) -> _RunForm | None:
     inner = _parts(moof, traf)
     if [part.kind for part in inner] != [b"tfhd", b"tfdt", b"trun"]:

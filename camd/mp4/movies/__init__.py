@@ -1,1 +1,1 @@
-"""Pure: movies made of parts of recordings: a header written anew, and the samples as they are."""
+"""Pure: MP4 headers for exports, snapshots and playback; the samples are copied unchanged."""

@@ -12,12 +12,12 @@ from datetime import timedelta
 from fractions import Fraction
 
 from camd.model.notation import format_instant
-from camd.playback.rules.played_files import PlayedFile, PlayedRange, joined_pieces
+from camd.playback.rules.playable_files import PlayableFile, PlayableRange, joined_pieces
 
 PIECE_SECONDS = Fraction(4)
 
 
-def playlist(played: PlayedRange, *, complete: bool) -> str:
+def playlist(played: PlayableRange, *, complete: bool) -> str:
     """Write the playlist; without `complete` it grows, and players ask for it again.
 
     Its addresses are relative to its own.
@@ -41,13 +41,13 @@ def _first_discontinuity(entries: list[str]) -> int:
     return 1 if entries else 0
 
 
-def _durations(played: PlayedRange) -> Iterator[Fraction]:
+def _durations(played: PlayableRange) -> Iterator[Fraction]:
     for file in played.files:
         for piece in joined_pieces(file.pieces.table, file.numbers, PIECE_SECONDS):
             yield piece.duration
 
 
-def _file_lines(file: PlayedFile) -> Iterator[str]:
+def _file_lines(file: PlayableFile) -> Iterator[str]:
     yield "#EXT-X-DISCONTINUITY"
     yield f'#EXT-X-MAP:URI="../init/{file.filename}"'
     for piece in joined_pieces(file.pieces.table, file.numbers, PIECE_SECONDS):

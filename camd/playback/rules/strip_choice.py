@@ -8,14 +8,14 @@ from itertools import groupby
 
 import attrs
 
-from camd.playback.rules.played_files import PlayedFile, PlayedRange
+from camd.playback.rules.playable_files import PlayableFile, PlayableRange
 
 
 @attrs.frozen
 class Tile:
     """A key frame: the first one of a piece of a file."""
 
-    file: PlayedFile
+    file: PlayableFile
     number: int  # of the piece
 
     @property
@@ -25,14 +25,15 @@ class Tile:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from all others."""
+        """Its unique key."""
         return self.file.filename, self.file.pieces.table.begins[self.number]
 
 
-def choose_tiles(played: PlayedRange, count: int) -> tuple[Tile, ...]:
-    """Choose the key frames of `count` instants that divide the range evenly, at most so many.
+def choose_tiles(played: PlayableRange, count: int) -> tuple[Tile, ...]:
+    """Choose the key frames of `count` instants that divide the range evenly.
 
-    An instant at which nothing was recorded has none; one key frame is never there twice.
+    There are at most `count`: an instant at which nothing was recorded has none, and no key frame
+    is repeated.
     """
     line = played.timeline
     step = (line.until - line.since) / count
@@ -40,7 +41,7 @@ def choose_tiles(played: PlayedRange, count: int) -> tuple[Tile, ...]:
     return tuple(tile for tile, _ in groupby(_tiles(played, instants)))
 
 
-def _tiles(played: PlayedRange, instants: Iterator[datetime]) -> Iterator[Tile]:
+def _tiles(played: PlayableRange, instants: Iterator[datetime]) -> Iterator[Tile]:
     for instant in instants:
         for file in reversed(played.files):
             if file.span.start <= instant < file.end:
@@ -48,5 +49,5 @@ def _tiles(played: PlayedRange, instants: Iterator[datetime]) -> Iterator[Tile]:
                 break
 
 
-def _number_at(file: PlayedFile, since_start: timedelta) -> int:
+def _number_at(file: PlayableFile, since_start: timedelta) -> int:
     return file.pieces.table.number_at(since_start // timedelta(microseconds=1))

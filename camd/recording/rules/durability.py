@@ -6,7 +6,7 @@ import errno
 
 import attrs
 
-from camd.model import Cause, StorageLevel
+from camd.model import GapCause, StorageLevel
 
 UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the time between syncs
 WRITTEN_WITHIN_SECONDS = 5.0  # frames, whatever the syncs: a fragment comes every half second
@@ -66,11 +66,11 @@ _TRIED_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
 class WriteBackoff:
     """Whether a session is paused, and why. Times are monotonic seconds."""
 
-    paused: Cause | None = attrs.field(default=None, init=False)
+    paused: GapCause | None = attrs.field(default=None, init=False)
     _retry_at: float = attrs.field(default=0.0, init=False)
     _retry_delay: float = attrs.field(default=FIRST_RETRY_SECONDS, init=False)
 
-    def stopped_by(self, level: StorageLevel, monotonic: float) -> Cause | None:
+    def stopped_by(self, level: StorageLevel, monotonic: float) -> GapCause | None:
         """Return why nothing may be written; None: writing is allowed, and a pause is over.
 
         A pause for want of space ends only below the block threshold (hysteresis). A volume that
@@ -79,21 +79,21 @@ class WriteBackoff:
         """
         if not level.writable and level not in _TRIED_ALL_THE_SAME:
             full = level is StorageLevel.CRITICAL
-            return self.paused or (Cause.STORAGE_FULL if full else Cause.STORAGE_ERROR)
+            return self.paused or (GapCause.STORAGE_FULL if full else GapCause.STORAGE_ERROR)
         if self.paused is None:
             return None
         tries = level.writable or level is StorageLevel.FAILING
-        again = level in _ROOMY or (tries and self.paused is Cause.STORAGE_ERROR)
+        again = level in _ROOMY or (tries and self.paused is GapCause.STORAGE_ERROR)
         if not again or monotonic < self._retry_at:
             return self.paused
         self.paused = None
         return None
 
-    def failed(self, error: OSError, monotonic: float) -> Cause:
+    def failed(self, error: OSError, monotonic: float) -> GapCause:
         """Count an error: each next try is later. Returns the cause for the ledger."""
         self._retry_at = monotonic + self._retry_delay
         self._retry_delay = min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)
-        return Cause.STORAGE_FULL if error.errno in _NO_ROOM else Cause.STORAGE_ERROR
+        return GapCause.STORAGE_FULL if error.errno in _NO_ROOM else GapCause.STORAGE_ERROR
 
     def worked(self) -> None:
         """Something was written: the delay begins anew."""

@@ -14,8 +14,8 @@ import attrs
 from camd.capture.consumer import CapturedFragment, CaptureEnded
 from camd.model import (
     CameraId,
-    Cause,
     Gap,
+    GapCause,
     RecordingRequest,
     Segment,
     Session,
@@ -41,7 +41,7 @@ class FrameLoss:
     start: datetime
     end: datetime
     frames: int
-    cause: Cause
+    cause: GapCause
     action: str
 
     def moved(self, by: timedelta) -> FrameLoss:
@@ -89,7 +89,7 @@ class SessionLedger:
     durable: bool = True
     healthy: bool = False
     # Why frames have to wait for a key frame; by default the source dropped it.
-    latest_cause: Cause = Cause.FRAMES_DROPPED_BY_SOURCE
+    latest_cause: GapCause = GapCause.FRAMES_DROPPED_BY_SOURCE
     clock_was_set: bool = False  # since the newest file began
     written_until: datetime | None = None
     _set_by: timedelta = timedelta(0)  # since the newest file
@@ -129,7 +129,7 @@ class SessionLedger:
             segments=list(session.segments),
             gaps=list(session.gaps),
             state=SessionState.WAITING,
-            reason=Cause.DAEMON_DOWN.value,
+            reason=GapCause.DAEMON_DOWN.value,
             frames_captured=session.frames_captured,
             frames_written=session.frames_written,
             bytes_written=session.bytes_written,
@@ -141,7 +141,7 @@ class SessionLedger:
             earlier_run=True,
             by_this_clock=point.exact,
         )
-        ledger.capture_ended(CaptureEnded(Cause.DAEMON_DOWN, "the service was not running"))
+        ledger.capture_ended(CaptureEnded(GapCause.DAEMON_DOWN, "the service was not running"))
         return ledger
 
     # --- frames ---
@@ -267,7 +267,7 @@ class SessionLedger:
         self.latest_cause = loss.cause
         self._loss = loss if self._loss is None else self._loss.and_then(loss)
 
-    def lose_fragment(self, captured: CapturedFragment, cause: Cause, action: str) -> None:
+    def lose_fragment(self, captured: CapturedFragment, cause: GapCause, action: str) -> None:
         """The fragment in hand cannot be written."""
         frames = captured.fragment.frames
         self.lose(FrameLoss(captured.start, captured.end, frames, cause, action))
@@ -277,7 +277,7 @@ class SessionLedger:
         if not self._in_hand:
             return False
         start = self.written_until or self.started
-        self.lose(FrameLoss(start, until, self._in_hand, Cause.STORAGE_ERROR, action))
+        self.lose(FrameLoss(start, until, self._in_hand, GapCause.STORAGE_ERROR, action))
         return True
 
     def capture_ended(self, over: CaptureEnded) -> None:
@@ -286,7 +286,7 @@ class SessionLedger:
         Until then the first cause stands, whatever keeps the next capture from delivering.
         """
         self._zeros.clear()
-        self.latest_cause = over.cause or Cause.FRAMES_DROPPED_BY_SOURCE
+        self.latest_cause = over.cause or GapCause.FRAMES_DROPPED_BY_SOURCE
         if self._end_of_capture is None or self._end_of_capture.cause is None:
             self._end_of_capture = over
 
@@ -373,7 +373,7 @@ class SessionLedger:
             self.started += by
             return []
         action = clock_was_set(by)
-        return [self._enter(moment, moment, frames=0, cause=Cause.CLOCK_STEP, action=action)]
+        return [self._enter(moment, moment, frames=0, cause=GapCause.CLOCK_STEP, action=action)]
 
     # --- entries ---
 
@@ -383,7 +383,7 @@ class SessionLedger:
             loss.start, loss.end, frames=loss.frames, cause=loss.cause, action=loss.action
         )
 
-    def enter_outage(self, start: datetime, end: datetime, cause: Cause) -> Gap:
+    def enter_outage(self, start: datetime, end: datetime, cause: GapCause) -> Gap:
         """Make the entry for time in which nothing was captured; frames are estimated."""
         return self._estimate(start, end, cause, "started the camera again")
 
@@ -397,9 +397,9 @@ class SessionLedger:
         """
         if wanted_until is None:
             action = "sealed what there was; so much is missing at most"
-            return [self._estimate(start, start + most, Cause.DAEMON_DOWN, action)]
+            return [self._estimate(start, start + most, GapCause.DAEMON_DOWN, action)]
         if start < wanted_until:
-            return [self.enter_outage(start, wanted_until, Cause.DAEMON_DOWN)]
+            return [self.enter_outage(start, wanted_until, GapCause.DAEMON_DOWN)]
         return []
 
     def _enter_drops(self, drops: list[SourceDrop]) -> list[Gap]:
@@ -410,7 +410,7 @@ class SessionLedger:
                 drop.end,
                 frames=drop.frames,
                 exact=False,
-                cause=Cause.FRAMES_DROPPED_BY_SOURCE,
+                cause=GapCause.FRAMES_DROPPED_BY_SOURCE,
                 action="recorded what came",
                 seconds=drop.seconds,
             )
@@ -419,9 +419,9 @@ class SessionLedger:
 
     def _enter_lag(self, start: datetime, end: datetime) -> Gap:
         """Make the entry for time that a source left out without a drop in its capture times."""
-        return self._estimate(start, end, Cause.FRAMES_DROPPED_BY_SOURCE, "recorded what came")
+        return self._estimate(start, end, GapCause.FRAMES_DROPPED_BY_SOURCE, "recorded what came")
 
-    def _estimate(self, start: datetime, end: datetime, cause: Cause, action: str) -> Gap:
+    def _estimate(self, start: datetime, end: datetime, cause: GapCause, action: str) -> Gap:
         """Make an entry whose frames nobody counted: they are estimated from the frame rate."""
         frames = round(max(0.0, (end - start).total_seconds()) * self._frame_rate())
         return self._enter(start, end, frames=frames, exact=False, cause=cause, action=action)
@@ -439,7 +439,7 @@ class SessionLedger:
         end: datetime,
         *,
         frames: int,
-        cause: Cause,
+        cause: GapCause,
         action: str,
         exact: bool = True,
         seconds: float | None = None,

@@ -24,7 +24,7 @@ def instant_of(local: datetime, zone: tzinfo, *, last: bool) -> datetime:
 
 
 def _end_of_skip(before: datetime, after: datetime, zone: tzinfo) -> datetime:
-    """Find the instant, to the second, from which on the clocks no longer go as at `before`."""
+    """Find the instant, to the second, when the offset from UTC is no longer that of `before`."""
     offset = before.astimezone(zone).utcoffset()
     seconds = range(1, (after - before) // _SECOND + 1)
     low, high = 0, len(seconds) - 1

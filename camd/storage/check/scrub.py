@@ -87,7 +87,7 @@ class Scrub:
             try:
                 await self._run()
             except (OSError, sqlite3.Error, Refusal) as error:
-                log.warning("scrub_waits", error=str(error))
+                log.warning("scrub_failed_will_retry", error=str(error))
                 await trio.sleep(RETRY_SECONDS)
 
     async def _run(self) -> None:

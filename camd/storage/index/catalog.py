@@ -283,7 +283,7 @@ class Catalog:
         return None if row is None else from_unix_micros(row["start_us"])
 
     def oldest(self, behind: OrderedByTime | None, limit: int) -> tuple[Segment, ...]:
-        """Return the `limit` oldest segments after `behind`."""
+        """Return the next `limit` segments after `behind`, oldest first."""
         start = to_unix_micros(behind.start) if behind else -NEVER
         rows = self._db.execute(
             "SELECT * FROM segments WHERE (start_us, filename) > (?, ?)"

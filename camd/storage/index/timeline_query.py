@@ -9,7 +9,7 @@ from datetime import datetime
 import attrs
 
 from camd.clock import from_unix_micros, to_unix_micros
-from camd.model import CameraId, Cause, SegmentState, SessionId
+from camd.model import CameraId, GapCause, SegmentState, SessionId
 from camd.model.timeline import Timeline, TimelineGap, TimelineSpan
 from camd.storage.rules.time_index import (
     NEVER,
@@ -183,7 +183,7 @@ def _span_of(row: sqlite3.Row, until: datetime) -> TimelineSpan:
 def _removed(row: sqlite3.Row) -> TimelineGap:
     """Make the gap that a missing file has left."""
     start, end = from_unix_micros(row["start_us"]), from_unix_micros(row["end_us"])
-    return TimelineGap(start, end, Cause.FILE_REMOVED.value, exact=True)
+    return TimelineGap(start, end, GapCause.FILE_REMOVED.value, exact=True)
 
 
 def _gap_of(row: sqlite3.Row) -> TimelineGap:

@@ -1,1 +1,1 @@
-"""Pure: decisions and formats of storage: names, levels, admission, retention, records, rows."""
+"""Pure: file names, fill levels of the volume, admission, retention, journal records."""

@@ -14,8 +14,8 @@ import attrs
 from camd.clock import from_unix_micros, to_unix_micros
 from camd.model import (
     CameraId,
-    Cause,
     Gap,
+    GapCause,
     Segment,
     SegmentState,
     Session,
@@ -275,6 +275,6 @@ def gap_of(row: DatabaseRow) -> Gap:
         duration_seconds=row["duration_seconds"],
         frames=row["frames"],
         exact=bool(row["exact"]),
-        cause=Cause(row["cause"]),
+        cause=GapCause(row["cause"]),
         action=row["action"],
     )

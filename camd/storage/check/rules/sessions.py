@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from types import MappingProxyType
 
-from camd.model import Cause, Gap, Segment, SegmentState, Session, SessionState
+from camd.model import Gap, GapCause, Segment, SegmentState, Session, SessionState
 from camd.storage.check.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
 from camd.storage.rules.journal_records import JournalCondition
 from camd.storage.rules.rows import IndexedSession
@@ -49,7 +49,7 @@ def _check_files(session: Session, removed: Mapping[int, int]) -> Iterator[tuple
     """Check the time between each two files; removed ones between them explain anything."""
     ended = session.state is SessionState.ENDED
     settled = [s for s in session.segments if ended or s.state not in _OPEN]
-    steps = [gap.stepped for gap in session.gaps if gap.cause is Cause.CLOCK_STEP]
+    steps = [gap.stepped for gap in session.gaps if gap.cause is GapCause.CLOCK_STEP]
     for before, after in pairwise(sorted(settled, key=lambda segment: segment.number)):
         if before.number == after.number:
             text = f"{before.filename} and {after.filename} have one number"
@@ -75,7 +75,7 @@ def _consistent(gap: Gap) -> bool:
     """Return whether a gap's length fits its ends; dropped frames are spread over a longer span."""
     seconds = (gap.end - gap.start).total_seconds()
     more = gap.duration_seconds - seconds
-    part = gap.cause is Cause.FRAMES_DROPPED_BY_SOURCE and gap.duration_seconds >= 0
+    part = gap.cause is GapCause.FRAMES_DROPPED_BY_SOURCE and gap.duration_seconds >= 0
     fits = more <= _SAME_SECONDS if part else abs(more) <= _SAME_SECONDS
     return seconds >= 0 and gap.frames >= 0 and fits
 

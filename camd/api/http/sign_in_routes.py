@@ -49,7 +49,7 @@ class _SignIn:
 
 
 @attrs.frozen
-class CodeRequest:
+class SignInCodeParams:
     """What the session may do that the code begins; default: what the caller may do."""
 
     role: Role | None = None
@@ -63,7 +63,9 @@ class SignInApi:
     _clock: Clock = attrs.field(kw_only=True)
 
     @method(role=Role.ADMIN, result=SignInCode, immediate=True)
-    async def create_sign_in_code(self, caller: Caller, params: CodeRequest) -> result_fields.View:
+    async def create_sign_in_code(
+        self, caller: Caller, params: SignInCodeParams
+    ) -> result_fields.View:
         """Make a code that signs a browser in as the caller: once, within `expires_in` seconds.
 
         `path` is to be put behind the address of the service. Browsers do not send what is behind
@@ -89,7 +91,7 @@ def _with_role(identity: Principal, role: Role | None) -> Principal:
 
 
 @attrs.define(eq=False)
-class SessionPages:
+class SignInRoutes:
     """`/session`: who is signed in (GET), sign in (POST), sign out (DELETE)."""
 
     _authenticator: Authenticator

@@ -31,7 +31,7 @@ class FilePieces:
 
 
 @attrs.frozen
-class PlayedFile:
+class PlayableFile:
     """A file of a range, and the numbers of those of its pieces that are in the range."""
 
     span: TimelineSpan
@@ -59,11 +59,11 @@ class PlayedFile:
 
 
 @attrs.frozen
-class PlayedRange:
+class PlayableRange:
     """A time line with the files that can be played; `unplayable` names the others."""
 
     timeline: Timeline
-    files: tuple[PlayedFile, ...]
+    files: tuple[PlayableFile, ...]
     unplayable: tuple[str, ...]
 
     @property
@@ -74,11 +74,11 @@ class PlayedRange:
 
 def chosen(
     span: TimelineSpan, pieces: FilePieces, since: datetime, until: datetime
-) -> PlayedFile | None:
+) -> PlayableFile | None:
     """Choose the pieces of a file that lie in a range; None when there are none."""
     begin, end = (_seconds(each - span.start) for each in (since, until))
     numbers = pieces.table.between(begin, end)
-    return PlayedFile(span, pieces, numbers) if len(numbers) else None
+    return PlayableFile(span, pieces, numbers) if len(numbers) else None
 
 
 def _seconds(length: timedelta) -> Fraction:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from camd.api.http.app import Authenticate
-from camd.api.http.live_answers import LiveAnswer, LiveResponse, Mp4Answer, MultipartAnswer
+from camd.api.http.live_answers import LiveAnswer, LiveMp4Answer, LiveResponse, MultipartAnswer
 from camd.api.http.refused import refused_response
 from camd.api.snapshot_methods import source_of
 from camd.camera.camera import Camera
@@ -28,17 +28,17 @@ from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.errors import RATE_LIMITED, UNSUPPORTED, Refusal
 from camd.live.live_pictures import STILL_SECONDS, StillsWatch
+from camd.live.live_view import LiveView, LiveViewEnd
 from camd.live.rules.live_messages import WayToWatch, ended_message
 from camd.live.socket_viewer import SocketViewer, ViewerLink
 from camd.live.transcoding import TooManyTranscodesError, Transcode, Transcodes
 from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError, ViewerCounts
-from camd.live.watching import Watch, WatchEnd
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still
 
 TRY_LATER = 1013  # close codes of RFC 6455, 7.4.1 and its registry
 POLICY = 1008
 PREVIEW, TRANSCODE, STILLS = "preview", "transcode", "stills"
-_NOT_TRANSCODED = WatchEnd(
+_NOT_TRANSCODED = LiveViewEnd(
     "not_transcoded",
     "FFmpeg cannot transcode this camera for viewers",
     "Look for transcoder_failed in the log.",
@@ -58,7 +58,7 @@ class LiveSocket(ViewerLink, Protocol):
 
 
 @attrs.define(eq=False)
-class LivePages:
+class LiveRoutes:
     """Viewers of all cameras, on WebSockets and over HTTP."""
 
     _cameras: Cameras
@@ -95,10 +95,10 @@ class LivePages:
                 await self._serve_transcode(viewer, transcode)
             return
         preview = self._cameras.preview(camera.camera_id) if way == PREVIEW else None
-        await viewer.serve(Watch(preview or camera, present, viewer, clock=self._clock))
+        await viewer.serve(LiveView(preview or camera, present, viewer, clock=self._clock))
 
     async def _serve_transcode(self, viewer: SocketViewer, transcode: Transcode) -> None:
-        watch = Watch(transcode, transcode.is_present, viewer, clock=self._clock)
+        watch = LiveView(transcode, transcode.is_present, viewer, clock=self._clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(viewer.serve, watch)
             await transcode.failed.wait()
@@ -145,7 +145,7 @@ class LivePages:
         present, stills = partial(self._is_present, camera), self._take_still(camera)
         answer: LiveAnswer = MultipartAnswer(camera, present, stills, clock=self._clock)
         if form == "mp4":
-            answer = Mp4Answer(camera, present, clock=self._clock)
+            answer = LiveMp4Answer(camera, present, clock=self._clock)
         if request.method == "HEAD":  # without starting the camera
             return Response(media_type=answer.media_type, headers={"Cache-Control": "no-store"})
         return LiveResponse(answer, lambda: self._counts.admitted(camera.camera_id))

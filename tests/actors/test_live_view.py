@@ -13,9 +13,9 @@ from support.fake_ffmpeg import hangs, plays_once, refuses, streams
 from trio.testing import MockClock
 
 from camd.capture.consumer import CapturedFragment, HubItem
+from camd.live.live_view import LiveView, LiveViewEnd
 from camd.live.rules.viewer_backlog import FramesLost
 from camd.live.viewer_queue import GRACE_SECONDS
-from camd.live.watching import Watch, WatchEnd
 from camd.model import CameraState, DeviceBinding
 from camd.model.problems import UNPLUGGED
 from camd.mp4.fragments import Init
@@ -75,7 +75,7 @@ class NotedSink:
         await self.open.wait()
         self.note("clock")
 
-    async def ended(self, why: WatchEnd) -> None:
+    async def ended(self, why: LiveViewEnd) -> None:
         await self.open.wait()
         self.note(f"ended {why.cause}")
 
@@ -84,7 +84,7 @@ class NotedSink:
 class Viewer:
     """A viewer of a camera."""
 
-    watch: Watch
+    watch: LiveView
     sink: NotedSink
     present: bool = True  # the camera
 
@@ -94,7 +94,7 @@ async def watching(rig: CameraRig, wall: Wall | None = None) -> AsyncIterator[Vi
     """Watch a camera while the block runs."""
     sink = NotedSink()
     clocks = (wall or Wall()).clock
-    viewer = Viewer(Watch(rig.camera, lambda: viewer.present, sink, clock=clocks), sink)
+    viewer = Viewer(LiveView(rig.camera, lambda: viewer.present, sink, clock=clocks), sink)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(viewer.watch.run)
         yield viewer

@@ -11,15 +11,15 @@ import trio
 from support.camera_rig import CamerasRig, Wall, find_program, open_cameras_rig
 from trio.testing import MockClock
 
-from camd.api.http.live_pages import LivePages
+from camd.api.http.live_routes import LiveRoutes
 from camd.config.schema import CameraConfig
 from camd.live.transcoding import Transcodes
 from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA
 from camd.model import CameraId, CameraState
 from camd.runtime.child_process import open_child_process
-from camd.sources import TestSource
+from camd.sources import SyntheticSource
 
-ENTRY = CameraConfig(CameraId("camera0"), TestSource(320, 180, 10))
+ENTRY = CameraConfig(CameraId("camera0"), SyntheticSource(320, 180, 10))
 
 
 @attrs.define(eq=False)
@@ -47,17 +47,17 @@ class FakeSocket:
         self.closed = code, reason
         self.scope.cancel()
 
-    async def serve(self, pages: LivePages) -> None:
+    async def serve(self, pages: LiveRoutes) -> None:
         with self.scope:
             await pages.serve_socket(self)
 
 
-def pages_of(rig: CamerasRig) -> LivePages:
+def pages_of(rig: CamerasRig) -> LiveRoutes:
     """Make the pages; no test here needs snapshots, or a transcoder."""
     clock, nursery = Wall().clock, trio.lowlevel.current_task().parent_nursery
     assert nursery is not None
     transcodes = Transcodes(0, nursery, find_program, open_child_process, clock=clock)
-    return LivePages(rig.cameras, None, transcodes, clock=clock)  # type: ignore[arg-type]
+    return LiveRoutes(rig.cameras, None, transcodes, clock=clock)  # type: ignore[arg-type]
 
 
 async def test_a_viewer_gets_messages_and_footage(clock: MockClock) -> None:
@@ -131,7 +131,7 @@ async def test_the_65th_viewer_of_a_camera_is_refused(clock: MockClock) -> None:
 
 async def test_a_preview_is_captured_while_it_is_watched(clock: MockClock) -> None:
     """The camera itself is not; it is offered before the stills, and is never listed."""
-    entry = attrs.evolve(ENTRY, preview=TestSource(160, 90, 10))
+    entry = attrs.evolve(ENTRY, preview=SyntheticSource(160, 90, 10))
     async with open_cameras_rig(entries=(entry,)) as rig:
         pages, camera = pages_of(rig), rig.cameras.get(CameraId("camera0"))
         preview = rig.cameras.preview(CameraId("camera0"))
@@ -162,7 +162,7 @@ async def test_a_preview_is_captured_while_it_is_watched(clock: MockClock) -> No
 
 async def test_a_removed_camera_ends_the_viewers_of_its_preview(clock: MockClock) -> None:
     """As it ends its own."""
-    entry = attrs.evolve(ENTRY, preview=TestSource(160, 90, 10))
+    entry = attrs.evolve(ENTRY, preview=SyntheticSource(160, 90, 10))
     async with open_cameras_rig(entries=(entry,)) as rig:
         socket = FakeSocket("camera0", "as=preview")
         async with trio.open_nursery() as nursery:

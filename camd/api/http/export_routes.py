@@ -33,7 +33,7 @@ _MOST_PARTS_DIGITS = 5
 
 
 @attrs.define(eq=False)
-class ExportPages:
+class ExportRoutes:
     """HTTP: downloads of ranges, with HEAD, Range and If-Range."""
 
     _cameras: Cameras

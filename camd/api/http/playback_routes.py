@@ -25,7 +25,7 @@ from camd.clock import Clock, to_unix_micros
 from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
 from camd.model.notation import format_instant
 from camd.playback.playback import Playback
-from camd.playback.rules.played_files import PlayedFile, PlayedRange
+from camd.playback.rules.playable_files import PlayableFile, PlayableRange
 from camd.playback.rules.playlist import playlist
 from camd.playback.rules.strip_choice import choose_tiles
 from camd.playback.stored_bytes import StoredBytes
@@ -45,7 +45,7 @@ Handler = Callable[[Request], Any]
 
 
 @attrs.define(eq=False)
-class PlaybackPages:
+class PlaybackRoutes:
     """HTTP: what players load, and `/play/{camera}/strip.jpg`."""
 
     _playback: Playback
@@ -136,7 +136,7 @@ class PlaybackPages:
         headers = {**_NEVER_KEPT, "X-Tile-Times": times}
         return Response(picture, headers=headers, media_type="image/jpeg")
 
-    async def _range(self, request: Request) -> PlayedRange:
+    async def _range(self, request: Request) -> PlayableRange:
         times = times_in(request.query_params, ("from", "to"))
         given = {"camera": request.path_params["camera"], **times}
         asked = await self._ranges.find(self._read(given))
@@ -168,7 +168,7 @@ class StoredBytesResponse(Response):
             await refused_response(refusal)(scope, receive, send)
 
 
-def index_view(played: PlayedRange) -> View:
+def index_view(played: PlayableRange) -> View:
     """A range as players need it."""
     line = played.timeline
     return {
@@ -183,7 +183,7 @@ def index_view(played: PlayedRange) -> View:
     }
 
 
-def _file_view(file: PlayedFile) -> View:
+def _file_view(file: PlayableFile) -> View:
     pieces, table = file.pieces, file.pieces.table
     return {
         "filename": file.filename,

@@ -22,7 +22,7 @@ MOST_PATHS = 1024
 
 
 @attrs.frozen
-class MadePathsState:
+class CreatedPathsState:
     """The file's content."""
 
     version: int = VERSION
@@ -30,9 +30,9 @@ class MadePathsState:
     server: str = ""  # its control API; "": not known
 
 
-def parse_made_paths(text: str) -> MadePathsState:
+def parse_made_paths(text: str) -> CreatedPathsState:
     """Parse the file's text strictly. Raises ValueError."""
-    state = from_json(text, MadePathsState)
+    state = from_json(text, CreatedPathsState)
     check_version({"version": state.version}, VERSION)
     if len(state.paths) > MOST_PATHS:
         raise ValueError(f"paths: must be a list of at most {MOST_PATHS}")
@@ -46,7 +46,7 @@ class MadePaths:
     They are those of one server: what the file says of another one is not taken over.
     """
 
-    _file: StateFile[MadePathsState]
+    _file: StateFile[CreatedPathsState]
     _server: str = ""
     _names: set[str] = attrs.field(factory=set, init=False)
     _limiter: trio.CapacityLimiter = attrs.field(
@@ -87,7 +87,7 @@ class MadePaths:
             await self._save()
 
     async def _save(self) -> None:
-        state = MadePathsState(paths=tuple(sorted(self._names)), server=self._server)
+        state = CreatedPathsState(paths=tuple(sorted(self._names)), server=self._server)
         try:
             await trio.to_thread.run_sync(
                 self._file.save, state, limiter=self._limiter, abandon_on_cancel=True

@@ -43,7 +43,7 @@ class WatchedCamera(Protocol):
 
 
 @attrs.frozen
-class WatchEnd:
+class LiveViewEnd:
     """Why no picture comes, and what to do."""
 
     cause: str
@@ -51,10 +51,10 @@ class WatchEnd:
     suggestion: str
 
 
-REMOVED = WatchEnd(
+REMOVED = LiveViewEnd(
     "camera_removed", "The camera was removed", "Choose another camera; recordings stay."
 )
-_OVER = WatchEnd("ended", "The camera's stream has ended", "Nothing: it goes on by itself.")
+_OVER = LiveViewEnd("ended", "The camera's stream has ended", "Nothing: it goes on by itself.")
 
 
 class ViewerSink(Protocol):
@@ -72,12 +72,12 @@ class ViewerSink(Protocol):
     async def clock_set(self, init: Init, following: CapturedFragment) -> None:
         """Note that the wall clock was set before this fragment."""
 
-    async def ended(self, why: WatchEnd) -> None:
+    async def ended(self, why: LiveViewEnd) -> None:
         """Note that nothing comes for now; `begin` follows when the camera is back."""
 
 
 @attrs.define(eq=False)
-class Watch:
+class LiveView:
     """One viewer. `run` returns when the camera was removed."""
 
     camera: WatchedCamera
@@ -91,7 +91,7 @@ class Watch:
     _fallback: Init | None = attrs.field(default=None, init=False)  # of the capture
     _lost: FramesLost | None = attrs.field(default=None, init=False)
     _is_over: bool = attrs.field(default=False, init=False)  # the capture, for now
-    _told: WatchEnd | None = attrs.field(default=None, init=False)
+    _told: LiveViewEnd | None = attrs.field(default=None, init=False)
 
     def pause(self, paused: bool = True) -> None:
         """Leave the camera, or come back at its newest key frame."""
@@ -190,7 +190,7 @@ class Watch:
             return False
         why = None
         if problem is not None and (failed or self._is_over):
-            why = WatchEnd(problem.kind, problem.message, problem.suggestion)
+            why = LiveViewEnd(problem.kind, problem.message, problem.suggestion)
         elif self._is_over and self._told is None:
             why = _OVER
         self._is_over = False
