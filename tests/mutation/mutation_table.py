@@ -3549,14 +3549,6 @@ _break(
     f"{TIMELINES}::test_missing_files_and_entries_together_stay_within_the_bound",
 )
 _break(
-    "timeline: bound of entries",
-    "A time line reads a bounded number of ledger entries.",
-    "camd/storage/index/timeline_query.py:TimelineQuery._joined_gaps",
-    "MOST_GAPS - 1",
-    "9 * MOST_GAPS",
-    f"{TIMELINES}::test_many_gaps_are_joined_and_counted",
-)
-_break(
     "timeline: entries that last for long",
     "An outage of weeks is found behind many short entries.",
     "camd/storage/index/timeline_query.py:TimelineQuery._earlier_gaps",
