@@ -6,6 +6,7 @@ export`.
 
 from __future__ import annotations
 
+import gc
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -132,6 +133,8 @@ config_option = click.option(
 @config_option
 def run(config_path: Path | None) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads."""
+    gc.disable()  # what is imported stays: collections would take an eighth of the time for nothing
     from camd.daemon import run_daemon
 
+    gc.enable()
     sys.exit(run_daemon(config_path))

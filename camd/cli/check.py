@@ -26,6 +26,7 @@ from camd.cli.checks.host_check import (
     inspect_secret,
 )
 from camd.cli.checks.media_server_check import inspect_media_server
+from camd.cli.checks.preview_check import inspect_previews
 from camd.cli.checks.protocols_check import inspect_protocols
 from camd.cli.exit import ExitCode
 from camd.cli.service_access import configured
@@ -58,6 +59,7 @@ async def inspect(config: Config) -> list[CheckFinding]:
     for camera in config.cameras:
         if camera.source.selector is None:  # the others are judged by their devices
             findings.append(await inspect_source(camera))
+    findings += await inspect_previews(config, clock=SYSTEM_CLOCK)
     found = await scan_devices(config)
     findings += judge_devices(found, config)
     known = {binding.camera_id for binding in found.bindings} | {c.id for c in config.cameras}

@@ -90,7 +90,7 @@ class RecorderTotals:
     gap_entries: Counter[tuple[CameraId, str]] = attrs.field(factory=Counter, init=False)
     gap_seconds: defaultdict[tuple[CameraId, str], float] = attrs.field(factory=_zeros, init=False)
     failed_captures: Counter[tuple[CameraId, str]] = attrs.field(factory=Counter, init=False)
-    _counted: dict[SessionId, CountedAmounts] = attrs.field(factory=dict, init=False)
+    counted: dict[SessionId, CountedAmounts] = attrs.field(factory=dict, init=False)  # running
     _states: dict[CameraId, CameraState] = attrs.field(factory=dict, init=False)
 
     @contextmanager
@@ -105,14 +105,14 @@ class RecorderTotals:
             case RecordingChanged(kind=kind, session=session):
                 self.count_session(session)
                 if kind is RecordingEventKind.STOPPED:
-                    del self._counted[session.session_id]
+                    del self.counted[session.session_id]
             case CameraChanged(status):
                 self._count_capture(status)
 
     def count_session(self, session: Session) -> None:
         """Add what a session has more than when it was last seen; it may have no events lately."""
         camera = session.camera_id
-        before = self._counted.get(session.session_id)
+        before = self.counted.get(session.session_id)
         if before is None:
             before = CountedAmounts.until(self.began, session)
         self.recorded_bytes[camera] += max(0, session.bytes_written - before.size_bytes)
@@ -121,12 +121,7 @@ class RecorderTotals:
         for gap in session.gaps[before.gaps :]:
             self.gap_entries[camera, gap.cause.value] += 1
             self.gap_seconds[camera, gap.cause.value] += gap.duration_seconds
-        self._counted[session.session_id] = CountedAmounts.of(session)
-
-    @property
-    def counted_sessions(self) -> int:
-        """How many sessions are remembered: those that have not ended."""
-        return len(self._counted)
+        self.counted[session.session_id] = CountedAmounts.of(session)
 
     def _count_capture(self, status: CameraStatus) -> None:
         """Count a capture that failed, when its camera is found waiting for the next one."""

@@ -48,15 +48,10 @@ class PublicationQueue:
     frames_dropped: int = attrs.field(default=0, init=False)
     _items: deque[PublishedFragment | StreamEnds] = attrs.field(factory=deque, init=False)
     _header: Init | None = attrs.field(default=None, init=False)
-    _bytes: int = attrs.field(default=0, init=False)
+    waiting_bytes: int = attrs.field(default=0, init=False)
     _seconds: float = attrs.field(default=0.0, init=False)
     _awaits_key_frame: bool = attrs.field(default=True, init=False)
     _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that wait for the reader."""
-        return self._bytes
 
     @property
     def waiting_seconds(self) -> float:
@@ -123,7 +118,7 @@ class PublicationQueue:
         self._awaits_key_frame = False
         self._count(fragment, 1)
         self._put(PublishedFragment(init, fragment))
-        if self._bytes > self.limit_bytes or self._seconds > self.limit_seconds:
+        if self.waiting_bytes > self.limit_bytes or self._seconds > self.limit_seconds:
             self._catch_up()
 
     def _catch_up(self) -> None:
@@ -149,7 +144,7 @@ class PublicationQueue:
             self.frames_dropped += item.fragment.frames
 
     def _count(self, fragment: Fragment, sign: int) -> None:
-        self._bytes += sign * fragment.size_bytes
+        self.waiting_bytes += sign * fragment.size_bytes
         self._seconds += sign * fragment.duration_seconds
 
     def _put(self, item: PublishedFragment | StreamEnds) -> None:

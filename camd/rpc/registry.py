@@ -219,10 +219,6 @@ class Registry:
             raise Refusal(FORBIDDEN, required=found.role.value, role=role.value)
         return PreparedCall(caller, found, reader.read(params), reader.unknown(params))
 
-    async def call(self, name: str, params: Mapping[str, object], caller: Caller) -> object:
-        """Check and make a call for a caller without a connection. Raises Refusal."""
-        return await self.prepare(name, params, caller).run()
-
 
 __all__ = [
     "EVERYTHING",

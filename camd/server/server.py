@@ -85,23 +85,10 @@ class Server:
             address=group_of(endpoints.client[0] if endpoints.client else None),
             close=partial(self._close_soon, scope),
         )
-        http_config = attrs.evolve(
-            self.http_config,
-            on_authenticated=partial(self.limits.mark_authenticated, entry),
-            on_wrong_key=partial(self.limits.mark_wrong_key, entry),
-            identity=identity,
-            identify_cookie=partial(
-                self.shared.authenticator.identify_cookie,
-                clock=self.shared.clock,
-                secure=endpoints.scheme == "https",
-                upgrade=True,
-            ),
-            take_request=lambda: self.rates.take(entry.address, trio.current_time()),
-        )
+        config = self._http_config_for(entry, identity, secure=endpoints.scheme == "https")
         if with_websocket:
-            upgrades = self._upgrades(entry, identity)
-            http_config = attrs.evolve(http_config, upgrades=upgrades)
-        http = HttpConnection(stream, http_config, endpoints)
+            config = attrs.evolve(config, upgrades=self._upgrades(entry, identity))
+        http = HttpConnection(stream, config, endpoints)
         try:
             if self._stopping:
                 return
@@ -115,6 +102,24 @@ class Server:
             self._streams.discard(http)
             self.limits.remove(entry)
             await trio.aclose_forcefully(stream)
+
+    def _http_config_for(
+        self, entry: LimitedConnection, identity: Principal | None, *, secure: bool
+    ) -> HttpConfig:
+        """Configure HTTP on one connection: who its client is, and what counts against it."""
+        return attrs.evolve(
+            self.http_config,
+            on_authenticated=partial(self.limits.mark_authenticated, entry),
+            on_wrong_key=partial(self.limits.mark_wrong_key, entry),
+            identity=identity,
+            identify_cookie=partial(
+                self.shared.authenticator.identify_cookie,
+                clock=self.shared.clock,
+                secure=secure,
+                upgrade=True,
+            ),
+            take_request=lambda: self.rates.take(entry.address, trio.current_time()),
+        )
 
     async def _delay_start(self, entry: LimitedConnection) -> None:
         """Wait before serving an address from which too many wrong keys came."""

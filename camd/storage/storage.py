@@ -514,7 +514,7 @@ async def open_storage(
             if storage.index_worker.refusal is not None:
                 raise storage.index_worker.refusal
             await nursery.start(storage.index_worker.serve)
-            await nursery.start(storage.index_worker.serve_times)
+            nursery.start_soon(storage.index_worker.serve_times)
             await nursery.start(storage._reconcile.serve)
             yield storage
             nursery.cancel_scope.cancel()

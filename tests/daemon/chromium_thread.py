@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +22,26 @@ import trio
 T = TypeVar("T")
 Work = Callable[[Any], T]  # of a browser of Playwright, which need not be installed
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), ""
-)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 LONGEST_SECONDS = 300  # for the work of one test: then the browser is killed
+
+
+def find_chromium() -> str | None:
+    """Return the browser of this machine; a script that only says how to get one is none."""
+    found = filter(None, map(shutil.which, NAMES))
+    return next((each for each in found if _says_its_version(each)), None)
+
+
+def _says_its_version(program: str) -> bool:
+    done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
+    return done.returncode == 0
 
 
 @attrs.define(eq=False)
 class ChromiumThread:
     """A browser and the thread that it lives in."""
 
+    _program: str
     _thread: ThreadPoolExecutor
     _playwright: Any
     _browser: Any
@@ -41,7 +52,7 @@ class ChromiumThread:
 
     def _work(self, work: Work[T]) -> T:
         if not self._browser.is_connected():  # it was killed
-            self._browser = _launched(self._playwright)
+            self._browser = _launched(self._playwright, self._program)
         timer = threading.Timer(LONGEST_SECONDS, _kill, [_process_ids(self._browser)])
         timer.start()
         try:
@@ -56,26 +67,26 @@ class ChromiumThread:
 
 
 @contextmanager
-def open_chromium() -> Iterator[ChromiumThread]:
-    """Run a browser while the block runs. Needs Chromium and Playwright."""
+def open_chromium(program: str) -> Iterator[ChromiumThread]:
+    """Run a browser while the block runs. Needs Playwright."""
     with ThreadPoolExecutor(1, "chromium") as thread:
-        browser = thread.submit(_opened, thread).result()
+        browser = thread.submit(_opened, program, thread).result()
         try:
             yield browser
         finally:
             thread.submit(browser.close).result()
 
 
-def _opened(thread: ThreadPoolExecutor) -> ChromiumThread:
+def _opened(program: str, thread: ThreadPoolExecutor) -> ChromiumThread:
     from playwright.sync_api import sync_playwright
 
     playwright = sync_playwright().start()
-    return ChromiumThread(thread, playwright, _launched(playwright))
+    return ChromiumThread(program, thread, playwright, _launched(playwright, program))
 
 
-def _launched(playwright: Any) -> Any:
+def _launched(playwright: Any, program: str) -> Any:
     return playwright.chromium.launch(
-        executable_path=CHROMIUM, args=["--no-sandbox"], timeout=LONGEST_SECONDS * 1000
+        executable_path=program, args=["--no-sandbox"], timeout=LONGEST_SECONDS * 1000
     )
 
 

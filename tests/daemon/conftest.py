@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from chromium_thread import CHROMIUM, ChromiumThread, open_chromium
+from chromium_thread import ChromiumThread, find_chromium, open_chromium
 from running_daemon import Daemon, NewDaemon, make_clip, roomy_folder, small_camera
 from small_volume import mount, unmount
 
@@ -62,10 +62,10 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[ChromiumThread]:
     """Run one browser for all tests; skipped, with the reason, where there is none."""
-    if not CHROMIUM:
-        pytest.skip("Chromium is not installed")
     pytest.importorskip("playwright", reason="Playwright is not installed")
-    with open_chromium() as browser:
+    if (program := find_chromium()) is None:
+        pytest.skip("Chromium is not installed")
+    with open_chromium(program) as browser:
         yield browser
 
 

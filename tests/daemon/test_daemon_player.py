@@ -53,7 +53,7 @@ window.step = async (count) => {{
 }};
 const soon = (work) => Promise.race([
   work,
-  new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), 45000)),
+  new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), 100000)),
 ]);
 window.at = async (wall) => {{
   await soon(window.player.seek(wall));

@@ -21,7 +21,7 @@ from numbered_footage import NUMBER_IN, Footage, record, start
 from running_daemon import Daemon, NewDaemon
 
 HLSJS = os.environ.get("CAMD_TEST_HLSJS", "")
-WAIT_MS = 60_000
+WAIT_MS = 100_000
 PAGE = f"""<!doctype html><title>hls.js</title><video muted width=320 height=180></video>
 <script src="/hls.js"></script>
 <script>

@@ -58,7 +58,8 @@ class Service:
         """Call a method with a role; the result is decoded from JSON."""
         caller = Caller(Principal("ann", role, None, "test"), "test")
         with trio.fail_after(300):
-            answer = await self.registry.call(method, {"device": "camera0", **params}, caller)
+            prepared = self.registry.prepare(method, {"device": "camera0", **params}, caller)
+            answer = await prepared.run()
         (declared,) = [each.result for each in self.registry.methods if each.name == method]
         assert undescribed(declared, answer) == []
         return json.loads(msgspec.json.encode(answer))

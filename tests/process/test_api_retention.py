@@ -53,7 +53,7 @@ class RetentionClient:
     async def call(self, method: str, role: Role = Role.ADMIN, /, **params: object) -> Any:
         """Call a method as somebody with a role."""
         caller = Caller(Principal("ann", role, None, "test"), "test")
-        answer = await self.registry.call(method, params, caller)
+        answer = await self.registry.prepare(method, params, caller).run()
         (declared,) = [each.result for each in self.registry.methods if each.name == method]
         assert undescribed(declared, answer) == []
         return answer

@@ -88,16 +88,31 @@ def test_each_frame_is_a_fragment_of_its_own(program, codec):
     assert reader.compared >= 32
 
 
-def test_a_file_is_copied_and_looped(program, tmp_path):
-    """Packets of a shorter file are repeated with increasing times."""
+def test_a_stream_ends_with_its_last_frame(program):
+    """No list of all fragments follows: FFmpeg would keep it in memory while it captures."""
+    done, _ = capture(program, SyntheticSource(320, 180, 30.0), bitrate=500_000)
+    kinds, at = [], 0
+    while at < len(done.stdout):
+        length = int.from_bytes(done.stdout[at : at + 4], "big")
+        kinds.append(done.stdout[at + 4 : at + 8])
+        at += length
+    assert at == len(done.stdout)
+    assert kinds.count(b"moof") == 36
+    assert kinds[-2:] == [b"moof", b"mdat"]
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_file_with_sound_is_looped(program, copy, tmp_path):
+    """Pictures of a shorter file are repeated with increasing times, one by one."""
     path = tmp_path / "short.mp4"
     path.write_bytes(ffmpeg.encode(program, "h264-aac", 1))
     probe = parse_probe(ask(*probe_arguments(program, FileSource(path))))
     assert (probe.video_codec, probe.width, probe.height, probe.fps) == ("h264", 320, 180, 30.0)
     assert (probe.audio_codec, probe.streams) == ("aac", 2)
     source = FileSource(path, speed=4.0)
-    done, _ = capture(program, source, copy=True, probe=probe, output_options=("-t", "2.5"))
+    done, _ = capture(program, source, copy=copy, probe=probe, output_options=("-t", "2.5"))
     _, fragments = ffmpeg.events(done.stdout)
+    assert max(fragment.frames for fragment in fragments) == 1
     assert sum(fragment.frames for fragment in fragments) >= 70
     assert fragments[-1].end_seconds == pytest.approx(2.5, abs=0.2)
 

@@ -126,8 +126,12 @@ async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> 
 # --- dropped frames -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("codec", ["auto", "mjpeg"])
-async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec: str) -> None:
+@pytest.mark.parametrize(
+    ("codec", "sound"), [("auto", False), ("mjpeg", False), ("auto", True), ("mjpeg", True)]
+)
+async def test_frames_that_the_source_lacks(
+    program: str, tmp_path: Path, codec: str, sound: bool
+) -> None:
     """Copied with B-frames or encoded: the number of missing frames is estimated well."""
     clip = tmp_path / "drops.mp4"
     gone = "not(between(n,60,67)+eq(n,90)+between(n,120,269))"
@@ -135,6 +139,7 @@ async def test_frames_that_the_source_lacks(program: str, tmp_path: Path, codec:
         BUNDLED,
         *split("-f lavfi -i"),
         f"testsrc2=size=160x90:rate=30,select='{gone}'",
+        *(split("-f lavfi -i sine=sample_rate=48000 -c:a aac") if sound else ()),
         *split("-fps_mode passthrough -t 12 -c:v libx264 -preset ultrafast"),
         *split("-bf 2 -g 15 -pix_fmt yuv420p"),
         str(clip),

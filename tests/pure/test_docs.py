@@ -139,7 +139,7 @@ def test_every_parameter_is_documented(method: Method) -> None:
 async def test_discovery_describes_what_the_page_describes() -> None:
     """The document of `rpc.discover` has the methods, roles and parameters of the API page."""
     caller = Caller(ANONYMOUS, "test")
-    raw = await REGISTRY.call("rpc.discover", {}, caller)
+    raw = await REGISTRY.prepare("rpc.discover", {}, caller).run()
     described = {each["name"]: each for each in json.loads(bytes(raw))["methods"]}
     assert "x-role" not in described.pop("authenticate")
     documented = _documented_methods()

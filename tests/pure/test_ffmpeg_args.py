@@ -48,7 +48,7 @@ def test_every_command_writes_fragments_with_wall_times_to_its_stdout():
     """The options that the reader of the stream needs are always there."""
     said = command(SyntheticSource())
     assert said.startswith("ffmpeg -hide_banner -nostdin -nostats -loglevel level+info ")
-    assert "-movflags frag_keyframe+empty_moov+default_base_moof+frag_discont " in said
+    assert "-movflags frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer " in said
     assert said.endswith("-flush_packets 1 -write_prft wallclock -f mp4 pipe:1")
     assert "-fps_mode passthrough -max_error_rate 1" in said
 

@@ -124,7 +124,7 @@ def test_nothing_is_kept_of_a_session_that_has_ended() -> None:
     totals.count(changed(session(bytes_written=5)))
     totals.count(changed(session(bytes_written=7), RecordingEventKind.STOPPED))
     assert totals.recorded_bytes[CAMERA] == 7
-    assert totals.counted_sessions == 0
+    assert totals.counted == {}
 
 
 def test_frames_that_another_program_removed_do_not_make_a_counter_go_back() -> None:

@@ -145,6 +145,17 @@ def test_what_is_damaged_is_what_the_full_reader_makes_of_it(
     assert found_by(FrameFragmentReader(), torn, 64) == found_by(FragmentReader(), torn, 64)
 
 
+def test_samples_that_are_said_to_lie_elsewhere_are_refused() -> None:
+    """The place of the samples is compared, as the full reader does."""
+    moved = bytearray(alike(3))
+    at = moved.index(b"trun") + 12
+    moved[at : at + 4] = (int.from_bytes(moved[at : at + 4], "big") + 1).to_bytes(4, "big")
+    stream = b"".join((VIDEO_ONLY, alike(1), alike(2), moved))
+    found = found_by(FrameFragmentReader(), stream)
+    assert found == found_by(FragmentReader(), stream)
+    assert [type(each).__name__ for each in found] == ["Init", "Fragment", "Fragment", "str"]
+
+
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_any_bytes_end_or_raise(data: bytes, piece: int) -> None:
     """Whatever follows a header, reading does not loop, and finds what the full reader finds."""

@@ -232,9 +232,12 @@ def test_the_declared_handlers_become_methods() -> None:
 
 async def test_a_call_runs_the_handler_of_its_object() -> None:
     """The result comes back, with a warning for a parameter that the method does not have."""
-    assert await REGISTRY.call("look", {}, caller()) == {"a": 1}
+    assert await REGISTRY.prepare("look", {}, caller()).run() == {"a": 1}
     said = "unknown parameter, ignored: depth"
-    assert await REGISTRY.call("look", {"depth": 2}, caller()) == {"a": 1, "warnings": [said]}
+    assert await REGISTRY.prepare("look", {"depth": 2}, caller()).run() == {
+        "a": 1,
+        "warnings": [said],
+    }
 
 
 def test_two_methods_cannot_share_a_name() -> None:

@@ -46,7 +46,9 @@ _SAME_MEANING = {
 }
 _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
 _COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
-_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont"
+# Without skip_trailer, FFmpeg remembers where each fragment is, 50 bytes of memory for each frame,
+# and writes a list of them at the end of the stream.
+_MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer"
 _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
 # Write decode times as they are. By default FFmpeg moves each track's first sample to zero and
 # stretches it up to the second one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from camd.ffmpeg.text.encoder_table import Arguments
 
 WIDEST = 1280  # pixels; larger pictures are made smaller
-_MOVFLAGS = "frag_keyframe+frag_every_frame+empty_moov+default_base_moof"
+_MOVFLAGS = "frag_keyframe+frag_every_frame+empty_moov+default_base_moof+skip_trailer"
 
 
 def transcode_arguments(program: str, version: tuple[int, int]) -> Arguments:

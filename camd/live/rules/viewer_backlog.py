@@ -53,14 +53,9 @@ class ViewerBacklog:
     _items: deque[CaptureBegan | CapturedFragment | CaptureEnded] = attrs.field(
         factory=deque, init=False
     )
-    _bytes: int = attrs.field(default=0, init=False)
+    waiting_bytes: int = attrs.field(default=0, init=False)  # the hub's group not counted
     _awaits_key_frame: bool = attrs.field(default=True, init=False)
     _lost: FramesLost | None = attrs.field(default=None, init=False)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that wait, without the group that the hub holds."""
-        return self._bytes
 
     @property
     def lost(self) -> FramesLost | None:
@@ -119,7 +114,7 @@ class ViewerBacklog:
             return
         self._items.append(captured)
         self._count(captured, 1)
-        if self._bytes > self.limit_bytes or self._lag(captured) > self.limit_seconds:
+        if self.waiting_bytes > self.limit_bytes or self._lag(captured) > self.limit_seconds:
             self._give_up()
 
     def _lag(self, newest: CapturedFragment) -> float:
@@ -145,8 +140,8 @@ class ViewerBacklog:
 
     def _clear(self) -> None:
         self._items.clear()
-        self._bytes = 0
+        self.waiting_bytes = 0
 
     def _count(self, captured: CapturedFragment, sign: int) -> None:
         if captured.arrived > self.began:
-            self._bytes += sign * captured.fragment.size_bytes
+            self.waiting_bytes += sign * captured.fragment.size_bytes

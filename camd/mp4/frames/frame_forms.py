@@ -69,8 +69,13 @@ class _RunForm:
 
     def run(self, values: Sequence[int]) -> TrackRun:
         like = self.like
-        durations = array("I", [values[each] for each in self.durations]) or like.durations
-        composition = array("i", [values[each] for each in self.composition])
+        durations = like.durations
+        if self.durations:
+            durations = array("I", [values[each] for each in self.durations])
+        composition = like.composition
+        if self.composition:
+            composition = array("i", [values[each] for each in self.composition])
+            composition = composition if any(composition) else array("i")
         return TrackRun(
             like.track_id,
             like.timescale,
@@ -78,7 +83,7 @@ class _RunForm:
             durations,
             array("I", self.sizes_in(values)),
             like.sync,
-            composition if any(composition) else array("i"),
+            composition,
             (SampleChunk(like.count, values[self.offset]),),
             like.tfdt_at,
             like.tfdt_size,

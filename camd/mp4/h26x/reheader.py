@@ -90,6 +90,9 @@ class Reheader:
 
     def _read_sets(self, mdat: bytes, start: int, size: int, header: VideoHeader) -> None:
         """Remember the parameter sets before the pictures of one sample."""
+        first = mdat[start + header.nal_length : start + header.nal_length + 1]
+        if first and _is_picture(first[0], header.codec):  # as most samples begin
+            return
         found = []
         try:
             for unit in walk(read_from(mdat), start, size, header.nal_length):

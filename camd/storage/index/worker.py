@@ -273,11 +273,8 @@ class IndexWorker:
     def _reads_times(self) -> bool:
         return self._index is not None and not self._index.catalog.times_known
 
-    async def serve_times(
-        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def serve_times(self) -> None:
         """Read the times of all rows in steps while they are not known, until cancelled."""
-        task_status.started()
         delay = self.limits.first_retry_seconds
         while True:
             while not self._reads_times:
