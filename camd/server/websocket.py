@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import attrs
+import h11
 import trio
 import trio_websocket
 from wsproto.utilities import ProtocolError
@@ -368,9 +369,10 @@ async def open_client_websocket(
 ) -> AsyncIterator[WebSocket]:
     """Request a WebSocket from the server. Raises HandshakeRefusedError in a group."""
     unmetered = _MeteredStream(stream, None)  # the library's limit is enough here
+    connection: trio_websocket.WebSocketConnection | None = None
     try:
         async with trio.open_nursery() as nursery:
-            with trio.move_on_after(HANDSHAKE_SECONDS) as scope:
+            with trio.move_on_after(HANDSHAKE_SECONDS):
                 connection = await trio_websocket.wrap_client_stream(
                     nursery,
                     unmetered,  # type: ignore[arg-type]  # any stream works
@@ -378,11 +380,12 @@ async def open_client_websocket(
                     path,
                     max_message_size=max_message_bytes,
                 )
-            if scope.cancelled_caught:
-                raise HandshakeRefusedError(None)
-            yield WebSocket(connection, unmetered)
+            if connection is not None:
+                yield WebSocket(connection, unmetered)
             nursery.cancel_scope.cancel()
     except* trio_websocket.ConnectionRejected as group:
         raise HandshakeRefusedError(getattr(group.exceptions[0], "status_code", None)) from group
-    except* (ProtocolError, trio_websocket.ConnectionClosed):
+    except* (ProtocolError, h11.ProtocolError, trio_websocket.ConnectionClosed):
         pass
+    if connection is None:
+        raise HandshakeRefusedError(None)

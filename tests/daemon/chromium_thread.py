@@ -33,7 +33,7 @@ def find_chromium() -> str | None:
 
 
 def _says_its_version(program: str) -> bool:
-    done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
+    done = subprocess.run([program, "--version"], capture_output=True, timeout=300, check=False)
     return done.returncode == 0
 
 

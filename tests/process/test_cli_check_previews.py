@@ -39,7 +39,7 @@ def config(*previews: Source | None, camera: Source = DEVICE) -> Config:
 
 async def finding(preview: Source, **options: float) -> CheckFinding:
     """Inspect one preview."""
-    with trio.fail_after(100):
+    with trio.fail_after(300):
         (found,) = await inspect_previews(config(preview), clock=SYSTEM_CLOCK, **options)
     assert found.subject == "camera camera0 preview"
     assert bool(found.advice) is (found.grade is not Grade.OK)
@@ -50,7 +50,7 @@ def encode(path: Path, *codec: str) -> Path:
     """Encode two seconds."""
     command = [PROGRAM, "-nostdin", "-v", "error", "-f", "lavfi"]
     command += ["-i", "testsrc2=size=160x120:rate=15", "-t", "2", *codec, "-y", str(path)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=300)
     return path
 
 
@@ -133,6 +133,6 @@ async def test_a_missing_protocol_is_told(tmp_path: Path) -> None:
     asked = attrs.evolve(
         config(SrtSource.parse("srt://127.0.0.1:9", Path("/"), None)), ffmpeg=FfmpegConfig(program)
     )
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         (found,) = await inspect_previews(asked, clock=SYSTEM_CLOCK)
     assert (found.grade, found.text) == (Grade.WARNING, "FFmpeg was built without srt")

@@ -398,3 +398,32 @@ async def test_a_service_that_does_not_come_back_is_waited_for() -> None:
     with pytest.raises(CannotConnectError, match=r"127\.0\.0\.1"):
         async with camd.client.connect(address, KEY):
             pass
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_what_is_no_handshake_is_no_service(answer: bytes) -> None:
+    """Whatever another program answers, or leaves out, is one kind of error."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some(4096)
+            await stream.send_all(answer)
+
+    with trio.fail_after(300):
+        async with trio.open_nursery() as nursery:
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, serve, [listener])
+            port = listener.socket.getsockname()[1]
+            with pytest.raises(CannotConnectError, match="does not answer as camd does"):
+                async with camd.client.connect(f"ws://127.0.0.1:{port}/ws", KEY):
+                    pass
+            nursery.cancel_scope.cancel()
