@@ -58,16 +58,21 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def recorded(
-    program: str, folder: Path, clip: Path, played: dict[str, Any]
+    program: str, folder: Path, clip: Path, played: dict[str, Any], words: tuple[str, ...]
 ) -> tuple[Session, CameraStatus, tuple[datetime, datetime]]:
-    """Record a camera for some seconds; return what came of it, and when it began and ended."""
+    """Record a camera for some seconds, and until a warning has one of these words, if any; return
+    what came of it, and when it began and ended."""
     async with open_stream_server(program, clip, **played) as server:
         source = RtspSource(server.url)
         async with open_real_camera(program, folder, source, recording=ROTATION) as rig:
             await rig.camera.start_recording(REQUEST)
             began = datetime.now(UTC)
             await trio.sleep(SECONDS)
-            status = rig.camera.status
+            status = await rig.camera.published.wait_until(
+                lambda status: (
+                    not words or any(word in text for word in words for text in status.warnings)
+                )
+            )
             session = await rig.camera.stop_recording()
             return session, status, (began, datetime.now(UTC))
 
@@ -85,7 +90,7 @@ async def test_what_is_strange_costs_nothing_and_is_told(
 
     async def look(name: str) -> None:
         async with turns:
-            found[name] = await recorded(program, tmp_path / name, clip, STAMPS[name][0])
+            found[name] = await recorded(program, tmp_path / name, clip, *STAMPS[name])
 
     with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
