@@ -360,9 +360,10 @@ class Camera:
                     self._give_up_start(session)
             case SessionOver(session):
                 self._forget(session)
-            case SourceEnded(consumers):
+            case SourceEnded(consumers, process):
                 if self._running is not None and self._running.queue in consumers:
                     self._running.end("source_ended")
+                self._step(process)
             case WarningsChanged():
                 pass  # they are in the status that is published below
             case m.Wanted() if self._closing:

@@ -82,9 +82,13 @@ log = structlog.get_logger("camd.camera")
 
 @attrs.frozen
 class SourceEnded:
-    """A source without repetition was read to its end; `consumers` needed it then."""
+    """A source without repetition was read to its end; `consumers` needed it then.
+
+    It comes with the end of its process, so that no other capture begins in between.
+    """
 
     consumers: tuple[Consumer, ...]
+    process: m.ProcessEnded
 
 
 @attrs.frozen
@@ -206,9 +210,9 @@ class CaptureSupervisor:
             why = why or STALLED
         self._hub.end(_capture_ended(why, absent=absent))
         self._process = None
-        await self._tell(m.ProcessEnded(problem, absent))
-        if problem is None and not process.stopping:
-            await self._tell(SourceEnded(consumers))
+        ended = m.ProcessEnded(problem, absent)
+        over = problem is None and not process.stopping
+        await self._tell(SourceEnded(consumers, ended) if over else ended)
 
     def _tries_again(self, problem: Problem | None) -> bool:
         """Whether a capture that delivered nothing is tried again at once, with another plan."""

@@ -153,7 +153,8 @@ class RecordingSession:
     async def _end_input_when_told(self, attachment: Attachment) -> None:
         """Once the session is to end, take the frames in flight; wait for them a limited time."""
         await self._end.wait()
-        attachment.finish()
+        if not attachment.finishing:
+            attachment.finish()
         await trio.sleep(DRAIN_SECONDS)
         problem = self._capture_problem or STALLED
         self.queue.put(CaptureEnded(problem.ledger_cause, problem.message))
@@ -227,6 +228,8 @@ class RecordingSession:
         if not self.ending:
             self.ledger.end_for(reason, self.hub.look_at_clock().wall)
             self._end.set()
+            if self._attachment is not None:  # now: another capture may begin before `run` goes on
+                self._attachment.finish()
 
     def use_rotation(self, rotation: Rotation) -> None:
         """Begin segments as the configuration says now."""

@@ -138,6 +138,20 @@ async def test_a_failing_capture_is_started_again_for_a_viewer(clock: MockClock)
         assert viewer.frames > 80
 
 
+class Told(Viewer):
+    """A viewer that sets `event` when a capture has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = trio.Event()
+
+    def put(self, item: object) -> None:
+        """Take an item."""
+        super().put(item)  # type: ignore[arg-type]
+        if self.ends:
+            self.event.set()
+
+
 async def test_a_new_consumer_restarts_a_source_that_has_ended(
     clock: MockClock,
 ) -> None:
@@ -151,6 +165,22 @@ async def test_a_new_consumer_restarts_a_source_that_has_ended(
             await rig.idle()
             assert (viewer.frames, len(rig.launcher.processes)) == (50, 2)
         assert rig.storage.sessions[-1].reason == "source_ended"
+
+
+async def test_a_newcomer_at_the_end_of_a_source_adds_nothing_to_the_session(
+    clock: MockClock,
+) -> None:
+    """The source starts again for it, while the session that has ended is still being closed."""
+    async with open_camera_rig(plays_once(3.0), plays_once(2.0), once=True) as rig:
+        await rig.camera.start_recording(REQUEST)
+        ended = Told()
+        async with rig.camera.hub.attach(ended):
+            await ended.event.wait()
+            async with rig.camera.hub.attach(Viewer()):
+                await rig.idle()
+        session = rig.storage.sessions[-1]
+        assert (session.frames_written, session.reason, session.gaps) == (30, "source_ended", ())
+        assert len(rig.launcher.processes) == 2
 
 
 async def test_a_camera_that_closes_ends_the_capture_of_viewers(clock: MockClock) -> None:
