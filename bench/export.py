@@ -62,17 +62,23 @@ def footage(stream: Sequence[str]) -> tuple[Init, list[Fragment]]:
     return init, [each for each in fragments if isinstance(each, Fragment)]
 
 
-def write_file(
-    folder: Path, init: Init, minute: list[Fragment], start: datetime, number: int
-) -> Segment:
-    """Write a sealed file of half an hour; after the first minute, its samples are zeros."""
+def begin_file(
+    init: Init, first: Fragment, start: datetime, number: int
+) -> tuple[str, SegmentLayout]:
+    """Return the name of a file that begins at `start`, and its layout."""
     metadata = SegmentMetadata(
         *("camera0", "camera0", "bench", number, to_unix_micros(start), 0.0, "boot"),
         synchronised=True,
         software="camd",
     )
-    layout = SegmentLayout(init, minute[0], metadata)
-    name = f"camera0_{start:%Y-%m-%d_%H-%M-%S}.mp4"
+    return f"camera0_{start:%Y-%m-%d_%H-%M-%S}.mp4", SegmentLayout(init, first, metadata)
+
+
+def write_file(
+    folder: Path, init: Init, minute: list[Fragment], start: datetime, number: int
+) -> Segment:
+    """Write a sealed file of half an hour; after the first minute, its samples are zeros."""
+    name, layout = begin_file(init, minute[0], start, number)
     with (folder / name).open("wb") as file:
         file.write(layout.header)
         for lap in range(MINUTES):
@@ -167,13 +173,8 @@ def write_whole_file(
     folder: Path, init: Init, minute: list[Fragment], start: datetime, number: int
 ) -> None:
     """Write a sealed file of half an hour, all of it."""
-    metadata = SegmentMetadata(
-        *("camera0", "camera0", "bench", number, to_unix_micros(start), 0.0, "boot"),
-        synchronised=True,
-        software="camd",
-    )
-    layout = SegmentLayout(init, minute[0], metadata)
-    with (folder / f"camera0_{start:%Y-%m-%d_%H-%M-%S}.mp4").open("wb") as file:
+    name, layout = begin_file(init, minute[0], start, number)
+    with (folder / name).open("wb") as file:
         file.write(layout.header)
         for lap in range(MINUTES):
             for fragment in minute:

@@ -1,4 +1,4 @@
-"""What clients are served from: the work beside the cameras, with its methods and its pages."""
+"""What clients are served from: the work beside the cameras, with its methods and its routes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from camd.storage.retention.cleanup import Retention, open_retention
 
 @attrs.frozen(eq=False, kw_only=True)
 class Services:
-    """Everything that methods and pages are made of."""
+    """Everything that methods and routes are made of."""
 
     current: CurrentConfig
     authenticator: Authenticator
@@ -116,12 +116,12 @@ class Services:
         )
 
     async def web(self) -> HttpApp:
-        """Collect the pages of all resources; the files of the page at `/` are read once."""
+        """Collect the routes of all resources; the files of the page at `/` are read once."""
         storage, health = self.current.storage, self.system.health
-        pages = (*self._pages(), await load_web_pages(), self.live_routes)
-        return HttpApp(storage, self.authenticator, health, self.metrics, pages, clock=self.clock)
+        routes = (*self._routes(), await load_web_pages(), self.live_routes)
+        return HttpApp(storage, self.authenticator, health, self.metrics, routes, clock=self.clock)
 
-    def _pages(self) -> Sequence[ResourceRoutes]:
+    def _routes(self) -> Sequence[ResourceRoutes]:
         cameras, clock = self.current.cameras, self.clock
         return (
             CameraRoutes(CamerasApi(cameras, clock=clock), self.system.health, clock=clock),

@@ -161,7 +161,7 @@ class Exports:
 
     _storage: Storage
     _clock: Clock = attrs.field(kw_only=True)
-    _timings: ExportLimits = attrs.field(default=ExportLimits(), kw_only=True)
+    _limits: ExportLimits = attrs.field(default=ExportLimits(), kw_only=True)
     totals: ExportTotals = attrs.field(factory=ExportTotals, init=False)
     _opened: int = attrs.field(default=0, init=False)
     _threads: trio.CapacityLimiter = attrs.field(
@@ -241,11 +241,11 @@ class Exports:
 
     async def _prepare(self, leases: ExitStack, wanted: ExportRange, part: int | None) -> Export:
         export = await self._try(leases, wanted, part)
-        for _ in range(self._timings.sync_tries):
+        for _ in range(self._limits.sync_tries):
             if not export.late or wanted.end > self._clock.now():
                 break
             leases.close()
-            await trio.sleep(self._timings.sync_seconds)
+            await trio.sleep(self._limits.sync_seconds)
             export = await self._try(leases, wanted, part)
         if not export.parts:
             raise await self._nothing(wanted, export.gaps)
@@ -355,7 +355,7 @@ class Exports:
 
     async def build(self, work: Callable[[], T]) -> T:
         """Build tables in a thread. Raises Refusal when it takes too long or they do not agree."""
-        with trio.move_on_after(self._timings.build_seconds):
+        with trio.move_on_after(self._limits.build_seconds):
             try:
                 return await trio.to_thread.run_sync(
                     work, limiter=self._builders, abandon_on_cancel=True
@@ -366,7 +366,7 @@ class Exports:
 
     async def _bounded(self, work: Callable[[], T]) -> T:
         """Run `work` on files in a thread. Raises Refusal when it takes too long."""
-        with trio.move_on_after(self._timings.read_seconds):
+        with trio.move_on_after(self._limits.read_seconds):
             return await trio.to_thread.run_sync(
                 work, limiter=self._threads, abandon_on_cancel=True
             )

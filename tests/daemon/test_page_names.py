@@ -12,17 +12,6 @@ from page_browser import PageBrowser, browse, link
 from running_daemon import Daemon, NewDaemon, listening, small_camera
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-VIEWS = (
-    "cameras",
-    "timeline",
-    "recordings",
-    "recordings/sessions",
-    "recordings/gaps",
-    "recordings/snapshots",
-    "storage",
-    "events",
-    "keys",
-)
 
 
 def markup(what: str) -> str:

@@ -3400,7 +3400,7 @@ _break(
     "bound: time to read a file of an export",
     "A disk that hangs refuses an export in time.",
     "camd/export/exports.py:Exports._bounded",
-    "trio.move_on_after(self._timings.read_seconds)",
+    "trio.move_on_after(self._limits.read_seconds)",
     "trio.CancelScope()",
     f"{EXPORTS}::test_a_disk_that_hangs_blocks_nobody_else",
 )

@@ -66,7 +66,7 @@ class Archived:
 
 @asynccontextmanager
 async def set_up(
-    folder: Path, *, growing: bool = False, timings: ExportLimits = QUICK
+    folder: Path, *, growing: bool = False, limits: ExportLimits = QUICK
 ) -> AsyncIterator[Archived]:
     """Run a storage with the files."""
     stream = ffmpeg.encode(BUNDLED, "h264-aac")
@@ -81,7 +81,7 @@ async def set_up(
             frames = shown(BUNDLED, folder.parent / "stream.mp4")
             yield Archived(
                 storage,
-                Exports(storage, clock=SYSTEM_CLOCK, timings=timings),
+                Exports(storage, clock=SYSTEM_CLOCK, limits=limits),
                 Footage(folder, tuple(segments), frames),
             )
 
@@ -217,7 +217,7 @@ async def test_the_end_that_becomes_durable_is_waited_for(tmp_path: Path) -> Non
         path = made.footage.folder / growing.filename
         some = path.read_bytes().index(b"moof", growing.size_bytes // 2) - 4
         made.storage.growing(growing, some)
-        hurried = Exports(made.storage, clock=SYSTEM_CLOCK, timings=ExportLimits(sync_tries=0))
+        hurried = Exports(made.storage, clock=SYSTEM_CLOCK, limits=ExportLimits(sync_tries=0))
         early = await hurried.describe(seconds(4, 6))
         assert 0 < early.parts[0].frames < 60
         assert [gap.cause for gap in early.gaps] == ["not_durable_yet"]
@@ -239,7 +239,7 @@ async def test_a_disk_that_hangs_blocks_nobody_else(tmp_path: Path) -> None:
         path = made.footage.folder / made.files[-1].filename
         path.unlink()
         hasty = Exports(
-            made.storage, clock=SYSTEM_CLOCK, timings=attrs.evolve(QUICK, read_seconds=0.3)
+            made.storage, clock=SYSTEM_CLOCK, limits=attrs.evolve(QUICK, read_seconds=0.3)
         )
         os.mkfifo(path)  # opening it waits for a writer, as a disk that hangs would let it
         try:

@@ -1,4 +1,4 @@
-"""HTTP endpoints: health checks, metrics, downloads, and the pages of other resources."""
+"""HTTP endpoints: health checks, metrics, downloads, and the routes of other resources."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class HttpApp:
                 Route("/health/system", self.system),
                 Route("/metrics", self.metrics),
                 Route("/files/recordings/{name:path}", self.recording),
-                *(route for pages in self._more for route in pages.routes(self._refuse_unknown)),
+                *(route for each in self._more for route in each.routes(self._refuse_unknown)),
             ]
         )
 
