@@ -333,8 +333,10 @@ class StreamHub:
 
         `arrived` is when its last frame arrived, in monotonic seconds; by default now.
         """
+        watched = False
         for attachment in self._attachments:
             attachment.in_flight |= attachment.finishing
+            watched |= attachment.consumer.each_frame
         fragment = in_place(fragment)
         needed = self._reheader.take(fragment) if self._reheader is not None else None
         if self._joiner.closes_before(fragment):
@@ -342,7 +344,6 @@ class StreamHub:
         if needed is not None:
             self._describe(needed)
         self._joiner.add(fragment, self.clock.monotonic() if arrived is None else arrived)
-        watched = any(each.consumer.each_frame for each in self._attachments)
         closes = self._joiner.is_complete or self._begins_somebody(fragment)
         alone = closes and len(self._joiner.rest) == 1
         if watched and not alone:
