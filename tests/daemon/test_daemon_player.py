@@ -188,6 +188,7 @@ async def test_it_plays_over_files_and_gaps(
             page.wait_for_function(f"player.now() < {starts[2]}")
             page.evaluate("player.pause()")
             page.wait_for_function("states.at(-1).state === 'paused'")
+            page.evaluate("painted()")
             stopped = page.evaluate("({ now: player.now(), number: frameNumber() })")
             page.evaluate("player.close()")
             states: list[dict[str, Any]] = page.evaluate("states")
