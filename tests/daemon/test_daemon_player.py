@@ -41,7 +41,7 @@ const watch = () => video.requestVideoFrameCallback((_, frame) => {{
 }});
 watch();
 window.painted = async () => {{ // the event `seeked` may come some ms before the picture
-  const late = performance.now() + 1000;
+  const late = performance.now() + 60000;
   const age = () => video.currentTime - shown;
   while (!(age() > -0.002 && age() < 0.04) && performance.now() < late)
     await new Promise((resolve) => setTimeout(resolve, 5));
