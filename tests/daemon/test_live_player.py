@@ -146,6 +146,35 @@ async def test_a_picture_comes_and_comes_again(chromium: ChromiumThread, daemon:
     await drive(chromium, daemon, use)
 
 
+async def test_frames_that_came_before_do_not_hide_that_the_connection_is_lost(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """They are shown to the last one, and the player goes on saying that it connects."""
+    lose = """() => {
+      window.WebSocket = class { close() {} };
+      window.socket.close();
+    }"""
+    show = """() => new Promise((shown) => {
+      const video = document.querySelector("video");
+      video.requestVideoFrameCallback(shown);
+      video.play();
+    })"""
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        player.page.evaluate("document.querySelector('video').pause()")
+        player.until(
+            "(v => v.buffered.end(0) - v.currentTime > 0.5)(document.querySelector('video'))"
+        )
+        player.page.evaluate(lose)
+        player.until("window.phase() === 'connecting'")
+        player.page.evaluate(show)
+        assert player.page.evaluate("window.phase()") == "connecting"
+
+    await drive(chromium, daemon, use)
+
+
 async def test_a_hidden_page_gets_nothing(chromium: ChromiumThread, daemon: Daemon) -> None:
     """After a time; a short look aside changes nothing, and shown again it is live at once."""
 
