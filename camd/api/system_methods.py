@@ -31,6 +31,7 @@ from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
 from camd.storage.check.scrub import Scrub
+from camd.storage.rules.levels import message_of
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.api")
@@ -141,10 +142,12 @@ class SystemApi:
             ids = ", ".join(left_out[:MAX_REASONS])
             text = f"{MAX_CAMERAS} cameras are the most, and more were found: {ids}"
             yield f"{text}. {CAMERA_LIMIT.suggestion}"
+        level = message_of(self._storage.status)
+        advice = {} if level is None else {"storage": f" {level.suggestion}"}
         for name, said in (("storage", "Storage"), ("mediamtx", "Media server")):
             status, details = parts[name]
             if status != "healthy":
-                yield f"{said}: {details.rstrip('.')}."
+                yield f"{said}: {details.rstrip('.')}.{advice.get(name, '')}"
 
     def _controller(self, status: str) -> str:
         if not self._streams.enabled:
