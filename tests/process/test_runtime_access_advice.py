@@ -55,7 +55,7 @@ def test_a_sandbox_is_told_from_a_disk() -> None:
     """Only the first is mended in the unit, only the second by a look at the disk."""
     sandbox = explain_read_only(Path("/opt/r"), "folder", find_mount(Path("/opt/r"), MOUNTS))
     assert "its disk is not" in sandbox.reason
-    assert "ReadWritePaths=/opt/r" in sandbox.suggestion
+    assert "ReadWritePaths=-/opt/r" in sandbox.suggestion
     disk = explain_read_only(Path("/srv/r"), "folder", find_mount(Path("/srv/r"), MOUNTS))
     assert disk.reason == "The disk of the folder is mounted read-only"
     assert "dmesg" in disk.suggestion

@@ -117,7 +117,7 @@ def explain_read_only(folder: Path, called: str, mount: MountState) -> AccessAdv
         return AccessAdvice(
             f"The {called} is read-only for this service, though its disk is not",
             f"systemd shows a service only its own folders writable: `systemctl edit camd`, write "
-            f"[Service] and ReadWritePaths={folder}, and `systemctl restart camd`. Elsewhere: "
+            f"[Service] and ReadWritePaths=-{folder}, and `systemctl restart camd`. Elsewhere: "
             f"mount -o remount,rw {mount.point}",
         )
     return AccessAdvice(
