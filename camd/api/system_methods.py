@@ -88,7 +88,8 @@ class SystemApi:
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
         """Return the status of the service, and status and details of each component."""
-        failing = [camera.camera_id for camera in self._cameras if _has_problem(camera)]
+        failing = ["ffmpeg"] if self._cameras.no_program is not None else []
+        failing += [camera.camera_id for camera in self._cameras if _has_problem(camera)]
         failing += self._cameras.left_out
         details = f"problems: {', '.join(failing)}" if failing else ""
         parts = {
@@ -134,6 +135,8 @@ class SystemApi:
 
     def _reasons(self, parts: Mapping[str, tuple[str, str]]) -> Iterator[str]:
         """Say in sentences why the service is not healthy; at most MAX_REASONS of cameras."""
+        if (missing := self._cameras.no_program) is not None:
+            yield f"{missing.message.rstrip('.')}. {missing.suggestion}"
         failing = [camera for camera in self._cameras if _has_problem(camera)]
         yield from (_sentence_of(camera) for camera in failing[:MAX_REASONS])
         if more := failing[MAX_REASONS:]:
