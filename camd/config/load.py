@@ -8,6 +8,7 @@ folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,9 +110,13 @@ def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> 
 
 def _read_toml(file: Path) -> dict[str, object]:
     try:
-        return tomli.loads(read_small_file(file, _FILE_BYTES).decode())
+        content = read_small_file(file, _FILE_BYTES)
     except OSError as error:
         raise ConfigError((f"{file}: cannot be read: {error.strerror}",)) from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError((f"{file}: is UTF-16 text; save it as UTF-8",))
+    try:
+        return tomli.loads(content.decode("utf-8-sig"))  # editors of Windows begin with a BOM
     except UnicodeDecodeError as error:
         raise ConfigError((f"{file}: is not UTF-8 text (byte {error.start})",)) from error
     except tomli.TOMLDecodeError as error:

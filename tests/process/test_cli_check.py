@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import socket
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -26,6 +28,7 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.model import CameraId
+from camd.runtime.folders.access_advice import explain_access
 from camd.sources import FileSource, RtspSource, Source, SyntheticSource
 from camd.storage.rules.volume_identity import KnownVolume, render_known
 
@@ -51,16 +54,25 @@ def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
     assert "will be made" in found.text
 
 
-def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(tmp_path: Path) -> None:
     """Each finding has advice."""
     file = tmp_path / "file"
     file.touch()
     assert "is not a folder" in folders_check.inspect_folder("x", file / "a").text
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    found = folders_check.inspect_folder("x", tmp_path)
+    refused = partial(explain_access, may=lambda path, _: path != tmp_path)
+    found = folders_check.inspect_folder("x", tmp_path, explain=refused)
     assert (found.grade, "chown" in found.advice) == (Grade.PROBLEM, True)
+
+
+def test_files_of_another_user_are_found(tmp_path: Path) -> None:
+    """One start as root leaves such files; the advice gives the whole folder back."""
+    assert list(folders_check.inspect_files(tmp_path / "none")) == []
+    (tmp_path / "keys.toml").touch()
+    assert list(folders_check.inspect_files(tmp_path)) == []
+    (found,) = folders_check.inspect_files(tmp_path, may=lambda *_: False)
+    assert (found.subject, found.grade) == ("files", Grade.PROBLEM)
+    assert str(tmp_path / "keys.toml") in found.text
+    assert found.advice.endswith(f"chown -R {getpass.getuser()}: {tmp_path}")
 
 
 @pytest.mark.parametrize(

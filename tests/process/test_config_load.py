@@ -154,7 +154,12 @@ def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"[server\n", "is not valid TOML"), (b"x = '\xff'", "is not UTF-8 text (byte 5)")],
+    [
+        (b"[server\n", "is not valid TOML"),
+        (b"x = '\xff'", "is not UTF-8 text (byte 5)"),
+        ("[server]\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (b"\xfe\xff\0[", "is UTF-16 text; save it as UTF-8"),
+    ],
 )
 def test_a_file_that_is_no_toml_is_one_mistake(tmp_path: Path, content: bytes, words: str) -> None:
     """The mistake names the file and the place in it."""
@@ -162,6 +167,19 @@ def test_a_file_that_is_no_toml_is_one_mistake(tmp_path: Path, content: bytes, w
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=words.replace("(", r"\(").replace(")", r"\)")):
         load_config(file, {})
+
+
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_a_file_may_come_from_an_editor_of_windows(
+    tmp_path: Path, begin: bytes, end: bytes
+) -> None:
+    """A byte order mark and carriage returns are no part of any value."""
+    file = tmp_path / "camd.toml"
+    lines = [b"[auth]", b"jwt_secret = '" + b"s" * 32 + b"'", b"[[camera]]", b"id = 'gate'"]
+    file.write_bytes(begin + end.join([*lines, b"source = 'test:'", b""]))
+    config = load_config(file, {})
+    assert (config.auth.jwt_secret, config.cameras[0].id) == ("s" * 32, "gate")
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:

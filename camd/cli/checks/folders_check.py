@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from camd.cli.checks.host_check import inspect_disk_speed, inspect_wear
 from camd.cli.checks.snapshots_check import inspect_snapshots_volume
 from camd.config.schema import Config
 from camd.errors import STORAGE_NO_INODES
+from camd.runtime.folders.access_advice import AccessAdvice, explain_access, explain_file
 from camd.storage.disk import Disk, PosixDisk
+from camd.storage.index.recording_index import FOLDER as INDEX_FOLDER
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import RecognisedAs
@@ -26,6 +28,8 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder)
+    for folder in (storage.recordings_dir / INDEX_FOLDER, storage.state_dir):
+        yield from inspect_files(folder)
     for path in misplaced_folders(storage.recordings_dir):
         yield problem("index", f"{path} is a directory, not a file", "Move it away.")
     try:
@@ -45,20 +49,41 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     yield from inspect_wear(config)
 
 
-def inspect_folder(subject: str, folder: Path) -> CheckFinding:
+def inspect_folder(
+    subject: str, folder: Path, *, explain: Callable[[Path], AccessAdvice | None] = explain_access
+) -> CheckFinding:
     """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
     if not existing.is_dir():
         return problem(subject, f"{existing} is not a folder", "Name another path, or move it.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return problem(
-            subject,
-            f"{existing} cannot be written by this user",
-            f"Run as the service's user, or give it the folder: chown USER {existing}",
-        )
+    try:
+        advice = explain(folder)
+    except OSError as error:
+        return problem(subject, f"{folder}: {error.strerror}", "Check the disk.")
+    if advice is not None:
+        return problem(subject, f"{folder}: {advice.reason}", advice.suggestion)
     if existing != folder:
         return ok(subject, f"{folder} (will be made when it is needed)")
     return ok(subject, str(folder))
+
+
+def inspect_files(
+    folder: Path, *, may: Callable[[Path, int], bool] = os.access
+) -> Iterator[CheckFinding]:
+    """Report files of camd that this user cannot use; usually they are of a start as root."""
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:  # that is another finding
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError:
+        files = [folder]
+    closed = next((path for path in files if not may(path, os.R_OK | os.W_OK)), None)
+    if closed is not None:
+        with suppress(OSError):
+            advice = explain_file(closed)
+            yield problem("files", f"{closed}: {advice.reason}", advice.suggestion)
 
 
 def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
@@ -120,7 +145,7 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or its nearest parent that exists."""
-    while not path.exists() and path != path.parent:
+    """Return the path, or its nearest parent that is there and can be reached."""
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110 - Path.exists raises
         path = path.parent
     return path
