@@ -3493,6 +3493,31 @@ _break(
     f"{PIECES}::test_the_delay_of_a_track_is_skipped_by_the_others",
 )
 _break(
+    "playback: pictures without an edit list",
+    "The first picture of a file is at zero, also where pictures are shown in another order.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "offset - self.composition",
+    "offset",
+    "tests/pure/test_mp4_applied_edits.py::test_fragments_have_the_times_of_the_presentation",
+)
+_break(
+    "playback: a decode time below zero",
+    "No decode time is negative, which players read as a very large one.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "max(0, run.decode_time + self.later[run.track_id])",
+    "run.decode_time + self.later[run.track_id]",
+    "tests/pure/test_mp4_applied_edits.py::test_ticks_that_cannot_be_moved_stay_at_zero",
+)
+_break(
+    "playback: applied edits from a key frame on",
+    "Bytes that begin inside a fragment are not read as one.",
+    "camd/api/http/playback_routes.py:PlaybackRoutes.piece",
+    "begin in table.begins",
+    "True",
+    "tests/daemon/test_daemon_playback.py"
+    "::test_pictures_shown_in_another_order_come_without_an_edit_list",
+)
+_break(
     "playback: another file of the same name",
     "Bytes of another file are never sent.",
     "camd/playback/stored_bytes.py:BytesReader._read",
