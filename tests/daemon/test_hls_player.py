@@ -51,7 +51,7 @@ async def test_it_plays_to_the_end_over_a_gap(
     chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path, b_frames: int
 ) -> None:
     """Two sessions of several files: from the first frame to the last, none goes backwards, and
-    there is no hole between two files."""
+    there is no pause between two files."""
     daemon = await start(new_daemon, tmp_path, b_frames)
     sessions = [await record(daemon, 1)]
     await trio.sleep(1.5)  # more than a group of pictures: a gap
@@ -63,7 +63,7 @@ async def test_it_plays_to_the_end_over_a_gap(
     assert numbers[0] == footage.numbers[0]
     assert seen.last == footage.numbers[-1]
     assert all(one < other for one, other in pairwise(times)), times
-    assert holes(seen.frames, footage.numbers) == []
+    assert pauses(seen.frames, footage.numbers) == []
     recorded = iter(footage.numbers)
     # A callback may come when the next frame is on the screen already: that one is seen twice then.
     different = [number for number, _ in groupby(numbers)]
@@ -71,10 +71,10 @@ async def test_it_plays_to_the_end_over_a_gap(
     assert not [problem for problem in seen.problems if "fatal" in problem], seen.problems
 
 
-def holes(frames: list[tuple[float, int]], recorded: list[int]) -> list[tuple[float, float]]:
+def pauses(frames: list[tuple[float, int]], recorded: list[int]) -> list[tuple[float, float]]:
     """Return (when, how far from its place) of frames that are shown too late, in seconds.
 
-    A callback may see a picture behind the one that it is about; a hole moves all that follow.
+    A callback may see a picture behind the one that it is about; a pause moves all that follow.
     """
     found, at = [], 0
     for time, number in frames:

@@ -50,7 +50,7 @@ def applied(init: Init, data: bytes, size: int) -> list[Fragment]:
     applier, reader = EditApplier(edits), FragmentReader()
     events = reader.feed(edits.data)
     for at in range(0, len(data), size):
-        events += reader.feed(applier.feed(data[at : at + size]))
+        events += reader.feed(applier.take(data[at : at + size]))
     return [event for event in events if isinstance(event, Fragment)]
 
 
@@ -130,9 +130,9 @@ def test_a_damaged_fragment_ends_the_stream() -> None:
     place = parts[1].index(b"trun") + 8
     broken = parts[1][:place] + b"\xff\xff\xff\xff" + parts[1][place + 4 :]
     applier = EditApplier(AppliedEdits.of(init, DELAY, 0))
-    assert find(applier.feed(parts[0]), b"moof") is not None
+    assert find(applier.take(parts[0]), b"moof") is not None
     with pytest.raises(MediaError):
-        applier.feed(broken)
+        applier.take(broken)
 
 
 @given(st.binary(max_size=200), st.integers(1, 50))
@@ -143,7 +143,7 @@ def test_no_bytes_loop_or_are_kept_without_bound(data: bytes, size: int) -> None
     out = b""
     try:
         for at in range(0, len(data), size):
-            out += applier.feed(data[at : at + size])
+            out += applier.take(data[at : at + size])
     except MediaError:
         return
     assert data.startswith(out) or b"moof" in data
@@ -154,7 +154,7 @@ def test_ticks_that_cannot_be_moved_stay_at_zero() -> None:
     init, parts = stream(sound=False)
     edits = attrs.evolve(AppliedEdits.of(init, DELAY, 0), later={1: -5000})
     reader = FragmentReader()
-    _, first, _ = reader.feed(edits.data + EditApplier(edits).feed(b"".join(parts)))
+    _, first, _ = reader.feed(edits.data + EditApplier(edits).take(b"".join(parts)))
     assert isinstance(first, Fragment)
     assert first.video is not None
     assert first.video.decode_time == 0

@@ -184,7 +184,7 @@ class StoredBytesResponse(Response):
                 while part := await reader.next():
                     more = reader.left > 0
                     if self._edits is not None:
-                        part = await trio.to_thread.run_sync(self._edits.feed, part)
+                        part = await trio.to_thread.run_sync(self._edits.take, part)
                     await send({"type": "http.response.body", "body": part, "more_body": more})
         except Refusal as refusal:
             await refused_response(refusal)(scope, receive, send)

@@ -2,7 +2,7 @@
 
 Pictures that are decoded in another order than shown have composition offsets, so that each is
 shown after it was decoded, and an edit list takes back the delay. hls.js computes from decode times
-and offsets alone: it leaves a hole as long as the delay before each file, and waits for the end of
+and offsets alone: it shows nothing for the delay before each file, and waits for the end of
 the last one that long. Here the offsets are smaller by the delay, some negative (ISO/IEC 14496-12,
 8.8.8, version 1), and there is no edit list.
 """
@@ -73,7 +73,7 @@ class EditApplier:
         self._held = b""
         self._passing = 0  # bytes of the present box that pass as they are
 
-    def feed(self, data: bytes) -> bytes:
+    def take(self, data: bytes) -> bytes:
         """Take bytes that begin with a box; return what is complete. Raises MediaError."""
         held, out, at = self._held + data, [], 0
         while at < len(held):
