@@ -3445,6 +3445,40 @@ TIMELINES = "tests/pure/test_storage_timeline.py"
 PLAYED = "tests/process/test_playback_files.py"
 
 _break(
+    "export: files of an export that was kept",
+    "An export is prepared anew when one of its files is another one.",
+    "camd/export/exports.py:Exports._find_kept",
+    "found == kept.files",
+    "True",
+    "tests/process/test_export_exports.py"
+    "::test_an_export_is_prepared_anew_when_a_file_is_another_or_gone",
+)
+_break(
+    "export: leases of an export that was kept",
+    "Files of an export that was prepared before are leased again.",
+    "camd/export/exports.py:Exports._find_kept",
+    "leases.enter_context(self._storage.leased(segment.filename))",
+    "pass",
+    "tests/process/test_export_exports.py"
+    "::test_a_download_that_is_resumed_takes_the_export_of_before",
+)
+_break(
+    "export: an export that grows",
+    "An export of a file that grows is prepared anew.",
+    "camd/export/exports.py:Exports._try",
+    "key.is_final and not export.late and wanted.end <= self._clock.now()",
+    "True",
+    "tests/process/test_export_exports.py::test_an_export_that_grows_is_not_kept",
+)
+_break(
+    "export: heads that are kept",
+    "Heads of exports take a bounded amount of memory.",
+    "camd/export/kept_exports.py:KeptExports.keep",
+    "self.head_bytes > self.most_bytes",
+    "False",
+    "tests/process/test_export_exports.py::test_heads_of_a_bounded_size_are_kept",
+)
+_break(
     "playback: order of chunks",
     "Chunks that have changed places are no fragments.",
     f"{FRAGMENT_INDEX}:sealed_fragments",
@@ -3491,6 +3525,31 @@ _break(
     "latest - track.delay",
     "-track.delay",
     f"{PIECES}::test_the_delay_of_a_track_is_skipped_by_the_others",
+)
+_break(
+    "playback: pictures without an edit list",
+    "The first picture of a file is at zero, also where pictures are shown in another order.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "offset - self.composition",
+    "offset",
+    "tests/pure/test_mp4_applied_edits.py::test_fragments_have_the_times_of_the_presentation",
+)
+_break(
+    "playback: a decode time below zero",
+    "No decode time is negative, which players read as a very large one.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "max(0, run.decode_time + self.later[run.track_id])",
+    "run.decode_time + self.later[run.track_id]",
+    "tests/pure/test_mp4_applied_edits.py::test_ticks_that_cannot_be_moved_stay_at_zero",
+)
+_break(
+    "playback: applied edits from a key frame on",
+    "Bytes that begin inside a fragment are not read as one.",
+    "camd/api/http/playback_routes.py:PlaybackRoutes.piece",
+    "begin in table.begins",
+    "True",
+    "tests/daemon/test_daemon_playback.py"
+    "::test_pictures_shown_in_another_order_come_without_an_edit_list",
 )
 _break(
     "playback: another file of the same name",
