@@ -40,7 +40,7 @@ def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
             Anchor(began, NOON),
             placed=True,
             turned=timeline.turned,
-            spread=timeline.spread,
+            vague=timeline.vague,
         )
         ledger.took(placed.frames)
         if not ledger.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:

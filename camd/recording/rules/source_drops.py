@@ -58,7 +58,7 @@ class _Interval:
     seconds: float
     end: float
     came: datetime
-    spread: bool  # its frames are timed by their arrival alone
+    vague: bool  # its frames are timed by their arrival alone, or stamps beside them are wrong
 
 
 @attrs.define(eq=False)
@@ -78,16 +78,17 @@ class DropDetector:
     _merge_seconds: float = attrs.field(default=FIRST_MERGE_SECONDS, init=False)
 
     def watch(
-        self, fragment: Fragment, start: datetime, *, spread: bool = False
+        self, fragment: Fragment, start: datetime, *, vague: bool = False
     ) -> list[SourceDrop]:
         """Look at a fragment that began at `start`; return the entries that are complete.
 
-        `spread` says that its frames are timed by their arrival.
+        `vague` says that its frames are timed by their arrival, or that time stamps beside them
+        were wrong.
         """
         for at in _frame_times(fragment):
             if self._last is not None and at > self._last:
                 came = start + timedelta(seconds=at - fragment.start_seconds)
-                self._waiting.append(_Interval(at - self._last, at, came, spread))
+                self._waiting.append(_Interval(at - self._last, at, came, vague))
                 while len(self._waiting) > LOOK_AHEAD and not self._is_compensated():
                     self._judge()
             self._last = at
@@ -99,6 +100,10 @@ class DropDetector:
             return []
         self._merge_seconds = min(MAX_MERGE_SECONDS, 2 * self._merge_seconds)
         return self.close()
+
+    def doubt(self) -> None:
+        """Take the intervals that wait for inexact ones: the time stamps behind them are wrong."""
+        self._waiting = deque(attrs.evolve(each, vague=True) for each in self._waiting)
 
     def interrupt(self) -> None:
         """Frames are missing here, and have another entry: measure no interval across it."""
@@ -147,7 +152,7 @@ class DropDetector:
         after = [each.seconds for each in self._waiting]
         neighbours = (*list(self._before)[-2:], *after)
         frame, mean = median(self._before), fmean(self._kept)
-        vague = interval.spread
+        vague = interval.vague
         if sum(each < TINY_SHARE * mean for each in self._before) > STRAY_SHARE * len(self._before):
             frame, vague = max(frame, mean), True
         if interval.seconds < LONG_FACTOR * max(_usual(self._before), median(after)):
