@@ -196,7 +196,9 @@ class SessionLedger:
         if captured.vague:
             self.drops.doubt()
         turned = self.drops.capture_over() if captured.turned else []
-        found = self.drops.watch(captured.fragment, captured.start, vague=captured.vague)
+        found = self.drops.watch(
+            captured.fragment, captured.start, vague=captured.vague, live=captured.placed
+        )
         return self._enter_drops(turned + found)
 
     def _count_written(
