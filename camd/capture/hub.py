@@ -443,15 +443,15 @@ class StreamHub:
             said = from_unix_micros(fragment.wall_micros)
             end = said + timedelta(seconds=fragment.duration_seconds)
             self.source_clock.look(end, anchor.wall_at(arrived))
-        turned = spread = False
+        turned = vague = False
         if self.timeline is not None:
             before = self.timeline.faults
             fragment = self.timeline.place(fragment, arrived)
-            turned, spread = self.timeline.turned, self.timeline.spread
+            turned, vague = self.timeline.turned, self.timeline.vague
             if self.timeline.faults != before and self.timeline.fault is not None:
                 log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
             self._warn()
-        return self._captured(fragment, arrived, anchor, turned=turned, spread=spread)
+        return self._captured(fragment, arrived, anchor, turned=turned, vague=vague)
 
     def _captured(
         self,
@@ -460,7 +460,7 @@ class StreamHub:
         anchor: Anchor,
         *,
         turned: bool = False,
-        spread: bool = False,
+        vague: bool = False,
     ) -> CapturedFragment:
         return CapturedFragment(
             fragment,
@@ -469,5 +469,5 @@ class StreamHub:
             init=self.init,
             placed=self.timeline is not None,
             turned=turned,
-            spread=spread,
+            vague=vague,
         )

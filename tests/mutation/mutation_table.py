@@ -56,6 +56,7 @@ SPAWN = "tests/process/test_runtime_child_process.py"
 BOUNDS = "tests/process/test_bounds.py"
 HARMS = "tests/actors/test_recording_file_harms.py"
 TIMELINE = "tests/pure/test_capture_timestamps.py"
+STAMP_FAULTS = "tests/pure/test_capture_stamp_faults.py"
 UNAUTHENTICATED = "tests/wire/test_server_unauthenticated.py"
 CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
@@ -1899,6 +1900,41 @@ _break(
     "lambda: deque(maxlen=WINDOW_SYNCS)",
     "deque",
     "tests/pure/test_storage_io_stats.py::test_old_syncs_are_forgotten",
+)
+_break(
+    "stamps: jumps in one fragment",
+    "Each jump of time stamps counts, also of several in one fragment.",
+    f"{TRACK}._cut_back",
+    "self._jumps.extend([arrived] * max(1, len(odd) + back))",
+    "self._jumps.append(arrived)",
+    f"{STAMP_FAULTS}::test_jumps_in_one_fragment_count_each",
+)
+_break(
+    "drops: stamps beside a jump",
+    "Short drops beside a jump of the time stamps are none.",
+    f"{LEDGER}.wrote",
+    """
+    if captured.vague:
+        self.drops.doubt()
+    """,
+    "",
+    f"{STAMP_FAULTS}::test_a_short_drop_before_a_jump_is_none",
+)
+_break(
+    "drops: denied by arrivals",
+    "A step of the time stamps is no loss where no time passes between arrivals.",
+    "camd/recording/rules/source_drops.py",
+    "self._evidence.denies(at.end, drop.seconds, at.earliest)",
+    "False",
+    f"{STAMP_FAULTS}::test_faults_of_stamps_are_no_loss",
+)
+_break(
+    "drops: confirmed by arrivals",
+    "A drop is judged by the arrivals of the seconds behind it.",
+    "camd/recording/rules/source_drops.py",
+    "return self._last is None or self._last < interval.end + CONFIRMING_SECONDS",
+    "return False",
+    f"{STAMP_FAULTS}::test_a_step_while_the_network_stalls_is_no_loss",
 )
 _break(
     "bound: intervals that wait",
