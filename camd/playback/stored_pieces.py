@@ -19,10 +19,10 @@ from camd.model.timeline import TimelineSpan
 from camd.mp4.boxes import MediaError
 from camd.mp4.init import read_init
 from camd.mp4.inspect import sealed_moov_offset
+from camd.mp4.interrupted import read_head
 from camd.mp4.movies.codec_string import codec_strings, mime_type
 from camd.mp4.movies.fragment_index import PieceTable, sealed_fragments, walked_fragments
 from camd.mp4.movies.playback_init import playback_init
-from camd.mp4.recover import read_head
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.playback.rules.playable_files import FilePieces
 from camd.storage.disk import DiskFile, PosixFile

@@ -16,10 +16,10 @@ from camd.mp4.h26x.parameter_sets import (
     ParameterSetKind,
     VideoCodec,
     comparable_part,
-    key_of,
     kind_of,
-    read_from,
-    walk,
+    nal_units_in,
+    reader_of_bytes,
+    set_identity,
 )
 from camd.mp4.h26x.sample_entry import (
     ENTRY_FIELDS,
@@ -35,7 +35,7 @@ from camd.mp4.init import read_init, unpack
 MAX_SETS = 64  # remembered of one stream
 
 
-def one_file(begun: Init, now: Init) -> bool:
+def can_share_file(begun: Init, now: Init) -> bool:
     """Whether fragments with the header `now` can continue a file with the header `begun`.
 
     Differences of the display parameters (VUI) do not count: samples carry their own.
@@ -95,7 +95,7 @@ class Reheader:
             return
         found = []
         try:
-            for unit in walk(read_from(mdat), start, size, header.nal_length):
+            for unit in nal_units_in(reader_of_bytes(mdat), start, size, header.nal_length):
                 if kind_of(unit.header, header.codec):
                     found.append(mdat[unit.start : unit.start + min(unit.size, MAX_SET_SIZE + 1)])
                 elif _is_picture(unit.header, header.codec):
@@ -111,7 +111,7 @@ class Reheader:
     def _remember(self, nal: bytes, codec: VideoCodec) -> None:
         """Add a set after all others: of several sequence sets, the latest one has the size."""
         try:
-            key = key_of(nal, codec)
+            key = set_identity(nal, codec)
             _ = comparable_part(nal, codec)
         except NalError:
             return
