@@ -266,10 +266,10 @@ class SpaceMonitor:
         if self._sample_hangs:
             self._judge(StorageLevel.UNRESPONSIVE)
             return
-        hung = pending >= self.limits.hung_seconds
+        hangs = pending >= self.limits.hang_seconds
         by_use = level_of(self._usage, self._thresholds, self._level)
         failing = self._failure is not None
-        self._judge(classify_level(by_use, self._fault, hung=hung, failing=failing))
+        self._judge(classify_level(by_use, self._fault, hangs=hangs, failing=failing))
 
     def _judge(self, level: StorageLevel) -> None:
         before, self._level = self._level, level

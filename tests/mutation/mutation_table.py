@@ -1888,7 +1888,7 @@ _break(
     "bound: call to the disk",
     "A call to the disk that does not return is a level.",
     "camd/storage/space.py:SpaceMonitor._assess",
-    "pending >= self.limits.hung_seconds",
+    "pending >= self.limits.hang_seconds",
     "False",
     "tests/process/test_storage_hangs.py::test_a_sync_that_hangs_delays_nobody_and_shows",
 )
