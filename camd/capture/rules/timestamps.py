@@ -27,7 +27,7 @@ from camd.mp4.restamp import SampleTimes, restamp
 AHEAD_SECONDS = 1.0  # a frame cannot arrive before it was captured
 BEHIND_SECONDS = 0.75  # lateness of the least late fragment in a window
 WINDOW_SECONDS = 3.0  # within it a stall of the network is made up for
-SETTLING_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
+BUFFERED_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
 BURST_SECONDS = 10.0  # … at most so much …
 BURST_PACE = 4.0  # … which arrives so many times faster than real time
 DRIFT = 0.002  # share of the time; two clocks may differ by it
@@ -59,7 +59,7 @@ class TimestampFault(enum.Enum):
     PAUSED = "The camera's time stamps left out a pause; it was put back"
 
 
-def arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[float]:
+def estimate_arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[float]:
     """Estimate when the last frame of each fragment arrived, of several that were read at once.
 
     The newest one arrived at `now`, and each other one earlier by the duration of those after it,
@@ -193,7 +193,7 @@ class TrackTimeline:
     def _is_burst(self, run: TrackRun, arrived: float, before: float | None) -> bool:
         """Whether this was buffered before the start: it arrives much faster than real time."""
         assert self._began is not None
-        if before is None or arrived - self._began > SETTLING_SECONDS:
+        if before is None or arrived - self._began > BUFFERED_SECONDS:
             return before is None
         return (arrived - before) * BURST_PACE < run.duration / self.timescale
 

@@ -17,8 +17,8 @@ from camd.mp4.h26x.parameter_sets import (
     ParameterSetKind,
     VideoCodec,
     comparable_part,
-    key_of,
     kind_of,
+    set_identity,
 )
 from camd.mp4.h26x.sample_entry import (
     ENTRY_FIELDS,
@@ -34,7 +34,7 @@ from camd.mp4.init import read_init, unpack
 MAX_SETS = 64  # remembered of one stream
 
 
-def one_file(begun: Init, now: Init) -> bool:
+def can_share_file(begun: Init, now: Init) -> bool:
     """Whether fragments with the header `now` can continue a file with the header `begun`.
 
     Differences of the display parameters (VUI) do not count: samples carry their own.
@@ -99,7 +99,7 @@ class Reheader:
     def _remember(self, nal: bytes, codec: VideoCodec) -> None:
         """Add a set after all others: of several sequence sets, the latest one has the size."""
         try:
-            key = key_of(nal, codec)
+            key = set_identity(nal, codec)
             _ = comparable_part(nal, codec)
         except NalError:
             return
