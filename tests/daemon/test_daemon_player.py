@@ -15,6 +15,7 @@ import trio
 from chromium_thread import ChromiumThread
 from numbered_footage import NUMBER_IN, RATE, Footage, record, start
 from running_daemon import Daemon, NewDaemon, listening
+from served_folder import served_folder
 
 PLAYER = Path(__file__).resolve().parents[2] / "camd" / "web" / "player"
 SECONDS_OF_BROWSER = 120
@@ -159,6 +160,32 @@ async def test_the_frame_of_any_instant_is_shown(
     asked = [footage.number_at(each["asked"]) for each in found["growing"]]
     assert shown == asked, found["growing"]
     assert "error" not in {state["state"] for state in found["states"]}, found["states"]
+
+
+async def test_between_two_files_none_grows_and_more_is_expected(chromium: ChromiumThread) -> None:
+    """A session ends a file before it begins another: an index that was read between them is read
+    again, and the newest frames are shown meanwhile; not so long after the last file."""
+    script = """async (agoMs) => {
+      const { RecordedIndex } = await import("/player/recorded_index.js");
+      const end = Date.now() - agoMs;
+      const file = (filename, startMs, growing) => ({
+        filename, growing, start_us: startMs * 1000, pieces: [{ time: 0, duration: 2 }] });
+      const first = file("first", end - 2000, false);
+      const answers = [[first], [first], [first, file("next", end, true)]];
+      const index = new RecordedIndex("/play/camera0", async () => (
+        { files: answers.length > 1 ? answers.shift() : answers[0], gaps: [], after: null }));
+      const found = async () => (await index.find(end + 500))?.file.filename;
+      return [await found(), await found()];
+    }"""
+
+    def drive(browser: Any) -> list[list[str | None]]:
+        folder = served_folder(PLAYER.parent, b"<!doctype html>")
+        with folder as address, closing(browser.new_context()) as context:
+            page = context.new_page()
+            page.goto(address)
+            return [page.evaluate(script, ago_ms) for ago_ms in (100, 60_000)]
+
+    assert await chromium.run(drive) == [["first", "next"], [None, None]]
 
 
 async def test_it_plays_over_files_and_gaps(
