@@ -3693,10 +3693,10 @@ _break(
 )
 _break(
     "program: installed later",
-    "An FFmpeg that is installed while camd runs is found.",
+    "Cameras no longer say that FFmpeg is missing when it was installed.",
     "camd/camera/program_watch.py:watch_program",
-    "await trio.sleep(_PAUSE_SECONDS)",
-    "return",
+    "show(None)",
+    "None",
     f"{PROGRAM_WATCH}::test_a_missing_program_is_shown_until_it_is_installed",
 )
 _break(
