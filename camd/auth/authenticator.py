@@ -166,10 +166,10 @@ class Authenticator:
         """
         if self.file is None:
             return
+        if self.first_key is not None:
+            with suppress(KeyFileError):  # reading the file says so
+                self.first_key.make()
         with self._reading:
-            with suppress(KeyFileError):  # reading it says so
-                if self.first_key is not None:
-                    self.first_key.make()
             self._read_changed(self.file)
 
     def _read_changed(self, file: KeyFile) -> None:

@@ -281,8 +281,13 @@ class SpaceMonitor:
         if level is not before:
             say = log.info if level is StorageLevel.OK else log.warning
             told = message_of(status)
-            why = {} if told is None else {"reason": told.message, "suggestion": told.suggestion}
-            say("storage_level", now=level.value, before=before.value, **why)
+            say(
+                "storage_level",
+                now=level.value,
+                before=before.value,
+                reason=told and told.message,
+                suggestion=told and told.suggestion,
+            )
             self._events.publish(StorageChanged(status))
 
     def _explanation(self) -> VolumeFault:

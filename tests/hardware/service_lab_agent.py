@@ -108,7 +108,7 @@ def package_version() -> str:
 def session(camera: str = "camera0") -> str:
     """Return the id of the camera's session; "" when it does not record."""
     try:
-        status = call("get_recording_status", device=camera)
+        status = call("get_recording_status", device=camera) or {}
     except RemoteError as error:
         return f"({error.message})"
     return str(status.get("session_id") or "")

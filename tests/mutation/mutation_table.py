@@ -3733,4 +3733,74 @@ _break(
     f"{API_KEYS}::test_a_file_that_cannot_be_written",
 )
 
+FIRST_KEY = "tests/process/test_auth_first_key.py"
+ADVICE = "tests/process/test_runtime_access_advice.py"
+CONFIG_FILE = "tests/process/test_config_load.py"
+PROGRAM_WATCH = "tests/actors/test_camera_program_watch.py"
+
+_break(
+    "first start: a full disk",
+    "An admin key that the disk did not take is made when there is space.",
+    "camd/auth/authenticator.py:FirstKey.make",
+    "if self._file.version() is None:\n                self._retry_at = now + _RETRY_SECONDS",
+    "pass",
+    f"{FIRST_KEY}::test_a_key_that_found_no_space_is_written_later",
+)
+_break(
+    "first start: a key file of somebody",
+    "A key file that cannot be written is not tried again and again.",
+    "camd/auth/authenticator.py:FirstKey.make",
+    "self._file.version() is None",
+    "True",
+    f"{FIRST_KEY}::test_a_key_file_that_cannot_be_written_is_left_alone",
+)
+_break(
+    "advice: sandbox",
+    "A folder that systemd shows read-only is not blamed on its disk.",
+    "camd/runtime/folders/access_advice.py:explain_read_only",
+    "mount.read_only and not mount.disk_read_only",
+    "False",
+    f"{ADVICE}::test_a_sandbox_is_told_from_a_disk",
+)
+_break(
+    "advice: innermost mount",
+    "Of mounts one upon another the last one counts.",
+    "camd/runtime/folders/access_advice.py:find_mount",
+    "len(point.parts) >= len(found.point.parts)",
+    "len(point.parts) > len(found.point.parts)",
+    f"{ADVICE}::test_the_mount_of_a_path_is_the_innermost",
+)
+_break(
+    "advice: modes",
+    "The owner has the owner's rights, also where all others have more.",
+    "camd/runtime/folders/access_advice.py:mode_allows",
+    "6 if status.st_uid == uid else 3 if status.st_gid in gids else 0",
+    "3 if status.st_gid in gids else 0",
+    f"{ADVICE}::test_modes_say_what_another_user_may",
+)
+_break(
+    "configuration: byte order mark",
+    "A file of an editor that begins with a byte order mark is read.",
+    "camd/config/load.py:_read_toml",
+    'content.decode("utf-8-sig")',
+    "content.decode()",
+    f"{CONFIG_FILE}::test_a_file_may_come_from_an_editor_of_windows",
+)
+_break(
+    "program: installed later",
+    "Cameras no longer say that FFmpeg is missing when it was installed.",
+    "camd/camera/program_watch.py:watch_program",
+    "show(None)",
+    "None",
+    f"{PROGRAM_WATCH}::test_a_missing_program_is_shown_until_it_is_installed",
+)
+_break(
+    "check: a full disk",
+    "A full disk is not blamed on its file system.",
+    "camd/cli/checks/filesystem_check.py:_try",
+    "error.errno in (errno.ENOSPC, errno.EDQUOT)",
+    "False",
+    "tests/process/test_cli_filesystem_check.py::test_a_full_disk_is_not_blamed_on_its_file_system",
+)
+
 MUTATIONS = tuple(_made)

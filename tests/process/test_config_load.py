@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.config.load import find_file, find_path_bases, load_config
+from camd.config.load import find_file, find_path_bases, load_config, unreadable
 from camd.config.machine_zone import find_machine_zone
 from camd.config.schema import Config
 from camd.errors import ConfigError
@@ -167,6 +168,14 @@ def test_a_file_that_is_no_toml_is_one_mistake(tmp_path: Path, content: bytes, w
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=words.replace("(", r"\(").replace(")", r"\)")):
         load_config(file, {})
+
+
+def test_a_file_of_another_user_has_advice_for_people_and_for_the_service() -> None:
+    """The package's file is readable for the service's group alone, and people have no key."""
+    refused = PermissionError(errno.EACCES, "Permission denied")
+    (mistake,) = unreadable(Path("/etc/camd/camd.toml"), refused).mistakes
+    assert "Use sudo" in mistake
+    assert "chgrp camd /etc/camd/camd.toml" in mistake
 
 
 @pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])

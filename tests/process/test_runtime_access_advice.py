@@ -7,18 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from camd.runtime.folders.access_advice import (
     AccessAdvice,
+    FolderUser,
     MountState,
     explain_access,
     explain_read_only,
     explain_rights,
     find_mount,
+    find_user,
+    mode_allows,
 )
 
 MOUNTS = """\
@@ -86,9 +88,9 @@ def test_the_advice_is_the_command_that_helps() -> None:
     assert "ProtectHome" not in rights("/homes/r", "/homes").suggestion
 
 
-def without(*refused: Path) -> Callable[[Path, int], bool]:
-    """Stand for access(2) of a user without any rights in these folders: root has them all."""
-    return lambda path, _: path not in refused
+def without(*refused: Path) -> FolderUser:
+    """Return a user without any rights in these folders: root has them all."""
+    return FolderUser("camd", lambda path, _: path not in refused)
 
 
 def test_folders_of_a_real_disk_are_explained(tmp_path: Path) -> None:
@@ -98,14 +100,39 @@ def test_folders_of_a_real_disk_are_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert explain_access(tmp_path / "file" / "b") is None  # the folder beside it could be made
     me = getpass.getuser()
-    own = explain_access(tmp_path, may=without(tmp_path))
+    own = explain_access(tmp_path, user=without(tmp_path))
     assert own is not None
-    assert own.reason == f"The folder belongs to {me}, and {me} cannot write into it"
+    assert own.reason == f"The folder belongs to {me}, and camd cannot write into it"
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
-    beyond = explain_access(inner, may=without(tmp_path / "a"))
+    beyond = explain_access(inner, user=without(tmp_path / "a"))
     assert beyond is not None
     assert beyond.suggestion.endswith(f"chmod o+x {tmp_path / 'a'}")
+
+
+def test_modes_say_what_another_user_may(tmp_path: Path) -> None:
+    """Owner, group and others each have their own bits, and the first that fits counts."""
+    status = tmp_path.stat()
+    mine, strangers = status.st_uid, status.st_uid + 1
+    group, none = {status.st_gid}, frozenset[int]()
+    writing = os.W_OK | os.X_OK
+    tmp_path.chmod(0o730)
+    assert mode_allows(mine, none, tmp_path, writing | os.R_OK)
+    assert mode_allows(strangers, group, tmp_path, writing)
+    assert not mode_allows(strangers, group, tmp_path, writing | os.R_OK)
+    assert not mode_allows(strangers, none, tmp_path, os.X_OK)
+    tmp_path.chmod(0o077)
+    assert not mode_allows(mine, group, tmp_path, os.X_OK)
+    tmp_path.chmod(0o700)
+    assert not mode_allows(mine, none, tmp_path / "none", os.F_OK)
+
+
+def test_a_user_is_found_by_name(tmp_path: Path) -> None:
+    """The rights are those of the user with all its groups; a name that nobody has is none."""
+    me = find_user(getpass.getuser())
+    assert me is not None
+    assert me.may(tmp_path, os.W_OK | os.X_OK)
+    assert find_user("no-such-user-of-camd") is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,9 +11,16 @@ from camd.cli.checks.filesystem_check import inspect_filesystem
 from camd.cli.checks.finding import CheckFinding, Grade, ok, problem, warning
 from camd.cli.checks.host_check import inspect_disk_speed, inspect_wear
 from camd.cli.checks.snapshots_check import inspect_snapshots_volume
+from camd.config.load import SYSTEM_FILE
 from camd.config.schema import Config
 from camd.errors import STORAGE_NO_INODES
-from camd.runtime.folders.access_advice import AccessAdvice, explain_access, explain_file
+from camd.runtime.folders.access_advice import (
+    FolderUser,
+    explain_access,
+    explain_file,
+    find_user,
+    this_user,
+)
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import FOLDER as INDEX_FOLDER
 from camd.storage.index.recording_index import misplaced_folders
@@ -21,15 +28,21 @@ from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import RecognisedAs
 from camd.storage.volume import identify_volume, load_known_volume
 
+SERVICE_USER = "camd"  # packaging/debian/camd.sysusers
+SERVICE_FOLDER = SYSTEM_FILE.parent
+
 
 def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     """Report for each folder whether it can be written, and whether there is space."""
     storage = config.storage
+    user = find_service_user(config.file) if os.geteuid() == 0 else None
+    if user is not None:
+        yield ok("user", f"folders are judged for {user.name}, the user of the service")
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
-        yield inspect_folder(f"storage.{key}", folder)
+        yield inspect_folder(f"storage.{key}", folder, user)
     for folder in (storage.recordings_dir / INDEX_FOLDER, storage.state_dir):
-        yield from inspect_files(folder)
+        yield from inspect_files(folder, user)
     for path in misplaced_folders(storage.recordings_dir):
         yield problem("index", f"{path} is a directory, not a file", "Move it away.")
     try:
@@ -49,15 +62,18 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     yield from inspect_wear(config)
 
 
-def inspect_folder(
-    subject: str, folder: Path, *, explain: Callable[[Path], AccessAdvice | None] = explain_access
-) -> CheckFinding:
+def find_service_user(file: Path | None) -> FolderUser | None:
+    """Return the user of the service, when this is its configuration; root has other rights."""
+    return find_user(SERVICE_USER) if file is not None and file.parent == SERVICE_FOLDER else None
+
+
+def inspect_folder(subject: str, folder: Path, user: FolderUser | None = None) -> CheckFinding:
     """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
     if not existing.is_dir():
         return problem(subject, f"{existing} is not a folder", "Name another path, or move it.")
     try:
-        advice = explain(folder)
+        advice = explain_access(folder, user=user)
     except OSError as error:
         return problem(subject, f"{folder}: {error.strerror}", "Check the disk.")
     if advice is not None:
@@ -67,10 +83,9 @@ def inspect_folder(
     return ok(subject, str(folder))
 
 
-def inspect_files(
-    folder: Path, *, may: Callable[[Path, int], bool] = os.access
-) -> Iterator[CheckFinding]:
-    """Report files of camd that this user cannot use; usually they are of a start as root."""
+def inspect_files(folder: Path, user: FolderUser | None = None) -> Iterator[CheckFinding]:
+    """Report files of camd that the user cannot use; usually they are of a start as root."""
+    user = user or this_user()
     try:
         files = [path for path in sorted(folder.iterdir()) if path.is_file()]
         if os.statvfs(folder).f_flag & os.ST_RDONLY:  # that is another finding
@@ -79,10 +94,10 @@ def inspect_files(
         return
     except OSError:
         files = [folder]
-    closed = next((path for path in files if not may(path, os.R_OK | os.W_OK)), None)
+    closed = next((path for path in files if not user.may(path, os.R_OK | os.W_OK)), None)
     if closed is not None:
         with suppress(OSError):
-            advice = explain_file(closed)
+            advice = explain_file(closed, user)
             yield problem("files", f"{closed}: {advice.reason}", advice.suggestion)
 
 

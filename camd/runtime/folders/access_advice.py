@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -19,12 +20,23 @@ MOUNTINFO = Path("/proc/self/mountinfo")  # proc(5)
 _HIDDEN_HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
+Access = Callable[[Path, int], bool]  # as access(2) answers; False for what is not there
+
+
 @attrs.frozen
 class AccessAdvice:
     """Why a folder cannot be written, and what to do."""
 
     reason: str
     suggestion: str
+
+
+@attrs.frozen
+class FolderUser:
+    """Whose rights are asked for."""
+
+    name: str
+    may: Access
 
 
 @attrs.frozen
@@ -40,7 +52,7 @@ def explain_access(
     folder: Path,
     called: str = "folder",
     *,
-    may: Callable[[Path, int], bool] = os.access,
+    user: FolderUser | None = None,
     mountinfo: Path = MOUNTINFO,
 ) -> AccessAdvice | None:
     """Say why files cannot be made in `folder`, or why it cannot be made itself; None: they can.
@@ -49,13 +61,39 @@ def explain_access(
     `called`. Blocks on the file system and on the database of users. Raises OSError when the disk
     fails.
     """
-    place = nearest_folder(folder, may=may)
+    user = user or this_user()
+    place = nearest_folder(folder, may=user.may)
     if os.statvfs(place).f_flag & os.ST_RDONLY:
         return explain_read_only(folder, called, find_mount(place.resolve(), _read(mountinfo)))
-    if may(place, os.W_OK | os.X_OK):
+    if user.may(place, os.W_OK | os.X_OK):
         return None
-    names = {"owner": _name_of(place.stat().st_uid), "user": _name_of(os.geteuid())}
-    return explain_rights(folder, place, called, **names, enters=may(place, os.X_OK))
+    names = {"owner": _name_of(place.stat().st_uid), "user": user.name}
+    return explain_rights(folder, place, called, **names, enters=user.may(place, os.X_OK))
+
+
+def this_user() -> FolderUser:
+    """Return the user of this process. Blocks on the database of users."""
+    return FolderUser(_name_of(os.geteuid()), os.access)
+
+
+def find_user(name: str) -> FolderUser | None:
+    """Return another user, by the modes of files alone, without access lists. Blocks."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    groups = frozenset(os.getgrouplist(name, entry.pw_gid))
+    return FolderUser(name, partial(mode_allows, entry.pw_uid, groups))
+
+
+def mode_allows(uid: int, gids: Collection[int], path: Path, wanted: int) -> bool:
+    """Tell whether the mode of a file gives a user what access(2) calls `wanted`. Blocks."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid in gids else 0
+    return status.st_mode >> shift & wanted == wanted
 
 
 def explain_error(error: OSError) -> str | None:
@@ -69,16 +107,16 @@ def explain_error(error: OSError) -> str | None:
     return f"{error.filename}: {advice.reason}. {advice.suggestion}"
 
 
-def explain_file(path: Path) -> AccessAdvice:
-    """Say whose a file or folder of camd is that this user cannot use. Blocks; raises OSError."""
-    owner, user = _name_of(path.stat().st_uid), _name_of(os.geteuid())
+def explain_file(path: Path, user: FolderUser | None = None) -> AccessAdvice:
+    """Say whose a file or folder of camd is that a user cannot use. Blocks; raises OSError."""
+    owner, name = _name_of(path.stat().st_uid), (user or this_user()).name
     return AccessAdvice(
-        f"it belongs to {owner}, and {user} cannot use it",
-        f"Give the folder to the user of the service: chown -R {user}: {path.parent}",
+        f"it belongs to {owner}, and {name} cannot use it",
+        f"Give the folder to the user of the service: chown -R {name}: {path.parent}",
     )
 
 
-def nearest_folder(folder: Path, *, may: Callable[[Path, int], bool] = os.access) -> Path:
+def nearest_folder(folder: Path, *, may: Access = os.access) -> Path:
     """Return the folder, or what of the way to it there is and can be entered. Blocks."""
     found = Path(folder.anchor or ".")
     for place in (*reversed(folder.parents), folder):
