@@ -3457,8 +3457,8 @@ _break(
     "export: leases of an export that was kept",
     "Files of an export that was prepared before are leased again.",
     "camd/export/exports.py:Exports._find_kept",
-    "leases.enter_context(self._storage.leased(segment.filename))",
-    "pass",
+    "self._storage.leased(segment.filename)",
+    '__import__("contextlib").nullcontext()',
     "tests/process/test_export_exports.py"
     "::test_a_download_that_is_resumed_takes_the_export_of_before",
 )
