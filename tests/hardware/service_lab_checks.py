@@ -93,7 +93,7 @@ def check_late_disk(facts: Facts) -> Iterator[str]:
 
 def check_clock(facts: Facts) -> Iterator[str]:
     """A clock that jumps over decades costs no frame, and no session."""
-    yield from check_session(facts)
+    yield from compare_session(facts)
     captured, written = facts["frames"]
     if not captured or captured != written:
         yield f"{captured} frames were captured, and {written} written"

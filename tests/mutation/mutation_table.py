@@ -3493,8 +3493,8 @@ _break(
     "export: leases of an export that was kept",
     "Files of an export that was prepared before are leased again.",
     "camd/export/exports.py:Exports._find_kept",
-    "leases.enter_context(self._storage.leased(segment.filename))",
-    "pass",
+    "self._storage.leased(segment.filename)",
+    '__import__("contextlib").nullcontext()',
     "tests/process/test_export_exports.py"
     "::test_a_download_that_is_resumed_takes_the_export_of_before",
 )
@@ -3513,6 +3513,14 @@ _break(
     "self.head_bytes > self.most_bytes",
     "False",
     "tests/process/test_export_exports.py::test_heads_of_a_bounded_size_are_kept",
+)
+_break(
+    "export: last pictures of files",
+    "The last picture of a file, whose duration was not known, is shown as long as the others.",
+    "camd/mp4/movies/cut_frames.py:lasting",
+    "lasts < UNKNOWN_SHARE * min(before)",
+    "False",
+    "tests/pure/test_mp4_cut_frames.py::test_files_that_end_with_an_unknown_duration_lose_no_time",
 )
 _break(
     "playback: order of chunks",

@@ -260,7 +260,8 @@ def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -
     if left_out:
         kept = [number for number in kept if number not in left_out]
     durations = list(samples.durations[first:end])
-    durations[-1] = durations[-1] or shown_ticks(samples, end - 1)
+    if not durations[-1] or end == len(samples.durations):
+        durations[-1] = shown_ticks(samples, end - 1)
     if left_out:
         durations = _merged(durations, [number - first for number in kept])
     sizes = _picked(samples.sizes, kept)
