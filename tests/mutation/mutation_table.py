@@ -1085,9 +1085,9 @@ _break(
     "reads: sound behind the newest picture",
     "Sound does not change how often the output is read.",
     "camd/capture/process.py:CaptureProcess._hand_on",
-    "if event.frames:\n    self._frame_seconds = "
-    "event.duration_seconds if event.frames == 1 else 0.0",
-    "self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0",
+    "if frames:\n    self._frame_seconds = "
+    "event.duration_seconds if frames == 1 else 0.0",
+    "self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
     "tests/process/test_capture_frames.py::test_sound_behind_a_picture_wakes_nobody",
 )
 _break(
@@ -3517,7 +3517,7 @@ _break(
 _break(
     "export: last pictures of files",
     "The last picture of a file, whose duration was not known, is shown as long as the others.",
-    "camd/mp4/movies/cut_frames.py:lasting",
+    "camd/mp4/movies/cut_frames.py:shown_ticks",
     "lasts < UNKNOWN_SHARE * min(before)",
     "False",
     "tests/pure/test_mp4_cut_frames.py::test_files_that_end_with_an_unknown_duration_lose_no_time",
