@@ -1085,8 +1085,7 @@ _break(
     "reads: sound behind the newest picture",
     "Sound does not change how often the output is read.",
     "camd/capture/process.py:CaptureProcess._hand_on",
-    "if frames:\n    self._frame_seconds = "
-    "event.duration_seconds if frames == 1 else 0.0",
+    "if frames:\n    self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
     "self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
     "tests/process/test_capture_frames.py::test_sound_behind_a_picture_wakes_nobody",
 )
@@ -3513,6 +3512,14 @@ _break(
     "self.head_bytes > self.most_bytes",
     "False",
     "tests/process/test_export_exports.py::test_heads_of_a_bounded_size_are_kept",
+)
+_break(
+    "export: heads that nobody takes",
+    "A prepared export that nobody comes back for is forgotten.",
+    "camd/export/kept_exports.py:KeptExports.forget_old",
+    "self._forget(key)",
+    "",
+    "tests/process/test_export_exports.py::test_a_prepared_export_that_nobody_takes_is_forgotten",
 )
 _break(
     "export: last pictures of files",
