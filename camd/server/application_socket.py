@@ -28,7 +28,7 @@ from camd.server.rules.connection_limits import TokenBucket
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
 FIRST_MESSAGE_SECONDS = 5.0
-WATCH_SECONDS = 5.0  # between checks of the key, and of whether the client reads
+WATCH_SECONDS = 5.0  # between looks at the API key, and of whether the client reads
 _log = structlog.get_logger("camd.server")
 
 
@@ -126,7 +126,7 @@ class ApplicationSocket:
         await trio.lowlevel.checkpoint()  # where it is ended already
 
     async def _validate_token(self, token: str) -> None:
-        """Check a key; after a wrong one, wait, and end the connection."""
+        """Validate an API key or a token; after a wrong one, wait, and end the connection."""
         try:
             self._auth.identity = self._auth.identify({"auth_token": token})
         except Refusal as refusal:

@@ -265,7 +265,7 @@ class Connection:
             self.end(POLICY, "not authenticated in time")
 
     def _watch_credentials(self) -> None:
-        """End the connection when its credentials were invalid at two checks in a row."""
+        """End the connection when its credentials were invalid twice in a row."""
         self._auth.keep_session()
         self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
         if self._authenticated and self._failed_checks > 1:
@@ -314,7 +314,7 @@ class Connection:
         return AnswerSentLater.LATER
 
     def _prepare(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
-        """Check a call; of `authenticate`, give the result. Raises Refusal."""
+        """Validate a call; of `authenticate`, give the result. Raises Refusal."""
         if self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time())):
             raise Refusal(RATE_LIMITED, retry_after_ms=wait_ms)
         if isinstance(call, BadCall):

@@ -524,7 +524,7 @@ _break(
     "journal: checksum not compared",
     "A line that was damaged is passed over.",
     "camd/storage/rules/journal_records.py",
-    'space != b" " or check != b"%08x" % zlib.crc32(text)',
+    'space != b" " or crc != b"%08x" % zlib.crc32(text)',
     'space != b" "',
     f"{JOURNALS}::test_damage_costs_only_the_lines_it_hits",
     f"{JOURNALS}::test_a_changed_digit_makes_a_line_invalid",

@@ -1,7 +1,7 @@
 """Pure: the times of the samples of a live stream, by their time stamps or by their arrival.
 
 The time stamps of a source are the best measure of the intervals between frames, as long as they
-advance like the clock of this machine. Each fragment is checked. A jump of the time stamps is
+advance like the clock of this machine. Each fragment is compared. A jump of the time stamps is
 replaced by the usual interval. A pause that they leave out is inserted. When they advance faster or
 slower than real time, do not advance, or jump repeatedly, the samples are spread over the time in
 which they arrived, until the time stamps have kept real time for PROOF_SECONDS.
