@@ -238,7 +238,7 @@ def _camera_mistakes(cameras: Mapping[int, CameraConfig]) -> list[str]:
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():
         path = f"camera[{index}]"
-        mistakes += _check_special_keys(path, camera)
+        mistakes += _special_key_mistakes(path, camera)
         if node := str(camera.source.selector or ""):
             owner = nodes.setdefault(node, index)
             if owner != index:
@@ -274,7 +274,7 @@ def find_schedule_mistakes(schedules: Mapping[int, ScheduleConfig]) -> list[str]
     return mistakes
 
 
-def _check_special_keys(path: str, camera: CameraConfig) -> list[str]:
+def _special_key_mistakes(path: str, camera: CameraConfig) -> list[str]:
     """Find keys that fit some sources only stand beside one of those."""
     is_set = {
         "controls": bool(camera.controls),

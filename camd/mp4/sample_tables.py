@@ -145,7 +145,7 @@ class SampleTable:
             return self.end
         return max(start, self.end - last + min(last, 1))
 
-    def check(self, run: TrackRun, begin: int) -> None:
+    def validate(self, run: TrackRun, begin: int) -> None:
         """Raise SegmentError when `run` cannot be appended at `begin`."""
         if run.timescale != self.track.timescale:
             raise SegmentError(f"track {run.track_id} has another time scale")

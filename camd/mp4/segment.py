@@ -149,12 +149,12 @@ class SegmentLayout:
         self.record(fragment.runs, fragment.size_bytes)
         return pieces
 
-    def check(self, runs: Iterable[TrackRun]) -> None:
+    def validate(self, runs: Iterable[TrackRun]) -> None:
         """Raise SegmentError when a fragment with these runs cannot be appended."""
         for run in runs:
             if run.track_id not in self._tables:
                 raise SegmentError(f"the segment has no track {run.track_id}")
-            self._tables[run.track_id].check(run, self._place(run))
+            self._tables[run.track_id].validate(run, self._place(run))
 
     def _place(self, run: TrackRun) -> int:
         """Return the decode time of a run in the file; a first run may follow other tracks."""
@@ -168,9 +168,9 @@ class SegmentLayout:
         """Return the bytes to write: the moof with its times in the file, mdat, checksum box.
 
         `synced_bytes` of the file are on stable storage. Records nothing, so that a failed write
-        leaves the index as it was. Raises SegmentError: see `check`.
+        leaves the index as it was. Raises SegmentError: see `validate`.
         """
-        self.check(fragment.runs)
+        self.validate(fragment.runs)
         moved = bytearray(fragment.moof)
         header = required_box(fragment.moof, b"moof", b"mfhd")
         struct.pack_into(">I", moved, header.payload + 4, self._sequence + 1)

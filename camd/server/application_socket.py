@@ -53,7 +53,7 @@ class ApplicationSocket:
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     _auth: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
-    _failed_checks: int = attrs.field(default=0, init=False)  # of the credentials, in a row
+    _invalid_times: int = attrs.field(default=0, init=False)  # of the credentials, in a row
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _end: tuple[int, str] | None = attrs.field(default=None, init=False)
 
@@ -154,8 +154,8 @@ class ApplicationSocket:
                 self.end(POLICY, "no answer to a ping")
 
     def _watch_credentials(self) -> None:
-        self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
-        if self._failed_checks > 1:
+        self._invalid_times = 0 if self._auth.is_authenticated else self._invalid_times + 1
+        if self._invalid_times > 1:
             self.end(POLICY, "the key is no longer valid")
 
 

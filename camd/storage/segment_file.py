@@ -132,7 +132,7 @@ class SegmentFile:
         the others are neither. With EFBIG the next file must begin.
         """
         for fragment in fragments:
-            self._check_room(fragment)
+            self._require_room(fragment)
             if fragment.starts_with_sync:
                 self._begin_group()
             self._write(self.index.render(fragment, self.synced_bytes))
@@ -196,7 +196,7 @@ class SegmentFile:
         moov = self.index.most_moov_bytes + _GROUP_INDEX
         return self.size_bytes + group + moov + _SLACK > self.limit_bytes
 
-    def _check_room(self, fragment: Fragment) -> None:
+    def _require_room(self, fragment: Fragment) -> None:
         """Raise FileTooLargeError when no room would be left for the final index."""
         if self.limit_bytes is None:
             return

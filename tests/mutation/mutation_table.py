@@ -939,7 +939,7 @@ _break(
     f"{TRACK}._placed",
     """
     if back or lag < -self._most_ahead(run, burst=burst, first=before is None):
-        return self._cut_back(run, arrived, before, odd, back=back)
+        return self._shorten_odd(run, arrived, before, odd, back=back)
     """,
     "",
     f"{TIMELINE}::test_a_step_of_the_stamps_is_cut",
@@ -947,7 +947,7 @@ _break(
 _break(
     "timeline: jumps without an end",
     "Stamps that jump again and again are replaced by times of arrival.",
-    f"{TRACK}._cut_back",
+    f"{TRACK}._shorten_odd",
     "len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS",
     "False",
     f"{TIMELINE}::test_stamps_that_jump_again_and_again_are_replaced",

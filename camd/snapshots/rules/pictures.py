@@ -143,8 +143,8 @@ def _behind_app0(picture: bytes) -> int:
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    check = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + check
+    crc = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + crc
 
 
 def read_note(head: bytes) -> PictureNote | None:

@@ -35,7 +35,7 @@ class RecoveredFile:
     segment: Segment
     torn_bytes: int
     note: str
-    adopted: bool = False  # was sealed already
+    was_sealed: bool = False  # was sealed already
 
 
 def ensure_sealed(disk: Disk, path: Path, *, repair: bool = True) -> RecoveredFile | None:
@@ -103,7 +103,7 @@ def _describe_sealed(
     segment = _segment(name, contents, contents.metadata, size, modified)
     leading = leading_frames_of(file.read, moov_offset)
     segment = attrs.evolve(segment, leading_frames=leading)
-    return RecoveredFile(segment, 0, "adopted", adopted=True)
+    return RecoveredFile(segment, 0, "adopted", was_sealed=True)
 
 
 def _segment(

@@ -267,7 +267,7 @@ class Reconciler:
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
         finding = ReconcileFinding(
             segment.filename,
-            FileOutcome.NEW_TO_INDEX if found.adopted else FileOutcome.SEALED,
+            FileOutcome.NEW_TO_INDEX if found.was_sealed else FileOutcome.SEALED,
             found.note,
             found.torn_bytes,
             segment.frames,

@@ -127,7 +127,7 @@ class Scrub:
         found = [c for c in compare_file(seen, known) if not c.fault.harmless]
         for finding in found:
             self._tell(finding)
-        return current.checked(segment, seen.size_bytes, found)
+        return current.verified(segment, seen.size_bytes, found)
 
     def _tell(self, finding: Finding) -> None:
         name, fault = finding.subject, finding.fault.value

@@ -38,7 +38,7 @@ class ScrubRun:
         """Move past a file that is not verified."""
         return attrs.evolve(self, at=ScrubPosition(segment.start, segment.filename))
 
-    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRun:
+    def verified(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRun:
         """Move past a file that was verified."""
         return attrs.evolve(
             self.passed(segment),
