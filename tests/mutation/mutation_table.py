@@ -905,7 +905,7 @@ _break(
     "An entry that the disk refused is written with the next one.",
     "camd/storage/index/recording_index.py:RecordingIndex._write",
     "refused = error",
-    "refused = error\nself._unwritten.settle(unwritten)",
+    "refused = error\nself._unwritten.remove(unwritten)",
     "tests/pure/test_storage_index.py::test_what_the_disk_refuses_is_written_with_the_next_note",
 )
 _break(
