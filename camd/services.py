@@ -116,7 +116,7 @@ class Services:
         )
 
     async def web(self) -> HttpApp:
-        """Collect the routes of all resources; the files of the page at `/` are read once."""
+        """Collect the routes of all resources; the files of the web page at `/` are read once."""
         storage, health = self.current.storage, self.system.health
         routes = (*self._routes(), await load_web_pages(), self.live_routes)
         return HttpApp(storage, self.authenticator, health, self.metrics, routes, clock=self.clock)

@@ -198,7 +198,7 @@ class Exports:
         Raises Refusal: −32602 for a range that is backwards, over 24 hours or in the future, and
         for a part that there is not; −1005 with the nearest instants when nothing was recorded;
         −32008 for files that are no MP4s of camd's; −1003 for a damaged one; −32002 when too many
-        exports are being sent; or why the volume does not answer.
+        exports are being sent; or why the volume cannot be read.
         """
         validate_range(wanted, self._clock.now())
         if self._opened >= MOST_TRANSFERS:

@@ -525,7 +525,7 @@ _break(
     "journal: checksum not compared",
     "A line that was damaged is passed over.",
     "camd/storage/rules/journal_records.py",
-    'space != b" " or check != b"%08x" % zlib.crc32(text)',
+    'space != b" " or crc != b"%08x" % zlib.crc32(text)',
     'space != b" "',
     f"{JOURNALS}::test_damage_costs_only_the_lines_it_hits",
     f"{JOURNALS}::test_a_changed_digit_makes_a_line_invalid",
@@ -906,7 +906,7 @@ _break(
     "An entry that the disk refused is written with the next one.",
     "camd/storage/index/recording_index.py:RecordingIndex._write",
     "refused = error",
-    "refused = error\nself._unwritten.settle(unwritten)",
+    "refused = error\nself._unwritten.remove(unwritten)",
     "tests/pure/test_storage_index.py::test_what_the_disk_refuses_is_written_with_the_next_note",
 )
 _break(
@@ -940,7 +940,7 @@ _break(
     f"{TRACK}._placed",
     """
     if back or lag < -self._most_ahead(run, burst=burst, first=before is None):
-        return self._cut_back(run, arrived, before, odd, back=back)
+        return self._shorten_odd(run, arrived, before, odd, back=back)
     """,
     "",
     f"{TIMELINE}::test_a_step_of_the_stamps_is_cut",
@@ -948,7 +948,7 @@ _break(
 _break(
     "timeline: jumps without an end",
     "Stamps that jump again and again are replaced by times of arrival.",
-    f"{TRACK}._cut_back",
+    f"{TRACK}._shorten_odd",
     "len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS",
     "False",
     f"{TIMELINE}::test_stamps_that_jump_again_and_again_are_replaced",

@@ -1,7 +1,7 @@
 """Pure: the times of the samples of a live stream, by their time stamps or by their arrival.
 
 The time stamps of a source are the best measure of the intervals between frames, as long as they
-advance like the clock of this machine. Each fragment is checked. A jump of the time stamps is
+advance like the clock of this machine. Each fragment is compared. A jump of the time stamps is
 replaced by the usual interval. A pause that they leave out is inserted. When they advance faster or
 slower than real time, do not advance, or jump repeatedly, the samples are spread over the time in
 which they arrived, until the time stamps have kept real time for PROOF_SECONDS.
@@ -172,7 +172,7 @@ class TrackTimeline:
             return self._distrust(run, arrived, before), TimestampFault.STANDING
         burst = not odd and self._is_burst(run, arrived, before)
         if back or lag < -self._most_ahead(run, burst=burst, first=before is None):
-            return self._cut_back(run, arrived, before, odd, back=back)
+            return self._shorten_odd(run, arrived, before, odd, back=back)
         if burst and lag < 0:
             self.zero += lag
         elif (late := self._lateness(arrived)) > BEHIND_SECONDS:
@@ -287,7 +287,7 @@ class TrackTimeline:
         """Keep the stamps, shifted by the offset."""
         return SampleTimes(run.decode_time + self._offset) if self._offset else None
 
-    def _cut_back(
+    def _shorten_odd(
         self, run: TrackRun, arrived: float, before: float | None, odd: list[int], *, back: bool
     ) -> tuple[SampleTimes | None, TimestampFault]:
         """Replace jumps by the usual interval; distrust the stamps when no jump is found."""
