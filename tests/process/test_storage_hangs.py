@@ -104,7 +104,7 @@ async def set_up(
 
 
 # Samples are frequent.
-SHORT = StorageLimits(hung_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
+SHORT = StorageLimits(hang_seconds=0.2, sample_seconds=0.02, idle_sample_seconds=0.02)
 
 
 async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ async def test_a_failed_operation_is_over(tmp_path: Path) -> None:
 
 async def test_a_slow_disk_is_logged_once(tmp_path: Path) -> None:
     """However many calls are slow, the log says so once, and once that it is over."""
-    limits = attrs.evolve(SHORT, hung_seconds=10.0, slow_seconds=1.0, slow_memory_seconds=30.0)
+    limits = attrs.evolve(SHORT, hang_seconds=10.0, slow_seconds=1.0, slow_memory_seconds=30.0)
     with capture_logs() as logs:
         async with set_up(tmp_path, limits) as setup:
             published = setup.storage.published
