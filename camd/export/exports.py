@@ -199,7 +199,7 @@ class Exports:
         −32008 for files that are no MP4s of camd's; −1003 for a damaged one; −32002 when too many
         exports are being sent; or why the volume does not answer.
         """
-        check_range(wanted, self._clock.now())
+        validate_range(wanted, self._clock.now())
         if self._opened >= MOST_TRANSFERS:
             raise Refusal(RATE_LIMITED, "Too many exports are being sent", retry_after_ms=_RETRY_MS)
         self._opened += 1
@@ -348,7 +348,7 @@ class Exports:
             RecordingQuery(limit=10, camera_id=wanted.camera_id, until=wanted.begin)
         )
         after = await self._storage.index_worker.read(
-            lambda index: index.catalog.next_start(wanted.camera_id, wanted.end - _MICRO)
+            lambda index: index.database.next_start(wanted.camera_id, wanted.end - _MICRO)
         )
         ends = [segment.end for segment in before.segments if is_readable(segment)]
         return Refusal(
@@ -508,7 +508,7 @@ def _name_of(segment: Segment) -> tuple[str, str, int, int]:
 # --- what cannot be exported
 
 
-def check_range(wanted: ExportRange, now: datetime) -> None:
+def validate_range(wanted: ExportRange, now: datetime) -> None:
     """Raise Refusal (−32602) for a range that is backwards, too long or in the future."""
     if wanted.end <= wanted.begin:
         raise invalid_params(ParamMistake("to", "must be later than from"))

@@ -19,6 +19,7 @@ from camd.model.timeline import TimelineSpan
 from camd.mp4.boxes import MediaError
 from camd.mp4.init import read_init
 from camd.mp4.inspect import sealed_moov_offset
+from camd.mp4.interrupted import read_head
 from camd.mp4.movies.applied_edits import AppliedEdits
 from camd.mp4.movies.codec_string import codec_strings, mime_type
 from camd.mp4.movies.fragment_index import (
@@ -28,7 +29,6 @@ from camd.mp4.movies.fragment_index import (
     walked_fragments,
 )
 from camd.mp4.movies.playback_init import playback_init
-from camd.mp4.recover import read_head
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.playback.rules.playable_files import FilePieces
 from camd.storage.disk import DiskFile, PosixFile

@@ -36,7 +36,7 @@ def check_visitors(facts: Facts) -> Iterator[str]:
         yield "no client was answered"
 
 
-def check_session(facts: Facts) -> Iterator[str]:
+def compare_session(facts: Facts) -> Iterator[str]:
     """The session goes on under its id."""
     if not facts["before"] or facts["after"] != facts["before"]:
         yield f"session {facts['before']} became {facts['after']}"
@@ -44,7 +44,7 @@ def check_session(facts: Facts) -> Iterator[str]:
 
 def check_interruption(facts: Facts) -> Iterator[str]:
     """The session goes on, and the ledger has what is missing."""
-    yield from check_session(facts)
+    yield from compare_session(facts)
     if not facts["gaps"]:
         yield "the ledger has no gap"
     if facts["back"] < 0:
@@ -75,7 +75,32 @@ def check_disk(facts: Facts) -> Iterator[str]:
     """A disk that hangs is no reason for a restart."""
     if not facts["same_process"]:
         yield "the service was restarted"
-    yield from check_session(facts)
+    yield from compare_session(facts)
+
+
+def check_late_disk(facts: Facts) -> Iterator[str]:
+    """A disk that is not there yet is waited for, and nothing is recorded beneath it."""
+    level, reason, suggestion = facts["absent"]
+    if level != "missing" or not reason or not suggestion:
+        yield f"without its disk the storage was {level}: {reason} {suggestion}"
+    if facts["found"] < 0:
+        yield "the disk was not noticed"
+    if facts["resumed"] < 0:
+        yield "the session did not go on"
+    if facts["left"]:
+        yield f"beneath the mount point is {', '.join(facts['left'])}"
+
+
+def check_clock(facts: Facts) -> Iterator[str]:
+    """A clock that jumps over decades costs no frame, and no session."""
+    yield from compare_session(facts)
+    captured, written = facts["frames"]
+    if not captured or captured != written:
+        yield f"{captured} frames were captured, and {written} written"
+    if facts["verify"]:
+        yield f"camd verify: {facts['verified']}"
+    if not facts["next"]:
+        yield "afterwards nothing was recorded"
 
 
 def check_reload(facts: Facts) -> Iterator[str]:
@@ -92,7 +117,7 @@ def check_reload(facts: Facts) -> Iterator[str]:
         yield "the reload of a configuration with a mistake did not fail"
     if "recordings" not in facts["log"]:
         yield "the log does not name the mistake"
-    yield from check_session(facts)
+    yield from compare_session(facts)
 
 
 def check_watch(facts: Facts) -> Iterator[str]:
@@ -111,7 +136,7 @@ def check_usb(facts: Facts) -> Iterator[str]:
         yield "it does not record"
 
 
-def check_upgrade(facts: Facts) -> Iterator[str]:
+def validate_upgrade(facts: Facts) -> Iterator[str]:
     """The new version runs, and the session goes on."""
     yield from check_interruption(facts)
     if facts["version"] == facts["old_version"]:
@@ -150,8 +175,10 @@ CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
     "kill": check_kill,
     "stop_signal": check_stop_signal,
     "disk": check_disk,
+    "late_disk": check_late_disk,
+    "clock": check_clock,
     "usb": check_usb,
-    "upgrade": check_upgrade,
+    "upgrade": validate_upgrade,
     "format": check_format,
     "remove": check_remove,
 }

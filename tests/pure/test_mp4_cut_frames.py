@@ -11,7 +11,7 @@ from support import media_streams as build
 
 from camd.mp4.fragments import FragmentReader, Init
 from camd.mp4.inspect import StoredSamples
-from camd.mp4.movies.cut_frames import choose_frames, lasting
+from camd.mp4.movies.cut_frames import choose_frames, shown_ticks
 from camd.mp4.movies.cut_movie import CutBuilder, FileCut
 from camd.mp4.movies.recorded_tracks import RecordedTrack, RecordedTracks
 
@@ -46,14 +46,14 @@ def test_a_last_picture_of_unknown_duration(
     durations: tuple[int, ...], number: int, lasts: int
 ) -> None:
     """It lasts as long as the pictures before it, and no other picture does."""
-    assert lasting(samples(*durations), number) == lasts
+    assert shown_ticks(samples(*durations), number) == lasts
 
 
 def test_the_last_packet_of_sound_keeps_its_duration() -> None:
     """A stream of sound ends with a packet that is cut."""
     assert INIT.audio is not None
     sound = attrs.evolve(samples(1024, 1024, 100), track=INIT.audio)
-    assert lasting(sound, 2) == 100
+    assert shown_ticks(sound, 2) == 100
 
 
 def test_files_that_end_with_an_unknown_duration_lose_no_time() -> None:

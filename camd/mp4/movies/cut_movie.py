@@ -21,11 +21,11 @@ import attrs
 
 from camd.mp4.boxes import MediaError, box, read_numbers, write_numbers
 from camd.mp4.fragments import SampleChunk, TrackRun
-from camd.mp4.init import need, trak_boxes
+from camd.mp4.init import required_box, trak_boxes
 from camd.mp4.inspect import StoredSamples
 from camd.mp4.moov import MOVIE_TIMESCALE, Edit, final_moov
-from camd.mp4.movies.cut_frames import FrameCut, lasting
-from camd.mp4.movies.frame_movie import presented
+from camd.mp4.movies.cut_frames import FrameCut, shown_ticks
+from camd.mp4.movies.frame_movie import presentation_times
 from camd.mp4.movies.recorded_tracks import RecordedTrack, RecordedTracks
 from camd.mp4.sample_tables import SampleTable
 
@@ -146,7 +146,7 @@ class CutBuilder:
     def _place(self, piece: FileCut, run: TrackRun) -> _Placed:
         """Place a piece behind those before it."""
         video, frames = piece.file.video, piece.frames
-        times = presented(run.durations, run.composition)
+        times = presentation_times(run.durations, run.composition)
         begin = max(self._video.end, self._shown_until - min(times)) if self._ranges else 0
         decoded = _decoded(video.samples, frames.first)
         shift = begin + self._shift - decoded
@@ -239,7 +239,7 @@ def _needed_shift(run: TrackRun, *, hides: bool) -> int:
     An edit list cannot begin before zero; and where frames behind the last one are to be hidden,
     there must be one, so it may not begin at zero either.
     """
-    earliest = min(presented(run.durations, run.composition))
+    earliest = min(presentation_times(run.durations, run.composition))
     return max(0, -earliest) or int(hides and earliest == 0)
 
 
@@ -261,7 +261,7 @@ def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -
         kept = [number for number in kept if number not in left_out]
     durations = list(samples.durations[first:end])
     if not durations[-1] or end == len(samples.durations):
-        durations[-1] = lasting(samples, end - 1)
+        durations[-1] = shown_ticks(samples, end - 1)
     if left_out:
         durations = _merged(durations, [number - first for number in kept])
     sizes = _picked(samples.sizes, kept)
@@ -322,7 +322,7 @@ def _moved(moov: bytes, by: int) -> bytes:
     """Move all chunk offsets of a `moov` (8.7.5), which counted from the media data."""
     moved = bytearray(moov)
     for trak in trak_boxes(moov):
-        table = need(moov, b"mdia", b"minf", b"stbl", b"co64", within=trak)
+        table = required_box(moov, b"mdia", b"minf", b"stbl", b"co64", within=trak)
         offsets = read_numbers("Q", moov[table.payload + 8 : table.end])
         moved[table.payload + 8 : table.end] = write_numbers(
             array("Q", (offset + by for offset in offsets))

@@ -75,7 +75,7 @@ class PlayableRange:
         return any(file.span.growing for file in self.files)
 
 
-def chosen(
+def choose_pieces(
     span: TimelineSpan, pieces: FilePieces, since: datetime, until: datetime
 ) -> PlayableFile | None:
     """Choose the pieces of a file that lie in a range; None when there are none."""
