@@ -1839,7 +1839,7 @@ _break(
 _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
-    "camd/storage/verify/rules/scrub_progress.py:ScrubRun.checked",
+    "camd/storage/verify/rules/scrub_progress.py:ScrubRun.verified",
     "(*self.problems, *found)[:MAX_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
@@ -1903,7 +1903,7 @@ _break(
 _break(
     "stamps: jumps in one fragment",
     "Each jump of time stamps counts, also of several in one fragment.",
-    f"{TRACK}._cut_back",
+    f"{TRACK}._shorten_odd",
     "self._jumps.extend([arrived] * max(1, len(odd) + back))",
     "self._jumps.append(arrived)",
     f"{STAMP_FAULTS}::test_jumps_in_one_fragment_count_each",
