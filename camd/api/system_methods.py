@@ -30,6 +30,7 @@ from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
+from camd.storage.rules.levels import message_of
 from camd.storage.storage import Storage
 from camd.storage.verify.scrub import Scrub
 
@@ -87,7 +88,8 @@ class SystemApi:
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
         """Return the status of the service, and status and details of each component."""
-        failing = [camera.camera_id for camera in self._cameras if _has_problem(camera)]
+        failing = ["ffmpeg"] if self._cameras.no_program is not None else []
+        failing += [camera.camera_id for camera in self._cameras if _has_problem(camera)]
         failing += self._cameras.left_out
         details = f"problems: {', '.join(failing)}" if failing else ""
         parts = {
@@ -133,6 +135,8 @@ class SystemApi:
 
     def _reasons(self, parts: Mapping[str, tuple[str, str]]) -> Iterator[str]:
         """Say in sentences why the service is not healthy; at most MAX_REASONS of cameras."""
+        if (missing := self._cameras.no_program) is not None:
+            yield f"{missing.message.rstrip('.')}. {missing.suggestion}"
         failing = [camera for camera in self._cameras if _has_problem(camera)]
         yield from (_sentence_of(camera) for camera in failing[:MAX_REASONS])
         if more := failing[MAX_REASONS:]:
@@ -141,10 +145,12 @@ class SystemApi:
             ids = ", ".join(left_out[:MAX_REASONS])
             text = f"{MAX_CAMERAS} cameras are the most, and more were found: {ids}"
             yield f"{text}. {CAMERA_LIMIT.suggestion}"
+        level = message_of(self._storage.status)
+        advice = {} if level is None else {"storage": f" {level.suggestion}"}
         for name, said in (("storage", "Storage"), ("mediamtx", "Media server")):
             status, details = parts[name]
             if status != "healthy":
-                yield f"{said}: {details.rstrip('.')}."
+                yield f"{said}: {details.rstrip('.')}.{advice.get(name, '')}"
 
     def _controller(self, status: str) -> str:
         if not self._streams.enabled:

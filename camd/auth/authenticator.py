@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -34,11 +35,57 @@ from camd.clock import Clock
 from camd.config.schema import AuthConfig
 from camd.errors import ConfigError
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
+from camd.runtime.folders.access_advice import explain_access, explain_error
 from camd.runtime.small_files import read_small_file
 
 _REFRESH_SECONDS = 2.0
+_RETRY_SECONDS = 10.0
 _SECRET_BYTES = 64 * 1024
 _log = structlog.get_logger("camd.auth")
+
+
+@attrs.define(eq=False)
+class FirstKey:
+    """The admin key of the first start: a disk that is full or read-only gets it later.
+
+    A key file that is there, and cannot be written, is somebody's intention: it gets none.
+    """
+
+    _file: KeyFile
+    _state_dir: Path
+    _clock: Clock
+    _make: Callable[..., Path | None] = make_first_key
+    _retry_at: float | None = attrs.field(default=-math.inf, init=False)  # monotonic; None: never
+
+    def make(self) -> None:
+        """Make the key unless it was made before; what the disk refuses is logged once. Blocks.
+
+        Raises KeyFileError when the key file cannot be read.
+        """
+        now = self._clock.monotonic()
+        if self._retry_at is None or now < self._retry_at:
+            return
+        first, self._retry_at = self._retry_at == -math.inf, None
+        try:
+            path = self._make(self._file, self._state_dir, now=self._clock.now())
+        except OSError as error:
+            if self._file.version() is None:
+                self._retry_at = now + _RETRY_SECONDS
+            if first:
+                advice = self._advice(error)
+                _log.warning("admin_key_not_written", error=str(error), suggestion=advice)
+            return
+        if path is not None:
+            _log.info("admin_key_written", path=str(path))
+
+    def _advice(self, error: OSError) -> str:
+        """Say what to do, so that the key can be written."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"Free space on the disk of {self._state_dir}; the key is written then."
+        with suppress(OSError):
+            if (advice := explain_access(self._state_dir, "state folder")) is not None:
+                return f"{advice.reason}. {advice.suggestion}"
+        return f"Make {self._state_dir} writable; the key is written then."
 
 
 @attrs.define(eq=False)
@@ -52,6 +99,7 @@ class Authenticator:
     jwt_secret: str = attrs.field(default="", repr=False)
     keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
+    first_key: FirstKey | None = None
     throttle: LoginThrottle = attrs.field(factory=LoginThrottle)
     peers: PeerRoles = attrs.field(factory=PeerRoles)
     sessions: BrowserSessions = attrs.field(factory=BrowserSessions)
@@ -112,10 +160,15 @@ class Authenticator:
     def refresh(self) -> None:
         """Read the key file if it has changed; a broken file changes nothing. Blocks.
 
+        An admin key of the first start that the disk did not take is tried again.
+
         Threads may call it at the same time: keys that were read later are not replaced by earlier.
         """
         if self.file is None:
             return
+        if self.first_key is not None:
+            with suppress(KeyFileError):  # reading the file says so
+                self.first_key.make()
         with self._reading:
             self._read_changed(self.file)
 
@@ -154,31 +207,23 @@ def _load(auth: AuthConfig, state_dir: Path, clock: Clock) -> Authenticator:
     if not auth.enabled:
         return Authenticator(enabled=False)
     file = KeyFile(auth.keys_file or state_dir / KEYS_FILE)
+    first_key = FirstKey(file, state_dir, clock)
     try:
-        _make_local_key(file, state_dir, clock.now())
+        first_key.make()
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
             secret = read_small_file(auth.jwt_secret_file, _SECRET_BYTES).decode().strip()
         keys = file.load()
     except (OSError, UnicodeError, KeyFileError) as error:
-        raise ConfigError((f"auth: {error}",)) from error
+        cause = error.__cause__ if isinstance(error, KeyFileError) else error
+        advice = explain_error(cause) if isinstance(cause, OSError) else None
+        raise ConfigError((f"auth: {advice or error}",)) from error
     peers = resolve_peers(auth.peers)
-    authenticator = Authenticator(jwt_secret=secret, keys=keys, file=file, peers=peers)
+    authenticator = Authenticator(
+        jwt_secret=secret, keys=keys, file=file, first_key=first_key, peers=peers
+    )
     authenticator.refresh()
     return authenticator
-
-
-def _make_local_key(file: KeyFile, state_dir: Path, now: datetime) -> None:
-    """Make the admin key of the first start; skip it when the key file is read-only."""
-    try:
-        made = make_first_key(file, state_dir, now=now)
-    except OSError as error:
-        if file.version() is None:
-            raise
-        _log.warning("admin_key_not_written", error=str(error), keys=str(file.path))
-        return
-    if made is not None:
-        _log.info("admin_key_written", path=str(made))
 
 
 async def _serve_refresh(authenticator: Authenticator) -> None:

@@ -116,6 +116,7 @@ class Camera:
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
     _served: ServedStream | None = attrs.field(default=None, init=False)
     _schedule: ScheduleStatus | None = attrs.field(default=None, init=False)
+    _no_program: Problem | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._offered = LatestValue(self.binding)
@@ -209,7 +210,7 @@ class Camera:
         """Problem a start would hit now, or the last one hit; None while it is in use."""
         if self.capture.state is not CameraState.IDLE:
             return None
-        return self.planner.obstacle or self.capture.past
+        return self.planner.obstacle or self._no_program or self.capture.past
 
     async def start_recording(self, request: RecordingRequest) -> Session:
         """Begin a session; returns when its first frames are durable.
@@ -258,6 +259,12 @@ class Camera:
         """Show in the status how its schedules stand; None: it has none."""
         if self._schedule != schedule:
             self._schedule = schedule
+            self._publish()
+
+    def show_program(self, problem: Problem | None) -> None:
+        """Show in the status that there is no FFmpeg to capture with; None: there is."""
+        if self._no_program != problem:
+            self._no_program = problem
             self._publish()
 
     async def close(self, reason: str = SHUTDOWN) -> None:

@@ -335,8 +335,10 @@ class StreamHub:
 
         `arrived` is when its last frame arrived, in monotonic seconds; by default now.
         """
+        watched = False
         for attachment in self._attachments:
             attachment.in_flight |= attachment.finishing
+            watched |= attachment.consumer.each_frame
         fragment = with_moved_samples_put_back(fragment)
         needed = self._reheader.take(fragment) if self._reheader is not None else None
         if self._joiner.closes_before(fragment):
@@ -344,7 +346,6 @@ class StreamHub:
         if needed is not None:
             self._describe(needed)
         self._joiner.add(fragment, self.clock.monotonic() if arrived is None else arrived)
-        watched = any(each.consumer.each_frame for each in self._attachments)
         closes = self._joiner.is_complete or self._begins_somebody(fragment)
         alone = closes and len(self._joiner.unjoined) == 1
         if watched and not alone:
@@ -444,15 +445,15 @@ class StreamHub:
             said = from_unix_micros(fragment.wall_micros)
             end = said + timedelta(seconds=fragment.duration_seconds)
             self.source_clock.look(end, anchor.wall_at(arrived))
-        turned = spread = False
+        turned = vague = False
         if self.timeline is not None:
             before = self.timeline.faults
             fragment = self.timeline.place(fragment, arrived)
-            turned, spread = self.timeline.turned, self.timeline.spread
+            turned, vague = self.timeline.turned, self.timeline.vague
             if self.timeline.faults != before and self.timeline.fault is not None:
                 log.warning("time_stamps_corrected", fault=self.timeline.fault.name.lower())
             self._warn()
-        return self._captured(fragment, arrived, anchor, turned=turned, spread=spread)
+        return self._captured(fragment, arrived, anchor, turned=turned, vague=vague)
 
     def _captured(
         self,
@@ -461,7 +462,7 @@ class StreamHub:
         anchor: Anchor,
         *,
         turned: bool = False,
-        spread: bool = False,
+        vague: bool = False,
     ) -> CapturedFragment:
         return CapturedFragment(
             fragment,
@@ -470,5 +471,5 @@ class StreamHub:
             init=self.init,
             placed=self.timeline is not None,
             turned=turned,
-            spread=spread,
+            vague=vague,
         )

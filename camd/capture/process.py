@@ -413,14 +413,15 @@ class CaptureProcess:
                 self.sink.begin(event)
                 continue
             self._arrived = next(times)
-            pictures += event.frames
-            if event.frames:
-                self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0
+            frames = event.frames
+            pictures += frames
+            if frames:
+                self._frame_seconds = event.duration_seconds if frames == 1 else 0.0
             self.sink.deliver(event, self._arrived)
             if self._fragments or event.starts_with_sync:
-                self._fragments += event.frames > 0
+                self._fragments += frames > 0
             else:
-                self._early += event.frames  # a recording begins with a key frame
+                self._early += frames  # a recording begins with a key frame
             if self.throttle is not None:
                 self._ahead = self.throttle.ahead_seconds(event, self.clock.monotonic())
         if pictures:

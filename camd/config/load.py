@@ -8,6 +8,7 @@ folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,13 +110,25 @@ def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> 
 
 def _read_toml(file: Path) -> dict[str, object]:
     try:
-        return tomli.loads(read_small_file(file, _FILE_BYTES).decode())
+        content = read_small_file(file, _FILE_BYTES)
     except OSError as error:
-        raise ConfigError((f"{file}: cannot be read: {error.strerror}",)) from error
+        raise unreadable(file, error) from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError((f"{file}: is UTF-16 text; save it as UTF-8",))
+    try:
+        return tomli.loads(content.decode("utf-8-sig"))  # editors of Windows begin with a BOM
     except UnicodeDecodeError as error:
         raise ConfigError((f"{file}: is not UTF-8 text (byte {error.start})",)) from error
     except tomli.TOMLDecodeError as error:
         raise ConfigError((f"{file}: is not valid TOML: {error}",)) from error
+
+
+def unreadable(file: Path, error: OSError) -> ConfigError:
+    """Say why the file cannot be read; and what to do where another user has it. Pure."""
+    mistake = f"{file}: cannot be read: {error.strerror}"
+    if isinstance(error, PermissionError):
+        mistake += f". Use sudo; the service needs: chgrp camd {file} && chmod 640 {file}"
+    return ConfigError((mistake,))
 
 
 def _lay_over(raw: dict[str, object], overlay: EnvironmentOverlay) -> None:

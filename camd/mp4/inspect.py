@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 
 import attrs
 
@@ -208,14 +208,11 @@ def stored_samples(init: Init, track: Track | None = None) -> StoredSamples:
 
 def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
     """Read a table of counts and values (8.6.1) as one value for each of `most` samples."""
-    pairs, values = table_entries(moov, table, "I", 2), array("I")
-    for count, value in zip(pairs[0::2], pairs[1::2], strict=True):
-        if count > most - len(values):
-            raise SegmentError("its tables do not agree on the number of samples")
-        values.extend(array("I", (value,)) * count)
-    if len(values) != most:
+    pairs = table_entries(moov, table, "I", 2)
+    counts, values = pairs[0::2], pairs[1::2]
+    if sum(counts) != most:
         raise SegmentError("its tables do not agree on the number of samples")
-    return values
+    return array("I", chain.from_iterable(map(repeat, values, counts)))
 
 
 def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:

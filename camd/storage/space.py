@@ -19,6 +19,7 @@ import trio
 from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
 from camd.runtime.broadcast import Fanout, LatestValue
+from camd.runtime.folders.access_advice import explain_error
 from camd.storage.disk import Disk
 from camd.storage.rules.admission import Admission, SpaceNeed, admit
 from camd.storage.rules.io_stats import IoStats
@@ -29,6 +30,7 @@ from camd.storage.rules.levels import (
     blames_volume,
     classify_level,
     level_of,
+    message_of,
     seconds_until_blocked,
 )
 from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
@@ -252,7 +254,8 @@ class SpaceMonitor:
             self._logged_error = ""
         except OSError as error:  # concerns the index or the reserve, not the recordings
             if self._logged_error != str(error):
-                log.warning("storage_not_prepared", error=str(error))
+                advice = explain_error(error)
+                log.warning("storage_not_prepared", error=str(error), suggestion=advice)
             self._logged_error = str(error)
 
     def _assess(self) -> None:
@@ -277,8 +280,15 @@ class SpaceMonitor:
         status = self.status
         self.published.publish(status)
         if level is not before:
-            reason = status.reason or None
-            log.info("storage_level", now=level.value, before=before.value, reason=reason)
+            say = log.info if level is StorageLevel.OK else log.warning
+            told = message_of(status)
+            say(
+                "storage_level",
+                now=level.value,
+                before=before.value,
+                reason=told and told.message,
+                suggestion=told and told.suggestion,
+            )
             self._events.publish(StorageChanged(status))
 
     def _explanation(self) -> VolumeFault:

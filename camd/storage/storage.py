@@ -46,6 +46,7 @@ from camd.model import (
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
 from camd.runtime.broadcast import Fanout, LatestValue
+from camd.runtime.folders.folder_lock import FolderInUseError, FolderRefusedError
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
@@ -511,8 +512,12 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             await nursery.start(storage.space.serve)
             await storage.space.refresh()
-            if storage.index_worker.refusal is not None:
-                raise storage.index_worker.refusal
+            match storage.index_worker.refusal:
+                case FolderInUseError() as error:
+                    advice = "stop that one, or give each service a storage.recordings_dir"
+                    raise FolderInUseError(f"{error}; {advice} of its own")
+                case FolderRefusedError() as error:
+                    raise error
             await nursery.start(storage.index_worker.serve)
             nursery.start_soon(storage.index_worker.serve_times)
             await nursery.start(storage._reconcile.serve)

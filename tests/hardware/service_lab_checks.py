@@ -78,6 +78,31 @@ def check_disk(facts: Facts) -> Iterator[str]:
     yield from compare_session(facts)
 
 
+def check_late_disk(facts: Facts) -> Iterator[str]:
+    """A disk that is not there yet is waited for, and nothing is recorded beneath it."""
+    level, reason, suggestion = facts["absent"]
+    if level != "missing" or not reason or not suggestion:
+        yield f"without its disk the storage was {level}: {reason} {suggestion}"
+    if facts["found"] < 0:
+        yield "the disk was not noticed"
+    if facts["resumed"] < 0:
+        yield "the session did not go on"
+    if facts["left"]:
+        yield f"beneath the mount point is {', '.join(facts['left'])}"
+
+
+def check_clock(facts: Facts) -> Iterator[str]:
+    """A clock that jumps over decades costs no frame, and no session."""
+    yield from compare_session(facts)
+    captured, written = facts["frames"]
+    if not captured or captured != written:
+        yield f"{captured} frames were captured, and {written} written"
+    if facts["verify"]:
+        yield f"camd verify: {facts['verified']}"
+    if not facts["next"]:
+        yield "afterwards nothing was recorded"
+
+
 def check_reload(facts: Facts) -> Iterator[str]:
     """A good configuration is in force; a bad one failed, changed nothing, and is in the log."""
     if not facts["at_once"]:
@@ -150,6 +175,8 @@ CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
     "kill": check_kill,
     "stop_signal": check_stop_signal,
     "disk": check_disk,
+    "late_disk": check_late_disk,
+    "clock": check_clock,
     "usb": check_usb,
     "upgrade": validate_upgrade,
     "format": check_format,

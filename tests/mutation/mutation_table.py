@@ -56,6 +56,7 @@ SPAWN = "tests/process/test_runtime_child_process.py"
 BOUNDS = "tests/process/test_bounds.py"
 HARMS = "tests/actors/test_recording_file_harms.py"
 TIMELINE = "tests/pure/test_capture_timestamps.py"
+STAMP_FAULTS = "tests/pure/test_capture_stamp_faults.py"
 UNAUTHENTICATED = "tests/wire/test_server_unauthenticated.py"
 CONNECTION_LIMITS = "tests/pure/test_server_connection_limits.py"
 ASKING = "tests/process/test_runtime_query_process.py"
@@ -1084,9 +1085,8 @@ _break(
     "reads: sound behind the newest picture",
     "Sound does not change how often the output is read.",
     "camd/capture/process.py:CaptureProcess._hand_on",
-    "if event.frames:\n    self._frame_seconds = "
-    "event.duration_seconds if event.frames == 1 else 0.0",
-    "self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0",
+    "if frames:\n    self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
+    "self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
     "tests/process/test_capture_frames.py::test_sound_behind_a_picture_wakes_nobody",
 )
 _break(
@@ -1839,7 +1839,7 @@ _break(
 _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
-    "camd/storage/verify/rules/scrub_progress.py:ScrubRun.checked",
+    "camd/storage/verify/rules/scrub_progress.py:ScrubRun.verified",
     "(*self.problems, *found)[:MAX_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
@@ -1899,6 +1899,41 @@ _break(
     "lambda: deque(maxlen=WINDOW_SYNCS)",
     "deque",
     "tests/pure/test_storage_io_stats.py::test_old_syncs_are_forgotten",
+)
+_break(
+    "stamps: jumps in one fragment",
+    "Each jump of time stamps counts, also of several in one fragment.",
+    f"{TRACK}._shorten_odd",
+    "self._jumps.extend([arrived] * max(1, len(odd) + back))",
+    "self._jumps.append(arrived)",
+    f"{STAMP_FAULTS}::test_jumps_in_one_fragment_count_each",
+)
+_break(
+    "drops: stamps beside a jump",
+    "Short drops beside a jump of the time stamps are none.",
+    f"{LEDGER}.wrote",
+    """
+    if captured.vague:
+        self.drops.doubt()
+    """,
+    "",
+    f"{STAMP_FAULTS}::test_a_short_drop_before_a_jump_is_none",
+)
+_break(
+    "drops: denied by arrivals",
+    "A step of the time stamps is no loss where no time passes between arrivals.",
+    "camd/recording/rules/source_drops.py",
+    "self._evidence.denies(at.end, drop.seconds, at.earliest)",
+    "False",
+    f"{STAMP_FAULTS}::test_faults_of_stamps_are_no_loss",
+)
+_break(
+    "drops: confirmed by arrivals",
+    "A drop is judged by the arrivals of the seconds behind it.",
+    "camd/recording/rules/source_drops.py",
+    "return self._last is None or self._last < interval.end + CONFIRMING_SECONDS",
+    "return False",
+    f"{STAMP_FAULTS}::test_a_step_while_the_network_stalls_is_no_loss",
 )
 _break(
     "bound: intervals that wait",
@@ -3445,6 +3480,48 @@ TIMELINES = "tests/pure/test_storage_timeline.py"
 PLAYED = "tests/process/test_playback_files.py"
 
 _break(
+    "export: files of an export that was kept",
+    "An export is prepared anew when one of its files is another one.",
+    "camd/export/exports.py:Exports._find_kept",
+    "found == kept.files",
+    "True",
+    "tests/process/test_export_exports.py"
+    "::test_an_export_is_prepared_anew_when_a_file_is_another_or_gone",
+)
+_break(
+    "export: leases of an export that was kept",
+    "Files of an export that was prepared before are leased again.",
+    "camd/export/exports.py:Exports._find_kept",
+    "self._storage.leased(segment.filename)",
+    '__import__("contextlib").nullcontext()',
+    "tests/process/test_export_exports.py"
+    "::test_a_download_that_is_resumed_takes_the_export_of_before",
+)
+_break(
+    "export: an export that grows",
+    "An export of a file that grows is prepared anew.",
+    "camd/export/exports.py:Exports._try",
+    "key.is_final and not export.late and wanted.end <= self._clock.now()",
+    "True",
+    "tests/process/test_export_exports.py::test_an_export_that_grows_is_not_kept",
+)
+_break(
+    "export: heads that are kept",
+    "Heads of exports take a bounded amount of memory.",
+    "camd/export/kept_exports.py:KeptExports.keep",
+    "self.head_bytes > self.most_bytes",
+    "False",
+    "tests/process/test_export_exports.py::test_heads_of_a_bounded_size_are_kept",
+)
+_break(
+    "export: last pictures of files",
+    "The last picture of a file, whose duration was not known, is shown as long as the others.",
+    "camd/mp4/movies/cut_frames.py:shown_ticks",
+    "lasts < UNKNOWN_SHARE * min(before)",
+    "False",
+    "tests/pure/test_mp4_cut_frames.py::test_files_that_end_with_an_unknown_duration_lose_no_time",
+)
+_break(
     "playback: order of chunks",
     "Chunks that have changed places are no fragments.",
     f"{FRAGMENT_INDEX}:sealed_fragments",
@@ -3491,6 +3568,31 @@ _break(
     "latest - track.delay",
     "-track.delay",
     f"{PIECES}::test_the_delay_of_a_track_is_skipped_by_the_others",
+)
+_break(
+    "playback: pictures without an edit list",
+    "The first picture of a file is at zero, also where pictures are shown in another order.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "offset - self.composition",
+    "offset",
+    "tests/pure/test_mp4_applied_edits.py::test_fragments_have_the_times_of_the_presentation",
+)
+_break(
+    "playback: a decode time below zero",
+    "No decode time is negative, which players read as a very large one.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "max(0, run.decode_time + self.later[run.track_id])",
+    "run.decode_time + self.later[run.track_id]",
+    "tests/pure/test_mp4_applied_edits.py::test_ticks_that_cannot_be_moved_stay_at_zero",
+)
+_break(
+    "playback: applied edits from a key frame on",
+    "Bytes that begin inside a fragment are not read as one.",
+    "camd/api/http/playback_routes.py:PlaybackRoutes.piece",
+    "begin in table.begins",
+    "True",
+    "tests/daemon/test_daemon_playback.py"
+    "::test_pictures_shown_in_another_order_come_without_an_edit_list",
 )
 _break(
     "playback: another file of the same name",
@@ -3636,6 +3738,76 @@ _break(
     "(error.strerror if isinstance(error, OSError) else None) or type(error).__name__",
     "str(error)",
     f"{API_KEYS}::test_a_file_that_cannot_be_written",
+)
+
+FIRST_KEY = "tests/process/test_auth_first_key.py"
+ADVICE = "tests/process/test_runtime_access_advice.py"
+CONFIG_FILE = "tests/process/test_config_load.py"
+PROGRAM_WATCH = "tests/actors/test_camera_program_watch.py"
+
+_break(
+    "first start: a full disk",
+    "An admin key that the disk did not take is made when there is space.",
+    "camd/auth/authenticator.py:FirstKey.make",
+    "if self._file.version() is None:\n                self._retry_at = now + _RETRY_SECONDS",
+    "pass",
+    f"{FIRST_KEY}::test_a_key_that_found_no_space_is_written_later",
+)
+_break(
+    "first start: a key file of somebody",
+    "A key file that cannot be written is not tried again and again.",
+    "camd/auth/authenticator.py:FirstKey.make",
+    "self._file.version() is None",
+    "True",
+    f"{FIRST_KEY}::test_a_key_file_that_cannot_be_written_is_left_alone",
+)
+_break(
+    "advice: sandbox",
+    "A folder that systemd shows read-only is not blamed on its disk.",
+    "camd/runtime/folders/access_advice.py:explain_read_only",
+    "mount.read_only and not mount.disk_read_only",
+    "False",
+    f"{ADVICE}::test_a_sandbox_is_told_from_a_disk",
+)
+_break(
+    "advice: innermost mount",
+    "Of mounts one upon another the last one counts.",
+    "camd/runtime/folders/access_advice.py:find_mount",
+    "len(point.parts) >= len(found.point.parts)",
+    "len(point.parts) > len(found.point.parts)",
+    f"{ADVICE}::test_the_mount_of_a_path_is_the_innermost",
+)
+_break(
+    "advice: modes",
+    "The owner has the owner's rights, also where all others have more.",
+    "camd/runtime/folders/access_advice.py:mode_allows",
+    "6 if status.st_uid == uid else 3 if status.st_gid in gids else 0",
+    "3 if status.st_gid in gids else 0",
+    f"{ADVICE}::test_modes_say_what_another_user_may",
+)
+_break(
+    "configuration: byte order mark",
+    "A file of an editor that begins with a byte order mark is read.",
+    "camd/config/load.py:_read_toml",
+    'content.decode("utf-8-sig")',
+    "content.decode()",
+    f"{CONFIG_FILE}::test_a_file_may_come_from_an_editor_of_windows",
+)
+_break(
+    "program: installed later",
+    "Cameras no longer say that FFmpeg is missing when it was installed.",
+    "camd/camera/program_watch.py:watch_program",
+    "show(None)",
+    "None",
+    f"{PROGRAM_WATCH}::test_a_missing_program_is_shown_until_it_is_installed",
+)
+_break(
+    "check: a full disk",
+    "A full disk is not blamed on its file system.",
+    "camd/cli/checks/filesystem_check.py:_try",
+    "error.errno in (errno.ENOSPC, errno.EDQUOT)",
+    "False",
+    "tests/process/test_cli_filesystem_check.py::test_a_full_disk_is_not_blamed_on_its_file_system",
 )
 
 MUTATIONS = tuple(_made)

@@ -73,6 +73,13 @@ class FrameCounter:
         while self.frames < frames:
             await self._more.wait()
 
+    async def until_quiet(self, seconds: float) -> None:
+        """Wait until nothing has come for so long: what was in the pipe has been read."""
+        before = -1
+        while before != self.frames:
+            before = self.frames
+            await trio.sleep(seconds)
+
 
 @attrs.define(eq=False)
 class RealCamera:

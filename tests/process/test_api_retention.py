@@ -69,7 +69,7 @@ class RetentionClient:
 async def opened(tmp_path: Path) -> AsyncIterator[RetentionClient]:
     """Serve three recordings: two old ones, a young one."""
     folder, state, events = tmp_path / "recordings", tmp_path / "state", Fanout[Event]()
-    with trio.fail_after(50):
+    with trio.fail_after(300):
         async with (
             open_storage(
                 StorageConfig(folder, state_dir=folder / ".state"),

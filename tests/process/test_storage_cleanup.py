@@ -115,7 +115,7 @@ async def opened(
             announced.append(event.receipt)
 
     save_policy(state, policy)
-    with trio.fail_after(50), events.subscribed(note):
+    with trio.fail_after(300), events.subscribed(note):
         async with (
             open_storage(
                 StorageConfig(folder, state_dir=folder / ".state"),

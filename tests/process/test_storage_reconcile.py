@@ -228,7 +228,7 @@ async def test_one_service_has_a_folder(tmp_path: Path) -> None:
                 raise AssertionError("opened twice")
         (error,) = raised.value.exceptions
         assert isinstance(error, FolderInUseError)
-        assert f"is used by process {os.getpid()}" in str(error)
+        assert f"is used by process {os.getpid()}; stop that one, or give" in str(error)
         assert (await storage.list_recordings(ALL)).total == 0
     async with opened(tmp_path) as storage:
         assert storage.recovery is not None

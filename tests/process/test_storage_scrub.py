@@ -66,7 +66,7 @@ async def scrubbing(
     """Run storage with a scrub, once the folder has been reconciled."""
     told = events or Fanout[Event]()
     state = recordings.folder.parent / "state"
-    with trio.fail_after(50):
+    with trio.fail_after(300):
         async with open_storage(
             StorageConfig(recordings.folder, state_dir=recordings.folder / ".state"),
             told,

@@ -118,7 +118,7 @@ ALLOWED = {
         "examples/page.html": "an element in an element (DOM)",
     },
     "promise": {
-        "tests/daemon/test_daemon_player.py": "JavaScript's Promise",
+        "tests/daemon/": "JavaScript's Promise",
         "examples/watch.mjs": "JavaScript's Promise",
         "examples/page.html": "JavaScript's Promise",
     },

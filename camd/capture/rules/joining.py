@@ -101,19 +101,20 @@ class FragmentJoiner:
         return begins or fragment.frames > 1 or not self._continues(fragment)
 
     def _continues(self, fragment: Fragment) -> bool:
-        tracks = self._tracks
-        return all(
-            run.track_id not in tracks
-            or tracks[run.track_id].is_followed_by(run, self._intervals.usual(run))
-            for run in fragment.runs
-        )
+        for run in fragment.runs:
+            track = self._tracks.get(run.track_id)
+            if track and not track.is_followed_by(run, self._intervals.usual(run)):
+                return False
+        return True
 
     def add(self, fragment: Fragment, arrived: float) -> None:
         """Add a frame."""
         self.unjoined.append(ArrivedFragment(fragment, arrived))
         self._bytes += fragment.size_bytes
         for run in fragment.runs:
-            track = self._tracks.setdefault(run.track_id, _JoinedTrack(run.timescale))
+            if run.track_id not in self._tracks:
+                self._tracks[run.track_id] = _JoinedTrack(run.timescale)
+            track = self._tracks[run.track_id]
             track.add(run)
             self._intervals.add(run)
             most = self.seconds * run.timescale

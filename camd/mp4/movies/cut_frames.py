@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import attrs
 
+from camd.mp4.init import VIDEO
 from camd.mp4.inspect import StoredSamples
 from camd.mp4.movies.frame_movie import presentation_times
 
 EVER = 1 << 80  # ticks; later than any frame
+UNKNOWN_SHARE = 0.25  # of the shortest duration before it: a shorter one is none
+_COMPARED = 8  # pictures before the last one
 
 
 @attrs.frozen
@@ -114,5 +117,14 @@ def _cut(
 
 
 def shown_ticks(samples: StoredSamples, number: int) -> int:
-    """Return how long a sample lasts, in ticks; at least a millisecond: else none would see it."""
-    return max(samples.durations[number], -(-samples.track.timescale // 1000))
+    """Return how long a sample lasts, in ticks; at least a millisecond: else none would see it.
+
+    The last picture of a copied stream has a single tick where the next one had not come when it
+    was written: it lasts as long as those before it.
+    """
+    lasts = samples.durations[number]
+    before = samples.durations[max(0, number - _COMPARED) : number]
+    is_last = number == len(samples.durations) - 1 and samples.track.handler == VIDEO
+    if is_last and before and lasts < UNKNOWN_SHARE * min(before):
+        return min(before)
+    return max(lasts, -(-samples.track.timescale // 1000))

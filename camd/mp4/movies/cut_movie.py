@@ -12,9 +12,10 @@ import math
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from fractions import Fraction
-from itertools import accumulate, pairwise
-from operator import add
+from itertools import accumulate, compress, count, pairwise
+from operator import add, ne
 
 import attrs
 
@@ -255,9 +256,12 @@ def _decoded(samples: StoredSamples, number: int) -> int:
 def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -> TrackRun:
     """Make one run of samples; what is left out makes the sample before it longer."""
     samples = found.samples
-    kept = [number for number in range(first, end) if number not in left_out]
+    kept: Sequence[int] = range(first, end)
+    if left_out:
+        kept = [number for number in kept if number not in left_out]
     durations = list(samples.durations[first:end])
-    durations[-1] = durations[-1] or shown_ticks(samples, end - 1)
+    if not durations[-1] or end == len(samples.durations):
+        durations[-1] = shown_ticks(samples, end - 1)
     if left_out:
         durations = _merged(durations, [number - first for number in kept])
     sizes = _picked(samples.sizes, kept)
@@ -283,7 +287,7 @@ def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -
         raise MediaError("a sample lasts longer than a file can express") from None
 
 
-def _picked(values: array[int], kept: list[int]) -> array[int]:
+def _picked(values: array[int], kept: Sequence[int]) -> array[int]:
     """Take the values of some samples, in order; in one step where none is left out."""
     if kept[-1] - kept[0] == len(kept) - 1:
         return values[kept[0] : kept[-1] + 1]
@@ -297,8 +301,7 @@ def _merged(durations: list[int], kept: list[int]) -> list[int]:
 
 def _chunks(offsets: array[int], sizes: array[int]) -> tuple[SampleChunk, ...]:
     """Join samples that lie one behind the other; offsets count from the start of the file."""
-    behind = zip(map(add, offsets, sizes), offsets[1:], strict=False)
-    parted = [number for number, (end, begin) in enumerate(behind, 1) if end != begin]
+    parted = compress(count(1), map(ne, map(add, offsets, sizes), offsets[1:]))
     begins = (0, *parted, len(offsets))
     return tuple(SampleChunk(end - at, offsets[at]) for at, end in pairwise(begins))
 

@@ -269,6 +269,16 @@ def first_sample_at(read: Read, init: Init, begin: int, end: int) -> tuple[int, 
     return begin + video.chunks[0].offset, video.sizes[0]
 
 
+def first_composition_at(read: Read, init: Init, begin: int, end: int) -> int:
+    """Return the composition offset of the first picture of the fragment at byte `begin`, in ticks.
+
+    0 where there is no such fragment. Raises what `read` raises.
+    """
+    found = _runs_at(read, init, begin, end)
+    video = run_of(found[0], init.video.track_id) if found is not None else None
+    return video.composition[0] if video is not None and video.composition else 0
+
+
 def _fragment_at(read: Read, init: Init, begin: int, end: int) -> StoredFragment | None:
     found = _runs_at(read, init, begin, end)
     if found is None:

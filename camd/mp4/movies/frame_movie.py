@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate
+from operator import add
 
 from camd.mp4.boxes import box
 from camd.mp4.fragments import SampleChunk, TrackRun
@@ -55,7 +56,7 @@ def presentation_times(durations: Sequence[int], composition: Sequence[int]) -> 
     decoded = list(accumulate(durations, initial=0))[:-1]
     if not composition:
         return decoded
-    return [time + offset for time, offset in zip(decoded, composition, strict=True)]
+    return list(map(add, decoded, composition))
 
 
 def _run(

@@ -193,8 +193,12 @@ class SessionLedger:
         self._stream_until = captured.fragment.end_seconds
         self._zeros.append(_zero_of(captured))
         self._placed, self._arrived = captured.placed, captured.end
+        if captured.vague:
+            self.drops.doubt()
         turned = self.drops.capture_over() if captured.turned else []
-        found = self.drops.watch(captured.fragment, captured.start, spread=captured.spread)
+        found = self.drops.watch(
+            captured.fragment, captured.start, vague=captured.vague, live=captured.placed
+        )
         return self._enter_drops(turned + found)
 
     def _count_written(

@@ -63,10 +63,15 @@ def file_id(path: Path) -> FileId | None:
 
 
 def misplaced_folders(recordings: Path) -> list[Path]:
-    """Return the directories that stand where index, journal or lock should be. Blocks."""
+    """Return the directories that stand where index, journal or lock should be. Blocks.
+
+    A folder that this user may not enter has none: using it says why not.
+    """
     folder = recordings / FOLDER
-    files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
-    return [path for path in files if path.is_dir()]
+    with suppress(PermissionError):
+        files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
+        return [path for path in files if path.is_dir()]
+    return []
 
 
 @attrs.define(eq=False)
