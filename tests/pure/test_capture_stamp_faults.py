@@ -18,7 +18,12 @@ from test_capture_timestamps import MARK, Frame, begun
 
 from camd.capture.consumer import CapturedFragment
 from camd.capture.rules.joining import ArrivedFragment, FragmentJoiner
-from camd.capture.rules.timestamps import AHEAD_SECONDS, BEHIND_SECONDS, TimestampFault, arrivals
+from camd.capture.rules.timestamps import (
+    AHEAD_SECONDS,
+    BEHIND_SECONDS,
+    TimestampFault,
+    estimate_arrivals,
+)
 from camd.clock import Anchor
 from camd.model import CameraId, Gap, GapCause, RecordingRequest, SessionId
 from camd.mp4.fragments import Fragment, FragmentReader, Init
@@ -89,7 +94,7 @@ def read(fragments: Iterator[ArrivedFragment]) -> Iterator[ArrivedFragment]:
     due = after = READ_SECONDS
 
     def taken() -> Iterator[ArrivedFragment]:
-        times = arrivals([each.fragment for each in waiting], due, after)
+        times = estimate_arrivals([each.fragment for each in waiting], due, after)
         for each, at in zip(waiting, times, strict=True):
             yield ArrivedFragment(each.fragment, at)
 
@@ -115,7 +120,7 @@ def joined(fragments: Iterator[ArrivedFragment]) -> Iterator[ArrivedFragment]:
         joiner.add(each.fragment, each.arrived)
         if joiner.is_complete or joiner.is_complete_before(READ_SECONDS):
             yield joiner.take()
-    if joiner.rest:
+    if joiner.unjoined:
         yield joiner.take()
 
 
@@ -164,7 +169,7 @@ def recorded(frames: list[Frame], rate: float, size: int = 0) -> Recorded:
         )
         ledger.took(placed.frames)
         if not ledger.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
-            came.gaps += ledger.settle_drops()
+            came.gaps += ledger.enter_found_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             came.gaps += ledger.begin(start, placed)
         until = start + timedelta(seconds=placed.end_seconds - zero)
@@ -176,7 +181,7 @@ def recorded(frames: list[Frame], rate: float, size: int = 0) -> Recorded:
             ticks += duration
     assert ledger.frames_captured == len(frames) == len(came.times)
     assert all(b > a for a, b in pairwise(came.times))
-    came.gaps += ledger.settle_drops(capture_over=True)
+    came.gaps += ledger.enter_found_drops(capture_over=True)
     assert all(gap.cause is GapCause.FRAMES_DROPPED_BY_SOURCE for gap in came.gaps)
     return came
 
