@@ -69,7 +69,7 @@ async def serve(
     Raises ListenError, FolderRefusedError or ConfigError when it cannot start.
     """
     signals.attach()
-    max_sockets = fd_limits.for_sockets(fd_limits.raise_limit())
+    max_sockets = fd_limits.socket_limit(fd_limits.raise_limit())
     state_dir, events = config.storage.state_dir, Fanout[Event]()
     with signals.cancel_on_stop():
         async with (

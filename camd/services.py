@@ -15,7 +15,7 @@ from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
 from camd.api.http.app import HttpApp, ResourceRoutes
 from camd.api.http.export_routes import ExportRoutes
-from camd.api.http.key_methods import KeysApi
+from camd.api.http.key_methods import ApiKeysApi
 from camd.api.http.live_routes import LiveRoutes
 from camd.api.http.playback_routes import PlaybackRoutes
 from camd.api.http.sign_in_routes import SignInApi, SignInRoutes
@@ -45,8 +45,8 @@ from camd.rpc.server_counters import ServerCounters
 from camd.runtime.broadcast import Fanout
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.snapshots.snapshots import Snapshots, open_snapshots
-from camd.storage.check.scrub import open_scrub
 from camd.storage.retention.cleanup import Retention, open_retention
+from camd.storage.verify.scrub import open_scrub
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -108,7 +108,7 @@ class Services:
                 EventsApi(cameras, self.event_log.history),
                 MetricsApi(self.metrics, clock=clock),
                 SignInApi(self.authenticator, clock=clock),
-                KeysApi(self.authenticator, clock=clock),
+                ApiKeysApi(self.authenticator, clock=clock),
                 PlaybackApi(self.playback, self.ranges),
             ),
             others=(AUTHENTICATE_METHOD,),

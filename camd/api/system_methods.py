@@ -30,9 +30,9 @@ from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
-from camd.storage.check.scrub import Scrub
 from camd.storage.rules.levels import message_of
 from camd.storage.storage import Storage
+from camd.storage.verify.scrub import Scrub
 
 log = structlog.get_logger("camd.api")
 

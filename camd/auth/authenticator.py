@@ -13,7 +13,14 @@ import attrs
 import structlog
 import trio
 
-from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
+from camd.auth.key_file import (
+    KEYS_FILE,
+    ApiKey,
+    KeyFile,
+    KeyFileError,
+    find_api_key,
+    make_first_key,
+)
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.peer_roles import PeerRoles, resolve_peers
 from camd.auth.sign_in import (
@@ -23,7 +30,7 @@ from camd.auth.sign_in import (
     SignInFailures,
     session_identity,
 )
-from camd.auth.tokens import AuthFailure, InvalidCredentialsError, check_token
+from camd.auth.tokens import AuthFailure, InvalidCredentialsError, validate_token
 from camd.clock import Clock
 from camd.config.schema import AuthConfig
 from camd.errors import ConfigError
@@ -102,15 +109,15 @@ class Authenticator:
     _version: object = attrs.field(default=None, init=False)
     _reading: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
-    def check(self, token: str, now: float) -> Principal:
+    def identify(self, token: str, now: float) -> Principal:
         """Return whose `token` it is. Raises InvalidCredentialsError. `now`: seconds since 1970."""
         if not self.enabled:
             return ANONYMOUS
         if not token:
             raise InvalidCredentialsError(AuthFailure.MISSING)
         if token.count(".") == 2:  # no API key has dots
-            return check_token(token, self.jwt_secret, now)
-        key = find_key(self.keys, token)
+            return validate_token(token, self.jwt_secret, now)
+        key = find_api_key(self.keys, token)
         if key is None:
             raise InvalidCredentialsError(AuthFailure.UNKNOWN_KEY)
         if key.identity.expired(now):

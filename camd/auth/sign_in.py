@@ -33,7 +33,7 @@ Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
 
 @attrs.define(eq=False)
-class _Session:
+class _BrowserSession:
     identity: Principal
     used: float
 
@@ -42,7 +42,7 @@ class _Session:
 class BrowserSessions:
     """The sessions of people who have signed in."""
 
-    _sessions: OrderedDict[str, _Session] = attrs.field(factory=OrderedDict, init=False)
+    _sessions: OrderedDict[str, _BrowserSession] = attrs.field(factory=OrderedDict, init=False)
 
     def __len__(self) -> int:
         """Return the number of sessions, those included that have ended by themselves."""
@@ -55,7 +55,7 @@ class BrowserSessions:
         ends = unix_now + LONGEST_SECONDS
         expires_at = ends if identity.expires_at is None else min(ends, identity.expires_at)
         identity = attrs.evolve(identity, expires_at=expires_at, browser_session=session)
-        self._sessions[session] = _Session(identity, now)
+        self._sessions[session] = _BrowserSession(identity, now)
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         return cookie, identity

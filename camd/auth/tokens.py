@@ -75,7 +75,7 @@ def mint_token(secret: str, *, user_id: str, role: Role, now: float, lifetime: f
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
-def check_token(token: str, secret: str, now: float) -> Principal:
+def validate_token(token: str, secret: str, now: float) -> Principal:
     """Return whose token it is. Raises InvalidCredentialsError."""
     if not usable_secret(secret):
         raise InvalidCredentialsError(AuthFailure.NO_SECRET)

@@ -24,8 +24,8 @@ class CapturedFragment:
     `anchor` converts that to wall time (UTC). `init` is the header that the fragment needs; None:
     the header that its capture began with. `placed`: its time stamps were compared with its
     arrival and follow it. `turned`: from here on the time stamps come from another clock, so
-    intervals before and after cannot be compared. `spread`: the frames are timed by their arrival
-    alone.
+    intervals before and after cannot be compared. `vague`: the frames are timed by their arrival
+    alone, or time stamps beside them were wrong.
     """
 
     fragment: Fragment
@@ -34,7 +34,7 @@ class CapturedFragment:
     init: Init | None = None
     placed: bool = False
     turned: bool = False
-    spread: bool = False
+    vague: bool = False
 
     @property
     def began(self) -> float:

@@ -17,9 +17,9 @@ import structlog
 import trio
 
 from camd.capture.rules.state import AwaitingKeyFrame, FirstFragmentArrived, ProcessStalled
-from camd.capture.rules.timestamps import arrivals
+from camd.capture.rules.timestamps import estimate_arrivals
 from camd.clock import Clock
-from camd.ffmpeg.text.output import FFmpegLine, classify, parse_line
+from camd.ffmpeg.text.output import FFmpegLine, parse_line, problem_of_exit
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
 from camd.model.problems import (
@@ -43,7 +43,7 @@ from camd.runtime.pipe_poller import (
     PipeFillEstimate,
     PipePoller,
     PolledPipe,
-    capacity,
+    pipe_capacity,
 )
 
 log = structlog.get_logger("camd.ffmpeg")
@@ -96,14 +96,14 @@ class CaptureTimeouts:
     FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`. Before the
     first picture, sound extends the deadline, by at most SOUND_STARTS times `start_seconds`.
     FFmpeg has `end_seconds` to exit after its output has ended, and a process that it left behind
-    may hold the output for `rest_seconds` after FFmpeg's exit.
+    may hold the output for `drain_seconds` after FFmpeg's exit.
     """
 
     start_seconds: float
     stall_seconds: float
     steps: int = 1
     end_seconds: float = 5.0
-    rest_seconds: float = 2.0
+    drain_seconds: float = 2.0
 
 
 @attrs.define(eq=False)
@@ -211,7 +211,7 @@ class CaptureProcess:
             async with self.launch(arguments) as process, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_errors, process)
                 nursery.start_soon(self._end_when_told, process)
-                nursery.start_soon(self._end_rest, process)
+                nursery.start_soon(self._end_drain, process)
                 nursery.start_soon(self._follow_hurry)
                 if sound_seconds is not None:
                     nursery.start_soon(self._await_sound, sound_seconds)
@@ -232,7 +232,7 @@ class CaptureProcess:
             return _missing(self._lines[-1].text if self._lines else f"exit status {status}")
         if self.may_end and status == 0 and self._fragments and not self._logged_errors:
             return None
-        problem = classify(tuple(self._lines), status)
+        problem = problem_of_exit(tuple(self._lines), status)
         stalled = problem.kind == ProblemKind.TIMED_OUT and self.delivered
         return STALLED if stalled else problem
 
@@ -250,7 +250,7 @@ class CaptureProcess:
         self._arrived = self.clock.monotonic()
         self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
-        flow = PipeFillEstimate(capacity(process.output)) if self.pipes is not None else None
+        flow = PipeFillEstimate(pipe_capacity(process.output)) if self.pipes is not None else None
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, process, flow)
@@ -405,20 +405,21 @@ class CaptureProcess:
         if holding and self._waiting and self._in_burst(fragments):
             return 0
         waiting, self._waiting = self._waiting[:most], self._waiting[most or len(self._waiting) :]
-        times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
+        times, pictures = iter(estimate_arrivals(fragments, self._read_at, self._arrived)), 0
         for event in waiting:
             if isinstance(event, Init):
                 self.sink.begin(event)
                 continue
             self._arrived = next(times)
-            pictures += event.frames
-            if event.frames:
-                self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0
+            frames = event.frames
+            pictures += frames
+            if frames:
+                self._frame_seconds = event.duration_seconds if frames == 1 else 0.0
             self.sink.deliver(event, self._arrived)
             if self._fragments or event.starts_with_sync:
-                self._fragments += event.frames > 0
+                self._fragments += frames > 0
             else:
-                self._early += event.frames  # a recording begins with a key frame
+                self._early += frames  # a recording begins with a key frame
             if self.throttle is not None:
                 self._ahead = self.throttle.ahead_seconds(event, self.clock.monotonic())
         if pictures:
@@ -490,10 +491,10 @@ class CaptureProcess:
             log.error("ffmpeg_does_not_answer_signals", pid=process.pid)
             await self.tell(ProcessStalled(HUNG))
 
-    async def _end_rest(self, process: ChildProcess) -> None:
+    async def _end_drain(self, process: ChildProcess) -> None:
         """After FFmpeg's exit, kill the processes that it started: they hold its pipe open."""
         await process.wait()
-        ended, seconds = self.clock.monotonic(), self.timeouts.rest_seconds
+        ended, seconds = self.clock.monotonic(), self.timeouts.drain_seconds
         while True:  # a throttled read leaves output in the pipe as well
             left = max(ended, self._throttled_until) + seconds - self.clock.monotonic()
             if left <= 0:

@@ -18,7 +18,7 @@ import tomli
 
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
 from camd.config.machine_zone import find_machine_zone
-from camd.config.parse import ParsedConfig, check, check_schedules, structure
+from camd.config.parse import ParsedConfig, find_mistakes, find_schedule_mistakes, parse_config
 from camd.config.schema import (
     MACHINE_ZONE,
     AuthConfig,
@@ -51,15 +51,15 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     overlay = read_environment(environ)
     _lay_over(raw, overlay)
     bases = find_path_bases(file, environ)
-    structured = structure(raw, overlay.variables, bases)
+    structured = parse_config(raw, overlay.variables, bases)
     mistakes = [*overlay.mistakes, *structured.mistakes]
     structured.sections.update(_with_secret_from_file(structured, overlay, mistakes))
     structured.sections.update(_with_password_from_file(structured, overlay, mistakes))
     _complete(structured.sections, bases)
     cameras = _with_names(structured.cameras)
-    mistakes += check(structured.sections, cameras)
+    mistakes += find_mistakes(structured.sections, cameras)
     schedules = _complete_schedules(structured.schedules, environ, mistakes)
-    mistakes += check_schedules(schedules)
+    mistakes += find_schedule_mistakes(schedules)
     if mistakes:
         named = (name_variables(mistake, overlay.variables) for mistake in mistakes)
         raise ConfigError(tuple(named))

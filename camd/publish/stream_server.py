@@ -27,7 +27,7 @@ from camd.publish.rules.api_answers import (
     path_target,
 )
 from camd.publish.rules.retry import CircuitBreaker
-from camd.publish.rules.served import PathClaim, ViewerAddresses, addresses, claim_path
+from camd.publish.rules.served_paths import PathClaim, ViewerAddresses, addresses, claim_path
 from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.publish")

@@ -18,7 +18,7 @@ from camd.model import (
 )
 from camd.publish.publisher import Publisher
 from camd.publish.rules import stream_problems as problems
-from camd.publish.rules.served import served_stream
+from camd.publish.rules.served_paths import served_stream
 from camd.publish.stream_server import MediaServerState, StreamServer
 from camd.runtime.broadcast import LatestValue
 

@@ -64,7 +64,7 @@ class SessionReports:
         if self.ledger.first_frame_at is not None:
             self.tell(RecordingEventKind.ERROR, reason=reason)
 
-    def check_sum(self) -> None:
+    def compare_sums(self) -> None:
         """Report a wrong sum of frames, once."""
         ledger = self.ledger
         if wrong := ledger.audit():

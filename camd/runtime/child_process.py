@@ -181,7 +181,7 @@ class ChildProcess:
         os.close(self._pidfd)
 
 
-async def give_input(process: ChildProcess, data: bytes) -> None:
+async def write_whole_input(process: ChildProcess, data: bytes) -> None:
     """Write all that a child reads, and close its stdin; one that reads no more is no error."""
     with suppress(BrokenPipeError):
         await process.write_input(data)

@@ -180,6 +180,6 @@ async def open_pipe_poller(fewest: int = FEWEST) -> AsyncIterator[PipePoller]:
         nursery.cancel_scope.cancel()
 
 
-def capacity(fd: int) -> int:
+def pipe_capacity(fd: int) -> int:
     """Return the capacity of a pipe in bytes (fcntl(2), F_GETPIPE_SZ)."""
     return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)

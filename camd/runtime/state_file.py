@@ -33,7 +33,7 @@ class NewerVersionError(ValueError):
     """A newer version of camd wrote this."""
 
 
-def check_version(content: object, known: int) -> None:
+def validate_version(content: object, known: int) -> None:
     """Check the format version of a file's top-level object. Raises ValueError."""
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:

@@ -27,15 +27,15 @@ from camd.server.asgi import (
     scope_of,
 )
 from camd.server.error_boundary import run_in_boundary
-from camd.server.rules.request_checks import (
+from camd.server.rules.request_validation import (
     Denial,
     Headers,
-    check_framing,
-    check_host,
-    check_subprotocol,
-    check_target,
-    check_upgrade,
     plain_head,
+    validate_framing,
+    validate_host,
+    validate_subprotocol,
+    validate_target,
+    validate_upgrade,
     wants_upgrade,
 )
 from camd.server.websocket import SocketClosedError
@@ -149,7 +149,7 @@ class HttpConnection:
         """Answer requests until the connection ends. The caller closes the stream afterwards."""
         try:
             while (request := await self._next_request()) is not None:
-                if (denial := self._check_request(request)) is not None:
+                if (denial := self._validate_request(request)) is not None:
                     await self._deny(denial)
                     return
                 if (found := self._upgrade_path(request)) is not None:
@@ -222,18 +222,18 @@ class HttpConnection:
         self._h11.receive_data(bytes(data))
         return bool(data)
 
-    def _check_request(self, request: h11.Request) -> Denial | None:
+    def _validate_request(self, request: h11.Request) -> Denial | None:
         """Check what every request must have; the log gets no part of it but the host's refusal."""
-        denial = check_target(request.target)
+        denial = validate_target(request.target)
         if denial is not None:
             _log.warning("credentials_in_url", client=self.endpoints.client)
             return denial
         headers = list(request.headers)
-        if denial := check_framing(request.http_version, headers):
+        if denial := validate_framing(request.http_version, headers):
             return denial
         if self.endpoints.unix:
             return None
-        denial = check_host(headers, self.config.names, request.target)
+        denial = validate_host(headers, self.config.names, request.target)
         if denial is not None:
             _log.info("host_refused", client=self.endpoints.client, why=denial.text)
         return denial
@@ -253,7 +253,7 @@ class HttpConnection:
 
     async def _upgrade(self, request: h11.Request, path: UpgradePath, name: str) -> None:
         headers = list(request.headers)
-        denial = check_upgrade(
+        denial = validate_upgrade(
             method=request.method,
             http_version=request.http_version,
             headers=headers,
@@ -261,7 +261,7 @@ class HttpConnection:
             names=None if self.endpoints.unix else self.config.names,
         )
         if denial is None and path.subprotocol:
-            denial = check_subprotocol(headers, path.subprotocol)
+            denial = validate_subprotocol(headers, path.subprotocol)
         if denial is not None:
             if wants_upgrade(headers):
                 _log.info("upgrade_refused", status=denial.status, why=denial.text)

@@ -12,7 +12,7 @@ from camd.sources.source import SourceFinding
 CHECK_TIMEOUT_SECONDS = 5
 
 
-def check_stream_url(url: str, what: str, example: str) -> SplitResult:
+def split_stream_url(url: str, what: str, example: str) -> SplitResult:
     """Return the parts of a stream's URL; `what` is "an rtsp source".
 
     Raises ValueError without repeating the URL.
@@ -52,7 +52,7 @@ def _is_host(rest: str) -> bool:
     return re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest.partition("/")[0]) is not None
 
 
-async def check_tcp_port(host: str, port: int) -> SourceFinding:
+async def try_tcp_port(host: str, port: int) -> SourceFinding:
     """Connect to a stream's host; sends nothing."""
     try:
         with trio.fail_after(CHECK_TIMEOUT_SECONDS):

@@ -198,7 +198,7 @@ class Remover:
         answers: list[Removal] = []
         to_delete: list[Segment] = []
         for name in dict.fromkeys(names):
-            segment = self.index.catalog.segment(name)
+            segment = self.index.database.segment(name)
             refused = FILE_NOT_FOUND if segment is None else self._refused(segment)
             if segment is None or refused is not None:
                 answers.append(Removal(name, refused))

@@ -18,8 +18,8 @@ import attrs
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment
-from camd.mp4.recover import read_fragments, read_interrupted
-from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentLayout
+from camd.mp4.interrupted import read_fragments, read_interrupted
+from camd.mp4.segment import CHECKSUM_BOX_SIZE, FTYP_SIZE, HASHED_FROM, SegmentLayout
 from camd.storage.disk import Disk, DiskFile
 
 _MARKS = 64  # newest positions where the file can be cut
@@ -39,7 +39,7 @@ class FileHarm(enum.Enum):
 
     REMOVED = "was removed or replaced"
     MOVED = "was renamed or moved"
-    CUT = "was cut short"
+    TRUNCATED = "was cut short"
 
 
 class FileHarmedError(Exception):
@@ -70,7 +70,7 @@ class SegmentFile:
     size_bytes: int = attrs.field(default=0, init=False)
     synced_bytes: int = attrs.field(default=0, init=False)
     sha256: str | None = attrs.field(default=None, init=False)
-    doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_settle`
+    doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_sync_or_doubt`
     _torn: bool = attrs.field(default=False, init=False)  # there may be bytes behind `size_bytes`
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable
     frames_moved: int = attrs.field(default=0, init=False)  # to another file, still in this one
@@ -154,7 +154,7 @@ class SegmentFile:
             self._confirm_volume()
             self.harm = FileHarm.MOVED
         elif open_stat.size_bytes < self.size_bytes:
-            self.harm = FileHarm.CUT
+            self.harm = FileHarm.TRUNCATED
         if self.harm is not None:
             raise FileHarmedError(self.harm)
 
@@ -192,7 +192,7 @@ class SegmentFile:
         if self.limit_bytes is None:
             return False
         largest = max(self._largest_group, self.size_bytes - self._group_at)
-        group = max(largest * 5 // 4, fragment.size_bytes + CHECK_SIZE)
+        group = max(largest * 5 // 4, fragment.size_bytes + CHECKSUM_BOX_SIZE)
         moov = self.index.most_moov_bytes + _GROUP_INDEX
         return self.size_bytes + group + moov + _SLACK > self.limit_bytes
 
@@ -200,7 +200,7 @@ class SegmentFile:
         """Raise FileTooLargeError when no room would be left for the final index."""
         if self.limit_bytes is None:
             return
-        after = self.size_bytes + fragment.size_bytes + CHECK_SIZE
+        after = self.size_bytes + fragment.size_bytes + CHECKSUM_BOX_SIZE
         samples = sum(run.count for run in fragment.runs)
         moov = self.index.most_moov_bytes + 24 * samples + 32 * len(fragment.runs)
         if after + moov + _SLACK > self.limit_bytes:
@@ -211,7 +211,7 @@ class SegmentFile:
         self._group_at = self.size_bytes
         self._marks.append(GopHashMark(self.size_bytes, self._hash.copy()))
 
-    def cut_for_limit(self) -> GopHashMark | None:
+    def split_for_limit(self) -> GopHashMark | None:
         """Return where the file can be cut so that it can be sealed; None: nowhere."""
         limit = self.size_bytes if self.limit_bytes is None else self.limit_bytes
         room = limit - self.index.most_moov_bytes - _SLACK
@@ -229,7 +229,7 @@ class SegmentFile:
             raise OSError(errno.EIO, "What was written cannot be read back")
         return found.index
 
-    def cut(self, mark: GopHashMark, index: SegmentLayout) -> None:
+    def split_at(self, mark: GopHashMark, index: SegmentLayout) -> None:
         """Remove everything behind a mark; `index` is the one before it. Raises OSError."""
         self._file.truncate(mark.size_bytes)
         self._shrink(index, mark.size_bytes)
@@ -257,7 +257,7 @@ class SegmentFile:
         except OSError as error:
             if error.errno == errno.EFBIG:
                 self._meet_limit()
-            self._cut()
+            self._truncate()
             raise
 
     def _meet_limit(self) -> None:
@@ -266,7 +266,7 @@ class SegmentFile:
             met = max(self.size_bytes, self._file.size())
             self.limit_bytes = met if self.limit_bytes is None else min(met, self.limit_bytes)
 
-    def _cut(self) -> None:
+    def _truncate(self) -> None:
         """Cut off what does not count; if that fails, the next write does it."""
         self._torn = True
         with suppress(OSError):
@@ -277,10 +277,10 @@ class SegmentFile:
         """Return when everything appended so far is durable. Raises OSError."""
         size = self.size_bytes
         if self.synced_bytes < size:
-            self._settle()
+            self._sync_or_doubt()
             self.synced_bytes = size
 
-    def _settle(self) -> None:
+    def _sync_or_doubt(self) -> None:
         """Sync the file; after a failure it is `doubtful` for good.
 
         The kernel may mark pages clean that it could not write, so that a later sync succeeds
@@ -303,7 +303,7 @@ class SegmentFile:
         if self._moov is None:
             self._moov = self._put_moov()
         self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))
-        self._settle()
+        self._sync_or_doubt()
         self._hash.update(self._moov)
         self.size_bytes += len(self._moov)
         self.synced_bytes = self.size_bytes
@@ -313,9 +313,9 @@ class SegmentFile:
         moov = self.index.final_moov()
         self._put([moov])
         try:
-            self._settle()
+            self._sync_or_doubt()
         except OSError:
-            self._cut()
+            self._truncate()
             raise
         return moov
 

@@ -34,7 +34,7 @@ from camd.storage.rules.levels import (
 )
 from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.timed_disk import IoTimer
-from camd.storage.volume_probe import (
+from camd.storage.volume_sample import (
     VolumeSample,
     free_reserve,
     keep_reserve,
@@ -66,7 +66,7 @@ class SpaceMonitor:
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
     _failure: OSError | None = attrs.field(default=None, init=False)  # until a trial works
     _trial_at: float = attrs.field(default=0.0, init=False)
-    _probe_hung: bool = attrs.field(default=False, init=False)  # a probe does not return
+    _sample_hangs: bool = attrs.field(default=False, init=False)  # a probe does not return
     _slow: bool = attrs.field(default=False, init=False)
     _logged_error: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
@@ -207,24 +207,24 @@ class SpaceMonitor:
     async def _sample(self) -> None:
         sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if self.clock.monotonic() >= self._trial_at else None
-        async with self._probe_timeout(sampled):
+        async with self._sample_timeout(sampled):
             # When the daemon stops, the probe may be abandoned: its result is not needed.
             sample = await trio.to_thread.run_sync(
-                self._probe, failure is not None, abandon_on_cancel=True
+                self._take_sample, failure is not None, abandon_on_cancel=True
             )
         if sample.works is not None:
             self._trial_at = self._next_trial()
             if sample.works and self._failure is failure:
                 self._failure = None
-        self._usage, self._fault, self._probe_hung = sample.usage, sample.fault, False
+        self._usage, self._fault, self._sample_hangs = sample.usage, sample.fault, False
         self._assess()
         sampled.set()
 
     @asynccontextmanager
-    async def _probe_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
+    async def _sample_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
         async def give_up() -> None:
-            await trio.sleep(self.limits.probe_timeout_seconds)
-            self._probe_hung = True
+            await trio.sleep(self.limits.sample_timeout_seconds)
+            self._sample_hangs = True
             self._assess()
             sampled.set()
             self._sampled.set()  # the next probe may never begin
@@ -235,7 +235,7 @@ class SpaceMonitor:
             yield
             nursery.cancel_scope.cancel()
 
-    def _probe(self, trial: bool) -> VolumeSample:
+    def _take_sample(self, trial: bool) -> VolumeSample:
         sample = sample_volume(self.folder, self._disk, self.identify)
         if sample.fault is not None:
             return sample
@@ -266,13 +266,13 @@ class SpaceMonitor:
             self._slow = slow
             say, event = (log.warning, "slow") if slow else (log.info, "slow_over")
             say(f"storage_{event}", pending_seconds=round(pending, 3))
-        if self._probe_hung:
+        if self._sample_hangs:
             self._judge(StorageLevel.UNRESPONSIVE)
             return
-        hung = pending >= self.limits.hung_seconds
+        hangs = pending >= self.limits.hang_seconds
         by_use = level_of(self._usage, self._thresholds, self._level)
         failing = self._failure is not None
-        self._judge(classify_level(by_use, self._fault, hung=hung, failing=failing))
+        self._judge(classify_level(by_use, self._fault, hangs=hangs, failing=failing))
 
     def _judge(self, level: StorageLevel) -> None:
         before, self._level = self._level, level

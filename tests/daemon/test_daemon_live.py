@@ -38,7 +38,7 @@ def noisy_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str
             *("-pix_fmt", "yuv420p", str(path)),
         ],
         check=True,
-        timeout=120,
+        timeout=300,
     )
     return path, packets(path)
 
@@ -162,7 +162,7 @@ def play(daemon: Daemon, path: str, *options: str) -> tuple[list[str], str]:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
@@ -233,7 +233,7 @@ def h265_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *("-tag:v", "hvc1", "-pix_fmt", "yuv420p", str(path)),
         ],
         check=True,
-        timeout=120,
+        timeout=300,
     )
     return path
 

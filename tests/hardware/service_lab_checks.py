@@ -48,7 +48,7 @@ def check_visitors(facts: Facts) -> Iterator[str]:
         yield "no client was answered"
 
 
-def check_session(facts: Facts) -> Iterator[str]:
+def compare_session(facts: Facts) -> Iterator[str]:
     """The session goes on under its id."""
     if not facts["before"] or facts["after"] != facts["before"]:
         yield f"session {facts['before']} became {facts['after']}"
@@ -56,7 +56,7 @@ def check_session(facts: Facts) -> Iterator[str]:
 
 def check_interruption(facts: Facts) -> Iterator[str]:
     """The session goes on, and the ledger has what is missing."""
-    yield from check_session(facts)
+    yield from compare_session(facts)
     if not facts["gaps"]:
         yield "the ledger has no gap"
     if facts["back"] < 0:
@@ -87,7 +87,7 @@ def check_disk(facts: Facts) -> Iterator[str]:
     """A disk that hangs is no reason for a restart."""
     if not facts["same_process"]:
         yield "the service was restarted"
-    yield from check_session(facts)
+    yield from compare_session(facts)
 
 
 def check_late_disk(facts: Facts) -> Iterator[str]:
@@ -105,7 +105,7 @@ def check_late_disk(facts: Facts) -> Iterator[str]:
 
 def check_clock(facts: Facts) -> Iterator[str]:
     """A clock that jumps over decades costs no frame, and no session."""
-    yield from check_session(facts)
+    yield from compare_session(facts)
     captured, written = facts["frames"]
     if not captured or captured != written:
         yield f"{captured} frames were captured, and {written} written"
@@ -129,7 +129,7 @@ def check_reload(facts: Facts) -> Iterator[str]:
         yield "the reload of a configuration with a mistake did not fail"
     if "recordings" not in facts["log"]:
         yield "the log does not name the mistake"
-    yield from check_session(facts)
+    yield from compare_session(facts)
 
 
 def check_watch(facts: Facts) -> Iterator[str]:
@@ -148,7 +148,7 @@ def check_usb(facts: Facts) -> Iterator[str]:
         yield "it does not record"
 
 
-def check_upgrade(facts: Facts) -> Iterator[str]:
+def validate_upgrade(facts: Facts) -> Iterator[str]:
     """The new version runs, and the session goes on."""
     yield from check_interruption(facts)
     if facts["version"] == facts["old_version"]:
@@ -191,7 +191,7 @@ CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
     "late_disk": check_late_disk,
     "clock": check_clock,
     "usb": check_usb,
-    "upgrade": check_upgrade,
+    "upgrade": validate_upgrade,
     "format": check_format,
     "remove": check_remove,
 }

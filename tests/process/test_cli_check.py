@@ -16,7 +16,7 @@ from support.fake_disk import GaugedDisk
 from camd.cli import check, main
 from camd.cli.checks import folders_check
 from camd.cli.checks.finding import CheckFinding, Grade
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.schema import (
     AuthConfig,
     CameraConfig,
@@ -233,7 +233,7 @@ def test_the_keys_are_printed_with_their_documentation() -> None:
         "default": "30m",
         "environment": ["CAMD_RECORDING__ROTATION", "RECORDING_ROTATION_MINUTES"],
         "reload": True,
-        "documentation": keys_of(RecordingConfig)["rotation"].doc,
+        "documentation": config_keys_of(RecordingConfig)["rotation"].doc,
     }
     assert (rows["camera.fps"]["default"], rows["camera.fps"]["environment"]) == (None, [])
     text = CliRunner().invoke(main, ["check", "--keys"]).stdout

@@ -21,7 +21,7 @@ from camd.model import Problem
 from camd.model.problems import BAD_STREAM, STALLED
 from camd.mp4.fragments import Fragment, Init
 from camd.runtime import pipe_poller as module
-from camd.runtime.pipe_poller import PipePoller, capacity, open_pipe_poller
+from camd.runtime.pipe_poller import PipePoller, open_pipe_poller, pipe_capacity
 
 
 @asynccontextmanager
@@ -171,7 +171,7 @@ async def test_without_pipes_nobody_wakes_up(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_pipe_tells_what_it_holds() -> None:
     """As it was set, rounded up by the kernel."""
     with pipe() as (reading, _):
-        assert capacity(reading) in (4096, 8192, 65536)
+        assert pipe_capacity(reading) in (4096, 8192, 65536)
 
 
 # --- a child's output ---------------------------------------------------------------------
@@ -229,7 +229,7 @@ def watched(
     watching = Watching()
     run = CaptureProcess(
         sink=watching,
-        timeouts=CaptureTimeouts(15.0, stall, rest_seconds=rest),
+        timeouts=CaptureTimeouts(15.0, stall, drain_seconds=rest),
         tell=watching.tell,
         may_end=True,
         pipes=pipes,

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from support.recordings import NOON, segment
 
 from camd.api import result_fields
-from camd.api.event_publisher import render
+from camd.api.event_publisher import notification_of
 from camd.model import DamageFound
 from camd.runtime.state_file import from_json, to_json
-from camd.storage.check.rules.findings import Finding, FindingKind
-from camd.storage.check.rules.scrub_progress import (
+from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding, RecoveryReport
+from camd.storage.verify.rules.findings import Finding, FindingKind
+from camd.storage.verify.rules.scrub_progress import (
     MAX_PROBLEMS,
     ScrubPace,
     ScrubPosition,
     ScrubProgress,
     ScrubRun,
 )
-from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding, RecoveryReport
 
 WEEK = timedelta(days=7)
 WRONG = Finding("a.mp4", FindingKind.HASH, "is not what was recorded", "Put it back.")
@@ -95,7 +95,7 @@ def test_pauses_are_never_shorter_than_they_are_owed(reads: list[tuple[int, floa
 def test_damage_is_a_notification_of_its_own() -> None:
     """With the file, what is wrong with it, and what to do; it replaces no other one."""
     event = DamageFound("a.mp4", "hash", "is not what was recorded", "Put it back.")
-    assert render(event) == (
+    assert notification_of(event) == (
         "scrub_update",
         {
             "filename": "a.mp4",

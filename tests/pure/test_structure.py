@@ -25,7 +25,6 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # A name that several packages use, and the part that it plays in each of them.
 SAME_NAME = {
     "rules": "the pure part of the package in which it is",
-    "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
     "devices": "the package, and its values in the model",
     "events": "the package that keeps them, and their values in the model",
     "v4l2": "the source `v4l2:`; the kernel's structures in devices",
@@ -118,7 +117,7 @@ ALLOWED = {
         "examples/page.html": "an element in an element (DOM)",
     },
     "promise": {
-        "tests/daemon/test_daemon_player.py": "JavaScript's Promise",
+        "tests/daemon/": "JavaScript's Promise",
         "examples/watch.mjs": "JavaScript's Promise",
         "examples/page.html": "JavaScript's Promise",
     },
@@ -126,7 +125,7 @@ ALLOWED = {
         "examples/page.html": "elements in an element (DOM)",
         "camd/runtime/": "any processes that are started, FFmpeg or not",
         "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
-        "camd/storage/check/": "boxes in a box (ISO/IEC 14496-12)",
+        "camd/storage/verify/": "boxes in a box (ISO/IEC 14496-12)",
         "tests/mutation/": "boxes in a box (ISO/IEC 14496-12)",
         "bench/running.py": "a file below /proc",
         "bench/help.py": "a constant of getrusage(2)",

@@ -126,7 +126,7 @@ class HttpApp:
             token = headers.get("x-api-key", "")
         identity = self._identity_without_key(request)
         if identity is None or token.strip():
-            identity = self._authenticator.check(token.strip(), self._clock.now().timestamp())
+            identity = self._authenticator.identify(token.strip(), self._clock.now().timestamp())
         assert identity.role.includes(Role.VIEWER)
         _notify_server(request, "on_authenticated", identity)
 

@@ -128,7 +128,7 @@ class SignInRoutes:
             given = _read(body)
             if wait and given.code is None:
                 return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
-            identity = self._check(given)
+            identity = self._identify(given)
         except InvalidCredentialsError as error:
             if wait:
                 return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
@@ -147,7 +147,7 @@ class SignInRoutes:
         _set_cookie(response, request, "", seconds=0)
         return response
 
-    def _check(self, given: _SignIn) -> Principal:
+    def _identify(self, given: _SignIn) -> Principal:
         """Return who signs in. Raises InvalidCredentialsError."""
         if given.code is not None:
             identity = self._authenticator.codes.take(given.code, now=self._clock.monotonic())
@@ -155,7 +155,7 @@ class SignInRoutes:
                 raise InvalidCredentialsError(AuthFailure.UNKNOWN_CODE)
             return identity
         token = (given.auth_token or "").strip()
-        return self._authenticator.check(token, self._clock.now().timestamp())
+        return self._authenticator.identify(token, self._clock.now().timestamp())
 
     def _begin(self, request: Request, identity: Principal) -> Response:
         now, unix_now = self._clock.monotonic(), self._clock.now().timestamp()

@@ -27,7 +27,7 @@ from camd.mp4.restamp import SampleTimes, restamp
 AHEAD_SECONDS = 1.0  # a frame cannot arrive before it was captured
 BEHIND_SECONDS = 0.75  # lateness of the least late fragment in a window
 WINDOW_SECONDS = 3.0  # within it a stall of the network is made up for
-SETTLING_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
+BUFFERED_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
 BURST_SECONDS = 10.0  # … at most so much …
 BURST_PACE = 4.0  # … which arrives so many times faster than real time
 DRIFT = 0.002  # share of the time; two clocks may differ by it
@@ -59,7 +59,7 @@ class TimestampFault(enum.Enum):
     PAUSED = "The camera's time stamps left out a pause; it was put back"
 
 
-def arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[float]:
+def estimate_arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[float]:
     """Estimate when the last frame of each fragment arrived, of several that were read at once.
 
     The newest one arrived at `now`, and each other one earlier by the duration of those after it,
@@ -193,7 +193,7 @@ class TrackTimeline:
     def _is_burst(self, run: TrackRun, arrived: float, before: float | None) -> bool:
         """Whether this was buffered before the start: it arrives much faster than real time."""
         assert self._began is not None
-        if before is None or arrived - self._began > SETTLING_SECONDS:
+        if before is None or arrived - self._began > BUFFERED_SECONDS:
             return before is None
         return (arrived - before) * BURST_PACE < run.duration / self.timescale
 
@@ -291,7 +291,7 @@ class TrackTimeline:
         self, run: TrackRun, arrived: float, before: float | None, odd: list[int], *, back: bool
     ) -> tuple[SampleTimes | None, TimestampFault]:
         """Replace jumps by the usual interval; distrust the stamps when no jump is found."""
-        self._jumps.append(arrived)
+        self._jumps.extend([arrived] * max(1, len(odd) + back))
         if len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS:
             self._jumps.clear()
             return self._distrust(run, arrived, before), TimestampFault.UNSTEADY
@@ -419,6 +419,7 @@ class StreamTimeline:
     fault: TimestampFault | None = attrs.field(default=None, init=False)  # recent
     _faulted_at: float = attrs.field(default=0.0, init=False)
     turned: bool = attrs.field(default=False, init=False)  # at the latest fragment, of the video
+    _jumped: bool = attrs.field(default=False, init=False)  # the same
     faults: int = attrs.field(default=0, init=False)  # of all captures
 
     @property
@@ -427,10 +428,13 @@ class StreamTimeline:
         return self._tracks
 
     @property
-    def spread(self) -> bool:
-        """Whether frames are timed by their arrival at present, not by their stamps."""
+    def vague(self) -> bool:
+        """Whether the latest intervals between pictures are inexact.
+
+        They are timed by their arrival, or a jump was left out of the latest fragment.
+        """
         video = self._tracks.get(self._video)
-        return video is not None and not video.trusted
+        return self._jumped or (video is not None and not video.trusted)
 
     def begin(self, init: Init) -> None:
         """Forget the last capture: another one begins."""
@@ -444,7 +448,7 @@ class StreamTimeline:
         fragment before.
         """
         changes: dict[int, SampleTimes] = {}
-        self.turned = False
+        self.turned = self._jumped = False
         runs = sorted(fragment.runs, key=lambda run: run.track_id != self._video)
         for run in runs:
             track = self._track(run, arrived)
@@ -452,6 +456,8 @@ class StreamTimeline:
             times, fault = track.place(run, arrived)
             if run.track_id == self._video and track.trusted != trusted:
                 self.turned = True
+            if run.track_id == self._video:
+                self._jumped = fault is TimestampFault.JUMPED
             if times is not None:
                 changes[run.track_id] = times
             if fault is not None and run.track_id == self._video:

@@ -79,7 +79,7 @@ def is_part_name(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
-def told_by_name(filename: str) -> tuple[CameraId, datetime] | None:
+def parse_camd_name(filename: str) -> tuple[CameraId, datetime] | None:
     """Read camera and time from a name that camd has given; None for other names."""
     found = _OWN.fullmatch(filename)
     if found is None:

@@ -117,7 +117,7 @@ class VolumeFault:
 
 
 def classify_level(
-    by_use: StorageLevel, fault: VolumeFault | None, *, hung: bool, failing: bool
+    by_use: StorageLevel, fault: VolumeFault | None, *, hangs: bool, failing: bool
 ) -> StorageLevel:
     """Choose the level to show when several apply.
 
@@ -128,7 +128,7 @@ def classify_level(
         return fault.level
     if by_use in (StorageLevel.CRITICAL, StorageLevel.READ_ONLY):
         return by_use
-    if hung:
+    if hangs:
         return StorageLevel.UNRESPONSIVE
     return StorageLevel.FAILING if failing else by_use
 

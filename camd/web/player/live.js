@@ -89,7 +89,7 @@ class Player {
   begin(init) {
     this.init = init;
     this.began = performance.now();
-    this.ended = false;
+    this.ended = this.cut = false;
     this.overlay.keep();
     this.screen?.close();
     const events = {
@@ -120,6 +120,7 @@ class Player {
   }
 
   shown() {
+    if (this.cut) return;
     this.failures = 0;
     if (this.phase === "playing" || this.ended) return;
     this.say("playing", this.way ? `${this.why}: shown as ${this.way.kind}` : "");
@@ -127,6 +128,7 @@ class Player {
 
   /** The socket was closed by the other side. */
   lost(code, reason) {
+    this.cut = true; // what is shown from now on had come before
     if (code === 1008 && /^(authentication failed|not authenticated)/i.test(reason)) {
       return this.say("refused", reason, "Sign in again.");
     }

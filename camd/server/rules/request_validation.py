@@ -114,7 +114,7 @@ def wants_upgrade(headers: Headers) -> bool:
     return "websocket" in _tokens(headers, b"upgrade")
 
 
-def check_upgrade(
+def validate_upgrade(
     method: bytes,
     http_version: bytes,
     headers: Headers,
@@ -141,7 +141,7 @@ def check_upgrade(
     return None
 
 
-def check_subprotocol(headers: Headers, subprotocol: str) -> Denial | None:
+def validate_subprotocol(headers: Headers, subprotocol: str) -> Denial | None:
     """Check that the client offers this subprotocol (RFC 6455, 4.2.2); None: it does."""
     offered = (
         each.strip()
@@ -175,7 +175,7 @@ def bearer_of(headers: Headers) -> str:
     return next(iter(_all(headers, b"x-api-key")), "")
 
 
-def check_framing(http_version: bytes, headers: Headers) -> Denial | None:
+def validate_framing(http_version: bytes, headers: Headers) -> Denial | None:
     """Refuse what another server in front of this one could read otherwise; None: it is plain.
 
     A request with two lengths may hold another request (RFC 9112, 6.3).
@@ -188,7 +188,7 @@ def check_framing(http_version: bytes, headers: Headers) -> Denial | None:
     return None
 
 
-def check_host(
+def validate_host(
     headers: Headers, names: frozenset[str] | None, target: bytes = b"/"
 ) -> Denial | None:
     """Check the host names of a request, that of an absolute target included; None: allowed."""
@@ -206,7 +206,7 @@ def check_host(
     )
 
 
-def check_target(target: bytes) -> Denial | None:
+def validate_target(target: bytes) -> Denial | None:
     """Refuse a request whose target, path or query, holds credentials; None: it holds none."""
     text = target.decode("latin-1")
     url, _, query = text.partition("?")
@@ -240,7 +240,7 @@ def origin_allowed(
     if any(allowed in ("*", origin) for allowed in (o.rstrip("/").lower() for o in origins)):
         return True
     hosts = _all(headers, b"host")
-    if len(hosts) != 1 or check_host(headers, names) is not None:
+    if len(hosts) != 1 or validate_host(headers, names) is not None:
         return False
     return _is_same_host(host_of(origin), host_of(f"//{hosts[0]}"))
 

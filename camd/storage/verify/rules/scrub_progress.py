@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from camd.model import Segment
-from camd.storage.check.rules.findings import Finding
+from camd.storage.verify.rules.findings import Finding
 
 MAX_PROBLEMS = 100  # kept of a run; all are counted
 _SHARE = 3.0  # seconds of pause for every second of reading, at least

@@ -24,17 +24,17 @@ from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
 from camd.runtime.broadcast import Fanout, LatestValue
 from camd.runtime.priority import idle_io
 from camd.runtime.state_file import StateFile, from_json
-from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FileContents, FileKind, Finding, check_file
-from camd.storage.check.rules.scrub_progress import (
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.read_only_disk import ReadOnlyDisk
+from camd.storage.storage import Storage
+from camd.storage.verify.recording_file import inspect_recording
+from camd.storage.verify.rules.findings import FileContents, FileKind, Finding, compare_file
+from camd.storage.verify.rules.scrub_progress import (
     ScrubPace,
     ScrubPosition,
     ScrubProgress,
     ScrubRun,
 )
-from camd.storage.index.recording_index import RecordingIndex
-from camd.storage.read_only_disk import ReadOnlyDisk
-from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.scrub")
 
@@ -102,7 +102,7 @@ class Scrub:
                 log.info("scrub_over", files=current.files, problems=current.problem_count)
                 await self.save()
                 return
-            self._advance(await self._check_next(current, found[0]))
+            self._advance(await self._verify_next(current, found[0]))
             if self.clock.monotonic() - self._saved_at >= SAVE_SECONDS:
                 await self.save()
 
@@ -111,7 +111,7 @@ class Scrub:
 
     # --- one file ---
 
-    async def _check_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
+    async def _verify_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
         """Check a sealed file; skip others, which recovery repairs."""
         name = segment.filename
         if segment.state is not SegmentState.SEALED or self.storage.busy(segment) is FILE_IN_USE:
@@ -121,10 +121,10 @@ class Scrub:
         if seen.shape is FileKind.GONE:
             await self.storage.note_missing(name)
             return current.passed(segment)
-        known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
+        known = await self.storage.index_worker.read(lambda index: index.database.segment(name))
         if known != segment:  # removed, converted or hashed meanwhile
             return current.passed(segment)
-        found = [c for c in check_file(seen, known) if not c.fault.harmless]
+        found = [c for c in compare_file(seen, known) if not c.fault.harmless]
         for finding in found:
             self._tell(finding)
         return current.checked(segment, seen.size_bytes, found)
@@ -182,7 +182,7 @@ def scrub_file(state_dir: Path) -> StateFile[ScrubProgress]:
 
 
 def _next_segment(index: RecordingIndex, mark: ScrubPosition | None) -> tuple[Segment, ...]:
-    return index.catalog.oldest(mark, 1)
+    return index.database.oldest(mark, 1)
 
 
 def _usable(status: StorageStatus) -> bool:
