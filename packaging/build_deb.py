@@ -32,12 +32,12 @@ Maintainer: the camd authors <camd@localhost>
 Section: video
 Priority: optional
 Installed-Size: {kilobytes}
-Depends: python3 (>= {python}), python3 (<< {next_python}), ffmpeg, init-system-helpers,
- systemd-standalone-sysusers | systemd
-Recommends: util-linux
+Depends: python3 (>= {python}), python3 (<< {next_python}), ffmpeg, libc6, \
+systemd-standalone-sysusers | systemd
 Description: camera recorder whose footage is in a file, or in a ledger that says why not
- Records USB cameras, RTSP and SRT streams into MP4 files that survive crashes and power cuts.
- Programs control it by JSON-RPC over a WebSocket; people by the command line and a page.
+ Records USB cameras, RTSP and SRT streams into MP4 files that survive
+ crashes and power cuts. Programs control it by JSON-RPC over a WebSocket;
+ people by the command line and a page.
 """
 
 

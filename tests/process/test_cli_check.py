@@ -268,3 +268,13 @@ def test_the_rights_of_the_service_count_for_its_configuration_alone(tmp_path: P
     """Root may look at any other one, for a service of its own."""
     assert folders_check.find_service_user(None) is None
     assert folders_check.find_service_user(tmp_path / "camd.toml") is None
+
+
+def test_a_temporary_folder_is_no_place_for_the_recordings_of_a_service() -> None:
+    """systemd removes it when the service stops; folders that only begin like it stay."""
+    assert folders_check.is_of_service(Path("/etc/camd/camd.toml"))
+    assert not folders_check.is_of_service(Path("/etc/camd.toml"))
+    (found,) = folders_check.judge_lifetime("x", Path("/var/tmp/recordings"))
+    assert found.grade is Grade.PROBLEM
+    for folder in ("/tmpfs/recordings", "/var/lib/camd/tmp", "/srv/tmp"):
+        assert list(folders_check.judge_lifetime("x", Path(folder))) == []

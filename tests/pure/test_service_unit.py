@@ -30,3 +30,11 @@ def test_a_reload_gives_the_service_time_to_tell_that_it_reloads() -> None:
     _, signal, pause = values("ExecReload")
     assert signal == "kill -HUP $MAINPID"
     assert pause.startswith("sleep ")
+
+
+def test_systemd_never_gives_up_restarting() -> None:
+    """Five failures within ten seconds would leave the machine without a recorder, for good."""
+    assert values("StartLimitIntervalSec") == ["0"]
+    text = UNIT.read_text(encoding="utf-8")
+    assert text.index("StartLimitIntervalSec") < text.index("\n[Service]\n")  # systemd.unit(5)
+    assert values("RestartPreventExitStatus") == ["78"]  # but what needs a person waits for one

@@ -41,6 +41,8 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder, user)
+        if is_of_service(config.file):
+            yield from judge_lifetime(f"storage.{key}", folder)
     for folder in (storage.recordings_dir / INDEX_FOLDER, storage.state_dir):
         yield from inspect_files(folder, user)
     for path in misplaced_folders(storage.recordings_dir):
@@ -62,9 +64,24 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     yield from inspect_wear(config)
 
 
+def is_of_service(file: Path | None) -> bool:
+    """Tell whether this is the configuration of the service of the machine. Pure."""
+    return file is not None and file.parent == SERVICE_FOLDER
+
+
+def judge_lifetime(subject: str, folder: Path) -> Iterator[CheckFinding]:
+    """Report a folder that goes with the service: systemd gives it temporary ones. Pure."""
+    if any(folder.is_relative_to(temporary) for temporary in ("/tmp", "/var/tmp")):  # noqa: S108
+        yield problem(
+            subject,
+            f"{folder} is removed when the service stops: systemd gives it a /tmp of its own",
+            "Choose a folder that stays, such as one below /var/lib/camd.",
+        )
+
+
 def find_service_user(file: Path | None) -> FolderUser | None:
     """Return the user of the service, when this is its configuration; root has other rights."""
-    return find_user(SERVICE_USER) if file is not None and file.parent == SERVICE_FOLDER else None
+    return find_user(SERVICE_USER) if is_of_service(file) else None
 
 
 def inspect_folder(subject: str, folder: Path, user: FolderUser | None = None) -> CheckFinding:
