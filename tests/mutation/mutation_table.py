@@ -1085,8 +1085,7 @@ _break(
     "reads: sound behind the newest picture",
     "Sound does not change how often the output is read.",
     "camd/capture/process.py:CaptureProcess._hand_on",
-    "if frames:\n    self._frame_seconds = "
-    "event.duration_seconds if frames == 1 else 0.0",
+    "if frames:\n    self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
     "self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
     "tests/process/test_capture_frames.py::test_sound_behind_a_picture_wakes_nobody",
 )
