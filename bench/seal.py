@@ -106,7 +106,7 @@ def filled(content: str, hours: float) -> SegmentLayout:
     while index.frames < hours * 3600 * FPS:
         for fragment in fragments:
             runs = [later(run, starts, rng) for run in fragment.runs]
-            index.check(runs)
+            index.validate(runs)
             index.record(runs, fragment.size_bytes)
     return index
 

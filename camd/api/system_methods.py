@@ -256,7 +256,7 @@ def _storage_health(status: StorageStatus) -> tuple[str, str]:
 
 # --- The recordings volume.
 
-# What the health page shows without a key.
+# What the health route shows without a key.
 _SHOWN_OF_STORAGE = (
     "threshold_status",
     "total_space",
@@ -284,13 +284,13 @@ class StorageApi:
 
 @attrs.define(eq=False)
 class StorageRoutes:
-    """The health page of the recordings volume."""
+    """The health route of the recordings volume."""
 
     _storage: Storage
     _clock: Clock = attrs.field(kw_only=True)
 
     def routes(self, authenticate: Authenticate) -> Sequence[Route]:
-        """Return the routes; health pages need no key."""
+        """Return the routes; health needs no key."""
         return [Route("/health/storage", self.health)]
 
     async def health(self, request: Request) -> Response:

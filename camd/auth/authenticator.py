@@ -1,4 +1,4 @@
-"""Check credentials of any kind against the key file and the JWT secret."""
+"""Identify callers by credentials of any kind: the key file and the JWT secret."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class FirstKey:
 
 @attrs.define(eq=False)
 class Authenticator:
-    """Checks credentials from memory; `refresh` reads the key file again when it has changed.
+    """Identifies callers from memory; `refresh` reads the key file again when it has changed.
 
     `generation` increases whenever keys may have been revoked.
     """
@@ -189,7 +189,7 @@ class Authenticator:
 async def open_authenticator(
     auth: AuthConfig, state_dir: Path, *, clock: Clock
 ) -> AsyncIterator[Authenticator]:
-    """Check credentials while the block runs; changes of the key file are seen within seconds.
+    """Identify callers while the block runs; changes of the key file are seen within seconds.
 
     The first start writes an admin key to `state_dir`. Raises ConfigError when a file that `[auth]`
     names cannot be used.

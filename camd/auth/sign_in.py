@@ -171,8 +171,9 @@ def cookie_of(headers: Headers, *, secure: bool) -> str | None:
 def comes_from_own_page(headers: Headers) -> bool:
     """Whether a request names as its Origin the host, with port, that it is sent to.
 
-    Browsers send a cookie with requests of pages of the same host at any port, `SameSite=Strict`
-    or not. So a cookie counts for an upgrade or a change only together with our own origin.
+    Browsers send a cookie with requests of web pages of the same host at any port,
+    `SameSite=Strict` or not. So a cookie counts for an upgrade or a change only together with our
+    own origin.
     """
     origin, host = _sole(headers, b"origin"), _sole(headers, b"host")
     scheme, _, authority = origin.lower().partition("://")
@@ -180,7 +181,7 @@ def comes_from_own_page(headers: Headers) -> bool:
 
 
 def may_read(headers: Headers) -> bool:
-    """Whether a cookie counts for a request to read: not where another page embeds the answer."""
+    """Whether a cookie counts for a request to read: not where another web page embeds it."""
     return _sole(headers, b"sec-fetch-site") in ("", "same-origin", "none")
 
 

@@ -46,7 +46,7 @@ MAX_TOKEN_CHARACTERS = 8192
 ALGORITHM = "HS256"
 CLAIMS = ("user_id", "role", "iat", "exp")
 
-# Times are checked below, against the `now` of the caller.
+# Times are compared below, against the `now` of the caller.
 _OPTIONS: Any = {
     "verify_exp": False,
     "verify_iat": False,

@@ -163,7 +163,9 @@ class CaptureProcess:
     _lines: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
-    _cut_off: bool = attrs.field(default=False, init=False)  # what FFmpeg left behind was killed
+    _orphans_killed: bool = attrs.field(
+        default=False, init=False
+    )  # what FFmpeg left behind was killed
     _read_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _reader: FrameFragmentReader = attrs.field(factory=FrameFragmentReader, init=False)
@@ -255,7 +257,7 @@ class CaptureProcess:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, process, flow)
             chunk: bytes | None = None
-            last = self._cut_off
+            last = self._orphans_killed
             timeout = max(LAST_READ_SECONDS, self._deadline - self.clock.monotonic())
             if last or self._waiting:
                 timeout = LAST_READ_SECONDS if last else QUIET_SECONDS
@@ -311,7 +313,7 @@ class CaptureProcess:
     def _may_gather(self) -> bool:
         """Whether frames arrive without a problem, and nobody waits for them."""
         works = self.delivered and self._problem is None and not self.stopping
-        on_time = self._ahead <= 0 and not self._cut_off and self._deadline != float("inf")
+        on_time = self._ahead <= 0 and not self._orphans_killed and self._deadline != float("inf")
         waited_for = self.hurried.value or self._frame_seconds > SLOW_SECONDS
         return works and on_time and not waited_for
 
@@ -357,7 +359,7 @@ class CaptureProcess:
                 with trio.move_on_after(self._deadline - self.clock.monotonic()):
                     await reading.over.wait()
         self._reading = None
-        reading.check()
+        reading.raise_error()
 
     async def _parse(self, chunk: bytes) -> None:
         """Parse `chunk` in parts, and let other tasks run in between."""
@@ -503,7 +505,7 @@ class CaptureProcess:
         log.warning("ffmpeg_left_processes", pid=process.pid)
         process.signal(signal.SIGKILL)
         await trio.sleep(ERRORS_END_SECONDS)
-        self._cut_off = True
+        self._orphans_killed = True
         self._read_scope.cancel()
         self._read_now()
 

@@ -235,7 +235,7 @@ def finding_line(finding: Finding) -> str:
 
 
 def summary(result: VerifyResult) -> str:
-    """Summarise a check in one line."""
+    """Summarise a verification in one line."""
     parts = [f"{result.files} files checked"]
     if result.busy:
         parts.append(f"{len(result.busy)} being recorded")
@@ -268,7 +268,7 @@ def verify_values(result: VerifyResult) -> dict[str, object]:
 
 
 def verify_progress(at: VerifyProgress, seconds: float) -> str:
-    """Describe the progress of a check after so many seconds."""
+    """Describe the progress of a verification after so many seconds."""
     parts = [
         f"{at.files} of {at.files_total} files",
         f"{file_size(min(at.done_bytes, at.total_bytes))} of {file_size(at.total_bytes)}",

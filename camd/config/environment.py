@@ -45,7 +45,7 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     for variable in sorted(environ):
         if match := _VARIABLE.fullmatch(variable):
             place = match[1].lower(), match[2].lower()
-            if mistake := _check_place(*place):
+            if mistake := _place_mistake(*place):
                 mistakes.append(f"{variable}: {mistake}")
             else:
                 key = config_keys_of(SECTIONS[place[0]])[place[1]]
@@ -57,7 +57,7 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     )
 
 
-def _check_place(section: str, name: str) -> str:
+def _place_mistake(section: str, name: str) -> str:
     """Return what is wrong with a section and a key; "" when both exist."""
     if section not in SECTIONS:
         return f"unknown section{did_you_mean(section, SECTIONS)}"

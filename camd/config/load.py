@@ -40,7 +40,7 @@ _SECRET_FILE_BYTES = 64 * 1024
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Find, read and check the configuration.
+    """Find, read and validate the configuration.
 
     The file is `path`, else `$CAMD_CONFIG`, else `/etc/camd/camd.toml`, else
     `$XDG_CONFIG_HOME/camd/camd.toml`; without any, the defaults apply. Raises ConfigError with

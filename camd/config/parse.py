@@ -33,7 +33,7 @@ T = TypeVar("T")
 class ParsedConfig:
     """Sections and entries without mistakes, by name and by place, and the mistakes of the others.
 
-    A section that has a mistake is absent, so that no later check judges its defaults.
+    A section that has a mistake is absent, so that no later rule judges its defaults.
     """
 
     sections: dict[str, object] = attrs.field(factory=dict)
@@ -180,7 +180,7 @@ def find_mistakes(sections: Mapping[str, object], cameras: Mapping[int, CameraCo
 def _publishing_mistakes(
     mediamtx: MediaMtxConfig, cameras: Mapping[int, CameraConfig]
 ) -> list[str]:
-    """Check that a password has a user, and that no two cameras have the same path."""
+    """Find a password without a user, and two cameras with the same path."""
     mistakes = []
     if (mediamtx.password or mediamtx.password_file) and not mediamtx.username:
         mistakes.append(
@@ -227,7 +227,7 @@ def _storage_mistakes(storage: StorageConfig) -> list[str]:
 
 
 def _camera_mistakes(cameras: Mapping[int, CameraConfig]) -> list[str]:
-    """Check each camera by itself, and that no two share an id, a device name or a node."""
+    """Validate each camera by itself, and that no two share an id, a device name or a node."""
     mistakes = []
     if len(cameras) > MAX_CAMERAS:
         mistakes.append(
@@ -238,7 +238,7 @@ def _camera_mistakes(cameras: Mapping[int, CameraConfig]) -> list[str]:
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():
         path = f"camera[{index}]"
-        mistakes += _check_special_keys(path, camera)
+        mistakes += _special_key_mistakes(path, camera)
         if node := str(camera.source.selector or ""):
             owner = nodes.setdefault(node, index)
             if owner != index:
@@ -274,8 +274,8 @@ def find_schedule_mistakes(schedules: Mapping[int, ScheduleConfig]) -> list[str]
     return mistakes
 
 
-def _check_special_keys(path: str, camera: CameraConfig) -> list[str]:
-    """Check that keys that fit some sources only stand beside one of those."""
+def _special_key_mistakes(path: str, camera: CameraConfig) -> list[str]:
+    """Find keys that fit some sources only stand beside one of those."""
     is_set = {
         "controls": bool(camera.controls),
         "transport": camera.transport != "auto",

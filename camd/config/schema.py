@@ -38,7 +38,7 @@ class ServerConfig:
     health_listen: str = key(
         "127.0.0.1:8003",
         lambda value: "" if value == "" else values.address(value),
-        'Address that serves the HTTP pages a second time; "" for none.',
+        'Address that serves HTTP a second time; "" for none.',
     )
     path: str = key(
         "/ws",
@@ -298,7 +298,7 @@ class ScrubConfig:
 
 @attrs.frozen
 class FfmpegConfig:
-    """Section `[ffmpeg]`: which program captures, and when it counts as stuck."""
+    """Section `[ffmpeg]`: which program captures, and when it counts as stalled."""
 
     path: Path | None = key(
         "", values.OPTIONAL_FILE, "FFmpeg program; default: the system's, else the bundled one."

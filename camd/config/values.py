@@ -154,7 +154,7 @@ def matching(pattern: str, what: str) -> Reader:
 def controls(value: object) -> tuple[tuple[str, int | str], ...]:
     """Read a table of camera controls; true and false become 1 and 0.
 
-    Only the form is checked: which names and values exist depends on the camera.
+    Only the form is validated: which names and values exist depends on the camera.
     """
     if not isinstance(value, dict):
         raise ValueError(f"must be a table such as {{ brightness = 128 }}, not {kind_of(value)}")
@@ -305,7 +305,7 @@ def resolution(value: object) -> tuple[int, int]:
 
 
 def address(value: object) -> str:
-    """Read one address to listen on; it stays text, in its checked form."""
+    """Read one address to listen on; it stays text, in its valid form."""
     return str(parse_listen(text(value)))
 
 

@@ -90,7 +90,7 @@ async def open_monitor(
 async def run_monitor(
     config: DiscoveryConfig, watch: ChangeWatch, reader: NodeReader, dev: Path
 ) -> AsyncIterator[DeviceMonitor]:
-    """Run a monitor on any watch and reader; `dev` is the folder of the nodes."""
+    """Run a monitor on any watch and reader of nodes; `dev` is the folder of the nodes."""
     monitor = DeviceMonitor(watch)
     inventory = Inventory(dev, config.ignore)
     async with trio.open_nursery() as nursery:

@@ -105,7 +105,7 @@ class _LogWriter:
             except OSError as error:
                 log.error("event_log_unreadable", error=str(error))
                 return StoredEvents()
-        log.error("event_log_unreadable", error="the disk does not answer")
+        log.error("event_log_unreadable", error="the disk hangs")
         return StoredEvents()
 
     async def reserve(self) -> None:

@@ -231,7 +231,7 @@ def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
 def why_undecodable(read: Read, moov: bytes, *, every: bool) -> str:
     """Say why the video of a sealed file cannot be decoded with its header; "" when it can.
 
-    Checks the first key frame, with `every` each one, and reads little more of them than their
+    Looks at the first key frame, with `every` each one, and reads little more of them than their
     parameter sets. The text completes "the file …". Raises what `read` raises.
     """
     try:

@@ -138,16 +138,16 @@ def _find(read: Read, at: int, size: int) -> _Found | None:
     end = at + moof_size + mdat_size
     if not moof_size or not mdat_size or end + CHECKSUM_BOX_SIZE > size:
         return None
-    check = read_checksum_box(read(end, CHECKSUM_BOX_SIZE))
-    if check is None or check.synced_bytes > at:
+    mark = read_checksum_box(read(end, CHECKSUM_BOX_SIZE))
+    if mark is None or mark.synced_bytes > at:
         return None
     return _Found(
         start=at,
         moof=read(at, moof_size),
         media_at=moof_size + header_size,
         size=end - at,
-        checksum=check.checksum,
-        synced_bytes=check.synced_bytes,
+        checksum=mark.checksum,
+        synced_bytes=mark.synced_bytes,
     )
 
 
@@ -179,6 +179,6 @@ def _take(
     if index is None:
         first = _fragment(read, init, found)
         index = SegmentLayout(init, first, metadata, header_size=found.start)
-    index.check(runs)
+    index.validate(runs)
     index.record(runs, found.size)
     return index

@@ -104,7 +104,7 @@ class SampleTable:
         """The media time that is presented first, counted from the first sample's decode time.
 
         That of the earliest sample. But when samples are presented before the sync sample that
-        they follow (a cut, open group of pictures), players would search for a sync sample there
+        they follow (an open group of pictures), players would search for a sync sample there
         and find none: then it is 0, and the file begins with a few ticks without a picture.
         """
         if self._presented_from < self._first_presented:
@@ -151,7 +151,7 @@ class SampleTable:
             return self.end
         return max(start, self.end - last + min(last, 1))
 
-    def check(self, run: TrackRun, begin: int) -> None:
+    def validate(self, run: TrackRun, begin: int) -> None:
         """Raise SegmentError when `run` cannot be appended at `begin`."""
         if run.timescale != self.track.timescale:
             raise SegmentError(f"track {run.track_id} has another time scale")

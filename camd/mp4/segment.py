@@ -46,14 +46,14 @@ _FREE = box(b"free", bytes(8))
 
 @attrs.frozen
 class FragmentChecksum:
-    """The check box of a fragment: its CRC-32, and the bytes that were durable by then."""
+    """The checksum box of a fragment: its CRC-32, and the bytes that were durable by then."""
 
     checksum: int
     synced_bytes: int
 
 
 def checksum_of(pieces: Iterable[bytes], synced_bytes: int) -> int:
-    """Compute the CRC-32 of a check box: over the fragment's bytes, then `synced_bytes`."""
+    """Compute the CRC-32 of a checksum box: over the fragment's bytes, then `synced_bytes`."""
     checksum = 0
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)
@@ -61,7 +61,7 @@ def checksum_of(pieces: Iterable[bytes], synced_bytes: int) -> int:
 
 
 def read_checksum_box(data: bytes) -> FragmentChecksum | None:
-    """Parse a check box; None when the bytes are something else."""
+    """Parse a checksum box; None when the bytes are something else."""
     if len(data) != CHECKSUM_BOX_SIZE:
         return None
     size, kind, mark, checksum, synced = _CHECKSUM_BOX.unpack(data)
@@ -149,12 +149,12 @@ class SegmentLayout:
         self.record(fragment.runs, fragment.size_bytes)
         return pieces
 
-    def check(self, runs: Iterable[TrackRun]) -> None:
+    def validate(self, runs: Iterable[TrackRun]) -> None:
         """Raise SegmentError when a fragment with these runs cannot be appended."""
         for run in runs:
             if run.track_id not in self._tables:
                 raise SegmentError(f"the segment has no track {run.track_id}")
-            self._tables[run.track_id].check(run, self._place(run))
+            self._tables[run.track_id].validate(run, self._place(run))
 
     def _place(self, run: TrackRun) -> int:
         """Return the decode time of a run in the file; a first run may follow other tracks."""
@@ -165,12 +165,12 @@ class SegmentLayout:
         return table.place(run, max(ends, default=table.zero))
 
     def render(self, fragment: Fragment, synced_bytes: int = 0) -> list[bytes]:
-        """Return the bytes to write: the moof with its times in the file, the mdat, the check box.
+        """Return the bytes to write: the moof with its times in the file, mdat, checksum box.
 
         `synced_bytes` of the file are on stable storage. Records nothing, so that a failed write
-        leaves the index as it was. Raises SegmentError: see `check`.
+        leaves the index as it was. Raises SegmentError: see `validate`.
         """
-        self.check(fragment.runs)
+        self.validate(fragment.runs)
         moved = bytearray(fragment.moof)
         header = required_box(fragment.moof, b"moof", b"mfhd")
         struct.pack_into(">I", moved, header.payload + 4, self._sequence + 1)
@@ -179,10 +179,10 @@ class SegmentLayout:
             struct.pack_into(form, moved, run.tfdt_at, self._place(run))
         moof = bytes(moved)
         checksum = checksum_of((moof, fragment.mdat), synced_bytes)
-        check = _CHECKSUM_BOX.pack(
+        checksum_box = _CHECKSUM_BOX.pack(
             CHECKSUM_BOX_SIZE, b"free", _CHECKSUM_MARK, checksum, synced_bytes
         )
-        return [moof, fragment.mdat, check]
+        return [moof, fragment.mdat, checksum_box]
 
     def record(self, runs: Iterable[TrackRun], size_bytes: int) -> None:
         """Record that a fragment, moof and mdat of `size_bytes`, was appended."""

@@ -72,7 +72,7 @@ class StoredPieces:
     async def of_file(self, filename: str) -> FilePieces | None:
         """Return the pieces of a file; None when it cannot be played.
 
-        Raises Refusal: no such file, or the volume does not answer.
+        Raises Refusal: no such file, or the disk hangs.
         """
         with self._storage.leased(filename):
             file = await self._storage.stored_file(filename)

@@ -158,7 +158,7 @@ class StreamServer:
             if claim is PathClaim.MISSING:
                 await self._make(name)
         except StreamServerError as error:
-            if not self.breaker.open:  # however many ask at once, only the probes delay the next
+            if not self.breaker.open:  # however many ask at once, only the trials delay the next
                 self._note_failure(error.problem)
             return None
         return problems.PATH_TAKEN if claim is PathClaim.TAKEN else None

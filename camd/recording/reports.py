@@ -1,6 +1,6 @@
-"""The reports of a session: entries into the index, events for clients, the check of its sum.
+"""The reports of a session: entries into the index, events for clients, whether its sum is right.
 
-captured = written + ledgered is checked at every seal and at the end (I4).
+captured = written + ledgered is compared at every seal and at the end (I4).
 """
 
 from __future__ import annotations

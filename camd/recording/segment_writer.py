@@ -90,7 +90,7 @@ class SegmentWriter:
         """Append a fragment and sync; return why the sync failed: the fragment is appended anyway.
 
         Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
-        the file was removed, moved or cut by another program.
+        the file was removed, moved or truncated by another program.
         """
 
         def write() -> OSError | None:
@@ -121,9 +121,9 @@ class SegmentWriter:
         return None
 
     async def close_harmed(self, storage: Storage, harm: FileHarm) -> Segment:
-        """Close a file that another program removed, moved or cut; describe what is left of it.
+        """Close a file that another program removed, moved or truncated; describe what is left.
 
-        What was moved is sealed where it is; what was cut short, if anything whole is left.
+        What was moved is sealed where it is; what was truncated, if anything whole is left.
         Waits for the disk.
         """
 

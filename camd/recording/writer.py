@@ -374,7 +374,7 @@ class SessionWriter:
         if state is SegmentState.SEALED:
             self.conversions.add(account)
 
-    # --- files that another program removed, moved or cut ---
+    # --- files that another program removed, moved or truncated ---
 
     async def _harmed(self, harm: FileHarm) -> None:
         """Go on in another file, at once where the newest frames can still be read."""

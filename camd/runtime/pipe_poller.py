@@ -78,7 +78,7 @@ class PolledPipe:
         """Stop reading."""
         self.over.set()
 
-    def check(self) -> None:
+    def raise_error(self) -> None:
         """Raise the error of reading or of `take`, if there was one."""
         if self._error is not None:
             self._error.unwrap()

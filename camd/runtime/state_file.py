@@ -34,7 +34,7 @@ class NewerVersionError(ValueError):
 
 
 def validate_version(content: object, known: int) -> None:
-    """Check the format version of a file's top-level object. Raises ValueError."""
+    """Validate the format version of a file's top-level object. Raises ValueError."""
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise ValueError("has no version")

@@ -28,7 +28,7 @@ from camd.server.rules.connection_limits import TokenBucket
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
 FIRST_MESSAGE_SECONDS = 5.0
-WATCH_SECONDS = 5.0  # between checks of the key, and of whether the client reads
+WATCH_SECONDS = 5.0  # between looks at the API key, and of whether the client reads
 _log = structlog.get_logger("camd.server")
 
 
@@ -53,7 +53,7 @@ class ApplicationSocket:
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     _auth: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
-    _failed_checks: int = attrs.field(default=0, init=False)  # of the credentials, in a row
+    _invalid_times: int = attrs.field(default=0, init=False)  # of the credentials, in a row
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _end: tuple[int, str] | None = attrs.field(default=None, init=False)
 
@@ -126,7 +126,7 @@ class ApplicationSocket:
         await trio.lowlevel.checkpoint()  # where it is ended already
 
     async def _validate_token(self, token: str) -> None:
-        """Check a key; after a wrong one, wait, and end the connection."""
+        """Validate an API key or a token; after a wrong one, wait, and end the connection."""
         try:
             self._auth.identity = self._auth.identify({"auth_token": token})
         except Refusal as refusal:
@@ -154,8 +154,8 @@ class ApplicationSocket:
                 self.end(POLICY, "no answer to a ping")
 
     def _watch_credentials(self) -> None:
-        self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
-        if self._failed_checks > 1:
+        self._invalid_times = 0 if self._auth.is_authenticated else self._invalid_times + 1
+        if self._invalid_times > 1:
             self.end(POLICY, "the key is no longer valid")
 
 

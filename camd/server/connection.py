@@ -104,7 +104,7 @@ class Connection:
     _call_number: int = attrs.field(default=0, init=False)
     _message_number: int = attrs.field(default=0, init=False)
     _authenticated: bool = attrs.field(default=False, init=False)  # at some time
-    _failed_checks: int = attrs.field(default=0, init=False)  # of the credentials, in a row
+    _invalid_times: int = attrs.field(default=0, init=False)  # of the credentials, in a row
     _wrong_keys: int = attrs.field(default=0, init=False)
     _logged_methods: set[str] = attrs.field(factory=set, init=False)  # with unknown parameters
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -265,10 +265,10 @@ class Connection:
             self.end(POLICY, "not authenticated in time")
 
     def _watch_credentials(self) -> None:
-        """End the connection when its credentials were invalid at two checks in a row."""
+        """End the connection when its credentials were invalid twice in a row."""
         self._auth.keep_session()
-        self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
-        if self._authenticated and self._failed_checks > 1:
+        self._invalid_times = 0 if self._auth.is_authenticated else self._invalid_times + 1
+        if self._authenticated and self._invalid_times > 1:
             self.end(POLICY, "the key is no longer valid")
 
     async def _close(self) -> None:
@@ -314,7 +314,7 @@ class Connection:
         return AnswerSentLater.LATER
 
     def _prepare(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
-        """Check a call; of `authenticate`, give the result. Raises Refusal."""
+        """Validate a call; of `authenticate`, give the result. Raises Refusal."""
         if self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time())):
             raise Refusal(RATE_LIMITED, retry_after_ms=wait_ms)
         if isinstance(call, BadCall):

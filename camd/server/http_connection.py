@@ -61,7 +61,7 @@ class HttpLimits:
 
 @attrs.frozen
 class UpgradeRequest:
-    """A checked upgrade request: its head, and the bytes received after it.
+    """A valid upgrade request: its head, and the bytes received after it.
 
     `name` is what follows the prefix of its path.
     """
@@ -205,7 +205,7 @@ class HttpConnection:
             event = self._h11.next_event()
         self._head_only = event.method == b"HEAD"
         size = sum(len(name) + len(value) + 4 for name, value in event.headers)
-        if size > self.config.limits.head_bytes:  # h11 does not check a head that arrives at once
+        if size > self.config.limits.head_bytes:  # h11 does not limit a head that arrives at once
             raise h11.RemoteProtocolError("the head is too large", 431)
         self._first = False
         self._body_bytes = 0
@@ -223,7 +223,7 @@ class HttpConnection:
         return bool(data)
 
     def _validate_request(self, request: h11.Request) -> Denial | None:
-        """Check what every request must have; the log gets no part of it but the host's refusal."""
+        """Validate what every request must have; the log gets only the refusal of its host."""
         denial = validate_target(request.target)
         if denial is not None:
             _log.warning("credentials_in_url", client=self.endpoints.client)

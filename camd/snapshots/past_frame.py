@@ -56,7 +56,7 @@ class PastFrames:
 
         Raises Refusal: −1005 with the cause and the nearest instants when nothing was recorded
         then, −32008 for a container that is not read, −1003 for a damaged file, or why the volume
-        does not answer.
+        hangs.
         """
         for _ in range(_TRIES):
             segments = await self._segments(camera_id, at)

@@ -308,7 +308,7 @@ class SnapshotFiles:
                 now=self._clock.now(),
                 kept=kept,
             )
-            if not chosen or removed & {each.filename for each in chosen}:  # the index is stuck
+            if not chosen or removed & {each.filename for each in chosen}:  # not in the index
                 self._storage.space.snapshots_bytes = totals.size_bytes
                 return
             await self._remove(chosen)

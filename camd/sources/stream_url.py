@@ -9,7 +9,7 @@ import trio
 
 from camd.sources.source import SourceFinding
 
-CHECK_TIMEOUT_SECONDS = 5
+TRY_TIMEOUT_SECONDS = 5
 
 
 def split_stream_url(url: str, what: str, example: str) -> SplitResult:
@@ -55,7 +55,7 @@ def _is_host(rest: str) -> bool:
 async def try_tcp_port(host: str, port: int) -> SourceFinding:
     """Connect to a stream's host; sends nothing."""
     try:
-        with trio.fail_after(CHECK_TIMEOUT_SECONDS):
+        with trio.fail_after(TRY_TIMEOUT_SECONDS):
             stream = await trio.open_tcp_stream(host, port)
             await stream.aclose()
     except (OSError, trio.TooSlowError) as error:

@@ -57,7 +57,7 @@ class DiskFile(Protocol):
         """Replace bytes in place, in one call."""
 
     def truncate(self, size: int) -> None:
-        """Cut the file to `size` bytes and append from there."""
+        """Truncate the file to `size` bytes and append from there."""
 
     def sync(self) -> None:
         """Return when data and size are on stable storage (fdatasync(2))."""

@@ -1,7 +1,7 @@
 """Pins, and the removal of recordings on request of a person or a policy, never otherwise (I5).
 
 The journal is written first, then the file removed. A crash in between leaves a file that the index
-does not know; the next start adopts it. So file and entry both exist, or neither.
+does not know; the next start takes it into the index. So file and entry both exist, or neither.
 """
 
 from __future__ import annotations

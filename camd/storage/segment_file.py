@@ -1,7 +1,7 @@
 """One segment file while it is recorded: created exclusively, appended, synced, sealed.
 
-Keeps I1 (plays at any moment), I3 (nothing lost at a cut) and I5 (never overwrites). Everything is
-synchronous, for one thread at a time.
+Keeps I1 (plays at any moment), I3 (nothing lost between files) and I5 (never overwrites).
+Everything is synchronous, for one thread at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from camd.mp4.interrupted import read_fragments, read_interrupted
 from camd.mp4.segment import CHECKSUM_BOX_SIZE, FTYP_SIZE, HASHED_FROM, SegmentLayout
 from camd.storage.disk import Disk, DiskFile
 
-_MARKS = 64  # newest positions where the file can be cut
+_MARKS = 64  # newest positions where the file can be split
 _SLACK = 1024  # bytes kept free below the limit
 _GROUP_INDEX = 16 * 1024  # more than a group of pictures adds to the final index
 
@@ -43,7 +43,7 @@ class FileHarm(enum.Enum):
 
 
 class FileHarmedError(Exception):
-    """Another program has removed, moved or cut the file; nothing was written."""
+    """Another program has removed, moved or truncated the file; nothing was written."""
 
     def __init__(self, harm: FileHarm) -> None:
         super().__init__(harm.value)
@@ -132,7 +132,7 @@ class SegmentFile:
         the others are neither. With EFBIG the next file must begin.
         """
         for fragment in fragments:
-            self._check_room(fragment)
+            self._require_room(fragment)
             if fragment.starts_with_sync:
                 self._begin_group()
             self._write(self.index.render(fragment, self.synced_bytes))
@@ -196,7 +196,7 @@ class SegmentFile:
         moov = self.index.most_moov_bytes + _GROUP_INDEX
         return self.size_bytes + group + moov + _SLACK > self.limit_bytes
 
-    def _check_room(self, fragment: Fragment) -> None:
+    def _require_room(self, fragment: Fragment) -> None:
         """Raise FileTooLargeError when no room would be left for the final index."""
         if self.limit_bytes is None:
             return
@@ -212,7 +212,7 @@ class SegmentFile:
         self._marks.append(GopHashMark(self.size_bytes, self._hash.copy()))
 
     def split_for_limit(self) -> GopHashMark | None:
-        """Return where the file can be cut so that it can be sealed; None: nowhere."""
+        """Return where the file can be split so that it can be sealed; None: nowhere."""
         limit = self.size_bytes if self.limit_bytes is None else self.limit_bytes
         room = limit - self.index.most_moov_bytes - _SLACK
         return next((mark for mark in reversed(self._marks) if mark.size_bytes <= room), None)
@@ -248,7 +248,7 @@ class SegmentFile:
             self.size_bytes += len(piece)
 
     def _put(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write `pieces` behind `size_bytes`, after cutting off what a failure left there."""
+        """Write `pieces` behind `size_bytes`, after truncating what a failure left there."""
         if self._torn:
             self._file.truncate(self.size_bytes)
             self._torn = False
@@ -267,7 +267,7 @@ class SegmentFile:
             self.limit_bytes = met if self.limit_bytes is None else min(met, self.limit_bytes)
 
     def _truncate(self) -> None:
-        """Cut off what does not count; if that fails, the next write does it."""
+        """Truncate what does not count; if that fails, the next write does it."""
         self._torn = True
         with suppress(OSError):
             self._file.truncate(self.size_bytes)
@@ -283,7 +283,7 @@ class SegmentFile:
     def _sync_or_doubt(self) -> None:
         """Sync the file; after a failure it is `doubtful` for good.
 
-        The kernel may mark pages clean that it could not write, so that a later sync succeeds
+        The kernel may mark memory clean that it could not write, so that a later sync succeeds
         although they are lost (fsync(2), EIO): the file must not be called durable any more.
         """
         try:

@@ -1,7 +1,8 @@
 """The level of one volume, and the space reserved for recording sessions.
 
-A volume is sampled by a probe in a thread. A probe that hangs sets the level to UNRESPONSIVE, and
-so does another disk call that hangs; callers do not wait for them, but read the published status.
+A volume is sampled in a thread. A sample that hangs sets the level to UNRESPONSIVE, and so does
+another call to the disk that hangs; callers do not wait for them, but read the published status.
+What a camera delivers meanwhile waits in `camd.recording.recording_queue`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class SpaceMonitor:
     _disk: Disk
     _thresholds: Thresholds
     _events: Fanout[Event]
-    prepare: Callable[[], None] = lambda: None  # called in the probe's thread, when writing works
+    prepare: Callable[[], None] = lambda: None  # called in the sample's thread, when writing works
     identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, before it
     clock: Clock = attrs.field(kw_only=True)
     limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
@@ -66,7 +67,7 @@ class SpaceMonitor:
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
     _failure: OSError | None = attrs.field(default=None, init=False)  # until a trial works
     _trial_at: float = attrs.field(default=0.0, init=False)
-    _sample_hangs: bool = attrs.field(default=False, init=False)  # a probe does not return
+    _sample_hangs: bool = attrs.field(default=False, init=False)  # a sample does not return
     _slow: bool = attrs.field(default=False, init=False)
     _logged_error: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
@@ -119,8 +120,8 @@ class SpaceMonitor:
     async def admit(self, session: SessionId, need: SpaceNeed) -> Admission:
         """Reserve space for a recording, decided on a fresh sample.
 
-        Waits for at most twice the probe's timeout. Raises Refusal −1010, −1008, or why the volume
-        cannot be used; nothing is reserved then.
+        Waits for at most twice the timeout of a sample. Raises Refusal −1010, −1008, or why the
+        volume cannot be used; nothing is reserved then.
         """
         await self.refresh()
         admission = admit(self.status, need)
@@ -185,7 +186,7 @@ class SpaceMonitor:
     # --- sampling ---
 
     async def refresh(self) -> None:
-        """Wait for a sample that begins after this call, or until the probe's timeout."""
+        """Wait for a sample that begins after this call, or until the timeout of a sample."""
         if self._level is StorageLevel.UNRESPONSIVE:
             return
         wanted = self._sampled
@@ -208,7 +209,7 @@ class SpaceMonitor:
         sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if self.clock.monotonic() >= self._trial_at else None
         async with self._sample_timeout(sampled):
-            # When the daemon stops, the probe may be abandoned: its result is not needed.
+            # When the daemon stops, the sample may be abandoned: its result is not needed.
             sample = await trio.to_thread.run_sync(
                 self._take_sample, failure is not None, abandon_on_cancel=True
             )
@@ -227,7 +228,7 @@ class SpaceMonitor:
             self._sample_hangs = True
             self._assess()
             sampled.set()
-            self._sampled.set()  # the next probe may never begin
+            self._sampled.set()  # the next sample may never begin
             self._sampled = trio.Event()
 
         async with trio.open_nursery() as nursery:

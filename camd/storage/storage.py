@@ -73,7 +73,7 @@ log = structlog.get_logger("camd.storage")
 
 T = TypeVar("T")
 
-WRITER_THREADS = 64  # more than any camera count, so that hung writers do not starve the others
+WRITER_THREADS = 64  # more than there are cameras: those that hang keep none from others
 
 
 @attrs.frozen
@@ -212,7 +212,7 @@ class Storage:
     # --- reading ---
 
     async def list_recordings(self, query: RecordingQuery) -> RecordingPage:
-        """List segments, newest first. Raises Refusal when the volume does not answer."""
+        """List segments, newest first. Raises Refusal when the disk hangs."""
         page = await self.index_worker.read(lambda index: index.database.page(query))
         fresh = tuple(
             self._growing[s.filename].segment if s.filename in self._growing else s
@@ -503,7 +503,7 @@ async def open_storage(
     """Run the recordings volume while the block runs; its level is known when it begins.
 
     The folder is created if possible. A folder that cannot be created, or is lost later, is a level
-    and not an error. A volume that hangs delays the start by the probe's timeout. Raises
+    and not an error. A volume that hangs delays the start by the timeout of a sample. Raises
     FolderRefusedError when another process has the folder, a newer camd has used it, or its format
     cannot be told.
     """

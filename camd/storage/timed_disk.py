@@ -1,4 +1,4 @@
-"""A disk whose calls are timed, for `IoStats`."""
+"""A disk whose calls are timed, for `IoStats`: so a call that hangs, or is slow, is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One probe of the recordings folder: how full it is, whether writing works, and the reserve.
+"""One sample of the recordings folder: how full it is, whether writing works, and the reserve.
 
 Everything here may block. The reserve is a small file that is removed to make room for sealing.
 """
@@ -25,7 +25,7 @@ _TRIAL = b"camd writes this to find out whether writing works\n"
 
 @attrs.frozen
 class VolumeSample:
-    """What a probe found. `works`: whether a trial write worked, None without one."""
+    """What a sample shows. `works`: whether a trial write worked, None without one."""
 
     usage: Usage
     fault: VolumeFault | None = None

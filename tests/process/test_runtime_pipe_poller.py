@@ -74,7 +74,7 @@ async def test_every_byte_of_every_pipe_arrives_in_order() -> None:
                 nursery.start_soon(write, writing, data)
                 with pipes.reading(reading, collector.take) as turns:
                     await turns.over.wait()
-                turns.check()
+                turns.raise_error()
 
     async with rounds() as pipes, trio.open_nursery() as nursery:
         for data, collector in zip(sent, collectors, strict=True):
@@ -93,7 +93,7 @@ async def test_an_end_is_told_within_a_round() -> None:
         try:
             with pipes.reading(end, collector.take) as turns:
                 await turns.over.wait()
-                turns.check()
+                turns.raise_error()
         finally:
             os.close(end)
     assert (bytes(collector.data), collector.ended) == (b"last words", True)
@@ -115,15 +115,15 @@ async def test_an_error_comes_out_where_the_pipe_is_read() -> None:
             with pipes.reading(to_other, good.take) as failing:  # its writing end
                 await failing.over.wait()
                 with pytest.raises(OSError, match="Bad file descriptor"):
-                    failing.check()
+                    failing.raise_error()
             os.write(to_other, b"x")
             with pipes.reading(other, buggy) as failing:
                 await failing.over.wait()
                 with pytest.raises(ZeroDivisionError):
-                    failing.check()
+                    failing.raise_error()
             os.write(writing, b"good")
             await turns.over.wait()
-            turns.check()
+            turns.raise_error()
     assert bytes(good.data) == b"good"
 
 

@@ -86,7 +86,7 @@ def test_what_the_disk_refuses_is_written_with_the_next_note(faults: tuple[int, 
     assert said(opened(disk)) == said(whole)
 
 
-class FullCatalog(IndexDatabase):
+class FullDatabase(IndexDatabase):
     """A database whose volume is full until somebody makes room."""
 
     full = True
@@ -103,7 +103,7 @@ def test_an_index_that_was_full_has_every_fact_later(disk_too: bool) -> None:
     """Facts that the index, or index and journal, could not take are in both when there is room."""
     disk = MemoryDisk()
     index = opened(disk)
-    index.database = volume = FullCatalog(index.database._db)
+    index.database = volume = FullDatabase(index.database._db)
     if disk_too:
         disk.fail(*range(100), code=errno.ENOSPC)
     for fact in FACTS[:-1]:

@@ -42,7 +42,7 @@ def test_a_round_counts_what_was_checked() -> None:
     begun = ScrubRun(NOON).passed(segment("open.mp4"))
     assert begun == ScrubRun(NOON, at=ScrubPosition(NOON, "open.mp4"))
     for _ in range(MAX_PROBLEMS + 1):
-        begun = begun.checked(segment("b.mp4"), 1000, [WRONG])
+        begun = begun.verified(segment("b.mp4"), 1000, [WRONG])
     assert (begun.files, begun.read_bytes) == (MAX_PROBLEMS + 1, 1000 * (MAX_PROBLEMS + 1))
     assert (begun.problem_count, len(begun.problems)) == (MAX_PROBLEMS + 1, MAX_PROBLEMS)
     assert begun.at == ScrubPosition(NOON, "b.mp4")
@@ -50,7 +50,7 @@ def test_a_round_counts_what_was_checked() -> None:
 
 def test_an_interrupted_run_goes_on_as_it_was() -> None:
     """A restart neither begins anew nor forgets what was found."""
-    current = ScrubRun(NOON).checked(segment(), 5, [WRONG])
+    current = ScrubRun(NOON).verified(segment(), 5, [WRONG])
     progress = ScrubProgress(current, ScrubRun(NOON - WEEK, ended=NOON))
     assert from_json(to_json(progress), ScrubProgress) == progress
     assert progress.begun(NOON + WEEK) == progress
@@ -111,7 +111,7 @@ def test_damage_is_a_notification_of_its_own() -> None:
 def test_the_status_shows_rounds() -> None:
     """What runs, and what the last one found."""
     shown = result_fields.scrub(
-        ScrubProgress(None, ScrubRun(NOON).checked(segment(), 9, [WRONG])), enabled=True
+        ScrubProgress(None, ScrubRun(NOON).verified(segment(), 9, [WRONG])), enabled=True
     )
     assert (shown["enabled"], shown["running"], shown["current_round"]) == (True, False, None)
     last = shown["last_round"]

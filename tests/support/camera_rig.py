@@ -374,13 +374,13 @@ class FakeMonitor:
     present: LatestValue[tuple[Device, ...]] = attrs.field(
         factory=lambda: LatestValue[tuple[Device, ...]](())
     )
-    settled: trio.Event = attrs.field(factory=trio.Event)
+    all_queried: trio.Event = attrs.field(factory=trio.Event)
     method: str = "by hand"
 
     def plug(self, *devices: Device) -> None:
         """Plug in these devices, and unplug all others."""
         self.present.publish(devices)
-        self.settled.set()
+        self.all_queried.set()
 
 
 @attrs.define(eq=False)

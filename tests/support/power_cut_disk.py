@@ -255,15 +255,15 @@ MINUTE = 60_000_000
 
 def open_index(
     disk: Disk,
-    database: bytes | None = None,
+    content: bytes | None = None,
     folder: Path = INDEX_FOLDER,
     *,
     max_pending: int = STORAGE_LIMITS.max_pending,
 ) -> RecordingIndex:
-    """Open the index of a disk, with a database as it was at some time, or with none."""
+    """Open the index of a disk, with the database as it was at some time, or with none."""
     database = IndexDatabase.open(Path(":memory:"))
-    if database is not None:
-        database._db.deserialize(database)
+    if content is not None:
+        database._db.deserialize(content)
     journal = IndexJournal.open(disk, folder)
     index = RecordingIndex(folder, database, journal, -1, None, max_pending=max_pending)
     index.catch_up()
@@ -271,10 +271,10 @@ def open_index(
 
 
 def recovered(
-    disk: RecordingDisk, database: bytes | None
+    disk: RecordingDisk, content: bytes | None
 ) -> tuple[RecordingIndex, list[ReconcileFinding]]:
     """Start with a disk: open the index and reconcile the folder."""
-    index = open_index(disk, database)
+    index = open_index(disk, content)
     return index, reconcile_folder(Reconciler(disk, FOLDER, index))
 
 

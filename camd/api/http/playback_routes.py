@@ -1,4 +1,4 @@
-"""Pages below `/play/`: indexes, playlists, pieces of files as they lie there, and strips."""
+"""HTTP routes below `/play/`: indexes, playlists, pieces of files as they lie there, and strips."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class PlaybackRoutes:
 
 
 class StoredBytesResponse(Response):
-    """Sends bytes of a recording, read while they are sent; shorter when the file is cut.
+    """Sends bytes of a recording, read while they are sent; shorter when the file is truncated.
 
     How many there will be is not known when edits are applied to them.
     """

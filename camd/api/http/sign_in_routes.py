@@ -1,4 +1,4 @@
-"""HTTP: signing in and out of the page, `/session`; and the method that makes a sign-in code."""
+"""HTTP: signing in and out of the web page (`/session`); the method that makes a sign-in code."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _with_role(identity: Principal, role: Role | None) -> Principal:
     return identity if role is None else attrs.evolve(identity, role=role)
 
 
-# --- Pages.
+# --- HTTP routes.
 
 
 @attrs.define(eq=False)
@@ -116,8 +116,8 @@ class SignInRoutes:
     async def sign_in(self, request: Request) -> Response:
         """Begin a session for a key, a JWT or a code, and set its cookie.
 
-        403 from a page that is not ours. After too many failures of the address 429, unless it is
-        a code that is known: wrong keys of others must not keep out who has a link.
+        403 from a web page that is not ours. After too many failures of the address 429, unless it
+        is a code that is known: wrong keys of others must not keep out who has a link.
         """
         body = await request.body()  # in any case, so that the connection can be used again
         if not comes_from_own_page(request.scope["headers"]):

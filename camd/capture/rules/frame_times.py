@@ -1,6 +1,6 @@
 """Pure: the times of frames that are handed on before they are joined.
 
-The time stamps of joined fragments are checked by `timestamps`. A frame that comes first gets the
+The time stamps of joined fragments are corrected by `timestamps`. A frame that comes first gets the
 time that the corrections so far give it. Times of one track always grow: a jump that will be left
 out is left out at once, and what a correction changes afterwards is made up for in later frames.
 """

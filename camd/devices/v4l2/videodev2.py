@@ -1,6 +1,6 @@
 """The structures and ioctl numbers of linux/videodev2.h: builds requests, parses answers.
 
-Source: linux/videodev2.h, and the pages "VIDIOC_QUERYCAP", "VIDIOC_ENUM_FMT",
+Source: linux/videodev2.h, and the documents "VIDIOC_QUERYCAP", "VIDIOC_ENUM_FMT",
 "VIDIOC_ENUM_FRAMESIZES", "VIDIOC_ENUM_FRAMEINTERVALS", "VIDIOC_QUERYCTRL" and
 "VIDIOC_G_EXT_CTRLS" of the kernel's userspace API documentation, part Video for Linux.
 

@@ -39,7 +39,7 @@ SETS_DURATIONS = (5, 1)  # the first FFmpeg whose bitstream filter sets duration
 
 _BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
 # From 7.0 on FFmpeg looks for signals only this often; half a second is its default.
-_SIGNAL_CHECKS = ("-stats_period", "0.05")
+_SIGNALS_SEEN_SOON = ("-stats_period", "0.05")
 _SAME_MEANING = {
     "-stimeout": "-timeout",
     **dict.fromkeys(("-re", "-readrate_initial_burst", "-readrate_catchup"), "-readrate"),
@@ -142,7 +142,7 @@ def capture_arguments(options: CaptureOptions) -> Arguments:
     return (
         options.program,
         *_BANNER,
-        *_SIGNAL_CHECKS,
+        *_SIGNALS_SEEN_SOON,
         *(() if copy else device_arguments(options.encoder)),
         *_with_user_options(options.input_options, (*analysis, *source.input(options))),
         *_maps(options),

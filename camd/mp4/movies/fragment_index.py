@@ -1,7 +1,7 @@
 """Find the fragments of a segment, and group them into pieces from key frame to key frame.
 
 Sealing hides fragments in one `mdat` and does not move them; the final `moov` tells where each is:
-chunks that touch each other are one fragment, and the next one begins behind the check box. A
+chunks that touch each other are one fragment, and the next one begins behind the checksum box. A
 growing file is read fragment by fragment. A piece is what a player can be given alone.
 """
 
@@ -65,7 +65,7 @@ class PieceTable:
     """All pieces of one file, 16 bytes each. They lie one behind the other.
 
     `media_begin` and `media_end` are the first byte of the first fragment and the byte behind the
-    last one's check box. Times are ticks since the first frame.
+    last one's checksum box. Times are ticks since the first frame.
     """
 
     timescale: int

@@ -74,7 +74,7 @@ class WriteBackoff:
         """Return why nothing may be written; None: writing is allowed, and a pause is over.
 
         A pause for want of space ends only below the block threshold (hysteresis). A volume that
-        does not answer, or fails for others, does not pause a session: only its own write errors
+        hangs, or fails for others, does not pause a session: only its own write errors
         do. After an error it tries again after a delay, whatever the space monitor says.
         """
         if not level.writable and level not in _WRITTEN_ALL_THE_SAME:

@@ -251,7 +251,7 @@ class SessionLedger:
         return self.frames_captured - self.frames_written - ledgered
 
     def audit(self) -> int:
-        """Check the sum of frames; return how wrong it is.
+        """Compare the sum of frames; return how wrong it is.
 
         Until the session has ended, frames in hand and losses without an entry do not count. An
         error that was returned once is not returned again while it stays the same.

@@ -38,7 +38,7 @@ def names_for(camera_id: CameraId, time: datetime, format: str) -> Iterator[str]
 
 
 def read_name(filename: str | None, format: str | None) -> NamedFormat:
-    """Check the name and the format that a client asks for.
+    """Read the name and the format that a client asks for.
 
     Without a suffix the name gets that of the format; with one, both must agree. Raises Refusal
     (−32602).

@@ -1,4 +1,4 @@
-"""A copy of the index in memory, for checks: the recordings folder is not touched.
+"""A copy of the index in memory, for verification: the recordings folder is not touched.
 
 Works beside a running service, on a read-only folder, and without an index: the journal is enough
 to make one.

@@ -1,4 +1,4 @@
-"""Recovery of one file after a crash: the torn tail is cut off and the file sealed in place.
+"""Recovery of one file after a crash: the torn tail is truncated and the file sealed in place.
 
 Nothing is deleted, and files of others are left alone (I5). Everything blocks on the disk.
 """
@@ -30,12 +30,12 @@ MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # enough for a day at the highest rat
 
 @attrs.frozen
 class RecoveredFile:
-    """One file as it is now, and how much was cut off. `note` says what was done."""
+    """One file as it is now, and how much was truncated. `note` says what was done."""
 
     segment: Segment
     torn_bytes: int
     note: str
-    adopted: bool = False  # was sealed already
+    was_sealed: bool = False  # was sealed already
 
 
 def ensure_sealed(disk: Disk, path: Path, *, repair: bool = True) -> RecoveredFile | None:
@@ -65,7 +65,7 @@ def ensure_sealed(disk: Disk, path: Path, *, repair: bool = True) -> RecoveredFi
 
 
 def _seal(file: DiskFile, found: InterruptedSegment) -> int:
-    """Cut off the torn tail and seal the rest; returns the size afterwards."""
+    """Truncate the torn tail and seal the file; returns the size afterwards."""
     file.truncate(found.whole_bytes)
     moov = found.index.final_moov()
     file.append([moov])
@@ -103,7 +103,7 @@ def _describe_sealed(
     segment = _segment(name, contents, contents.metadata, size, modified)
     leading = leading_frames_of(file.read, moov_offset)
     segment = attrs.evolve(segment, leading_frames=leading)
-    return RecoveredFile(segment, 0, "adopted", adopted=True)
+    return RecoveredFile(segment, 0, "adopted", was_sealed=True)
 
 
 def _segment(

@@ -68,7 +68,7 @@ class ReconcileFinding:
     filename: str
     outcome: FileOutcome
     detail: str = ""
-    torn_bytes: int = 0  # cut off behind its last whole fragment
+    torn_bytes: int = 0  # truncated behind its last whole fragment
     frames: int = 0
     bytes_changed: int = 0  # of the size in the index
     passing: bool = False  # may work the next time
@@ -267,7 +267,7 @@ class Reconciler:
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
         finding = ReconcileFinding(
             segment.filename,
-            FileOutcome.NEW_TO_INDEX if found.adopted else FileOutcome.SEALED,
+            FileOutcome.NEW_TO_INDEX if found.was_sealed else FileOutcome.SEALED,
             found.note,
             found.torn_bytes,
             segment.frames,
@@ -455,7 +455,7 @@ class BackgroundReconcile:
     async def _compare(self) -> FolderDifference:
         """Compare folder and index a part at a time, so that others may read the index meanwhile.
 
-        What changes meanwhile is told by the checks before anything is noted.
+        What changes meanwhile is seen by the inspections before anything is noted.
         """
         growing, after = self.growing(), ""
         comparison = await self.on_disk(

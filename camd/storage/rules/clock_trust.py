@@ -2,7 +2,7 @@
 
 The wall clock may be years off until it is set, and may be set at any time. What a machine knows
 for certain is how long it has been running (CLOCK_BOOTTIME). So retention keeps a time of its own:
-it runs with the machine, adopts the wall clock when that has been synchronised for a while, and
+it runs with the machine, takes over the wall clock when that has been synchronised for a while, and
 does not follow a step ahead before. While the machine is off it trusts the wall clock, without
 synchronisation for at most a day.
 """
@@ -87,7 +87,7 @@ class CredibleTime:
         return self.reading.synchronised and not fresh
 
     def _synchronised(self) -> CredibleTime:
-        """Adopt a trusted wall clock; its correction applies to earlier boots, too."""
+        """Take over a trusted wall clock; its correction applies to earlier boots, too."""
         if not self._is_steady:
             return self
         wrong = (self.reading.wall - self.credible).total_seconds()

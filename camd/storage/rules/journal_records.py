@@ -139,8 +139,8 @@ def count_damage(data: bytes) -> JournalDamage:
 
 
 def _fact_of(line: bytes) -> dict[str, Any] | None:
-    check, space, text = line[:_CHECKSUM_SIZE], line[_CHECKSUM_SIZE : _CHECKSUM_SIZE + 1], line[9:]
-    if space != b" " or check != b"%08x" % zlib.crc32(text):
+    crc, space, text = line[:_CHECKSUM_SIZE], line[_CHECKSUM_SIZE : _CHECKSUM_SIZE + 1], line[9:]
+    if space != b" " or crc != b"%08x" % zlib.crc32(text):
         return None
     try:
         fact = msgspec.json.decode(text)

@@ -109,7 +109,7 @@ def level_of(
 
 @attrs.frozen
 class VolumeFault:
-    """Why a volume cannot be used, as a probe found it; texts where more is known."""
+    """Why a volume cannot be used, as a sample found it; texts where more is known."""
 
     level: StorageLevel
     reason: str = ""
@@ -121,8 +121,8 @@ def classify_level(
 ) -> StorageLevel:
     """Choose the level to show when several apply.
 
-    Levels that stop running sessions come first: a hanging call on a lost disk must not hide that
-    the disk is lost. Levels that only stop new sessions follow.
+    Levels that stop running sessions come first: a call that hangs on a lost disk must not hide
+    that the disk is lost. Levels that only stop new sessions follow.
     """
     if fault is not None:
         return fault.level

@@ -1,5 +1,5 @@
-"""Checks: recordings read back and compared with index, ledger and hashes; nothing is changed.
+"""Verification: recordings are read and compared with index, ledger and hashes, and not changed.
 
-`folder` is `camd verify`, `scrub` the check in the background; both read files with
+`folder` is `camd verify`, `scrub` the same in the background; both read files with
 `recording_file` and compare by `rules` (pure).
 """

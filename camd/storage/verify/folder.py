@@ -1,7 +1,7 @@
-"""Checks a whole recordings folder beside whatever else uses it, and changes nothing in it.
+"""Verifies a whole recordings folder beside whatever else uses it, and changes nothing in it.
 
-A finding is checked again when index or journal have changed meanwhile: the file may just have been
-sealed, converted or removed.
+A finding is verified again when index or journal have changed meanwhile: the file may just have
+been sealed, converted or removed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MAX_TRIES = 3  # for one file, while the index keeps changing
 
 @attrs.frozen
 class VerifyProgress:
-    """How far a check has come; sizes in bytes."""
+    """How far a verification has come; sizes in bytes."""
 
     files: int
     files_total: int
@@ -48,7 +48,7 @@ class VerifyProgress:
 
 @attrs.frozen
 class VerifyResult:
-    """What a check found. `busy` files are being recorded and were left out."""
+    """What a verification found. `busy` files are being recorded and were left out."""
 
     files: int
     read_bytes: int
@@ -63,7 +63,7 @@ class VerifyResult:
 
 @attrs.define(eq=False)
 class FolderVerification:
-    """One check of one folder. Blocks on the disk; for one thread at a time.
+    """One verification of one folder. Blocks on the disk; for one thread at a time.
 
     `on_finding` is called for every finding as soon as it is certain.
     """
@@ -84,7 +84,7 @@ class FolderVerification:
         self._disk = ReadOnlyDisk(self._read)
 
     def run(self, names: Sequence[str] = ()) -> VerifyResult:
-        """Check the files of these `names`, or everything.
+        """Verify the files of these `names`, or everything.
 
         Raises OSError when the folder itself cannot be listed.
         """
@@ -131,7 +131,7 @@ class FolderVerification:
         for finding in findings:
             self.on_finding(finding)
 
-    # --- the parts of a check ---
+    # --- the parts of a verification ---
 
     def _verify_index(self, files: int) -> None:
         snapshot = self._snapshot
@@ -141,12 +141,12 @@ class FolderVerification:
     def _verify_parts(self) -> None:
         """Report partial Matroska files that no service is writing."""
         for name in [] if is_locked(self.folder) else parts_in(self.folder):
-            text = "is what is left of a conversion that was cut short"
+            text = "is what is left of a conversion that was interrupted"
             advice = "It is removed when the service starts, and made again."
             self._report([Finding(name, FindingKind.UNFINISHED, text, advice)])
 
     def _verify_file(self, name: str, *, asked: bool) -> None:
-        """Check one file, and again while its findings may come from a changed index."""
+        """Verify one file, and again while its findings may come from a changed index."""
         self._at = attrs.evolve(self._at, filename=name)
         for _ in range(_MAX_TRIES):
             seen, findings = self._inspect(name, asked)

@@ -62,7 +62,7 @@ def _unreadable(seen: FileContents, error: OSError) -> FileContents:
 
 
 def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
-    """Determine the kind of file, and check its structure."""
+    """Determine the kind of file, and inspect its structure."""
     head = file.read(0, HEAD_SIZE)
     ours = is_recording(seen.filename)
     if not head:
@@ -106,7 +106,7 @@ def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
 def _sealed(
     file: DiskFile, seen: FileContents, head: bytes, moov_offset: int, fast: bool
 ) -> FileContents:
-    """Check a sealed file's index, and the fragments in its media data."""
+    """Inspect a sealed file's index, and the fragments in its media data."""
     lacking = moov_offset + 8 - seen.size_bytes
     if lacking > 0:
         text = f"is cut short: {lacking} bytes and more are missing"

@@ -43,7 +43,7 @@ RETRY_SECONDS = 60.0  # after an error of index or disk
 LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the scrub waits
 SAVE_SECONDS = 30.0  # of work, which a crash may lose
 CLOSE_SECONDS = 0.5
-_SLOW_SECONDS = 1.0  # between two checks of an unusable volume
+_SLOW_SECONDS = 1.0  # between two looks at an unusable volume
 
 
 class _StoppedError(Exception):
@@ -52,7 +52,7 @@ class _StoppedError(Exception):
 
 @attrs.define(eq=False)
 class Scrub:
-    """Checks all recordings, run after run. `published` is its progress."""
+    """Verifies all recordings, run after run. `published` is its progress."""
 
     config: ScrubConfig
     storage: Storage
@@ -77,7 +77,7 @@ class Scrub:
         return self.published.value
 
     async def serve(self) -> None:
-        """Check all recordings until cancelled, whenever a run is due."""
+        """Verify all recordings until cancelled, whenever a run is due."""
         await self._load()
         while True:
             wait = self.progress.seconds_until_due(self.clock.now(), self.config.interval)
@@ -91,7 +91,7 @@ class Scrub:
                 await trio.sleep(RETRY_SECONDS)
 
     async def _run(self) -> None:
-        """Check from the saved position to the newest file. Raises what the index raises."""
+        """Verify from the saved position to the newest file. Raises what the index raises."""
         self.published.publish(self.progress.begun(self.clock.now()))
         while (current := self.progress.current) is not None:
             await self.storage.published.wait_until(_usable)
@@ -112,7 +112,7 @@ class Scrub:
     # --- one file ---
 
     async def _verify_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
-        """Check a sealed file; skip others, which recovery repairs."""
+        """Verify a sealed file; skip others, which recovery repairs."""
         name = segment.filename
         if segment.state is not SegmentState.SEALED or self.storage.busy(segment) is FILE_IN_USE:
             return current.passed(segment)
@@ -127,7 +127,7 @@ class Scrub:
         found = [c for c in compare_file(seen, known) if not c.fault.harmless]
         for finding in found:
             self._tell(finding)
-        return current.checked(segment, seen.size_bytes, found)
+        return current.verified(segment, seen.size_bytes, found)
 
     def _tell(self, finding: Finding) -> None:
         name, fault = finding.subject, finding.fault.value
@@ -166,7 +166,7 @@ class Scrub:
         self.published.publish(found or ScrubProgress())
 
     async def save(self) -> None:
-        """Save the progress; a failure is logged, and some files will be checked again."""
+        """Save the progress; a failure is logged, and some files will be verified again."""
         self._saved_at = self.clock.monotonic()
         try:
             await trio.to_thread.run_sync(
@@ -186,7 +186,7 @@ def _next_segment(index: RecordingIndex, mark: ScrubPosition | None) -> tuple[Se
 
 
 def _usable(status: StorageStatus) -> bool:
-    """Return whether the volume has room for a check."""
+    """Return whether the volume has room for a scrub."""
     return status.level.writable
 
 

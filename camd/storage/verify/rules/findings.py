@@ -1,4 +1,4 @@
-"""What a check can find, what a user should do about it, and the check of one file. Pure."""
+"""What a verification can find, what a user should do, and the comparison of one file. Pure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ REINDEX = "Stop the service and run `camd recover --reindex`."
 REPORT = "No footage is lost by this message alone; keep the files, and report it."
 
 
-# --- The check of one file against the index
+# --- One file compared with the index
 
 _SAME_SECONDS = 0.001  # a smaller difference of durations comes from rounding
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Checks a session's files against its ledger, and index and journal. Pure."""
+"""Compare a session's files with its ledger, and index with journal. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def compare_session(
 def _compare_files(
     session: Session, removed: Mapping[int, int]
 ) -> Iterator[tuple[FindingKind, str]]:
-    """Check the time between each two files; removed ones between them explain anything."""
+    """Compare the times between files with the ledger; removed files explain anything."""
     ended = session.state is SessionState.ENDED
     final = [s for s in session.segments if ended or s.state not in _OPEN]
     steps = [gap.stepped for gap in session.gaps if gap.cause is GapCause.CLOCK_STEP]
@@ -85,7 +85,7 @@ def _consistent(gap: Gap) -> bool:
 def _compare_seam(
     before: Segment, after: Segment, gaps: Sequence[Gap], steps: list[timedelta]
 ) -> list[tuple[FindingKind, str]]:
-    """Check the time between two files, allowing for clock steps, which are then used up.
+    """Compare the time between two files with the ledger; clock steps are allowed for once.
 
     The end of the first file is by the clock before a step, the rest by the clock after it.
     """
@@ -152,7 +152,7 @@ def _moment(moment: datetime) -> str:
 
 
 def inspect_index(problem: str, journal: JournalCondition, known: int) -> list[Finding]:
-    """Check whether the index can be read, and the journal that it would be rebuilt from.
+    """Inspect whether the index can be read, and the journal that it would be rebuilt from.
 
     `known` is how many files or sessions there are.
     """
