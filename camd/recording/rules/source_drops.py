@@ -71,15 +71,15 @@ class _Interval:
 
 
 @attrs.frozen
-class _Found:
+class _FoundDrop:
     """A drop, at an interval, that arrivals may deny yet."""
 
     drop: SourceDrop
     interval: _Interval
 
-    def moved(self, by: timedelta) -> _Found:
+    def moved(self, by: timedelta) -> _FoundDrop:
         """Return it with its times shifted by a step of the wall clock."""
-        return _Found(self.drop.moved(by), self.interval.moved(by))
+        return _FoundDrop(self.drop.moved(by), self.interval.moved(by))
 
 
 @attrs.define(eq=False)
@@ -94,7 +94,7 @@ class DropDetector:
     _kept: deque[float] = attrs.field(factory=lambda: deque(maxlen=WINDOW), init=False)  # no drops
     _waiting: deque[_Interval] = attrs.field(factory=deque, init=False)
     _last: float | None = attrs.field(default=None, init=False)  # decode time of the last frame
-    _found: deque[_Found] = attrs.field(factory=deque, init=False)
+    _found: deque[_FoundDrop] = attrs.field(factory=deque, init=False)
     _evidence: DropEvidence = attrs.field(factory=DropEvidence, init=False)
     # Of the fragments before that of the last frame, whose duration may contain the next drop.
     _earliest: datetime | None = attrs.field(default=None, init=False)
@@ -171,7 +171,7 @@ class DropDetector:
         self._before.append(interval.seconds)
         self._kept.append(interval.seconds - (drop.seconds if drop is not None else 0.0))
         if drop is not None:
-            self._found.append(_Found(drop, interval))
+            self._found.append(_FoundDrop(drop, interval))
 
     def _confirm(self, *, waits: bool = True) -> None:
         """Enter the drops that arrivals do not deny; with `waits`, after CONFIRMING_SECONDS.
