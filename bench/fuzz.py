@@ -45,10 +45,10 @@ async def run(fuzzed: FuzzedDaemon, seconds: float) -> list[str]:
         await client.call("start_recording", device="camera0")
         before = await fuzzed.usage()
         await fuzzed.fuzz(10)
-        warm = await fuzzed.settled(before)
+        warm = await fuzzed.all_queried(before)
         fuzzed.pings.clear()
         await fuzzed.fuzz(seconds)
-        after = await fuzzed.settled(before)
+        after = await fuzzed.all_queried(before)
         receipt = (await client.call("stop_recording", device="camera0"))["receipt"]
     await check_receipt(daemon, receipt)
     await daemon.stop()

@@ -39,7 +39,7 @@ from camd.model import (
     SessionId,
     SessionState,
 )
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.rules.rows import Values, gap_row, segment_row, session_row
 
 BEGIN = datetime(2016, 1, 1, tzinfo=UTC)
@@ -102,7 +102,7 @@ def fill(path: Path, rows: int) -> timedelta:
 
     Return the time that they span.
     """
-    Catalog.open(path).close()
+    IndexDatabase.open(path).close()
     db = sqlite3.connect(path)
     with db:
         _insert(db, "segments", segment_row(_SEGMENT), map(_segment_values, range(rows)))

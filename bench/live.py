@@ -7,7 +7,8 @@ as a bar code; a page with the player reads it back from the video element (enco
 included, lens and screen not). A first picture is that of a camera that captures already, from the
 call of `watch` on. Then the CPU time of the daemon with viewers of a 1080p camera of 8 Mbit/s,
 which is copied: viewers that read everything, in another process. With `--sound` both cameras have
-sound beside their pictures.
+sound beside their pictures; that of the first one is taken at the same moments as its pictures, and
+comes in pieces of 10 ms, as from a sound card.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -69,24 +72,42 @@ window.begin = (url, token) => {{
 }};
 window.ready = true;
 </script>"""
-# In FFmpeg's place: the synthetic picture is replaced by one that shows the time.
+SOUND_RATE, SOUND_PIECE = 48000, 480  # samples a second, and in a piece
+# In FFmpeg's place: the synthetic picture is replaced by one that shows the time, and the tone by
+# sound of the same clock. Two inputs with clocks of their own begin at different moments: FFmpeg
+# would keep each picture until the sound with its time stamp has come, by so much later.
 FFMPEG = """#!{python}
 import os, subprocess, sys
 given = sys.argv[1:]
-if "lavfi" in given and "pipe:1" in given:
+def replace(form):
     at = given.index("lavfi") - 1
-    begin = at - 1 if given[at - 1] == "-re" else at - 2 * ("-readrate" in given)
-    given[begin:at + 4] = "-f rawvideo -pixel_format gray -video_size {size}".split() + [
-        "-framerate", "{rate}", "-i", "pipe:0"]
-    pictures = subprocess.Popen([sys.executable, {bench!r}, "--pictures"], stdout=subprocess.PIPE)
+    begin = at
+    while given[begin - 1] == "-re" or given[begin - 2].startswith("-readrate"):
+        begin -= 1 if given[begin - 1] == "-re" else 2
+    given[begin:at + 4] = form.split()
+if "lavfi" in given and "pipe:1" in given:
+    heard, sound = os.pipe()
+    replace("-f rawvideo -pixel_format gray -video_size {size} -framerate {rate} -i pipe:0")
+    command = [sys.executable, {bench!r}, "--pictures"]
+    if "lavfi" in given:
+        replace(f"-f s16le -ar {sound_rate} -ac 1 -i pipe:{{heard}}")
+        command += ["--sound-pipe", str(sound)]
+    os.set_inheritable(heard, True)
+    pictures = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[sound])
+    os.close(sound)
     os.dup2(pictures.stdout.fileno(), 0)
 os.execv({program!r}, [{program!r}, *given])
 """
 
 
-def show_time() -> None:
-    """Write pictures of the wall time to stdout, as a camera would send them."""
+def show_time(sound_pipe: int) -> None:
+    """Write pictures of the wall time to stdout, as a camera would send them, and sound to a pipe.
+
+    No sound with −1.
+    """
     begin = time.time()
+    if sound_pipe >= 0:
+        threading.Thread(target=write_sound, args=(sound_pipe, begin), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         for number in range(1 << 30):
             time.sleep(max(0.0, begin + number / RATE - time.time()))
@@ -96,12 +117,24 @@ def show_time() -> None:
             sys.stdout.buffer.flush()
 
 
+def write_sound(pipe: int, begin: float) -> None:
+    """Write a tone of 100 Hz; each piece when its last sample has been taken."""
+    period = SOUND_RATE // 100
+    tone = (int(8000 * math.sin(2 * math.pi * each / period)) for each in range(SOUND_PIECE))
+    piece = struct.pack(f"<{SOUND_PIECE}h", *tone)
+    with contextlib.suppress(BrokenPipeError):
+        for number in range(1, 1 << 30):
+            time.sleep(max(0.0, begin + number * SOUND_PIECE / SOUND_RATE - time.time()))
+            os.write(pipe, piece)
+
+
 @contextlib.contextmanager
 def clock_ffmpeg() -> Iterator[Path]:
     """Write the program that takes FFmpeg's place."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "ffmpeg"
         names = {"python": sys.executable, "size": f"{WIDTH}x{HEIGHT}", "rate": RATE}
+        names["sound_rate"] = SOUND_RATE
         program.write_text(
             FFMPEG.format(**names, bench=str(Path(__file__).resolve()), program=find_ffmpeg())
         )
@@ -213,9 +246,10 @@ def main() -> None:
     parser.add_argument("--sound", action="store_true", help="with sound beside the pictures")
     parser.add_argument("--read", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--pictures", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--sound-pipe", type=int, default=-1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.pictures:
-        show_time()
+        show_time(options.sound_pipe)
     elif options.read or "--read" in sys.argv:
         read_as_viewers(options.read)
     else:

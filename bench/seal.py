@@ -31,7 +31,7 @@ import attrs
 from running import find_ffmpeg
 
 from camd.mp4.fragments import Fragment, FragmentReader, Init, TrackRun
-from camd.mp4.inspect import HEAD_SIZE, summarise
+from camd.mp4.inspect import HEAD_SIZE, summarise_segment
 from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.storage.disk import PosixDisk
@@ -106,7 +106,7 @@ def filled(content: str, hours: float) -> SegmentLayout:
     while index.frames < hours * 3600 * FPS:
         for fragment in fragments:
             runs = [later(run, starts, rng) for run in fragment.runs]
-            index.check(runs)
+            index.validate(runs)
             index.record(runs, fragment.size_bytes)
     return index
 
@@ -156,7 +156,7 @@ def seal(index: SegmentLayout, path: Path) -> tuple[float, bytes]:
     file.overwrite(FTYP_SIZE, index.seal_header(index.size_bytes))
     file.sync()
     seconds = time.perf_counter() - began
-    found = summarise(file.read(0, HEAD_SIZE), file.read(index.size_bytes, len(moov)))
+    found = summarise_segment(file.read(0, HEAD_SIZE), file.read(index.size_bytes, len(moov)))
     assert found.frames == index.frames
     file.close()
     path.unlink()

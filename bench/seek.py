@@ -32,8 +32,8 @@ from camd.model import ReadableRecording
 from camd.mp4.boxes import BoxReader
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.mp4.inspect import sealed_moov_offset
+from camd.mp4.interrupted import read_head
 from camd.mp4.movies.fragment_index import walked_fragments
-from camd.mp4.recover import read_head
 from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.playback.stored_pieces import read_pieces

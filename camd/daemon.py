@@ -26,6 +26,7 @@ from camd import __version__, systemd
 from camd.auth.authenticator import Authenticator, open_authenticator
 from camd.camera.bindings import open_binder
 from camd.camera.cameras import open_cameras
+from camd.camera.program_watch import open_program_watch
 from camd.camera.unfinished import open_unfinished_work
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.load import load_config
@@ -68,7 +69,7 @@ async def serve(
     Raises ListenError, FolderRefusedError or ConfigError when it cannot start.
     """
     signals.attach()
-    max_sockets = fd_limits.for_sockets(fd_limits.raise_limit())
+    max_sockets = fd_limits.socket_limit(fd_limits.raise_limit())
     state_dir, events = config.storage.state_dir, Fanout[Event]()
     with signals.cancel_on_stop():
         async with (
@@ -88,6 +89,7 @@ async def serve(
                     monitor=monitor,
                     pipes=pipes,
                 ) as cameras,
+                open_program_watch(cameras),
                 open_binder(config, cameras=cameras, monitor=monitor) as binder,
                 open_unfinished_work(
                     config,

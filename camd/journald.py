@@ -25,7 +25,7 @@ def is_journal(stream: str, descriptor: int) -> bool:
     return stream == f"{found.st_dev}:{found.st_ino}"
 
 
-def connect(path: Path = SOCKET) -> socket.socket:
+def connect_to_journald(path: Path = SOCKET) -> socket.socket:
     """Connect to journald. Raises OSError."""
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:

@@ -120,16 +120,16 @@ class NonBlockingStream(io.TextIOBase):
 
 def open_log(environ: Mapping[str, str] = os.environ) -> NonBlockingStream:
     """Open the log of the daemon: journald's socket, when stderr is journald's, or else stderr."""
-    descriptor, log_format = sys.stderr.fileno(), choose_format(environ, sys.stderr.fileno())
+    descriptor, log_format = sys.stderr.fileno(), choose_log_format(environ, sys.stderr.fileno())
     if log_format is LogFormat.JOURNAL:
         try:
-            descriptor = journald.connect().detach()
+            descriptor = journald.connect_to_journald().detach()
         except OSError:
             log_format = LogFormat.JSON
     return NonBlockingStream(descriptor, log_format=log_format)
 
 
-def choose_format(environ: Mapping[str, str], descriptor: int) -> LogFormat:
+def choose_log_format(environ: Mapping[str, str], descriptor: int) -> LogFormat:
     """Choose how events are written: by the variable, or else by what stderr is."""
     with suppress(ValueError):
         return LogFormat(environ.get(FORMAT_VARIABLE, ""))

@@ -15,7 +15,7 @@ from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
 from camd.api.http.app import HttpApp, ResourceRoutes
 from camd.api.http.export_routes import ExportRoutes
-from camd.api.http.key_methods import KeysApi
+from camd.api.http.key_methods import ApiKeysApi
 from camd.api.http.live_routes import LiveRoutes
 from camd.api.http.playback_routes import PlaybackRoutes
 from camd.api.http.sign_in_routes import SignInApi, SignInRoutes
@@ -30,7 +30,7 @@ from camd.auth.authenticator import Authenticator
 from camd.clock import Clock
 from camd.contract.event_results import NOTIFICATIONS
 from camd.events.event_log import EventLog, open_event_log
-from camd.export.exports import Exports
+from camd.export.exports import Exports, open_exports
 from camd.live.transcoding import open_transcodes
 from camd.live.viewer_counts import ViewerCounts
 from camd.metrics.collector import MetricsCollector
@@ -45,8 +45,8 @@ from camd.rpc.server_counters import ServerCounters
 from camd.runtime.broadcast import Fanout
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.snapshots.snapshots import Snapshots, open_snapshots
-from camd.storage.check.scrub import open_scrub
 from camd.storage.retention.cleanup import Retention, open_retention
+from camd.storage.verify.scrub import open_scrub
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -108,7 +108,7 @@ class Services:
                 EventsApi(cameras, self.event_log.history),
                 MetricsApi(self.metrics, clock=clock),
                 SignInApi(self.authenticator, clock=clock),
-                KeysApi(self.authenticator, clock=clock),
+                ApiKeysApi(self.authenticator, clock=clock),
                 PlaybackApi(self.playback, self.ranges),
             ),
             others=(AUTHENTICATE_METHOD,),
@@ -116,7 +116,7 @@ class Services:
         )
 
     async def web(self) -> HttpApp:
-        """Collect the routes of all resources; the files of the page at `/` are read once."""
+        """Collect the routes of all resources; the files of the web page at `/` are read once."""
         storage, health = self.current.storage, self.system.health
         routes = (*self._routes(), await load_web_pages(), self.live_routes)
         return HttpApp(storage, self.authenticator, health, self.metrics, routes, clock=self.clock)
@@ -155,9 +155,9 @@ async def open_services(
         open_streams(config, cameras, events, clock=clock) as streams,
         open_transcodes(config.server.transcodes, find_program, clock=clock) as transcodes,
         open_event_log(state_dir, clock=clock) as event_log,
+        open_exports(storage, clock=clock) as exports,
     ):
         calls, viewers = ServerCounters(), ViewerCounts()
-        exports = Exports(storage, clock=clock)
         yield Services(
             current=current,
             authenticator=authenticator,

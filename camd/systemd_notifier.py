@@ -1,6 +1,6 @@
 """What systemd is told while the service runs: that its parts answer, what it does, and reloads.
 
-What hangs outside of camd is no reason for a restart by the watchdog: a disk that does not answer
+What hangs outside of camd is no reason for a restart by the watchdog: a disk that hangs
 is known to the storage, and an actor that crashed is restarted by its supervisor. Both count as
 answers.
 """

@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 from camd.auth.key_file import ADMIN_KEY_FILE
-from camd.cli.setup.private_service import environment, free_port
+from camd.cli.setup.private_service import clean_environment, free_port
 from camd.client import CannotConnectError, Client, connect
 
 FOLDER = Path(__file__).parent / "pictures"
@@ -58,7 +58,9 @@ def main() -> None:
         config.write_text(CONFIGURATION.format(port=port), encoding="utf-8")
         command = [sys.executable, "-m", "camd", "run", "--config", str(config)]
         with (Path(folder) / "camd.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(os.environ))
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=clean_environment(os.environ)
+            )
         try:
             key = Path(folder) / "state" / ADMIN_KEY_FILE
             link = trio.run(prepare, f"ws://127.0.0.1:{port}/ws", key, process.pid)

@@ -20,7 +20,7 @@ import attrs
 
 import camd.api
 from camd.capture.rules import state as m
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.schema import ENTRIES, SECTIONS
 from camd.contract.event_results import NOTIFICATIONS
 from camd.contract.result_types import classes_in, wire_name
@@ -63,15 +63,15 @@ def errors_page() -> str:
 
 _PROBLEM = Problem(ProblemKind.UNKNOWN, "", "", GapCause.ENCODER_EXIT)
 _EVENTS: tuple[tuple[str, m.CaptureEvent], ...] = (
-    ("wanted", m.Wanted()),
-    ("unwanted", m.Unwanted()),
+    ("wanted", m.DemandBegan()),
+    ("unwanted", m.DemandEnded()),
     ("first fragment", m.FirstFragmentArrived()),
-    ("settled", m.ProcessSettled()),
+    ("steady", m.StreamingSteadily()),
     ("stalled", m.ProcessStalled(_PROBLEM)),
     ("ended, problem", m.ProcessEnded(_PROBLEM)),
     ("ended, device gone", m.ProcessEnded(_PROBLEM, absent=True)),
     ("ended well", m.ProcessEnded(None)),
-    ("rest over", m.RestOver()),
+    ("retry due", m.RetryDue()),
     ("device lost", m.DeviceLost(_PROBLEM)),
     ("device came", m.DeviceAppeared()),
 )
@@ -146,7 +146,7 @@ _MATCHES = (
     messages.absent(_KNOWN.identity),
     messages.swapped(_KNOWN, _PLUGGED, can_accept=True, can_adopt=True),
     messages.ambiguous(_KNOWN, _PLUGGED),
-    messages.taken(V4l2Source(port="1-1"), _KNOWN.camera_id, _PLUGGED[0]),
+    messages.device_taken(V4l2Source(port="1-1"), _KNOWN.camera_id, _PLUGGED[0]),
 )
 _ADDRESS = rtsp_messages.RtspAddress(
     "camera", 554, "rtsp://camera:554/x", tls=False, with_credentials=False
@@ -172,8 +172,8 @@ _NO_RTSP = (
     rtsp_messages.RtspFindings((rtsp_messages.RtspResponse("OPTIONS"),)),
 )
 _EXPLAINED = (
-    *(rtsp_messages.explain(problems.UNAUTHORISED, _ADDRESS, seen) for seen in _REFUSED),
-    *(rtsp_messages.explain(problems.NO_STREAM, _ADDRESS, seen) for seen in _NO_RTSP),
+    *(rtsp_messages.explain_refusal(problems.UNAUTHORISED, _ADDRESS, seen) for seen in _REFUSED),
+    *(rtsp_messages.explain_refusal(problems.NO_STREAM, _ADDRESS, seen) for seen in _NO_RTSP),
     *(problems.EMPTY_FILE, problems.FILE_NOT_READABLE, problems.DISK_HANGS),
 )
 _ALL = [value for value in vars(problems).values() if isinstance(value, Problem)]
@@ -238,7 +238,7 @@ def annotate(text: str) -> str:
     """Replace the comment behind each key of a configuration, where it first occurs, by its doc."""
     sections = {**SECTIONS, **ENTRIES}
     unused = {
-        section: {name: key.doc for name, key in keys_of(cls).items()}
+        section: {name: key.doc for name, key in config_keys_of(cls).items()}
         for section, cls in sections.items()
     }
     section, lines, in_comment = "", list[str](), False

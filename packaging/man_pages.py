@@ -26,7 +26,7 @@ FILES = (
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
-    root = click.Context(camd, info_name="camd")
+    root = click.Context(camd, info_name="camd", **camd.context_settings)
     written = {}
     for context in _contexts(root):
         name = context.command_path.replace(" ", "-")
@@ -63,10 +63,16 @@ def _page(context: click.Context, name: str) -> Iterator[str]:
         ((sub, command.get_short_help_str(200)) for sub, command in _commands(context)),
     )
     if context.parent is None:
-        yield from _paragraphs(f"\n\n{command.epilog}" if isinstance(command.epilog, str) else "")
+        yield from _exit_statuses(command.epilog or "")
         yield from _section("FILES", FILES)
     else:
         yield from (".SH SEE ALSO", ".BR camd (1)")
+
+
+def _exit_statuses(epilog: str) -> Iterator[str]:
+    """Write the list below the help of `camd`: after its heading, a number and a text a line."""
+    rows = (line.strip().partition(" ") for line in epilog.strip("\b\n").splitlines()[1:])
+    yield from _section("EXIT STATUS", ((number, text.strip()) for number, _, text in rows))
 
 
 def _options(context: click.Context) -> Iterator[tuple[str, str]]:

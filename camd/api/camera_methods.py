@@ -1,4 +1,4 @@
-"""Methods and pages of cameras: list, status, capabilities and health."""
+"""Methods and HTTP routes of cameras: list, status, capabilities and health."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class CamerasApi:
         return name | _capabilities(camera)
 
 
-# --- Pages.
+# --- HTTP routes.
 
 
 @attrs.define(eq=False)
@@ -103,7 +103,7 @@ class CameraRoutes:
     _clock: Clock = attrs.field(kw_only=True)
 
     def routes(self, authenticate: Authenticate) -> Sequence[Route]:
-        """Return the routes; the list needs a key, the health page none."""
+        """Return the routes; the list needs a key, health needs none."""
 
         async def cameras(request: Request) -> Response:
             if (refusal := await authenticate(request)) is not None:

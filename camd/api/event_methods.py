@@ -66,7 +66,7 @@ class EventsApi:
         `missed` counts numbers behind `since` that are not kept any more, and `oldest` is the
         lowest that is.
         """
-        self._check_since(params.since)
+        self._refuse_unknown_since(params.since)
         wanted, topics, warnings = await self._filter(params.topics, params.camera)
         history = self._history
         after = history.latest(wanted, params.limit) if params.since is None else params.since
@@ -91,7 +91,7 @@ class EventsApi:
         and `oldest` is the lowest that is. What is given up while the client reads is told by the
         notification `events_missed`.
         """
-        self._check_since(params.since)
+        self._refuse_unknown_since(params.since)
         wanted, topics, warnings = await self._filter(params.topics, params.camera)
         caller.link.filter(wanted, params.since)
         since = params.since
@@ -143,7 +143,7 @@ class EventsApi:
             subject = about_camera((await self._cameras.locate(camera)).camera_id)
         return EventFilter(None if topics is None else frozenset(topics), subject), topics, warnings
 
-    def _check_since(self, since: int | None) -> None:
+    def _refuse_unknown_since(self, since: int | None) -> None:
         newest = self._history.newest
         if since is None or since <= newest:
             return

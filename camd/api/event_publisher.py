@@ -45,7 +45,7 @@ class EventPublisher:
             yield
 
     def _publish(self, event: Event) -> None:
-        method, params, key = render(event)
+        method, params, key = notification_of(event)
         self.notifications.publish(
             self.event_log.publish(
                 method,
@@ -57,7 +57,7 @@ class EventPublisher:
         )
 
 
-def render(event: Event) -> tuple[str, result_fields.View, str | None]:
+def notification_of(event: Event) -> tuple[str, result_fields.View, str | None]:
     """Return method, parameters and coalesce key of the notification for an event."""
     match event:
         case CameraChanged(status):

@@ -1,4 +1,4 @@
-"""Metrics as a method, and as a page for Prometheus."""
+"""Metrics as a method, and as text for Prometheus."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ from camd.model import (
 )
 from camd.model.schedule_values import ScheduleStatus
 from camd.schedules.rules.windows import WindowState
-from camd.storage.check.rules.scrub_progress import ScrubProgress, ScrubRun
 from camd.storage.recovery.reconcile import RecoveryReport
 from camd.storage.removal import Pin
 from camd.storage.rules.levels import message_of
+from camd.storage.verify.rules.scrub_progress import ScrubProgress, ScrubRun
 
 View = dict[str, Any]
 

@@ -22,8 +22,8 @@ from camd.storage.rules.retention_plan import (
     CleanupPlan,
     PolicyType,
     RetentionPolicy,
+    describe_run,
     mistakes_of,
-    outcome,
 )
 from camd.storage.storage import Storage
 
@@ -87,7 +87,9 @@ class RetentionApi:
         """List what the retention policy would remove and keep now; changes nothing."""
         plan = await self._retention.preview()
         would = plan.policy.removes and not plan.stopped_by_limit
-        message = f"{len(plan.to_delete)} files would be removed" if would else outcome(plan, 0, 0)
+        message = (
+            f"{len(plan.to_delete)} files would be removed" if would else describe_run(plan, 0, 0)
+        )
         if would and plan.waiting_files:
             message += f"; {plan.waits}"
         return _plan(plan) | {

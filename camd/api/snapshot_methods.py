@@ -1,4 +1,4 @@
-"""Methods and pages of snapshots: take, list, describe, delete; stored files, and live pictures."""
+"""Methods and HTTP routes of snapshots: take, list, describe, delete; stored and live pictures."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def _stored(found: StoredSnapshot) -> result_fields.View:
     }
 
 
-# --- pages
+# --- HTTP routes
 
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
 _NUMBERS = ("quality", "max_age_ms", "width")

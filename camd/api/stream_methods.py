@@ -1,4 +1,4 @@
-"""Methods and pages of streams that viewers can have, and of the media server that serves them."""
+"""Methods and HTTP routes of streams that viewers can have, and of their media server."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class StreamsApi:
 
 @attrs.define(eq=False)
 class StreamRoutes:
-    """The health page of the media server."""
+    """The health route of the media server."""
 
     _streams: Streams
     _clock: Clock = attrs.field(kw_only=True)
 
     def routes(self, authenticate: Authenticate) -> Sequence[Route]:
-        """Return the routes; health pages need no key."""
+        """Return the routes; health needs no key."""
         return [Route("/health/mediamtx", self.health)]
 
     async def health(self, request: Request) -> Response:

@@ -30,8 +30,9 @@ from camd.publish.streams import Streams
 from camd.rpc.registry import EVERYTHING, Caller, NoParams, method
 from camd.rpc.roles import Role
 from camd.sources import BOUND_DEVICE
-from camd.storage.check.scrub import Scrub
+from camd.storage.rules.levels import message_of
 from camd.storage.storage import Storage
+from camd.storage.verify.scrub import Scrub
 
 log = structlog.get_logger("camd.api")
 
@@ -87,7 +88,8 @@ class SystemApi:
 
     def health(self) -> tuple[str, dict[str, tuple[str, str]]]:
         """Return the status of the service, and status and details of each component."""
-        failing = [camera.camera_id for camera in self._cameras if _has_problem(camera)]
+        failing = ["ffmpeg"] if self._cameras.no_program is not None else []
+        failing += [camera.camera_id for camera in self._cameras if _has_problem(camera)]
         failing += self._cameras.left_out
         details = f"problems: {', '.join(failing)}" if failing else ""
         parts = {
@@ -133,6 +135,8 @@ class SystemApi:
 
     def _reasons(self, parts: Mapping[str, tuple[str, str]]) -> Iterator[str]:
         """Say in sentences why the service is not healthy; at most MAX_REASONS of cameras."""
+        if (missing := self._cameras.no_program) is not None:
+            yield f"{missing.message.rstrip('.')}. {missing.suggestion}"
         failing = [camera for camera in self._cameras if _has_problem(camera)]
         yield from (_sentence_of(camera) for camera in failing[:MAX_REASONS])
         if more := failing[MAX_REASONS:]:
@@ -141,10 +145,12 @@ class SystemApi:
             ids = ", ".join(left_out[:MAX_REASONS])
             text = f"{MAX_CAMERAS} cameras are the most, and more were found: {ids}"
             yield f"{text}. {CAMERA_LIMIT.suggestion}"
+        level = message_of(self._storage.status)
+        advice = {} if level is None else {"storage": f" {level.suggestion}"}
         for name, said in (("storage", "Storage"), ("mediamtx", "Media server")):
             status, details = parts[name]
             if status != "healthy":
-                yield f"{said}: {details.rstrip('.')}."
+                yield f"{said}: {details.rstrip('.')}.{advice.get(name, '')}"
 
     def _controller(self, status: str) -> str:
         if not self._streams.enabled:
@@ -250,7 +256,7 @@ def _storage_health(status: StorageStatus) -> tuple[str, str]:
 
 # --- The recordings volume.
 
-# What the health page shows without a key.
+# What the health route shows without a key.
 _SHOWN_OF_STORAGE = (
     "threshold_status",
     "total_space",
@@ -278,13 +284,13 @@ class StorageApi:
 
 @attrs.define(eq=False)
 class StorageRoutes:
-    """The health page of the recordings volume."""
+    """The health route of the recordings volume."""
 
     _storage: Storage
     _clock: Clock = attrs.field(kw_only=True)
 
     def routes(self, authenticate: Authenticate) -> Sequence[Route]:
-        """Return the routes; health pages need no key."""
+        """Return the routes; health needs no key."""
         return [Route("/health/storage", self.health)]
 
     async def health(self, request: Request) -> Response:

@@ -1,18 +1,26 @@
-"""Check credentials of any kind against the key file and the JWT secret."""
+"""Identify callers by credentials of any kind: the key file and the JWT secret."""
 
 from __future__ import annotations
 
+import errno
+import math
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
 import structlog
 import trio
 
-from camd.auth.key_file import KEYS_FILE, ApiKey, KeyFile, KeyFileError, find_key, make_first_key
+from camd.auth.key_file import (
+    KEYS_FILE,
+    ApiKey,
+    KeyFile,
+    KeyFileError,
+    find_api_key,
+    make_first_key,
+)
 from camd.auth.login_throttle import LoginThrottle
 from camd.auth.peer_roles import PeerRoles, resolve_peers
 from camd.auth.sign_in import (
@@ -22,21 +30,67 @@ from camd.auth.sign_in import (
     SignInFailures,
     session_identity,
 )
-from camd.auth.tokens import AuthFailure, InvalidCredentialsError, check_token
+from camd.auth.tokens import AuthFailure, InvalidCredentialsError, validate_token
 from camd.clock import Clock
 from camd.config.schema import AuthConfig
 from camd.errors import ConfigError
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
+from camd.runtime.folders.access_advice import explain_access, explain_error
 from camd.runtime.small_files import read_small_file
 
 _REFRESH_SECONDS = 2.0
+_RETRY_SECONDS = 10.0
 _SECRET_BYTES = 64 * 1024
 _log = structlog.get_logger("camd.auth")
 
 
 @attrs.define(eq=False)
+class FirstKey:
+    """The admin key of the first start: a disk that is full or read-only gets it later.
+
+    A key file that is there, and cannot be written, is somebody's intention: it gets none.
+    """
+
+    _file: KeyFile
+    _state_dir: Path
+    _clock: Clock
+    _make: Callable[..., Path | None] = make_first_key
+    _retry_at: float | None = attrs.field(default=-math.inf, init=False)  # monotonic; None: never
+
+    def make(self) -> None:
+        """Make the key unless it was made before; what the disk refuses is logged once. Blocks.
+
+        Raises KeyFileError when the key file cannot be read.
+        """
+        now = self._clock.monotonic()
+        if self._retry_at is None or now < self._retry_at:
+            return
+        first, self._retry_at = self._retry_at == -math.inf, None
+        try:
+            path = self._make(self._file, self._state_dir, now=self._clock.now())
+        except OSError as error:
+            if self._file.version() is None:
+                self._retry_at = now + _RETRY_SECONDS
+            if first:
+                advice = self._advice(error)
+                _log.warning("admin_key_not_written", error=str(error), suggestion=advice)
+            return
+        if path is not None:
+            _log.info("admin_key_written", path=str(path))
+
+    def _advice(self, error: OSError) -> str:
+        """Say what to do, so that the key can be written."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"Free space on the disk of {self._state_dir}; the key is written then."
+        with suppress(OSError):
+            if (advice := explain_access(self._state_dir, "state folder")) is not None:
+                return f"{advice.reason}. {advice.suggestion}"
+        return f"Make {self._state_dir} writable; the key is written then."
+
+
+@attrs.define(eq=False)
 class Authenticator:
-    """Checks credentials from memory; `refresh` reads the key file again when it has changed.
+    """Identifies callers from memory; `refresh` reads the key file again when it has changed.
 
     `generation` increases whenever keys may have been revoked.
     """
@@ -45,6 +99,7 @@ class Authenticator:
     jwt_secret: str = attrs.field(default="", repr=False)
     keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
+    first_key: FirstKey | None = None
     throttle: LoginThrottle = attrs.field(factory=LoginThrottle)
     peers: PeerRoles = attrs.field(factory=PeerRoles)
     sessions: BrowserSessions = attrs.field(factory=BrowserSessions)
@@ -54,15 +109,15 @@ class Authenticator:
     _version: object = attrs.field(default=None, init=False)
     _reading: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
-    def check(self, token: str, now: float) -> Principal:
+    def identify(self, token: str, now: float) -> Principal:
         """Return whose `token` it is. Raises InvalidCredentialsError. `now`: seconds since 1970."""
         if not self.enabled:
             return ANONYMOUS
         if not token:
             raise InvalidCredentialsError(AuthFailure.MISSING)
         if token.count(".") == 2:  # no API key has dots
-            return check_token(token, self.jwt_secret, now)
-        key = find_key(self.keys, token)
+            return validate_token(token, self.jwt_secret, now)
+        key = find_api_key(self.keys, token)
         if key is None:
             raise InvalidCredentialsError(AuthFailure.UNKNOWN_KEY)
         if key.identity.expired(now):
@@ -105,10 +160,15 @@ class Authenticator:
     def refresh(self) -> None:
         """Read the key file if it has changed; a broken file changes nothing. Blocks.
 
+        An admin key of the first start that the disk did not take is tried again.
+
         Threads may call it at the same time: keys that were read later are not replaced by earlier.
         """
         if self.file is None:
             return
+        if self.first_key is not None:
+            with suppress(KeyFileError):  # reading the file says so
+                self.first_key.make()
         with self._reading:
             self._read_changed(self.file)
 
@@ -129,7 +189,7 @@ class Authenticator:
 async def open_authenticator(
     auth: AuthConfig, state_dir: Path, *, clock: Clock
 ) -> AsyncIterator[Authenticator]:
-    """Check credentials while the block runs; changes of the key file are seen within seconds.
+    """Identify callers while the block runs; changes of the key file are seen within seconds.
 
     The first start writes an admin key to `state_dir`. Raises ConfigError when a file that `[auth]`
     names cannot be used.
@@ -147,31 +207,23 @@ def _load(auth: AuthConfig, state_dir: Path, clock: Clock) -> Authenticator:
     if not auth.enabled:
         return Authenticator(enabled=False)
     file = KeyFile(auth.keys_file or state_dir / KEYS_FILE)
+    first_key = FirstKey(file, state_dir, clock)
     try:
-        _make_local_key(file, state_dir, clock.now())
+        first_key.make()
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
             secret = read_small_file(auth.jwt_secret_file, _SECRET_BYTES).decode().strip()
         keys = file.load()
     except (OSError, UnicodeError, KeyFileError) as error:
-        raise ConfigError((f"auth: {error}",)) from error
+        cause = error.__cause__ if isinstance(error, KeyFileError) else error
+        advice = explain_error(cause) if isinstance(cause, OSError) else None
+        raise ConfigError((f"auth: {advice or error}",)) from error
     peers = resolve_peers(auth.peers)
-    authenticator = Authenticator(jwt_secret=secret, keys=keys, file=file, peers=peers)
+    authenticator = Authenticator(
+        jwt_secret=secret, keys=keys, file=file, first_key=first_key, peers=peers
+    )
     authenticator.refresh()
     return authenticator
-
-
-def _make_local_key(file: KeyFile, state_dir: Path, now: datetime) -> None:
-    """Make the admin key of the first start; skip it when the key file is read-only."""
-    try:
-        made = make_first_key(file, state_dir, now=now)
-    except OSError as error:
-        if file.version() is None:
-            raise
-        _log.warning("admin_key_not_written", error=str(error), keys=str(file.path))
-        return
-    if made is not None:
-        _log.info("admin_key_written", path=str(made))
 
 
 async def _serve_refresh(authenticator: Authenticator) -> None:

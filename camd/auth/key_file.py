@@ -75,7 +75,7 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def find_key(keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
+def find_api_key(keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
     """Find the key whose secret this is; the comparison takes constant time."""
     wanted = digest(secret)
     found = None
@@ -85,7 +85,7 @@ def find_key(keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
     return found
 
 
-def parse_keys(text: str) -> tuple[ApiKey, ...]:
+def parse_key_file(text: str) -> tuple[ApiKey, ...]:
     """Parse the text of a key file. Raises KeyFileError."""
     try:
         entries = tomllib.loads(text).get("key", [])
@@ -111,8 +111,8 @@ def _utc(moment: datetime) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def render_keys(keys: Sequence[ApiKey], *, local_key: bool = False) -> str:
-    """Make the text of a key file for `parse_keys`. `local_key`: see `make_first_key`."""
+def render_key_file(keys: Sequence[ApiKey], *, local_key: bool = False) -> str:
+    """Make the text of a key file for `parse_key_file`. `local_key`: see `make_first_key`."""
     parts = [_HEADING, f"{_LOCAL_KEY} = true\n" if local_key else ""]
     for key in keys:
         parts.append(
@@ -135,7 +135,7 @@ class KeyFile:
     def load(self) -> tuple[ApiKey, ...]:
         """Read all keys; none when there is no file. Raises KeyFileError."""
         try:
-            return parse_keys(read_small_file(self.path, _MAX_BYTES).decode())
+            return parse_key_file(read_small_file(self.path, _MAX_BYTES).decode())
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeError) as error:
@@ -176,7 +176,7 @@ class KeyFile:
             if len(keys) >= MAX_KEYS:
                 raise TooManyKeysError(f"there are {MAX_KEYS} keys; revoke one that nobody uses")
             key = ApiKey(name, role, digest(secret), created, expires)
-            write_private(self.path, render_keys((*keys, key), local_key=self.has_local_key()))
+            write_private(self.path, render_key_file((*keys, key), local_key=self.has_local_key()))
         return secret
 
     def revoke(self, name: str) -> bool:
@@ -189,7 +189,7 @@ class KeyFile:
             left = tuple(key for key in keys if key.name != name)
             if len(left) == len(keys):
                 return False
-            write_private(self.path, render_keys(left, local_key=self.has_local_key()))
+            write_private(self.path, render_key_file(left, local_key=self.has_local_key()))
         return True
 
     @contextlib.contextmanager
@@ -225,7 +225,7 @@ def make_first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | N
         write_private(secret_path, secret + "\n")  # first: a crash here leads to a new pair
         key = ApiKey(name, Role.ADMIN, digest(secret), now, None)
         try:
-            write_private(file.path, render_keys((*keys, key), local_key=True))
+            write_private(file.path, render_key_file((*keys, key), local_key=True))
         except OSError:
             secret_path.unlink(missing_ok=True)  # useless: its hash was not stored
             raise

@@ -33,7 +33,7 @@ Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
 
 @attrs.define(eq=False)
-class _Session:
+class _BrowserSession:
     identity: Principal
     used: float
 
@@ -42,7 +42,7 @@ class _Session:
 class BrowserSessions:
     """The sessions of people who have signed in."""
 
-    _sessions: OrderedDict[str, _Session] = attrs.field(factory=OrderedDict, init=False)
+    _sessions: OrderedDict[str, _BrowserSession] = attrs.field(factory=OrderedDict, init=False)
 
     def __len__(self) -> int:
         """Return the number of sessions, those included that have ended by themselves."""
@@ -55,7 +55,7 @@ class BrowserSessions:
         ends = unix_now + LONGEST_SECONDS
         expires_at = ends if identity.expires_at is None else min(ends, identity.expires_at)
         identity = attrs.evolve(identity, expires_at=expires_at, browser_session=session)
-        self._sessions[session] = _Session(identity, now)
+        self._sessions[session] = _BrowserSession(identity, now)
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         return cookie, identity
@@ -171,8 +171,9 @@ def cookie_of(headers: Headers, *, secure: bool) -> str | None:
 def comes_from_own_page(headers: Headers) -> bool:
     """Whether a request names as its Origin the host, with port, that it is sent to.
 
-    Browsers send a cookie with requests of pages of the same host at any port, `SameSite=Strict`
-    or not. So a cookie counts for an upgrade or a change only together with our own origin.
+    Browsers send a cookie with requests of web pages of the same host at any port,
+    `SameSite=Strict` or not. So a cookie counts for an upgrade or a change only together with our
+    own origin.
     """
     origin, host = _sole(headers, b"origin"), _sole(headers, b"host")
     scheme, _, authority = origin.lower().partition("://")
@@ -180,7 +181,7 @@ def comes_from_own_page(headers: Headers) -> bool:
 
 
 def may_read(headers: Headers) -> bool:
-    """Whether a cookie counts for a request to read: not where another page embeds the answer."""
+    """Whether a cookie counts for a request to read: not where another web page embeds it."""
     return _sole(headers, b"sec-fetch-site") in ("", "same-origin", "none")
 
 

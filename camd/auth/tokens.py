@@ -46,7 +46,7 @@ MAX_TOKEN_CHARACTERS = 8192
 ALGORITHM = "HS256"
 CLAIMS = ("user_id", "role", "iat", "exp")
 
-# Times are checked below, against the `now` of the caller.
+# Times are compared below, against the `now` of the caller.
 _OPTIONS: Any = {
     "verify_exp": False,
     "verify_iat": False,
@@ -75,7 +75,7 @@ def mint_token(secret: str, *, user_id: str, role: Role, now: float, lifetime: f
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
-def check_token(token: str, secret: str, now: float) -> Principal:
+def validate_token(token: str, secret: str, now: float) -> Principal:
     """Return whose token it is. Raises InvalidCredentialsError."""
     if not usable_secret(secret):
         raise InvalidCredentialsError(AuthFailure.NO_SECRET)

@@ -32,7 +32,7 @@ from camd.model.ids import MAX_CAMERAS
 
 log = structlog.get_logger("camd.cameras")
 
-SETTLE_TIMEOUT_SECONDS = 0.5  # slow devices do not delay the start
+ALL_QUERIED_TIMEOUT_SECONDS = 0.5  # slow devices do not delay the start
 
 
 @asynccontextmanager
@@ -65,11 +65,11 @@ class DeviceBinder:
     async def begin(self) -> None:
         """Load the known cameras, and bind all cameras once.
 
-        Waits until all devices have answered, for SETTLE_TIMEOUT_SECONDS at most.
+        Waits until all devices have answered, for ALL_QUERIED_TIMEOUT_SECONDS at most.
         """
         self._known = await self._store.load()
-        with trio.move_on_after(SETTLE_TIMEOUT_SECONDS):
-            await self.monitor.settled.wait()
+        with trio.move_on_after(ALL_QUERIED_TIMEOUT_SECONDS):
+            await self.monitor.all_queried.wait()
         await self._bind_cameras()
 
     async def follow(self) -> None:

@@ -22,7 +22,7 @@ from camd.camera.camera_messages import (
     Close,
     DeviceBound,
     Ping,
-    Resume,
+    ResumeRecording,
     SessionOver,
     StartRecording,
     StartTimedOut,
@@ -67,7 +67,7 @@ from camd.model.problems import CAMERA_RESTARTS, NO_PICTURE_YET, UNPLUGGED, WAIT
 from camd.model.schedule_values import ScheduleStatus
 from camd.recording.factory import SessionFactory
 from camd.recording.session import SHUTDOWN, RecordingSession, refusal_for
-from camd.runtime.actor import ActorGoneError, Ask, Mailbox, supervise
+from camd.runtime.actor import ActorGoneError, Mailbox, MailboxRequest, supervise
 from camd.runtime.broadcast import Fanout, LatestValue
 from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.storage import Storage
@@ -102,11 +102,13 @@ class Camera:
     _mailbox: Mailbox[CameraMessage] = attrs.field(factory=Mailbox, init=False)
     _supervisor: CaptureSupervisor | None = attrs.field(default=None, init=False)
     _session: RecordingSession | None = attrs.field(default=None, init=False)
-    _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)  # wait for a session's end
+    _starts: list[MailboxRequest[Any]] = attrs.field(
+        factory=list, init=False
+    )  # wait for a session's end
     _untuned: tuple[str, ...] = attrs.field(default=(), init=False)  # why controls were not set
     _offered: LatestValue[DeviceBinding | None] = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    _closing: list[Ask[CameraMessage]] = attrs.field(factory=list, init=False)
+    _closing: list[MailboxRequest[CameraMessage]] = attrs.field(factory=list, init=False)
     _closed: bool = attrs.field(default=False, init=False)
     _faulted: bool = attrs.field(default=False, init=False)
     _restarts: int = attrs.field(default=0, init=False)
@@ -114,6 +116,7 @@ class Camera:
     revision: int = attrs.field(default=0, init=False)  # grows with every published status
     _served: ServedStream | None = attrs.field(default=None, init=False)
     _schedule: ScheduleStatus | None = attrs.field(default=None, init=False)
+    _no_program: Problem | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._offered = LatestValue(self.binding)
@@ -207,7 +210,7 @@ class Camera:
         """Problem a start would hit now, or the last one hit; None while it is in use."""
         if self.capture.state is not CameraState.IDLE:
             return None
-        return self.planner.obstacle or self.capture.past
+        return self.planner.obstacle or self._no_program or self.capture.past
 
     async def start_recording(self, request: RecordingRequest) -> Session:
         """Begin a session; returns when its first frames are durable.
@@ -224,7 +227,7 @@ class Camera:
 
         `arrival` is that of its last frame, where its newest file tells it.
         """
-        resumed: bool = await self._ask(Resume(session, arrival))
+        resumed: bool = await self._ask(ResumeRecording(session, arrival))
         return resumed
 
     async def stop_recording(self) -> Session:
@@ -256,6 +259,12 @@ class Camera:
         """Show in the status how its schedules stand; None: it has none."""
         if self._schedule != schedule:
             self._schedule = schedule
+            self._publish()
+
+    def show_program(self, problem: Problem | None) -> None:
+        """Show in the status that there is no FFmpeg to capture with; None: there is."""
+        if self._no_program != problem:
+            self._no_program = problem
             self._publish()
 
     async def close(self, reason: str = SHUTDOWN) -> None:
@@ -339,13 +348,13 @@ class Camera:
         self._faulted, self._restarts = True, self._restarts + 1
         self._publish()
 
-    def _handle(self, ask: Ask[CameraMessage]) -> None:
+    def _handle(self, ask: MailboxRequest[CameraMessage]) -> None:
         match ask.request:
             case StartRecording(request):
                 self._start(request, ask)
             case StopRecording():
                 self._stop(ask)
-            case Resume(session, arrival):
+            case ResumeRecording(session, arrival):
                 ask.answer(self._resume(session, arrival))
             case DeviceBound(binding):
                 self._rebind(binding)
@@ -366,7 +375,7 @@ class Camera:
                 self._step(process)
             case WarningsChanged():
                 pass  # they are in the status that is published below
-            case m.Wanted() if self._closing:
+            case m.DemandBegan() if self._closing:
                 pass  # it was sent before the camera was closed
             case event:
                 self._step(event)
@@ -382,7 +391,7 @@ class Camera:
         if self._running is not None:
             self._running.end(reason, hurry=True)
         self.hub.close()
-        self._step(m.Unwanted())
+        self._step(m.DemandEnded())
 
     # --- the session ---
 
@@ -391,7 +400,7 @@ class Camera:
         """The session, until everything of it is sealed."""
         return None if self._session is None or self._session.over else self._session
 
-    def _start(self, request: RecordingRequest, ask: Ask[Any]) -> None:
+    def _start(self, request: RecordingRequest, ask: MailboxRequest[Any]) -> None:
         """Begin a session, join the one with the same key, or refuse.
 
         While the one with that key is ending, the start waits for its end and begins another.
@@ -453,7 +462,7 @@ class Camera:
         elif session.awaits_key_frame:
             session.refuse(refusal_for(WAITING_FOR_KEY_FRAME, self.config.id))
 
-    def _stop(self, ask: Ask[Any]) -> None:
+    def _stop(self, ask: MailboxRequest[Any]) -> None:
         if self._running is None:
             ask.refuse(Refusal(NOT_RECORDING, camera_id=self.config.id))
             return

@@ -19,7 +19,7 @@ class StartRecording:
 
 
 @attrs.frozen
-class Resume:
+class ResumeRecording:
     """Continue a session from before the daemon started; answered with whether it does."""
 
     session: Session
@@ -67,7 +67,7 @@ class SessionOver:
 CameraMessage = (
     StartRecording
     | StopRecording
-    | Resume
+    | ResumeRecording
     | DeviceBound
     | Close
     | Ping

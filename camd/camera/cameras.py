@@ -26,7 +26,7 @@ from camd.devices.monitor import DeviceMonitor
 from camd.devices.query import find_converters
 from camd.errors import CAMERA_LIMIT, CAMERA_UNKNOWN, Refusal
 from camd.ffmpeg.encoder_trial import EncoderTrials
-from camd.model import CameraChanged, CameraId, CameraState, DeviceBinding, Event
+from camd.model import CameraChanged, CameraId, CameraState, DeviceBinding, Event, Problem
 from camd.model.ids import MAX_CAMERAS
 from camd.model.problems import UNPLUGGED
 from camd.runtime.broadcast import Fanout
@@ -59,6 +59,7 @@ class Cameras:
     _cameras: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
     left_out: tuple[CameraId, ...] = ()  # that were found, and are more than there may be
     _previews: dict[CameraId, Camera] = attrs.field(factory=dict, init=False)
+    no_program: Problem | None = attrs.field(default=None, init=False)  # as `show_program` said
     _environment: CaptureEnvironment = attrs.field(init=False)
     encoders: EncoderTrials = attrs.field(
         default=attrs.Factory(
@@ -148,6 +149,7 @@ class Cameras:
         if config.id not in self._cameras and len(self) >= MAX_CAMERAS:
             raise Refusal(CAMERA_LIMIT, camera_id=config.id, max_cameras=MAX_CAMERAS)
         camera = self._start(config, binding, self._config, self._events)
+        camera.show_program(self.no_program)
         self._cameras[config.id] = camera
         if config.preview is not None:
             preview = preview_of(config, config.preview)
@@ -216,6 +218,12 @@ class Cameras:
         self._config = attrs.evolve(self._config, recording=recording)
         for camera in self:
             camera.reconfigure(recording)
+
+    def show_program(self, problem: Problem | None) -> None:
+        """Let every camera show that there is no FFmpeg, also those to come; None: there is."""
+        self.no_program = problem
+        for camera in (*self, *self._previews.values()):
+            camera.show_program(problem)
 
     async def close(self) -> None:
         """End all cameras at the same time; bounded."""

@@ -15,7 +15,7 @@ from camd.ffmpeg.binary import (
     FFmpegBinary,
     KnownBinary,
     find_ffmpeg,
-    is_still_the_one,
+    is_unchanged_program,
     look_at_program,
 )
 from camd.runtime.path_lookup import BoundedFileCalls
@@ -31,7 +31,7 @@ class FFmpegFinder:
     memory: SourceCache  # has the program that an earlier run of the daemon found
     _search: Callable[[Path | None], Awaitable[FFmpegBinary]] = find_ffmpeg
     _look_at: Callable[[FFmpegBinary], KnownBinary | None] = look_at_program
-    _is_still: Callable[[KnownBinary, Path | None], bool] = is_still_the_one
+    _is_still: Callable[[KnownBinary, Path | None], bool] = is_unchanged_program
     _program: FFmpegBinary | None = attrs.field(default=None, init=False)
     _finding: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _looks: BoundedFileCalls = attrs.field(factory=BoundedFileCalls, init=False)

@@ -110,7 +110,9 @@ class UnfinishedWork:
         wanted_until = self._wanted_until(session, moment)
         if wanted_until is not None or session.reason != SHUTDOWN:
             gaps = ledger.clock_found(point.untold, moment.wall) if point.untold else []
-            gaps += ledger.enter_rest(point.until, wanted_until, self._most_lost(session, moment))
+            gaps += ledger.enter_not_continued(
+                point.until, wanted_until, self._most_lost(session, moment)
+            )
             await self._storage.note_gaps(gaps)
         until = session.segments[-1].end if session.segments else session.start
         ledger.end_for(GapCause.DAEMON_DOWN.value, until)

@@ -130,7 +130,7 @@ class WantedControl:
 
 
 @attrs.define(eq=False)
-class _Call:
+class _DriverCall:
     """A driver call; `running` changes in its thread."""
 
     running: bool = False
@@ -153,7 +153,7 @@ class CameraControls:
     _read: Callable[[Path], tuple[Control, ...]] = read_controls
     _write: Callable[[Path, Control, int | str], Control] = write_control
     _timeout_seconds: float = DRIVER_TIMEOUT_SECONDS
-    _abandoned: _Call | None = attrs.field(default=None, init=False)
+    _abandoned: _DriverCall | None = attrs.field(default=None, init=False)
     _thread: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, 1), init=False
     )
@@ -289,14 +289,14 @@ class CameraControls:
         """Run `work` in the camera's thread. Raises Refusal, at the latest after the timeout."""
         if self._abandoned is not None and self._abandoned.running:
             raise self._unavailable(HUNG)
-        call = _Call()
+        call = _DriverCall()
         try:
             with trio.move_on_after(self._timeout_seconds):
                 return await trio.to_thread.run_sync(
                     partial(call.run, work), limiter=self._thread, abandon_on_cancel=True
                 )
         except OSError as error:
-            raise self._unavailable(node_errors.describe(error)) from error
+            raise self._unavailable(node_errors.describe_error(error)) from error
         finally:
             if call.running:
                 self._abandoned = call

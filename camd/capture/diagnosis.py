@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from camd.devices.holders import DeviceUsers, Holder
-from camd.devices.probe import read_access
+from camd.devices.node_reader import read_access
 from camd.devices.v4l2.node_errors import NodeAccess, remedy
 from camd.model import Problem, ProblemKind
 from camd.model.problems import LOST
@@ -69,12 +69,12 @@ async def diagnose(
     look = partial(_look, problem.kind, node, find_holders)
     with trio.move_on_after(timeout_seconds):
         seen = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=_looking)
-        return explain(problem, attrs.evolve(seen, neighbours=facts.neighbours), node)
+        return with_facts(problem, attrs.evolve(seen, neighbours=facts.neighbours), node)
     log.warning("diagnosis_timed_out", cause=problem.kind)
-    return explain(problem, facts, node)
+    return with_facts(problem, facts, node)
 
 
-def explain(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
+def with_facts(problem: Problem, facts: DiagnosisFacts, node: Path) -> Problem:
     """Put the facts into the message and suggestion of `problem`. Pure."""
     if facts.present is False:
         known = problem.kind in (ProblemKind.VANISHED, ProblemKind.NOT_FOUND)

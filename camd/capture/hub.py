@@ -37,7 +37,7 @@ from camd.config.schema import RecordingConfig
 from camd.model import VideoFormat
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.reheader import Reheader, as_hvc1
-from camd.mp4.restamp import in_place
+from camd.mp4.restamp import with_moved_samples_put_back
 from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.camera")
@@ -170,7 +170,7 @@ class StreamHub:
     _pace: ArrivalRate = attrs.field(factory=ArrivalRate, init=False)
     _reheader: Reheader | None = attrs.field(default=None, init=False)
     _joiner: FragmentJoiner = attrs.field(init=False)
-    _rest: list[CapturedFragment] = attrs.field(factory=list, init=False)  # of it, with times
+    _unjoined: list[CapturedFragment] = attrs.field(factory=list, init=False)  # of it, with times
     _frame_times: FrameTimes = attrs.field(init=False)
     _anchor: Anchor = attrs.field(init=False)
     _attachments: list[Attachment] = attrs.field(factory=list, init=False)
@@ -223,15 +223,17 @@ class StreamHub:
             moment = anchor.monotonic if since is None else anchor.monotonic_at(since)
             held = self.preroll.since(moment + WALL_RESOLUTION_SECONDS)
             if each_frame:
-                held = self._with_rest(held, newest=since is None)
+                held = self._with_unjoined(held, newest=since is None)
             attachment.awaits_key_frame, attachment.begun = not held, bool(held)
             for captured in held:
                 attachment.consumer.put(attrs.evolve(captured, anchor=anchor))
         self._hurry()
 
-    def _with_rest(self, held: list[CapturedFragment], *, newest: bool) -> list[CapturedFragment]:
+    def _with_unjoined(
+        self, held: list[CapturedFragment], *, newest: bool
+    ) -> list[CapturedFragment]:
         """Add the frames that are not joined yet; with `newest`, begin with the newest group."""
-        rest = self._timed_rest()
+        rest = self._timed_unjoined()
         begins = bool(rest) and rest[0].fragment.starts_with_sync
         if begins and newest:
             return rest
@@ -333,18 +335,19 @@ class StreamHub:
 
         `arrived` is when its last frame arrived, in monotonic seconds; by default now.
         """
+        watched = False
         for attachment in self._attachments:
             attachment.in_flight |= attachment.finishing
-        fragment = in_place(fragment)
+            watched |= attachment.consumer.each_frame
+        fragment = with_moved_samples_put_back(fragment)
         needed = self._reheader.take(fragment) if self._reheader is not None else None
         if self._joiner.closes_before(fragment):
             self._close_fragment()
         if needed is not None:
             self._describe(needed)
         self._joiner.add(fragment, self.clock.monotonic() if arrived is None else arrived)
-        watched = any(each.consumer.each_frame for each in self._attachments)
         closes = self._joiner.is_complete or self._begins_somebody(fragment)
-        alone = closes and len(self._joiner.rest) == 1
+        alone = closes and len(self._joiner.unjoined) == 1
         if watched and not alone:
             self._give_frame()
         captured = self._close_fragment() if closes else None
@@ -370,16 +373,16 @@ class StreamHub:
 
     def _give_frame(self) -> None:
         """Give the newest frame to the consumers that take each."""
-        before = len(self._rest)
-        for captured in self._timed_rest()[before:]:
+        before = len(self._unjoined)
+        for captured in self._timed_unjoined()[before:]:
             self._give(captured, each_frame=True)
 
-    def _timed_rest(self) -> list[CapturedFragment]:
+    def _timed_unjoined(self) -> list[CapturedFragment]:
         """Return the frames that are not joined yet, with the times that they have so far."""
-        for each in self._joiner.rest[len(self._rest) :]:
+        for each in self._joiner.unjoined[len(self._unjoined) :]:
             frame = self._frame_times.place(each.fragment)
-            self._rest.append(self._captured(frame, each.arrived, self.look_at_clock()))
-        return self._rest
+            self._unjoined.append(self._captured(frame, each.arrived, self.look_at_clock()))
+        return self._unjoined
 
     def _give(self, captured: CapturedFragment, *, each_frame: bool) -> None:
         for attachment in tuple(self._attachments):
@@ -388,12 +391,12 @@ class StreamHub:
 
     def _close_fragment(self) -> CapturedFragment | None:
         """Join the frames that are not joined yet, and hand the fragment on; None without any."""
-        if not self._joiner.rest:
+        if not self._joiner.unjoined:
             return None
         joined = self._joiner.take()
-        self._rest = []
-        captured = self._timed(in_place(joined.fragment), joined.arrived)
-        self._frame_times.settle()
+        self._unjoined = []
+        captured = self._timed(with_moved_samples_put_back(joined.fragment), joined.arrived)
+        self._frame_times.follow_corrections()
         self.preroll.add(captured)
         self._measure(captured.fragment)
         self._give(captured, each_frame=False)

@@ -9,7 +9,7 @@ import attrs
 import structlog
 
 from camd.capture.process import Launch
-from camd.capture.rules.negotiation import FormatSelection, unsupported
+from camd.capture.rules.negotiation import FormatSelection, problem_of_refusal
 from camd.capture.rules.sound import MicrophonePolicy, StreamAudioPolicy
 from camd.capture.source_cache import SourceCache
 from camd.capture.source_contents import SourceContents
@@ -114,7 +114,7 @@ class CapturePlanner:
         """What would keep the next capture from recording, as far as that is known before."""
         answer = self._choose()
         if isinstance(answer, FormatRefusal):
-            return unsupported(answer)
+            return problem_of_refusal(answer)
         return self.device.problem if self.device is not None else None
 
     @property
@@ -202,7 +202,7 @@ class CapturePlanner:
             return (binding and binding.problem) or NOT_FOUND
         answer = self._choose()
         if isinstance(answer, FormatRefusal):
-            return unsupported(answer)
+            return problem_of_refusal(answer)
         return self.device.problem if answer is None and self.device is not None else None
 
     async def _options(

@@ -17,9 +17,9 @@ import structlog
 import trio
 
 from camd.capture.rules.state import AwaitingKeyFrame, FirstFragmentArrived, ProcessStalled
-from camd.capture.rules.timestamps import arrivals
+from camd.capture.rules.timestamps import estimate_arrivals
 from camd.clock import Clock
-from camd.ffmpeg.text.output import FFmpegLine, classify, parse_line
+from camd.ffmpeg.text.output import FFmpegLine, parse_line, problem_of_exit
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
 from camd.model.problems import (
@@ -43,7 +43,7 @@ from camd.runtime.pipe_poller import (
     PipeFillEstimate,
     PipePoller,
     PolledPipe,
-    capacity,
+    pipe_capacity,
 )
 
 log = structlog.get_logger("camd.ffmpeg")
@@ -96,14 +96,14 @@ class CaptureTimeouts:
     FFmpeg itself gives up a connection when one of its `steps` takes `start_seconds`. Before the
     first picture, sound extends the deadline, by at most SOUND_STARTS times `start_seconds`.
     FFmpeg has `end_seconds` to exit after its output has ended, and a process that it left behind
-    may hold the output for `rest_seconds` after FFmpeg's exit.
+    may hold the output for `drain_seconds` after FFmpeg's exit.
     """
 
     start_seconds: float
     stall_seconds: float
     steps: int = 1
     end_seconds: float = 5.0
-    rest_seconds: float = 2.0
+    drain_seconds: float = 2.0
 
 
 @attrs.define(eq=False)
@@ -163,7 +163,9 @@ class CaptureProcess:
     _lines: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
-    _cut_off: bool = attrs.field(default=False, init=False)  # what FFmpeg left behind was killed
+    _orphans_killed: bool = attrs.field(
+        default=False, init=False
+    )  # what FFmpeg left behind was killed
     _read_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _deadline: float = attrs.field(default=0.0, init=False)  # monotonic seconds
     _reader: FrameFragmentReader = attrs.field(factory=FrameFragmentReader, init=False)
@@ -211,7 +213,7 @@ class CaptureProcess:
             async with self.launch(arguments) as process, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_errors, process)
                 nursery.start_soon(self._end_when_told, process)
-                nursery.start_soon(self._end_rest, process)
+                nursery.start_soon(self._end_drain, process)
                 nursery.start_soon(self._follow_hurry)
                 if sound_seconds is not None:
                     nursery.start_soon(self._await_sound, sound_seconds)
@@ -232,7 +234,7 @@ class CaptureProcess:
             return _missing(self._lines[-1].text if self._lines else f"exit status {status}")
         if self.may_end and status == 0 and self._fragments and not self._logged_errors:
             return None
-        problem = classify(tuple(self._lines), status)
+        problem = problem_of_exit(tuple(self._lines), status)
         stalled = problem.kind == ProblemKind.TIMED_OUT and self.delivered
         return STALLED if stalled else problem
 
@@ -250,12 +252,12 @@ class CaptureProcess:
         self._arrived = self.clock.monotonic()
         self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
-        flow = PipeFillEstimate(capacity(process.output)) if self.pipes is not None else None
+        flow = PipeFillEstimate(pipe_capacity(process.output)) if self.pipes is not None else None
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, process, flow)
             chunk: bytes | None = None
-            last = self._cut_off
+            last = self._orphans_killed
             timeout = max(LAST_READ_SECONDS, self._deadline - self.clock.monotonic())
             if last or self._waiting:
                 timeout = LAST_READ_SECONDS if last else QUIET_SECONDS
@@ -311,7 +313,7 @@ class CaptureProcess:
     def _may_gather(self) -> bool:
         """Whether frames arrive without a problem, and nobody waits for them."""
         works = self.delivered and self._problem is None and not self.stopping
-        on_time = self._ahead <= 0 and not self._cut_off and self._deadline != float("inf")
+        on_time = self._ahead <= 0 and not self._orphans_killed and self._deadline != float("inf")
         waited_for = self.hurried.value or self._frame_seconds > SLOW_SECONDS
         return works and on_time and not waited_for
 
@@ -357,7 +359,7 @@ class CaptureProcess:
                 with trio.move_on_after(self._deadline - self.clock.monotonic()):
                     await reading.over.wait()
         self._reading = None
-        reading.check()
+        reading.raise_error()
 
     async def _parse(self, chunk: bytes) -> None:
         """Parse `chunk` in parts, and let other tasks run in between."""
@@ -405,20 +407,21 @@ class CaptureProcess:
         if holding and self._waiting and self._in_burst(fragments):
             return 0
         waiting, self._waiting = self._waiting[:most], self._waiting[most or len(self._waiting) :]
-        times, pictures = iter(arrivals(fragments, self._read_at, self._arrived)), 0
+        times, pictures = iter(estimate_arrivals(fragments, self._read_at, self._arrived)), 0
         for event in waiting:
             if isinstance(event, Init):
                 self.sink.begin(event)
                 continue
             self._arrived = next(times)
-            pictures += event.frames
-            if event.frames:
-                self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0
+            frames = event.frames
+            pictures += frames
+            if frames:
+                self._frame_seconds = event.duration_seconds if frames == 1 else 0.0
             self.sink.deliver(event, self._arrived)
             if self._fragments or event.starts_with_sync:
-                self._fragments += event.frames > 0
+                self._fragments += frames > 0
             else:
-                self._early += event.frames  # a recording begins with a key frame
+                self._early += frames  # a recording begins with a key frame
             if self.throttle is not None:
                 self._ahead = self.throttle.ahead_seconds(event, self.clock.monotonic())
         if pictures:
@@ -490,10 +493,10 @@ class CaptureProcess:
             log.error("ffmpeg_does_not_answer_signals", pid=process.pid)
             await self.tell(ProcessStalled(HUNG))
 
-    async def _end_rest(self, process: ChildProcess) -> None:
+    async def _end_drain(self, process: ChildProcess) -> None:
         """After FFmpeg's exit, kill the processes that it started: they hold its pipe open."""
         await process.wait()
-        ended, seconds = self.clock.monotonic(), self.timeouts.rest_seconds
+        ended, seconds = self.clock.monotonic(), self.timeouts.drain_seconds
         while True:  # a throttled read leaves output in the pipe as well
             left = max(ended, self._throttled_until) + seconds - self.clock.monotonic()
             if left <= 0:
@@ -502,7 +505,7 @@ class CaptureProcess:
         log.warning("ffmpeg_left_processes", pid=process.pid)
         process.signal(signal.SIGKILL)
         await trio.sleep(ERRORS_END_SECONDS)
-        self._cut_off = True
+        self._orphans_killed = True
         self._read_scope.cancel()
         self._read_now()
 

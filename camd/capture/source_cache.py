@@ -18,7 +18,7 @@ import trio
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.ffmpeg.text.output import ProbeResult
 from camd.runtime.broadcast import LatestValue
-from camd.runtime.state_file import StateFile, check_version
+from camd.runtime.state_file import StateFile, validate_version
 from camd.sources import FileStamp, Source
 
 log = structlog.get_logger("camd.cameras")
@@ -100,7 +100,7 @@ class SourceCache:
         if self.file is None:
             return
         with trio.move_on_after(TIMEOUT_SECONDS):
-            file = StateFile(self.file, parse, render)
+            file = StateFile(self.file, parse_cache, render_cache)
             found = await trio.to_thread.run_sync(file.load, abandon_on_cancel=True)
             self._saved, self.program = found or ({}, None)
             self._entries.publish(self._saved)
@@ -120,7 +120,7 @@ class SourceCache:
         if self.file is None or latest is self._saved:
             return True
         try:
-            file = StateFile(self.file, parse, render)
+            file = StateFile(self.file, parse_cache, render_cache)
             await trio.to_thread.run_sync(file.save, (latest, self.program), abandon_on_cancel=True)
         except OSError as error:
             log.warning("source_cache_not_saved", error=str(error))
@@ -129,14 +129,14 @@ class SourceCache:
         return True
 
 
-def key_of(source: Source, facts: FileStamp | None = None) -> str:
+def cache_key_of(source: Source, facts: FileStamp | None = None) -> str:
     """Name a source by a hash; "" for one of which nothing has to be known beforehand."""
     name = source.cache_name(facts)
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32] if name else ""
 
 
-def render(found: _Found) -> str:
-    """Write the file's text; `parse` reads it back."""
+def render_cache(found: _Found) -> str:
+    """Write the file's text; `parse_cache` reads it back."""
     entries, seen = found
     sources = {key: attrs.asdict(known) for key, known in entries.items()}
     program = None
@@ -149,10 +149,10 @@ def render(found: _Found) -> str:
     return json.dumps(whole, indent=1) + "\n"
 
 
-def parse(text: str) -> _Found:
-    """Read the file's text; raises ValueError for anything that `render` does not write."""
+def parse_cache(text: str) -> _Found:
+    """Read the file's text; raises ValueError for anything that `render_cache` does not write."""
     found = json.loads(text)
-    check_version(found, VERSION)
+    validate_version(found, VERSION)
     sources = found.get("sources")
     if not isinstance(sources, dict) or len(sources) > _MOST_ENTRIES:
         raise ValueError("has no sources")

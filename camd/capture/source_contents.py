@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from camd.capture.source_cache import SourceCache, SourceFacts, key_of
+from camd.capture.source_cache import SourceCache, SourceFacts, cache_key_of
 from camd.clock import Clock
 from camd.config.schema import CameraConfig, FfmpegConfig
 from camd.ffmpeg.binary import FFmpegBinary, knows_tls_verify
@@ -225,7 +225,7 @@ class SourceContents:
 
     @property
     def _key(self) -> str:
-        return key_of(self.source, self._facts)
+        return cache_key_of(self.source, self._facts)
 
     def _remembered(self) -> SourceFacts | None:
         """What is known of the source from an earlier connection or run of the service."""

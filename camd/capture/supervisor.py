@@ -74,7 +74,7 @@ class CaptureEnvironment:
     pipes: PipePoller | None = None  # reads the output of all processes in rounds
     clock: Clock = attrs.field(kw_only=True)
     jitter: Callable[[], float] = _jitter  # factor of each rest
-    settled_seconds: float = m.SETTLED_SECONDS
+    steady_seconds: float = m.STEADY_SECONDS
 
 
 log = structlog.get_logger("camd.camera")
@@ -112,7 +112,7 @@ class CaptureSupervisor:
     _tune: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint  # sets the device's controls
     state: m.CaptureState = attrs.field(factory=m.CaptureState, init=False)
     _process: CaptureProcess | None = attrs.field(default=None, init=False)
-    _rest: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _retry_timer: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     @property
     def gone(self) -> bool:
@@ -130,11 +130,13 @@ class CaptureSupervisor:
                 case m.CaptureAction.TERMINATE:
                     if self._process is not None:  # else ProcessEnded is in the mailbox
                         self._process.stop()
-                case m.CaptureAction.REST:
-                    self._rest = trio.CancelScope()
-                    self._nursery.start_soon(self._rest_for, self._rest, self.state.rest_seconds)
-                case m.CaptureAction.WAKE:
-                    self._rest.cancel()
+                case m.CaptureAction.RETRY_LATER:
+                    self._retry_timer = trio.CancelScope()
+                    self._nursery.start_soon(
+                        self._wait_for_retry, self._retry_timer, self.state.retry_seconds
+                    )
+                case m.CaptureAction.CANCEL_RETRY:
+                    self._retry_timer.cancel()
         if before.state is not self.state.state:
             problem, camera = self.state.problem, self._planner.camera.id
             cause = problem.kind if problem else None
@@ -149,12 +151,12 @@ class CaptureSupervisor:
             before, seen = seen, await self._hub.demand.wait_until(partial(operator.ne, seen))
             if seen.consumers:
                 if seen.joined != before.joined:
-                    await self._tell(m.Wanted())
+                    await self._tell(m.DemandBegan())
                 continue
             with trio.move_on_after(seen.grace_seconds) as grace:
                 await self._hub.demand.wait_until(partial(operator.ne, seen))
             if grace.cancelled_caught:
-                await self._tell(m.Unwanted())
+                await self._tell(m.DemandEnded())
 
     def _spawn(self) -> None:
         assert self._process is None
@@ -237,7 +239,7 @@ class CaptureSupervisor:
         try:
             await self._tune()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._settle, process)
+                nursery.start_soon(self._report_steady, process)
                 nursery.start_soon(self._tell_warnings)
                 problem = await process.run(plan.arguments, plan.sound_seconds)
                 nursery.cancel_scope.cancel()
@@ -289,11 +291,11 @@ class CaptureSupervisor:
         if self._hub.video is not None:
             self._planner.compare(self._hub.video)
 
-    async def _settle(self, process: CaptureProcess) -> None:
+    async def _report_steady(self, process: CaptureProcess) -> None:
         await process.begun.wait()
-        await trio.sleep(self._environment.settled_seconds)
+        await trio.sleep(self._environment.steady_seconds)
         self._compare()
-        await self._tell(m.ProcessSettled())
+        await self._tell(m.StreamingSteadily())
 
     async def _tell_warnings(self) -> None:
         """Tell WarningsChanged when the warnings about the stream's times change."""
@@ -302,10 +304,10 @@ class CaptureSupervisor:
             told = await self._hub.warnings.wait_until(partial(operator.ne, told))
             await self._tell(WarningsChanged())
 
-    async def _rest_for(self, scope: trio.CancelScope, seconds: float) -> None:
+    async def _wait_for_retry(self, scope: trio.CancelScope, seconds: float) -> None:
         with scope:
             await trio.sleep(seconds * self._environment.jitter())
-            await self._tell(m.RestOver())
+            await self._tell(m.RetryDue())
 
 
 async def _cancel_when_told(process: CaptureProcess, scope: trio.CancelScope) -> None:

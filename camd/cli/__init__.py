@@ -43,7 +43,7 @@ _COMMANDS = {
     "keys": ("credentials", "Manage API keys."),
     "log-level": ("show", "Show or set how much the service logs."),
     "ls": ("show", "List recordings, newest first; with --snapshots, pictures."),
-    "open": ("credentials", "Print a link that opens the page, signed in."),
+    "open": ("credentials", "Print a link that opens the web page, signed in."),
     "openrpc": ("show", "Print the OpenRPC document of the service's methods."),
     "pin": ("retention_commands", "Protect the recording NAME from clients and retention."),
     "record": ("record", "Record CAMERA until Ctrl-C, or for a time."),

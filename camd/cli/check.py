@@ -33,7 +33,7 @@ from camd.cli.service_access import configured
 from camd.cli.terminal import console, print_json
 from camd.clock import SYSTEM_CLOCK
 from camd.config.environment import variables_of
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.schema import ENTRIES, SECTIONS, CameraConfig, Config, ScheduleConfig
 from camd.devices.listing import scan_devices
 from camd.devices.query import find_converters
@@ -41,8 +41,8 @@ from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.logs import set_up_logging
 from camd.model.notation import TcpAddress, parse_listen
-from camd.schedules.rules.schedule_findings import describe, describe_due, first_overlap
-from camd.schedules.rules.windows import due
+from camd.schedules.rules.schedule_findings import describe_due, describe_schedule, first_overlap
+from camd.schedules.rules.windows import window_state
 
 _LOOPBACK = ("127.", "localhost", "::1")
 
@@ -154,7 +154,10 @@ def judge_schedules(
         if not schedule.enabled:
             yield warning(subject, "is switched off", "Set enabled = true when it is to record.")
             continue
-        yield ok(subject, f"{describe(schedule)}; {describe_due(due((schedule,), instant))}")
+        yield ok(
+            subject,
+            f"{describe_schedule(schedule)}; {describe_due(window_state((schedule,), instant))}",
+        )
         if unknown := schedule.unknown(known):
             text = f"there is no camera {', '.join(unknown)}"
             yield warning(subject, text, "Correct cameras, or plug the camera in.")
@@ -192,7 +195,7 @@ def _summary(problems: int) -> str:
     return "1 problem." if problems == 1 else f"{problems} problems."
 
 
-def print_keys(*, as_json: bool) -> None:
+def print_config_keys(*, as_json: bool) -> None:
     """Print the declaration of every configuration key."""
     rows = [
         {
@@ -203,7 +206,7 @@ def print_keys(*, as_json: bool) -> None:
             "documentation": key.doc,
         }
         for section, cls in (*SECTIONS.items(), *ENTRIES.items())
-        for name, key in keys_of(cls).items()
+        for name, key in config_keys_of(cls).items()
     ]
     if as_json:
         print_json(rows)

@@ -153,7 +153,7 @@ def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> N
     click.echo(mint_token(secret, user_id=user, role=Role(role), now=now, lifetime=seconds))
 
 
-@click.command(short_help="Print a link that opens the page, signed in.")
+@click.command(short_help="Print a link that opens the web page, signed in.")
 @click.option(
     "--role",
     type=click.Choice(_ROLES),
@@ -162,7 +162,7 @@ def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> N
 @json_option
 @remote_options
 def open(access: ServiceAccess, role: str | None, as_json: bool) -> None:
-    """Print a link to the page of the service that signs a browser in: once, within 60 s."""
+    """Print a link to the web page of the service that signs a browser in: once, within 60 s."""
     address = page_address(access)
     made = ask(access, "create_sign_in_code", role=role)
     link = f"{address}{made['path']}"

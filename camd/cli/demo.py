@@ -220,7 +220,7 @@ def show_next_steps(service: DemoService, receipts: Mapping[str, Any]) -> None:
 
 
 async def show_link(service: DemoService, client: Client) -> None:
-    """Print a link that opens the page, signed in."""
+    """Print a link that opens the web page, signed in."""
     made = await client.call("create_sign_in_code")
     service.say(
         f"[bold]To see it, open[/] http://127.0.0.1:{service.port}{made['path']}\n"

@@ -124,7 +124,7 @@ class OutputError(Exception):
         self.number = number
 
 
-class CheckedOutput(io.RawIOBase):
+class StandardStream(io.RawIOBase):
     """A standard stream; its first failure raises OutputError if `reports`, others are ignored."""
 
     def __init__(self, descriptor: int, *, closed: bool, reports: bool) -> None:
@@ -163,9 +163,11 @@ def run_command(command: click.Command, closed: Collection[int] = ()) -> int:
 
     Replaces the standard streams. Afterwards SIGINT ends the process at once.
     """
-    sys.stdout = _stream(sys.stdout, CheckedOutput(_STDOUT, closed=_STDOUT in closed, reports=True))
+    sys.stdout = _stream(
+        sys.stdout, StandardStream(_STDOUT, closed=_STDOUT in closed, reports=True)
+    )
     sys.stderr = _stream(
-        sys.stderr, CheckedOutput(_STDERR, closed=_STDERR in closed, reports=False)
+        sys.stderr, StandardStream(_STDERR, closed=_STDERR in closed, reports=False)
     )
     try:
         status = _run(command)
@@ -220,7 +222,7 @@ def _report_output_error(error: OutputError) -> int:
     return ExitCode.FAILED
 
 
-def _stream(before: io.TextIOBase | object, output: CheckedOutput) -> io.TextIOWrapper:
+def _stream(before: io.TextIOBase | object, output: StandardStream) -> io.TextIOWrapper:
     """Wrap `output` with the encoding of `before`; UTF-8 if that was closed."""
     return io.TextIOWrapper(
         io.BufferedWriter(output),  # type: ignore[type-var]  # a RawIOBase, as it wants

@@ -20,8 +20,6 @@ from camd.cli.terminal import ProgressMeter, console, messages, print_json, prin
 from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
 from camd.runtime.folders.format_marker import FormatRefusedError
-from camd.storage.check.folder import FolderVerification, VerifyProgress, VerifyResult
-from camd.storage.check.rules.findings import Finding
 from camd.storage.index.recording_index import (
     FOLDER,
     INDEX,
@@ -31,12 +29,14 @@ from camd.storage.index.recording_index import (
 )
 from camd.storage.recovery.offline import HashingProgress, OfflineRecovery, OfflineResult
 from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding
+from camd.storage.verify.folder import FolderVerification, VerifyProgress, VerifyResult
+from camd.storage.verify.rules.findings import Finding
 
 # --- recover
 
 _MEANINGS = {  # after a recovery, and in a dry run
     FileOutcome.SEALED: ("sealed in place", "would be sealed in place"),
-    FileOutcome.ADOPTED: ("taken into the index", "would be taken into the index"),
+    FileOutcome.NEW_TO_INDEX: ("taken into the index", "would be taken into the index"),
     FileOutcome.RENAMED: ("indexed by its new name", "would be indexed by its new name"),
     FileOutcome.COPY: ("a copy, left alone", "a copy, left alone"),
     FileOutcome.EMPTY: ("holds no footage, left alone", "holds no footage, left alone"),
@@ -48,7 +48,11 @@ _MEANINGS = {  # after a recovery, and in a dry run
     ),
     FileOutcome.MISSING: ("gone, listed as missing", "gone, would be listed as missing"),
 }
-_COLOURS = {FileOutcome.SEALED: "green", FileOutcome.ADOPTED: "green", FileOutcome.RENAMED: "green"}
+_COLOURS = {
+    FileOutcome.SEALED: "green",
+    FileOutcome.NEW_TO_INDEX: "green",
+    FileOutcome.RENAMED: "green",
+}
 _COLOURS |= {FileOutcome.UNREADABLE: "red", FileOutcome.MISSING: "red"}
 
 
@@ -194,7 +198,7 @@ def verify_folder(
     folder = configured(config_path).storage.recordings_dir
     names = [_name_in(folder, file) for file in files]
     refuse_misplaced(folder)
-    priority.be_nice()
+    priority.lower_priority()
     out = console()
 
     def on_finding(finding: Finding) -> None:
@@ -231,7 +235,7 @@ def finding_line(finding: Finding) -> str:
 
 
 def summary(result: VerifyResult) -> str:
-    """Summarise a check in one line."""
+    """Summarise a verification in one line."""
     parts = [f"{result.files} files checked"]
     if result.busy:
         parts.append(f"{len(result.busy)} being recorded")
@@ -264,7 +268,7 @@ def verify_values(result: VerifyResult) -> dict[str, object]:
 
 
 def verify_progress(at: VerifyProgress, seconds: float) -> str:
-    """Describe the progress of a check after so many seconds."""
+    """Describe the progress of a verification after so many seconds."""
     parts = [
         f"{at.files} of {at.files_total} files",
         f"{file_size(min(at.done_bytes, at.total_bytes))} of {file_size(at.total_bytes)}",

@@ -104,7 +104,7 @@ def client_address(server: ServerConfig) -> str:
 
 
 def page_address(access: ServiceAccess) -> str:
-    """Return the URL of the page. Raises CommandFailed where only a Unix socket is listened on."""
+    """Return the URL of the web page. Raises CommandFailed where there is only a Unix socket."""
     address = access.address
     if address.startswith("unix:"):
         server = configured(access.config_path).server

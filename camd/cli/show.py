@@ -125,7 +125,7 @@ def log_level(access: ServiceAccess, level: str | None) -> object:
     return ask(access, "set_log_level", **({} if level is None else {"level": level}))
 
 
-# --- pages of recordings, sessions and gaps -------------------------------------------------
+# --- lists of recordings, sessions and gaps -------------------------------------------------
 
 
 def _page_printer(

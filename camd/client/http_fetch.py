@@ -1,4 +1,4 @@
-"""HTTP pages of the service: pictures and files."""
+"""HTTP requests to the service: pictures and files."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class HttpReply:
 async def fetch_page(
     address: str, path: str, token: str | None = None, *, tls: ssl.SSLContext | None = None
 ) -> HttpReply:
-    """GET a page of the service at `address`, as `connect` takes it.
+    """GET a path of the service at `address`, as `connect` takes it.
 
-    Raises CannotConnectError, ConnectionLostError when the connection ends within the page, and
+    Raises CannotConnectError, ConnectionLostError when the connection ends within the answer, and
     RemoteError when the service refuses.
     """
     stream, host, _ = await open_service_stream(ServiceAddress(address, token, tls))
@@ -74,13 +74,13 @@ async def _read_page(
             case h11.Data(data):
                 body += data
                 if len(body) > MAX_MESSAGE_BYTES:
-                    raise ConnectionLostError("the page is too large")
+                    raise ConnectionLostError("the answer is too large")
             case h11.EndOfMessage() | h11.ConnectionClosed():
                 return answer, bytes(body)
 
 
 def refused_page(status: int, body: bytes) -> RemoteError:
-    """Read what a refused page says; in the words of the call that would be refused."""
+    """Read what a refused request says; in the words of the call that would be refused."""
     try:
         said = _decode(body)
     except (msgspec.DecodeError, UnicodeError):

@@ -126,6 +126,10 @@ class ServiceConnection:
         """Wait until the connection has ended."""
         await self._ended.wait()
 
+    async def leave(self) -> None:
+        """Close the connection in order; takes at most two seconds."""
+        await self._socket.close(1000, "")
+
     async def _send(self, text: str) -> None:
         if self._lost is not None:
             raise ConnectionLostError(self._lost)
@@ -153,7 +157,7 @@ class ServiceConnection:
         except (msgspec.DecodeError, UnicodeError) as error:
             self._end(f"the service sent something unreadable ({error})")
 
-    async def _check_liveness(self) -> None:
+    async def _watch_liveness(self) -> None:
         """End a connection whose other side is silent; the network may not tell."""
         while True:
             await trio.sleep(PING_SECONDS)
@@ -227,7 +231,7 @@ async def open_connection(
         ):
             connection = ServiceConnection(socket, keeps_all)
             nursery.start_soon(connection._receive)
-            nursery.start_soon(connection._check_liveness)
+            nursery.start_soon(connection._watch_liveness)
             if authenticates and address.token is not None:
                 await connection.call_soon("authenticate", auth_token=address.token)
             yield connection

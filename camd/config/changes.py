@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 import attrs
 
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.schema import SECTIONS, CameraConfig, Config
 
 
@@ -77,13 +77,13 @@ def _can_add(old: Config, camera: CameraConfig) -> bool:
 def _live_keys() -> Iterator[tuple[str, str]]:
     """Yield section and name of each key that a running service can change."""
     for section, cls in SECTIONS.items():
-        yield from ((section, name) for name, key in keys_of(cls).items() if key.reload)
+        yield from ((section, name) for name, key in config_keys_of(cls).items() if key.reload)
 
 
 def _live_sections() -> Iterator[str]:
     """Yield the sections that a running service can take in whole, also where there was none."""
     for section, cls in SECTIONS.items():
-        if all(key.reload for key in keys_of(cls).values()):
+        if all(key.reload for key in config_keys_of(cls).values()):
             yield section
 
 
@@ -91,5 +91,5 @@ def _changed_keys(old: Config, new: Config, section: str) -> list[str]:
     before, after = getattr(old, section), getattr(new, section)
     if before is None or after is None:
         return [] if before is after else [section]
-    names = keys_of(SECTIONS[section])
+    names = config_keys_of(SECTIONS[section])
     return [f"{section}.{name}" for name in names if getattr(before, name) != getattr(after, name)]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from camd.config.keys import ConfigKey, keys_of
+from camd.config.keys import ConfigKey, config_keys_of
 from camd.config.schema import SECTIONS
 from camd.model.notation import did_you_mean
 
@@ -45,10 +45,10 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     for variable in sorted(environ):
         if match := _VARIABLE.fullmatch(variable):
             place = match[1].lower(), match[2].lower()
-            if mistake := _check_place(*place):
+            if mistake := _place_mistake(*place):
                 mistakes.append(f"{variable}: {mistake}")
             else:
-                key = keys_of(SECTIONS[place[0]])[place[1]]
+                key = config_keys_of(SECTIONS[place[0]])[place[1]]
                 found[place] = (variable, _as_toml(key, environ[variable]))
     return EnvironmentOverlay(
         values={place: value for place, (_, value) in found.items()},
@@ -57,11 +57,11 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     )
 
 
-def _check_place(section: str, name: str) -> str:
+def _place_mistake(section: str, name: str) -> str:
     """Return what is wrong with a section and a key; "" when both exist."""
     if section not in SECTIONS:
         return f"unknown section{did_you_mean(section, SECTIONS)}"
-    keys = keys_of(SECTIONS[section])
+    keys = config_keys_of(SECTIONS[section])
     return "" if name in keys else f"unknown key{did_you_mean(name, keys)}"
 
 
@@ -69,7 +69,7 @@ def variables_of(section: str, name: str) -> tuple[str, ...]:
     """Return the variables that set a key, the strongest first; none set keys of a camera."""
     if section not in SECTIONS:
         return ()
-    alias = keys_of(SECTIONS[section])[name].alias
+    alias = config_keys_of(SECTIONS[section])[name].alias
     return tuple(filter(None, (f"CAMD_{section}__{name}".upper(), alias)))
 
 
@@ -85,7 +85,7 @@ def name_variables(mistake: str, variables: Mapping[Place, str]) -> str:
 
 def _keys_with_alias() -> Iterator[tuple[Place, ConfigKey]]:
     for section, cls in SECTIONS.items():
-        for name, key in keys_of(cls).items():
+        for name, key in config_keys_of(cls).items():
             if key.alias:
                 yield (section, name), key
 

@@ -1,4 +1,4 @@
-"""How a configuration key is declared: `key` in a section's class, `keys_of` to read it back."""
+"""How a configuration key is declared: `key` in a section's class; `config_keys_of` reads it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def key(
 
 
 @cache
-def keys_of(section: type) -> dict[str, ConfigKey]:
+def config_keys_of(section: type) -> dict[str, ConfigKey]:
     """Return the declarations of a section's keys, by name, in their order.
 
     A key whose name is a word of Python is a field with an underscore behind it: `from_`.

@@ -8,6 +8,7 @@ folder, and without any file, at `~/.local/share/camd` (root: `/var/lib/camd`).
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import tomli
 
 from camd.config.environment import EnvironmentOverlay, name_variables, read_environment
 from camd.config.machine_zone import find_machine_zone
-from camd.config.parse import ParsedConfig, check, check_schedules, structure
+from camd.config.parse import ParsedConfig, find_mistakes, find_schedule_mistakes, parse_config
 from camd.config.schema import (
     MACHINE_ZONE,
     AuthConfig,
@@ -39,7 +40,7 @@ _SECRET_FILE_BYTES = 64 * 1024
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Find, read and check the configuration.
+    """Find, read and validate the configuration.
 
     The file is `path`, else `$CAMD_CONFIG`, else `/etc/camd/camd.toml`, else
     `$XDG_CONFIG_HOME/camd/camd.toml`; without any, the defaults apply. Raises ConfigError with
@@ -50,15 +51,15 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     overlay = read_environment(environ)
     _lay_over(raw, overlay)
     bases = find_path_bases(file, environ)
-    structured = structure(raw, overlay.variables, bases)
+    structured = parse_config(raw, overlay.variables, bases)
     mistakes = [*overlay.mistakes, *structured.mistakes]
     structured.sections.update(_with_secret_from_file(structured, overlay, mistakes))
     structured.sections.update(_with_password_from_file(structured, overlay, mistakes))
     _complete(structured.sections, bases)
     cameras = _with_names(structured.cameras)
-    mistakes += check(structured.sections, cameras)
+    mistakes += find_mistakes(structured.sections, cameras)
     schedules = _complete_schedules(structured.schedules, environ, mistakes)
-    mistakes += check_schedules(schedules)
+    mistakes += find_schedule_mistakes(schedules)
     if mistakes:
         named = (name_variables(mistake, overlay.variables) for mistake in mistakes)
         raise ConfigError(tuple(named))
@@ -109,13 +110,25 @@ def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> 
 
 def _read_toml(file: Path) -> dict[str, object]:
     try:
-        return tomli.loads(read_small_file(file, _FILE_BYTES).decode())
+        content = read_small_file(file, _FILE_BYTES)
     except OSError as error:
-        raise ConfigError((f"{file}: cannot be read: {error.strerror}",)) from error
+        raise unreadable(file, error) from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError((f"{file}: is UTF-16 text; save it as UTF-8",))
+    try:
+        return tomli.loads(content.decode("utf-8-sig"))  # editors of Windows begin with a BOM
     except UnicodeDecodeError as error:
         raise ConfigError((f"{file}: is not UTF-8 text (byte {error.start})",)) from error
     except tomli.TOMLDecodeError as error:
         raise ConfigError((f"{file}: is not valid TOML: {error}",)) from error
+
+
+def unreadable(file: Path, error: OSError) -> ConfigError:
+    """Say why the file cannot be read; and what to do where another user has it. Pure."""
+    mistake = f"{file}: cannot be read: {error.strerror}"
+    if isinstance(error, PermissionError):
+        mistake += f". Use sudo; the service needs: chgrp camd {file} && chmod 640 {file}"
+    return ConfigError((mistake,))
 
 
 def _lay_over(raw: dict[str, object], overlay: EnvironmentOverlay) -> None:

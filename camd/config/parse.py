@@ -9,7 +9,7 @@ import attrs
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.schema import (
     ENTRIES,
     MAX_SCHEDULES,
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class ParsedConfig:
     """Sections and entries without mistakes, by name and by place, and the mistakes of the others.
 
-    A section that has a mistake is absent, so that no later check judges its defaults.
+    A section that has a mistake is absent, so that no later rule judges its defaults.
     """
 
     sections: dict[str, object] = attrs.field(factory=dict)
@@ -42,7 +42,7 @@ class ParsedConfig:
     mistakes: list[str] = attrs.field(factory=list)
 
 
-def structure(
+def parse_config(
     raw: Mapping[str, object], variables: Mapping[tuple[str, str], str], bases: PathBases
 ) -> ParsedConfig:
     """Read a whole raw configuration; `variables` names the values that the environment set."""
@@ -100,7 +100,7 @@ def _structure_cameras(converter: Converter, tables: list[object], result: Parse
 def _converter(bases: PathBases) -> Converter:
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
     for cls in (*SECTIONS.values(), *ENTRIES.values()):
-        readers = {name: key.bind(bases) for name, key in keys_of(cls).items()}
+        readers = {name: key.bind(bases) for name, key in config_keys_of(cls).items()}
         hooks = {
             field.name: override(rename=name, struct_hook=_hook(readers[name]))
             for field in attrs.fields(cls)
@@ -151,7 +151,7 @@ def _sentences(error: ClassValidationError, cls: type) -> Iterator[tuple[str, st
         if not isinstance(mistake, ForbiddenExtraKeysError):
             raise mistake
         for key in sorted(mistake.extra_fields):
-            yield key, f"unknown key{did_you_mean(key, keys_of(cls))}"
+            yield key, f"unknown key{did_you_mean(key, config_keys_of(cls))}"
 
 
 _MISSING = (
@@ -163,22 +163,24 @@ _MISSING = (
 # --- combinations: what must hold between keys whose values are right by themselves --------------
 
 
-def check(sections: Mapping[str, object], cameras: Mapping[int, CameraConfig]) -> list[str]:
+def find_mistakes(sections: Mapping[str, object], cameras: Mapping[int, CameraConfig]) -> list[str]:
     """Return a sentence for each wrong combination; `cameras` are keyed by place in the file."""
     mistakes: list[str] = []
     server, storage = sections.get("server"), sections.get("storage")
     if isinstance(server, ServerConfig):
-        mistakes += _check_server(server)
+        mistakes += _server_mistakes(server)
     if isinstance(storage, StorageConfig):
-        mistakes += _check_storage(storage)
+        mistakes += _storage_mistakes(storage)
     mediamtx = sections.get("mediamtx")
     if isinstance(mediamtx, MediaMtxConfig):
-        mistakes += _check_publishing(mediamtx, cameras)
-    return mistakes + _check_cameras(cameras)
+        mistakes += _publishing_mistakes(mediamtx, cameras)
+    return mistakes + _camera_mistakes(cameras)
 
 
-def _check_publishing(mediamtx: MediaMtxConfig, cameras: Mapping[int, CameraConfig]) -> list[str]:
-    """Check that a password has a user, and that no two cameras have the same path."""
+def _publishing_mistakes(
+    mediamtx: MediaMtxConfig, cameras: Mapping[int, CameraConfig]
+) -> list[str]:
+    """Find a password without a user, and two cameras with the same path."""
     mistakes = []
     if (mediamtx.password or mediamtx.password_file) and not mediamtx.username:
         mistakes.append(
@@ -193,7 +195,7 @@ def _check_publishing(mediamtx: MediaMtxConfig, cameras: Mapping[int, CameraConf
     return mistakes
 
 
-def _check_server(server: ServerConfig) -> list[str]:
+def _server_mistakes(server: ServerConfig) -> list[str]:
     mistakes = []
     if (server.tls_cert is None) != (server.tls_key is None):
         missing = "tls_cert" if server.tls_cert is None else "tls_key"
@@ -208,7 +210,7 @@ def _check_server(server: ServerConfig) -> list[str]:
     return mistakes
 
 
-def _check_storage(storage: StorageConfig) -> list[str]:
+def _storage_mistakes(storage: StorageConfig) -> list[str]:
     mistakes = []
     if storage.warn_percent >= storage.block_percent:
         mistakes.append(
@@ -224,8 +226,8 @@ def _check_storage(storage: StorageConfig) -> list[str]:
     return mistakes
 
 
-def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
-    """Check each camera by itself, and that no two share an id, a device name or a node."""
+def _camera_mistakes(cameras: Mapping[int, CameraConfig]) -> list[str]:
+    """Validate each camera by itself, and that no two share an id, a device name or a node."""
     mistakes = []
     if len(cameras) > MAX_CAMERAS:
         mistakes.append(
@@ -236,7 +238,7 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
     nodes: dict[str, int] = {}
     for index, camera in cameras.items():
         path = f"camera[{index}]"
-        mistakes += _check_special_keys(path, camera)
+        mistakes += _special_key_mistakes(path, camera)
         if node := str(camera.source.selector or ""):
             owner = nodes.setdefault(node, index)
             if owner != index:
@@ -254,7 +256,7 @@ def _check_cameras(cameras: Mapping[int, CameraConfig]) -> list[str]:
     return mistakes
 
 
-def check_schedules(schedules: Mapping[int, ScheduleConfig]) -> list[str]:
+def find_schedule_mistakes(schedules: Mapping[int, ScheduleConfig]) -> list[str]:
     """Return a sentence for each window of no length, and for each name that is taken."""
     mistakes = []
     names: dict[str, int] = {}
@@ -272,8 +274,8 @@ def check_schedules(schedules: Mapping[int, ScheduleConfig]) -> list[str]:
     return mistakes
 
 
-def _check_special_keys(path: str, camera: CameraConfig) -> list[str]:
-    """Check that keys that fit some sources only stand beside one of those."""
+def _special_key_mistakes(path: str, camera: CameraConfig) -> list[str]:
+    """Find keys that fit some sources only stand beside one of those."""
     is_set = {
         "controls": bool(camera.controls),
         "transport": camera.transport != "auto",

@@ -38,7 +38,7 @@ class ServerConfig:
     health_listen: str = key(
         "127.0.0.1:8003",
         lambda value: "" if value == "" else values.address(value),
-        'Address that serves the HTTP pages a second time; "" for none.',
+        'Address that serves HTTP a second time; "" for none.',
     )
     path: str = key(
         "/ws",
@@ -86,12 +86,12 @@ class ServerConfig:
     )
     origins: tuple[str, ...] = key(
         [],
-        values.several(values.origin),
+        values.list_of(values.origin),
         "Origins of web pages that may connect, besides the own host's.",
     )
     hosts: tuple[str, ...] = key(
         [],
-        values.several(values.matching("[A-Za-z0-9_.-]+", 'a host name such as "recorder.local"')),
+        values.list_of(values.matching("[A-Za-z0-9_.-]+", 'a host name such as "recorder.local"')),
         "Host names by which clients may connect, besides localhost, IP addresses, names in "
         'server.listen and those of this machine, such as "cameras.example.org".',
     )
@@ -298,7 +298,7 @@ class ScrubConfig:
 
 @attrs.frozen
 class FfmpegConfig:
-    """Section `[ffmpeg]`: which program captures, and when it counts as stuck."""
+    """Section `[ffmpeg]`: which program captures, and when it counts as stalled."""
 
     path: Path | None = key(
         "", values.OPTIONAL_FILE, "FFmpeg program; default: the system's, else the bundled one."
@@ -331,7 +331,7 @@ class DiscoveryConfig:
     )
     ignore: tuple[str, ...] = key(
         [],
-        values.several(values.text),
+        values.list_of(values.text),
         "Cameras that camd leaves alone: node, link, USB port, serial number, "
         '"vendor:product" or name, with * and ?, such as "/dev/video9", "1-1.3", "046d:*" or '
         '"*Infrared*".',
@@ -379,7 +379,7 @@ class MediaMtxConfig:
     )
     viewers: tuple[str, ...] = key(
         ["rtsp", "hls", "webrtc"],
-        values.several(values.choice("rtsp", "hls", "webrtc")),
+        values.list_of(values.choice("rtsp", "hls", "webrtc")),
         "Protocols whose addresses viewers are told, as far as the server has them.",
         reload=True,
     )
@@ -483,13 +483,13 @@ class CameraConfig:
     )
     input_options: tuple[str, ...] = key(
         [],
-        values.several(values.text),
+        values.list_of(values.text),
         "Extra FFmpeg arguments before the input, for probing and for recording; they override "
         "camd's own.",
         repr=False,
     )
     output_options: tuple[str, ...] = key(
-        [], values.several(values.text), "Extra FFmpeg arguments after the input.", repr=False
+        [], values.list_of(values.text), "Extra FFmpeg arguments after the input.", repr=False
     )
 
     @property

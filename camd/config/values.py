@@ -154,7 +154,7 @@ def matching(pattern: str, what: str) -> Reader:
 def controls(value: object) -> tuple[tuple[str, int | str], ...]:
     """Read a table of camera controls; true and false become 1 and 0.
 
-    Only the form is checked: which names and values exist depends on the camera.
+    Only the form is validated: which names and values exist depends on the camera.
     """
     if not isinstance(value, dict):
         raise ValueError(f"must be a table such as {{ brightness = 128 }}, not {kind_of(value)}")
@@ -235,7 +235,7 @@ def camera_ids(value: object) -> tuple[str, ...]:
     found = (
         (str(_ONE_CAMERA(value)),)
         if isinstance(value, str)
-        else tuple(map(str, several(_ONE_CAMERA)(value)))
+        else tuple(map(str, list_of(_ONE_CAMERA)(value)))
     )
     if not found:
         raise ValueError('must name at least one camera, or be "*" for every one')
@@ -246,7 +246,7 @@ def camera_ids(value: object) -> tuple[str, ...]:
 
 def days(value: object) -> tuple[str, ...]:
     """Read days and ranges of days, such as ["mon-fri", "sun"], or one of them as text."""
-    items = (value,) if isinstance(value, str) else several(text)(value)
+    items = (value,) if isinstance(value, str) else list_of(text)(value)
     found = {day for item in items for day in _day_range(text(item))}
     if not found:
         raise ValueError('must name at least one day, such as "mon"')
@@ -305,11 +305,11 @@ def resolution(value: object) -> tuple[int, int]:
 
 
 def address(value: object) -> str:
-    """Read one address to listen on; it stays text, in its checked form."""
+    """Read one address to listen on; it stays text, in its valid form."""
     return str(parse_listen(text(value)))
 
 
-def several(reader: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
+def list_of(reader: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     """Read a list, each item with `reader`."""
 
     def read(value: object) -> tuple[T, ...]:
@@ -329,7 +329,7 @@ def _item(reader: Callable[[object], T], index: int, item: object) -> T:
 
 def addresses(value: object) -> tuple[str, ...]:
     """Read one address, or a list of at least one."""
-    found = (address(value),) if isinstance(value, str) else several(address)(value)
+    found = (address(value),) if isinstance(value, str) else list_of(address)(value)
     if not found:
         raise ValueError('must name at least one address, such as "127.0.0.1:8002"')
     if len(set(found)) < len(found):

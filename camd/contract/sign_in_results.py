@@ -1,4 +1,4 @@
-"""Fields of signing in to the page, and of API keys."""
+"""Fields of signing in to the web page, and of API keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SignInCode:
     """A code that signs a browser in, once."""
 
     code: str
-    path: Annotated[str, doc("behind the address of the service, it is a link to the page")]
+    path: Annotated[str, doc("behind the address of the service, it is a link to the web page")]
     role: str
     expires_in: Annotated[float, doc("seconds")]
     expires_at: Time

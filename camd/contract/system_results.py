@@ -61,7 +61,7 @@ class ScrubFinding:
 
 @attrs.frozen(kw_only=True)
 class ScrubRound:
-    """One check of all recordings."""
+    """One verification of all recordings."""
 
     began: Time
     ended: Time | None
@@ -73,7 +73,7 @@ class ScrubRound:
 
 @attrs.frozen(kw_only=True)
 class ScrubInfo:
-    """The check of recordings in the background."""
+    """The verification of recordings in the background."""
 
     enabled: bool
     running: bool

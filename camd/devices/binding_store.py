@@ -16,11 +16,11 @@ import attrs
 import structlog
 import trio
 
-from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, natural_key
+from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, natural_sort_key
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.runtime.broadcast import LatestValue
-from camd.runtime.state_file import StateFile, check_version
+from camd.runtime.state_file import StateFile, validate_version
 
 log = structlog.get_logger("camd.devices")
 
@@ -50,14 +50,14 @@ def parse_bindings(text: str) -> tuple[RememberedCamera, ...]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON: {error}") from error
-    check_version(found, VERSION)
+    validate_version(found, VERSION)
     cameras = _fields(found, {"version", "cameras"}, "file")["cameras"]
     if not isinstance(cameras, list) or len(cameras) > _MOST_ENTRIES:
         raise ValueError(f"cameras: must be a list of at most {_MOST_ENTRIES}")
     known = tuple(_known(item, f"cameras[{index}]") for index, item in enumerate(cameras))
     if len({camera.camera_id for camera in known}) < len(known):
         raise ValueError("cameras: an id stands there twice")
-    return tuple(sorted(known, key=lambda camera: natural_key(camera.camera_id)))
+    return tuple(sorted(known, key=lambda camera: natural_sort_key(camera.camera_id)))
 
 
 def _known(raw: object, where: str) -> RememberedCamera:

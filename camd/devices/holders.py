@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from camd.devices.sysfs import read_bytes
-from camd.devices.v4l2.node import clean
+from camd.devices.v4l2.node import clean_text
 
 MOST_PROCESSES = 4096
 _MOST_FILES = 4096  # of one process
@@ -79,7 +79,7 @@ def _same(wanted: os.stat_result, other: os.stat_result) -> bool:
 
 
 def _describe(pid: int, proc: Path) -> Holder:
-    program, parent = clean(read_bytes(proc / str(pid) / "comm")), _parent(pid, proc)
+    program, parent = clean_text(read_bytes(proc / str(pid) / "comm")), _parent(pid, proc)
     try:
         number = (proc / str(pid)).stat().st_uid
     except OSError:

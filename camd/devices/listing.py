@@ -11,13 +11,13 @@ import trio
 from camd.config.schema import Config, DiscoveryConfig
 from camd.devices.binding_store import KNOWN_FILE, load_known
 from camd.devices.holders import DeviceUsers, find_holders
-from camd.devices.matching.identity import natural_key
+from camd.devices.matching.identity import natural_sort_key
 from camd.devices.matching.match import Assignment, assign
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.model import CameraId, Device, DeviceBinding, MatchedBy
 
-SETTLE_TIMEOUT_SECONDS = 3.0  # for the slowest device
+ALL_QUERIED_TIMEOUT_SECONDS = 3.0  # for the slowest device
 HOLDERS_TIMEOUT_SECONDS = 2.0  # to search /proc
 _UNKNOWN_HOLDERS = DeviceUsers((), complete=False)
 
@@ -46,12 +46,12 @@ class DeviceList:
 async def scan_devices(config: Config) -> DeviceList:
     """Scan and match as the service does when it starts, without storing anything.
 
-    Waits SETTLE_TIMEOUT_SECONDS at most.
+    Waits ALL_QUERIED_TIMEOUT_SECONDS at most.
     """
     known = await trio.to_thread.run_sync(load_known, config.storage.state_dir / KNOWN_FILE)
     async with open_monitor(discovery_config(config), query=read_capabilities) as monitor:
-        with trio.move_on_after(SETTLE_TIMEOUT_SECONDS):
-            await monitor.settled.wait()
+        with trio.move_on_after(ALL_QUERIED_TIMEOUT_SECONDS):
+            await monitor.all_queried.wait()
         present, method = monitor.present.value, monitor.method
         found = assign(present, known, config.cameras, auto=config.discovery.v4l2)
         return DeviceList(await describe_devices(found), found.bindings, method)
@@ -81,7 +81,7 @@ async def describe_devices(found: Assignment) -> tuple[ListedDevice, ...]:
         ListedDevice(left.device, None, None, left.reason, left.candidates, held(left.device))
         for left in found.unbound
     ]
-    return tuple(sorted([*bound, *unbound], key=lambda one: natural_key(str(one.device.node))))
+    return tuple(sorted([*bound, *unbound], key=lambda one: natural_sort_key(str(one.device.node))))
 
 
 async def _find_all_holders(devices: Sequence[Device]) -> dict[int, DeviceUsers]:

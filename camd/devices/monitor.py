@@ -17,7 +17,7 @@ import trio
 
 from camd.config.schema import DiscoveryConfig
 from camd.devices.hotplug import ChangeWatch, open_change_watch
-from camd.devices.probe import DeviceProbe, Query, ThreadProbe
+from camd.devices.node_reader import NodeReader, Query, ThreadedNodeReader
 from camd.devices.sysfs import SYSTEM, SysfsRoots, follow
 from camd.devices.v4l2.inventory import MOST_NODES, Inventory, QueryJob
 from camd.model import Device
@@ -41,7 +41,9 @@ class DeviceMonitor:
     present: LatestValue[tuple[Device, ...]] = attrs.field(
         factory=lambda: LatestValue[tuple[Device, ...]](()), init=False
     )
-    settled: trio.Event = attrs.field(factory=trio.Event, init=False)  # all nodes were queried once
+    all_queried: trio.Event = attrs.field(
+        factory=trio.Event, init=False
+    )  # all nodes were queried once
     _watch: ChangeWatch | None = None
     _mailbox: Mailbox[_QueryAgain] = attrs.field(factory=Mailbox, init=False)
 
@@ -73,12 +75,12 @@ async def open_monitor(
     """
     if not config.v4l2:
         monitor = DeviceMonitor()
-        monitor.settled.set()
+        monitor.all_queried.set()
         yield monitor
         return
     async with (
         open_change_watch(roots) as watch,
-        run_monitor(config, watch, ThreadProbe(roots, query), roots.dev) as monitor,
+        run_monitor(config, watch, ThreadedNodeReader(roots, query), roots.dev) as monitor,
     ):
         log.info("device_monitor_started", method=watch.method)
         yield monitor
@@ -86,13 +88,13 @@ async def open_monitor(
 
 @asynccontextmanager
 async def run_monitor(
-    config: DiscoveryConfig, watch: ChangeWatch, probe: DeviceProbe, dev: Path
+    config: DiscoveryConfig, watch: ChangeWatch, reader: NodeReader, dev: Path
 ) -> AsyncIterator[DeviceMonitor]:
-    """Run a monitor on any watch and probe; `dev` is the folder of the nodes."""
+    """Run a monitor on any watch and reader of nodes; `dev` is the folder of the nodes."""
     monitor = DeviceMonitor(watch)
     inventory = Inventory(dev, config.ignore)
     async with trio.open_nursery() as nursery:
-        loop = _MonitorLoop(monitor, watch, probe, inventory, nursery)
+        loop = _MonitorLoop(monitor, watch, reader, inventory, nursery)
         with monitor._mailbox.opened():
             await nursery.start(loop.serve)
             yield monitor
@@ -105,7 +107,7 @@ class _MonitorLoop:
 
     _monitor: DeviceMonitor
     _watch: ChangeWatch
-    _probe: DeviceProbe
+    _reader: NodeReader
     _inventory: Inventory
     _nursery: trio.Nursery
     _scanning: trio.Lock = attrs.field(factory=trio.Lock, init=False)  # keeps scans in order
@@ -138,7 +140,7 @@ class _MonitorLoop:
 
     async def _scan(self) -> None:
         async with self._scanning:
-            scan = await self._probe.scan()
+            scan = await self._reader.scan()
             if scan.left_out and not self._too_many:
                 self._too_many = True
                 log.warning("devices_left_out", most=MOST_NODES, left_out=scan.left_out)
@@ -154,10 +156,10 @@ class _MonitorLoop:
         """Query one node, however long that takes."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._time_out, job)
-            facts = await self._probe.read_facts(job.node)
+            facts = await self._reader.read_facts(job.node)
             answer = self._inventory.record_facts(job, facts)
             if answer is None:
-                answer = await self._probe.query_node(job.node)
+                answer = await self._reader.query_node(job.node)
             nursery.cancel_scope.cancel()
         # No checkpoint between these: a scan in between would query the node again.
         self._inventory.record_answer(job, answer)
@@ -176,8 +178,8 @@ class _MonitorLoop:
         if before != after:
             _log_changes(before, after)
             self._monitor.present.publish(after)
-        if self._inventory.settled:
-            self._monitor.settled.set()
+        if self._inventory.all_queried:
+            self._monitor.all_queried.set()
 
 
 def _log_changes(before: tuple[Device, ...], after: tuple[Device, ...]) -> None:

@@ -162,7 +162,7 @@ def read_capabilities(path: Path, kernel: V4l2Syscalls = KERNEL) -> Capabilities
             return None
         entries = node.listed(
             videodev2.ENUM_FMT,
-            lambda index: videodev2.ask_format(index, facts.buffer_type),
+            lambda index: videodev2.format_query(index, facts.buffer_type),
             videodev2.read_format,
         )
         formats = tuple(_format(node, entry) for entry in islice(entries, MOST_FORMATS))
@@ -172,7 +172,7 @@ def read_capabilities(path: Path, kernel: V4l2Syscalls = KERNEL) -> Capabilities
 def _format(node: _Node, entry: videodev2.FormatEntry) -> PixelFormat:
     entries = node.listed(
         videodev2.ENUM_FRAMESIZES,
-        lambda index: videodev2.ask_size(index, entry.code),
+        lambda index: videodev2.size_query(index, entry.code),
         videodev2.read_size,
     )
     sizes: list[FrameSize] = []
@@ -196,7 +196,7 @@ def _format(node: _Node, entry: videodev2.FormatEntry) -> PixelFormat:
 def _rates(node: _Node, code: int, size: tuple[int, int]) -> Rates:
     entries = node.listed(
         videodev2.ENUM_FRAMEINTERVALS,
-        lambda index: videodev2.ask_rate(index, code, size),
+        lambda index: videodev2.rate_query(index, code, size),
         videodev2.read_rate,
     )
     listed: set[float] = set()
@@ -251,7 +251,7 @@ def _control_facts(node: _Node) -> Iterator[videodev2.ControlFacts]:
     for _ in range(MOST_CONTROLS):
         try:
             facts = videodev2.read_control(
-                node.call(videodev2.QUERY_EXT_CTRL, videodev2.ask_control(number, following=True))
+                node.call(videodev2.QUERY_EXT_CTRL, videodev2.control_query(number, following=True))
             )
         except OSError as error:
             if error.errno in _END:
@@ -265,7 +265,7 @@ def _control_facts(node: _Node) -> Iterator[videodev2.ControlFacts]:
 
 def _facts_of(node: _Node, number: int) -> videodev2.ControlFacts:
     return videodev2.read_control(
-        node.call(videodev2.QUERY_EXT_CTRL, videodev2.ask_control(number))
+        node.call(videodev2.QUERY_EXT_CTRL, videodev2.control_query(number))
     )
 
 
@@ -294,7 +294,7 @@ def _choices(node: _Node, facts: videodev2.ControlFacts) -> Iterator[tuple[int, 
     last = min(facts.maximum, first + MOST_CHOICES - 1, 0xFFFFFFFF)
     for index in range(first, last + 1):
         try:
-            answer = node.call(videodev2.QUERYMENU, videodev2.ask_choice(facts.number, index))
+            answer = node.call(videodev2.QUERYMENU, videodev2.choice_query(facts.number, index))
         except OSError as error:
             if error.errno in _END:
                 continue

@@ -22,7 +22,7 @@ from camd.devices.v4l2.node import (
     NodeStat,
     SysfsFacts,
     UsbPlace,
-    clean,
+    clean_text,
     find_bus_path,
     find_generation,
     find_number,
@@ -134,16 +134,16 @@ def read_facts(node: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
         return SysfsFacts()
     folder = roots.sys / node.folder
     index = read_bytes(folder / "index").strip()
-    number = clean(read_bytes(folder / "dev"))
+    number = clean_text(read_bytes(folder / "dev"))
     udev = read_bytes(roots.udev / "data" / f"c{number}", _UDEV_BYTES).decode("utf-8", "replace")
     place = find_usb_place(node.folder)
     device = roots.sys / place.folder if place else folder
     facts = SysfsFacts(
-        label=clean(read_bytes(folder / "name")),
+        label=clean_text(read_bytes(folder / "name")),
         index=int(index) if index.isdigit() else None,
         number=number,
-        product=clean(read_bytes(device / "product")) if place else "",
-        manufacturer=clean(read_bytes(device / "manufacturer")) if place else "",
+        product=clean_text(read_bytes(device / "product")) if place else "",
+        manufacturer=clean_text(read_bytes(device / "manufacturer")) if place else "",
         usb=_read_usb(place, roots) if place else None,
         bus_path=f"usb-{place.controller}-{place.ports}" if place else find_bus_path(node.folder),
         virtual=node.folder.startswith("devices/virtual/"),
@@ -154,11 +154,11 @@ def read_facts(node: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
 
 def _read_usb(place: UsbPlace, roots: SysfsRoots) -> UsbFacts:
     device, hub = roots.sys / place.folder, roots.sys / place.hub
-    generation = find_generation(clean(read_bytes(hub / "version")))
+    generation = find_generation(clean_text(read_bytes(hub / "version")))
     return UsbFacts(
-        vendor=clean(read_bytes(device / "idVendor")).lower(),
-        product=clean(read_bytes(device / "idProduct")).lower(),
-        serial=clean(read_bytes(device / "serial")),
+        vendor=clean_text(read_bytes(device / "idVendor")).lower(),
+        product=clean_text(read_bytes(device / "idProduct")).lower(),
+        serial=clean_text(read_bytes(device / "serial")),
         port=f"{place.controller}-{generation}-{place.ports}",
         kernel_name=place.kernel_name,
     )
@@ -182,7 +182,7 @@ def read_cards(sys: Path = Path("/sys")) -> Mapping[str, str]:
         place = find_usb_place(os.path.relpath(folder, root)) if folder else None
         if place is None or not _names(Path(folder), _CAPTURE):
             continue
-        if name := clean(read_bytes(Path(folder) / "id")):
+        if name := clean_text(read_bytes(Path(folder) / "id")):
             found.setdefault(place.folder, name)
     return found
 

@@ -18,7 +18,7 @@ import structlog
 
 from camd.events.rules.event_lines import HEADER, ascending, decode_file, encode_line
 from camd.events.rules.history import KeptEvent
-from camd.runtime.state_file import StateFile, check_version
+from camd.runtime.state_file import StateFile, validate_version
 
 FOLDER = "events"
 FILE_EVENTS = 2500
@@ -37,7 +37,7 @@ class _Reserved:
 
 def _parse_reserved(text: str) -> _Reserved:
     content = msgspec.json.decode(text, type=dict[str, object])
-    check_version(content, 1)
+    validate_version(content, 1)
     limit = content.get("limit")
     if type(limit) is not int or limit < 1:
         raise ValueError("has no limit")

@@ -18,7 +18,7 @@ import trio
 from camd.clock import Clock
 from camd.events.event_files import FOLDER, EventFiles, StoredEvents
 from camd.events.rules.history import EventHistory, KeptEvent
-from camd.events.rules.numbering import EventNumbers, first_number
+from camd.events.rules.numbering import EventNumbers, first_event_number
 from camd.rpc.registry import Notification
 
 LOAD_SECONDS = 3.0  # for the files, at the start; after that the log goes on without them
@@ -105,7 +105,7 @@ class _LogWriter:
             except OSError as error:
                 log.error("event_log_unreadable", error=str(error))
                 return StoredEvents()
-        log.error("event_log_unreadable", error="the disk does not answer")
+        log.error("event_log_unreadable", error="the disk hangs")
         return StoredEvents()
 
     async def reserve(self) -> None:
@@ -201,7 +201,7 @@ def _restore(events: EventLog, stored: StoredEvents) -> None:
     if stored.is_new:
         first = 1
     else:
-        first = first_number(events.history.newest, stored.limit, unix_ms=unix_ms)
+        first = first_event_number(events.history.newest, stored.limit, unix_ms=unix_ms)
     events.history.newest = max(events.history.newest, first - 1)
     events.numbers.next = first
     events.numbers.limit = first

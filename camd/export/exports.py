@@ -29,6 +29,7 @@ from camd.errors import (
     Refusal,
     invalid_params,
 )
+from camd.export.kept_exports import ExportKey, KeptExport, KeptExports, facts_of
 from camd.export.rules.byte_ranges import overlaps
 from camd.export.rules.export_plan import (
     AROUND,
@@ -63,6 +64,8 @@ log = structlog.get_logger("camd.export")
 
 T = TypeVar("T")
 
+FORGET_SECONDS = 60.0  # between two looks at what nobody comes back for
+FIRST = 1  # the part that a download begins with
 MOST_FILES = 5000  # of one export
 MOST_GAPS = 2000  # that are listed, the newest ones
 MOST_TRANSFERS = 16  # exports that are sent or prepared at the same time
@@ -134,6 +137,11 @@ class Export:
     growing: bool = False
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that it is made of."""
+        return tuple(source.path for part in self.parts for source in part.sources)
+
+    @property
     def late(self) -> bool:
         """Whether the end of the range is not durable yet."""
         return any(gap.cause == NOT_DURABLE for gap in self.gaps)
@@ -164,6 +172,7 @@ class Exports:
     _limits: ExportLimits = attrs.field(default=ExportLimits(), kw_only=True)
     totals: ExportTotals = attrs.field(factory=ExportTotals, init=False)
     _opened: int = attrs.field(default=0, init=False)
+    _kept: KeptExports[Export] = attrs.field(factory=KeptExports, kw_only=True)
     _threads: trio.CapacityLimiter = attrs.field(
         factory=partial(trio.CapacityLimiter, MOST_TRANSFERS), init=False
     )
@@ -177,20 +186,21 @@ class Exports:
         return self._opened
 
     async def describe(self, wanted: ExportRange) -> Export:
-        """Describe an export. Raises Refusal: see `opened`."""
-        async with self.opened(wanted, None) as export:
-            return export
+        """Describe an export; a download that follows begins at once. Raises as `opened`."""
+        async with self.opened(wanted, FIRST) as export:
+            parts = (attrs.evolve(part, head=b"") for part in export.parts)
+            return attrs.evolve(export, parts=tuple(parts))
 
     @asynccontextmanager
-    async def opened(self, wanted: ExportRange, part: int | None) -> AsyncIterator[Export]:
+    async def opened(self, wanted: ExportRange, part: int) -> AsyncIterator[Export]:
         """Prepare an export, with the head of one of its parts; its files are leased meanwhile.
 
         Raises Refusal: −32602 for a range that is backwards, over 24 hours or in the future, and
         for a part that there is not; −1005 with the nearest instants when nothing was recorded;
         −32008 for files that are no MP4s of camd's; −1003 for a damaged one; −32002 when too many
-        exports are being sent; or why the volume does not answer.
+        exports are being sent; or why the volume cannot be read.
         """
-        check_range(wanted, self._clock.now())
+        validate_range(wanted, self._clock.now())
         if self._opened >= MOST_TRANSFERS:
             raise Refusal(RATE_LIMITED, "Too many exports are being sent", retry_after_ms=_RETRY_MS)
         self._opened += 1
@@ -237,9 +247,15 @@ class Exports:
             self.totals.ended_early += 1
             raise SourceVanishedError(name) from error
 
+    async def forget_unused(self) -> None:
+        """Free the memory of prepared exports that nobody comes back for; until cancelled."""
+        while True:
+            await trio.sleep(FORGET_SECONDS)
+            self._kept.forget_old(self._clock.monotonic())
+
     # --- preparing
 
-    async def _prepare(self, leases: ExitStack, wanted: ExportRange, part: int | None) -> Export:
+    async def _prepare(self, leases: ExitStack, wanted: ExportRange, part: int) -> Export:
         export = await self._try(leases, wanted, part)
         for _ in range(self._limits.sync_tries):
             if not export.late or wanted.end > self._clock.now():
@@ -251,11 +267,14 @@ class Exports:
             raise await self._nothing(wanted, export.gaps)
         return export
 
-    async def _try(self, leases: ExitStack, wanted: ExportRange, part: int | None) -> Export:
+    async def _try(self, leases: ExitStack, wanted: ExportRange, part: int) -> Export:
         """Prepare an export from what is durable now; files that are not there are missing."""
         segments, gaps = await self._segments(wanted), await self._gaps(wanted)
         _refuse_other_formats([each for each in segments if overlaps_range(each, wanted)])
         growing = any(segment.state is SegmentState.OPEN for segment in segments)
+        key = ExportKey(wanted, part, tuple(segments), gaps)
+        if (kept := await self._find_kept(leases, key)) is not None:
+            return kept
         while True:
             readable = [segment for segment in segments if is_readable(segment)]
             for segment in readable:
@@ -273,9 +292,28 @@ class Exports:
             now=self._clock.now(),
             growing=growing,
         )
-        return Export(wanted, tuple(work.parts), missing, growing=growing)
+        export = Export(wanted, tuple(work.parts), missing, growing=growing)
+        if key.is_final and not export.late and wanted.end <= self._clock.now():
+            await self._keep(key, export)
+        return export
 
-    async def _read_all(self, files: Sequence[ExportFile], part: int | None) -> _Preparation:
+    async def _find_kept(self, leases: ExitStack, key: ExportKey) -> Export | None:
+        """Return an export that was prepared before, if its files are the same; lease them."""
+        kept = self._kept.find(key, self._clock.monotonic())
+        if kept is None:
+            return None
+        for segment in filter(is_readable, key.segments):
+            leases.enter_context(self._storage.leased(segment.filename))
+        found = await self._bounded(partial(facts_of, kept.export.paths))
+        return kept.export if found == kept.files else None
+
+    async def _keep(self, key: ExportKey, export: Export) -> None:
+        files = await self._bounded(partial(facts_of, export.paths))
+        if files is not None:
+            size = sum(len(part.head) for part in export.parts)
+            self._kept.keep(key, KeptExport(export, size, files), self._clock.monotonic())
+
+    async def _read_all(self, files: Sequence[ExportFile], part: int) -> _Preparation:
         work = _Preparation(self, part)
         for planned in files:
             await work.take(planned)
@@ -317,7 +355,7 @@ class Exports:
             RecordingQuery(limit=10, camera_id=wanted.camera_id, until=wanted.begin)
         )
         after = await self._storage.index_worker.read(
-            lambda index: index.catalog.next_start(wanted.camera_id, wanted.end - _MICRO)
+            lambda index: index.database.next_start(wanted.camera_id, wanted.end - _MICRO)
         )
         ends = [segment.end for segment in before.segments if is_readable(segment)]
         return Refusal(
@@ -391,7 +429,7 @@ class _Preparation:
     """
 
     exports: Exports
-    wanted: int | None
+    wanted: int
     spans: list[ShownSpan] = attrs.field(factory=list, init=False)
     parts: list[ExportPart] = attrs.field(factory=list, init=False)
     _latest: FoundCut | None = attrs.field(default=None, init=False)  # not in a movie yet
@@ -417,7 +455,7 @@ class _Preparation:
         if self._latest is not None:
             await self._add(goes_on=False)
             await self._finish_part()
-        if self.parts and self.wanted is not None and not 1 <= self.wanted <= len(self.parts):
+        if self.parts and not 1 <= self.wanted <= len(self.parts):
             raise invalid_params(
                 ParamMistake("part", f"must be from 1 to {len(self.parts)}, not {self.wanted}")
             )
@@ -469,6 +507,16 @@ class _Preparation:
         )
 
 
+@asynccontextmanager
+async def open_exports(storage: Storage, *, clock: Clock) -> AsyncIterator[Exports]:
+    """Prepare exports while the block runs."""
+    exports = Exports(storage, clock=clock)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exports.forget_unused)
+        yield exports
+        nursery.cancel_scope.cancel()
+
+
 def _name_of(segment: Segment) -> tuple[str, str, int, int]:
     """Return what tells a recording from others; it stays the same when the file is sealed."""
     return (segment.filename, segment.session_id, segment.number, to_unix_micros(segment.start))
@@ -477,7 +525,7 @@ def _name_of(segment: Segment) -> tuple[str, str, int, int]:
 # --- what cannot be exported
 
 
-def check_range(wanted: ExportRange, now: datetime) -> None:
+def validate_range(wanted: ExportRange, now: datetime) -> None:
     """Raise Refusal (−32602) for a range that is backwards, too long or in the future."""
     if wanted.end <= wanted.begin:
         raise invalid_params(ParamMistake("to", "must be later than from"))

@@ -55,7 +55,7 @@ def look_at_program(program: FFmpegBinary) -> KnownBinary | None:
     return KnownBinary(program, status.st_size, status.st_mtime_ns)
 
 
-def is_still_the_one(known: KnownBinary, configured: Path | None) -> bool:
+def is_unchanged_program(known: KnownBinary, configured: Path | None) -> bool:
     """Tell whether a search would find this program again, unchanged. Blocks."""
     wanted, program = configured or _system_path(), known.program
     same = program.bundled if wanted is None else wanted == program.path

@@ -26,7 +26,7 @@ _WITH_PROCESS = (CameraState.STARTING, CameraState.STREAMING, CameraState.STOPPI
 _FAILED = (CameraState.RESTING, CameraState.ABSENT, CameraState.FAULTED)
 
 
-class WatchedCamera(Protocol):
+class ViewedCamera(Protocol):
     """What a viewer needs of a camera."""
 
     @property
@@ -80,7 +80,7 @@ class ViewerSink(Protocol):
 class LiveView:
     """One viewer. `run` returns when the camera was removed."""
 
-    camera: WatchedCamera
+    camera: ViewedCamera
     is_present: Callable[[], bool]  # False: the camera was removed
     sink: ViewerSink
     clock: Clock = attrs.field(kw_only=True)

@@ -45,7 +45,7 @@ class ViewerLink(Protocol):
         """Close the socket, and cancel whoever serves it."""
 
 
-class Pausable(Protocol):
+class PausableView(Protocol):
     """What a viewer watches."""
 
     def pause(self, paused: bool = True) -> None:
@@ -65,7 +65,7 @@ class SocketViewer:
     _pictures: bool = attrs.field(default=False, init=False)  # each binary is one
     _size: tuple[int, int] | None = attrs.field(default=None, init=False)  # of the stills
 
-    async def serve(self, watched: Pausable) -> None:
+    async def serve(self, watched: PausableView) -> None:
         """Watch, and do what the viewer asks for, until the camera was removed."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hear, watched)
@@ -73,7 +73,7 @@ class SocketViewer:
             nursery.cancel_scope.cancel()
         self.link.end(NORMAL, REMOVED.cause)
 
-    async def _hear(self, watched: Pausable) -> None:
+    async def _hear(self, watched: PausableView) -> None:
         while True:
             match read_request(await self.link.receive()):
                 case ViewerRequest.PAUSE:

@@ -20,7 +20,7 @@ from camd.clock import Clock
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.transcode_args import transcode_arguments
-from camd.live.live_view import LiveView, LiveViewEnd, WatchedCamera
+from camd.live.live_view import LiveView, LiveViewEnd, ViewedCamera
 from camd.live.rules.viewer_backlog import FramesLost
 from camd.model import CameraId, CameraStatus
 from camd.mp4.boxes import MediaError
@@ -46,7 +46,7 @@ class TooManyTranscodesError(Exception):
 class TranscodedCamera:
     """One camera in H.264; to a viewer it is a camera itself. `failed`: it cannot be had."""
 
-    source: WatchedCamera
+    source: ViewedCamera
     is_present: Callable[[], bool]
     _find_program: ProgramFinder
     _launch: LaunchTranscoder
@@ -211,7 +211,7 @@ class TranscodedCameras:
 
     @asynccontextmanager
     async def shared(
-        self, camera: WatchedCamera, is_present: Callable[[], bool]
+        self, camera: ViewedCamera, is_present: Callable[[], bool]
     ) -> AsyncIterator[TranscodedCamera]:
         """Have a camera transcoded while the block runs. Raises TooManyTranscodesError."""
         transcode = self._running.get(camera.camera_id) or self._start(camera, is_present)
@@ -224,7 +224,7 @@ class TranscodedCameras:
                 transcode.scope.cancel()
                 del self._running[camera.camera_id]
 
-    def _start(self, camera: WatchedCamera, is_present: Callable[[], bool]) -> TranscodedCamera:
+    def _start(self, camera: ViewedCamera, is_present: Callable[[], bool]) -> TranscodedCamera:
         if len(self._running) >= self.most:
             raise TooManyTranscodesError(f"{self.most} cameras are transcoded already")
         made = TranscodedCamera(

@@ -19,7 +19,7 @@ from camd.metrics.exposition import (
     CameraMetrics,
     MetricsSnapshot,
     RecorderCounts,
-    render,
+    render_metrics,
 )
 from camd.metrics.publication_families import MediaServerMetrics
 from camd.metrics.snapshot_families import SnapshotCounts
@@ -30,8 +30,8 @@ from camd.publish.streams import Streams
 from camd.rpc.server_counters import ServerCounters
 from camd.runtime.broadcast import Fanout
 from camd.snapshots.snapshots import Snapshots
-from camd.storage.check.scrub import Scrub
 from camd.storage.storage import Storage
+from camd.storage.verify.scrub import Scrub
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -84,7 +84,7 @@ class MetricsCollector:
 
     async def text(self) -> bytes:
         """Write a snapshot in Prometheus' text format, in a thread; one at a time."""
-        write = partial(render, self.snapshot())
+        write = partial(render_metrics, self.snapshot())
         return await trio.to_thread.run_sync(write, limiter=self._writing)
 
     def _camera(self, camera: Camera) -> CameraMetrics:

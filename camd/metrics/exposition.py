@@ -88,7 +88,7 @@ class MetricsSnapshot:
     media_server: MediaServerMetrics | None = None  # None: cameras are not published
 
 
-def render(snapshot: MetricsSnapshot) -> bytes:
+def render_metrics(snapshot: MetricsSnapshot) -> bytes:
     """Write the metrics of a snapshot, and those of this process. Blocks: it reads /proc."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SnapshotCollector(snapshot))

@@ -17,7 +17,7 @@ class StorageLevel(enum.Enum):
     CRITICAL = "critical"
     MISSING = "missing"
     READ_ONLY = "read_only"
-    UNRESPONSIVE = "unresponsive"
+    UNRESPONSIVE = "unresponsive"  # a call to the disk hangs
     NO_INODES = "no_inodes"  # almost no new files can be created
     FAILING = "failing"  # writes or syncs fail
 

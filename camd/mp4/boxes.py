@@ -147,7 +147,7 @@ class BoxReader:
             if self._header is None:
                 self._start_box()
             elif self._header.size == 0:
-                self._check_limit(self._header.kind, len(self._buffer))
+                self._validate_limit(self._header.kind, len(self._buffer))
                 self._wanted = len(self._buffer) + 1
             else:
                 boxes.append(self._take(self._header, self._header.size))
@@ -157,11 +157,11 @@ class BoxReader:
         if header is None:
             self._wanted = 16
             return
-        self._check_limit(header.kind, header.size)
+        self._validate_limit(header.kind, header.size)
         self._header = header
         self._wanted = header.size
 
-    def _check_limit(self, kind: bytes, size: int) -> None:
+    def _validate_limit(self, kind: bytes, size: int) -> None:
         limit = self._limits.get(kind, self._default_limit)
         if size > limit:
             raise BoxError(f"box {kind!r} has {size} bytes, at most {limit} are allowed")

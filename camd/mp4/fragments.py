@@ -130,7 +130,7 @@ def run_of(runs: tuple[TrackRun, ...], track_id: int) -> TrackRun | None:
 
 
 @attrs.frozen
-class _Reference:
+class _ProducerTime:
     """A producer reference time (8.16.5): the wall time of a media time of `track_id`."""
 
     track_id: int
@@ -152,7 +152,7 @@ class FragmentReader:
         self._ftyp = b""
         self._init: Init | None = None
         self._moof: bytes | None = None
-        self._reference: _Reference | None = None
+        self._reference: _ProducerTime | None = None
         self._error: MediaError | None = None
         self._idle = 0  # boxes since the last fragment
 
@@ -233,17 +233,17 @@ class FragmentReader:
         return fragment
 
 
-def _read_reference(box: Box) -> _Reference:
+def _read_reference(box: Box) -> _ProducerTime:
     version, high, low, track_id, ntp = unpack("BBHIQ", box.data, box.header_size, len(box.data))
     form = "q" if version else "I"
     (media_time,) = unpack(form, box.data, box.header_size + 16, len(box.data))
     seconds, fraction = divmod(ntp, 1 << 32)
     micros = (seconds - NTP_OFFSET_SECONDS) * 1_000_000 + (fraction * 1_000_000 >> 32)
-    return _Reference(track_id, high << 16 | low, micros, media_time)
+    return _ProducerTime(track_id, high << 16 | low, micros, media_time)
 
 
 def _wall_of_video(
-    reference: _Reference, runs: tuple[TrackRun, ...], video: TrackRun | None
+    reference: _ProducerTime, runs: tuple[TrackRun, ...], video: TrackRun | None
 ) -> int | None:
     """Convert a reference about the first sample of its track to the first video sample.
 
@@ -316,7 +316,7 @@ def read_moof(moof: bytes, init: Init, payload: int, end: int) -> tuple[TrackRun
         run = collected.finish()
         if run.track_id in runs:
             raise FragmentError(f"track {run.track_id} is in the fragment twice")
-        _check_chunks(run, payload, end)
+        _validate_chunks(run, payload, end)
         runs[run.track_id] = run
     return tuple(runs.values())
 
@@ -419,7 +419,7 @@ def _signed(column: array[int] | None, count: int) -> array[int]:
     return array("i", column.tobytes())
 
 
-def _check_chunks(run: TrackRun, payload: int, end: int) -> None:
+def _validate_chunks(run: TrackRun, payload: int, end: int) -> None:
     """Raise FragmentError unless every sample lies inside the mdat."""
     first = 0
     for chunk in run.chunks:

@@ -17,7 +17,7 @@ from camd.mp4.boxes import MediaError, boxes_in, children, find
 from camd.mp4.fragments import Fragment, TrackRun, read_moof
 from camd.mp4.init import Init, Track, unpack
 from camd.mp4.inspect import StoredSamples
-from camd.mp4.movies.frame_movie import presented
+from camd.mp4.movies.frame_movie import presentation_times
 
 Read = Callable[[int, int], bytes]  # offset, size; fewer bytes at the end of the file
 
@@ -45,12 +45,12 @@ class SamplesToFrame:
         return sum(self.sizes)
 
 
-def place_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | None:
+def find_frame_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | None:
     """Find the frame that is shown `seconds` after the first one; None where there is none.
 
     The first frame in decode order counts as the first one: leading pictures cannot be decoded.
     """
-    times = presented(frames.durations, frames.composition)
+    times = presentation_times(frames.durations, frames.composition)
     if not times:
         return None
     wanted = times[0] + seconds * frames.track.timescale
@@ -92,7 +92,7 @@ def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float)
 
     Fragments lie from `begin` to `end`. Raises MediaError when there is none, OSError from `read`.
     """
-    places = fragment_places(read, begin, end)
+    places = locate_fragments(read, begin, end)
     if not places:
         raise MediaError("the file has no complete fragment")
     first = fragment_at(read, init, places[0])
@@ -107,7 +107,7 @@ def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float)
     return _joined(init, (places[0], first), found)
 
 
-def fragment_places(read: Read, begin: int, end: int) -> list[FragmentPlace]:
+def locate_fragments(read: Read, begin: int, end: int) -> list[FragmentPlace]:
     """List the complete fragments of a growing file; what is torn at its end is left out."""
     places: list[FragmentPlace] = []
     at, moof = begin, -1
@@ -173,7 +173,7 @@ def _joined(
     """Join fragments; where some are left out, the frame before them lasts until they begin."""
     if found[0][0] != first[0]:
         found = (first, *found)
-    samples = no_samples(init.video)
+    samples = empty_samples(init.video)
     sync, end = bytearray(), None
     for place, fragment in found:
         run = fragment.video
@@ -187,7 +187,7 @@ def _joined(
     return attrs.evolve(samples, sync=bytes(sync))
 
 
-def no_samples(track: Track) -> StoredSamples:
+def empty_samples(track: Track) -> StoredSamples:
     """Return arrays without samples; durations have 64 bits, for a frame that lasts a day."""
     return StoredSamples(track, array("Q"), array("I"), array("Q"), array("i"), b"")
 

@@ -90,7 +90,7 @@ def unpack(form: str, data: bytes | memoryview, start: int, end: int) -> tuple[i
     return values
 
 
-def need(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
+def required_box(data: bytes, *path: bytes, within: BoxSpan | None = None) -> BoxSpan:
     """Return the box at `path`; raises MovieHeaderError without it."""
     span = find(data, *path, within=within)
     if span is None:
@@ -103,7 +103,7 @@ def read_init(ftyp: bytes, moov: bytes) -> Init:
     traks = trak_boxes(moov)
     if len(traks) > MAX_TRACKS:
         raise MovieHeaderError(f"{len(traks)} tracks, at most {MAX_TRACKS} are allowed")
-    movie_timescale = read_timescale(moov, need(moov, b"moov", b"mvhd"))
+    movie_timescale = read_timescale(moov, required_box(moov, b"moov", b"mvhd"))
     defaults = _read_defaults(moov)
     tracks = tuple(_read_track(moov, trak, movie_timescale, defaults) for trak in traks)
     if len({track.track_id for track in tracks}) != len(tracks):
@@ -115,7 +115,7 @@ def read_init(ftyp: bytes, moov: bytes) -> Init:
 
 def trak_boxes(moov: bytes) -> list[BoxSpan]:
     """Return the `trak` boxes of a complete `moov`, in order. Raises MediaError."""
-    return [span for span in boxes_in(moov, need(moov, b"moov")) if span.kind == b"trak"]
+    return [span for span in boxes_in(moov, required_box(moov, b"moov")) if span.kind == b"trak"]
 
 
 def video_trak(init: Init) -> BoxSpan:
@@ -147,11 +147,11 @@ def _read_defaults(moov: bytes) -> dict[int, SampleDefaults]:
 def _read_track(
     moov: bytes, trak: BoxSpan, movie_timescale: int, defaults: Mapping[int, SampleDefaults]
 ) -> Track:
-    tkhd = need(moov, b"tkhd", within=trak)
+    tkhd = required_box(moov, b"tkhd", within=trak)
     (version,) = unpack("B", moov, tkhd.payload, tkhd.end)
     (track_id,) = unpack("I", moov, tkhd.payload + (20 if version else 12), tkhd.end)
-    timescale = read_timescale(moov, need(moov, b"mdia", b"mdhd", within=trak))
-    hdlr = need(moov, b"mdia", b"hdlr", within=trak)
+    timescale = read_timescale(moov, required_box(moov, b"mdia", b"mdhd", within=trak))
+    hdlr = required_box(moov, b"mdia", b"hdlr", within=trak)
     (handler,) = unpack("I", moov, hdlr.payload + 8, hdlr.end)
     track = Track(
         track_id=track_id,
@@ -161,7 +161,7 @@ def _read_track(
         delay=_read_delay(moov, trak, timescale, movie_timescale),
         defaults=defaults.get(track_id, SampleDefaults()),
     )
-    stsd = need(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
+    stsd = required_box(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
     return _with_sample_entry(track, moov, stsd)
 
 
@@ -224,7 +224,7 @@ def _read_delay(moov: bytes, trak: BoxSpan, timescale: int, movie_timescale: int
     edts = find(moov, b"edts", within=trak)
     if edts is None:
         return Fraction(0)
-    elst = need(moov, b"elst", within=edts)
+    elst = required_box(moov, b"elst", within=edts)
     version, _, count = unpack("BxHI", moov, elst.payload, elst.end)
     form, size = ("Qq", 20) if version else ("Ii", 12)
     delay = Fraction(0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 
 import attrs
 
 from camd.mp4.boxes import BoxReader, BoxSpan, MediaError, boxes_in
 from camd.mp4.h26x.parameter_sets import NalError, Read, sets_within
 from camd.mp4.h26x.sample_entry import contradiction, header_problem, video_header
-from camd.mp4.init import Init, Track, need, read_init, trak_boxes, unpack, video_trak
+from camd.mp4.init import Init, Track, read_init, required_box, trak_boxes, unpack, video_trak
 from camd.mp4.sample_tables import SegmentError
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.mp4.segment_metadata import SegmentMetadata, decode_metadata
@@ -63,14 +63,14 @@ def read_segment_head(data: bytes) -> tuple[Init, SegmentMetadata]:
     return read_init(data[:FTYP_SIZE], boxes[0].data), decode_metadata(boxes[1].data)
 
 
-def summarise(head: bytes, moov: bytes) -> SegmentSummary:
+def summarise_segment(head: bytes, moov: bytes) -> SegmentSummary:
     """Summarise a sealed file from its first bytes (usually HEAD_SIZE) and its final `moov`.
 
     The `moov` of any other MP4 is accepted too. Raises MediaError.
     """
     init = read_init(b"", moov)
     video = init.video
-    stts = need(moov, b"mdia", b"minf", b"stbl", b"stts", within=video_trak(init))
+    stts = required_box(moov, b"mdia", b"minf", b"stbl", b"stts", within=video_trak(init))
     pairs = table_entries(moov, stts, "I", 2)  # number of samples and their duration (8.6.1.2)
     ticks = sum(count * duration for count, duration in zip(pairs[0::2], pairs[1::2], strict=True))
     return SegmentSummary(
@@ -94,20 +94,22 @@ def _find_metadata(head: bytes) -> SegmentMetadata | None:
 # --- consistency of the sample tables
 
 
-def check_samples(moov: bytes, begin: int, end: int) -> None:
+def validate_samples(moov: bytes, begin: int, end: int) -> None:
     """Raise MediaError unless every sample lies within `begin` and `end` of the file.
 
     A few passes over the tables: some milliseconds for an hour of video.
     """
     for trak in trak_boxes(moov):
-        _check_track(moov, need(moov, b"mdia", b"minf", b"stbl", within=trak), begin, end)
+        _validate_track(
+            moov, required_box(moov, b"mdia", b"minf", b"stbl", within=trak), begin, end
+        )
 
 
-def _check_track(moov: bytes, stbl: BoxSpan, begin: int, end: int) -> None:
+def _validate_track(moov: bytes, stbl: BoxSpan, begin: int, end: int) -> None:
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
-    sizes = _sizes(moov, need(moov, b"stsz", within=stbl))
+    sizes = _sizes(moov, required_box(moov, b"stsz", within=stbl))
     samples = len(sizes)
-    if sum(table_entries(moov, need(moov, b"stts", within=stbl), "I", 2)[0::2]) != samples:
+    if sum(table_entries(moov, required_box(moov, b"stts", within=stbl), "I", 2)[0::2]) != samples:
         raise SegmentError("its tables do not agree on the number of samples")
     if b"ctts" in tables and sum(table_entries(moov, tables[b"ctts"], "I", 2)[0::2]) != samples:
         raise SegmentError("its tables do not agree on the number of samples")
@@ -139,10 +141,13 @@ class SampleLocation:
 def sync_samples(moov: bytes, stbl: BoxSpan) -> Iterator[SampleLocation]:
     """Yield a track's sync samples in order; every sample when there is no table (8.6.2).
 
-    The tables must be consistent: see `check_samples`. Raises MediaError.
+    The tables must be consistent: see `validate_samples`. Raises MediaError.
     """
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
-    sizes, offsets = _sizes(moov, need(moov, b"stsz", within=stbl)), chunk_offsets(moov, stbl)
+    sizes, offsets = (
+        _sizes(moov, required_box(moov, b"stsz", within=stbl)),
+        chunk_offsets(moov, stbl),
+    )
     sync = set(table_entries(moov, tables[b"stss"], "I")) if b"stss" in tables else None
     number = 0
     for offset, count in zip(offsets, chunk_counts(moov, stbl, len(offsets)), strict=True):
@@ -177,14 +182,17 @@ def stored_samples(init: Init, track: Track | None = None) -> StoredSamples:
     """
     moov, track = init.moov, track or init.video
     trak = trak_boxes(moov)[init.tracks.index(track)]
-    stbl = need(moov, b"mdia", b"minf", b"stbl", within=trak)
+    stbl = required_box(moov, b"mdia", b"minf", b"stbl", within=trak)
     tables = {span.kind: span for span in boxes_in(moov, stbl)}
-    sizes, chunks = _sizes(moov, need(moov, b"stsz", within=stbl)), chunk_offsets(moov, stbl)
+    sizes, chunks = (
+        _sizes(moov, required_box(moov, b"stsz", within=stbl)),
+        chunk_offsets(moov, stbl),
+    )
     offsets: array[int] = array("Q")
     for offset, count in zip(chunks, chunk_counts(moov, stbl, len(chunks)), strict=True):
         within = sizes[len(offsets) : len(offsets) + count]
         offsets.extend(accumulate(within[:-1], initial=offset))
-    durations = _repeated(moov, need(moov, b"stts", within=stbl), len(sizes))
+    durations = _repeated(moov, required_box(moov, b"stts", within=stbl), len(sizes))
     composition: array[int] = array("i")
     if b"ctts" in tables:
         composition = array("i", _repeated(moov, tables[b"ctts"], len(sizes)).tobytes())
@@ -200,14 +208,11 @@ def stored_samples(init: Init, track: Track | None = None) -> StoredSamples:
 
 def _repeated(moov: bytes, table: BoxSpan, most: int) -> array[int]:
     """Read a table of counts and values (8.6.1) as one value for each of `most` samples."""
-    pairs, values = table_entries(moov, table, "I", 2), array("I")
-    for count, value in zip(pairs[0::2], pairs[1::2], strict=True):
-        if count > most - len(values):
-            raise SegmentError("its tables do not agree on the number of samples")
-        values.extend(array("I", (value,)) * count)
-    if len(values) != most:
+    pairs = table_entries(moov, table, "I", 2)
+    counts, values = pairs[0::2], pairs[1::2]
+    if sum(counts) != most:
         raise SegmentError("its tables do not agree on the number of samples")
-    return values
+    return array("I", chain.from_iterable(map(repeat, values, counts)))
 
 
 def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
@@ -226,7 +231,7 @@ def _sizes(moov: bytes, stsz: BoxSpan) -> array[int]:
 def why_undecodable(read: Read, moov: bytes, *, every: bool) -> str:
     """Say why the video of a sealed file cannot be decoded with its header; "" when it can.
 
-    Checks the first key frame, with `every` each one, and reads little more of them than their
+    Looks at the first key frame, with `every` each one, and reads little more of them than their
     parameter sets. The text completes "the file …". Raises what `read` raises.
     """
     try:
@@ -238,7 +243,7 @@ def why_undecodable(read: Read, moov: bytes, *, every: bool) -> str:
 def _undecodable(read: Read, moov: bytes, every: bool) -> str:
     init = read_init(b"", moov)
     header = video_header(init)
-    stbl = need(moov, b"mdia", b"minf", b"stbl", within=video_trak(init))
+    stbl = required_box(moov, b"mdia", b"minf", b"stbl", within=video_trak(init))
     if header is not None and (wrong := header_problem(header)):
         return _undecodable_text(wrong)
     first = True

@@ -14,7 +14,7 @@ from fractions import Fraction
 import attrs
 
 from camd.mp4.boxes import BoxSpan, box, boxes_in, full_box
-from camd.mp4.init import Init, need, read_timescale
+from camd.mp4.init import Init, read_timescale, required_box
 from camd.mp4.sample_tables import SampleTable
 
 MOVIE_TIMESCALE = 90_000
@@ -74,7 +74,7 @@ def growing_moov(init: Init, edits: Mapping[int, Edit], start_micros: int) -> by
         # `mehd` is a duration, in the old time scale
         b"mvex": lambda mvex: _rebuilt(moov, mvex, {b"mehd": _dropped}),
     }
-    return _rebuilt(moov, need(moov, b"moov"), changes)
+    return _rebuilt(moov, required_box(moov, b"moov"), changes)
 
 
 def final_moov(
@@ -94,12 +94,12 @@ def final_moov(
         b"trak": track,
         b"mvex": _dropped,
     }
-    return _rebuilt(moov, need(moov, b"moov"), changes)
+    return _rebuilt(moov, required_box(moov, b"moov"), changes)
 
 
 def _final_track(moov: bytes, trak: BoxSpan, table: SampleTable, edit: Edit) -> bytes:
     def sample_tables(stbl: BoxSpan) -> bytes:
-        return box(b"stbl", need(moov, b"stsd", within=stbl).bytes_of(moov), *table.boxes())
+        return box(b"stbl", required_box(moov, b"stsd", within=stbl).bytes_of(moov), *table.boxes())
 
     media: Changes = {
         b"mdhd": lambda mdhd: _media_header(moov, mdhd, table.end - table.begin),

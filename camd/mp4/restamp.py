@@ -13,7 +13,7 @@ import attrs
 
 from camd.mp4.boxes import box, full_box, write_numbers
 from camd.mp4.fragments import Fragment, TrackRun, run_of
-from camd.mp4.init import need
+from camd.mp4.init import required_box
 
 _TFHD_SIZE = 16
 _TFDT_SIZE = 20
@@ -72,7 +72,7 @@ def _changed(run: TrackRun, times: SampleTimes) -> TrackRun:
 
 def _build(old: bytes, runs: tuple[TrackRun, ...]) -> tuple[bytes, tuple[TrackRun, ...]]:
     """Build a `moof` of `runs`; return it with the runs and their positions in it."""
-    header = need(old, b"moof", b"mfhd")
+    header = required_box(old, b"moof", b"mfhd")
     parts, placed = [old[header.start : header.end]], []
     at = _BOX + len(parts[0])
     moved = at + sum(_traf_size(run) for run in runs) - len(old)
@@ -116,7 +116,7 @@ _LONGEST_PACKET = 2  # times the next sample of sound; a longer first one contai
 _LONGEST_SECONDS = 0.2  # … and if there are two only, one this long: the second may be cut short
 
 
-def in_place(fragment: Fragment) -> Fragment:
+def with_moved_samples_put_back(fragment: Fragment) -> Fragment:
     """Return the fragment with moved first samples put back; itself when none was moved."""
     times = {}
     for run in fragment.runs:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from itertools import groupby
+from itertools import accumulate, compress, count
+from operator import add, ne, sub
 from typing import Literal
 
 from camd.mp4.boxes import MediaError, full_box, write_numbers
@@ -33,10 +34,15 @@ class RunLengths:
         self.counts: array[int] = array("I")
         self.values: array[int] = array(typecode)
 
-    def extend(self, values: Iterable[int]) -> None:
+    def extend(self, values: Sequence[int]) -> None:
         """Append `values`."""
-        for value, group in groupby(values):
-            self.append(value, sum(1 for _ in group))
+        if not values:
+            return
+        starts = [0, *compress(count(1), map(ne, values, values[1:]))]
+        lengths = array("I", map(sub, [*starts[1:], len(values)], starts))
+        self.append(values[0], lengths[0])
+        self.counts.extend(lengths[1:])
+        self.values.extend(array(self.values.typecode, map(values.__getitem__, starts[1:])))
 
     def append(self, value: int, count: int = 1) -> None:
         """Append `value`, `count` times."""
@@ -98,7 +104,7 @@ class SampleTable:
         """The media time that is presented first, counted from the first sample's decode time.
 
         That of the earliest sample. But when samples are presented before the sync sample that
-        they follow (a cut, open group of pictures), players would search for a sync sample there
+        they follow (an open group of pictures), players would search for a sync sample there
         and find none: then it is 0, and the file begins with a few ticks without a picture.
         """
         if self._presented_from < self._first_presented:
@@ -145,7 +151,7 @@ class SampleTable:
             return self.end
         return max(start, self.end - last + min(last, 1))
 
-    def check(self, run: TrackRun, begin: int) -> None:
+    def validate(self, run: TrackRun, begin: int) -> None:
         """Raise SegmentError when `run` cannot be appended at `begin`."""
         if run.timescale != self.track.timescale:
             raise SegmentError(f"track {run.track_id} has another time scale")
@@ -165,10 +171,13 @@ class SampleTable:
             self.base = run.decode_time - begin
         self._present(run)
         number = len(self._sizes) + 1
-        self._sync.extend(number + index for index, sync in enumerate(run.sync) if sync)
+        self._sync.extend(compress(range(number, number + run.count), run.sync))
         self._sizes.extend(run.sizes)
         self._durations.extend(run.durations)
-        self._composition.extend(run.composition or (0 for _ in run.sizes))
+        if run.composition:
+            self._composition.extend(run.composition)
+        else:
+            self._composition.append(0, run.count)
         self.end += run.duration
         for chunk in run.chunks:
             self._offsets.append(position + chunk.offset)
@@ -200,11 +209,11 @@ class SampleTable:
             self._presented_from = min(self._presented_from, self.end)
             self._presented_until = max(self._presented_until, self.end + run.duration)
             return
-        time = self.end
-        for duration, offset in zip(run.durations, run.composition, strict=True):
-            self._presented_from = min(self._presented_from, time + offset)
-            time += duration
-            self._presented_until = max(self._presented_until, time + offset)
+        times = list(accumulate(run.durations, initial=self.end))
+        shown = min(map(add, times, run.composition))
+        over = max(map(add, times[1:], run.composition))
+        self._presented_from = min(self._presented_from, shown)
+        self._presented_until = max(self._presented_until, over)
 
 
 def _counted(kind: bytes, version: int, count: int, entries: bytes) -> bytes:

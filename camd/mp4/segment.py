@@ -24,7 +24,7 @@ import attrs
 from camd.mp4.boxes import box
 from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.h26x.leading_pictures import leading_frames
-from camd.mp4.init import need
+from camd.mp4.init import required_box
 from camd.mp4.moov import Edit, final_moov, growing_moov
 from camd.mp4.sample_tables import MAX_OFFSET_SECONDS, SampleTable, SegmentError
 from camd.mp4.segment_metadata import SegmentMetadata
@@ -36,9 +36,9 @@ HASHED_FROM = 48  # a segment's hash covers the bytes from here on, which sealin
 LATE_MARGIN_SECONDS = 1
 _TRACK_SIZE = 256  # more than a track's headers and edit list grow by in the final moov
 
-CHECK_SIZE = 24
-_CHECK = struct.Struct(">I4s4sIQ")  # size, "free", mark, CRC-32, synced bytes
-_CHECK_MARK = b"cmd1"
+CHECKSUM_BOX_SIZE = 24
+_CHECKSUM_BOX = struct.Struct(">I4s4sIQ")  # size, "free", mark, CRC-32, synced bytes
+_CHECKSUM_MARK = b"cmd1"
 
 _FTYP = box(b"ftyp", b"isom", struct.pack(">I", 512), b"isomiso5iso6mp41")
 _FREE = box(b"free", bytes(8))
@@ -46,26 +46,26 @@ _FREE = box(b"free", bytes(8))
 
 @attrs.frozen
 class FragmentChecksum:
-    """The check box of a fragment: its CRC-32, and the bytes that were durable by then."""
+    """The checksum box of a fragment: its CRC-32, and the bytes that were durable by then."""
 
     checksum: int
     synced_bytes: int
 
 
 def checksum_of(pieces: Iterable[bytes], synced_bytes: int) -> int:
-    """Compute the CRC-32 of a check box: over the fragment's bytes, then `synced_bytes`."""
+    """Compute the CRC-32 of a checksum box: over the fragment's bytes, then `synced_bytes`."""
     checksum = 0
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)
     return zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)
 
 
-def read_check(data: bytes) -> FragmentChecksum | None:
-    """Parse a check box; None when the bytes are something else."""
-    if len(data) != CHECK_SIZE:
+def read_checksum_box(data: bytes) -> FragmentChecksum | None:
+    """Parse a checksum box; None when the bytes are something else."""
+    if len(data) != CHECKSUM_BOX_SIZE:
         return None
-    size, kind, mark, checksum, synced = _CHECK.unpack(data)
-    if (size, kind, mark) != (CHECK_SIZE, b"free", _CHECK_MARK):
+    size, kind, mark, checksum, synced = _CHECKSUM_BOX.unpack(data)
+    if (size, kind, mark) != (CHECKSUM_BOX_SIZE, b"free", _CHECKSUM_MARK):
         return None
     return FragmentChecksum(checksum, synced)
 
@@ -149,12 +149,12 @@ class SegmentLayout:
         self.record(fragment.runs, fragment.size_bytes)
         return pieces
 
-    def check(self, runs: Iterable[TrackRun]) -> None:
+    def validate(self, runs: Iterable[TrackRun]) -> None:
         """Raise SegmentError when a fragment with these runs cannot be appended."""
         for run in runs:
             if run.track_id not in self._tables:
                 raise SegmentError(f"the segment has no track {run.track_id}")
-            self._tables[run.track_id].check(run, self._place(run))
+            self._tables[run.track_id].validate(run, self._place(run))
 
     def _place(self, run: TrackRun) -> int:
         """Return the decode time of a run in the file; a first run may follow other tracks."""
@@ -165,29 +165,31 @@ class SegmentLayout:
         return table.place(run, max(ends, default=table.zero))
 
     def render(self, fragment: Fragment, synced_bytes: int = 0) -> list[bytes]:
-        """Return the bytes to write: the moof with its times in the file, the mdat, the check box.
+        """Return the bytes to write: the moof with its times in the file, mdat, checksum box.
 
         `synced_bytes` of the file are on stable storage. Records nothing, so that a failed write
-        leaves the index as it was. Raises SegmentError: see `check`.
+        leaves the index as it was. Raises SegmentError: see `validate`.
         """
-        self.check(fragment.runs)
+        self.validate(fragment.runs)
         moved = bytearray(fragment.moof)
-        header = need(fragment.moof, b"moof", b"mfhd")
+        header = required_box(fragment.moof, b"moof", b"mfhd")
         struct.pack_into(">I", moved, header.payload + 4, self._sequence + 1)
         for run in fragment.runs:
             form = ">Q" if run.tfdt_size == 8 else ">I"
             struct.pack_into(form, moved, run.tfdt_at, self._place(run))
         moof = bytes(moved)
         checksum = checksum_of((moof, fragment.mdat), synced_bytes)
-        check = _CHECK.pack(CHECK_SIZE, b"free", _CHECK_MARK, checksum, synced_bytes)
-        return [moof, fragment.mdat, check]
+        checksum_box = _CHECKSUM_BOX.pack(
+            CHECKSUM_BOX_SIZE, b"free", _CHECKSUM_MARK, checksum, synced_bytes
+        )
+        return [moof, fragment.mdat, checksum_box]
 
     def record(self, runs: Iterable[TrackRun], size_bytes: int) -> None:
         """Record that a fragment, moof and mdat of `size_bytes`, was appended."""
         self._sequence += 1
         for run, begin in [(run, self._place(run)) for run in runs]:
             self._tables[run.track_id].add(run, self._size, begin)
-        self._size += size_bytes + CHECK_SIZE
+        self._size += size_bytes + CHECKSUM_BOX_SIZE
 
     def final_moov(self) -> bytes:
         """Build the `moov` of the sealed file. Tracks without samples are left out."""

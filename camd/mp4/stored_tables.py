@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from typing import Literal
 
 from camd.mp4.boxes import BoxSpan, boxes_in, read_numbers
-from camd.mp4.init import need
+from camd.mp4.init import required_box
 from camd.mp4.sample_tables import SegmentError
 
 
 def chunk_offsets(moov: bytes, stbl: BoxSpan) -> array[int]:
     """Read where the chunks lie in the file (8.7.5). Raises MediaError."""
     if any(span.kind == b"co64" for span in boxes_in(moov, stbl)):
-        return table_entries(moov, need(moov, b"co64", within=stbl), "Q")
-    return table_entries(moov, need(moov, b"stco", within=stbl), "I")
+        return table_entries(moov, required_box(moov, b"co64", within=stbl), "Q")
+    return table_entries(moov, required_box(moov, b"stco", within=stbl), "I")
 
 
 def chunk_counts(moov: bytes, stbl: BoxSpan, chunks: int) -> Iterator[int]:
     """Yield the number of samples of each of the chunks (8.7.4). Raises MediaError."""
-    entries = table_entries(moov, need(moov, b"stsc", within=stbl), "I", 3)
+    entries = table_entries(moov, required_box(moov, b"stsc", within=stbl), "I", 3)
     firsts, counts = list(entries[0::3]), entries[1::3]
     if not chunks and len(firsts) < 2:
         return

@@ -13,7 +13,12 @@ from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import CameraId
 from camd.model.timeline import Timeline, TimelineSpan
-from camd.playback.rules.playable_files import FilePieces, PlayableFile, PlayableRange, chosen
+from camd.playback.rules.playable_files import (
+    FilePieces,
+    PlayableFile,
+    PlayableRange,
+    choose_pieces,
+)
 from camd.playback.stored_bytes import THREADS, StoredBytes
 from camd.playback.stored_pieces import StoredPieces
 from camd.playback.strip import StripMaker
@@ -43,7 +48,7 @@ class Playback:
     async def knows(self, camera_id: CameraId) -> bool:
         """Return whether anything was recorded of a camera that may be gone. Raises Refusal."""
         return await self._storage.index_worker.read(
-            lambda index: index.catalog.knows_camera(camera_id)
+            lambda index: index.database.knows_camera(camera_id)
         )
 
     async def timeline(self, camera_id: CameraId, since: datetime, until: datetime) -> Timeline:
@@ -52,7 +57,7 @@ class Playback:
         `since` is before `until`. A recording that goes on ends where its newest frame does.
         """
         found = await self._storage.index_worker.read(
-            lambda index: index.catalog.timelines.timeline(camera_id, since, until), timed=True
+            lambda index: index.database.timelines.timeline(camera_id, since, until), timed=True
         )
         growing = {
             name: each
@@ -75,7 +80,9 @@ class Playback:
             found = await self._pieces_of(span)
             if found is None and span.filename is not None:
                 unplayable.append(span.filename)
-            elif found is not None and (file := chosen(span, found, since, until)) is not None:
+            elif (
+                found is not None and (file := choose_pieces(span, found, since, until)) is not None
+            ):
                 files.append(file)
         return PlayableRange(timeline, tuple(files), tuple(unplayable))
 

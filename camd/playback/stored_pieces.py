@@ -19,10 +19,16 @@ from camd.model.timeline import TimelineSpan
 from camd.mp4.boxes import MediaError
 from camd.mp4.init import read_init
 from camd.mp4.inspect import sealed_moov_offset
+from camd.mp4.interrupted import read_head
+from camd.mp4.movies.applied_edits import AppliedEdits
 from camd.mp4.movies.codec_string import codec_strings, mime_type
-from camd.mp4.movies.fragment_index import PieceTable, sealed_fragments, walked_fragments
+from camd.mp4.movies.fragment_index import (
+    PieceTable,
+    first_composition_at,
+    sealed_fragments,
+    walked_fragments,
+)
 from camd.mp4.movies.playback_init import playback_init
-from camd.mp4.recover import read_head
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.playback.rules.playable_files import FilePieces
 from camd.storage.disk import DiskFile, PosixFile
@@ -66,7 +72,7 @@ class StoredPieces:
     async def of_file(self, filename: str) -> FilePieces | None:
         """Return the pieces of a file; None when it cannot be played.
 
-        Raises Refusal: no such file, or the volume does not answer.
+        Raises Refusal: no such file, or the disk hangs.
         """
         with self._storage.leased(filename):
             file = await self._storage.stored_file(filename)
@@ -143,6 +149,7 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
         return None
     beginning = playback_init(init, metadata.start_micros)
     shown = table.seconds(table.first_shown)
+    late = first_composition_at(file.read, init, table.media_begin, table.media_end)
     return FilePieces(
         init=beginning.data,
         mime=mime_type(init),
@@ -151,6 +158,7 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
         height=init.video.height,
         offset=shown + beginning.shift,
         table=table,
+        edits=AppliedEdits.of(init, late, metadata.start_micros) if late > 0 else None,
     )
 
 

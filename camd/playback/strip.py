@@ -19,16 +19,16 @@ from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.strip_args import TileSize, row_arguments, tile_arguments
 from camd.model import CameraId
 from camd.mp4.boxes import MediaError
-from camd.mp4.init import Init, need, video_trak
+from camd.mp4.init import Init, required_box, video_trak
+from camd.mp4.interrupted import read_head
 from camd.mp4.movies.fragment_index import first_sample_at
 from camd.mp4.movies.key_frame_movie import key_frame_movie
-from camd.mp4.recover import read_head
 from camd.playback.rules.strip_choice import Tile
 from camd.playback.stored_pieces import StoredPieces, open_recording
 from camd.runtime.child_process import (
-    give_input,
     keep_last,
     open_child_process,
+    write_whole_input,
 )
 from camd.storage.storage import Storage
 
@@ -144,7 +144,7 @@ class StripMaker:
             async with open_child_process(arguments, takes_input=True) as process:
                 try:
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(give_input, process, given)
+                        nursery.start_soon(write_whole_input, process, given)
                         nursery.start_soon(keep_last, process.read_errors, words, _WORDS_BYTES)
                         while len(output) < most and (chunk := await process.read_output()):
                             output += chunk[: most - len(output)]
@@ -163,7 +163,7 @@ class StripMaker:
 
 def _description(init: Init) -> bytes:
     """Return what decoding depends on: the sample description of the video."""
-    stbl = need(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=video_trak(init))
+    stbl = required_box(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=video_trak(init))
     return stbl.bytes_of(init.moov)
 
 

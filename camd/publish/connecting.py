@@ -22,7 +22,7 @@ class StreamServerError(Exception):
         self.problem = problem
 
 
-async def connect(url: str, tls: ssl.SSLContext) -> trio.abc.Stream:
+async def connect_to_server(url: str, tls: ssl.SSLContext) -> trio.abc.Stream:
     """Connect to the host of a URL, with TLS where its scheme asks for it.
 
     Raises StreamServerError. Never gives up by itself: the caller sets a deadline.

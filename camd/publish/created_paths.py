@@ -12,7 +12,7 @@ import attrs
 import structlog
 import trio
 
-from camd.runtime.state_file import StateFile, check_version, from_json
+from camd.runtime.state_file import StateFile, from_json, validate_version
 
 log = structlog.get_logger("camd.publish")
 
@@ -33,7 +33,7 @@ class CreatedPathsState:
 def parse_made_paths(text: str) -> CreatedPathsState:
     """Parse the file's text strictly. Raises ValueError."""
     state = from_json(text, CreatedPathsState)
-    check_version({"version": state.version}, VERSION)
+    validate_version({"version": state.version}, VERSION)
     if len(state.paths) > MOST_PATHS:
         raise ValueError(f"paths: must be a list of at most {MOST_PATHS}")
     return state

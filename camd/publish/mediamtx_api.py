@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from camd.config.schema import MediaMtxConfig
-from camd.publish.connecting import StreamServerError, connect
+from camd.publish.connecting import StreamServerError, connect_to_server
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import AnswerError, read_answer
 from camd.publish.rules.rtsp_requests import basic_authorization
@@ -46,7 +46,7 @@ class MediaMtxApi:
         answer = await self._request("GET", target)
         if answer.status == 404:
             return None
-        _check_status(answer)
+        _validate_status(answer)
         try:
             return read_answer(answer.body, kind)
         except AnswerError as error:
@@ -54,18 +54,18 @@ class MediaMtxApi:
 
     async def post(self, target: str, content: object) -> None:
         """Send something as JSON."""
-        _check_status(await self._request("POST", target, msgspec.json.encode(content)))
+        _validate_status(await self._request("POST", target, msgspec.json.encode(content)))
 
     async def delete(self, target: str) -> None:
         """Delete something; what is not there any more (404) is deleted."""
         answer = await self._request("DELETE", target)
         if answer.status != 404:
-            _check_status(answer)
+            _validate_status(answer)
 
     async def _request(self, method: str, target: str, body: bytes = b"") -> HttpAnswer:
         try:
             with trio.fail_after(REQUEST_SECONDS):
-                stream = await connect(self._config.api, self._tls)
+                stream = await connect_to_server(self._config.api, self._tls)
                 try:
                     return await _converse(stream, self._head(method, target, body), body)
                 finally:
@@ -115,7 +115,7 @@ async def _converse(stream: trio.abc.Stream, head: h11.Request, body: bytes) -> 
             raise StreamServerError(problems.NO_API)
 
 
-def _check_status(answer: HttpAnswer) -> None:
+def _validate_status(answer: HttpAnswer) -> None:
     """Raise StreamServerError unless the status says success."""
     if answer.status in (401, 403):
         by_digest = b"digest" in answer.challenges and b"basic" not in answer.challenges

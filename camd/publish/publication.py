@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from camd.ffmpeg.text.output import FFmpegLine, classify, parse_line
+from camd.ffmpeg.text.output import FFmpegLine, parse_line, problem_of_exit
 from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
@@ -86,7 +86,7 @@ class Publication:
             return self._problem
         if status in NOT_EXECUTED:
             return problems.NO_FFMPEG
-        return problems.publishing_problem(classify(tuple(self._words), status))
+        return problems.publishing_problem(problem_of_exit(tuple(self._words), status))
 
     async def _write_stream(self, process: ChildProcess, init: Init) -> None:
         """Write header and fragments until the stream ends, or the process."""

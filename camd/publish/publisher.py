@@ -25,14 +25,14 @@ from camd.publish.publication_queue import PublicationQueue
 from camd.publish.relay import RtspRelay, needs_relay, open_relay
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.retry import GrowingDelay
-from camd.publish.rules.served import find_obstacle
+from camd.publish.rules.served_paths import find_obstacle
 from camd.publish.stream_server import StreamServer
 from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.publish")
 
 RELOAD_SECONDS = 10.0  # for which a camera that is always published captures without its publisher
-SETTLED_SECONDS = 30.0  # published so long, a failure is the first one again
+STEADY_SECONDS = 30.0  # published so long, a failure is the first one again
 
 
 @attrs.define(eq=False)
@@ -108,18 +108,18 @@ class Publisher:
             return
         problem = problems.explained(problem, self.server.view.value.problem)
         self.counters.failures[problem.kind.value] += 1
-        settled = self._accepted_at is not None and (
-            self._clock.monotonic() - self._accepted_at >= SETTLED_SECONDS
+        steady = self._accepted_at is not None and (
+            self._clock.monotonic() - self._accepted_at >= STEADY_SECONDS
         )
-        self._failures = 1 if settled else self._failures + 1
+        self._failures = 1 if steady else self._failures + 1
         self._show(PublicationState.RESTING, problem)
         seconds = self.delay.after(self._failures, random.random())
         log.warning(
             "not_published", camera=self.camera.camera_id, why=problem.message, again_in=seconds
         )
-        await self._rest(seconds)
+        await self._wait_for_retry(seconds)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _wait_for_retry(self, seconds: float) -> None:
         """Wait so long, or until the server is another process, or answers again."""
         info, healthy = self.server.view.value.info, self.server.view.value.healthy
         with trio.move_on_after(seconds):

@@ -26,7 +26,7 @@ from camd.publish.created_paths import MadePaths
 from camd.publish.mediamtx_api import MediaMtxApi
 from camd.publish.publication import LaunchWithInput
 from camd.publish.publisher import Publisher
-from camd.publish.rules.served import is_another_server, is_published, path_name
+from camd.publish.rules.served_paths import is_another_server, is_published, path_name
 from camd.publish.stream_server import StreamServer
 from camd.publish.streams import Streams
 from camd.runtime.actor import supervise

@@ -15,7 +15,7 @@ import trio
 
 from camd.config.schema import MediaMtxConfig
 from camd.model import Problem
-from camd.publish.connecting import StreamServerError, connect
+from camd.publish.connecting import StreamServerError, connect_to_server
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.rtsp_requests import RelayError, RequestRewriter, basic_authorization
 from camd.runtime.path_lookup import BoundedFileCalls
@@ -92,7 +92,7 @@ class RtspRelay:
         """Return whose process is at the other end; None: it is gone, or nobody knows."""
         try:
             peer: int = stream.socket.getpeername()[1]
-            return await self._looks.ask(partial(owner_of, peer, self._port), None)
+            return await self._looks.ask(partial(socket_owner, peer, self._port), None)
         except OSError:
             return None
 
@@ -115,7 +115,7 @@ class RtspRelay:
 
     async def _connect(self) -> trio.abc.Stream:
         with trio.move_on_after(CONNECT_SECONDS):
-            return await connect(self._config.rtsp, self._tls)
+            return await connect_to_server(self._config.rtsp, self._tls)
         raise StreamServerError(problems.SILENT)
 
 
@@ -133,7 +133,7 @@ async def _pass_back(
     over.cancel()
 
 
-def owner_of(peer_port: int, own_port: int, table: Path = Path("/proc/net/tcp")) -> int | None:
+def socket_owner(peer_port: int, own_port: int, table: Path = Path("/proc/net/tcp")) -> int | None:
     """Return the user id of the socket at the other end of a loopback connection. Blocks."""
     local, remote = f"{_LOOPBACK}:{peer_port:04X}", f"{_LOOPBACK}:{own_port:04X}"
     for line in table.read_text(encoding="ascii").splitlines():

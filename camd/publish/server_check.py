@@ -9,11 +9,11 @@ import trio
 
 from camd.config.schema import MediaMtxConfig
 from camd.model import Problem
-from camd.publish.connecting import StreamServerError, connect
+from camd.publish.connecting import StreamServerError, connect_to_server
 from camd.publish.mediamtx_api import MediaMtxApi
 from camd.publish.rules import stream_problems as problems
 from camd.publish.rules.api_answers import MediaServerInfo, MediaServerSettings
-from camd.publish.rules.served import find_obstacle
+from camd.publish.rules.served_paths import find_obstacle
 
 RTSP_SECONDS = 5.0
 _ANSWER_BYTES = 4096
@@ -48,7 +48,7 @@ async def _ask_rtsp(config: MediaMtxConfig, tls: ssl.SSLContext) -> Problem | No
     """Ask an RTSP server for its methods (RFC 2326, 10.1), which needs no credentials."""
     try:
         with trio.fail_after(RTSP_SECONDS):
-            stream = await connect(config.rtsp, tls)
+            stream = await connect_to_server(config.rtsp, tls)
             try:
                 request = f"OPTIONS {config.rtsp}/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"
                 await stream.send_all(request.encode())

@@ -27,7 +27,7 @@ from camd.publish.rules.api_answers import (
     path_target,
 )
 from camd.publish.rules.retry import CircuitBreaker
-from camd.publish.rules.served import PathClaim, ViewerAddresses, addresses, claim_path
+from camd.publish.rules.served_paths import PathClaim, ViewerAddresses, addresses, claim_path
 from camd.runtime.broadcast import LatestValue
 
 log = structlog.get_logger("camd.publish")
@@ -158,7 +158,7 @@ class StreamServer:
             if claim is PathClaim.MISSING:
                 await self._make(name)
         except StreamServerError as error:
-            if not self.breaker.open:  # however many ask at once, only the probes delay the next
+            if not self.breaker.open:  # however many ask at once, only the trials delay the next
                 self._note_failure(error.problem)
             return None
         return problems.PATH_TAKEN if claim is PathClaim.TAKEN else None

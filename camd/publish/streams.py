@@ -18,12 +18,12 @@ from camd.model import (
 )
 from camd.publish.publisher import Publisher
 from camd.publish.rules import stream_problems as problems
-from camd.publish.rules.served import served_stream
+from camd.publish.rules.served_paths import served_stream
 from camd.publish.stream_server import MediaServerState, StreamServer
 from camd.runtime.broadcast import LatestValue
 
 MOST_LISTED = 1000  # of the server's paths, in an answer
-_HUNG = (problems.SILENT.kind, problems.SERVER_FAILS.kind)
+_NO_ANSWER = (problems.SILENT.kind, problems.SERVER_FAILS.kind)
 
 
 @attrs.define(eq=False)
@@ -140,7 +140,7 @@ class Streams:
     def served(self, publisher: Publisher) -> ServedStream | None:
         """Return what viewers can have of a camera now."""
         server, view, video = publisher.server, self.view, publisher.camera.hub.video
-        if view.problem is not None and view.problem.kind in _HUNG:
+        if view.problem is not None and view.problem.kind in _NO_ANSWER:
             return None
         return served_stream(
             publisher.status.value,

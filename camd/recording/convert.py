@@ -77,7 +77,7 @@ async def to_mkv(
 async def _replace(
     program: FFmpegBinary, storage: Storage, segment: Segment, part: Path, clock: Clock
 ) -> Segment:
-    """Make the MKV, or adopt a finished one; store it in place of the MP4, and remove that."""
+    """Make the MKV, or take a finished one; store it in place of the MP4, and remove that."""
     source = storage.folder / segment.filename
     made = await _made_before(program, storage, segment, source)
     if made is None:
@@ -108,7 +108,7 @@ def _forget(part: Path) -> None:
 async def _made_before(
     program: FFmpegBinary, storage: Storage, segment: Segment, source: Path
 ) -> Segment | None:
-    """Adopt a complete MKV that was made before the daemon ended, and not noted."""
+    """Take a complete MKV that was made before the daemon ended, and not noted."""
     name = with_extension(segment.filename, "mkv")
     path = storage.folder / name
     if not await storage.on_disk(path.exists) or await storage.knows(name):

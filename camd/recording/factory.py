@@ -15,7 +15,11 @@ from camd.config.schema import Config, RecordingConfig
 from camd.ffmpeg.binary import FfmpegMissingError
 from camd.model import CameraId, Event, RecordingRequest, Segment, Session, SessionId
 from camd.recording.convert import MkvConversions, to_mkv
-from camd.recording.queue import DEFAULT_LIMIT_BYTES, ClockSteppedWhileDown, RecordingQueue
+from camd.recording.recording_queue import (
+    DEFAULT_LIMIT_BYTES,
+    ClockSteppedWhileDown,
+    RecordingQueue,
+)
 from camd.recording.reports import SessionReports
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.resume_point import BootMoment, ResumePoint

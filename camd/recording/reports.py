@@ -1,6 +1,6 @@
-"""The reports of a session: entries into the index, events for clients, the check of its sum.
+"""The reports of a session: entries into the index, events for clients, whether its sum is right.
 
-captured = written + ledgered is checked at every seal and at the end (I4).
+captured = written + ledgered is compared at every seal and at the end (I4).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class SessionReports:
         if self.ledger.first_frame_at is not None:
             self.tell(RecordingEventKind.ERROR, reason=reason)
 
-    def check_sum(self) -> None:
+    def compare_sums(self) -> None:
         """Report a wrong sum of frames, once."""
         ledger = self.ledger
         if wrong := ledger.audit():

@@ -90,7 +90,7 @@ class SegmentWriter:
         """Append a fragment and sync; return why the sync failed: the fragment is appended anyway.
 
         Waits for the disk. Raises OSError when the fragment is not in the file, HarmedError when
-        the file was removed, moved or cut by another program.
+        the file was removed, moved or truncated by another program.
         """
 
         def write() -> OSError | None:
@@ -120,29 +120,33 @@ class SegmentWriter:
             return error
         return None
 
-    async def settle(self, storage: Storage, harm: FileHarm) -> Segment:
-        """Close a file that another program removed, moved or cut; describe what is left of it.
+    async def close_harmed(self, storage: Storage, harm: FileHarm) -> Segment:
+        """Close a file that another program removed, moved or truncated; describe what is left.
 
-        What was moved is sealed where it is; what was cut short, if anything whole is left.
+        What was moved is sealed where it is; what was truncated, if anything whole is left.
         Waits for the disk.
         """
 
         def finish() -> SegmentState:
             try:
-                if harm is FileHarm.CUT:
+                if harm is FileHarm.TRUNCATED:
                     self.file.give_up_torn()
                 if harm is not FileHarm.REMOVED:
                     self.file.seal()
             except OSError as error:
                 log.error("seal_failed", file=self.name, error=str(error))
-                return SegmentState.MISSING if harm is FileHarm.CUT else SegmentState.INTERRUPTED
+                return (
+                    SegmentState.MISSING if harm is FileHarm.TRUNCATED else SegmentState.INTERRUPTED
+                )
             finally:
                 self.file.close()
-            return SegmentState.SEALED if harm is FileHarm.CUT else SegmentState.MISSING
+            return SegmentState.SEALED if harm is FileHarm.TRUNCATED else SegmentState.MISSING
 
         state = await storage.on_disk(finish)
         account = self.account(state)
-        if harm is FileHarm.REMOVED or (harm is FileHarm.CUT and state is SegmentState.MISSING):
+        if harm is FileHarm.REMOVED or (
+            harm is FileHarm.TRUNCATED and state is SegmentState.MISSING
+        ):
             account = attrs.evolve(account, frames=0, size_bytes=0, sha256=None)
             return attrs.evolve(account, end=account.start, duration_seconds=0.0)
         return account
@@ -172,7 +176,7 @@ class SegmentWriter:
         def split() -> SegmentWriter | None:
             if self.file.limit_bytes is not None:
                 storage.disk.learn_file_size_limit(storage.folder, self.file.limit_bytes)
-            mark = self.file.newest_mark if harm else self.file.cut_for_limit()
+            mark = self.file.newest_mark if harm else self.file.split_for_limit()
             if mark is None and harm is not FileHarm.REMOVED:
                 return None
             return self._move_behind(mark, storage, ledger, init, number)
@@ -200,7 +204,7 @@ class SegmentWriter:
             moved.file.append(rest)
             moved.file.sync()
             if mark and before:
-                file.cut(mark, before)
+                file.split_at(mark, before)
             else:
                 file.frames_moved = file.index.frames
         except OSError:

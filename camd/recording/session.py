@@ -34,13 +34,13 @@ from camd.model import (
 )
 from camd.model.problems import STALLED
 from camd.recording.convert import MkvConversions
-from camd.recording.queue import RecordingQueue
+from camd.recording.recording_queue import RecordingQueue
 from camd.recording.reports import SessionReports
 from camd.recording.rules.durability import AWAITS_CAMERA, AWAITS_DISK, judge_health
 from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.writer import SessionWriter
-from camd.runtime.actor import Ask
+from camd.runtime.actor import MailboxRequest
 from camd.storage.rules.admission import SpaceNeed, space_facts
 from camd.storage.storage import Storage
 
@@ -51,7 +51,7 @@ INTERRUPTED = "interrupted"  # the same, when the daemon failed or was ended at 
 INTERNAL_ERROR = "internal_error"  # the session ended because camd itself failed
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 4.0  # for frames in flight at a stop; then the session ends with what there is
-CUT_SHORT_SECONDS = 5.0  # for what is queued when the task is interrupted
+INTERRUPTED_SECONDS = 5.0  # for what is queued when the task is interrupted
 CLOSE_SECONDS = 10.0  # for that, and the session's row in the index
 DURABILITY_SECONDS: dict[str, float | None] = {
     "1s": 1.0,
@@ -93,8 +93,8 @@ class RecordingSession:
     _told_health: tuple[SessionState, bool] | None = attrs.field(default=None, init=False)
     _attachment: Attachment | None = attrs.field(default=None, init=False)
     _refusal: Refusal | None = attrs.field(default=None, init=False)
-    _starts: list[Ask[Any]] = attrs.field(factory=list, init=False)
-    _stops: list[Ask[Any]] = attrs.field(factory=list, init=False)
+    _starts: list[MailboxRequest[Any]] = attrs.field(factory=list, init=False)
+    _stops: list[MailboxRequest[Any]] = attrs.field(factory=list, init=False)
 
     # --- the course of a session ---
 
@@ -117,7 +117,7 @@ class RecordingSession:
                         if not self.ledger.segments:  # else an earlier run of the daemon began it
                             await self._begin()
                         nursery.start_soon(self._keep_time)
-                        await self.writer.write_rest()
+                        await self.writer.write_until_end()
                 finally:
                     with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                         await self._close()
@@ -162,8 +162,8 @@ class RecordingSession:
 
     async def _close(self) -> None:
         """Seal what is open, give the space back, and store the final account."""
-        with trio.move_on_after(CUT_SHORT_SECONDS):
-            await self.writer.cut_short()
+        with trio.move_on_after(INTERRUPTED_SECONDS):
+            await self.writer.write_queued()
         self.storage.space.release(self.ledger.session_id)
         self._timekeeping.cancel()
         await self._close_ledger()
@@ -177,7 +177,7 @@ class RecordingSession:
             ledger.ended = ledger.segments[-1].end
             await self._look_hashes_up()
             await self.storage.note_session(self._final())
-        self.reports.check_sum()
+        self.reports.compare_sums()
 
     async def _look_hashes_up(self) -> None:
         """Complete the account of recovered segments, whose hashes were computed later."""
@@ -264,14 +264,14 @@ class RecordingSession:
 
     # --- who waits for an answer ---
 
-    def join(self, ask: Ask[Any]) -> None:
+    def join(self, ask: MailboxRequest[Any]) -> None:
         """Answer `ask` as soon as frames are durable."""
         if self.ledger.first_frame_at is None:
             self._starts.append(ask)
         else:
             ask.answer(self.reports.snapshot())
 
-    def await_end(self, ask: Ask[Any]) -> None:
+    def await_end(self, ask: MailboxRequest[Any]) -> None:
         """Answer `ask` when everything is sealed."""
         self._stops.append(ask)
 
@@ -282,7 +282,7 @@ class RecordingSession:
         if self.ledger.segments:
             self.reports.tell(RecordingEventKind.STOPPED, reason=self.ledger.reason)
 
-    def _answer(self, asks: list[Ask[Any]]) -> None:
+    def _answer(self, asks: list[MailboxRequest[Any]]) -> None:
         session = self.reports.snapshot()
         for ask in asks:
             if session.segments:

@@ -22,10 +22,15 @@ from camd.capture.consumer import (
 from camd.clock import Clock
 from camd.model import Gap, GapCause, RecordingEventKind, Segment, SegmentState
 from camd.mp4.fragments import Init
-from camd.mp4.h26x.reheader import one_file
+from camd.mp4.h26x.reheader import can_share_file
 from camd.mp4.segment import SegmentError
 from camd.recording.convert import MkvConversions
-from camd.recording.queue import ClockSteppedWhileDown, QueueDrop, QueueItem, RecordingQueue
+from camd.recording.recording_queue import (
+    ClockSteppedWhileDown,
+    QueueDrop,
+    QueueItem,
+    RecordingQueue,
+)
 from camd.recording.reports import SessionReports
 from camd.recording.rules.durability import WriteBackoff
 from camd.recording.rules.ledger import FrameLoss, SessionLedger
@@ -64,16 +69,16 @@ class SessionWriter:
         while not (self._finishing or self.ledger.segments):
             await self._write_next()
 
-    async def write_rest(self) -> None:
+    async def write_until_end(self) -> None:
         """Write until the input is over; then seal, and enter what is missing into the ledger."""
         while not self._finishing:
             await self._write_next()
-        await self.reports.store(self.ledger.settle_drops(capture_over=True))
+        await self.reports.store(self.ledger.enter_found_drops(capture_over=True))
         await self._seal()
         await self.reports.store(self.ledger.finish(self.ledger.until or self.clock.now()))
         self.done = True
 
-    async def cut_short(self) -> None:
+    async def write_queued(self) -> None:
         """Write and seal what is queued, when the task was interrupted before it was done.
 
         Frames that were being written at that moment go into the ledger.
@@ -83,7 +88,7 @@ class SessionWriter:
         if self.ledger.lose_in_hand(self.clock.now(), "was interrupted"):
             await self._seal()
         self.queue.put(EndOfStream())
-        await self.write_rest()
+        await self.write_until_end()
 
     async def _write_next(self) -> None:
         """Take the next item, or sync when none comes in time."""
@@ -116,15 +121,15 @@ class SessionWriter:
                 await self._seal()
                 why = "dropped the oldest frames in memory"
                 self.ledger.lose(FrameLoss(start, end, frames, GapCause.STORAGE_SLOW, why))
-                await self.reports.store(self.ledger.settle_losses())
+                await self.reports.store(self.ledger.enter_losses())
             case ClockSteppedWhileDown(by, moment):
                 await self.reports.store(self.ledger.clock_found(by, moment))
             case ClockStepped(by, moment):
                 await self.reports.store(self.ledger.clock_stepped(by, moment))
             case CaptureEnded():
-                await self.reports.store(self.ledger.settle_drops(capture_over=True))
+                await self.reports.store(self.ledger.enter_found_drops(capture_over=True))
                 await self._seal()
-                await self.reports.store(self.ledger.settle_losses())
+                await self.reports.store(self.ledger.enter_losses())
                 self.ledger.capture_ended(item)
                 if item.cause is not None:
                     self.ledger.wait_for(item.reason)
@@ -174,7 +179,7 @@ class SessionWriter:
         assert self._open is not None
         assert self._init is not None
         fragment = captured.fragment
-        if not one_file(self._open.file.index.init, self._init):
+        if not can_share_file(self._open.file.index.init, self._init):
             return True
         if self.ledger.clock_was_set or self._open.file.ends_before(fragment):
             return True
@@ -345,7 +350,7 @@ class SessionWriter:
         try:
             error = await opened.seal(self.storage)
         except FileHarmedError as harmed:
-            await self._settle_harm(opened, harmed.harm)
+            await self._close_harmed(opened, harmed.harm)
             return
         if error is not None and error.errno == errno.EFBIG:
             if self._open is None and await self._split(opened):
@@ -364,27 +369,27 @@ class SessionWriter:
         account = opened.account(state)
         self.ledger.replace(account)
         await self.storage.note_segment(account)
-        await self.reports.store(self.ledger.settle_drops())
-        self.reports.check_sum()
+        await self.reports.store(self.ledger.enter_found_drops())
+        self.reports.compare_sums()
         if state is SegmentState.SEALED:
             self.conversions.add(account)
 
-    # --- files that another program removed, moved or cut ---
+    # --- files that another program removed, moved or truncated ---
 
     async def _harmed(self, harm: FileHarm) -> None:
         """Go on in another file, at once where the newest frames can still be read."""
         assert self._open is not None
         opened, self._open, self._sync_due = self._open, None, None
-        if harm is not FileHarm.CUT:
+        if harm is not FileHarm.TRUNCATED:
             await self._split(opened, harm)
-        await self._settle_harm(opened, harm)
+        await self._close_harmed(opened, harm)
 
-    async def _settle_harm(self, opened: SegmentWriter, harm: FileHarm) -> None:
+    async def _close_harmed(self, opened: SegmentWriter, harm: FileHarm) -> None:
         """Account for what is left of a file, and enter the rest into the ledger."""
         log.error("open_file_changed_outside", file=opened.name, what=harm.value)
         until, frames = opened.end, opened.file.index.frames - opened.file.frames_moved
         before = opened.file.size_bytes
-        left = await opened.settle(self.storage, harm)
+        left = await opened.close_harmed(self.storage, harm)
         there = 0 if left.state is SegmentState.MISSING else left.size_bytes
         self.storage.space.stored_bytes += there - before
         self.ledger.replace(left)
@@ -403,7 +408,7 @@ class SessionWriter:
             self.ledger.wait_for(f"the file {harm.value}")
         else:
             self._synced()
-        self.reports.check_sum()
+        self.reports.compare_sums()
 
     # --- problems ---
 

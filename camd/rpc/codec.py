@@ -64,7 +64,7 @@ class Incoming:
     batch: bool = False
 
 
-def decode(message: str | bytes) -> Incoming:
+def decode_message(message: str | bytes) -> Incoming:
     """Decode one message. Never raises: an invalid message gives a `BadCall`."""
     try:
         text = message if isinstance(message, str) else message.decode("utf-8")

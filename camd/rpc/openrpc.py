@@ -46,7 +46,7 @@ class OpenRpcApi:
     def __attrs_post_init__(self) -> None:
         described = [found for api in (*self._apis, self) for found in methods_of(api)]
         listed = sorted((*described, *self._others), key=lambda found: found.name)
-        whole = document(
+        whole = openrpc_document(
             listed, title="camd", version=__version__, notifications=self._notifications
         )
         self._document = msgspec.Raw(msgspec.json.encode(whole))
@@ -70,7 +70,7 @@ def registry_with_discovery(
     return Registry((*apis, OpenRpcApi(apis, others, notifications or {})))
 
 
-def document(
+def openrpc_document(
     methods: Iterable[MethodDescription],
     *,
     title: str,

@@ -178,7 +178,7 @@ def methods_of(api: object) -> tuple[Method, ...]:
 
 @attrs.frozen
 class PreparedCall:
-    """A call that passed all checks. `unknown` names parameters that the method ignores."""
+    """A valid call. `unknown` names parameters that the method ignores."""
 
     caller: Caller
     method: Method
@@ -207,7 +207,7 @@ class Registry:
         return tuple(self._methods[name][0] for name in sorted(self._methods))
 
     def prepare(self, name: str, params: Mapping[str, object], caller: Caller) -> PreparedCall:
-        """Check a call. Raises Refusal for an unknown method, a role too low, wrong parameters."""
+        """Validate a call. Raises Refusal: unknown method, role too low, wrong parameters."""
         try:
             found, reader = self._methods[name]
         except KeyError:

@@ -1,8 +1,8 @@
 """Actors: a bounded mailbox whose callers always get an answer, and restarts after a crash.
 
 A memory channel for replies can lose a caller: the reply is never sent, or dropped while it is
-buffered. So every request travels in an `Ask` that holds its answer, and a mailbox that closes
-refuses all callers that still wait.
+buffered. So every request travels in a `MailboxRequest` that holds its answer, and a mailbox that
+closes refuses all callers that still wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ActorGoneError(Exception):
 
 
 @attrs.define(eq=False)
-class Ask(Generic[Req]):
+class MailboxRequest(Generic[Req]):
     """One request, and its answer when there is one."""
 
     request: Req
@@ -33,18 +33,18 @@ class Ask(Generic[Req]):
 
     def answer(self, value: object) -> None:
         """Answer with a value; only the first answer counts."""
-        self._settle(outcome.Value(value))
+        self._answer_once(outcome.Value(value))
 
     def refuse(self, error: BaseException) -> None:
         """Answer by raising `error` in the caller; only the first answer counts."""
-        self._settle(outcome.Error(error))
+        self._answer_once(outcome.Error(error))
 
     @property
-    def settled(self) -> bool:
+    def answered(self) -> bool:
         """Whether the caller has been answered."""
         return self._outcome is not None
 
-    def _settle(self, result: outcome.Outcome[Any]) -> None:
+    def _answer_once(self, result: outcome.Outcome[Any]) -> None:
         if self._outcome is None:
             self._outcome = result
             self._done.set()
@@ -61,9 +61,9 @@ class Mailbox(Generic[Req]):
     """A bounded queue of asks; while it is full, callers wait and may be cancelled."""
 
     size: int = 64
-    _pending: set[Ask[Req]] = attrs.field(factory=set, init=False)
-    _send: trio.MemorySendChannel[Ask[Req]] = attrs.field(init=False)
-    _receive: trio.MemoryReceiveChannel[Ask[Req]] = attrs.field(init=False)
+    _pending: set[MailboxRequest[Req]] = attrs.field(factory=set, init=False)
+    _send: trio.MemorySendChannel[MailboxRequest[Req]] = attrs.field(init=False)
+    _receive: trio.MemoryReceiveChannel[MailboxRequest[Req]] = attrs.field(init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Mailbox(Generic[Req]):
         """Send `request` and wait for the answer. Raises ActorGoneError, or the refusal."""
         if self._closed:
             raise ActorGoneError
-        ask = Ask(request)
+        ask = MailboxRequest(request)
         self._pending.add(ask)
         try:
             try:
@@ -87,9 +87,9 @@ class Mailbox(Generic[Req]):
     async def tell(self, message: Req) -> None:
         """Send a message that needs no answer; does nothing when the actor is gone."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._send.send(Ask(message))
+            await self._send.send(MailboxRequest(message))
 
-    async def receive(self) -> Ask[Req]:
+    async def receive(self) -> MailboxRequest[Req]:
         """Wait for the next ask. For the actor's loop only."""
         return await self._receive.receive()
 
@@ -116,7 +116,7 @@ log = structlog.get_logger("camd.supervise")
 
 FIRST_DELAY_SECONDS = 1.0
 MAX_DELAY_SECONDS = 60.0
-SETTLED_SECONDS = 60.0
+STEADY_SECONDS = 60.0
 
 
 async def supervise(
@@ -124,7 +124,7 @@ async def supervise(
 ) -> None:
     """Run an actor until `run` returns; when it raises, log it, call `crashed`, wait, run it again.
 
-    The delay doubles from FIRST to LONGEST, and starts over after a run of SETTLED_SECONDS. When a
+    The delay doubles from FIRST to LONGEST, and starts over after a run of STEADY_SECONDS. When a
     crash and a cancellation come together, the cancellation counts: `except*` handles only the
     crash.
     """
@@ -139,6 +139,6 @@ async def supervise(
             log.error("actor_crashed", actor=name, exc_info=crash)
             crashed()
         if not finished:
-            delay = FIRST_DELAY_SECONDS if trio.current_time() - began > SETTLED_SECONDS else delay
+            delay = FIRST_DELAY_SECONDS if trio.current_time() - began > STEADY_SECONDS else delay
             await trio.sleep(delay)
             delay = min(MAX_DELAY_SECONDS, delay * 2)

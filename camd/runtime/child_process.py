@@ -181,7 +181,7 @@ class ChildProcess:
         os.close(self._pidfd)
 
 
-async def give_input(process: ChildProcess, data: bytes) -> None:
+async def write_whole_input(process: ChildProcess, data: bytes) -> None:
     """Write all that a child reads, and close its stdin; one that reads no more is no error."""
     with suppress(BrokenPipeError):
         await process.write_input(data)
@@ -224,8 +224,8 @@ async def open_child_process(
     """Run a child process while the block runs; then end it and close its pipes.
 
     With `takes_input` its stdin is a pipe, else empty. Raises OSError when the program cannot be
-    executed. A child stuck in the kernel (state D) is left behind after both timeouts, with SIGKILL
-    pending.
+    executed. A child that hangs in the kernel (state D) is left behind after both timeouts, with
+    SIGKILL pending.
     """
     process = await _fork(arguments, prefix, takes_input)
     for pipe in (process.stdin, process.stdout, process.stderr):

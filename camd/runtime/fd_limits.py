@@ -25,7 +25,7 @@ def raise_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1_000_000
 
 
-def for_sockets(limit: int) -> int:
+def socket_limit(limit: int) -> int:
     """Return how many sockets may be open; each client may have a file open, too."""
     reserved = min(_RESERVED, limit // 2)
     return max(_FEWEST_SOCKETS, (limit - reserved) // 2)

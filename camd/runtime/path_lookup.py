@@ -1,4 +1,4 @@
-"""Asking the file system in threads, without waiting for a mount that does not answer."""
+"""Asking the file system in threads, without waiting for a mount that hangs."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class PolledPipe:
         """Stop reading."""
         self.over.set()
 
-    def check(self) -> None:
+    def raise_error(self) -> None:
         """Raise the error of reading or of `take`, if there was one."""
         if self._error is not None:
             self._error.unwrap()
@@ -180,6 +180,6 @@ async def open_pipe_poller(fewest: int = FEWEST) -> AsyncIterator[PipePoller]:
         nursery.cancel_scope.cancel()
 
 
-def capacity(fd: int) -> int:
+def pipe_capacity(fd: int) -> int:
     """Return the capacity of a pipe in bytes (fcntl(2), F_GETPIPE_SZ)."""
     return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)

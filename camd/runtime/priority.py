@@ -41,7 +41,7 @@ def idle_io(set_priority: Callable[[int], bool] = set_io_priority) -> Iterator[b
             set_priority(_NONE)
 
 
-def be_nice() -> None:
+def lower_priority() -> None:
     """Give this process the lowest I/O and CPU priority until it ends.
 
     For a whole process only: a nice thread that waits for a CPU may hold Python's lock meanwhile.

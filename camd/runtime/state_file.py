@@ -33,8 +33,8 @@ class NewerVersionError(ValueError):
     """A newer version of camd wrote this."""
 
 
-def check_version(content: object, known: int) -> None:
-    """Check the format version of a file's top-level object. Raises ValueError."""
+def validate_version(content: object, known: int) -> None:
+    """Validate the format version of a file's top-level object. Raises ValueError."""
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise ValueError("has no version")

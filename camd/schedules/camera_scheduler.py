@@ -22,18 +22,18 @@ from camd.model import CameraState, CameraStatus, RecordingRequest, Session
 from camd.model.schedule_values import OverriddenBy, ScheduleStatus
 from camd.schedules.rules.decision import (
     SESSION_KEY,
-    SETTLED_SECONDS,
-    Action,
+    STEADY_SECONDS,
     Override,
-    decide,
+    ScheduleAction,
+    decide_action,
     is_ending,
     is_scheduled,
     next_delay,
-    overrides,
-    owner_of,
+    override_by,
+    session_owner,
     stopped_by_hand,
 )
-from camd.schedules.rules.windows import NEVER, WindowState, due
+from camd.schedules.rules.windows import NEVER, WindowState, window_state
 from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.stop_memory import StopMemory
 
@@ -105,27 +105,27 @@ class CameraScheduler:
 
     def _pause(self) -> float:
         """Return the seconds until the next try; anything else that matters wakes the loop."""
-        if self._decide() is not Action.START:
+        if self._decide() is not ScheduleAction.START:
             return float("inf")
         return max(0.0, self._retry_at - self.clock.monotonic())
 
     async def _act(self) -> None:
         match self._decide():
-            case Action.START if self.clock.monotonic() >= self._retry_at:
+            case ScheduleAction.START if self.clock.monotonic() >= self._retry_at:
                 await self._start()
-            case Action.STOP:
+            case ScheduleAction.STOP:
                 await self._stop()
 
-    def _decide(self) -> Action:
+    def _decide(self) -> ScheduleAction:
         self._update_due()
-        return decide(self._due, self.camera.published.value.session, self._override)
+        return decide_action(self._due, self.camera.published.value.session, self._override)
 
     def _update_due(self) -> None:
         """Compute what is due now, unless the last result still holds."""
         now = self.time.now()
         if self._holds is not None and self._holds[0] <= now < self._holds[1]:
             return
-        before, self._due = self._due, due(self.schedules, now)
+        before, self._due = self._due, window_state(self.schedules, now)
         # The end of a window ends an override, also where another window begins with it.
         self._holds = now, self._due.window_end or self._due.next_change or now + RECHECK_AFTER
         if self._due.active != before.active:
@@ -139,7 +139,7 @@ class CameraScheduler:
         name = self._due.name
         try:
             session = await self.camera.start_recording(
-                RecordingRequest(owner=owner_of(name), key=SESSION_KEY, preroll=timedelta(0))
+                RecordingRequest(owner=session_owner(name), key=SESSION_KEY, preroll=timedelta(0))
             )
         except Refusal as refusal:
             self._note_refusal(refusal)
@@ -160,7 +160,7 @@ class CameraScheduler:
             self._wait_longer()  # the camera closes, and this actor ends with it
             return
         if stopped_by_hand(refusal):
-            self._set_override(overrides("stopped", self._due))
+            self._set_override(override_by("stopped", self._due))
             return
         self._wait_longer()
         before, self._refusal = self._refusal, refusal
@@ -223,11 +223,11 @@ class CameraScheduler:
             return
         self._seen_end = session.session_id
         self._update_due()  # its own stop comes when no window is open: it overrides nothing
-        override = overrides(session.reason, self._due)
+        override = override_by(session.reason, self._due)
         if override is not None:
             self._set_override(override)
         elif is_scheduled(session) and session.segments:
-            if session.elapsed_seconds >= SETTLED_SECONDS:
+            if session.elapsed_seconds >= STEADY_SECONDS:
                 self._delay = 0.0
             self._wait_longer()
 

@@ -23,7 +23,7 @@ from camd.runtime.actor import supervise
 from camd.runtime.broadcast import Fanout
 from camd.schedules.camera_scheduler import CameraScheduler
 from camd.schedules.rules.decision import is_scheduled
-from camd.schedules.rules.windows import WindowState, due
+from camd.schedules.rules.windows import WindowState, window_state
 from camd.schedules.schedule_time import ScheduleTime
 from camd.schedules.stop_memory import StopMemory
 
@@ -55,7 +55,7 @@ class Schedules:
 
     def due(self, schedule: ScheduleConfig) -> WindowState:
         """Say whether the window of one schedule is open now."""
-        return due((schedule,), self._time.now())
+        return window_state((schedule,), self._time.now())
 
     def reconfigure(self, schedules: tuple[ScheduleConfig, ...]) -> None:
         """Follow other schedules from now on; a session of one that is gone ends."""

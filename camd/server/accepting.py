@@ -37,7 +37,7 @@ from camd.server.rules.connection_limits import (
     AddressRates,
     ConnectionLimits,
 )
-from camd.server.rules.request_checks import own_names
+from camd.server.rules.request_validation import own_names
 from camd.server.server import Server
 
 STOP_SECONDS = 2.0

@@ -28,7 +28,7 @@ from camd.server.rules.connection_limits import TokenBucket
 from camd.server.websocket import GOING_AWAY, POLICY, TRY_LATER, SocketClosedError, WebSocket
 
 FIRST_MESSAGE_SECONDS = 5.0
-CHECK_SECONDS = 5.0  # between checks of the key, and of whether the client reads
+WATCH_SECONDS = 5.0  # between looks at the API key, and of whether the client reads
 _log = structlog.get_logger("camd.server")
 
 
@@ -53,7 +53,7 @@ class ApplicationSocket:
     id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     _auth: ConnectionAuth = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
-    _failed_checks: int = attrs.field(default=0, init=False)  # of the credentials, in a row
+    _invalid_times: int = attrs.field(default=0, init=False)  # of the credentials, in a row
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _end: tuple[int, str] | None = attrs.field(default=None, init=False)
 
@@ -99,8 +99,8 @@ class ApplicationSocket:
                 self.socket.limit(UNAUTHENTICATED_BYTES)
                 await self._authenticate()
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._check_reading)
-                    nursery.start_soon(self._check_pongs)
+                    nursery.start_soon(self._watch_reading)
+                    nursery.start_soon(self._watch_pongs)
                     await serve(self)
                     nursery.cancel_scope.cancel()
         except* SocketClosedError as group:
@@ -119,14 +119,14 @@ class ApplicationSocket:
             if timeout.cancelled_caught:
                 self.end(POLICY, "not authenticated in time")
         if token or not self._auth.is_authenticated:
-            await self._check(token)
+            await self._validate_token(token)
         identity = self._auth.identity
         if identity is not None and not self.on_authenticated(identity):
             self.end(TRY_LATER, "too many connections")
         await trio.lowlevel.checkpoint()  # where it is ended already
 
-    async def _check(self, token: str) -> None:
-        """Check a key; after a wrong one, wait, and end the connection."""
+    async def _validate_token(self, token: str) -> None:
+        """Validate an API key or a token; after a wrong one, wait, and end the connection."""
         try:
             self._auth.identity = self._auth.identify({"auth_token": token})
         except Refusal as refusal:
@@ -135,15 +135,15 @@ class ApplicationSocket:
                 await self.shared.authenticator.delay_refusal(self.address, reason)
             self.end(POLICY, refusal.message)
 
-    async def _check_reading(self) -> None:
+    async def _watch_reading(self) -> None:
         """End the connection when the client does not read, or its key is no longer valid."""
         while True:
-            await trio.sleep(CHECK_SECONDS)
-            self._check_credentials()
+            await trio.sleep(WATCH_SECONDS)
+            self._watch_credentials()
             if self.socket.stalled_seconds >= STALL_SECONDS:
                 self.end(POLICY, "the client does not read")
 
-    async def _check_pongs(self) -> None:
+    async def _watch_pongs(self) -> None:
         while True:
             await trio.sleep(PING_SECONDS)
             if self.socket.sending:  # whether the client reads is looked at elsewhere
@@ -153,9 +153,9 @@ class ApplicationSocket:
             if timeout.cancelled_caught:
                 self.end(POLICY, "no answer to a ping")
 
-    def _check_credentials(self) -> None:
-        self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
-        if self._failed_checks > 1:
+    def _watch_credentials(self) -> None:
+        self._invalid_times = 0 if self._auth.is_authenticated else self._invalid_times + 1
+        if self._invalid_times > 1:
             self.end(POLICY, "the key is no longer valid")
 
 

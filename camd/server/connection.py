@@ -104,7 +104,7 @@ class Connection:
     _call_number: int = attrs.field(default=0, init=False)
     _message_number: int = attrs.field(default=0, init=False)
     _authenticated: bool = attrs.field(default=False, init=False)  # at some time
-    _failed_checks: int = attrs.field(default=0, init=False)  # of the credentials, in a row
+    _invalid_times: int = attrs.field(default=0, init=False)  # of the credentials, in a row
     _wrong_keys: int = attrs.field(default=0, init=False)
     _logged_methods: set[str] = attrs.field(factory=set, init=False)  # with unknown parameters
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -129,11 +129,11 @@ class Connection:
             with self._scope:
                 self.socket.limit(min(UNAUTHENTICATED_BYTES, self.shared.max_message_bytes))
                 with suppress(Refusal):  # the connection has been ended
-                    self._check_authenticated()
+                    self._require_identity()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._catch_up)
-                    nursery.start_soon(self._check_liveness)
+                    nursery.start_soon(self._watch_liveness)
                     if not self._authenticated:
                         nursery.start_soon(self._limit_authentication_time)
                     await self._read(nursery)
@@ -190,7 +190,7 @@ class Connection:
         while True:
             if len(self.send_queue) >= READ_AHEAD:
                 await self.send_queue.wait_below(READ_AHEAD)
-            incoming = codec.decode(await self.socket.receive())
+            incoming = codec.decode_message(await self.socket.receive())
             self._message_number += 1
             send = partial(self._send, self._message_number)
             if incoming.batch:
@@ -245,13 +245,13 @@ class Connection:
         params = {"missed": page.missed, "oldest": self.shared.history.oldest}
         return Notification(EVENTS_MISSED, params | {"seq": seq, "time": self.shared.clock.now()})
 
-    async def _check_liveness(self) -> None:
+    async def _watch_liveness(self) -> None:
         """End the connection when the client does not answer pings or does not read."""
         while True:
             for _ in range(3):
                 await trio.sleep(PING_SECONDS / 3)
                 self._queue_notifications(self.held.release_overdue(trio.current_time()))
-                self._check_credentials()
+                self._watch_credentials()
                 if self.socket.stalled_seconds >= STALL_SECONDS:
                     self.end(POLICY, "the client does not read")
             with trio.move_on_after(PONG_SECONDS) as timeout:
@@ -264,11 +264,11 @@ class Connection:
         if not self._authenticated:
             self.end(POLICY, "not authenticated in time")
 
-    def _check_credentials(self) -> None:
-        """End the connection when its credentials were invalid at two checks in a row."""
+    def _watch_credentials(self) -> None:
+        """End the connection when its credentials were invalid twice in a row."""
         self._auth.keep_session()
-        self._failed_checks = 0 if self._auth.is_authenticated else self._failed_checks + 1
-        if self._authenticated and self._failed_checks > 1:
+        self._invalid_times = 0 if self._auth.is_authenticated else self._invalid_times + 1
+        if self._authenticated and self._invalid_times > 1:
             self.end(POLICY, "the key is no longer valid")
 
     async def _close(self) -> None:
@@ -299,7 +299,7 @@ class Connection:
         self.shared.call_stats.requests += 1
         try:
             prepared = self._prepare(call)
-            self._check_authenticated()
+            self._require_identity()
         except Refusal as refusal:
             await self._delay_refusal()
             return self._refused(call.id, refusal)
@@ -314,7 +314,7 @@ class Connection:
         return AnswerSentLater.LATER
 
     def _prepare(self, call: Call | BadCall) -> PreparedCall | dict[str, object]:
-        """Check a call; of `authenticate`, give the result. Raises Refusal."""
+        """Validate a call; of `authenticate`, give the result. Raises Refusal."""
         if self._bucket.per_minute and (wait_ms := self._bucket.take(trio.current_time())):
             raise Refusal(RATE_LIMITED, retry_after_ms=wait_ms)
         if isinstance(call, BadCall):
@@ -331,7 +331,7 @@ class Connection:
             raise Refusal(RATE_LIMITED, message, retry_after_ms=BUSY_RETRY_MS)
         return prepared
 
-    def _check_authenticated(self) -> None:
+    def _require_identity(self) -> None:
         """Count an authenticated connection as such. Raises Refusal when there are too many."""
         identity = self._auth.identity
         if identity is None:

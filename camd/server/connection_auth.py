@@ -87,7 +87,7 @@ class ConnectionAuth:
         if token is not None:
             if not isinstance(token, str):
                 raise invalid_params(ParamMistake("auth_token", "must be a string"))
-            identity = self._check(token)
+            identity = self._identify(token)
             if not self.is_authenticated:
                 self.identity = identity
             return identity
@@ -109,7 +109,7 @@ class ConnectionAuth:
         if legacy and self.dialect != "never":
             self.null_result = True
         try:
-            self.identity = self._check(_token_in(params))
+            self.identity = self._identify(_token_in(params))
         except Refusal as refusal:
             if not self.null_result or not (legacy or self.dialect == "always"):
                 raise
@@ -117,9 +117,9 @@ class ConnectionAuth:
             return {"authenticated": False, "error": refusal.message, "reason": reason}
         return self._success_result(self.identity)
 
-    def _check(self, token: str) -> Principal:
+    def _identify(self, token: str) -> Principal:
         try:
-            identity = self.authenticator.check(token, self._unix_now())
+            identity = self.authenticator.identify(token, self._unix_now())
         except InvalidCredentialsError as error:
             self.last_failure = error.reason
             raise _refusal(error.reason) from None

@@ -16,7 +16,7 @@ _log = structlog.get_logger("camd.server")
 
 
 @attrs.define(eq=False)
-class BoundaryOutcome(Generic[T]):
+class CallOutcome(Generic[T]):
     """How the function ended: with a value, a refusal or an exception."""
 
     value: T | None = None
@@ -35,13 +35,13 @@ async def run_in_boundary(
     *,
     expected: Callable[[], bool] = _never,
     **fields: object,
-) -> BoundaryOutcome[T]:
+) -> CallOutcome[T]:
     """Await `run()` and return how it ended; log an exception as `event` with `fields`.
 
     Exception groups are taken apart, cancellation passes through. When `expected()` is true after
     an exception, it is not logged.
     """
-    outcome = BoundaryOutcome[T]()
+    outcome = CallOutcome[T]()
     try:
         outcome.value = await run()
     except* Refusal as group:

@@ -27,15 +27,15 @@ from camd.server.asgi import (
     scope_of,
 )
 from camd.server.error_boundary import run_in_boundary
-from camd.server.rules.request_checks import (
+from camd.server.rules.request_validation import (
     Denial,
     Headers,
-    check_framing,
-    check_host,
-    check_subprotocol,
-    check_target,
-    check_upgrade,
     plain_head,
+    validate_framing,
+    validate_host,
+    validate_subprotocol,
+    validate_target,
+    validate_upgrade,
     wants_upgrade,
 )
 from camd.server.websocket import SocketClosedError
@@ -61,7 +61,7 @@ class HttpLimits:
 
 @attrs.frozen
 class UpgradeRequest:
-    """A checked upgrade request: its head, and the bytes received after it.
+    """A valid upgrade request: its head, and the bytes received after it.
 
     `name` is what follows the prefix of its path.
     """
@@ -149,7 +149,7 @@ class HttpConnection:
         """Answer requests until the connection ends. The caller closes the stream afterwards."""
         try:
             while (request := await self._next_request()) is not None:
-                if (denial := self._check_request(request)) is not None:
+                if (denial := self._validate_request(request)) is not None:
                     await self._deny(denial)
                     return
                 if (found := self._upgrade_path(request)) is not None:
@@ -205,7 +205,7 @@ class HttpConnection:
             event = self._h11.next_event()
         self._head_only = event.method == b"HEAD"
         size = sum(len(name) + len(value) + 4 for name, value in event.headers)
-        if size > self.config.limits.head_bytes:  # h11 does not check a head that arrives at once
+        if size > self.config.limits.head_bytes:  # h11 does not limit a head that arrives at once
             raise h11.RemoteProtocolError("the head is too large", 431)
         self._first = False
         self._body_bytes = 0
@@ -222,18 +222,18 @@ class HttpConnection:
         self._h11.receive_data(bytes(data))
         return bool(data)
 
-    def _check_request(self, request: h11.Request) -> Denial | None:
-        """Check what every request must have; the log gets no part of it but the host's refusal."""
-        denial = check_target(request.target)
+    def _validate_request(self, request: h11.Request) -> Denial | None:
+        """Validate what every request must have; the log gets only the refusal of its host."""
+        denial = validate_target(request.target)
         if denial is not None:
             _log.warning("credentials_in_url", client=self.endpoints.client)
             return denial
         headers = list(request.headers)
-        if denial := check_framing(request.http_version, headers):
+        if denial := validate_framing(request.http_version, headers):
             return denial
         if self.endpoints.unix:
             return None
-        denial = check_host(headers, self.config.names, request.target)
+        denial = validate_host(headers, self.config.names, request.target)
         if denial is not None:
             _log.info("host_refused", client=self.endpoints.client, why=denial.text)
         return denial
@@ -253,7 +253,7 @@ class HttpConnection:
 
     async def _upgrade(self, request: h11.Request, path: UpgradePath, name: str) -> None:
         headers = list(request.headers)
-        denial = check_upgrade(
+        denial = validate_upgrade(
             method=request.method,
             http_version=request.http_version,
             headers=headers,
@@ -261,7 +261,7 @@ class HttpConnection:
             names=None if self.endpoints.unix else self.config.names,
         )
         if denial is None and path.subprotocol:
-            denial = check_subprotocol(headers, path.subprotocol)
+            denial = validate_subprotocol(headers, path.subprotocol)
         if denial is not None:
             if wants_upgrade(headers):
                 _log.info("upgrade_refused", status=denial.status, why=denial.text)

@@ -18,7 +18,7 @@ import trio
 
 from camd.auth.peer_roles import PeerCredentials
 from camd.runtime.small_files import read_small_file
-from camd.server.rules.request_checks import machine_names
+from camd.server.rules.request_validation import machine_names
 
 UNIX_PREFIX = "unix:"
 _BACKLOG = 512

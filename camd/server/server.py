@@ -28,7 +28,7 @@ from camd.server.rules.connection_limits import (
     ConnectionLimits,
     LimitedConnection,
 )
-from camd.server.rules.request_checks import bearer_of
+from camd.server.rules.request_validation import bearer_of
 from camd.server.websocket import TRY_LATER, WebSocket, open_server_websocket, text_frame
 
 HTTP_REQUESTS_PER_MINUTE = 6000  # of one address

@@ -18,7 +18,7 @@ import trio
 import trio_websocket
 from wsproto.utilities import ProtocolError
 
-# --- Limits of messages, checked before the library buffers them (RFC 6455, 5.2).
+# --- Limits of messages, enforced before the library buffers them (RFC 6455, 5.2).
 
 MAX_FRAGMENTS = 1024
 
@@ -334,7 +334,7 @@ async def open_server_websocket(
     max_message_bytes: int,
     subprotocol: str = "",
 ) -> AsyncIterator[WebSocket]:
-    """Accept an upgrade. Its `head` was read and checked before; `rest` was received after it.
+    """Accept an upgrade. Its `head` was read and validated before; `rest` was received after it.
 
     The client has offered the `subprotocol`, where one is given.
 

@@ -21,9 +21,9 @@ from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.still_args import PictureOptions, still_arguments
 from camd.runtime.child_process import (
     ChildProcess,
-    give_input,
     keep_last,
     open_child_process,
+    write_whole_input,
 )
 from camd.snapshots.rules.pictures import PictureError, picture_end
 from camd.storage.rules.io_stats import DurationCounter
@@ -247,7 +247,7 @@ async def _converse(flight: _Flight, process: ChildProcess) -> None:
     """Write the movie, read the picture, and note what FFmpeg says when there is none."""
     words = bytearray()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(give_input, process, flight.movie or b"")
+        nursery.start_soon(write_whole_input, process, flight.movie or b"")
         nursery.start_soon(keep_last, process.read_errors, words, _WORDS_BYTES)
         problem = await _read_picture(flight, process)
         if problem:

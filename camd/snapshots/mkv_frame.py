@@ -22,7 +22,7 @@ from camd.ffmpeg.text.excerpt_args import excerpt_arguments, first_frame_argumen
 from camd.model import Segment
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader
-from camd.mp4.frame_search import append_samples, no_samples, place_at
+from camd.mp4.frame_search import append_samples, empty_samples, find_frame_at
 from camd.mp4.init import Init
 from camd.mp4.inspect import StoredSamples
 from camd.mp4.movies.frame_movie import frame_movie
@@ -94,7 +94,7 @@ def read_excerpt(data: bytes) -> Excerpt:
     runs = [fragment.video for fragment in fragments if fragment.video is not None]
     if init is None or not runs:
         raise MediaError("there are no frames")
-    frames, start = no_samples(init.video), 0
+    frames, start = empty_samples(init.video), 0
     for fragment in fragments:
         if fragment.video is not None:
             append_samples(frames, start - len(fragment.moof), fragment.video)
@@ -116,7 +116,7 @@ def frame_in(
     frames, timescale = found.frames, found.init.video.timescale
     lasting = array("I", frames.durations)
     lasting[-1] = max(lasting[-1], round((seconds + 1) * timescale))
-    place = place_at(attrs.evolve(frames, durations=lasting), seconds)
+    place = find_frame_at(attrs.evolve(frames, durations=lasting), seconds)
     if place is None:
         return None
     samples = [

@@ -17,7 +17,7 @@ from camd.errors import FILE_NOT_FOUND, RECORDING_FAILED, STORAGE_UNRESPONSIVE, 
 from camd.ffmpeg.binary import FfmpegMissingError
 from camd.model import CameraId, Gap, ReadableRecording, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
-from camd.mp4.frame_search import SamplesToFrame, growing_frames, place_at
+from camd.mp4.frame_search import SamplesToFrame, find_frame_at, growing_frames
 from camd.mp4.init import Init, read_init
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset, stored_samples
 from camd.mp4.movies.frame_movie import frame_movie
@@ -56,20 +56,20 @@ class PastFrames:
 
         Raises Refusal: −1005 with the cause and the nearest instants when nothing was recorded
         then, −32008 for a container that is not read, −1003 for a damaged file, or why the volume
-        does not answer.
+        hangs.
         """
         for _ in range(_TRIES):
             segments = await self._segments(camera_id, at)
             for segment in segments:
                 if (found := await self._read_leased(segment, at)) is not None:
-                    await self._check_gap(camera_id, found, at)
+                    await self._refuse_in_gap(camera_id, found, at)
                     return found
             if all(segment.state is not SegmentState.OPEN for segment in segments):
                 raise await self._nothing(camera_id, at)
             await trio.sleep(_SYNC_SECONDS)  # it is recorded, and not durable yet
         raise await self._nothing(camera_id, at, "not_durable_yet")
 
-    async def _check_gap(self, camera_id: CameraId, found: FoundFrame, at: datetime) -> None:
+    async def _refuse_in_gap(self, camera_id: CameraId, found: FoundFrame, at: datetime) -> None:
         """Refuse a frame that is only shown because those behind it are in the gap ledger."""
         if at - found.time > _LONG_SHOWN:
             refusal = await self._nothing(camera_id, at)
@@ -145,7 +145,7 @@ class PastFrames:
             RecordingQuery(limit=10, camera_id=camera_id, until=at)
         )
         after = await self._storage.index_worker.read(
-            lambda index: index.catalog.next_start(camera_id, at)
+            lambda index: index.database.next_start(camera_id, at)
         )
         ends = [segment.end for segment in before.segments if segment.state in _READABLE]
         refusal = nothing_recorded(camera_id, at, gaps.gaps, max(ends, default=None), after)
@@ -218,5 +218,5 @@ def _place(file: DiskFile, size: int, seconds: Fraction) -> tuple[Init, SamplesT
             raise MediaError("the final moov has an impossible size")
         init = read_init(head[:FTYP_SIZE], file.read(moov_at, length))
         frames = stored_samples(init)
-    place = place_at(frames, seconds)
+    place = find_frame_at(frames, seconds)
     return None if place is None else (init, place)

@@ -43,8 +43,8 @@ from camd.snapshots.rules.snapshot_names import (
     is_part_name,
     may_be_snapshot,
     names_for,
+    parse_camd_name,
     part_name,
-    told_by_name,
 )
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
@@ -114,7 +114,7 @@ class SnapshotFiles:
         self._fresh.add(stored.filename)
         try:
             await self._storage.index_worker.write(
-                lambda index: index.catalog.snapshots.put([stored]), derivable=True
+                lambda index: index.database.snapshots.put([stored]), derivable=True
             )
             with suppress(Refusal):  # it is stored; `serve` tries again
                 await self._clean_up()
@@ -199,7 +199,7 @@ class SnapshotFiles:
         """List snapshots, newest first. Raises Refusal."""
         await self._reconcile()
         return await self._storage.index_worker.read(
-            lambda index: index.catalog.snapshots.page(query)
+            lambda index: index.database.snapshots.page(query)
         )
 
     async def find(self, filename: str) -> StoredSnapshot:
@@ -210,7 +210,7 @@ class SnapshotFiles:
             )
         await self._reconcile()
         found = await self._storage.index_worker.read(
-            lambda index: index.catalog.snapshots.find(filename)
+            lambda index: index.database.snapshots.find(filename)
         )
         if found is None:
             raise _not_found(filename)
@@ -244,7 +244,7 @@ class SnapshotFiles:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         modified = _moment(facts.st_mtime)
-        note, told = read_note(head), told_by_name(name)
+        note, told = read_note(head), parse_camd_name(name)
         if note is None:
             note = PictureNote(*told) if told is not None else PictureNote("", modified)
         try:
@@ -290,7 +290,7 @@ class SnapshotFiles:
 
     async def _forget(self, names: Sequence[str]) -> None:
         await self._storage.index_worker.write(
-            lambda index: index.catalog.snapshots.drop(names), derivable=True
+            lambda index: index.database.snapshots.drop(names), derivable=True
         )
 
     async def _clean_up(self) -> None:
@@ -298,8 +298,8 @@ class SnapshotFiles:
         worker, kept = self._storage.index_worker, self._fresh | self._leases.filenames
         removed: set[str] = set()
         while True:
-            totals = await worker.read(lambda index: index.catalog.snapshots.totals())
-            oldest = await worker.read(lambda index: index.catalog.snapshots.oldest(BATCH))
+            totals = await worker.read(lambda index: index.database.snapshots.totals())
+            oldest = await worker.read(lambda index: index.database.snapshots.oldest(BATCH))
             chosen = expired(
                 oldest,
                 self.limits,
@@ -308,7 +308,7 @@ class SnapshotFiles:
                 now=self._clock.now(),
                 kept=kept,
             )
-            if not chosen or removed & {each.filename for each in chosen}:  # the index is stuck
+            if not chosen or removed & {each.filename for each in chosen}:  # not in the index
                 self._storage.space.snapshots_bytes = totals.size_bytes
                 return
             await self._remove(chosen)
@@ -338,14 +338,14 @@ class SnapshotFiles:
             generation = worker.generation
             if generation == self._generation:
                 return
-            known = set(await worker.read(lambda index: index.catalog.snapshots.filenames()))
+            known = set(await worker.read(lambda index: index.database.snapshots.filenames()))
             present = await self._on_disk(self._present)
             for names in _batches(sorted(present - known)):
                 found = await self._on_disk(partial(self._look_at_all, names))
                 await worker.read(partial(_put, found))
             for names in _batches(sorted(known - present)):
                 await self._forget(names)
-            totals = await worker.read(lambda index: index.catalog.snapshots.totals())
+            totals = await worker.read(lambda index: index.database.snapshots.totals())
             self._storage.space.snapshots_bytes = totals.size_bytes
             self._generation = generation
             if present ^ known:
@@ -399,7 +399,7 @@ def _moment(seconds: float) -> datetime:
 
 
 def _put(snapshots: Sequence[StoredSnapshot], index: RecordingIndex) -> None:
-    index.catalog.snapshots.put(snapshots)
+    index.database.snapshots.put(snapshots)
 
 
 def _not_found(filename: str) -> Refusal:

@@ -108,7 +108,7 @@ class Snapshots:
     ) -> tuple[StoredSnapshot, Still]:
         """Make a picture and store it durably.
 
-        `filename` is complete and checked (`read_name`); None: camd names the file. Raises Refusal
+        `filename` is complete and valid (`read_name`); None: camd names the file. Raises Refusal
         as `show` and `SnapshotFiles.store` do.
         """
         with self._counting_failures(source):

@@ -13,7 +13,7 @@ from typing import Self
 import attrs
 import trio
 
-from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, micros
+from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, format_micros
 from camd.ffmpeg.text.encoder_table import Arguments
 from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.rtsp_messages import (
@@ -22,13 +22,13 @@ from camd.ffmpeg.text.rtsp_messages import (
     RtspFindings,
     RtspResponse,
     address_of,
-    explain,
+    explain_refusal,
     read_response,
     request,
 )
 from camd.model import Problem, ProblemKind
 from camd.sources.source import CONNECT_STEPS, FileStamp, Source, SourceFinding
-from camd.sources.stream_url import check_stream_url, check_tcp_port
+from camd.sources.stream_url import split_stream_url, try_tcp_port
 
 STEP_SECONDS = 3.0
 EXPLAINED = frozenset(
@@ -64,7 +64,7 @@ class RtspSource(Source):
     @classmethod
     def parse(cls, text: str, folder: Path, home: Path | None) -> Self:
         """Check a URL, and keep it as it is."""
-        check_stream_url(text, "an rtsp source", "rtsp://user:password@host:554/stream")
+        split_stream_url(text, "an rtsp source", "rtsp://user:password@host:554/stream")
         return cls(text)
 
     @property
@@ -87,7 +87,13 @@ class RtspSource(Source):
         if access.tls_verify is not None:
             verify = ("-tls_verify", "1" if access.tls_verify else "0")
         return (
-            *(self.transport_option, access.transport, timeout, micros(access.timeout), *verify),
+            *(
+                self.transport_option,
+                access.transport,
+                timeout,
+                format_micros(access.timeout),
+                *verify,
+            ),
             *("-i", self.url),
         )
 
@@ -95,7 +101,7 @@ class RtspSource(Source):
         """Skip FFmpeg's guess of the frame rate, which takes a second; only encoders need it."""
         quick: Arguments = ("-fpsprobesize", "0")
         if access.analysis is not None:
-            quick += ("-analyzeduration", micros(access.analysis))
+            quick += ("-analyzeduration", format_micros(access.analysis))
         if access.rare:  # otherwise FFmpeg takes seven pictures, and invents their decode times
             quick += ("-probesize", _LEAST_PROBE_BYTES)
         return quick
@@ -116,7 +122,7 @@ class RtspSource(Source):
         """Connect to the stream's host; does not try or show credentials and path."""
         address = address_of(self.url)
         assert address is not None, "checked by `parse`"
-        return await check_tcp_port(address.host, address.port)
+        return await try_tcp_port(address.host, address.port)
 
 
 # --- a conversation with the server
@@ -133,7 +139,7 @@ async def explain_stream(problem: Problem, url: str) -> Problem:
     findings = None
     with trio.move_on_after(4 * STEP_SECONDS):
         findings = await _connect_and_ask(address, problem)
-    return explain(problem, address, findings) if findings is not None else problem
+    return explain_refusal(problem, address, findings) if findings is not None else problem
 
 
 async def still_refuses(url: str) -> bool:

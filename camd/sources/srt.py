@@ -13,13 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, micros
+from camd.ffmpeg.text.args import CaptureOptions, StreamAccess, format_micros
 from camd.ffmpeg.text.encoder_table import Arguments
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
 from camd.model.problems import TIMED_OUT
 from camd.sources.source import ANALYSIS_SECONDS, FileStamp, Source, SourceFinding
-from camd.sources.stream_url import check_stream_url
+from camd.sources.stream_url import split_stream_url
 
 _KNOWN_ANALYSIS = timedelta(seconds=2)  # FFmpeg's default is 5 s, in case further streams appear
 _MODES = ("caller", "listener", "rendezvous")
@@ -43,7 +43,7 @@ class SrtSource(Source):
     def parse(cls, text: str, folder: Path, home: Path | None) -> Self:
         """Check a URL, and keep it as it is."""
         example = "srt://192.168.1.20:9000"
-        if check_stream_url(text, "an srt source", example).port is None:
+        if split_stream_url(text, "an srt source", example).port is None:
             raise ValueError(f'an srt source names a port, such as "{example}"')
         source = cls(text)
         if source.mode not in _MODES:
@@ -65,12 +65,14 @@ class SrtSource(Source):
         longest = options.access.timeout
         return (
             *("-connect_timeout", f"{round(longest / timedelta(milliseconds=1))}"),
-            *("-listen_timeout", micros(longest), "-f", "mpegts", "-i", self.url),
+            *("-listen_timeout", format_micros(longest), "-f", "mpegts", "-i", self.url),
         )
 
     def analysis(self, access: StreamAccess) -> Arguments:
         """Of a stream that is known, wait for a key frame only, and for no other streams."""
-        return () if access.analysis is None else ("-analyzeduration", micros(_KNOWN_ANALYSIS))
+        return (
+            () if access.analysis is None else ("-analyzeduration", format_micros(_KNOWN_ANALYSIS))
+        )
 
     def probe_seconds(self, timeout_seconds: float) -> float:
         """One step connects, and the stream begins at once."""

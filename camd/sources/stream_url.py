@@ -9,10 +9,10 @@ import trio
 
 from camd.sources.source import SourceFinding
 
-CHECK_TIMEOUT_SECONDS = 5
+TRY_TIMEOUT_SECONDS = 5
 
 
-def check_stream_url(url: str, what: str, example: str) -> SplitResult:
+def split_stream_url(url: str, what: str, example: str) -> SplitResult:
     """Return the parts of a stream's URL; `what` is "an rtsp source".
 
     Raises ValueError without repeating the URL.
@@ -52,10 +52,10 @@ def _is_host(rest: str) -> bool:
     return re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest.partition("/")[0]) is not None
 
 
-async def check_tcp_port(host: str, port: int) -> SourceFinding:
+async def try_tcp_port(host: str, port: int) -> SourceFinding:
     """Connect to a stream's host; sends nothing."""
     try:
-        with trio.fail_after(CHECK_TIMEOUT_SECONDS):
+        with trio.fail_after(TRY_TIMEOUT_SECONDS):
             stream = await trio.open_tcp_stream(host, port)
             await stream.aclose()
     except (OSError, trio.TooSlowError) as error:

@@ -18,7 +18,7 @@ import attrs
 
 from camd.storage.filesystem import file_size_limit, move_exclusively
 from camd.storage.rules.levels import Usage
-from camd.storage.rules.volume_identity import FolderLocation
+from camd.storage.rules.volume_identity import FilesystemLocation
 
 _NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # syncing a folder is not supported
 
@@ -57,7 +57,7 @@ class DiskFile(Protocol):
         """Replace bytes in place, in one call."""
 
     def truncate(self, size: int) -> None:
-        """Cut the file to `size` bytes and append from there."""
+        """Truncate the file to `size` bytes and append from there."""
 
     def sync(self) -> None:
         """Return when data and size are on stable storage (fdatasync(2))."""
@@ -105,7 +105,7 @@ class Disk(Protocol):
     def usage(self, path: Path) -> Usage:
         """Sample the volume of `path` (statvfs(3))."""
 
-    def locate(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FilesystemLocation:
         """Return on which file system `path` is, or would be created."""
 
 
@@ -242,7 +242,7 @@ class PosixDisk:
             total_inodes=facts.f_files,
         )
 
-    def locate(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FilesystemLocation:
         """Walk up from the path, or its nearest existing parent, while st_dev is the same."""
         top = Path(os.path.realpath(path))  # unlike Path.resolve, accepts loops
         while not top.exists() and top != top.parent:
@@ -250,7 +250,7 @@ class PosixDisk:
         device = top.stat().st_dev
         while top != top.parent and top.parent.stat().st_dev == device:
             top = top.parent
-        return FolderLocation(top, device)
+        return FilesystemLocation(top, device)
 
 
 # --- Files of lines that are only appended

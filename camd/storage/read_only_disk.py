@@ -1,4 +1,4 @@
-"""A disk for checks: it only reads, skips the page cache, and leaves locked files alone."""
+"""A disk for verification: it only reads, skips the page cache, and leaves locked files alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Pins, and the removal of recordings on request of a person or a policy, never otherwise (I5).
 
 The journal is written first, then the file removed. A crash in between leaves a file that the index
-does not know; the next start adopts it. So file and entry both exist, or neither.
+does not know; the next start takes it into the index. So file and entry both exist, or neither.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Remover:
         answers: list[Removal] = []
         to_delete: list[Segment] = []
         for name in dict.fromkeys(names):
-            segment = self.index.catalog.segment(name)
+            segment = self.index.database.segment(name)
             refused = FILE_NOT_FOUND if segment is None else self._refused(segment)
             if segment is None or refused is not None:
                 answers.append(Removal(name, refused))

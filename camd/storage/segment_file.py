@@ -1,7 +1,7 @@
 """One segment file while it is recorded: created exclusively, appended, synced, sealed.
 
-Keeps I1 (plays at any moment), I3 (nothing lost at a cut) and I5 (never overwrites). Everything is
-synchronous, for one thread at a time.
+Keeps I1 (plays at any moment), I3 (nothing lost between files) and I5 (never overwrites).
+Everything is synchronous, for one thread at a time.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import attrs
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment
-from camd.mp4.recover import read_fragments, read_interrupted
-from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, HASHED_FROM, SegmentLayout
+from camd.mp4.interrupted import read_fragments, read_interrupted
+from camd.mp4.segment import CHECKSUM_BOX_SIZE, FTYP_SIZE, HASHED_FROM, SegmentLayout
 from camd.storage.disk import Disk, DiskFile
 
-_MARKS = 64  # newest positions where the file can be cut
+_MARKS = 64  # newest positions where the file can be split
 _SLACK = 1024  # bytes kept free below the limit
 _GROUP_INDEX = 16 * 1024  # more than a group of pictures adds to the final index
 
@@ -39,11 +39,11 @@ class FileHarm(enum.Enum):
 
     REMOVED = "was removed or replaced"
     MOVED = "was renamed or moved"
-    CUT = "was cut short"
+    TRUNCATED = "was cut short"
 
 
 class FileHarmedError(Exception):
-    """Another program has removed, moved or cut the file; nothing was written."""
+    """Another program has removed, moved or truncated the file; nothing was written."""
 
     def __init__(self, harm: FileHarm) -> None:
         super().__init__(harm.value)
@@ -70,7 +70,7 @@ class SegmentFile:
     size_bytes: int = attrs.field(default=0, init=False)
     synced_bytes: int = attrs.field(default=0, init=False)
     sha256: str | None = attrs.field(default=None, init=False)
-    doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_settle`
+    doubtful: bool = attrs.field(default=False, init=False)  # a sync failed; see `_sync_or_doubt`
     _torn: bool = attrs.field(default=False, init=False)  # there may be bytes behind `size_bytes`
     _moov: bytes | None = attrs.field(default=None, init=False)  # once it is durable
     frames_moved: int = attrs.field(default=0, init=False)  # to another file, still in this one
@@ -132,7 +132,7 @@ class SegmentFile:
         the others are neither. With EFBIG the next file must begin.
         """
         for fragment in fragments:
-            self._check_room(fragment)
+            self._require_room(fragment)
             if fragment.starts_with_sync:
                 self._begin_group()
             self._write(self.index.render(fragment, self.synced_bytes))
@@ -154,7 +154,7 @@ class SegmentFile:
             self._confirm_volume()
             self.harm = FileHarm.MOVED
         elif open_stat.size_bytes < self.size_bytes:
-            self.harm = FileHarm.CUT
+            self.harm = FileHarm.TRUNCATED
         if self.harm is not None:
             raise FileHarmedError(self.harm)
 
@@ -192,15 +192,15 @@ class SegmentFile:
         if self.limit_bytes is None:
             return False
         largest = max(self._largest_group, self.size_bytes - self._group_at)
-        group = max(largest * 5 // 4, fragment.size_bytes + CHECK_SIZE)
+        group = max(largest * 5 // 4, fragment.size_bytes + CHECKSUM_BOX_SIZE)
         moov = self.index.most_moov_bytes + _GROUP_INDEX
         return self.size_bytes + group + moov + _SLACK > self.limit_bytes
 
-    def _check_room(self, fragment: Fragment) -> None:
+    def _require_room(self, fragment: Fragment) -> None:
         """Raise FileTooLargeError when no room would be left for the final index."""
         if self.limit_bytes is None:
             return
-        after = self.size_bytes + fragment.size_bytes + CHECK_SIZE
+        after = self.size_bytes + fragment.size_bytes + CHECKSUM_BOX_SIZE
         samples = sum(run.count for run in fragment.runs)
         moov = self.index.most_moov_bytes + 24 * samples + 32 * len(fragment.runs)
         if after + moov + _SLACK > self.limit_bytes:
@@ -211,8 +211,8 @@ class SegmentFile:
         self._group_at = self.size_bytes
         self._marks.append(GopHashMark(self.size_bytes, self._hash.copy()))
 
-    def cut_for_limit(self) -> GopHashMark | None:
-        """Return where the file can be cut so that it can be sealed; None: nowhere."""
+    def split_for_limit(self) -> GopHashMark | None:
+        """Return where the file can be split so that it can be sealed; None: nowhere."""
         limit = self.size_bytes if self.limit_bytes is None else self.limit_bytes
         room = limit - self.index.most_moov_bytes - _SLACK
         return next((mark for mark in reversed(self._marks) if mark.size_bytes <= room), None)
@@ -229,7 +229,7 @@ class SegmentFile:
             raise OSError(errno.EIO, "What was written cannot be read back")
         return found.index
 
-    def cut(self, mark: GopHashMark, index: SegmentLayout) -> None:
+    def split_at(self, mark: GopHashMark, index: SegmentLayout) -> None:
         """Remove everything behind a mark; `index` is the one before it. Raises OSError."""
         self._file.truncate(mark.size_bytes)
         self._shrink(index, mark.size_bytes)
@@ -248,7 +248,7 @@ class SegmentFile:
             self.size_bytes += len(piece)
 
     def _put(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write `pieces` behind `size_bytes`, after cutting off what a failure left there."""
+        """Write `pieces` behind `size_bytes`, after truncating what a failure left there."""
         if self._torn:
             self._file.truncate(self.size_bytes)
             self._torn = False
@@ -257,7 +257,7 @@ class SegmentFile:
         except OSError as error:
             if error.errno == errno.EFBIG:
                 self._meet_limit()
-            self._cut()
+            self._truncate()
             raise
 
     def _meet_limit(self) -> None:
@@ -266,8 +266,8 @@ class SegmentFile:
             met = max(self.size_bytes, self._file.size())
             self.limit_bytes = met if self.limit_bytes is None else min(met, self.limit_bytes)
 
-    def _cut(self) -> None:
-        """Cut off what does not count; if that fails, the next write does it."""
+    def _truncate(self) -> None:
+        """Truncate what does not count; if that fails, the next write does it."""
         self._torn = True
         with suppress(OSError):
             self._file.truncate(self.size_bytes)
@@ -277,13 +277,13 @@ class SegmentFile:
         """Return when everything appended so far is durable. Raises OSError."""
         size = self.size_bytes
         if self.synced_bytes < size:
-            self._settle()
+            self._sync_or_doubt()
             self.synced_bytes = size
 
-    def _settle(self) -> None:
+    def _sync_or_doubt(self) -> None:
         """Sync the file; after a failure it is `doubtful` for good.
 
-        The kernel may mark pages clean that it could not write, so that a later sync succeeds
+        The kernel may mark memory clean that it could not write, so that a later sync succeeds
         although they are lost (fsync(2), EIO): the file must not be called durable any more.
         """
         try:
@@ -303,7 +303,7 @@ class SegmentFile:
         if self._moov is None:
             self._moov = self._put_moov()
         self._file.overwrite(FTYP_SIZE, self.index.seal_header(self.size_bytes))
-        self._settle()
+        self._sync_or_doubt()
         self._hash.update(self._moov)
         self.size_bytes += len(self._moov)
         self.synced_bytes = self.size_bytes
@@ -313,9 +313,9 @@ class SegmentFile:
         moov = self.index.final_moov()
         self._put([moov])
         try:
-            self._settle()
+            self._sync_or_doubt()
         except OSError:
-            self._cut()
+            self._truncate()
             raise
         return moov
 

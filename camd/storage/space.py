@@ -1,7 +1,8 @@
 """The level of one volume, and the space reserved for recording sessions.
 
-A volume is sampled by a probe in a thread. A probe that hangs sets the level to UNRESPONSIVE, and
-so does another disk call that hangs; callers do not wait for them, but read the published status.
+A volume is sampled in a thread. A sample that hangs sets the level to UNRESPONSIVE, and so does
+another call to the disk that hangs; callers do not wait for them, but read the published status.
+What a camera delivers meanwhile waits in `camd.recording.recording_queue`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import trio
 from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
 from camd.runtime.broadcast import Fanout, LatestValue
+from camd.runtime.folders.access_advice import explain_error
 from camd.storage.disk import Disk
 from camd.storage.rules.admission import Admission, SpaceNeed, admit
 from camd.storage.rules.io_stats import IoStats
@@ -28,11 +30,12 @@ from camd.storage.rules.levels import (
     blames_volume,
     classify_level,
     level_of,
+    message_of,
     seconds_until_blocked,
 )
 from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
 from camd.storage.timed_disk import IoTimer
-from camd.storage.volume_probe import (
+from camd.storage.volume_sample import (
     VolumeSample,
     free_reserve,
     keep_reserve,
@@ -53,7 +56,7 @@ class SpaceMonitor:
     _disk: Disk
     _thresholds: Thresholds
     _events: Fanout[Event]
-    prepare: Callable[[], None] = lambda: None  # called in the probe's thread, when writing works
+    prepare: Callable[[], None] = lambda: None  # called in the sample's thread, when writing works
     identify: Callable[[], VolumeFault | None] = lambda: None  # in the same thread, before it
     clock: Clock = attrs.field(kw_only=True)
     limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
@@ -64,7 +67,7 @@ class SpaceMonitor:
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
     _failure: OSError | None = attrs.field(default=None, init=False)  # until a trial works
     _trial_at: float = attrs.field(default=0.0, init=False)
-    _probe_hung: bool = attrs.field(default=False, init=False)  # a probe does not return
+    _sample_hangs: bool = attrs.field(default=False, init=False)  # a sample does not return
     _slow: bool = attrs.field(default=False, init=False)
     _logged_error: str = attrs.field(default="", init=False)
     _rate: float = attrs.field(default=0.0, init=False)
@@ -117,8 +120,8 @@ class SpaceMonitor:
     async def admit(self, session: SessionId, need: SpaceNeed) -> Admission:
         """Reserve space for a recording, decided on a fresh sample.
 
-        Waits for at most twice the probe's timeout. Raises Refusal −1010, −1008, or why the volume
-        cannot be used; nothing is reserved then.
+        Waits for at most twice the timeout of a sample. Raises Refusal −1010, −1008, or why the
+        volume cannot be used; nothing is reserved then.
         """
         await self.refresh()
         admission = admit(self.status, need)
@@ -183,7 +186,7 @@ class SpaceMonitor:
     # --- sampling ---
 
     async def refresh(self) -> None:
-        """Wait for a sample that begins after this call, or until the probe's timeout."""
+        """Wait for a sample that begins after this call, or until the timeout of a sample."""
         if self._level is StorageLevel.UNRESPONSIVE:
             return
         wanted = self._sampled
@@ -205,27 +208,27 @@ class SpaceMonitor:
     async def _sample(self) -> None:
         sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if self.clock.monotonic() >= self._trial_at else None
-        async with self._probe_timeout(sampled):
-            # When the daemon stops, the probe may be abandoned: its result is not needed.
+        async with self._sample_timeout(sampled):
+            # When the daemon stops, the sample may be abandoned: its result is not needed.
             sample = await trio.to_thread.run_sync(
-                self._probe, failure is not None, abandon_on_cancel=True
+                self._take_sample, failure is not None, abandon_on_cancel=True
             )
         if sample.works is not None:
             self._trial_at = self._next_trial()
             if sample.works and self._failure is failure:
                 self._failure = None
-        self._usage, self._fault, self._probe_hung = sample.usage, sample.fault, False
+        self._usage, self._fault, self._sample_hangs = sample.usage, sample.fault, False
         self._assess()
         sampled.set()
 
     @asynccontextmanager
-    async def _probe_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
+    async def _sample_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
         async def give_up() -> None:
-            await trio.sleep(self.limits.probe_timeout_seconds)
-            self._probe_hung = True
+            await trio.sleep(self.limits.sample_timeout_seconds)
+            self._sample_hangs = True
             self._assess()
             sampled.set()
-            self._sampled.set()  # the next probe may never begin
+            self._sampled.set()  # the next sample may never begin
             self._sampled = trio.Event()
 
         async with trio.open_nursery() as nursery:
@@ -233,7 +236,7 @@ class SpaceMonitor:
             yield
             nursery.cancel_scope.cancel()
 
-    def _probe(self, trial: bool) -> VolumeSample:
+    def _take_sample(self, trial: bool) -> VolumeSample:
         sample = sample_volume(self.folder, self._disk, self.identify)
         if sample.fault is not None:
             return sample
@@ -251,7 +254,8 @@ class SpaceMonitor:
             self._logged_error = ""
         except OSError as error:  # concerns the index or the reserve, not the recordings
             if self._logged_error != str(error):
-                log.warning("storage_not_prepared", error=str(error))
+                advice = explain_error(error)
+                log.warning("storage_not_prepared", error=str(error), suggestion=advice)
             self._logged_error = str(error)
 
     def _assess(self) -> None:
@@ -263,21 +267,28 @@ class SpaceMonitor:
             self._slow = slow
             say, event = (log.warning, "slow") if slow else (log.info, "slow_over")
             say(f"storage_{event}", pending_seconds=round(pending, 3))
-        if self._probe_hung:
+        if self._sample_hangs:
             self._judge(StorageLevel.UNRESPONSIVE)
             return
-        hung = pending >= self.limits.hung_seconds
+        hangs = pending >= self.limits.hang_seconds
         by_use = level_of(self._usage, self._thresholds, self._level)
         failing = self._failure is not None
-        self._judge(classify_level(by_use, self._fault, hung=hung, failing=failing))
+        self._judge(classify_level(by_use, self._fault, hangs=hangs, failing=failing))
 
     def _judge(self, level: StorageLevel) -> None:
         before, self._level = self._level, level
         status = self.status
         self.published.publish(status)
         if level is not before:
-            reason = status.reason or None
-            log.info("storage_level", now=level.value, before=before.value, reason=reason)
+            say = log.info if level is StorageLevel.OK else log.warning
+            told = message_of(status)
+            say(
+                "storage_level",
+                now=level.value,
+                before=before.value,
+                reason=told and told.message,
+                suggestion=told and told.suggestion,
+            )
             self._events.publish(StorageChanged(status))
 
     def _explanation(self) -> VolumeFault:

@@ -46,6 +46,7 @@ from camd.model import (
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
 from camd.runtime.broadcast import Fanout, LatestValue
+from camd.runtime.folders.folder_lock import FolderInUseError, FolderRefusedError
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
@@ -72,7 +73,7 @@ log = structlog.get_logger("camd.storage")
 
 T = TypeVar("T")
 
-WRITER_THREADS = 64  # more than any camera count, so that hung writers do not starve the others
+WRITER_THREADS = 64  # more than there are cameras: those that hang keep none from others
 
 
 @attrs.frozen
@@ -107,7 +108,7 @@ class Storage:
             self.disk,
             self.folder,
             self.space,
-            on_settled=self._forget_finished,
+            on_all_written=self._forget_finished,
             limits=self.limits,
         )
         self._reconcile = BackgroundReconcile(
@@ -193,7 +194,7 @@ class Storage:
             index.accept(SegmentNoted(new), SegmentRemovalNoted(old, f"became {new.filename}"))
 
         await self.index_worker.write(replace)
-        await self.index_worker.wait_settled()
+        await self.index_worker.wait_all_written()
 
     async def note_session(self, session: Session) -> None:
         """Write a session into the index."""
@@ -211,8 +212,8 @@ class Storage:
     # --- reading ---
 
     async def list_recordings(self, query: RecordingQuery) -> RecordingPage:
-        """List segments, newest first. Raises Refusal when the volume does not answer."""
-        page = await self.index_worker.read(lambda index: index.catalog.page(query))
+        """List segments, newest first. Raises Refusal when the disk hangs."""
+        page = await self.index_worker.read(lambda index: index.database.page(query))
         fresh = tuple(
             self._growing[s.filename].segment if s.filename in self._growing else s
             for s in page.segments
@@ -222,7 +223,7 @@ class Storage:
     async def recording(self, filename: str) -> tuple[Segment, tuple[Gap, ...]]:
         """Find a segment, with its session's gaps. Raises Refusal: no such file."""
         segment = await self.find(filename)
-        gaps = await self.index_worker.read(lambda index: index.catalog.gaps(segment.session_id))
+        gaps = await self.index_worker.read(lambda index: index.database.gaps(segment.session_id))
         return segment, gaps
 
     async def sessions(self, query: RecordingQuery) -> SessionPage:
@@ -230,11 +231,11 @@ class Storage:
 
         The newest file of a running session counts with its size at the time it was opened.
         """
-        return await self.index_worker.read(lambda index: index.catalog.sessions_page(query))
+        return await self.index_worker.read(lambda index: index.database.sessions_page(query))
 
     async def gaps(self, query: RecordingQuery) -> GapPage:
         """List gaps, newest first. Raises Refusal."""
-        return await self.index_worker.read(lambda index: index.catalog.gaps_page(query))
+        return await self.index_worker.read(lambda index: index.database.gaps_page(query))
 
     async def unfinished_sessions(self) -> tuple[Session, ...]:
         """Return the sessions that the last run of the daemon left unfinished, newest first.
@@ -246,7 +247,7 @@ class Storage:
         while True:
             try:
                 return await self.index_worker.read(
-                    lambda index: index.catalog.unfinished_sessions()
+                    lambda index: index.database.unfinished_sessions()
                 )
             except Refusal as refusal:
                 log.error("sessions_not_read", error=refusal.message)
@@ -279,8 +280,8 @@ class Storage:
 
     def busy(self, segment: Segment) -> ErrorKind | None:
         """Return why a file cannot be removed now, None when it can; callable in any thread."""
-        unsettled = segment.state is SegmentState.INTERRUPTED and self._reconcile.searching
-        if segment.filename in self._growing or segment.state is SegmentState.OPEN or unsettled:
+        unexamined = segment.state is SegmentState.INTERRUPTED and self._reconcile.searching
+        if segment.filename in self._growing or segment.state is SegmentState.OPEN or unexamined:
             return FILE_IN_USE
         return FILE_LEASED if segment.filename in self._leases else None
 
@@ -294,7 +295,7 @@ class Storage:
             )
         if filename in self._growing:
             return self._growing[filename].segment
-        segment = await self.index_worker.read(lambda index: index.catalog.segment(filename))
+        segment = await self.index_worker.read(lambda index: index.database.segment(filename))
         if segment is None and filename.endswith(".mkv"):
             # Until an MKV has been made, its MP4 is returned.
             name = with_extension(filename, "mp4")
@@ -316,15 +317,15 @@ class Storage:
         """Find an MP4 that is to become an MKV."""
 
         def look(index: RecordingIndex) -> Segment | None:
-            awaited = index.catalog.awaits_mkv(name)
-            return index.catalog.segment(name) if awaited else None
+            awaited = index.database.awaits_mkv(name)
+            return index.database.segment(name) if awaited else None
 
         return await self.index_worker.read(look)
 
     async def knows(self, filename: str) -> bool:
         """Return whether the index has a file of this name. Raises Refusal."""
         return (
-            await self.index_worker.read(lambda index: index.catalog.segment(filename)) is not None
+            await self.index_worker.read(lambda index: index.database.segment(filename)) is not None
         )
 
     async def unconverted(self) -> tuple[Segment, ...]:
@@ -335,7 +336,7 @@ class Storage:
         await self._reconcile.done.wait()
         await self.on_disk(self._remove_parts)
         try:
-            return await self.index_worker.read(lambda index: index.catalog.to_convert())
+            return await self.index_worker.read(lambda index: index.database.to_convert())
         except Refusal as refusal:
             log.error("conversions_not_read", error=refusal.message)
             return ()
@@ -502,7 +503,7 @@ async def open_storage(
     """Run the recordings volume while the block runs; its level is known when it begins.
 
     The folder is created if possible. A folder that cannot be created, or is lost later, is a level
-    and not an error. A volume that hangs delays the start by the probe's timeout. Raises
+    and not an error. A volume that hangs delays the start by the timeout of a sample. Raises
     FolderRefusedError when another process has the folder, a newer camd has used it, or its format
     cannot be told.
     """
@@ -511,8 +512,12 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             await nursery.start(storage.space.serve)
             await storage.space.refresh()
-            if storage.index_worker.refusal is not None:
-                raise storage.index_worker.refusal
+            match storage.index_worker.refusal:
+                case FolderInUseError() as error:
+                    advice = "stop that one, or give each service a storage.recordings_dir"
+                    raise FolderInUseError(f"{error}; {advice} of its own")
+                case FolderRefusedError() as error:
+                    raise error
             await nursery.start(storage.index_worker.serve)
             nursery.start_soon(storage.index_worker.serve_times)
             await nursery.start(storage._reconcile.serve)

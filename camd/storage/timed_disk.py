@@ -1,4 +1,4 @@
-"""A disk whose calls are timed, for `IoStats`."""
+"""A disk whose calls are timed, for `IoStats`: so a call that hangs, or is slow, is noticed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camd.clock import Clock
 from camd.storage.disk import Disk, DiskFile, OpenFileStat
 from camd.storage.rules.io_stats import IoStats, PendingOperation
 from camd.storage.rules.levels import Usage
-from camd.storage.rules.volume_identity import FolderLocation
+from camd.storage.rules.volume_identity import FilesystemLocation
 
 # Trio runs a thread in the context of the task that waits for it.
 _current: ContextVar[PendingOperation | None] = ContextVar("operation", default=None)
@@ -159,5 +159,5 @@ class TimedDisk:
     def usage(self, path: Path) -> Usage:
         return self._disk.usage(path)
 
-    def locate(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FilesystemLocation:
         return self._disk.locate(path)

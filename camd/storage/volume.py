@@ -18,12 +18,12 @@ from camd.runtime.state_file import StateFile, replace_file
 from camd.storage.disk import Disk
 from camd.storage.rules.levels import VolumeFault
 from camd.storage.rules.volume_identity import (
-    FolderLocation,
+    FilesystemLocation,
     KnownVolume,
     RecognisedAs,
-    decide,
     parse_known,
     parse_marker,
+    recognise,
     render_known,
 )
 
@@ -37,7 +37,7 @@ REMEMBERED = "volume.json"
 class VolumeObservation:
     """What was seen of a folder's volume, and how it was recognised."""
 
-    location: FolderLocation
+    location: FilesystemLocation
     marker: str | None
     verdict: RecognisedAs | VolumeFault
 
@@ -49,7 +49,7 @@ def identify_volume(
     location = disk.locate(folder)
     marker = read_marker(folder)
     return VolumeObservation(
-        location, marker, decide(location, marker, known, require_mount=require_mount)
+        location, marker, recognise(location, marker, known, require_mount=require_mount)
     )
 
 
@@ -111,7 +111,7 @@ class Volume:
         self._make_folder(found.location)
         self._found, self._device = found, found.location.device
         if self._known is None:  # where it is counts even while it cannot be marked
-            self._settle(found, found.marker)
+            self._remember_used(found, found.marker)
         return None
 
     def _load(self) -> None:
@@ -122,7 +122,7 @@ class Volume:
             self._warn("volume_not_recalled", error)
         self._saved = self._known is not None
 
-    def _make_folder(self, location: FolderLocation) -> None:
+    def _make_folder(self, location: FilesystemLocation) -> None:
         """Make the folder once at the start, and once after the disk has come or changed.
 
         A folder that is gone while its disk stays is not made again: somebody may have moved it.
@@ -146,9 +146,9 @@ class Volume:
         self.confirm(self.folder)
         marker = self._mark() if found.verdict is RecognisedAs.NEW else found.marker
         self.confirm(self.folder)  # never mark or remember a bare mount point
-        self._settle(found, marker)
+        self._remember_used(found, marker)
 
-    def _settle(self, found: VolumeObservation, marker: str | None) -> None:
+    def _remember_used(self, found: VolumeObservation, marker: str | None) -> None:
         """Remember a volume as the one in use."""
         known = KnownVolume(marker or "", self.folder, found.location.top)
         if known == self._known and self._saved:

@@ -32,7 +32,7 @@ from camd.model import (
     Session,
     SessionState,
 )
-from camd.recording.queue import RecordingQueue
+from camd.recording.recording_queue import RecordingQueue
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES
 from camd.storage.rules.levels import Usage
 

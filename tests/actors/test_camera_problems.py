@@ -135,7 +135,7 @@ async def test_a_start_that_takes_long_does_not_keep_failures(clock: MockClock) 
         await trio.sleep(4.0)
         return await streams()(child)
 
-    async with open_camera_rig(*failing, late, always_on=True, settled_seconds=3.0) as rig:
+    async with open_camera_rig(*failing, late, always_on=True, steady_seconds=3.0) as rig:
         await rig.until(CameraState.STREAMING)
         streaming = trio.current_time()
         await trio.sleep_until(streaming + 2.9)

@@ -17,7 +17,7 @@ from camd.capture.rules.preroll import PrerollBuffer
 from camd.capture.rules.timestamps import StreamTimeline
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.model import GapCause, VideoFormat
-from camd.recording.queue import QueueItem, RecordingQueue
+from camd.recording.recording_queue import QueueItem, RecordingQueue
 
 LOST = CaptureEnded(GapCause.CAMERA_LOST, "gone")
 

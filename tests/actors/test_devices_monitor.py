@@ -87,20 +87,20 @@ async def test_each_node_is_listed_when_it_has_answered(autojump_clock) -> None:
 
 
 async def test_settled_is_set_by_the_last_answer_or_its_timeout(autojump_clock) -> None:
-    """The monitor is settled when the slowest node has answered or its query has timed out."""
+    """The monitor is all_queried when the slowest node has answered or its query has timed out."""
     probe = FakeProbe()
     for slowest, expected in ((0.5, 0.51), (60, 0.01 + QUERY_TIMEOUT_SECONDS)):
         probe.plug(video0=0.1, video1=slowest)
         begun = trio.current_time()
         async with open_test_monitor(probe) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             assert trio.current_time() - begun == pytest.approx(expected)
 
 
 async def test_without_nodes_it_is_settled_after_one_scan(autojump_clock) -> None:
     """With nothing plugged in, the empty list is final."""
     async with open_test_monitor(FakeProbe()) as monitor:
-        await monitor.settled.wait()
+        await monitor.all_queried.wait()
         assert monitor.present.value == ()
 
 
@@ -120,7 +120,7 @@ async def test_a_replugged_node_is_queried_although_the_former_query_hangs(autoj
     probe = FakeProbe()
     probe.plug(video0=60)
     async with open_test_monitor(probe) as monitor:
-        await monitor.settled.wait()
+        await monitor.all_queried.wait()
         probe.stamp = 1
         probe.plug(video0=0.1)
         seen = await history(monitor, 100)

@@ -25,9 +25,9 @@ from trio.testing import MockClock
 from camd.api.result_fields import SessionTimes
 from camd.config.schema import RecordingConfig
 from camd.model import CameraChanged, Gap, GapCause, RecordingRequest, Session, SessionState
-from camd.storage.check.rules.sessions import check_session
 from camd.storage.rules.clock_trust import RecordingEndMoment
 from camd.storage.rules.rows import IndexedSession
+from camd.storage.verify.rules.sessions import compare_session
 
 STEPS = [
     timedelta(days=365),
@@ -310,7 +310,7 @@ async def test_a_step_while_the_daemon_was_down(
             assert session.stepped_seconds == step.total_seconds()
             assert [gap.stepped for gap in session.gaps] == [step, timedelta(0)]
         assert rig.storage.gaps == list(session.gaps)
-        assert check_session(account_of(session)) == []
+        assert compare_session(account_of(session)) == []
 
 
 def account_of(session: Session) -> IndexedSession:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from camd.runtime.actor import ActorGoneError, Ask, Mailbox
+from camd.runtime.actor import ActorGoneError, Mailbox, MailboxRequest
 
 
 class NoError(Exception):
@@ -35,9 +35,9 @@ async def test_an_answer_and_a_refusal_reach_their_callers(autojump_clock) -> No
             for request in (1, 2):
                 nursery.start_soon(hear, mailbox, request, heard)
             asks = {ask.request: ask for ask in [await mailbox.receive(), await mailbox.receive()]}
-            assert not asks[2].settled
+            assert not asks[2].answered
             asks[2].refuse(NoError())
-            assert asks[2].settled
+            assert asks[2].answered
             await wait_all_tasks_blocked()
             asks[1].answer("one")
     assert heard == [NoError, "one"]
@@ -61,7 +61,7 @@ async def test_only_the_first_answer_counts(autojump_clock) -> None:
 async def test_the_callers_error_tells_who_refused(autojump_clock) -> None:
     """The exception of the refusal is raised in the caller."""
     error = NoError("full")
-    ask: Ask[int] = Ask(1)
+    ask: MailboxRequest[int] = MailboxRequest(1)
     ask.refuse(error)
     with pytest.raises(NoError) as refused:
         await ask.wait()
@@ -175,7 +175,7 @@ def test_every_caller_gets_an_answer(size, callers, ends, crashes) -> None:
         assert not scope.cancelled_caught or gives_up_after is not None
         ended[number] += 1
 
-    async def reply_later(ask: Ask[int], delay: int) -> None:
+    async def reply_later(ask: MailboxRequest[int], delay: int) -> None:
         await trio.sleep(delay)
         ask.answer(ask.request)
 

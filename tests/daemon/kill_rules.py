@@ -13,8 +13,8 @@ from typing import Any
 import attrs
 
 from camd.mp4.boxes import MediaError
-from camd.mp4.inspect import HEAD_SIZE, sealed_moov_offset, summarise
-from camd.mp4.recover import read_interrupted
+from camd.mp4.inspect import HEAD_SIZE, sealed_moov_offset, summarise_segment
+from camd.mp4.interrupted import read_interrupted
 
 Receipt = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def inspect_file(data: bytes) -> KilledFile:
     try:
         at = sealed_moov_offset(data)
         if at is not None:
-            summary = summarise(data[:HEAD_SIZE], data[at:])
+            summary = summarise_segment(data[:HEAD_SIZE], data[at:])
             assert summary.metadata is not None
             length = timedelta(seconds=summary.duration_seconds)
             return KilledFile(FileState.SEALED, summary.frames, summary.metadata.start + length)

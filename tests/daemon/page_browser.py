@@ -42,9 +42,33 @@ class PageBrowser:
             assert time.monotonic() < deadline, expression
             self.page.wait_for_timeout(50)
 
-    def go(self, view: str) -> None:
-        """Go to a view of the page."""
+    def gone(self, selector: str) -> None:
+        """Wait until nothing like it is on the page."""
+        self.page.locator(selector).first.wait_for(state="detached")
+
+    def address(self, view: str) -> None:
+        """Put a view into the address; what is shown changes after that."""
         self.page.evaluate("view => { location.hash = view }", view)
+
+    def go(self, view: str) -> None:
+        """Go to a view of the page, and wait until it is shown in place of another one.
+
+        What a view asks the service for comes later.
+        """
+        self.address(view)
+        name, _, table = view.partition("/")
+        self.see(f"nav[aria-label='Views'] [aria-current=page][href='#{name}']")
+        if name == "recordings":
+            chosen = f"[aria-current=page][href='#{name}/{table or name}']"
+            self.see(f"nav[aria-label='Tables'] {chosen}")
+
+    def told(self) -> str:
+        """Return what the tab shows and what went wrong in it, for whom a test fails."""
+        try:
+            shown = self.page.locator("body").aria_snapshot(timeout=10_000)
+        except Exception as error:  # the tab hangs, or is gone
+            shown = str(error)
+        return f"The page shows:\n{shown}\nWrong: {self.wrong}"
 
     def check(self) -> None:
         """Fail when a script failed, an error was logged, or the policy was violated."""
@@ -64,7 +88,11 @@ async def browse(
 
     def run(browser: Any) -> T:
         with _opened(browser, url, context) as tab:
-            result = work(tab)
+            try:
+                result = work(tab)
+            except Exception as error:
+                error.add_note(tab.told())
+                raise
             if check:
                 tab.check()
             return result
@@ -110,6 +138,28 @@ def widths(browser: PageBrowser) -> tuple[int, int]:
         "[document.documentElement.scrollWidth, window.innerWidth]"
     )
     return wide, window
+
+
+def inside(element: Any, share: float = 0.5) -> tuple[float, float]:
+    """Return a point of an element, at a share of its width and half its height.
+
+    It is measured when the element keeps its place over two drawings of the page.
+    """
+    box = element.evaluate(
+        """(element) => new Promise((resolve) => {
+          let before = "";
+          const look = () => {
+            const { x, y, width, height } = element.getBoundingClientRect();
+            const now = [x, y, width, height];
+            if (String(now) === before) resolve(now);
+            else requestAnimationFrame(look);
+            before = String(now);
+          };
+          look();
+        })"""
+    )
+    left, top, width, height = box
+    return left + width * share, top + height / 2
 
 
 def small_targets(browser: PageBrowser) -> list[str]:

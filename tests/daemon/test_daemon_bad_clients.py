@@ -38,7 +38,7 @@ def idle_clients(daemon: Daemon, count: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         made = []
         for number in range(count):
-            sock = stack.enter_context(socket.create_connection(where(daemon), 20))
+            sock = stack.enter_context(socket.create_connection(where(daemon), 300))
             with suppress(ConnectionError):  # closed already
                 sock.sendall(SENT[number % len(SENT)])
             made.append(sock)
@@ -109,7 +109,7 @@ async def test_wrong_keys_cannot_be_tried_fast(daemon: Daemon) -> None:
         tried = 0
         request = b"GET /files/recordings/a.mp4 HTTP/1.1\r\nHost: localhost\r\nX-API-Key: x\r\n\r\n"
         while time.monotonic() < until:
-            with socket.create_connection(where(daemon), 20) as sock:
+            with socket.create_connection(where(daemon), 300) as sock:
                 sock.settimeout(max(0.1, until - time.monotonic()))
                 sock.sendall(request)
                 with suppress(TimeoutError):

@@ -18,6 +18,7 @@ from running_daemon import (
     hash_of,
     listening,
     packets,
+    small_camera,
 )
 from small_volume import VOLUME_BYTES, fill, fill_completely
 
@@ -151,3 +152,31 @@ def check_against_the_clip(
         assert list(found) == [known[n % len(known)] for n in range(at, at + len(found))]
         at += len(found)
     assert (at, skipped) == (receipt["frames_captured"], 1)
+
+
+@pytest.mark.root
+async def test_the_first_start_on_a_full_volume_waits_for_space(
+    new_daemon: NewDaemon, volume: Path
+) -> None:
+    """The service starts all the same, since nobody would start it again; then it makes its key."""
+    daemon = new_daemon()
+    daemon.thresholds = {}
+    daemon.folder.mkdir(parents=True, exist_ok=True)
+    state = volume / "state"
+    recordings = str(volume / "recordings")
+    daemon.configure(
+        {"storage": {"state_dir": str(state), "recordings_dir": recordings}}, [small_camera()]
+    )
+    filler = fill_completely(volume)
+    with trio.fail_after(300):
+        await daemon.start()
+        assert "admin_key_not_written" in daemon.log
+        filler.unlink()
+        await daemon.wait_log("admin_key_written")
+        await daemon.wait_log('"now": "ok"')
+        key = (state / "admin.key").read_text(encoding="ascii").strip()
+        async with daemon.client(key) as client:
+            await client.call("start_recording", device="camera0")
+            stopped = await client.call("stop_recording", device="camera0")
+        assert stopped["receipt"]["durable"]
+        await daemon.stop()

@@ -10,7 +10,7 @@ import pytest
 import trio
 from running_daemon import Daemon, NewDaemon, small_camera
 
-from camd.auth.key_file import MAX_KEYS, KeyFile, render_keys
+from camd.auth.key_file import MAX_KEYS, KeyFile, render_key_file
 from camd.client import (
     Client,
     ConnectionLostError,
@@ -122,7 +122,7 @@ async def test_there_is_a_limit(daemon: Daemon) -> None:
     file = key_file(daemon)
     (admin_key,) = file.load()
     more = [attrs.evolve(admin_key, name=f"k{n}", sha256=f"{n:064x}") for n in range(1, MAX_KEYS)]
-    file.path.write_text(render_keys([admin_key, *more], local_key=True), encoding="utf-8")
+    file.path.write_text(render_key_file([admin_key, *more], local_key=True), encoding="utf-8")
     with trio.fail_after(SECONDS):
         async with daemon.client() as admin:
             with pytest.raises(KeyLimitError):

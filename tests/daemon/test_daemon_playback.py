@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -139,6 +140,58 @@ async def test_ffmpeg_plays_the_playlist(new_daemon: NewDaemon, short_clip: Clip
     lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("#")]
     expected = [each for name in files for each in packets(daemon.recordings / name)]
     assert [line.rpartition(",")[2].strip() for line in lines] == expected
+
+
+async def test_pictures_shown_in_another_order_come_without_an_edit_list(
+    new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """The playlist names heads and pieces of that kind; every packet is there, in order, and only
+    what begins with a key frame is sent that way."""
+    clip = tmp_path / "reordered.mp4"
+    command = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:d=3"]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "5", str(clip)]
+    await trio.to_thread.run_sync(partial(subprocess.run, command, check=True, timeout=300))
+    daemon = new_daemon()
+    stopped = await played(daemon, clip)
+    answer = await daemon.get(f"/play/camera0/index.m3u8?{around(stopped)}")
+    text = answer.body.decode()
+    names = [file["filename"] for file in in_order(stopped)]
+    heads = re.findall(r'#EXT-X-MAP:URI="../init/(.*)"', text)
+    assert heads == [f"{name}?edits=applied" for name in names]
+    pieces = [line for line in text.splitlines() if line.endswith(".m4s?edits=applied")]
+    assert len(pieces) == text.count("#EXTINF:")
+    for name in names:
+        whole = (await daemon.get(f"/play/init/{name}?edits=applied")).body
+        for piece in (each for each in pieces if name in each):
+            path = f"/play/{piece.removeprefix('../')}"
+            answer = await daemon.get(path)
+            assert (answer.status, answer.headers.get("content-length")) == (200, None)
+            whole += answer.body
+        joined = daemon.folder / f"applied-{name}"
+        joined.write_bytes(whole)
+        assert packets(joined) == packets(daemon.recordings / name)
+        times = await times_in(joined)
+        # FFmpeg is late by as much as the smallest offset is negative.
+        assert [time - times[0] for time in times] == await times_in(daemon.recordings / name)
+    plain = await daemon.get(path.removesuffix("?edits=applied"))
+    assert plain.headers["etag"] != answer.headers["etag"]
+    same = await daemon.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert same.status == 304
+    begin = re.findall(r"/(\d+)-\d+\.m4s", path)[0]
+    inside = path.replace(f"{begin}-", f"{int(begin) + 1}-")
+    assert (await daemon.get(inside)).status == 416
+    assert (await daemon.get(inside.removesuffix("?edits=applied"))).status == 200
+
+
+async def times_in(path: Path) -> list[int]:
+    """Return when each frame of a file is shown, in ticks of 90 kHz, as FFmpeg decodes it."""
+    command = [FFMPEG, "-v", "error", "-copyts", "-i", f"file:{path}", "-fps_mode", "passthrough"]
+    command += ["-enc_time_base", "1/90000", "-f", "framecrc", "pipe:1"]
+    done = await trio.to_thread.run_sync(
+        partial(subprocess.run, command, check=True, capture_output=True, timeout=300)
+    )
+    lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("#")]
+    return [int(line.split(",")[2]) for line in lines]
 
 
 async def test_a_growing_file_is_played_while_it_is_recorded(

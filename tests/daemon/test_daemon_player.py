@@ -15,6 +15,7 @@ import trio
 from chromium_thread import ChromiumThread
 from numbered_footage import NUMBER_IN, RATE, Footage, record, start
 from running_daemon import Daemon, NewDaemon, listening
+from served_folder import served_folder
 
 PLAYER = Path(__file__).resolve().parents[2] / "camd" / "web" / "player"
 SECONDS_OF_BROWSER = 120
@@ -41,7 +42,7 @@ const watch = () => video.requestVideoFrameCallback((_, frame) => {{
 }});
 watch();
 window.painted = async () => {{ // the event `seeked` may come some ms before the picture
-  const late = performance.now() + 1000;
+  const late = performance.now() + 60000;
   const age = () => video.currentTime - shown;
   while (!(age() > -0.002 && age() < 0.04) && performance.now() < late)
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -161,6 +162,32 @@ async def test_the_frame_of_any_instant_is_shown(
     assert "error" not in {state["state"] for state in found["states"]}, found["states"]
 
 
+async def test_between_two_files_none_grows_and_more_is_expected(chromium: ChromiumThread) -> None:
+    """A session ends a file before it begins another: an index that was read between them is read
+    again, and the newest frames are shown meanwhile; not so long after the last file."""
+    script = """async (agoMs) => {
+      const { RecordedIndex } = await import("/player/recorded_index.js");
+      const end = Date.now() - agoMs;
+      const file = (filename, startMs, growing) => ({
+        filename, growing, start_us: startMs * 1000, pieces: [{ time: 0, duration: 2 }] });
+      const first = file("first", end - 2000, false);
+      const answers = [[first], [first], [first, file("next", end, true)]];
+      const index = new RecordedIndex("/play/camera0", async () => (
+        { files: answers.length > 1 ? answers.shift() : answers[0], gaps: [], after: null }));
+      const found = async () => (await index.find(end + 500))?.file.filename;
+      return [await found(), await found()];
+    }"""
+
+    def drive(browser: Any) -> list[list[str | None]]:
+        folder = served_folder(PLAYER.parent, b"<!doctype html>")
+        with folder as address, closing(browser.new_context()) as context:
+            page = context.new_page()
+            page.goto(address)
+            return [page.evaluate(script, ago_ms) for ago_ms in (100, 60_000)]
+
+    assert await chromium.run(drive) == [["first", "next"], [None, None]]
+
+
 async def test_it_plays_over_files_and_gaps(
     chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
 ) -> None:
@@ -188,6 +215,7 @@ async def test_it_plays_over_files_and_gaps(
             page.wait_for_function(f"player.now() < {starts[2]}")
             page.evaluate("player.pause()")
             page.wait_for_function("states.at(-1).state === 'paused'")
+            page.evaluate("painted()")
             stopped = page.evaluate("({ now: player.now(), number: frameNumber() })")
             page.evaluate("player.close()")
             states: list[dict[str, Any]] = page.evaluate("states")
@@ -206,3 +234,50 @@ async def test_it_plays_over_files_and_gaps(
     assert min(backwards) < starts[2] < max(backwards)
     footage = await trio.to_thread.run_sync(Footage.of, daemon, files)
     assert stopped["number"] == footage.number_at(stopped["now"])
+
+
+# As a browser whose memory for media is small: Firefox on a telephone, or a stream of 40 Mbit/s.
+LITTLE_ROOM = """() => {
+  const append = SourceBuffer.prototype.appendBuffer;
+  window.refused = 0;
+  SourceBuffer.prototype.appendBuffer = function (data) {
+    const { buffered } = this;
+    let held = 0;
+    for (let n = 0; n < buffered.length; n++) held += buffered.end(n) - buffered.start(n);
+    if (held > 3) {
+      window.refused++;
+      throw new DOMException("full", "QuotaExceededError");
+    }
+    return append.call(this, data);
+  };
+}"""
+
+
+async def test_a_browser_with_little_room_plays_to_the_end(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """Over files, and after a seek back; what has no room is loaded later, not again and again."""
+    daemon = await start(new_daemon, tmp_path)
+    files = (await record(daemon, 2))["receipt"]["files"]
+    begin = datetime.fromisoformat(files[0]["start_time"]).timestamp() * 1000
+    end = datetime.fromisoformat(files[-1]["end_time"]).timestamp() * 1000
+
+    def drive(browser: Any) -> tuple[list[dict[str, Any]], list[str], int]:
+        loaded: list[str] = []
+        with opened(browser, daemon) as page:
+            page.evaluate(LITTLE_ROOM)
+            page.on("request", lambda request: loaded.append(request.url))
+            page.evaluate(f"player.seek({begin + 50})")
+            page.evaluate("player.play()")
+            page.wait_for_function("states.some((each) => ['end', 'error'].includes(each.state))")
+            page.evaluate(f"player.seek({begin + 50})")
+            page.wait_for_function(f"Math.abs(player.now() - {begin + 50}) < 20")
+            page.wait_for_function("states.at(-1).state === 'paused'")
+            return page.evaluate("states"), loaded, page.evaluate("refused")
+
+    states, loaded, refused = await chromium.run(drive)
+    assert "error" not in {state["state"] for state in states}, states
+    assert refused > 0
+    assert max(state["wall"] for state in states) == pytest.approx(end, abs=300)
+    pieces = [url for url in loaded if url.endswith(".m4s")]
+    assert len(pieces) <= 4 * len(set(pieces)), pieces

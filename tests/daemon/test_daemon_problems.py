@@ -142,7 +142,13 @@ async def test_a_read_only_volume_is_reported_until_it_is_writable(
         assert (await refusal(daemon))["code"] == -1015
         status, page = await health(daemon)
         assert (status, page["status"]) == (500, "unhealthy")
-        assert "read_only" in page["components"]["storage"]["details"]
+        details = page["components"]["storage"]["details"]
+        assert (
+            details
+            == "storage is read_only: The disk of the recordings folder is mounted read-only"
+        )
+        (reason,) = (await daemon.call("get_status"))["reasons"]
+        assert reason.endswith(f"mount -o remount,rw {volume}")
         assert await daemon.call("ping") == "pong"
         mount(volume, MS_REMOUNT, "size=64m")
         await refusal_ends(daemon)
@@ -180,11 +186,15 @@ async def test_a_folder_that_cannot_be_created_is_missing_until_it_exists(
 async def test_without_ffmpeg_the_service_runs_and_reports_it(
     new_daemon: NewDaemon,
 ) -> None:
-    """−32006 with its cause and what to do, and the camera is idle again."""
+    """The status says what is missing from the start; a start is refused with −32006 and advice."""
     daemon = new_daemon()
     daemon.configure({"ffmpeg": {"path": "/nowhere/ffmpeg"}}, [small_camera()])
     with trio.fail_after(300):
         await daemon.start()
+        await daemon.wait_log('"ffmpeg_missing"')  # before anybody records
+        (reason,) = (await daemon.call("get_status"))["reasons"]
+        assert "/nowhere/ffmpeg" in reason
+        assert "ffmpeg.path" in reason
         refused = await refusal(daemon)
         assert (refused["code"], refused["cause"]) == (-32006, "ffmpeg_missing")
         assert "ffmpeg.path" in refused["suggestion"]

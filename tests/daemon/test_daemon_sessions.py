@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookies import SimpleCookie
@@ -15,7 +16,7 @@ import trio
 from running_daemon import Daemon
 from websockets.sync.client import connect
 
-from camd.auth.sign_in import MAX_SIGN_IN_FAILURES
+from camd.auth.sign_in import MAX_SIGN_IN_FAILURES, SIGN_IN_WINDOW_SECONDS
 from camd.auth.tokens import mint_token
 from camd.client import NotAuthenticatedError
 from camd.clock import SYSTEM_CLOCK
@@ -222,6 +223,22 @@ async def test_a_hundred_wrong_keys(daemon: Daemon) -> None:
     with pytest.raises(NotAuthenticatedError):
         async with daemon.client("camd_" + "0" * 43):
             raise AssertionError("a wrong key was accepted")
+
+
+async def test_a_thousand_wrong_keys_are_five_in_each_minute(daemon: Daemon) -> None:
+    """However long the guesses take, no more of them are looked at; nobody else waits."""
+
+    def guess() -> tuple[list[int], float]:
+        began = time.monotonic()
+        with browser_at(daemon) as browser:
+            found = [browser.sign_in(auth_token=f"camd_{n:043}")[0] for n in range(1000)]
+        return found, time.monotonic() - began
+
+    found, seconds = await in_thread(guess)
+    windows = 1 + int(seconds / SIGN_IN_WINDOW_SECONDS)
+    assert set(found) == {401, 429}
+    assert found.count(401) <= windows * MAX_SIGN_IN_FAILURES
+    assert await daemon.call("ping") == "pong"
 
 
 async def test_wrong_keys_of_others_do_not_keep_out_who_has_a_link(daemon: Daemon) -> None:

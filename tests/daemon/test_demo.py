@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.cli.setup.private_service import environment
+from camd.cli.setup.private_service import clean_environment
 
 
 def demo(*arguments: str, **environ: str) -> subprocess.Popen[str]:
@@ -106,5 +106,5 @@ def test_the_demo_does_not_overwrite_a_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["CAMD_SERVER__LISTEN", "STORAGE_WARN_PERCENT", "LISTEN_FDS"])
 def test_the_demo_ignores_variables_that_configure_camd(name: str) -> None:
     """The service of the demo does not get them."""
-    found = environment({name: "1", "HOME": "/h"})
+    found = clean_environment({name: "1", "HOME": "/h"})
     assert found == {"HOME": "/h", "CAMD_LOG_FORMAT": "terminal"}

@@ -254,10 +254,12 @@ def drive_page(browser: Any, address: str, url: str, key: str) -> dict[str, Any]
         page.click("text=Connect")
         page.wait_for_selector("#camera-camera1 >> text=Record")
         rows = page.locator("#cameras tr").count()
+        button = page.locator("#camera-camera0 button").element_handle()
         page.click("#camera-camera0 >> text=Record")
         page.click("#camera-camera0 >> text=Stop")
         page.wait_for_selector("#camera-camera0 >> text=Record")
         page.wait_for_selector("#events li:has-text('STOPPED')")
+        assert button.is_visible(), "replaced, perhaps while it was pressed"
         seqs = page.eval_on_selector_all("#events li", "all => all.map(e => +e.dataset.seq)")
     return {"refused": refused, "rows": rows, "seqs": seqs[::-1], "problems": problems}
 

@@ -25,7 +25,7 @@ window.binaries = 0;
 const Native = WebSocket;
 window.WebSocket = class extends Native {
   constructor(...given) {
-    super(...given);
+    super(window.unreachable ? "ws://127.0.0.1:9/" : given[0], ...given.slice(1));
     window.socket = this;
     this.addEventListener("message", ({ data }) => (window.binaries += typeof data !== "string"));
   }
@@ -77,10 +77,27 @@ class Player:
         before = self.page.evaluate("window.picture()")
         self.until("(before) => window.picture() !== before", before)
 
+    def until_quiet(self) -> int:
+        """Wait until nothing comes for a second and a half; return how much came before."""
+        self.page.evaluate("window.heardAt = performance.now()")
+        self.until(
+            """() => {
+              if (window.heard !== window.binaries) window.heardAt = performance.now();
+              window.heard = window.binaries;
+              return performance.now() - window.heardAt > 1500;
+            }"""
+        )
+        return int(self.page.evaluate("window.heard"))
+
     def states(self) -> list[dict[str, str]]:
-        """Return what the player has said."""
+        """Return what the player has said, without that a slow machine's pictures were late."""
         found: list[dict[str, str]] = self.page.evaluate("window.states")
-        return found
+        last, kept = "", []
+        for state in found:
+            if state["phase"] not in ("late", last):
+                kept.append(state)
+                last = state["phase"]
+        return kept
 
 
 async def drive(chromium: ChromiumThread, daemon: Daemon, use: Callable[[Player], None]) -> None:
@@ -114,9 +131,8 @@ async def test_a_picture_comes_and_comes_again(chromium: ChromiumThread, daemon:
         ended = next(each for each in player.states() if each["phase"] == "ended")
         assert ended["message"]
         player.until_moving()
-        count = len(player.states())
         player.page.evaluate("window.socket.close()")
-        player.until(f"window.states.length > {count}")
+        player.until("window.states.some((each) => each.phase === 'lost')")
         player.until_moving()
         phases = [each["phase"] for each in player.states()]
         assert phases == [
@@ -126,6 +142,35 @@ async def test_a_picture_comes_and_comes_again(chromium: ChromiumThread, daemon:
         assert player.page.text_content("#notice") == ""
         player.page.evaluate("window.player.close()")
         assert player.page.locator("canvas").count() == 0
+
+    await drive(chromium, daemon, use)
+
+
+async def test_frames_that_came_before_do_not_hide_that_the_connection_is_lost(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """They are shown to the last one, and the player goes on saying that it connects."""
+    lose = """() => {
+      window.WebSocket = class { close() {} };
+      window.socket.close();
+    }"""
+    show = """() => new Promise((shown) => {
+      const video = document.querySelector("video");
+      video.requestVideoFrameCallback(shown);
+      video.play();
+    })"""
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        player.page.evaluate("document.querySelector('video').pause()")
+        player.until(
+            "(v => v.buffered.end(0) - v.currentTime > 0.5)(document.querySelector('video'))"
+        )
+        player.page.evaluate(lose)
+        player.until("window.phase() === 'connecting'")
+        player.page.evaluate(show)
+        assert player.page.evaluate("window.phase()") == "connecting"
 
     await drive(chromium, daemon, use)
 
@@ -141,16 +186,51 @@ async def test_a_hidden_page_gets_nothing(chromium: ChromiumThread, daemon: Daem
         assert player.page.evaluate("window.sent.length") == 1  # the key
         player.page.evaluate("window.hide(true)")
         player.until("window.sent.length === 2")
-        player.page.wait_for_timeout(1000)  # what was on its way
-        before = player.page.evaluate("window.binaries")
-        player.page.wait_for_timeout(1500)
-        assert player.page.evaluate("window.binaries") == before
+        before = player.until_quiet()
         player.page.evaluate("window.hide(false)")
         player.until("(before) => window.binaries > before + 1", before)
         player.until_moving()
         asked = player.page.evaluate("window.sent.slice(1)")
         assert asked == ['{"type":"pause"}', '{"type":"resume"}']
-        assert player.page.evaluate("window.states.length") == 2
+        assert [each["phase"] for each in player.states()] == ["connecting", "playing"]
+
+    await drive(chromium, daemon, use)
+
+
+async def test_it_connects_at_once_when_the_network_is_there_again(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """Or when somebody looks again; the pauses between tries do not have to pass."""
+    never = (
+        "window.setTimeout = ((native) => (f, ms) => ms >= 1000 ? 0 : native(f, ms))(setTimeout)"
+    )
+
+    def use(player: Player) -> None:
+        player.page.evaluate(never)
+        player.start("camera0", hidden_ms=100)
+        player.until_moving()
+        for again in ("dispatchEvent(new Event('online'))", "hide(true); hide(false)"):
+            player.page.evaluate("unreachable = true; states.length = 0; socket.close()")
+            player.until("states.filter((each) => each.phase === 'lost').length === 2")
+            player.page.evaluate(f"unreachable = false; {again}")
+            player.until_moving()
+
+    await drive(chromium, daemon, use)
+
+
+async def test_a_video_that_the_browser_has_paused_goes_on(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """When somebody looks again."""
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        player.page.evaluate("hide(true); document.querySelector('video').pause()")
+        player.until("document.querySelector('video').paused")
+        player.page.evaluate("hide(false)")
+        player.until("!document.querySelector('video').paused")
+        player.until_moving()
 
     await drive(chromium, daemon, use)
 
@@ -187,6 +267,7 @@ async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(
             player.start("camera0")
             player.until_moving()
             last = player.states()[-1]
+            assert last["phase"] == "playing"
             assert last["shownAs"] == way
             assert "cannot play video/mp4" in last["message"]
             player.page.evaluate("window.player.close()")

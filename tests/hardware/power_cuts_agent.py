@@ -77,13 +77,13 @@ async def look(expected: dict[str, str]) -> None:
     """Print camd's whole state as JSON, once the expected sessions record or time is up."""
     deadline = time.monotonic() + SETTLE_SECONDS
     found: dict[str, Any] = {}
-    while time.monotonic() < deadline and not settled(found, expected):
+    while time.monotonic() < deadline and not all_queried(found, expected):
         await trio.sleep(0.5)
         await until_lost(lambda client: monitor(client, expected, found))
     print(json.dumps(found | surroundings()))
 
 
-def settled(found: dict[str, Any], expected: dict[str, str]) -> bool:
+def all_queried(found: dict[str, Any], expected: dict[str, str]) -> bool:
     """Tell whether recovery is over and all expected sessions record."""
     if not found:
         return False

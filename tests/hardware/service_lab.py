@@ -1,11 +1,14 @@
 """Installs the Debian package in a machine with systemd, and does to the service what happens.
 
-    python tests/hardware/service_lab.py --lab COMMAND [--watchdog 6] [--steps STEP..] [--json FILE]
+    python tests/hardware/service_lab.py --lab COMMAND [--watchdog 6] [--before PACKAGE]
+        [--steps STEP..] [--json FILE]
 
 The steps: install, the first client starts the service, reload, restart, kill, a stopped process, a
-disk that hangs, a USB camera, more sandboxing, an upgrade, a newer format, removal. The machine is
-as for power_cuts.py, with `uvc-camera` and Python 3.11; dpkg needs no network. With `--steps` the
-machine and the package that it has are used as they are. docs/operations.md shows what was seen.
+disk that hangs, one that comes late, a wrong clock, a USB camera, more sandboxing, an upgrade, a
+newer format, removal. With `--before PACKAGE` that older package is installed first, and upgraded
+once it has recorded. The machine is as for power_cuts.py, with `uvc-camera` and Python 3.11; dpkg
+needs no network. With `--steps` the machine and the package that it has are used as they are.
+docs/operations.md shows what was seen.
 Exit status: 0, 1 when a check failed, 2 when the lab failed.
 """
 
@@ -28,7 +31,9 @@ from service_lab_checks import CHECKS, check_step  # noqa: E402
 AGENT = Path(__file__).with_name("service_lab_agent.py")
 PYTHON = "3.11"  # of the machine
 NEXT_VERSION = "999.0"  # of the package that replaces the first
-STEPS = ("set_up", *CHECKS)
+STEPS = tuple(CHECKS)
+EARLY = ("set_up", "socket", "upgrade")
+EARLY_UPGRADE = (*EARLY, *(step for step in CHECKS if step not in EARLY))
 
 
 def build_packages(folder: Path) -> tuple[Path, Path]:
@@ -51,11 +56,11 @@ def build_packages(folder: Path) -> tuple[Path, Path]:
     return first, following
 
 
-def install(machine: Machine) -> None:
-    """Build and install the first package; put the second one and the agent beside it."""
+def install(machine: Machine, before: Path | None) -> None:
+    """Build and install the first package, or the older one; put the second one beside it."""
     with tempfile.TemporaryDirectory() as name:
         first, following = build_packages(Path(name))
-        machine.run("push", str(first), "/root/camd.deb")
+        machine.run("push", str(before or first), "/root/camd.deb")
         machine.run("push", str(following), "/root/camd-next.deb")
     # A slow machine needs longer for the first start than the unit gives it.
     limits = "/etc/systemd/system/camd.service.d"
@@ -83,14 +88,16 @@ def do_steps(machine: Machine, steps: Sequence[str], watchdog: float) -> list[di
 def main() -> int:
     parser = lab_options(__doc__)
     parser.add_argument("--watchdog", type=float, default=6.0, help="WatchdogSec, in seconds")
+    parser.add_argument("--before", type=Path, help="an older package, to be upgraded")
     parser.add_argument("--steps", nargs="+", choices=STEPS, help="only these; installs nothing")
     options = parse(parser)
     machine = Machine(shlex.split(options.lab))
     try:
         if not options.steps:
             machine.start(fresh=True)
-            install(machine)
-        seen = do_steps(machine, options.steps or STEPS, options.watchdog)
+            install(machine, options.before)
+        steps = options.steps or (EARLY_UPGRADE if options.before else STEPS)
+        seen = do_steps(machine, steps, options.watchdog)
     except (LabError, subprocess.CalledProcessError, ValueError) as error:
         print(f"The lab failed: {error}")
         return 2

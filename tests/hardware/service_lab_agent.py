@@ -32,6 +32,8 @@ CONFIG = Path("/etc/camd/camd.toml")
 DROP_IN = Path("/etc/systemd/system/camd.service.d")
 DISK = Path("/srv/data")
 RECORDINGS = DISK / "recordings"
+LATE = Path("/srv/late")
+LATE_RECORDINGS = LATE / "disk" / "recordings"
 MARKER = Path("/var/lib/camd/state/format.json")
 STEADY_SECONDS = 10.0  # of footage before something happens to it
 START_SECONDS = 600.0  # until a slow machine has started the service, and records
@@ -86,6 +88,18 @@ def call(method: str, **params: object) -> Facts:
     return trio.run(ask)
 
 
+def start_recording(camera: str = "camera0") -> str:
+    """Start a session, also on a disk that is too slow at first; return its id."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return str(call("start_recording", device=camera)["session_id"])
+        except RemoteError as error:
+            if not error.retryable or time.monotonic() > deadline:
+                raise
+            time.sleep(2)
+
+
 def package_version() -> str:
     """Return the version of the installed package."""
     return sh("dpkg-query", "-W", "-f", "${Version}", "camd")
@@ -94,7 +108,7 @@ def package_version() -> str:
 def session(camera: str = "camera0") -> str:
     """Return the id of the camera's session; "" when it does not record."""
     try:
-        status = call("get_recording_status", device=camera)
+        status = call("get_recording_status", device=camera) or {}
     except RemoteError as error:
         return f"({error.message})"
     return str(status.get("session_id") or "")
@@ -208,7 +222,9 @@ def set_up(watchdog: float) -> Facts:
     sh("systemctl", "daemon-reload")
     said = sh("systemctl", "stop", "camd.service")
     said += sh("systemctl", "enable", "--now", "camd.socket")
-    return {"said": said, "security": sh("systemd-analyze", "security", "--no-pager", "camd")[-60:]}
+    rated = sh("systemd-analyze", "security", "--no-pager", "camd").splitlines()[-1]
+    units = [f"/lib/systemd/system/camd.{kind}" for kind in ("service", "socket")]
+    return {"said": said, "security": rated, "verify": sh("systemd-analyze", "verify", *units)}
 
 
 def socket_step(_: float) -> Facts:
@@ -218,7 +234,7 @@ def socket_step(_: float) -> Facts:
     start = time.monotonic()
     visitors._visit()
     seconds = round(time.monotonic() - start, 1)
-    started = call("start_recording", device="camera0")["session_id"]
+    started = start_recording()
     return {
         "idle": idle,
         "started": active(),
@@ -302,6 +318,84 @@ def disk_step(watchdog: float) -> Facts:
     }
 
 
+def late_disk_step(_: float) -> Facts:
+    """The disk of the recordings is mounted after the service has started."""
+    text, disk = CONFIG.read_text(), LATE / "disk.img"
+    LATE.mkdir(exist_ok=True)
+    sh("truncate", "-s", "300M", str(disk))
+    sh("mkfs.ext4", "-q", "-F", str(disk))
+    (DROP_IN / "late.conf").write_text(f"[Service]\nReadWritePaths=-{LATE_RECORDINGS}\n")
+    CONFIG.write_text(text.replace(str(RECORDINGS), str(LATE_RECORDINGS)))
+    mount = ("mount", "-o", "loop", str(disk), str(LATE_RECORDINGS.parent))
+    LATE_RECORDINGS.parent.mkdir(exist_ok=True)
+    said = sh(*mount)
+    sh("install", "-d", "-o", "camd", str(LATE_RECORDINGS))
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "restart", "camd")
+    try:
+        before = start_recording()
+        time.sleep(STEADY_SECONDS)
+        sh("systemctl", "stop", "camd")
+        said += sh("umount", str(LATE_RECORDINGS.parent))
+        sh("systemctl", "start", "camd")
+        absent = call("get_storage_info")
+        said += sh(*mount)
+        found = until(lambda: "code" not in call("get_storage_info"), 120)
+        resumed = until(lambda: session() == before, 120)
+        time.sleep(STEADY_SECONDS)
+        call("stop_recording", device="camera0")
+    finally:
+        sh("systemctl", "stop", "camd")
+        sh("umount", str(LATE_RECORDINGS.parent))
+        CONFIG.write_text(text)
+        (DROP_IN / "late.conf").unlink()
+        sh("systemctl", "daemon-reload")
+    left = [path.name for path in LATE_RECORDINGS.parent.iterdir()]  # beneath the disk
+    sh("systemctl", "start", "camd")
+    return {
+        "said": said,
+        "absent": [absent["threshold_status"], absent.get("message"), absent.get("suggestion")],
+        "found": found,
+        "resumed": resumed,
+        "left": left,
+    }
+
+
+def clock_step(_: float) -> Facts:
+    """A board without a clock of its own starts in 1970, and gets the time while it records."""
+    right, mark = time.time(), time.monotonic()
+    sh("systemctl", "stop", "camd")
+    time.clock_settime(time.CLOCK_REALTIME, mark + 60.0)  # Linux sets no time before the boot
+    try:
+        sh("systemctl", "start", "camd")
+        before = session() or start_recording()
+        time.sleep(STEADY_SECONDS)
+        early = call("get_status")
+    finally:
+        time.clock_settime(time.CLOCK_REALTIME, right + time.monotonic() - mark)
+    time.sleep(STEADY_SECONDS)
+    after = session()
+    receipt = call("stop_recording", device="camera0")["receipt"]
+    names = [file["filename"] for file in receipt["files"]]
+    checked = subprocess.run(
+        ["runuser", "-u", "camd", "--", "camd", "verify", *names],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "before": before,
+        "after": after,
+        "early": early.get("status"),
+        "frames": [receipt["frames_captured"], receipt["frames_written"]],
+        "gaps": [(gap["cause"], gap["duration"]) for gap in receipt["gaps"]],
+        "files": names,
+        "verify": checked.returncode,
+        "verified": (checked.stdout + checked.stderr)[-800:],
+        "next": start_recording(),
+    }
+
+
 def watch_step(_: float) -> Facts:
     """What an operator sees: the status line, and the journal's fields."""
     found = sh("journalctl", "CAMD_CAMERA=camera0", "-o", "json", "--no-pager").splitlines()
@@ -339,7 +433,7 @@ def usb_step(_: float) -> Facts:
     until(listed, 60)
     if not found:
         return {"said": said, "found": "", "session": ""}
-    started = call("start_recording", device=found[0])["session_id"]
+    started = start_recording(found[0])
     time.sleep(STEADY_SECONDS)
     return {"said": said, "found": found[0], "session": started, "files": len(files())}
 
@@ -400,6 +494,8 @@ STEPS: dict[str, Callable[[float], Facts]] = {
     "kill": kill_step,
     "stop_signal": stop_signal_step,
     "disk": disk_step,
+    "late_disk": late_disk_step,
+    "clock": clock_step,
     "usb": usb_step,
     "hard": hard_step,
     "upgrade": upgrade_step,

@@ -5,16 +5,28 @@ Facts are what service_lab_agent.py reported of a step, by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Facts = Mapping[str, Any]
+
+MAX_EXPOSURE = 2.0  # of 10
 
 
 def check_step(step: str, facts: Facts) -> list[str]:
     """Report everything that is not as it should be after a step."""
     check = CHECKS.get(step)
     return [f"{step}: {finding}" for finding in check(facts)] if check else []
+
+
+def check_set_up(facts: Facts) -> Iterator[str]:
+    """systemd understands each line of the units, and rates the exposure 2.0 of 10 at most."""
+    if facts["verify"]:
+        yield f"systemd-analyze verify: {facts['verify']}"
+    rating = re.search(r"level for camd.service: ([0-9.]+)", facts["security"])
+    if rating is None or float(rating[1]) > MAX_EXPOSURE:
+        yield f"systemd-analyze security: {facts['security']}"
 
 
 def check_socket(facts: Facts) -> Iterator[str]:
@@ -36,7 +48,7 @@ def check_visitors(facts: Facts) -> Iterator[str]:
         yield "no client was answered"
 
 
-def check_session(facts: Facts) -> Iterator[str]:
+def compare_session(facts: Facts) -> Iterator[str]:
     """The session goes on under its id."""
     if not facts["before"] or facts["after"] != facts["before"]:
         yield f"session {facts['before']} became {facts['after']}"
@@ -44,7 +56,7 @@ def check_session(facts: Facts) -> Iterator[str]:
 
 def check_interruption(facts: Facts) -> Iterator[str]:
     """The session goes on, and the ledger has what is missing."""
-    yield from check_session(facts)
+    yield from compare_session(facts)
     if not facts["gaps"]:
         yield "the ledger has no gap"
     if facts["back"] < 0:
@@ -75,7 +87,32 @@ def check_disk(facts: Facts) -> Iterator[str]:
     """A disk that hangs is no reason for a restart."""
     if not facts["same_process"]:
         yield "the service was restarted"
-    yield from check_session(facts)
+    yield from compare_session(facts)
+
+
+def check_late_disk(facts: Facts) -> Iterator[str]:
+    """A disk that is not there yet is waited for, and nothing is recorded beneath it."""
+    level, reason, suggestion = facts["absent"]
+    if level != "missing" or not reason or not suggestion:
+        yield f"without its disk the storage was {level}: {reason} {suggestion}"
+    if facts["found"] < 0:
+        yield "the disk was not noticed"
+    if facts["resumed"] < 0:
+        yield "the session did not go on"
+    if facts["left"]:
+        yield f"beneath the mount point is {', '.join(facts['left'])}"
+
+
+def check_clock(facts: Facts) -> Iterator[str]:
+    """A clock that jumps over decades costs no frame, and no session."""
+    yield from compare_session(facts)
+    captured, written = facts["frames"]
+    if not captured or captured != written:
+        yield f"{captured} frames were captured, and {written} written"
+    if facts["verify"]:
+        yield f"camd verify: {facts['verified']}"
+    if not facts["next"]:
+        yield "afterwards nothing was recorded"
 
 
 def check_reload(facts: Facts) -> Iterator[str]:
@@ -92,7 +129,7 @@ def check_reload(facts: Facts) -> Iterator[str]:
         yield "the reload of a configuration with a mistake did not fail"
     if "recordings" not in facts["log"]:
         yield "the log does not name the mistake"
-    yield from check_session(facts)
+    yield from compare_session(facts)
 
 
 def check_watch(facts: Facts) -> Iterator[str]:
@@ -111,7 +148,7 @@ def check_usb(facts: Facts) -> Iterator[str]:
         yield "it does not record"
 
 
-def check_upgrade(facts: Facts) -> Iterator[str]:
+def validate_upgrade(facts: Facts) -> Iterator[str]:
     """The new version runs, and the session goes on."""
     yield from check_interruption(facts)
     if facts["version"] == facts["old_version"]:
@@ -143,6 +180,7 @@ def check_remove(facts: Facts) -> Iterator[str]:
 
 
 CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
+    "set_up": check_set_up,
     "socket": check_socket,
     "watch": check_watch,
     "reload": check_reload,
@@ -150,8 +188,10 @@ CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
     "kill": check_kill,
     "stop_signal": check_stop_signal,
     "disk": check_disk,
+    "late_disk": check_late_disk,
+    "clock": check_clock,
     "usb": check_usb,
-    "upgrade": check_upgrade,
+    "upgrade": validate_upgrade,
     "format": check_format,
     "remove": check_remove,
 }

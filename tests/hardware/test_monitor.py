@@ -118,8 +118,8 @@ async def test_capture_nodes_are_listed() -> None:
     with trio.fail_after(20 * TIMEOUT_FACTOR):
         begun = time.monotonic()
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
-            await monitor.settled.wait()
-            print(f"settled after {time.monotonic() - begun:.2f} s by {monitor.method}")
+            await monitor.all_queried.wait()
+            print(f"all_queried after {time.monotonic() - begun:.2f} s by {monitor.method}")
             await monitor.present.wait_until(
                 lambda all_: all(device.problem is None for device in all_)
             )
@@ -149,7 +149,7 @@ async def test_a_node_that_hangs_delays_no_other_node() -> None:
 
     with trio.fail_after(60 * TIMEOUT_FACTOR):
         async with open_monitor(DiscoveryConfig(), query=hangs_once) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             if not nodes:
                 pytest.skip("no video node of this machine captures")
             (hung,) = [d for d in monitor.present.value if d.problem and d.problem.kind == "hung"]
@@ -167,7 +167,7 @@ async def test_plugging_and_unplugging_are_listed_in_time(tool: Callable[..., st
     lives, ports = set(), set()
     with trio.fail_after(300 * TIMEOUT_FACTOR):
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             print(monitor.method)
             for number in range(4):
                 begin = (
@@ -202,12 +202,12 @@ async def test_equal_cameras_are_distinguished_by_port(tool: Callable[..., str])
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0")
         await trio.to_thread.run_sync(tool, "start", "survey1", "--port", "2")
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             twins = [d for d in monitor.present.value if d.usb is not None]
             async with open_monitor(
                 DiscoveryConfig(ignore=(twins[0].usb.port,)), query=query
             ) as other:
-                await other.settled.wait()
+                await other.all_queried.wait()
                 rest = [d.node for d in other.present.value if d.usb is not None]
     assert len({d.usb.port for d in twins if d.usb}) == len(twins) == 2
     assert rest == [twins[1].node]
@@ -237,7 +237,7 @@ async def test_a_camera_whose_firmware_hangs_delays_no_other(tool: Callable[...,
     with trio.fail_after(300 * TIMEOUT_FACTOR):
         await trio.to_thread.run_sync(tool, "start", "survey0", "--port", "0", "--serial", "HANGS")
         async with open_monitor(DiscoveryConfig(), query=query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             await monitor.present.wait_until(lambda all_: find(all_, "HANGS") is not None)
             device = find(monitor.present.value, "HANGS")
             assert device is not None

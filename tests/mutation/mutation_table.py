@@ -27,7 +27,7 @@ JOURNALS = "tests/pure/test_storage_journal.py"
 PINS = "tests/pure/test_storage_pins.py"
 REMOVAL = "tests/pure/test_storage_removal.py"
 RECEIPTS = "tests/pure/test_storage_cleanup_log.py"
-REPAIR = "tests/pure/test_mp4_recover.py"
+REPAIR = "tests/pure/test_mp4_interrupted.py"
 ARGUMENTS = "tests/pure/test_ffmpeg_args.py"
 PROBLEM = "tests/actors/test_camera_problems.py"
 TALKS = "tests/actors/test_camera_calls.py"
@@ -182,14 +182,14 @@ _break(
     "segment: sync",
     "A sync makes everything durable that was appended before it.",
     f"{SEGMENT}:SegmentFile.sync",
-    "self._settle()",
+    "self._sync_or_doubt()",
     "",
     f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
 )
 _break(
     "segment: the sync itself",
     "What settles a segment is a sync.",
-    f"{SEGMENT}:SegmentFile._settle",
+    f"{SEGMENT}:SegmentFile._sync_or_doubt",
     "self._file.sync()",
     "",
     f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
@@ -197,7 +197,7 @@ _break(
 _break(
     "segment: a failed sync forgotten",
     "A file of which a sync failed is never called durable.",
-    f"{SEGMENT}:SegmentFile._settle",
+    f"{SEGMENT}:SegmentFile._sync_or_doubt",
     "self.doubtful = True",
     "",
     f"{SEGMENTS}::test_a_sync_that_failed_once_is_never_forgotten",
@@ -206,7 +206,7 @@ _break(
     "segment: sync between moov and header",
     "The final index is durable before the 16 bytes hide the old one.",
     f"{SEGMENT}:SegmentFile._put_moov",
-    "self._settle()",
+    "self._sync_or_doubt()",
     "",
     f"{SEGMENTS}::test_the_final_index_is_durable_before_the_old_one_is_hidden",
     f"{POWER_CUTS}::test_a_power_cut_costs_only_what_was_not_synced",
@@ -215,7 +215,7 @@ _break(
     "segment: sync of the seal",
     "A seal is durable when it is answered.",
     f"{SEGMENT}:SegmentFile.seal",
-    "self._settle()",
+    "self._sync_or_doubt()",
     "",
     f"{SEGMENTS}::test_a_sealed_segment_is_what_a_receipt_says",
     f"{DURABILITY}::test_a_file_is_durable_before_the_next_one_begins",
@@ -368,7 +368,7 @@ _break(
 _break(
     "trial: sync",
     "A disk that takes bytes and cannot keep them does not work.",
-    "camd/storage/volume_probe.py:writing_works",
+    "camd/storage/volume_sample.py:writing_works",
     "file.sync()",
     "",
     f"{SYNCS}::test_a_trial_that_cannot_be_synced_has_failed",
@@ -426,7 +426,7 @@ _break(
 # --- checksums ------------------------------------------------------------------------------
 
 _break(
-    "check box: no checksum written",
+    "checksum box: no checksum written",
     "A fragment's checksum is over its bytes.",
     "camd/mp4/segment.py:SegmentLayout.render",
     "checksum_of((moof, fragment.mdat), synced_bytes)",
@@ -434,7 +434,7 @@ _break(
     f"{REPAIR}::test_a_file_cut_anywhere_keeps_every_whole_fragment",
 )
 _break(
-    "check box: media left out",
+    "checksum box: media left out",
     "A fragment's checksum covers its pictures.",
     "camd/mp4/segment.py:checksum_of",
     "checksum = zlib.crc32(piece, checksum)",
@@ -442,7 +442,7 @@ _break(
     f"{REPAIR}::test_damage_after_the_last_sync_is_found",
 )
 _break(
-    "check box: synced bytes left out",
+    "checksum box: synced bytes left out",
     "A fragment's checksum covers what it says about the last sync.",
     "camd/mp4/segment.py:checksum_of",
     'zlib.crc32(synced_bytes.to_bytes(8, "big"), checksum)',
@@ -450,11 +450,11 @@ _break(
     f"{REPAIR}::test_a_damaged_check_box_ends_the_intact_part",
 )
 _break(
-    "check box: mark",
-    "A free box of somebody else is no check box.",
-    "camd/mp4/segment.py:read_check",
+    "checksum box: mark",
+    "A free box of somebody else is no checksum box.",
+    "camd/mp4/segment.py:read_checksum_box",
     """
-    if (size, kind, mark) != (CHECK_SIZE, b"free", _CHECK_MARK):
+    if (size, kind, mark) != (CHECKSUM_BOX_SIZE, b"free", _CHECKSUM_MARK):
         return None
     """,
     "",
@@ -463,7 +463,7 @@ _break(
 _break(
     "recovery: checksum not compared",
     "A fragment that a power cut has damaged is not taken for a whole one.",
-    "camd/mp4/recover.py:_intact",
+    "camd/mp4/interrupted.py:_intact",
     "checksum_of(pieces(), fragment.synced_bytes) == fragment.checksum",
     "True",
     f"{REPAIR}::test_damage_after_the_last_sync_is_found",
@@ -472,7 +472,7 @@ _break(
 _break(
     "recovery: damaged fragments kept",
     "Footage behind a damaged fragment is not joined to what is before it.",
-    "camd/mp4/recover.py:read_interrupted",
+    "camd/mp4/interrupted.py:read_interrupted",
     """
     if (every or fragment.end > durable) and not _intact(read, fragment):
         break
@@ -483,19 +483,19 @@ _break(
 _break(
     "verify: only what was not synced",
     "A verification reads every fragment.",
-    "camd/mp4/recover.py:read_interrupted",
+    "camd/mp4/interrupted.py:read_interrupted",
     "every or fragment.end > durable",
     "fragment.end > durable",
-    "tests/process/test_storage_check_folder.py"
+    "tests/process/test_storage_verify_folder.py"
     "::test_a_recording_without_a_hash_is_held_against_its_checksums",
 )
 _break(
     "verify: hash not compared",
     "A recording whose bytes have changed is found by its hash.",
-    "camd/storage/check/rules/findings.py",
+    "camd/storage/verify/rules/findings.py",
     "seen.sha256 is None or seen.sha256 == known.sha256",
     "True",
-    "tests/process/test_storage_check_folder.py::test_fast_trusts_the_media_and_still_reads_the_structure",
+    "tests/process/test_storage_verify_folder.py::test_fast_trusts_the_media_and_still_reads_the_structure",
 )
 _break(
     "hash: first bytes left out",
@@ -525,7 +525,7 @@ _break(
     "journal: checksum not compared",
     "A line that was damaged is passed over.",
     "camd/storage/rules/journal_records.py",
-    'space != b" " or check != b"%08x" % zlib.crc32(text)',
+    'space != b" " or crc != b"%08x" % zlib.crc32(text)',
     'space != b" "',
     f"{JOURNALS}::test_damage_costs_only_the_lines_it_hits",
     f"{JOURNALS}::test_a_changed_digit_makes_a_line_invalid",
@@ -585,7 +585,7 @@ _break(
     "ledger: sum not checked at a seal",
     "An error in the sum of frames is told at the next seal.",
     f"{RECORDER}._seal_file",
-    "self.reports.check_sum()",
+    "self.reports.compare_sums()",
     "",
     f"{SUM}::test_lost_frames_are_reported_at_the_next_seal",
 )
@@ -593,7 +593,7 @@ _break(
     "ledger: sum not checked at the end",
     "An error in the sum of frames is told at the end.",
     "camd/recording/session.py:RecordingSession._close_ledger",
-    "self.reports.check_sum()",
+    "self.reports.compare_sums()",
     "",
     f"{SUM}::test_lost_frames_after_the_last_seal_are_reported_at_the_end",
 )
@@ -608,7 +608,7 @@ _break(
 _break(
     "storage_slow: no marker",
     "What the queue drops leaves a marker that says how many frames it had.",
-    "camd/recording/queue.py:RecordingQueue._drop_oldest_gop",
+    "camd/recording/recording_queue.py:RecordingQueue._drop_oldest_gop",
     "self._items.insert(first, QueueDrop(start, end, frames))",
     "",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -664,7 +664,7 @@ _break(
 _break(
     "file_removed",
     "Frames of a file that somebody has removed are in the ledger, exactly.",
-    f"{RECORDER}._settle_harm",
+    f"{RECORDER}._close_harmed",
     "await self.reports.store([self.ledger.enter_loss(loss)])",
     "",
     f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
@@ -672,7 +672,7 @@ _break(
 _break(
     "file_removed: counted as written",
     "Frames of a file that somebody has removed do not count as written.",
-    f"{RECORDER}._settle_harm",
+    f"{RECORDER}._close_harmed",
     "self.ledger.unwrote(lost)",
     "",
     f"{HARMS}::test_a_file_that_is_removed_is_missed_within_a_second",
@@ -696,7 +696,7 @@ _break(
 _break(
     "file_removed: cause of what waits for a key frame",
     "Frames that wait for a key frame behind a file that was cut have its cause.",
-    f"{RECORDER}._settle_harm",
+    f"{RECORDER}._close_harmed",
     "self.ledger.latest_cause = GapCause.FILE_REMOVED",
     "",
     f"{HARMS}::test_a_session_waits_where_frames_cannot_be_read_back",
@@ -720,7 +720,7 @@ _break(
 _break(
     "ledger: cut short",
     "The fragment that a second signal or a bug finds in hand is in the ledger.",
-    f"{RECORDER}.cut_short",
+    f"{RECORDER}.write_queued",
     'self.ledger.lose_in_hand(self.clock.now(), "was interrupted")',
     "False",
     f"{ENTRIES}::test_frames_in_hand_of_an_interrupted_writer_are_in_the_ledger",
@@ -744,7 +744,7 @@ _break(
 _break(
     "outage: no entry",
     "Footage that is missing has an entry when a capture delivers again, or the session ends.",
-    f"{LEDGER}._settle_outage",
+    f"{LEDGER}._enter_capture_outage",
     "[self.enter_outage(start, until, over.cause)]",
     "[]",
     f"{PROBLEM}::test_a_session_outlives_its_capture",
@@ -760,8 +760,8 @@ _break(
 _break(
     "outage: gone behind a loss",
     "An outage that ends in frames that cannot be written keeps its own entry.",
-    f"{LEDGER}.settle_losses",
-    "self._settle_outage(loss.start)",
+    f"{LEDGER}.enter_losses",
+    "self._enter_capture_outage(loss.start)",
     "[]",
     f"{ENTRIES}::test_an_outage_that_ends_on_a_full_disk_has_its_own_entry",
 )
@@ -865,7 +865,7 @@ _break(
     "frames_dropped_by_source: at a seal",
     "Dropped frames that were found are in the ledger when their file is sealed.",
     f"{RECORDER}._seal_file",
-    "await self.reports.store(self.ledger.settle_drops())",
+    "await self.reports.store(self.ledger.enter_found_drops())",
     "",
     f"{DROPPED}::test_drops_are_entered_at_every_seal_and_at_the_end",
 )
@@ -873,14 +873,14 @@ _break(
     "frames_dropped_by_source: of a capture that has ended",
     "Frames that a capture dropped before it ended have their own entry.",
     f"{RECORDER}._take",
-    "await self.reports.store(self.ledger.settle_drops(capture_over=True))",
+    "await self.reports.store(self.ledger.enter_found_drops(capture_over=True))",
     "",
     f"{ENTRIES}::test_drops_of_a_capture_are_entered_at_its_exit",
 )
 _break(
     "frames_dropped_by_source: too slow",
     "What a source slower than real time did not deliver is in the ledger.",
-    f"{LEDGER}._settle_lag",
+    f"{LEDGER}._enter_source_lag",
     "[self._enter_lag(self.written_until, until)]",
     "[]",
     f"{SEAMS}::test_a_source_slower_than_real_time_is_in_the_ledger",
@@ -888,7 +888,7 @@ _break(
 _break(
     "ledger: nothing at the end",
     "What is missing at the end of a session is in the ledger.",
-    f"{RECORDER}.write_rest",
+    f"{RECORDER}.write_until_end",
     "await self.reports.store(self.ledger.finish(self.ledger.until or self.clock.now()))",
     "",
     f"{TALKS}::test_stopping_while_the_camera_rests",
@@ -896,7 +896,7 @@ _break(
 _break(
     "ledger: lost frames not settled",
     "Lost frames are an entry, with their exact number.",
-    f"{LEDGER}.settle_losses",
+    f"{LEDGER}.enter_losses",
     "[*entries, self.enter_loss(loss)]",
     "entries",
     f"{PROBLEM}::test_no_frame_is_unaccounted_for_when_the_disk_fails",
@@ -906,7 +906,7 @@ _break(
     "An entry that the disk refused is written with the next one.",
     "camd/storage/index/recording_index.py:RecordingIndex._write",
     "refused = error",
-    "refused = error\nself._unwritten.settle(unwritten)",
+    "refused = error\nself._unwritten.remove(unwritten)",
     "tests/pure/test_storage_index.py::test_what_the_disk_refuses_is_written_with_the_next_note",
 )
 _break(
@@ -922,7 +922,7 @@ _break(
     "ledger: index does not catch up",
     "An entry that only the journal has is in the index after the start.",
     "camd/storage/index/recording_index.py:RecordingIndex.catch_up",
-    "self.catalog.apply(records, position)",
+    "self.database.apply(records, position)",
     "",
     "tests/pure/test_storage_index.py::test_an_index_that_lags_behind_catches_up",
 )
@@ -940,7 +940,7 @@ _break(
     f"{TRACK}._placed",
     """
     if back or lag < -self._most_ahead(run, burst=burst, first=before is None):
-        return self._cut_back(run, arrived, before, odd, back=back)
+        return self._shorten_odd(run, arrived, before, odd, back=back)
     """,
     "",
     f"{TIMELINE}::test_a_step_of_the_stamps_is_cut",
@@ -948,7 +948,7 @@ _break(
 _break(
     "timeline: jumps without an end",
     "Stamps that jump again and again are replaced by times of arrival.",
-    f"{TRACK}._cut_back",
+    f"{TRACK}._shorten_odd",
     "len(self._jumps) == JUMPS and arrived - self._jumps[0] < PROOF_SECONDS",
     "False",
     f"{TIMELINE}::test_stamps_that_jump_again_and_again_are_replaced",
@@ -1002,7 +1002,7 @@ _break(
 _break(
     "bound: queue",
     "What waits for the disk is bounded in bytes.",
-    "camd/recording/queue.py:RecordingQueue.put",
+    "camd/recording/recording_queue.py:RecordingQueue.put",
     "self._bytes > self.limit_bytes and self._drop_oldest_gop()",
     "False",
     f"{QUEUE}::test_a_full_queue_drops_its_oldest_group",
@@ -1010,7 +1010,7 @@ _break(
 _break(
     "bound: queue of a session",
     "A disk that hangs costs at most 64 MiB of memory a camera.",
-    "camd/recording/queue.py",
+    "camd/recording/recording_queue.py",
     "DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024",
     "DEFAULT_LIMIT_BYTES = 1 << 60",
     f"{QUEUE}::test_a_disk_that_hangs_for_ever_costs_64_mebibytes",
@@ -1085,9 +1085,8 @@ _break(
     "reads: sound behind the newest picture",
     "Sound does not change how often the output is read.",
     "camd/capture/process.py:CaptureProcess._hand_on",
-    "if event.frames:\n    self._frame_seconds = "
-    "event.duration_seconds if event.frames == 1 else 0.0",
-    "self._frame_seconds = event.duration_seconds if event.frames == 1 else 0.0",
+    "if frames:\n    self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
+    "self._frame_seconds = event.duration_seconds if frames == 1 else 0.0",
     "tests/process/test_capture_frames.py::test_sound_behind_a_picture_wakes_nobody",
 )
 _break(
@@ -1213,7 +1212,7 @@ _break(
 _break(
     "frames: what is not joined yet",
     "A viewer that comes gets the frames since the last key frame, each once.",
-    "camd/capture/hub.py:StreamHub._with_rest",
+    "camd/capture/hub.py:StreamHub._with_unjoined",
     "[*held, *rest] if held or begins else []",
     "held",
     f"{HUB_FRAMES}::test_a_viewer_begins_with_the_newest_key_frame_and_what_is_not_joined_yet",
@@ -1261,7 +1260,7 @@ _break(
 _break(
     "bound: box sizes",
     "A box that says that it is larger than allowed is refused at its header.",
-    "camd/mp4/boxes.py:BoxReader._check_limit",
+    "camd/mp4/boxes.py:BoxReader._validate_limit",
     "size > limit",
     "False",
     f"{BOXES}::test_impossible_or_oversized_headers_raise_at_once",
@@ -1270,7 +1269,7 @@ _break(
     "bound: boxes without a size",
     "A box that reaches to the end of the stream is bounded, too.",
     "camd/mp4/boxes.py:BoxReader._split",
-    "self._check_limit(self._header.kind, len(self._buffer))",
+    "self._validate_limit(self._header.kind, len(self._buffer))",
     "",
     f"{BOXES}::test_limits_hold_for_boxes_without_a_size_too",
 )
@@ -1309,7 +1308,7 @@ _break(
 _break(
     "bound: NAL units of a sample",
     "A sample of too many NAL units is refused.",
-    "camd/mp4/h26x/parameter_sets.py:walk",
+    "camd/mp4/h26x/parameter_sets.py:nal_units_in",
     "range(MAX_NAL_UNITS)",
     "range(1 << 40)",
     "tests/pure/test_mp4_parameter_sets.py::test_a_sample_of_endless_units_is_refused",
@@ -1317,7 +1316,7 @@ _break(
 _break(
     "bound: boxes of a damaged file",
     "A damaged size in a file makes nobody read gigabytes.",
-    "camd/mp4/recover.py:_size_of",
+    "camd/mp4/interrupted.py:_size_of",
     "size if header[4:8] == kind and 8 <= size <= DEFAULT_LIMITS[kind] else 0",
     "size if header[4:8] == kind and 8 <= size else 0",
     f"{BOUNDS}::test_a_damaged_size_makes_nobody_read_gigabytes",
@@ -1325,7 +1324,7 @@ _break(
 _break(
     "bound: final index of a file",
     "A file whose index seems to be enormous is not read into memory.",
-    "camd/storage/recovery/file_recovery.py:_adopt",
+    "camd/storage/recovery/file_recovery.py:_describe_sealed",
     "not moov_offset < size <= moov_offset + MOOV_LIMIT",
     "not moov_offset < size",
     f"{BOUNDS}::test_a_file_with_an_enormous_index_is_not_read",
@@ -1374,7 +1373,7 @@ _break(
     "bound: processes that outlive FFmpeg",
     "A process that FFmpeg started, and that holds its pipe, delays the end by seconds only.",
     "camd/capture/process.py:CaptureProcess.run",
-    "nursery.start_soon(self._end_rest, process)",
+    "nursery.start_soon(self._end_drain, process)",
     "",
     f"{ASKING}::test_a_capture_ends_although_its_pipe_is_held",
 )
@@ -1687,7 +1686,7 @@ _break(
 _break(
     "bound: time without a valid key",
     "A client whose key has expired or was revoked is closed.",
-    f"{CONNECTION}._check_credentials",
+    f"{CONNECTION}._watch_credentials",
     'self.end(POLICY, "the key is no longer valid")',
     "",
     f"{UNAUTHENTICATED}::test_a_client_whose_key_is_no_longer_valid_is_closed",
@@ -1775,7 +1774,7 @@ _break(
 _break(
     "bound: no answer to a ping",
     "A client that does not answer pings is dropped.",
-    "camd/server/connection.py:Connection._check_liveness",
+    "camd/server/connection.py:Connection._watch_liveness",
     "trio.move_on_after(PONG_SECONDS)",
     "trio.CancelScope()",
     f"{CONNECTIONS}::test_a_client_without_pongs_is_disconnected",
@@ -1783,7 +1782,7 @@ _break(
 _break(
     "bound: client that does not read",
     "A client that takes nothing is dropped.",
-    "camd/server/connection.py:Connection._check_liveness",
+    "camd/server/connection.py:Connection._watch_liveness",
     "self.socket.stalled_seconds >= STALL_SECONDS",
     "False",
     f"{CONNECTIONS}::test_a_client_that_stops_reading_is_told_why",
@@ -1840,7 +1839,7 @@ _break(
 _break(
     "bound: problems of a round",
     "So many problems of a round of verification are kept at most.",
-    "camd/storage/check/rules/scrub_progress.py:ScrubRun.checked",
+    "camd/storage/verify/rules/scrub_progress.py:ScrubRun.verified",
     "(*self.problems, *found)[:MAX_PROBLEMS]",
     "(*self.problems, *found)",
     "tests/pure/test_storage_scrub_progress.py::test_a_round_counts_what_was_checked",
@@ -1880,8 +1879,8 @@ _break(
 _break(
     "bound: look at a volume",
     "A volume that does not answer a look is unresponsive.",
-    "camd/storage/space.py:SpaceMonitor._probe_timeout",
-    "await trio.sleep(self.limits.probe_timeout_seconds)",
+    "camd/storage/space.py:SpaceMonitor._sample_timeout",
+    "await trio.sleep(self.limits.sample_timeout_seconds)",
     "await trio.sleep_forever()",
     "tests/process/test_storage_space.py::test_a_hung_volume_is_a_level_until_it_answers",
 )
@@ -1889,7 +1888,7 @@ _break(
     "bound: call to the disk",
     "A call to the disk that does not return is a level.",
     "camd/storage/space.py:SpaceMonitor._assess",
-    "pending >= self.limits.hung_seconds",
+    "pending >= self.limits.hang_seconds",
     "False",
     "tests/process/test_storage_hangs.py::test_a_sync_that_hangs_delays_nobody_and_shows",
 )
@@ -1904,7 +1903,7 @@ _break(
 _break(
     "stamps: jumps in one fragment",
     "Each jump of time stamps counts, also of several in one fragment.",
-    f"{TRACK}._cut_back",
+    f"{TRACK}._shorten_odd",
     "self._jumps.extend([arrived] * max(1, len(odd) + back))",
     "self._jumps.append(arrived)",
     f"{STAMP_FAULTS}::test_jumps_in_one_fragment_count_each",
@@ -2261,7 +2260,7 @@ _break(
 _break(
     "snapshot: missing frames",
     "A frame that hides missing ones is not passed off as the one of an instant.",
-    "camd/snapshots/past_frame.py:PastFrames._check_gap",
+    "camd/snapshots/past_frame.py:PastFrames._refuse_in_gap",
     "at - found.time > _LONG_SHOWN",
     "False",
     f"{PICTURES_TAKEN}::test_a_frame_before_missing_ones_is_not_shown",
@@ -2304,7 +2303,7 @@ _break(
 _break(
     "publishing: another source",
     "A path that somebody publishes to is not taken over.",
-    "camd/publish/rules/served.py:claim_path",
+    "camd/publish/rules/served_paths.py:claim_path",
     "path is not None and path.source is not None",
     "False",
     f"{PUBLISHING}::test_a_path_is_claimed_only_while_nobody_has_it",
@@ -2312,7 +2311,7 @@ _break(
 _break(
     "publishing: configured source",
     "A path that the server pulls from somewhere is not taken over.",
-    "camd/publish/rules/served.py:claim_path",
+    "camd/publish/rules/served_paths.py:claim_path",
     'settings.source in ("publisher", "")',
     "True",
     f"{PUBLISHING}::test_a_path_is_claimed_only_while_nobody_has_it",
@@ -2320,7 +2319,7 @@ _break(
 _break(
     "publishing: ready",
     "Viewers are told only of streams that the server has.",
-    "camd/publish/rules/served.py:served_stream",
+    "camd/publish/rules/served_paths.py:served_stream",
     "asked and not _is_ready(path)",
     "False",
     f"{PUBLISHING}::test_a_stream_is_served_only_when_camd_and_the_server_say_so",
@@ -2442,7 +2441,7 @@ _break(
     "server: subprotocol",
     "No client gets what it does not understand.",
     "camd/server/http_connection.py:HttpConnection._upgrade",
-    "check_subprotocol(headers, path.subprotocol)",
+    "validate_subprotocol(headers, path.subprotocol)",
     "None",
     APPLICATION_SOCKETS,
 )
@@ -2457,7 +2456,7 @@ _break(
 _break(
     "server: wrong keys of viewers",
     "Keys cannot be guessed on this path, either.",
-    "camd/server/application_socket.py:ApplicationSocket._check",
+    "camd/server/application_socket.py:ApplicationSocket._validate_token",
     "self.shared.authenticator.delay_refusal(self.address, reason)",
     "trio.lowlevel.checkpoint()",
     APPLICATION_SOCKETS,
@@ -2465,7 +2464,7 @@ _break(
 _break(
     "server: a viewer that does not read",
     "It holds a connection for twenty seconds only.",
-    "camd/server/application_socket.py:ApplicationSocket._check_reading",
+    "camd/server/application_socket.py:ApplicationSocket._watch_reading",
     "self.socket.stalled_seconds >= STALL_SECONDS",
     "False",
     APPLICATION_SOCKETS,
@@ -2473,8 +2472,8 @@ _break(
 _break(
     "server: revoked keys of viewers",
     "Whoever watches with a key that was revoked leaves.",
-    "camd/server/application_socket.py:ApplicationSocket._check_reading",
-    "self._check_credentials()",
+    "camd/server/application_socket.py:ApplicationSocket._watch_reading",
+    "self._watch_credentials()",
     "None",
     APPLICATION_SOCKETS,
 )
@@ -2562,7 +2561,7 @@ _break(
 _break(
     "publishing: digest only",
     "A server that takes no Basic credentials is told of before anything is tried.",
-    "camd/publish/rules/served.py:find_obstacle",
+    "camd/publish/rules/served_paths.py:find_obstacle",
     '"basic" not in settings.rtsp_auth_methods',
     "False",
     f"{CHECK_PARTS}::test_settings_that_keep_camd_from_publishing_are_found",
@@ -2670,7 +2669,7 @@ _break(
 _break(
     "events: numbers are reserved",
     "A run begins behind what an earlier one may have used.",
-    "camd/events/rules/numbering.py:first_number",
+    "camd/events/rules/numbering.py:first_event_number",
     "return limit",
     "return last_kept + 1",
     f"{EVENT_NUMBERS}::test_no_number_comes_twice_over_many_ends",
@@ -2798,7 +2797,7 @@ _break(
 _break(
     "events: future number",
     "A number that was not given out yet is refused.",
-    "camd/api/event_methods.py:EventsApi._check_since",
+    "camd/api/event_methods.py:EventsApi._refuse_unknown_since",
     "since is None or since <= newest",
     "True",
     f"{SUBSCRIPTIONS}::test_since_from_the_future_is_refused",
@@ -2822,7 +2821,7 @@ _break(
 _break(
     "bound: depth of JSON",
     "A message is nested so deep at most.",
-    "camd/rpc/codec.py:decode",
+    "camd/rpc/codec.py:decode_message",
     "_too_deep(text)",
     "False",
     "tests/pure/test_rpc_codec.py::test_depth_is_bounded",
@@ -2878,16 +2877,16 @@ _break(
 _break(
     "check: host name of a request",
     "A request that names another host is refused, with and without keys.",
-    "camd/server/http_connection.py:HttpConnection._check_request",
-    "check_host(headers, self.config.names, request.target)",
+    "camd/server/http_connection.py:HttpConnection._validate_request",
+    "validate_host(headers, self.config.names, request.target)",
     "None",
     f"{UNAUTHENTICATED}::test_programs_need_one_of_our_names_too",
 )
 _break(
     "check: credentials in a URL",
     "A request with credentials in its URL is refused.",
-    "camd/server/http_connection.py:HttpConnection._check_request",
-    "check_target(request.target)",
+    "camd/server/http_connection.py:HttpConnection._validate_request",
+    "validate_target(request.target)",
     "None",
     f"{UNAUTHENTICATED}::test_credentials_in_a_url_are_refused_and_not_logged",
 )
@@ -3029,7 +3028,7 @@ _break(
 _break(
     "schedule: somebody's session",
     "The end of a window stops only what the schedule started.",
-    "camd/schedules/rules/decision.py:decide",
+    "camd/schedules/rules/decision.py:decide_action",
     "not is_scheduled(session)",
     "False",
     f"{SCHEDULES}::test_somebodys_session_is_not_touched",
@@ -3037,7 +3036,7 @@ _break(
 _break(
     "schedule: stop by hand",
     "A stop by hand counts until the end of the window.",
-    "camd/schedules/rules/decision.py:decide",
+    "camd/schedules/rules/decision.py:decide_action",
     "now.active and override is None",
     "now.active",
     f"{SCHEDULES}::test_a_stop_by_hand_counts_until_the_end_of_the_window",
@@ -3061,7 +3060,7 @@ _break(
 _break(
     "schedule: own stop",
     "The stop at the end of a window is not taken for one by hand.",
-    "camd/schedules/rules/decision.py:overrides",
+    "camd/schedules/rules/decision.py:override_by",
     "by is None or now.window_end is None",
     "by is None",
     f"{SCHEDULE_RULES}::test_which_ends_count_until_the_windows_end",
@@ -3134,23 +3133,23 @@ _break(
 _break(
     "check: two lengths of a body",
     "A request inside of another one is not answered.",
-    "camd/server/http_connection.py:HttpConnection._check_request",
-    "check_framing(request.http_version, headers)",
+    "camd/server/http_connection.py:HttpConnection._validate_request",
+    "validate_framing(request.http_version, headers)",
     "None",
     f"{HTTP}::test_a_request_inside_of_another_one_is_not_answered",
 )
 _break(
     "check: host of an absolute target",
     "A foreign host name is refused, wherever a request has it.",
-    "camd/server/http_connection.py:HttpConnection._check_request",
-    "check_host(headers, self.config.names, request.target)",
-    "check_host(headers, self.config.names)",
+    "camd/server/http_connection.py:HttpConnection._validate_request",
+    "validate_host(headers, self.config.names, request.target)",
+    "validate_host(headers, self.config.names)",
     f"{UNAUTHENTICATED}::test_an_absolute_target_needs_one_of_our_names_too",
 )
 _break(
     "check: form of the Host header",
     "A host name is read as the client's peers read it, or not at all.",
-    "camd/server/rules/request_checks.py:is_own",
+    "camd/server/rules/request_validation.py:is_own",
     "_HOST_HEADER.fullmatch(host)",
     "True",
     f"{CONNECTION_LIMITS}::test_own_names_are_loopback_addresses_and_configured_names",
@@ -3166,7 +3165,7 @@ _break(
 _break(
     "check: pages of loopback",
     "A page of another machine is not one of this one.",
-    "camd/server/rules/request_checks.py:_is_same_host",
+    "camd/server/rules/request_validation.py:_is_same_host",
     "_is_loopback(page) and _is_loopback(host)",
     "_is_loopback(page)",
     f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
@@ -3395,7 +3394,7 @@ _break(
 _break(
     "export: samples within the file",
     "A sample that a header puts outside of the media data is an error.",
-    "camd/mp4/movies/recorded_tracks.py:_checked",
+    "camd/mp4/movies/recorded_tracks.py:_validated",
     "max(map(add, offsets, sizes)) > end",
     "False",
     f"{CUTS}::test_a_damaged_header_is_an_error_or_a_cut",
@@ -3459,7 +3458,7 @@ _break(
 _break(
     "bound: length of an export",
     "An export has 24 hours at most.",
-    "camd/export/exports.py:check_range",
+    "camd/export/exports.py:validate_range",
     "wanted.end - wanted.begin > LONGEST",
     "False",
     f"{EXPORTING}::test_what_cannot_be_exported_is_a_typed_error",
@@ -3497,6 +3496,56 @@ TIMELINES = "tests/pure/test_storage_timeline.py"
 PLAYED = "tests/process/test_playback_files.py"
 
 _break(
+    "export: files of an export that was kept",
+    "An export is prepared anew when one of its files is another one.",
+    "camd/export/exports.py:Exports._find_kept",
+    "found == kept.files",
+    "True",
+    "tests/process/test_export_exports.py"
+    "::test_an_export_is_prepared_anew_when_a_file_is_another_or_gone",
+)
+_break(
+    "export: leases of an export that was kept",
+    "Files of an export that was prepared before are leased again.",
+    "camd/export/exports.py:Exports._find_kept",
+    "self._storage.leased(segment.filename)",
+    '__import__("contextlib").nullcontext()',
+    "tests/process/test_export_exports.py"
+    "::test_a_download_that_is_resumed_takes_the_export_of_before",
+)
+_break(
+    "export: an export that grows",
+    "An export of a file that grows is prepared anew.",
+    "camd/export/exports.py:Exports._try",
+    "key.is_final and not export.late and wanted.end <= self._clock.now()",
+    "True",
+    "tests/process/test_export_exports.py::test_an_export_that_grows_is_not_kept",
+)
+_break(
+    "export: heads that are kept",
+    "Heads of exports take a bounded amount of memory.",
+    "camd/export/kept_exports.py:KeptExports.keep",
+    "self.head_bytes > self.most_bytes",
+    "False",
+    "tests/process/test_export_exports.py::test_heads_of_a_bounded_size_are_kept",
+)
+_break(
+    "export: heads that nobody takes",
+    "A prepared export that nobody comes back for is forgotten.",
+    "camd/export/kept_exports.py:KeptExports.forget_old",
+    "self._forget(key)",
+    "",
+    "tests/process/test_export_exports.py::test_a_prepared_export_that_nobody_takes_is_forgotten",
+)
+_break(
+    "export: last pictures of files",
+    "The last picture of a file, whose duration was not known, is shown as long as the others.",
+    "camd/mp4/movies/cut_frames.py:shown_ticks",
+    "lasts < UNKNOWN_SHARE * min(before)",
+    "False",
+    "tests/pure/test_mp4_cut_frames.py::test_files_that_end_with_an_unknown_duration_lose_no_time",
+)
+_break(
     "playback: order of chunks",
     "Chunks that have changed places are no fragments.",
     f"{FRAGMENT_INDEX}:sealed_fragments",
@@ -3524,7 +3573,7 @@ _break(
     "playback: whole fragments of a growing file",
     "A fragment counts when it is durable to its last byte.",
     f"{FRAGMENT_INDEX}:_runs_at",
-    "over + CHECK_SIZE > end",
+    "over + CHECKSUM_BOX_SIZE > end",
     "False",
     f"{PIECES}::test_a_growing_file_is_read_up_to_what_is_durable",
 )
@@ -3543,6 +3592,31 @@ _break(
     "latest - track.delay",
     "-track.delay",
     f"{PIECES}::test_the_delay_of_a_track_is_skipped_by_the_others",
+)
+_break(
+    "playback: pictures without an edit list",
+    "The first picture of a file is at zero, also where pictures are shown in another order.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "offset - self.composition",
+    "offset",
+    "tests/pure/test_mp4_applied_edits.py::test_fragments_have_the_times_of_the_presentation",
+)
+_break(
+    "playback: a decode time below zero",
+    "No decode time is negative, which players read as a very large one.",
+    "camd/mp4/movies/applied_edits.py:AppliedEdits._times",
+    "max(0, run.decode_time + self.later[run.track_id])",
+    "run.decode_time + self.later[run.track_id]",
+    "tests/pure/test_mp4_applied_edits.py::test_ticks_that_cannot_be_moved_stay_at_zero",
+)
+_break(
+    "playback: applied edits from a key frame on",
+    "Bytes that begin inside a fragment are not read as one.",
+    "camd/api/http/playback_routes.py:PlaybackRoutes.piece",
+    "begin in table.begins",
+    "True",
+    "tests/daemon/test_daemon_playback.py"
+    "::test_pictures_shown_in_another_order_come_without_an_edit_list",
 )
 _break(
     "playback: another file of the same name",
@@ -3631,7 +3705,7 @@ _break(
 _break(
     "pages: changes that failed",
     "What was rolled back is not counted.",
-    "camd/storage/index/catalog.py:Catalog._changing",
+    "camd/storage/index/index_database.py:IndexDatabase._changing",
     "table.forget_times()",
     "None",
     f"{TIMED}::test_a_change_that_fails_makes_the_times_unknown",
@@ -3660,7 +3734,7 @@ API_KEYS = "tests/process/test_api_keys.py"
 _break(
     "keys: a revoked key is refused at once",
     "When a revocation is answered, the key opens nothing any more.",
-    "camd/api/http/key_methods.py:KeysApi._changed",
+    "camd/api/http/key_methods.py:ApiKeysApi._changed",
     "self._authenticator.refresh()",
     "None",
     f"{API_KEYS}::test_a_change_is_in_force_when_it_is_answered",
@@ -3688,6 +3762,76 @@ _break(
     "(error.strerror if isinstance(error, OSError) else None) or type(error).__name__",
     "str(error)",
     f"{API_KEYS}::test_a_file_that_cannot_be_written",
+)
+
+FIRST_KEY = "tests/process/test_auth_first_key.py"
+ADVICE = "tests/process/test_runtime_access_advice.py"
+CONFIG_FILE = "tests/process/test_config_load.py"
+PROGRAM_WATCH = "tests/actors/test_camera_program_watch.py"
+
+_break(
+    "first start: a full disk",
+    "An admin key that the disk did not take is made when there is space.",
+    "camd/auth/authenticator.py:FirstKey.make",
+    "if self._file.version() is None:\n                self._retry_at = now + _RETRY_SECONDS",
+    "pass",
+    f"{FIRST_KEY}::test_a_key_that_found_no_space_is_written_later",
+)
+_break(
+    "first start: a key file of somebody",
+    "A key file that cannot be written is not tried again and again.",
+    "camd/auth/authenticator.py:FirstKey.make",
+    "self._file.version() is None",
+    "True",
+    f"{FIRST_KEY}::test_a_key_file_that_cannot_be_written_is_left_alone",
+)
+_break(
+    "advice: sandbox",
+    "A folder that systemd shows read-only is not blamed on its disk.",
+    "camd/runtime/folders/access_advice.py:explain_read_only",
+    "mount.read_only and not mount.disk_read_only",
+    "False",
+    f"{ADVICE}::test_a_sandbox_is_told_from_a_disk",
+)
+_break(
+    "advice: innermost mount",
+    "Of mounts one upon another the last one counts.",
+    "camd/runtime/folders/access_advice.py:find_mount",
+    "len(point.parts) >= len(found.point.parts)",
+    "len(point.parts) > len(found.point.parts)",
+    f"{ADVICE}::test_the_mount_of_a_path_is_the_innermost",
+)
+_break(
+    "advice: modes",
+    "The owner has the owner's rights, also where all others have more.",
+    "camd/runtime/folders/access_advice.py:mode_allows",
+    "6 if status.st_uid == uid else 3 if status.st_gid in gids else 0",
+    "3 if status.st_gid in gids else 0",
+    f"{ADVICE}::test_modes_say_what_another_user_may",
+)
+_break(
+    "configuration: byte order mark",
+    "A file of an editor that begins with a byte order mark is read.",
+    "camd/config/load.py:_read_toml",
+    'content.decode("utf-8-sig")',
+    "content.decode()",
+    f"{CONFIG_FILE}::test_a_file_may_come_from_an_editor_of_windows",
+)
+_break(
+    "program: installed later",
+    "Cameras no longer say that FFmpeg is missing when it was installed.",
+    "camd/camera/program_watch.py:watch_program",
+    "show(None)",
+    "None",
+    f"{PROGRAM_WATCH}::test_a_missing_program_is_shown_until_it_is_installed",
+)
+_break(
+    "check: a full disk",
+    "A full disk is not blamed on its file system.",
+    "camd/cli/checks/filesystem_check.py:_try",
+    "error.errno in (errno.ENOSPC, errno.EDQUOT)",
+    "False",
+    "tests/process/test_cli_filesystem_check.py::test_a_full_disk_is_not_blamed_on_its_file_system",
 )
 
 MUTATIONS = tuple(_made)

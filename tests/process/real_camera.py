@@ -40,7 +40,7 @@ from camd.model import (
     Session,
     SessionState,
 )
-from camd.mp4.inspect import sealed_moov_offset, summarise
+from camd.mp4.inspect import sealed_moov_offset, summarise_segment
 from camd.runtime.broadcast import Fanout
 from camd.runtime.child_process import TERMINATE_TIMEOUT_SECONDS, ChildProcess, open_child_process
 from camd.sources import Source
@@ -72,6 +72,13 @@ class FrameCounter:
         """Wait until it has counted so many."""
         while self.frames < frames:
             await self._more.wait()
+
+    async def until_quiet(self, seconds: float) -> None:
+        """Wait until nothing has come for so long: what was in the pipe has been read."""
+        before = -1
+        while before != self.frames:
+            before = self.frames
+            await trio.sleep(seconds)
 
 
 @attrs.define(eq=False)
@@ -250,10 +257,10 @@ def check_receipt(folder: Path, session: Session) -> Iterator[Path]:
         segment.filename for segment in session.segments
     }
     for segment in session.segments:
-        yield check_file(folder, segment)
+        yield compare_file(folder, segment)
 
 
-def check_file(folder: Path, segment: Segment) -> Path:
+def compare_file(folder: Path, segment: Segment) -> Path:
     """Compare a file with its account."""
     path = folder / segment.filename
     data = path.read_bytes()
@@ -263,7 +270,7 @@ def check_file(folder: Path, segment: Segment) -> Path:
     if path.suffix == ".mp4":
         offset = sealed_moov_offset(data[:48])
         assert offset is not None
-        said = summarise(data[:65536], data[offset:])
+        said = summarise_segment(data[:65536], data[offset:])
         assert (said.frames, said.duration_seconds) == (segment.frames, segment.duration_seconds)
         assert said.metadata is not None
         assert said.metadata.session_id == segment.session_id

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from camd.api.http.key_methods import ByKeyName, KeyRequest, KeysApi
+from camd.api.http.key_methods import ApiKeyRequest, ApiKeysApi, ByApiKeyName
 from camd.auth.authenticator import Authenticator
 from camd.auth.key_file import ApiKey, KeyFile
 from camd.auth.tokens import InvalidCredentialsError
@@ -23,23 +23,23 @@ CALLER = Caller(ANONYMOUS, "c1")
 NOW = datetime(2026, 1, 15, tzinfo=UTC)
 
 
-def api_over(authenticator: Authenticator) -> KeysApi:
-    return KeysApi(authenticator, clock=SYSTEM_CLOCK)
+def api_over(authenticator: Authenticator) -> ApiKeysApi:
+    return ApiKeysApi(authenticator, clock=SYSTEM_CLOCK)
 
 
 async def test_a_change_is_in_force_when_it_is_answered(tmp_path: Path) -> None:
     """A new key is accepted at once; a revoked one is refused at once, and told to connections."""
     authenticator = Authenticator(file=KeyFile(tmp_path / "keys.toml"))
     api, now = api_over(authenticator), SYSTEM_CLOCK.now().timestamp()
-    made = await api.create_key(CALLER, KeyRequest("ann", Role.OPERATOR))
-    identity = authenticator.check(made["key"], now)
+    made = await api.create_key(CALLER, ApiKeyRequest("ann", Role.OPERATOR))
+    identity = authenticator.identify(made["key"], now)
     assert (identity.name, identity.role) == ("ann", Role.OPERATOR)
     generation = authenticator.generation
-    await api.revoke_key(CALLER, ByKeyName("ann"))
+    await api.revoke_key(CALLER, ByApiKeyName("ann"))
     assert authenticator.generation > generation
     assert authenticator.revoked(identity)
     with pytest.raises(InvalidCredentialsError):
-        authenticator.check(made["key"], now)
+        authenticator.identify(made["key"], now)
 
 
 async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     api = api_over(Authenticator(file=KeyFile(tmp_path / "file" / "keys.toml")))
     for call in (
-        api.create_key(CALLER, KeyRequest("ann")),
-        api.revoke_key(CALLER, ByKeyName("ann")),
+        api.create_key(CALLER, ApiKeyRequest("ann")),
+        api.revoke_key(CALLER, ByApiKeyName("ann")),
     ):
         with pytest.raises(Refusal) as refused:
             await call

@@ -16,7 +16,7 @@ from json_schema import undescribed
 from support.fake_disk import roomy_disk
 from support.recordings import segment
 
-from camd.api.event_publisher import render
+from camd.api.event_publisher import notification_of
 from camd.api.recording_methods import RecordingsApi
 from camd.api.retention_methods import FilesApi, RetentionApi
 from camd.clock import SYSTEM_CLOCK, now
@@ -69,7 +69,7 @@ class RetentionClient:
 async def opened(tmp_path: Path) -> AsyncIterator[RetentionClient]:
     """Serve three recordings: two old ones, a young one."""
     folder, state, events = tmp_path / "recordings", tmp_path / "state", Fanout[Event]()
-    with trio.fail_after(50):
+    with trio.fail_after(300):
         async with (
             open_storage(
                 StorageConfig(folder, state_dir=folder / ".state"),
@@ -245,7 +245,7 @@ async def test_a_cleanup_is_previewed_stopped_by_the_limit_and_forced(tmp_path: 
         assert (await setup.call("get_retention_policy"))["last_run"] == done["receipt"]
         last = setup.retention.last
         assert last is not None
-        assert render(CleanupEnded(last)) == ("retention_update", done["receipt"], None)
+        assert notification_of(CleanupEnded(last)) == ("retention_update", done["receipt"], None)
 
 
 async def test_a_manual_policy_says_that_it_does_nothing(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ from camd.devices import binding_store
 from camd.errors import ConfigError, Refusal
 from camd.model import Event
 from camd.mp4.boxes import BoxError, BoxReader
-from camd.mp4.recover import read_interrupted
+from camd.mp4.interrupted import read_interrupted
 from camd.mp4.segment import SegmentLayout
 from camd.recording import convert
 from camd.runtime.broadcast import Fanout
 from camd.runtime.child_process import keep_last
 from camd.runtime.state_file import MAX_BYTES
 from camd.storage.disk import PosixDisk
-from camd.storage.recovery.file_recovery import MOOV_LIMIT, recover
+from camd.storage.recovery.file_recovery import MOOV_LIMIT, ensure_sealed
 from camd.storage.removal import Pins
 from camd.storage.rules.timings import StorageLimits
 from camd.storage.storage import open_storage
@@ -84,10 +84,10 @@ def test_a_file_with_an_enormous_index_is_not_read(tmp_path: Path) -> None:
     sealed = data[:32] + header + data[48:] + index.final_moov()
     path = tmp_path / "camera0_2026-01-15_14-30-00.mp4"
     path.write_bytes(sealed)
-    assert recover(PosixDisk(), path) is not None
+    assert ensure_sealed(PosixDisk(), path) is not None
     with path.open("r+b") as file:  # sparse: nothing is on the disk
         file.truncate(len(data) + MOOV_LIMIT + 1)
-    assert recover(PosixDisk(), path) is None
+    assert ensure_sealed(PosixDisk(), path) is None
 
 
 def test_an_enormous_marker_is_a_pin_and_is_not_read_whole(tmp_path: Path) -> None:

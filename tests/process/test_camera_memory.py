@@ -11,7 +11,7 @@ from support.media_streams import VIDEO_ONLY, read
 
 from camd.capture import source_contents as module
 from camd.capture.planner import CapturePlan, CapturePlanner
-from camd.capture.source_cache import SourceCache, SourceFacts, key_of
+from camd.capture.source_cache import SourceCache, SourceFacts, cache_key_of
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary
@@ -57,7 +57,7 @@ def capturing(
     """Make the capture of a source of which so much is known."""
     memory = SourceCache()
     if known is not None:
-        memory.learn(key_of(source), known)
+        memory.learn(cache_key_of(source), known)
     camera = CameraConfig(CameraId("camera0"), source, transport=transport)
     return CapturePlanner(
         camera, Config(), find_program, abilities=OneEncoder(), memory=memory, clock=SYSTEM_CLOCK
@@ -120,9 +120,9 @@ async def test_a_start_that_was_called_off_says_nothing_of_the_source() -> None:
     capture = capturing(known=known_by("tcp"))
     await planned(capture)
     capture.contents.doubt(None)
-    assert capture.memory.find(key_of(SOURCE)) == known_by("tcp")
+    assert capture.memory.find(cache_key_of(SOURCE)) == known_by("tcp")
     capture.contents.doubt(BAD_STREAM)
-    assert capture.memory.find(key_of(SOURCE)) is None
+    assert capture.memory.find(cache_key_of(SOURCE)) is None
 
 
 async def test_what_no_probe_could_tell_is_not_remembered(

@@ -84,4 +84,4 @@ async def test_a_process_that_ignores_sigterm_is_killed(which: str) -> None:
         assert await child.read_output() == b"ready"
         before = trio.current_time()
         assert await child.end() == -signal.SIGKILL
-        assert 0.4 < trio.current_time() - before < 10
+        assert trio.current_time() - before > 0.4

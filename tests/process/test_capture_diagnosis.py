@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from camd.capture.diagnosis import diagnose
-from camd.devices.probe import read_access
+from camd.devices.node_reader import read_access
 from camd.devices.v4l2.node_errors import remedy
 from camd.model import GapCause, problems
 

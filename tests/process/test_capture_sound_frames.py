@@ -17,7 +17,7 @@ from camd.ffmpeg.text.encoder_table import SOFTWARE, EncoderSpec
 from camd.ffmpeg.text.output import parse_probe, parse_version
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.frames.frame_fragments import FrameFragmentReader
-from camd.mp4.restamp import in_place
+from camd.mp4.restamp import with_moved_samples_put_back
 from camd.sources import FileSource, Source, SyntheticSource
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
@@ -124,7 +124,7 @@ def captured(
     init, *fragments = [*reader.feed(done.stdout), *reader.close()]
     assert isinstance(init, Init)
     assert all(isinstance(each, Fragment) for each in fragments)
-    found = [in_place(each) for each in fragments if isinstance(each, Fragment)]
+    found = [with_moved_samples_put_back(each) for each in fragments if isinstance(each, Fragment)]
     assert reader.compared > len(found) - 20
     assert found == fragments  # FFmpeg has moved no first sample
     return init, found

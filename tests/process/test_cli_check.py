@@ -16,7 +16,7 @@ from support.fake_disk import GaugedDisk
 from camd.cli import check, main
 from camd.cli.checks import folders_check
 from camd.cli.checks.finding import CheckFinding, Grade
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.schema import (
     AuthConfig,
     CameraConfig,
@@ -26,6 +26,7 @@ from camd.config.schema import (
     StorageConfig,
 )
 from camd.model import CameraId
+from camd.runtime.folders.access_advice import FolderUser
 from camd.sources import FileSource, RtspSource, Source, SyntheticSource
 from camd.storage.rules.volume_identity import KnownVolume, render_known
 
@@ -51,16 +52,25 @@ def test_a_folder_is_there_or_can_be_made(tmp_path: Path) -> None:
     assert "will be made" in found.text
 
 
-def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_is_a_file_or_may_not_be_written_is_a_problem(tmp_path: Path) -> None:
     """Each finding has advice."""
     file = tmp_path / "file"
     file.touch()
     assert "is not a folder" in folders_check.inspect_folder("x", file / "a").text
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    found = folders_check.inspect_folder("x", tmp_path)
+    user = FolderUser("camd", lambda path, _: path != tmp_path)
+    found = folders_check.inspect_folder("x", tmp_path, user)
     assert (found.grade, "chown" in found.advice) == (Grade.PROBLEM, True)
+
+
+def test_files_of_another_user_are_found(tmp_path: Path) -> None:
+    """One start as root leaves such files; the advice gives the whole folder back."""
+    assert list(folders_check.inspect_files(tmp_path / "none")) == []
+    (tmp_path / "keys.toml").touch()
+    assert list(folders_check.inspect_files(tmp_path)) == []
+    (found,) = folders_check.inspect_files(tmp_path, FolderUser("camd", lambda *_: False))
+    assert (found.subject, found.grade) == ("files", Grade.PROBLEM)
+    assert str(tmp_path / "keys.toml") in found.text
+    assert found.advice.endswith(f"chown -R camd: {tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +233,7 @@ def test_the_keys_are_printed_with_their_documentation() -> None:
         "default": "30m",
         "environment": ["CAMD_RECORDING__ROTATION", "RECORDING_ROTATION_MINUTES"],
         "reload": True,
-        "documentation": keys_of(RecordingConfig)["rotation"].doc,
+        "documentation": config_keys_of(RecordingConfig)["rotation"].doc,
     }
     assert (rows["camera.fps"]["default"], rows["camera.fps"]["environment"]) == (None, [])
     text = CliRunner().invoke(main, ["check", "--keys"]).stdout
@@ -252,3 +262,9 @@ def test_the_configuration_alone_can_be_checked(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 78
     assert "ffmpeg.pth" in done.output
+
+
+def test_the_rights_of_the_service_count_for_its_configuration_alone(tmp_path: Path) -> None:
+    """Root may look at any other one, for a service of its own."""
+    assert folders_check.find_service_user(None) is None
+    assert folders_check.find_service_user(tmp_path / "camd.toml") is None

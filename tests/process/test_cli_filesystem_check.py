@@ -71,3 +71,13 @@ def test_a_port_that_is_in_use_is_named(tmp_path: Path) -> None:
     assert (found.subject, found.grade) == ("server.listen", Grade.WARNING)
     assert address in found.text
     assert list(inspect_ports(config)) == []
+
+
+def test_a_full_disk_is_not_blamed_on_its_file_system(tmp_path: Path) -> None:
+    """Another disk would be the wrong advice: the finding about space says what to do."""
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    trials = (FilesystemTrial("sync", full, "a power cut costs more", vital=True),)
+    assert list(inspect_filesystem(tmp_path, mountinfo(tmp_path), trials)) == []

@@ -13,9 +13,9 @@ from support.recordings_folder import MATROSKA, Recordings, gap, session, signat
 
 from camd.cli import main
 from camd.model import SegmentState
-from camd.storage.check.folder import FolderVerification
 from camd.storage.index.recording_index import FOLDER
 from camd.storage.read_only_disk import ReadOnlyFile
+from camd.storage.verify.folder import FolderVerification
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_repaired_files_pass_the_check(recordings: Recordings) -> None:
     (recordings.folder / "folder.mp4").rmdir()
     assert run(recordings).exit_code == 0
     with recordings.open_index() as index:
-        assert index.catalog.unhashed() == ()
-        torn = index.catalog.segment(next(n for n, o in expected.items() if o == "sealed"))
+        assert index.database.unhashed() == ()
+        torn = index.database.segment(next(n for n, o in expected.items() if o == "sealed"))
     assert torn is not None
     assert (torn.state, torn.frames) == (SegmentState.SEALED, 6)
     assert torn.sha256 == signature((recordings.folder / torn.filename).read_bytes())
@@ -157,7 +157,7 @@ def test_a_new_index_knows_all_that_the_old_one_did(recordings: Recordings) -> N
     """Sessions, ledger, hashes and Matroska files come from the journal; the old index stays."""
     recordings.put_mkv(2, "s9")
     with recordings.open_index() as index:
-        before = index.catalog
+        before = index.database
         names, known = before.filenames(), before.session("s0")  # type: ignore[arg-type]
         movie = before.segment(next(name for name in names if name.endswith("mkv")))
     assert dry(recordings, "--reindex").exit_code == 0
@@ -165,10 +165,10 @@ def test_a_new_index_knows_all_that_the_old_one_did(recordings: Recordings) -> N
     assert run(recordings, "--reindex").exit_code == 0
     assert recordings.index.with_name("index.sqlite.unreadable").read_bytes() == old
     with recordings.open_index() as index:
-        assert index.catalog.filenames() == names
-        assert index.catalog.session("s0") == known  # type: ignore[arg-type]
+        assert index.database.filenames() == names
+        assert index.database.session("s0") == known  # type: ignore[arg-type]
         assert movie is not None
-        assert index.catalog.segment(movie.filename) == movie
+        assert index.database.segment(movie.filename) == movie
     assert movie.size_bytes == len(MATROSKA)
     assert findings(recordings) == {"unaccounted"}
 
@@ -189,7 +189,7 @@ def test_a_lost_index_is_built_again(recordings: Recordings, content: bytes | No
 def test_an_index_that_breaks_when_it_is_read_leads_to_reindex(recordings: Recordings) -> None:
     """Damage after its first page is reported with --reindex as advice, which works."""
     with recordings.open_index() as index:
-        index.catalog.interrupt()
+        index.database.interrupt()
     data = bytearray(recordings.index.read_bytes())
     data[4096:] = b"\xff" * (len(data) - 4096)
     recordings.index.write_bytes(data)
@@ -255,8 +255,8 @@ def test_a_file_that_cannot_be_hashed_stays_without(
     assert result.exit_code == 1
     assert f"{bad.filename} cannot be hashed: Input/output error" in result.stdout
     with recordings.open_index() as index:
-        assert index.catalog.unhashed() == (bad,)
-        assert index.catalog.segment(good.filename) == attrs.evolve(
+        assert index.database.unhashed() == (bad,)
+        assert index.database.segment(good.filename) == attrs.evolve(
             good, sha256=signature((recordings.folder / good.filename).read_bytes())
         )
 

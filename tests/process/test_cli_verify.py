@@ -18,8 +18,8 @@ from camd.cli.folder_commands import finding_line, verify_progress
 from camd.cli.terminal import ProgressMeter, printable
 from camd.clock import Clock
 from camd.runtime import priority
-from camd.storage.check.folder import VerifyProgress
-from camd.storage.check.rules.findings import Finding, FindingKind
+from camd.storage.verify.folder import VerifyProgress
+from camd.storage.verify.rules.findings import Finding, FindingKind
 
 
 @pytest.fixture

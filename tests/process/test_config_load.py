@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.config.load import find_file, find_path_bases, load_config
+from camd.config.load import find_file, find_path_bases, load_config, unreadable
 from camd.config.machine_zone import find_machine_zone
 from camd.config.schema import Config
 from camd.errors import ConfigError
@@ -154,7 +155,12 @@ def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"[server\n", "is not valid TOML"), (b"x = '\xff'", "is not UTF-8 text (byte 5)")],
+    [
+        (b"[server\n", "is not valid TOML"),
+        (b"x = '\xff'", "is not UTF-8 text (byte 5)"),
+        ("[server]\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (b"\xfe\xff\0[", "is UTF-16 text; save it as UTF-8"),
+    ],
 )
 def test_a_file_that_is_no_toml_is_one_mistake(tmp_path: Path, content: bytes, words: str) -> None:
     """The mistake names the file and the place in it."""
@@ -162,6 +168,27 @@ def test_a_file_that_is_no_toml_is_one_mistake(tmp_path: Path, content: bytes, w
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=words.replace("(", r"\(").replace(")", r"\)")):
         load_config(file, {})
+
+
+def test_a_file_of_another_user_has_advice_for_people_and_for_the_service() -> None:
+    """The package's file is readable for the service's group alone, and people have no key."""
+    refused = PermissionError(errno.EACCES, "Permission denied")
+    (mistake,) = unreadable(Path("/etc/camd/camd.toml"), refused).mistakes
+    assert "Use sudo" in mistake
+    assert "chgrp camd /etc/camd/camd.toml" in mistake
+
+
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_a_file_may_come_from_an_editor_of_windows(
+    tmp_path: Path, begin: bytes, end: bytes
+) -> None:
+    """A byte order mark and carriage returns are no part of any value."""
+    file = tmp_path / "camd.toml"
+    lines = [b"[auth]", b"jwt_secret = '" + b"s" * 32 + b"'", b"[[camera]]", b"id = 'gate'"]
+    file.write_bytes(begin + end.join([*lines, b"source = 'test:'", b""]))
+    config = load_config(file, {})
+    assert (config.auth.jwt_secret, config.cameras[0].id) == ("s" * 32, "gate")
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:

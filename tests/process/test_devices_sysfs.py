@@ -11,7 +11,7 @@ import pytest
 from support.fake_usb_tree import FakeMachine
 
 from camd.devices.holders import find_holders
-from camd.devices.probe import scan_nodes
+from camd.devices.node_reader import scan_nodes
 from camd.devices.sysfs import follow, list_nodes, read_cards, read_facts, read_links, stat_node
 from camd.devices.v4l2.inventory import MOST_NODES
 from camd.devices.v4l2.node import SysfsFacts

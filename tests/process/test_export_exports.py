@@ -20,6 +20,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.export.exports import MOST_TRANSFERS, Export, ExportLimits, Exports
+from camd.export.kept_exports import KEPT_EXPORTS, KEPT_SECONDS, ExportKey, KeptExport, KeptExports
 from camd.export.rules.export_plan import ExportRange, later_by
 from camd.export.source_files import SourceVanishedError
 from camd.model import CameraId, Segment
@@ -153,6 +154,84 @@ async def test_a_file_that_goes_between_two_pieces_ends_the_transfer(tmp_path: P
             assert whole.startswith(b"".join(received))
             last.unlink(missing_ok=True)
             last.write_bytes(content)
+
+
+async def test_a_download_that_is_resumed_takes_the_export_of_before(tmp_path: Path) -> None:
+    """Prepared once, for a description as well, with the same bytes; not for another range, and
+    its files are leased each time."""
+    async with set_up(tmp_path / "recordings") as made:
+        wanted = seconds(0.5, 5.5)
+        described = await made.exports.describe(wanted)
+        async with made.exports.opened(wanted, 1) as first:
+            pass
+        assert [part.etag for part in first.parts] == [part.etag for part in described.parts]
+        async with made.exports.opened(wanted, 1) as again:
+            assert again is first
+            assert made.storage.leased_files >= {each.filename for each in made.files}
+        assert made.storage.leased_files == frozenset()
+        async with made.exports.opened(seconds(0.5, 5.4), 1) as other:
+            assert other.parts[0].frames != first.parts[0].frames
+
+
+async def test_an_export_is_prepared_anew_when_a_file_is_another_or_gone(tmp_path: Path) -> None:
+    """Also where the index does not know that yet: right bytes, and what is missing is listed."""
+    async with set_up(tmp_path / "recordings") as made:
+        wanted = seconds(0, 6)
+        async with made.exports.opened(wanted, 1) as first:
+            pass
+        last = made.footage.folder / made.files[-1].filename
+        content = last.read_bytes()
+        last.rename(last.with_suffix(".old"))
+        last.write_bytes(content)
+        async with made.exports.opened(wanted, 1) as anew:
+            assert anew is not first
+        assert len(await made.taken(wanted)) == first.parts[0].size_bytes
+        last.unlink()
+        async with made.exports.opened(wanted, 1) as shorter:
+            assert len(shorter.parts[0].sources) == 2
+            assert len(shorter.gaps) == 1
+
+
+async def test_an_export_that_grows_is_not_kept(tmp_path: Path) -> None:
+    """The next one may have more frames."""
+    async with set_up(tmp_path / "recordings", growing=True) as made:
+        async with made.exports.opened(seconds(0, 5), 1) as first:
+            pass
+        async with made.exports.opened(seconds(0, 5), 1) as again:
+            assert again is not first
+
+
+async def test_heads_of_a_bounded_size_are_kept(tmp_path: Path) -> None:
+    """The export used longest ago is forgotten, and one that is too large is not kept."""
+    ranges = [seconds(0, 2), seconds(0, 3), seconds(0, 4), seconds(0, 5)]
+    keys = [ExportKey(each, 1, (), ()) for each in ranges]
+    kept: KeptExports[str] = KeptExports(most_bytes=100)
+    for key, name, size in zip(keys, "abc", (40, 50, 10), strict=False):
+        kept.keep(key, KeptExport(name, size, ()), 0.0)
+    assert kept.find(keys[0], 0.0) is not None
+    kept.keep(keys[3], KeptExport("d", 30, ()), 0.0)
+    assert [kept.find(key, 0.0) is not None for key in keys] == [True, False, True, True]
+    kept.keep(keys[3], KeptExport("e", 101, ()), 0.0)
+    assert kept.find(keys[3], 0.0) is None
+    assert kept.head_bytes == 50
+    for number in range(KEPT_EXPORTS + 1):
+        kept.keep(ExportKey(seconds(0, 1 + number / 10), 1, (), ()), KeptExport("f", 1, ()), 0.0)
+    assert kept.head_bytes == KEPT_EXPORTS
+
+
+def test_a_prepared_export_that_nobody_takes_is_forgotten() -> None:
+    """Its memory is free again KEPT_SECONDS after it was taken last."""
+    kept: KeptExports[str] = KeptExports()
+    keys = [ExportKey(seconds(0, each), 1, (), ()) for each in (2, 3)]
+    for key in keys:
+        kept.keep(key, KeptExport("a", 10, ()), 100.0)
+    assert kept.find(keys[0], 200.0) is not None
+    kept.forget_old(99.9 + KEPT_SECONDS)
+    assert kept.head_bytes == 20
+    kept.forget_old(100.0 + KEPT_SECONDS)
+    assert kept.head_bytes == 10
+    kept.forget_old(200.0 + KEPT_SECONDS)
+    assert kept.head_bytes == 0
 
 
 async def test_what_is_no_mp4_of_camd_is_refused(tmp_path: Path) -> None:

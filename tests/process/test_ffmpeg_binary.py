@@ -14,7 +14,7 @@ from camd.ffmpeg.binary import (
     FfmpegMissingError,
     encoders,
     find_ffmpeg,
-    is_still_the_one,
+    is_unchanged_program,
     look_at_program,
 )
 
@@ -48,14 +48,14 @@ def test_a_program_that_is_the_same_file_still_needs_no_second_trial(
     monkeypatch.setenv("PATH", str(tmp_path))
     seen = look_at_program(FFmpegBinary(path, (5, 1)))
     assert seen is not None
-    assert is_still_the_one(seen, None)
-    assert is_still_the_one(seen, path)
-    assert not is_still_the_one(seen, tmp_path / "other")
+    assert is_unchanged_program(seen, None)
+    assert is_unchanged_program(seen, path)
+    assert not is_unchanged_program(seen, tmp_path / "other")
     path.write_text("#!/bin/sh\necho another\n")
-    assert not is_still_the_one(seen, None)
+    assert not is_unchanged_program(seen, None)
     path.unlink()
     assert look_at_program(seen.program) is None
-    assert not is_still_the_one(seen, None)
+    assert not is_unchanged_program(seen, None)
 
 
 async def test_the_configured_program_is_taken(tmp_path: Path) -> None:

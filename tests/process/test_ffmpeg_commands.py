@@ -18,11 +18,11 @@ from camd.ffmpeg.text.args import (
 from camd.ffmpeg.text.encoder_table import SOFTWARE, VideoParameters, encoding_arguments
 from camd.ffmpeg.text.output import (
     ProbeResult,
-    classify,
     parse_encoders,
     parse_line,
     parse_probe,
     parse_version,
+    problem_of_exit,
 )
 from camd.mp4.frames.frame_fragments import FrameFragmentReader
 from camd.sources import FileSource, RtspSource, SyntheticSource, V4l2Source
@@ -227,7 +227,7 @@ def test_failures_are_recognised(program, source, settings, cause):
     """The messages of each version about a failure have the same kind."""
     done, said = capture(program, source, **settings)
     assert done.returncode != 0
-    problem = classify(said, done.returncode)
+    problem = problem_of_exit(said, done.returncode)
     assert problem.kind == cause
     assert "secret" not in problem.message
 

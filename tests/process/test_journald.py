@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from camd import journald
-from camd.logs import LogFormat, NonBlockingStream, choose_format
+from camd.logs import LogFormat, NonBlockingStream, choose_log_format
 
 
 def test_an_event_is_one_datagram(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_an_event_is_one_datagram(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "socket"))
         receiver.settimeout(10)
-        sender = journald.connect(tmp_path / "socket")
+        sender = journald.connect_to_journald(tmp_path / "socket")
         stream = NonBlockingStream(sender.fileno(), log_format=LogFormat.JOURNAL)
         entry = journald.entry("two\nlines", 4, {"CAMD_CAMERA": "Gärten"})
         stream.write(entry.decode("latin-1"))
@@ -32,13 +32,13 @@ def test_the_format_follows_what_stderr_is(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         found = os.fstat(file.fileno())
         stream = f"{found.st_dev}:{found.st_ino}"
-        assert choose_format({"JOURNAL_STREAM": stream}, file.fileno()) is LogFormat.JOURNAL
-        assert choose_format({"JOURNAL_STREAM": "1:2"}, file.fileno()) is LogFormat.JSON
-        assert choose_format({}, file.fileno()) is LogFormat.JSON
+        assert choose_log_format({"JOURNAL_STREAM": stream}, file.fileno()) is LogFormat.JOURNAL
+        assert choose_log_format({"JOURNAL_STREAM": "1:2"}, file.fileno()) is LogFormat.JSON
+        assert choose_log_format({}, file.fileno()) is LogFormat.JSON
         chosen = {"CAMD_LOG_FORMAT": "terminal", "JOURNAL_STREAM": stream}
-        assert choose_format(chosen, file.fileno()) is LogFormat.TERMINAL
+        assert choose_log_format(chosen, file.fileno()) is LogFormat.TERMINAL
         wrong = {"CAMD_LOG_FORMAT": "xml"}
-        assert choose_format(wrong, file.fileno()) is LogFormat.JSON
+        assert choose_log_format(wrong, file.fileno()) is LogFormat.JSON
 
 
 def test_without_journald_the_log_is_json(tmp_path: Path) -> None:

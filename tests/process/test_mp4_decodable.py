@@ -9,9 +9,9 @@ from support import ffmpeg_media as ffmpeg
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.sample_entry import video_header
 from camd.mp4.inspect import sealed_moov_offset, why_undecodable
-from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FindingKind, check_file
 from camd.storage.disk import PosixDisk
+from camd.storage.verify.recording_file import inspect_recording
+from camd.storage.verify.rules.findings import FindingKind, compare_file
 
 BUNDLED = ffmpeg.PROGRAMS[1].values[0]
 REPEAT = ("-x264-params", "repeat-headers=1")
@@ -135,7 +135,7 @@ def test_verify_reports_it(tmp_path) -> None:
     path = tmp_path / "camera0_2026-01-15_12-00-00.mp4"
     path.write_bytes(sealed(init, followed_by(fragments, stream("640x360")[1])))
     seen = inspect_recording(PosixDisk(), path)
-    complaints = check_file(seen, None)
+    complaints = compare_file(seen, None)
     assert [complaint.fault for complaint in complaints] == [
         FindingKind.UNKNOWN,
         FindingKind.UNDECODABLE,

@@ -10,10 +10,10 @@ from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.frame_search import SamplesToFrame, growing_frames, place_at
+from camd.mp4.frame_search import SamplesToFrame, find_frame_at, growing_frames
 from camd.mp4.init import read_init
 from camd.mp4.inspect import StoredSamples, read_segment_head, sealed_moov_offset, stored_samples
-from camd.mp4.movies.frame_movie import frame_movie, presented
+from camd.mp4.movies.frame_movie import frame_movie, presentation_times
 from camd.mp4.segment import HASHED_FROM
 
 _ONE_FRAME = ("-probesize", "32", "-analyzeduration", "0", "-threads", "1", "-f", "mov")
@@ -65,7 +65,7 @@ def test_exactly_the_last_sample_is_shown(program: str, name: str) -> None:
     stream = ffmpeg.encode(program, name, 3)
     init, fragments = ffmpeg.events(stream)
     samples, durations, composition, sync = samples_in(fragments)
-    times = presented(durations, composition)
+    times = presentation_times(durations, composition)
     order = sorted(range(len(times)), key=times.__getitem__)
     expected = hashes(program, stream)
     assert len(expected) == len(samples) == 90
@@ -121,7 +121,7 @@ def locate(data: bytes, seconds: Fraction) -> tuple[Init, SamplesToFrame | None]
     else:
         init = read_init(data[:32], data[moov_at:])
         frames = stored_samples(init)
-    return init, place_at(frames, seconds)
+    return init, find_frame_at(frames, seconds)
 
 
 def movie_at(data: bytes, seconds: Fraction) -> bytes:
@@ -195,7 +195,7 @@ def test_every_cut_of_a_growing_file_is_read_or_refused(program: str) -> None:
             )
         except MediaError:
             continue
-        found += place_at(frames, Fraction(3, 2)) is not None
+        found += find_frame_at(frames, Fraction(3, 2)) is not None
         assert all(at + size <= end for at, size in zip(frames.offsets, frames.sizes, strict=True))
     assert found
 

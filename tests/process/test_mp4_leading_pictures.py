@@ -14,7 +14,7 @@ from support import ffmpeg_media as ffmpeg
 from camd.config.schema import RecordingConfig
 from camd.mp4.h26x.leading_pictures import leading_frames
 from camd.mp4.inspect import sealed_moov_offset
-from camd.mp4.recover import leading_frames_of, read_interrupted
+from camd.mp4.interrupted import leading_frames_of, read_interrupted
 from camd.mp4.segment import HASHED_FROM
 from camd.sources import FileSource
 

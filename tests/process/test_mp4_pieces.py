@@ -11,10 +11,10 @@ from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.init import Init, read_init
 from camd.mp4.inspect import sealed_moov_offset
+from camd.mp4.interrupted import read_head
 from camd.mp4.movies.fragment_index import PieceTable, sealed_fragments, walked_fragments
 from camd.mp4.movies.key_frame_movie import key_frame_movie
 from camd.mp4.movies.playback_init import PlaybackInit, playback_init
-from camd.mp4.recover import read_head
 
 
 @attrs.frozen

@@ -19,11 +19,11 @@ from camd.capture.rules.preroll import PrerollBuffer
 from camd.clock import SYSTEM_CLOCK
 from camd.mp4.boxes import children
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.h26x.parameter_sets import kind_of, read_from, walk
-from camd.mp4.h26x.reheader import Reheader, as_hvc1, one_file
+from camd.mp4.h26x.parameter_sets import kind_of, nal_units_in, reader_of_bytes
+from camd.mp4.h26x.reheader import Reheader, as_hvc1, can_share_file
 from camd.mp4.h26x.sample_entry import ENTRY_FIELDS, VideoHeader, video_entry, video_header
 from camd.mp4.init import read_init
-from camd.recording.queue import QueueItem, RecordingQueue
+from camd.recording.recording_queue import QueueItem, RecordingQueue
 
 _264 = "-c:v libx264 -profile:v main -x264-params repeat-headers=1"
 _265 = "-c:v libx265 -tag:v hev1 -x265-params log-level=error:repeat-headers=1"
@@ -126,8 +126,8 @@ def test_another_picture_size_gives_another_header_each_time(kind: str) -> None:
     assert sizes == [None, (640, 360), None, (320, 180), None, (640, 360)]
     assert made[1] is not None
     assert set(header(made[1]).sets) == set(header(larger).sets)
-    assert not one_file(init, made[1])
-    assert one_file(made[1], larger)
+    assert not can_share_file(init, made[1])
+    assert can_share_file(made[1], larger)
 
 
 @pytest.mark.parametrize("name", ["qualities", "profile"])
@@ -140,7 +140,7 @@ def test_other_sets_of_the_same_size_need_another_file(name: str) -> None:
     made = reheader.take(other[0])
     assert size(made) == (320, 180)
     assert made is not None
-    assert not one_file(init, made)
+    assert not can_share_file(init, made)
 
 
 def test_another_way_to_show_the_same_pictures_needs_no_other_file() -> None:
@@ -152,7 +152,7 @@ def test_another_way_to_show_the_same_pictures_needs_no_other_file() -> None:
     made = reheader.take(other[0])
     assert made is not None
     assert header(made).sets != header(init).sets
-    assert one_file(init, made)
+    assert can_share_file(init, made)
 
 
 def test_sets_in_another_order_are_the_same_sets() -> None:
@@ -165,7 +165,11 @@ def reordered(fragment: Fragment, known: VideoHeader) -> Fragment:
     """Put the first sample's parameter sets in another order."""
     assert fragment.video is not None
     start = fragment.video.chunks[0].offset - len(fragment.moof)
-    units = list(walk(read_from(fragment.mdat), start, fragment.video.sizes[0], known.nal_length))
+    units = list(
+        nal_units_in(
+            reader_of_bytes(fragment.mdat), start, fragment.video.sizes[0], known.nal_length
+        )
+    )
     raw = [fragment.mdat[u.start - known.nal_length : u.start + u.size] for u in units]
     sets = [kind_of(unit.header, known.codec) is not None for unit in units]
     swapped = [r for r, s in zip(raw, sets, strict=True) if s][::-1]
@@ -208,7 +212,7 @@ def test_h265_whose_header_has_all_sets_is_named_so() -> None:
     assert not header(named).in_samples
     assert header(named).sets == header(init).sets
     assert len(named.moov) == len(init.moov)
-    assert one_file(named, named)
+    assert can_share_file(named, named)
     assert as_hvc1(named) is named
     config = named.moov.index(b"hvcC") + 4
     assert named.moov[config + 23] == 0x80 | 32  # complete, and its first kind is VPS

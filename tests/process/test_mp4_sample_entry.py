@@ -14,10 +14,10 @@ from camd.mp4.h26x.parameter_sets import (
     NalError,
     ParameterSetKind,
     VideoCodec,
-    key_of,
     kind_of,
-    read_from,
     read_sequence,
+    reader_of_bytes,
+    set_identity,
     sets_within,
 )
 from camd.mp4.h26x.sample_entry import (
@@ -56,7 +56,7 @@ STREAMS = {
 
 def parameter_sets(sample: bytes, nal_length: int, codec: VideoCodec) -> tuple[bytes, ...]:
     """Read the parameter sets of a sample in memory."""
-    return sets_within(read_from(sample), 0, len(sample), nal_length, codec)
+    return sets_within(reader_of_bytes(sample), 0, len(sample), nal_length, codec)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_headers_and_sets_of_a_stream_are_read(name, encoded):
         found = parameter_sets(first_sample(fragment), header.nal_length, header.codec)
         if name == "hevc-header":  # FFmpeg 9 leaves them out of such samples
             found = header.sets
-        assert {key_of(nal, header.codec) for nal in found} >= {
+        assert {set_identity(nal, header.codec) for nal in found} >= {
             (ParameterSetKind.SEQUENCE, 0),
             (ParameterSetKind.PICTURE, 0),
         }

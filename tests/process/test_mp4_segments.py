@@ -11,9 +11,9 @@ from support import ffmpeg_media as ffmpeg
 
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.inspect import read_segment_head, sealed_moov_offset, summarise
-from camd.mp4.recover import read_interrupted
-from camd.mp4.segment import CHECK_SIZE, SegmentLayout
+from camd.mp4.inspect import read_segment_head, sealed_moov_offset, summarise_segment
+from camd.mp4.interrupted import read_interrupted
+from camd.mp4.segment import CHECKSUM_BOX_SIZE, SegmentLayout
 
 CODECS = {"h264-aac": "avc1", "h264-late-audio": "avc1", "mjpeg": "jpeg", "h265-opus": "hvc1"}
 CODECS["h265-open"] = "hvc1"
@@ -121,7 +121,7 @@ def test_a_sealed_segment_has_its_metadata(recorded):
     for index, growing, sealed in made:
         data = sealed.read_bytes()
         offset = sealed_moov_offset(data[:48])
-        summary = summarise(data[:65536], data[offset:])
+        summary = summarise_segment(data[:65536], data[offset:])
         assert summary.metadata == index.metadata
         assert (summary.frames, summary.duration_seconds) == (index.frames, index.duration_seconds)
         assert (summary.codec, summary.width, summary.height) == (CODECS[name], 320, 180)
@@ -183,8 +183,8 @@ def test_random_tails_give_no_fragment(recorded):
     with pytest.raises(MediaError):
         reader.feed(b"\x00\x00\x00\x03junk")
     torn = FragmentReader()
-    assert torn.feed(data[: -CHECK_SIZE - 1]) == whole
-    assert torn.feed(data[-CHECK_SIZE - 1 :]) == [last]
+    assert torn.feed(data[: -CHECKSUM_BOX_SIZE - 1]) == whole
+    assert torn.feed(data[-CHECKSUM_BOX_SIZE - 1 :]) == [last]
 
 
 def jumped(init: Init, fragment: Fragment, seconds: int) -> Fragment:

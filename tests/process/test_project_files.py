@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import tomli
 
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.load import load_config
 from camd.config.schema import SECTIONS, CameraConfig, Config, ServerConfig
-from camd.runtime.fd_limits import for_sockets
+from camd.runtime.fd_limits import socket_limit
 from camd.server.rules.connection_limits import RESERVED_FOR_ADMINS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,13 +33,13 @@ def test_the_example_configuration_loads() -> None:
 def test_the_example_configuration_shows_every_key_with_its_default() -> None:
     """A key that is added to the schema is added to the example, with the same default."""
     text = EXAMPLE.read_text(encoding="utf-8")
-    words = "|".join(keys_of(SECTIONS["mediamtx"]))
+    words = "|".join(config_keys_of(SECTIONS["mediamtx"]))
     optional = rf"^# (?=\[mediamtx\]|(?:{words}) =)"
     shown = tomli.loads(re.sub(optional, "", text, flags=re.MULTILINE))
     assert shown.keys() == {*SECTIONS, "camera"}
     for section, cls in SECTIONS.items():
-        assert shown[section] == {name: key.written for name, key in keys_of(cls).items()}
-    for name in keys_of(CameraConfig):
+        assert shown[section] == {name: key.written for name, key in config_keys_of(cls).items()}
+    for name in config_keys_of(CameraConfig):
         assert re.search(rf"^(# )?{name} = ", text, re.MULTILINE)
     loaded, defaults = load_config(EXAMPLE, {}), Config()
     for section in ("server", "recording", "scrub", "ffmpeg", "discovery"):
@@ -57,7 +57,7 @@ def test_the_comments_of_the_example_are_the_documentation_of_the_keys() -> None
     assert render.annotate(text) == text, "run docs/render.py"
     words = " ".join(re.sub(r"^#?\s*#|\s{2,}#", " ", text, flags=re.MULTILINE).split())
     for cls in (*SECTIONS.values(), CameraConfig):
-        for key in keys_of(cls).values():
+        for key in config_keys_of(cls).values():
             assert key.doc in words
 
 
@@ -86,7 +86,7 @@ def test_the_service_has_files_for_all_its_clients() -> None:
     hard = int(unit("camd.service")["Service"]["LimitNOFILE"].rpartition(":")[2])
     server = ServerConfig()
     assert (
-        for_sockets(hard)
+        socket_limit(hard)
         > server.max_connections + server.max_unauthenticated + RESERVED_FOR_ADMINS
     )
 

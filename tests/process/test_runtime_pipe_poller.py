@@ -21,7 +21,7 @@ from camd.model import Problem
 from camd.model.problems import BAD_STREAM, STALLED
 from camd.mp4.fragments import Fragment, Init
 from camd.runtime import pipe_poller as module
-from camd.runtime.pipe_poller import PipePoller, capacity, open_pipe_poller
+from camd.runtime.pipe_poller import PipePoller, open_pipe_poller, pipe_capacity
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ async def test_every_byte_of_every_pipe_arrives_in_order() -> None:
                 nursery.start_soon(write, writing, data)
                 with pipes.reading(reading, collector.take) as turns:
                     await turns.over.wait()
-                turns.check()
+                turns.raise_error()
 
     async with rounds() as pipes, trio.open_nursery() as nursery:
         for data, collector in zip(sent, collectors, strict=True):
@@ -93,7 +93,7 @@ async def test_an_end_is_told_within_a_round() -> None:
         try:
             with pipes.reading(end, collector.take) as turns:
                 await turns.over.wait()
-                turns.check()
+                turns.raise_error()
         finally:
             os.close(end)
     assert (bytes(collector.data), collector.ended) == (b"last words", True)
@@ -115,15 +115,15 @@ async def test_an_error_comes_out_where_the_pipe_is_read() -> None:
             with pipes.reading(to_other, good.take) as failing:  # its writing end
                 await failing.over.wait()
                 with pytest.raises(OSError, match="Bad file descriptor"):
-                    failing.check()
+                    failing.raise_error()
             os.write(to_other, b"x")
             with pipes.reading(other, buggy) as failing:
                 await failing.over.wait()
                 with pytest.raises(ZeroDivisionError):
-                    failing.check()
+                    failing.raise_error()
             os.write(writing, b"good")
             await turns.over.wait()
-            turns.check()
+            turns.raise_error()
     assert bytes(good.data) == b"good"
 
 
@@ -171,7 +171,7 @@ async def test_without_pipes_nobody_wakes_up(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_pipe_tells_what_it_holds() -> None:
     """As it was set, rounded up by the kernel."""
     with pipe() as (reading, _):
-        assert capacity(reading) in (4096, 8192, 65536)
+        assert pipe_capacity(reading) in (4096, 8192, 65536)
 
 
 # --- a child's output ---------------------------------------------------------------------
@@ -229,7 +229,7 @@ def watched(
     watching = Watching()
     run = CaptureProcess(
         sink=watching,
-        timeouts=CaptureTimeouts(15.0, stall, rest_seconds=rest),
+        timeouts=CaptureTimeouts(15.0, stall, drain_seconds=rest),
         tell=watching.tell,
         may_end=True,
         pipes=pipes,

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from camd.runtime.state_file import MAX_BYTES, StateFile, check_version
+from camd.runtime.state_file import MAX_BYTES, StateFile, validate_version
 
 
 def parse(text: str) -> int:
     """Read a number of format version 1."""
     content = json.loads(text)
-    check_version(content, 1)
+    validate_version(content, 1)
     return int(content["number"])
 
 

@@ -412,10 +412,10 @@ async def test_a_key_is_added_and_revoked_while_the_service_runs(tmp_path: Path)
         async with open_authenticator(AuthConfig(), tmp_path, clock=SYSTEM_CLOCK) as authenticator:
             secret = (tmp_path / "admin.key").read_text().strip()
             now = clock.now().timestamp()
-            assert authenticator.check(secret, now).role is Role.ADMIN
+            assert authenticator.identify(secret, now).role is Role.ADMIN
             added = file.add("entrance", Role.VIEWER, created=clock.now(), expires=None)
             await until(lambda: len(authenticator.keys) == 2)
-            identity = authenticator.check(added, now)
+            identity = authenticator.identify(added, now)
             file.revoke("entrance")
             await until(lambda: authenticator.revoked(identity))
     assert file.path.stat().st_mode & 0o777 == 0o600

@@ -199,13 +199,14 @@ async def test_a_camera_that_is_gone(clips: Path, tmp_path: Path) -> None:
 
 async def test_a_stalled_cameras_last_frame_is_not_new(clips: Path, tmp_path: Path) -> None:
     """Past its age, or five seconds, the last frame is refused; then pictures come again."""
+    counter = FrameCounter()
     async with (
         opened(tmp_path, FileSource(clips / "h264.mp4")) as taking,
-        taking.rig.camera.hub.attach(FrameCounter()),
+        taking.rig.camera.hub.attach(counter),
     ):
         await taking.show()
         taking.rig.children[0].signal(signal.SIGSTOP)
-        await trio.sleep(0.7)  # what is in the pipe has been read
+        await counter.until_quiet(0.7)
         assert (await taking.show()).age > timedelta(0)  # young enough without a limit
         refusal = await taking.refused(max_age=timedelta(milliseconds=300))
         assert (refusal.kind.code, refusal.details["cause"]) == (-32006, "stalled")
@@ -218,13 +219,14 @@ async def test_a_stalled_cameras_last_frame_is_not_new(clips: Path, tmp_path: Pa
 
 async def test_a_capture_that_dies_refuses_at_once(clips: Path, tmp_path: Path) -> None:
     """Who waits for a frame of a process that ends hears why, and does not wait on."""
+    counter = FrameCounter()
     async with (
         opened(tmp_path, FileSource(clips / "h264.mp4")) as taking,
-        taking.rig.camera.hub.attach(FrameCounter()),
+        taking.rig.camera.hub.attach(counter),
     ):
         await taking.show()
         taking.rig.children[0].signal(signal.SIGSTOP)
-        await trio.sleep(0.5)
+        await counter.until_quiet(0.5)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_kill_soon, taking.rig.children[0])
             refusal = await taking.refused(max_age=timedelta(0))

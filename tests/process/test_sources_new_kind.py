@@ -25,7 +25,7 @@ from camd.ffmpeg.text.args import CaptureOptions
 from camd.ffmpeg.text.encoder_table import Arguments
 from camd.model import CameraState
 from camd.sources import Source, SourceFinding
-from camd.sources.stream_url import check_stream_url, check_tcp_port
+from camd.sources.stream_url import split_stream_url, try_tcp_port
 
 BUNDLED = PROGRAMS[1].values[0]
 
@@ -43,7 +43,7 @@ class TcpSource(Source):
     @classmethod
     def parse(cls, text: str, folder: Path, home: Path | None) -> Self:
         """Read "tcp://host:port"."""
-        parts = check_stream_url(text, "a tcp source", "tcp://host:1234")
+        parts = split_stream_url(text, "a tcp source", "tcp://host:1234")
         return cls(parts.hostname or "", parts.port or 1234)
 
     def input(self, options: CaptureOptions) -> Arguments:
@@ -52,7 +52,7 @@ class TcpSource(Source):
 
     async def check(self) -> SourceFinding:
         """Connect, too."""
-        return await check_tcp_port(self.host, self.port)
+        return await try_tcp_port(self.host, self.port)
 
 
 @pytest.fixture(autouse=True)

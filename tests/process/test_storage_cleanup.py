@@ -38,7 +38,7 @@ from camd.storage.retention.cleanup import (
     RECEIPTS,
     CleanupBatchSizes,
     Retention,
-    _Tally,
+    _CleanupCounts,
     append_receipt,
     load_policy,
     open_retention,
@@ -115,7 +115,7 @@ async def opened(
             announced.append(event.receipt)
 
     save_policy(state, policy)
-    with trio.fail_after(50), events.subscribed(note):
+    with trio.fail_after(300), events.subscribed(note):
         async with (
             open_storage(
                 StorageConfig(folder, state_dir=folder / ".state"),
@@ -213,7 +213,7 @@ async def test_what_becomes_busy_after_the_plan_is_skipped(tmp_path: Path) -> No
         assert len(made.to_delete) == 3
         await setup.storage.pin(OLD[0].filename, Pin())
         setup.in_use[OLD[1].filename] = 1000
-        tally = _Tally()
+        tally = _CleanupCounts()
         with setup.storage.leased(OLD[2].filename):
             await setup.retention._carry_out(made, tally)
         assert (tally.removed, tally.skipped, tally.problem) == (0, 3, "")

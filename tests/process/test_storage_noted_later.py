@@ -32,7 +32,7 @@ from camd.model import (
 from camd.mp4.segment import SegmentLayout
 from camd.runtime.broadcast import Fanout
 from camd.storage.disk import PosixDisk
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.index.index_journal import IndexJournal
 from camd.storage.index.recording_index import FOLDER
 from camd.storage.recovery.reconcile import FileOutcome, FolderComparison, Reconciler
@@ -109,12 +109,12 @@ INDEX_BROKEN = sqlite3.OperationalError("disk I/O error")
 STEPS: dict[str, tuple[type, str, Exception]] = {
     "the folder is listed": (FolderComparison, "of", BROKEN),
     "the folder is compared": (Reconciler, "compare_names", INDEX_BROKEN),
-    "the index is read": (Catalog, "total_bytes", INDEX_BROKEN),
+    "the index is read": (IndexDatabase, "total_bytes", INDEX_BROKEN),
     "the journal is read": (IndexJournal, "read", BROKEN),
     "a file is opened": (GaugedDisk, "open", BROKEN),
-    "what was found is noted": (Reconciler, "settle", BROKEN),
+    "what was found is noted": (Reconciler, "write_findings", BROKEN),
     "what is missing is noted": (Reconciler, "mark_missing", INDEX_BROKEN),
-    "what has no hash is looked up": (Catalog, "unhashed", INDEX_BROKEN),
+    "what has no hash is looked up": (IndexDatabase, "unhashed", INDEX_BROKEN),
 }
 
 
@@ -147,9 +147,9 @@ async def test_recovery_is_tried_again(
 async def known(storage: Storage) -> list[Segment]:
     """Read the rows of the index, past everything that a listing needs; none while it fails."""
     try:
-        names = await storage.index_worker.run(lambda index: index.catalog.filenames())
+        names = await storage.index_worker.run(lambda index: index.database.filenames())
         found = [
-            await storage.index_worker.run(lambda a, name=name: a.catalog.segment(name))  # type: ignore[misc]
+            await storage.index_worker.run(lambda a, name=name: a.database.segment(name))  # type: ignore[misc]
             for name in names
         ]
     except (OSError, sqlite3.Error, Refusal):
@@ -219,7 +219,7 @@ async def test_a_file_that_cannot_be_read_is_tried_alone(tmp_path: Path) -> None
             await trio.sleep(0.01)
         assert {f.filename: f.outcome for f in storage.recovery.findings} == {
             "folder.mp4": FileOutcome.UNREADABLE,
-            good.name: FileOutcome.ADOPTED,
+            good.name: FileOutcome.NEW_TO_INDEX,
             bad.name: FileOutcome.SEALED,
         }
         assert looked.count("folder.mp4") == 1
@@ -239,7 +239,7 @@ async def test_a_folder_that_appears_later_is_recovered_then(tmp_path: Path) -> 
         await storage.unfinished_sessions()
         assert storage.recovery is not None
         assert storage.recovery.counted == {"sealed": 1}
-        await storage.index_worker.wait_settled()
+        await storage.index_worker.wait_all_written()
         assert [s.session_id for s in await storage.unfinished_sessions()] == ["s0"]
 
 
@@ -276,7 +276,7 @@ async def recording(tmp_path: Path) -> AsyncIterator[Storage]:
 
 Break = Callable[[pytest.MonkeyPatch], FailingMethod]
 BREAKS: dict[str, tuple[type, str, Exception]] = {
-    "index": (Catalog, "apply", INDEX_BROKEN),
+    "index": (IndexDatabase, "apply", INDEX_BROKEN),
     "journal": (IndexJournal, "append", BROKEN),
     "pins": (Pins, "put", BROKEN),
 }
@@ -299,10 +299,10 @@ async def test_a_file_is_not_being_recorded_for_ever(
             assert storage.status.notes_waiting > 0
             assert result_fields.storage(storage.status)["notes_waiting"] > 0
         failing.times = 0
-        await storage.index_worker.wait_settled()
+        await storage.index_worker.wait_all_written()
         assert storage.status.notes_waiting == 0
         monkeypatch.undo()
-        found = await storage.index_worker.run(lambda index: index.catalog.segment(NAME))
+        found = await storage.index_worker.run(lambda index: index.database.segment(NAME))
         assert found is not None
         assert found.state is not SegmentState.OPEN
         assert storage._growing == {}
@@ -328,7 +328,7 @@ async def test_every_kind_of_note_is_written_later_and_in_order(
         for note in NOTES.values():
             await note(storage)
         failing.times = 0
-        await storage.index_worker.wait_settled()
+        await storage.index_worker.wait_all_written()
         told = await storage.index_worker.run(
             lambda a: [r for rs, _ in a.journal.read() for r in rs]
         )
@@ -407,7 +407,7 @@ async def test_what_an_older_archive_could_not_write_the_next_one_does(
         while storage.index_worker.generation < 2 or storage.index_worker._stale:  # noqa: ASYNC110
             await trio.sleep(0.01)
         failing.times = 0
-        await storage.index_worker.wait_settled()
+        await storage.index_worker.wait_all_written()
         assert (await storage.gaps(ALL)).total == 1
 
 
@@ -421,7 +421,7 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
         await storage.unfinished_sessions()
         with monkeypatch.context() as patch:
             failing = FailingMethod(patch, IndexJournal, "append", BROKEN)
-            apply = FailingMethod(patch, Catalog, "apply", INDEX_BROKEN)
+            apply = FailingMethod(patch, IndexDatabase, "apply", INDEX_BROKEN)
             write_recording(folder, seal=True)
             await storage.note_segment(row(SegmentState.SEALED))
             await storage.note_gaps([gap(1), gap(2), gap(3)])
@@ -430,7 +430,7 @@ async def test_too_many_notes_are_told_and_files_are_looked_at_again(
             await storage.space.refresh()
             assert storage.status.notes_lost == 2
             failing.times = apply.times = 0
-            await storage.index_worker.wait_settled()
+            await storage.index_worker.wait_all_written()
             assert [g.start for g in (await storage.gaps(ALL)).gaps] == [
                 gap(n).start for n in (5, 4, 3)
             ]

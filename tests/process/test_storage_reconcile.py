@@ -98,7 +98,7 @@ async def test_what_a_crash_left_is_sealed_and_what_is_foreign_is_left(tmp_path:
     async with opened(tmp_path) as storage:
         found = await reconciled(storage)
         assert found == {
-            sealed.name: FileOutcome.ADOPTED,
+            sealed.name: FileOutcome.NEW_TO_INDEX,
             torn.name: FileOutcome.SEALED,
             "zz copy of it.mp4": FileOutcome.COPY,
             "holiday.mp4": FileOutcome.FOREIGN,
@@ -146,7 +146,7 @@ async def test_a_file_that_is_gone_is_missing_until_it_is_back(tmp_path: Path) -
         assert await reconciled(storage) == {}
     (tmp_path / "away").rename(path)
     async with opened(tmp_path) as storage:
-        assert await reconciled(storage) == {path.name: FileOutcome.ADOPTED}
+        assert await reconciled(storage) == {path.name: FileOutcome.NEW_TO_INDEX}
         assert (await rows(storage))[path.name].state is SegmentState.SEALED
 
 
@@ -228,7 +228,7 @@ async def test_one_service_has_a_folder(tmp_path: Path) -> None:
                 raise AssertionError("opened twice")
         (error,) = raised.value.exceptions
         assert isinstance(error, FolderInUseError)
-        assert f"is used by process {os.getpid()}" in str(error)
+        assert f"is used by process {os.getpid()}; stop that one, or give" in str(error)
         assert (await storage.list_recordings(ALL)).total == 0
     async with opened(tmp_path) as storage:
         assert storage.recovery is not None
@@ -245,7 +245,7 @@ async def test_what_is_being_recorded_is_not_looked_at(tmp_path: Path) -> None:
     file.seal()
     file.close()
     async with opened(tmp_path) as storage:
-        assert await reconciled(storage) == {"camera0_now.mp4": FileOutcome.ADOPTED}
+        assert await reconciled(storage) == {"camera0_now.mp4": FileOutcome.NEW_TO_INDEX}
 
 
 async def test_many_findings_are_counted_and_some_are_kept(tmp_path: Path) -> None:

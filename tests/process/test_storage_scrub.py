@@ -21,12 +21,12 @@ from camd.config.schema import ScrubConfig, StorageConfig
 from camd.errors import FILE_LEASED
 from camd.model import DamageFound, Event, SegmentState
 from camd.runtime.broadcast import Fanout
-from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FileContents, FindingKind
-from camd.storage.check.rules.scrub_progress import ScrubProgress
-from camd.storage.check.scrub import FILE, Scrub, open_scrub, scrub_file
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.storage import Storage, open_storage
+from camd.storage.verify.recording_file import inspect_recording
+from camd.storage.verify.rules.findings import FileContents, FindingKind
+from camd.storage.verify.rules.scrub_progress import ScrubProgress
+from camd.storage.verify.scrub import FILE, Scrub, open_scrub, scrub_file
 
 FAST = ScrubConfig(enabled=True, rate=10**12)
 
@@ -66,7 +66,7 @@ async def scrubbing(
     """Run storage with a scrub, once the folder has been reconciled."""
     told = events or Fanout[Event]()
     state = recordings.folder.parent / "state"
-    with trio.fail_after(50):
+    with trio.fail_after(300):
         async with open_storage(
             StorageConfig(recordings.folder, state_dir=recordings.folder / ".state"),
             told,

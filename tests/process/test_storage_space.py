@@ -16,7 +16,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.errors import Refusal
 from camd.model import Event, SessionId, StorageLevel
 from camd.runtime.broadcast import Fanout
-from camd.storage import volume_probe as probe_module
+from camd.storage import volume_sample as probe_module
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES, SpaceNeed
 from camd.storage.rules.levels import Thresholds, Usage
 from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
@@ -154,13 +154,13 @@ async def test_problem_besides_the_volume_is_no_level(setup: MonitoredFolder) ->
 # --- a volume that hangs ---
 
 
-SHORT_PROBE = StorageLimits(probe_timeout_seconds=0.1)
+SHORT_PROBE = StorageLimits(sample_timeout_seconds=0.1)
 
 
 @pytest.fixture
 def short_timeouts(setup: MonitoredFolder) -> None:
     """Make a probe count as hung after a tenth of a second."""
-    setup.space.limits = attrs.evolve(setup.space.limits, probe_timeout_seconds=0.1)
+    setup.space.limits = attrs.evolve(setup.space.limits, sample_timeout_seconds=0.1)
 
 
 async def test_a_hung_volume_is_a_level_until_it_answers(

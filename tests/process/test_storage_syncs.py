@@ -24,7 +24,7 @@ from camd.storage.disk import PosixDisk, PosixFile
 from camd.storage.retention.cleanup import save_policy
 from camd.storage.rules.retention_plan import PolicyType, RetentionPolicy
 from camd.storage.storage import Storage, open_storage
-from camd.storage.volume_probe import writing_works
+from camd.storage.volume_sample import writing_works
 
 # Prints one hash for whatever it is asked about, and copies what it is to convert.
 COPIER = """#!/bin/sh

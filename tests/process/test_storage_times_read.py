@@ -22,7 +22,7 @@ from camd.errors import STORAGE_UNRESPONSIVE, Refusal
 from camd.model import CameraId, Event, RecordingQuery
 from camd.playback.playback import Playback
 from camd.runtime.broadcast import Fanout
-from camd.storage.index.catalog import TIMES_READ, Catalog
+from camd.storage.index.index_database import TIMES_READ, IndexDatabase
 from camd.storage.recovery.reconcile import FolderComparison
 from camd.storage.rules.journal_records import SegmentNoted
 from camd.storage.rules.timings import STORAGE_LIMITS, StorageLimits
@@ -37,8 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recordings folder whose index has many files, none of which is there."""
     folder = tmp_path_factory.mktemp("many") / "recordings"
     (folder / ".camd").mkdir(parents=True)
-    catalog = Catalog.open(folder / ".camd" / "index.sqlite")
-    catalog.apply(
+    database = IndexDatabase.open(folder / ".camd" / "index.sqlite")
+    database.apply(
         SegmentNoted(
             segment(
                 f"camera0_{number:06}.mp4",
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for number in range(FILES)
     )
-    catalog.close()
+    database.close()
     return folder
 
 

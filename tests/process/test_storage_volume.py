@@ -27,7 +27,7 @@ from camd.runtime.broadcast import Fanout
 from camd.sources import SyntheticSource
 from camd.storage.disk import PosixDisk
 from camd.storage.rules.admission import SpaceNeed
-from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FolderLocation, KnownVolume
+from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FilesystemLocation, KnownVolume
 from camd.storage.storage import Storage, open_storage
 from camd.storage.volume import Volume, known_file, load_known_volume
 
@@ -372,9 +372,9 @@ def test_a_link_is_followed_to_its_disk(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(shm / "camd-test-absent" / "recordings")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     device = shm.stat().st_dev
-    assert disk.locate(tmp_path / "link") == FolderLocation(shm, device)
-    assert disk.locate(tmp_path / "link" / "x") == FolderLocation(shm, device)
-    assert disk.locate(Path("/")) == FolderLocation(Path("/"), Path("/").stat().st_dev)
+    assert disk.locate(tmp_path / "link") == FilesystemLocation(shm, device)
+    assert disk.locate(tmp_path / "link" / "x") == FilesystemLocation(shm, device)
+    assert disk.locate(Path("/")) == FilesystemLocation(Path("/"), Path("/").stat().st_dev)
     assert disk.locate(tmp_path / "loop") == disk.locate(tmp_path)
 
 

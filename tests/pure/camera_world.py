@@ -170,7 +170,7 @@ class CamerasModel:
             for shell in self.shells.values():
                 if shell.resting:
                     shell.resting = False
-                    shell.mailbox.append(m.RestOver())
+                    shell.mailbox.append(m.RetryDue())
                 while shell.mailbox:
                     shell.read()
 
@@ -342,7 +342,7 @@ class CaptureModel:
     def want(self, *, wanted: bool) -> None:
         """Start or stop a recording."""
         self.session = wanted
-        self.step(m.Wanted() if wanted else m.Unwanted())
+        self.step(m.DemandBegan() if wanted else m.DemandEnded())
 
     def read(self) -> None:
         """Take the next message out of the mailbox."""
@@ -375,9 +375,9 @@ class CaptureModel:
                 case m.CaptureAction.TERMINATE:
                     if self.child is not None:
                         self.child.told = True
-                case m.CaptureAction.REST:
+                case m.CaptureAction.RETRY_LATER:
                     self.resting = True
-                case m.CaptureAction.WAKE:
+                case m.CaptureAction.CANCEL_RETRY:
                     self.resting = False
 
     def spawn(self, device: Device | None) -> None:

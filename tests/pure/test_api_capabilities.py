@@ -8,7 +8,7 @@ import pytest
 
 from camd.api.camera_methods import capabilities
 from camd.capture.planner import CapturePlanner
-from camd.capture.source_cache import SourceCache, SourceFacts, key_of
+from camd.capture.source_cache import SourceCache, SourceFacts, cache_key_of
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import CameraConfig, Config
 from camd.ffmpeg.binary import FFmpegBinary
@@ -27,7 +27,7 @@ def planner(camera: CameraConfig, facts: SourceFacts | None = None) -> CapturePl
     """Make the planner of a camera; `facts`: what its source held the last time."""
     memory = SourceCache()
     if facts is not None:
-        memory.learn(key_of(camera.source), facts)
+        memory.learn(cache_key_of(camera.source), facts)
     return CapturePlanner(
         camera=camera,
         config=Config(),

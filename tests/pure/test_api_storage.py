@@ -9,7 +9,7 @@ import pytest
 from test_storage_levels import CODES, status
 
 from camd.api import result_fields
-from camd.api.event_publisher import render
+from camd.api.event_publisher import notification_of
 from camd.api.system_methods import _storage_health
 from camd.model import StorageChanged, StorageLevel, SyncLatency
 
@@ -20,7 +20,7 @@ HEALTH = {"ok": "healthy", "low": "degraded", "blocked": "degraded", "no_inodes"
 @pytest.mark.parametrize("level", list(StorageLevel))
 def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
     """Every level but ok has a code, a message and a suggestion."""
-    method, params, key = render(StorageChanged(status(level=level, reason="why")))
+    method, params, key = notification_of(StorageChanged(status(level=level, reason="why")))
     assert (method, key) == ("storage_status_update", None)
     assert params["threshold_status"] == NAMES.get(level.value, level.value)
     if level is StorageLevel.OK:

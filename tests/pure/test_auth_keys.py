@@ -19,11 +19,11 @@ from camd.auth.key_file import (
     KeyFileError,
     TooManyKeysError,
     digest,
-    find_key,
+    find_api_key,
     make_first_key,
     new_secret,
-    parse_keys,
-    render_keys,
+    parse_key_file,
+    render_key_file,
 )
 from camd.auth.tokens import AuthFailure, InvalidCredentialsError
 from camd.rpc.roles import AuthMethod, Role
@@ -44,14 +44,14 @@ api_keys = st.builds(
 @given(st.lists(api_keys))
 def test_the_files_text_says_everything(keys: list[ApiKey]) -> None:
     """Keys with any names are read back as they were written."""
-    assert parse_keys(render_keys(keys)) == tuple(keys)
+    assert parse_key_file(render_key_file(keys)) == tuple(keys)
 
 
 @given(st.text())
 def test_a_broken_file_is_an_error_with_a_name(text: str) -> None:
     """Any text is keys or a KeyFileError."""
     with suppress(KeyFileError):
-        parse_keys(text)
+        parse_key_file(text)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_broken_file_is_an_error_with_a_name(text: str) -> None:
 def test_half_an_entry_is_an_error(text: str) -> None:
     """An incomplete entry is an error and is not skipped."""
     with pytest.raises(KeyFileError):
-        parse_keys(text)
+        parse_key_file(text)
 
 
 def test_keys_are_long_and_different() -> None:
@@ -74,8 +74,8 @@ def test_keys_are_long_and_different() -> None:
 def test_a_key_is_found_by_its_hash_alone() -> None:
     """The right one of several is found, and a wrong one is not."""
     keys = [ApiKey(n, Role.VIEWER, digest(n * 40), CREATED) for n in "abc"]
-    assert find_key(keys, "b" * 40) == keys[1]
-    assert find_key(keys, "d" * 40) is None
+    assert find_api_key(keys, "b" * 40) == keys[1]
+    assert find_api_key(keys, "d" * 40) is None
 
 
 def test_keys_are_added_and_revoked(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_number_of_keys_is_bounded(tmp_path: Path) -> None:
     """So the file stays one that can be read; a key that is revoked makes room."""
     file = KeyFile(tmp_path / "keys.toml")
     keys = [ApiKey(f"k{n}", Role.VIEWER, digest(str(n)), CREATED) for n in range(MAX_KEYS)]
-    file.path.write_text(render_keys(keys))
+    file.path.write_text(render_key_file(keys))
     with pytest.raises(TooManyKeysError):
         file.add("one more", Role.VIEWER, created=CREATED, expires=None)
     file.revoke("k0")
@@ -112,7 +112,7 @@ def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
     assert path == tmp_path / "admin.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     authenticator = Authenticator(keys=file.load())
-    assert authenticator.check(path.read_text().strip(), NOW).role is Role.ADMIN
+    assert authenticator.identify(path.read_text().strip(), NOW).role is Role.ADMIN
     assert make_first_key(file, tmp_path, now=CREATED) is None
     file.revoke("admin")
     assert make_first_key(file, tmp_path, now=CREATED) is None
@@ -129,9 +129,9 @@ def test_keys_that_were_added_before_the_first_start_keep_nobody_out(
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
     authenticator = Authenticator(keys=file.load())
-    local = authenticator.check(path.read_text().strip(), NOW)
+    local = authenticator.identify(path.read_text().strip(), NOW)
     assert local.role is Role.ADMIN
-    assert authenticator.check(given, NOW).role is Role.VIEWER
+    assert authenticator.identify(given, NOW).role is Role.VIEWER
     assert make_first_key(file, tmp_path, now=CREATED) is None
     file.add("later", Role.VIEWER, created=CREATED, expires=None)
     file.revoke(local.name)
@@ -144,7 +144,7 @@ def test_an_admin_key_of_an_older_file_stays(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "keys.toml")
     assert make_first_key(file, tmp_path, now=CREATED) is not None
     secret = (tmp_path / "admin.key").read_text()
-    file.path.write_text(render_keys(file.load()))
+    file.path.write_text(render_key_file(file.load()))
     assert make_first_key(file, tmp_path, now=CREATED) is None
     assert (tmp_path / "admin.key").read_text() == secret
 
@@ -157,7 +157,7 @@ def test_a_crash_between_the_two_files_leaves_nobody_out(tmp_path: Path) -> None
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path is not None
     authenticator = Authenticator(keys=file.load())
-    assert authenticator.check(path.read_text().strip(), NOW).role is Role.ADMIN
+    assert authenticator.identify(path.read_text().strip(), NOW).role is Role.ADMIN
 
 
 def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
     authenticator.refresh()
     secret = file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
     authenticator.refresh()
-    identity = authenticator.check(secret, NOW)
+    identity = authenticator.identify(secret, NOW)
     assert (identity.name, identity.via) == ("entrance", AuthMethod.API_KEY)
     generation = authenticator.generation
     authenticator.refresh()
@@ -177,7 +177,7 @@ def test_a_running_service_notices_new_and_revoked_keys(tmp_path: Path) -> None:
     assert authenticator.generation > generation
     assert authenticator.revoked(identity)
     with pytest.raises(InvalidCredentialsError) as caught:
-        authenticator.check(secret, NOW)
+        authenticator.identify(secret, NOW)
     assert caught.value.reason is AuthFailure.UNKNOWN_KEY
 
 
@@ -189,7 +189,7 @@ def test_a_broken_file_keeps_the_keys_that_were_there(tmp_path: Path) -> None:
     authenticator.refresh()
     file.path.write_text("[[key")
     authenticator.refresh()
-    assert authenticator.check(secret, NOW).name == "entrance"
+    assert authenticator.identify(secret, NOW).name == "entrance"
 
 
 def test_a_key_expires(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_key_expires(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "keys.toml")
     secret = file.add("tour", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
     authenticator = Authenticator(keys=file.load())
-    assert authenticator.check(secret, NOW + 0.5).expires_at == NOW + 1
+    assert authenticator.identify(secret, NOW + 0.5).expires_at == NOW + 1
     with pytest.raises(InvalidCredentialsError) as caught:
-        authenticator.check(secret, NOW + 1)
+        authenticator.identify(secret, NOW + 1)
     assert caught.value.reason is AuthFailure.EXPIRED

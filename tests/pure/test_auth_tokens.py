@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camd.auth.authenticator import Authenticator
-from camd.auth.tokens import AuthFailure, InvalidCredentialsError, check_token, mint_token
+from camd.auth.tokens import AuthFailure, InvalidCredentialsError, mint_token, validate_token
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
 
 SECRET = "s" * 32
@@ -21,7 +21,7 @@ GOOD = {"user_id": "ann", "role": "operator", "iat": NOW - 5.5, "exp": NOW + 10.
 
 def reason(token: str, secret: str = SECRET, now: float = NOW) -> AuthFailure:
     with pytest.raises(InvalidCredentialsError) as caught:
-        check_token(token, secret, now)
+        validate_token(token, secret, now)
     return caught.value.reason
 
 
@@ -33,7 +33,7 @@ def signed(**changes: object) -> str:
 def test_a_token_is_valid_until_it_expires() -> None:
     """Fractional seconds count; at `exp` itself it is over."""
     token = mint_token(SECRET, user_id="ann", role=Role.OPERATOR, now=NOW, lifetime=1.5)
-    assert check_token(token, SECRET, NOW + 1.4) == Principal(
+    assert validate_token(token, SECRET, NOW + 1.4) == Principal(
         "ann", Role.OPERATOR, NOW + 1.5, AuthMethod.JWT
     )
     assert reason(token, now=NOW + 1.5) is AuthFailure.EXPIRED
@@ -91,7 +91,7 @@ def test_a_short_secret_switches_tokens_off() -> None:
 def test_a_token_that_begins_later_does_not_count_yet() -> None:
     """`nbf` is honoured where it is given."""
     assert reason(signed(nbf=NOW + 1)) is AuthFailure.NOT_YET_VALID
-    assert check_token(signed(nbf=NOW - 1), SECRET, NOW).name == "ann"
+    assert validate_token(signed(nbf=NOW - 1), SECRET, NOW).name == "ann"
 
 
 def _part(text: str) -> str:
@@ -111,9 +111,9 @@ def test_other_text_is_malformed(text: str) -> None:
 def test_no_text_is_accepted_as_a_token(text: str) -> None:
     """Any text is refused with a reason."""
     with pytest.raises(InvalidCredentialsError):
-        Authenticator(jwt_secret=SECRET).check(text, NOW)
+        Authenticator(jwt_secret=SECRET).identify(text, NOW)
 
 
 def test_without_authentication_everybody_is_admin() -> None:
     """Switched off, no token is looked at."""
-    assert Authenticator(enabled=False).check("whatever", NOW) == ANONYMOUS
+    assert Authenticator(enabled=False).identify("whatever", NOW) == ANONYMOUS

@@ -108,7 +108,7 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
     @rule(child=WHICH)
     def settle(self, child: int) -> None:
         delivering = [c for c in self.world.children if c.delivers]
-        self.shell(some(delivering, child)).mailbox.append(m.ProcessSettled())
+        self.shell(some(delivering, child)).mailbox.append(m.StreamingSteadily())
 
     # --- people and time ----------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class CameraWorld(CamerasModel, RuleBasedStateMachine):
     def rest(self, camera: int) -> None:
         shell = some([shell for shell in self.shells.values() if shell.resting], camera)
         shell.resting = False
-        shell.mailbox.append(m.RestOver())
+        shell.mailbox.append(m.RetryDue())
 
     @precondition(lambda self: self.with_mail)
     @rule(camera=WHICH)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from camd.capture.diagnosis import DiagnosisFacts, explain
+from camd.capture.diagnosis import DiagnosisFacts, with_facts
 from camd.devices.v4l2.node_errors import NodeAccess
 from camd.ffmpeg.text.error_patterns import TABLE
 from camd.model import problems
@@ -55,7 +55,7 @@ class Somebody:
 )
 def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str) -> None:
     """The message names it where this user may see it, else the suggestion has the command."""
-    problem = explain(problems.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
+    problem = with_facts(problems.BUSY, DiagnosisFacts(present=True, holders=found), NODE)
     assert (problem.message, problem.suggestion) == (message, suggestion)
 
 
@@ -70,7 +70,7 @@ def test_a_busy_camera_has_a_holder(found: Found, message: str, suggestion: str)
 )
 def test_how_to_get_access_is_said(access: NodeAccess, words: str) -> None:
     """The command fits the node: its group, its mode, the service's unit."""
-    problem = explain(problems.NO_PERMISSION, DiagnosisFacts(present=True, access=access), NODE)
+    problem = with_facts(problems.NO_PERMISSION, DiagnosisFacts(present=True, access=access), NODE)
     assert words in problem.suggestion
     assert problem.suggestion.endswith(".")
     assert attrs.evolve(problem, suggestion="") == attrs.evolve(
@@ -81,4 +81,4 @@ def test_how_to_get_access_is_said(access: NodeAccess, words: str) -> None:
 def test_without_facts_nothing_changes() -> None:
     """Without facts the problem is unchanged."""
     for row in TABLE:
-        assert explain(row.problem, DiagnosisFacts(), NODE) == row.problem
+        assert with_facts(row.problem, DiagnosisFacts(), NODE) == row.problem

@@ -40,7 +40,7 @@ def test_a_fragment_is_complete_with_its_last_frame() -> None:
     assert joiner.is_complete
     taken = joiner.take()
     assert (taken.fragment.frames, taken.arrived) == (5, 0.4)
-    assert joiner.rest == []
+    assert joiner.unjoined == []
     assert counts(joined(init, frames)) == [5] * 4
 
 
@@ -144,7 +144,7 @@ def test_what_is_neither_joined_nor_read_is_no_more_than_a_fragment(
         while frame.end_seconds > read_until:  # a read, and the wake-up after it
             if joiner.is_complete_before(between):
                 joiner.take()
-            held = sum(each.fragment.duration_seconds for each in joiner.rest)
+            held = sum(each.fragment.duration_seconds for each in joiner.unjoined)
             assert held + between <= seconds + 1 / fps + 1e-3
             read_until += between
         joiner.add(frame, frame.end_seconds)
@@ -159,7 +159,7 @@ def test_the_next_capture_begins_with_nothing() -> None:
     joiner.begin(init)
     joiner.add(frames[0], 0.0)
     joiner.begin(init)
-    assert joiner.rest == []
+    assert joiner.unjoined == []
     assert not joiner.closes_before(frames[1])
 
 
@@ -174,7 +174,7 @@ def test_stamps_that_do_not_keep_real_time_hold_nothing_back(factor: float) -> N
     joiner.begin(init)
     for number, frame in enumerate(frames):
         joiner.add(frame, number / 10)
-        assert len(joiner.rest) <= 8
-        assert joiner.is_complete_before(0.25) == (len(joiner.rest) >= 4)
+        assert len(joiner.unjoined) <= 8
+        assert joiner.is_complete_before(0.25) == (len(joiner.unjoined) >= 4)
         if joiner.is_complete:
             joiner.take()

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.capture.source_cache import SourceCache, SourceFacts, key_of, parse, render
+from camd.capture.source_cache import (
+    SourceCache,
+    SourceFacts,
+    cache_key_of,
+    parse_cache,
+    render_cache,
+)
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.sources import FileSource, FileStamp, RtspSource, SyntheticSource, V4l2Source
 
@@ -17,23 +23,25 @@ KNOWN = SourceFacts("h264", 1920, 1080, 25.0, "aac", "udp")
 
 def test_a_password_does_not_change_the_name_of_a_source() -> None:
     """The name is made without credentials: it tells nothing about them."""
-    one, other = (key_of(RtspSource(f"rtsp://eve:{word}@cam/x")) for word in ("right", "wrong"))
-    assert one == other != key_of(RtspSource("rtsp://eve:right@cam/y"))
+    one, other = (
+        cache_key_of(RtspSource(f"rtsp://eve:{word}@cam/x")) for word in ("right", "wrong")
+    )
+    assert one == other != cache_key_of(RtspSource("rtsp://eve:right@cam/y"))
     assert len(one) == 32
 
 
 def test_a_file_that_changed_is_another_source() -> None:
     """Size and time of change count; without them, and for devices, nothing is remembered."""
     file = FileSource(Path("/x.mp4"))
-    assert key_of(file, FileStamp(1, 2)) != key_of(file, FileStamp(1, 3))
-    assert {key_of(file), key_of(SyntheticSource()), key_of(V4l2Source())} == {""}
+    assert cache_key_of(file, FileStamp(1, 2)) != cache_key_of(file, FileStamp(1, 3))
+    assert {cache_key_of(file), cache_key_of(SyntheticSource()), cache_key_of(V4l2Source())} == {""}
 
 
 def test_what_is_written_is_read_again() -> None:
     """Both ways agree."""
     seen = KnownBinary(FFmpegBinary(Path("/usr/bin/ffmpeg"), (5, 1)), 300_000, 12)
     for program in (None, seen):
-        assert parse(render(({"a": KNOWN}, program))) == ({"a": KNOWN}, program)
+        assert parse_cache(render_cache(({"a": KNOWN}, program))) == ({"a": KNOWN}, program)
     assert KNOWN.probe.audio_codec == "aac"
 
 
@@ -42,7 +50,7 @@ def test_what_is_written_is_read_again() -> None:
 def test_any_text_is_read_or_refused(frame: str, text: str) -> None:
     """A damaged file costs the hint, never more."""
     try:
-        parse(frame.format(text))
+        parse_cache(frame.format(text))
     except ValueError:
         return
 

@@ -19,37 +19,37 @@ STALLED = Problem("stalled", "It hangs", "Shake it.")
 GONE = Problem("lost", "It was unplugged", "Plug it in.")
 
 EVENTS: dict[str, m.CaptureEvent] = {
-    "wanted": m.Wanted(),
-    "unwanted": m.Unwanted(),
+    "wanted": m.DemandBegan(),
+    "unwanted": m.DemandEnded(),
     "fragment": m.FirstFragmentArrived(),
-    "settled": m.ProcessSettled(),
+    "steady": m.StreamingSteadily(),
     "stalled": m.ProcessStalled(STALLED),
     "waits": m.AwaitingKeyFrame(STALLED),
     "finished": m.ProcessEnded(None),
     "failed": m.ProcessEnded(BROKEN),
     "vanished": m.ProcessEnded(BROKEN, absent=True),
-    "rest over": m.RestOver(),
+    "retry due": m.RetryDue(),
     "device lost": m.DeviceLost(GONE),
     "device came": m.DeviceAppeared(),
 }
 # The next state and the actions, by state and event; "." means no change.
 WANTED_TABLE = {
-    "IDLE": {"wanted": "STARTING spawn", "device lost": "ABSENT wake"},
+    "IDLE": {"wanted": "STARTING spawn", "device lost": "ABSENT cancel retry"},
     "STARTING": {
         "unwanted": "STOPPING terminate",
         "fragment": "STREAMING",
         "stalled": "STOPPING terminate",
         "finished": "IDLE",
-        "failed": "RESTING rest",
-        "vanished": "ABSENT rest",
+        "failed": "RESTING retry later",
+        "vanished": "ABSENT retry later",
         "device lost": "STOPPING terminate",
     },
     "STREAMING": {
         "unwanted": "STOPPING terminate",
         "stalled": "STOPPING terminate",
         "finished": "IDLE",
-        "failed": "RESTING rest",
-        "vanished": "ABSENT rest",
+        "failed": "RESTING retry later",
+        "vanished": "ABSENT retry later",
         "device lost": "STOPPING terminate",
     },
     "STOPPING": {
@@ -58,18 +58,18 @@ WANTED_TABLE = {
         "vanished": "STARTING spawn",
     },
     "RESTING": {
-        "wanted": "STARTING wake spawn",
-        "unwanted": "IDLE wake",
-        "rest over": "STARTING spawn",
-        "device lost": "ABSENT wake",
-        "device came": "STARTING wake spawn",
+        "wanted": "STARTING cancel retry spawn",
+        "unwanted": "IDLE cancel retry",
+        "retry due": "STARTING spawn",
+        "device lost": "ABSENT cancel retry",
+        "device came": "STARTING cancel retry spawn",
     },
     "ABSENT": {
-        "wanted": "STARTING wake spawn",
-        "unwanted": "IDLE wake",
-        "rest over": "STARTING spawn",
-        "device lost": "ABSENT wake",
-        "device came": "STARTING wake spawn",
+        "wanted": "STARTING cancel retry spawn",
+        "unwanted": "IDLE cancel retry",
+        "retry due": "STARTING spawn",
+        "device lost": "ABSENT cancel retry",
+        "device came": "STARTING cancel retry spawn",
     },
 }
 
@@ -97,8 +97,8 @@ def test_a_process_that_was_told_to_end_leaves_an_unwanted_camera_idle(event: st
     assert step(before, EVENTS[event]) == (CaptureState(), ())
 
 
-def test_a_stalled_process_is_replaced_after_a_rest() -> None:
-    """Its end counts as a failure: a rest comes before the next start."""
+def test_a_stalled_process_is_replaced_after_a_delay() -> None:
+    """Its end counts as a failure: a delay comes before the next start."""
     machine = CaptureState(CameraState.STREAMING, wanted=True)
     machine, actions = step(machine, EVENTS["stalled"])
     assert (actions, machine.problem) == ((CaptureAction.TERMINATE,), STALLED)
@@ -106,7 +106,7 @@ def test_a_stalled_process_is_replaced_after_a_rest() -> None:
     assert (machine.state, machine.failures, actions) == (
         CameraState.RESTING,
         1,
-        (CaptureAction.REST,),
+        (CaptureAction.RETRY_LATER,),
     )
     assert machine.problem == STALLED
 
@@ -123,19 +123,19 @@ def test_a_fragment_clears_the_problem_but_not_the_failures() -> None:
     before = CaptureState(CameraState.STARTING, wanted=True, failures=4, problem=BROKEN)
     after, _ = step(before, EVENTS["fragment"])
     assert after == CaptureState(CameraState.STREAMING, wanted=True, failures=4)
-    assert step(after, EVENTS["settled"])[0].failures == 0
+    assert step(after, EVENTS["steady"])[0].failures == 0
 
 
 def test_rests_double_up_to_a_bound() -> None:
-    """Failures in a row rest 0.5, 1, 2, … and at most 30 seconds, for ever."""
-    machine, rests = CaptureState(CameraState.STARTING, wanted=True), []
+    """Failures in a row delay 0.5, 1, 2, … and at most 30 seconds, for ever."""
+    machine, delays = CaptureState(CameraState.STARTING, wanted=True), []
     for _ in range(9):
         machine, actions = step(machine, EVENTS["failed"])
-        assert actions == (CaptureAction.REST,)
-        rests.append(machine.rest_seconds)
-        machine, _ = step(machine, EVENTS["rest over"])
-    assert rests == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-    assert attrs.evolve(machine, failures=10**9).rest_seconds == 30
+        assert actions == (CaptureAction.RETRY_LATER,)
+        delays.append(machine.retry_seconds)
+        machine, _ = step(machine, EVENTS["retry due"])
+    assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert attrs.evolve(machine, failures=10**9).retry_seconds == 30
 
 
 REFUSED = Problem("connection_refused", "Nobody answers", "Start it.")
@@ -143,25 +143,25 @@ REFUSED = Problem("connection_refused", "Nobody answers", "Start it.")
 
 def test_a_stream_that_broke_off_is_tried_at_once_and_then_ever_less_often() -> None:
     """After an absence of three seconds a server is found within half a second; 30 s is most."""
-    machine, rests = CaptureState(CameraState.STREAMING, wanted=True), []
+    machine, delays = CaptureState(CameraState.STREAMING, wanted=True), []
     for _ in range(70):
         machine, _ = step(machine, m.ProcessEnded(REFUSED))
-        rests.append(machine.rest_seconds)
-        machine, _ = step(machine, EVENTS["rest over"])
-    assert rests[0] == 0.0
-    assert rests[1:] == sorted(rests[1:])
-    assert rests[-1] == 30.0
+        delays.append(machine.retry_seconds)
+        machine, _ = step(machine, EVENTS["retry due"])
+    assert delays[0] == 0.0
+    assert delays[1:] == sorted(delays[1:])
+    assert delays[-1] == 30.0
     away, tries = 0.0, 0
     while away < 3.0:
         tries += 1
-        away += rests[tries]
-    assert rests[tries] <= 0.5
+        away += delays[tries]
+    assert delays[tries] <= 0.5
 
 
 def test_a_stream_that_never_began_is_not_asked_twice_at_once() -> None:
     """A camera may limit the number of connections."""
     machine, _ = step(CaptureState(CameraState.STARTING, wanted=True), m.ProcessEnded(REFUSED))
-    assert machine.rest_seconds == 0.2
+    assert machine.retry_seconds == 0.2
 
 
 def test_a_process_that_waits_for_a_key_frame_goes_on() -> None:
@@ -188,9 +188,9 @@ LOST = CaptureState(CameraState.ABSENT, wanted=True, present=False, problem=GONE
 
 def test_a_camera_without_a_device_waits_for_one_and_does_not_try() -> None:
     """Neither demand nor an old timer starts a process while the device is gone."""
-    for event in (m.Wanted(), m.RestOver()):
+    for event in (m.DemandBegan(), m.RetryDue()):
         assert step(LOST, event) == (LOST, ())
-    unwanted, actions = step(LOST, m.Unwanted())
+    unwanted, actions = step(LOST, m.DemandEnded())
     assert (unwanted.state, unwanted.wanted, actions) == (CameraState.ABSENT, False, ())
 
 
@@ -199,7 +199,7 @@ def test_a_device_that_comes_starts_what_is_wanted_at_once_and_afresh() -> None:
     after, actions = step(LOST, m.DeviceAppeared())
     assert (after, actions) == (
         CaptureState(CameraState.STARTING, wanted=True),
-        (CaptureAction.WAKE, CaptureAction.SPAWN),
+        (CaptureAction.CANCEL_RETRY, CaptureAction.SPAWN),
     )
     idle, _ = step(attrs.evolve(LOST, wanted=False), m.DeviceAppeared())
     assert idle == CaptureState()
@@ -211,27 +211,27 @@ def test_a_process_whose_device_was_lost_leaves_its_camera_absent() -> None:
         machine = CaptureState(CameraState.STREAMING, wanted=True)
         machine, actions = step(machine, m.DeviceLost(GONE))
         assert (machine.state, actions) == (CameraState.STOPPING, (CaptureAction.TERMINATE,))
-        machine, _ = step(machine, m.Wanted() if wanted else m.Unwanted())
+        machine, _ = step(machine, m.DemandBegan() if wanted else m.DemandEnded())
         machine, actions = step(machine, m.ProcessEnded(BROKEN))
         assert (machine, actions) == (attrs.evolve(LOST, wanted=wanted), ())
 
 
 def test_another_device_gets_a_process_of_its_own() -> None:
-    """The process of the old device ends first; the next one follows after a short rest."""
+    """The process of the old device ends first; the next one follows after a short delay."""
     machine = CaptureState(CameraState.STREAMING, wanted=True)
     for event in (m.DeviceLost(GONE), m.DeviceAppeared()):
         machine, _ = step(machine, event)
     machine, actions = step(machine, m.ProcessEnded(BROKEN))
-    assert (machine.state, actions) == (CameraState.RESTING, (CaptureAction.REST,))
-    assert machine.rest_seconds == 0.5
+    assert (machine.state, actions) == (CameraState.RESTING, (CaptureAction.RETRY_LATER,))
+    assert machine.retry_seconds == 0.5
 
 
-def test_a_settled_process_that_fails_rests_shortly_again() -> None:
-    """Failures before it settled do not count."""
+def test_a_steady_process_that_fails_is_soon_tried_again() -> None:
+    """Failures before it was steady do not count."""
     machine = CaptureState(CameraState.STREAMING, wanted=True, failures=9)
-    machine, _ = step(machine, EVENTS["settled"])
+    machine, _ = step(machine, EVENTS["steady"])
     machine, _ = step(machine, EVENTS["failed"])
-    assert machine.rest_seconds == 0.5
+    assert machine.retry_seconds == 0.5
 
 
 class World(RuleBasedStateMachine):
@@ -259,10 +259,10 @@ class World(RuleBasedStateMachine):
                 case CaptureAction.TERMINATE:
                     assert self.child or self.end_is_under_way, "nothing to terminate"
                     self.child = self.child and "told to end"
-                case CaptureAction.REST:
-                    assert not self.resting, "two rests"
+                case CaptureAction.RETRY_LATER:
+                    assert not self.resting, "two timers"
                     self.resting = True
-                case CaptureAction.WAKE:
+                case CaptureAction.CANCEL_RETRY:
                     self.resting = False
 
     @property
@@ -276,17 +276,17 @@ class World(RuleBasedStateMachine):
 
     @property
     def rest_is_under_way(self) -> bool:
-        return self.resting or m.RestOver() in self.mailbox
+        return self.resting or m.RetryDue() in self.mailbox
 
     @rule()
     def want(self) -> None:
         self.somebody_wants = True
-        self.tell(m.Wanted())
+        self.tell(m.DemandBegan())
 
     @rule()
     def unwant(self) -> None:
         self.somebody_wants = False
-        self.tell(m.Unwanted())
+        self.tell(m.DemandEnded())
 
     @precondition(lambda self: self.child and not self.delivers)
     @rule()
@@ -297,7 +297,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.child == "runs" and self.delivers)
     @rule()
     def settle(self) -> None:
-        self.mailbox.append(m.ProcessSettled())
+        self.mailbox.append(m.StreamingSteadily())
 
     @precondition(lambda self: self.child)
     @rule()
@@ -326,7 +326,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def rest(self) -> None:
         self.resting = False
-        self.mailbox.append(m.RestOver())
+        self.mailbox.append(m.RetryDue())
 
     @precondition(lambda self: self.mailbox)
     @rule()

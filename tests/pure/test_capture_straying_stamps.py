@@ -44,14 +44,14 @@ def ledgered(frames: list[Frame], size: int = 10) -> list[Gap]:
         )
         ledger.took(placed.frames)
         if not ledger.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
-            gaps += ledger.settle_drops()
+            gaps += ledger.enter_found_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             gaps += ledger.begin(start, placed)
         until = start + timedelta(seconds=placed.end_seconds - zero)
         file = segment("a.mp4", start=start, end=until, number=0)
         gaps += ledger.wrote(captured, file, size_bytes=1, monotonic=arrived)
     assert ledger.frames_captured == len(frames)
-    return [*gaps, *ledger.settle_drops(capture_over=True)]
+    return [*gaps, *ledger.enter_found_drops(capture_over=True)]
 
 
 def strayed(frames: list[Frame], seed: int, spread: float) -> list[Frame]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.fake_devices import usb_camera
 
 from camd.cli.setup.first_config import FoundCamera, write_configuration
-from camd.config.parse import structure
+from camd.config.parse import parse_config
 from camd.config.values import PathBases
 from camd.model import CameraId, FormatChoice
 
@@ -63,7 +63,7 @@ def test_what_is_commented_out_is_valid_too() -> None:
     """Each commented key can be switched on by removing its `# `."""
     text = write_configuration(Path("r"), [found("Webcam", LINK)])
     uncommented = re.sub(r"^# (?=[a-z_]+ = |\[\[)", "", text, flags=re.MULTILINE)
-    structured = structure(
+    structured = parse_config(
         tomli.loads(uncommented), {}, PathBases(Path("/c"), Path("/d"), Path("/h"))
     )
     assert structured.mistakes == []

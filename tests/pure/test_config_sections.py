@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from camd.config.changes import ConfigChanges, compare, merge, postpone
 from camd.config.environment import read_environment, variables_of
-from camd.config.keys import ConfigKey, keys_of
-from camd.config.parse import ParsedConfig, check, structure
+from camd.config.keys import ConfigKey, config_keys_of
+from camd.config.parse import ParsedConfig, find_mistakes, parse_config
 from camd.config.schema import (
     ENTRIES,
     MAX_SCHEDULES,
@@ -36,14 +36,14 @@ from camd.sources import SyntheticSource, V4l2Source
 KEYS = [
     (section, name, key)
     for section, cls in (*SECTIONS.items(), *ENTRIES.items())
-    for name, key in keys_of(cls).items()
+    for name, key in config_keys_of(cls).items()
 ]
 BASES = PathBases(folder=Path("/etc/camd"), data=Path("/var/lib/camd"), home=Path("/home/eve"))
 
 
 def read(text: str) -> ParsedConfig:
     """Read a piece of TOML, without an environment."""
-    return structure(tomli.loads(text), {}, BASES)
+    return parse_config(tomli.loads(text), {}, BASES)
 
 
 def only_mistake(text: str) -> str:
@@ -57,7 +57,7 @@ def test_every_field_of_a_section_is_a_declared_key() -> None:
     fields = {field.name for field in attrs.fields(Config)} - {"cameras", "schedules", "file"}
     assert fields == SECTIONS.keys()
     for cls in (*SECTIONS.values(), *ENTRIES.values()):
-        assert keys_of(cls).keys() == {field.name.rstrip("_") for field in attrs.fields(cls)}
+        assert config_keys_of(cls).keys() == {field.name.rstrip("_") for field in attrs.fields(cls)}
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_a_key_that_is_written_with_its_default_changes_nothing(
     table: dict[str, object] = {name: key.written}
     if section == "schedule":
         table |= {"cameras": "a", "from": "20:00", "to": "06:00"}
-        result = structure({"schedule": [table]}, {}, PathBases(Path(), Path()))
+        result = parse_config({"schedule": [table]}, {}, PathBases(Path(), Path()))
         assert result.schedules[0] == attrs.evolve(
             ScheduleConfig(), cameras=("a",), from_=TimeOfDay(72_000), to=TimeOfDay(21_600)
         )
     elif section == "camera":
-        result = structure(
+        result = parse_config(
             {"camera": [{"source": "test:", **table}]}, {}, PathBases(Path(), Path())
         )
         assert result.cameras == {0: CameraConfig(source=SyntheticSource())}
     else:
-        result = structure({section: table}, {}, PathBases(Path(), Path()))
+        result = parse_config({section: table}, {}, PathBases(Path(), Path()))
         assert result.sections[section] == SECTIONS[section]()
     assert result.mistakes == []
 
@@ -107,7 +107,7 @@ def test_every_default_is_a_value_that_the_readers_take() -> None:
     """An empty file is valid."""
     assert read("").mistakes == []
     config = Config()
-    assert check({"server": config.server, "storage": config.storage}, {}) == []
+    assert find_mistakes({"server": config.server, "storage": config.storage}, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_an_empty_shared_variable_counts_as_unset() -> None:
 def test_a_mistake_from_the_environment_names_its_variable() -> None:
     """The message names the variable."""
     variables = {("server", "path"): "CAMD_SERVER__PATH"}
-    result = structure({"server": {"path": "ws"}}, variables, BASES)
+    result = parse_config({"server": {"path": "ws"}}, variables, BASES)
     assert result.mistakes[0].startswith("server.path (from CAMD_SERVER__PATH): must be")
 
 
@@ -462,7 +462,7 @@ def test_cameras_by_serial_number_or_port_are_different_cameras() -> None:
         index: CameraConfig(CameraId(f"camera{index}"), source)
         for index, source in enumerate(sources)
     }
-    (mistake,) = check({}, cameras)
+    (mistake,) = find_mistakes({}, cameras)
     assert mistake.startswith("camera[5].source: camera[1] has this")
 
 

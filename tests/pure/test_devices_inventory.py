@@ -15,7 +15,7 @@ from camd.devices.v4l2.node import NodeStat, SysfsFacts
 from camd.devices.v4l2.node_errors import (
     NodeAccess,
     denied,
-    describe,
+    describe_error,
     is_denied,
     is_foreign,
     is_gone,
@@ -60,13 +60,13 @@ def test_capture_nodes_are_listed_in_the_order_of_numbers() -> None:
     inventory = Inventory(DEV)
     jobs = inventory.apply_scan(scan(10, 9, 2))
     assert [job.node.name for job in jobs] == ["video10", "video9", "video2"]
-    assert not inventory.settled
+    assert not inventory.all_queried
     for job, answer in zip(
         jobs, (NodeAnswer(CAPABLE), NodeAnswer(CAPABLE), NodeAnswer()), strict=True
     ):
         answered(inventory, job, answer)
     assert [device.node.name for device in inventory.devices] == ["video9", "video10"]
-    assert inventory.settled
+    assert inventory.all_queried
 
 
 def test_a_node_that_has_answered_is_not_queried_again() -> None:
@@ -114,7 +114,7 @@ def test_a_replug_between_two_scans_starts_a_new_query() -> None:
     first = one(inventory).plug_id
     (again,) = inventory.apply_scan(scan(0, replugs=1))
     assert inventory.devices == ()
-    assert not inventory.settled
+    assert not inventory.all_queried
     answered(inventory, again, NodeAnswer(CAPABLE))
     assert one(inventory).plug_id > first
 
@@ -127,7 +127,7 @@ def test_a_late_answer_of_an_unplugged_device_is_dropped() -> None:
     answered(inventory, old, NodeAnswer(CAPABLE))
     inventory.mark_late(old)
     assert inventory.devices == ()
-    assert not inventory.settled
+    assert not inventory.all_queried
     answered(inventory, new, NodeAnswer(CAPABLE))
     assert one(inventory).plug_id == new.plug_id
 
@@ -140,7 +140,7 @@ def test_a_node_that_hangs_has_a_problem_until_it_answers() -> None:
     inventory.mark_late(job)
     assert one(inventory).problem == HUNG
     assert one(inventory).capabilities is None
-    assert inventory.settled
+    assert inventory.all_queried
     assert inventory.apply_scan(scan(0)) == []
     assert inventory.query_again("video0") == (job, False)
     inventory.record_answer(job, NodeAnswer(CAPABLE))
@@ -171,7 +171,7 @@ def test_only_plausible_nodes_are_listed_without_capabilities(answer: NodeAnswer
     else:
         inventory.record_answer(job, answer)
     assert inventory.devices == ()
-    assert inventory.settled
+    assert inventory.all_queried
 
 
 def test_capabilities_outlive_a_problem() -> None:
@@ -229,7 +229,7 @@ def test_ignored_nodes_are_not_opened_and_not_listed(pattern: str) -> None:
     answer = inventory.record_facts(job, FACTS)
     assert answer == NodeAnswer()
     inventory.record_answer(job, answer)
-    assert inventory.settled
+    assert inventory.all_queried
     assert inventory.devices == ()
 
 
@@ -284,7 +284,7 @@ def test_a_plugged_node_has_one_query_at_a_time(steps: list[tuple[str, object]])
         assert len(set(ids)) == len(ids)
     for job in open_jobs:
         answered(inventory, job, NodeAnswer(CAPABLE))
-    assert inventory.settled or not [s for s in steps if s[0] == "see"]
+    assert inventory.all_queried or not [s for s in steps if s[0] == "see"]
 
 
 # --- refusals ------------------------------------------------------------------------------
@@ -297,8 +297,8 @@ def test_errors_are_classified() -> None:
     assert is_denied(PermissionError(errno.EACCES, ""))
     assert is_denied(PermissionError(errno.EPERM, ""))
     assert is_foreign(OSError(errno.ENOTTY, ""))
-    assert describe(OSError(errno.EBUSY, "")).kind == "busy"
-    broken = describe(OSError(errno.EIO, "Input/output error"))
+    assert describe_error(OSError(errno.EBUSY, "")).kind == "busy"
+    broken = describe_error(OSError(errno.EIO, "Input/output error"))
     assert broken.kind == "io_error"
     assert broken.message == "The camera reported an error: Input/output error"
 

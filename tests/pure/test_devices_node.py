@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from camd.devices.v4l2.node import (
     SysfsFacts,
-    clean,
+    clean_text,
     find_bus_path,
     find_generation,
     find_number,
@@ -110,17 +110,17 @@ def test_a_node_is_plausible_by_udev_or_else_by_its_index() -> None:
 
 def test_texts_of_devices_are_cleaned() -> None:
     """Unprintable bytes and repeated spaces are removed, letters of all languages stay."""
-    assert clean(b"  LAB\x00\xff\xfe 0001\n") == "LAB 0001"
-    assert clean("Kamera für\tTür\u200b".encode()) == "Kamera für Tür"
-    assert clean(b"\x00\x00\xff") == ""
+    assert clean_text(b"  LAB\x00\xff\xfe 0001\n") == "LAB 0001"
+    assert clean_text("Kamera für\tTür\u200b".encode()) == "Kamera für Tür"
+    assert clean_text(b"\x00\x00\xff") == ""
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_become_a_printable_text(raw: bytes) -> None:
     """Any text of a device becomes printable, and cleaning it again changes nothing."""
-    text = clean(raw)
+    text = clean_text(raw)
     assert text.isprintable()
-    assert clean(text.encode()) == text
+    assert clean_text(text.encode()) == text
 
 
 def test_only_video_nodes_have_numbers() -> None:

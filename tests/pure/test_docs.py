@@ -15,7 +15,7 @@ from camd.api.device_methods import ControlsApi, DevicesApi
 from camd.api.event_methods import EventsApi
 from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi
-from camd.api.http.key_methods import KeysApi
+from camd.api.http.key_methods import ApiKeysApi
 from camd.api.http.sign_in_routes import SignInApi
 from camd.api.metrics_methods import MetricsApi
 from camd.api.recording_methods import RecordingsApi, SchedulesApi, SessionsApi
@@ -25,7 +25,7 @@ from camd.api.stream_methods import StreamsApi
 from camd.api.system_methods import StorageApi, SystemApi
 from camd.cli import main
 from camd.clock import SYSTEM_CLOCK
-from camd.config.keys import keys_of
+from camd.config.keys import config_keys_of
 from camd.config.schema import SECTIONS
 from camd.contract.event_results import NOTIFICATIONS
 from camd.rpc.openrpc import fields_of, registry_with_discovery
@@ -96,7 +96,7 @@ REGISTRY = registry_with_discovery(
         MetricsApi(None, clock=SYSTEM_CLOCK),
         PlaybackApi(None, None),
         SignInApi(None, clock=SYSTEM_CLOCK),
-        KeysApi(None, clock=SYSTEM_CLOCK),
+        ApiKeysApi(None, clock=SYSTEM_CLOCK),
     ),
     others=(AUTHENTICATE_METHOD,),
     notifications=NOTIFICATIONS,
@@ -192,7 +192,9 @@ def test_commands_that_texts_name_exist() -> None:
 
 def test_configuration_keys_that_pages_name_exist() -> None:
     """A name such as `storage.durability` is a key of that section."""
-    known = {f"{name}.{key}" for name, section in SECTIONS.items() for key in keys_of(section)}
+    known = {
+        f"{name}.{key}" for name, section in SECTIONS.items() for key in config_keys_of(section)
+    }
     wrong = {}
     for page, text in _pages().items():
         for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text):

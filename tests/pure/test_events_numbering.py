@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from camd.events.rules.numbering import BLOCK, EventNumbers, first_number
+from camd.events.rules.numbering import BLOCK, EventNumbers, first_event_number
 
 NOW_MS = 1_800_000_000_000
 
@@ -42,13 +42,13 @@ def test_a_reservation_that_comes_too_late_is_of_no_use() -> None:
 
 def test_the_first_number_of_a_run() -> None:
     """It is behind the files and behind what was reserved; unknown, it is a clock's."""
-    assert first_number(0, 1, unix_ms=NOW_MS) == 1
-    assert first_number(50, 51, unix_ms=NOW_MS) == 51
-    assert first_number(50, 1074, unix_ms=NOW_MS) == 1074
-    assert first_number(90, 51, unix_ms=NOW_MS) == NOW_MS
-    assert first_number(NOW_MS, 51, unix_ms=NOW_MS) == NOW_MS + BLOCK
-    assert first_number(50, None, unix_ms=NOW_MS) == NOW_MS
-    assert first_number(0, None, unix_ms=NOW_MS) == NOW_MS
+    assert first_event_number(0, 1, unix_ms=NOW_MS) == 1
+    assert first_event_number(50, 51, unix_ms=NOW_MS) == 51
+    assert first_event_number(50, 1074, unix_ms=NOW_MS) == 1074
+    assert first_event_number(90, 51, unix_ms=NOW_MS) == NOW_MS
+    assert first_event_number(NOW_MS, 51, unix_ms=NOW_MS) == NOW_MS + BLOCK
+    assert first_event_number(50, None, unix_ms=NOW_MS) == NOW_MS
+    assert first_event_number(0, None, unix_ms=NOW_MS) == NOW_MS
 
 
 @given(
@@ -69,7 +69,7 @@ def test_no_number_comes_twice_over_many_ends(runs: list[tuple[int, bool, int, f
     durable_limit, on_disk, now = 1, 0, NOW_MS
     for count, orderly, lost, share in runs:
         now += 1000
-        first = first_number(on_disk, durable_limit, unix_ms=now)
+        first = first_event_number(on_disk, durable_limit, unix_ms=now)
         numbers = EventNumbers(next=first, limit=first)
         durable_limit = numbers.wanted_limit or durable_limit
         numbers.reserved(durable_limit)

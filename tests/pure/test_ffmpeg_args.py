@@ -19,12 +19,12 @@ from camd.ffmpeg.text.encoder_table import SOFTWARE
 from camd.ffmpeg.text.output import (
     FFmpegLine,
     ProbeResult,
-    classify,
     parse_encoders,
     parse_inputs,
     parse_line,
     parse_probe,
     parse_version,
+    problem_of_exit,
 )
 from camd.ffmpeg.text.redact import redact
 from camd.model import GapCause
@@ -295,7 +295,7 @@ def test_log_lines_carry_their_level(line, message):
 )
 def test_error_lines_become_a_problem(lines, code, cause):
     """The messages of all versions give the same kind; no text names a device or a secret."""
-    problem = classify([FFmpegLine("error", line) for line in lines], code)
+    problem = problem_of_exit([FFmpegLine("error", line) for line in lines], code)
     assert problem.kind == cause
     assert problem.message
     assert problem.suggestion
@@ -305,9 +305,12 @@ def test_error_lines_become_a_problem(lines, code, cause):
 
 def test_an_unplugged_camera_has_the_ledger_cause_lost():
     """The ledger's cause of an unplugged camera is the camera, of a wrong option the encoder."""
-    assert classify([FFmpegLine("error", "No such device")], 0).ledger_cause is GapCause.CAMERA_LOST
     assert (
-        classify([FFmpegLine("fatal", "Unknown encoder 'x'")], 1).ledger_cause
+        problem_of_exit([FFmpegLine("error", "No such device")], 0).ledger_cause
+        is GapCause.CAMERA_LOST
+    )
+    assert (
+        problem_of_exit([FFmpegLine("fatal", "Unknown encoder 'x'")], 1).ledger_cause
         is GapCause.ENCODER_EXIT
     )
 

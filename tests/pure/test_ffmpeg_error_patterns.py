@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from camd.ffmpeg.text.error_patterns import IN_PASSING
-from camd.ffmpeg.text.output import classify, parse_line, parse_refusal
+from camd.ffmpeg.text.output import parse_line, parse_refusal, problem_of_exit
 from camd.model import GapCause
 
 V4L2 = "[video4linux2,v4l2 @ 0x55d1c0] [error] "  # 4 to 8
@@ -224,7 +224,7 @@ def test_the_messages_of_every_version_are_understood(
     cause: str, ledger: GapCause, lines: list[str]
 ) -> None:
     """The same fault has the same kind and ledger cause in each version of FFmpeg."""
-    problem = classify([parse_line(line) for line in lines], 0)
+    problem = problem_of_exit([parse_line(line) for line in lines], 0)
     assert (problem.kind, problem.ledger_cause) == (cause, ledger)
 
 
@@ -233,7 +233,7 @@ def test_a_node_that_is_no_camera_is_told_from_a_format_that_is_not_offered() ->
     wrong_node = "Cannot find a proper format for codec 'none' (id 0), pixel format 'none' (id -1)"
     wrong_format = wrong_node.replace("pixel format 'none' (id -1)", "pixel format 'nv12' (id 23)")
     first, second = (
-        classify([parse_line(f"[error] {text}")], 1) for text in (wrong_node, wrong_format)
+        problem_of_exit([parse_line(f"[error] {text}")], 1) for text in (wrong_node, wrong_format)
     )
     assert "capture node" in first.suggestion
     assert "format" in second.suggestion
@@ -251,15 +251,15 @@ def test_a_node_that_is_no_camera_is_told_from_a_format_that_is_not_offered() ->
 )
 def test_a_damaged_picture_is_not_why_a_camera_ended(line: str) -> None:
     """An old error about one frame does not hide why the capture ended."""
-    assert classify([parse_line(line)], 0).kind == "ended"
+    assert problem_of_exit([parse_line(line)], 0).kind == "ended"
     gone = [parse_line(line), parse_line("[error] /dev/video0: No such device")]
-    assert classify(gone, 0).kind == "lost"
+    assert problem_of_exit(gone, 0).kind == "lost"
 
 
 @pytest.mark.parametrize(("code", "cause"), [(-9, "killed"), (-15, "killed"), (-11, "crashed")])
 def test_a_signal_is_not_explained_by_earlier_lines(code: int, cause: str) -> None:
     """Lines logged before a signal are not the reason for the end."""
-    problem = classify([parse_line("[error] x: Connection refused")], code)
+    problem = problem_of_exit([parse_line("[error] x: Connection refused")], code)
     assert problem.kind == cause
     assert str(-code) in problem.message
 
@@ -274,7 +274,7 @@ def test_a_source_that_cannot_be_described_says_why() -> None:
 def test_an_unknown_message_names_no_device() -> None:
     """Neither node paths nor credentials are in the message."""
     text = "[error] cannot frob /dev/v4l/by-id/usb-Maker_Cam-video0 at rtsp://u:p@h/x."
-    message = classify([parse_line(text)], 1).message
+    message = problem_of_exit([parse_line(text)], 1).message
     assert message == "FFmpeg gave up: cannot frob the device at rtsp://***@h/x."
 
 

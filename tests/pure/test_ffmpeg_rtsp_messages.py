@@ -11,7 +11,7 @@ from camd.ffmpeg.text.rtsp_messages import (
     RtspFindings,
     RtspResponse,
     address_of,
-    explain,
+    explain_refusal,
     read_response,
     request,
 )
@@ -55,7 +55,7 @@ def test_any_bytes_are_a_response(data: bytes) -> None:
     """Any bytes of a server can be explained."""
     answer = read_response("OPTIONS", data, timed_out=False)
     for cause in ("no_stream", "unauthorised", "timed_out"):
-        assert explain(problem(cause), ADDRESS, RtspFindings((answer,))).message
+        assert explain_refusal(problem(cause), ADDRESS, RtspFindings((answer,))).message
 
 
 def refused(*challenges: str) -> RtspFindings:
@@ -78,7 +78,7 @@ def refused(*challenges: str) -> RtspFindings:
 )
 def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause: str) -> None:
     """When FFmpeg knows one of the offered algorithms, the password was wrong."""
-    found = explain(problem("unauthorised"), ADDRESS, refused(*challenges))
+    found = explain_refusal(problem("unauthorised"), ADDRESS, refused(*challenges))
     assert found.kind == cause
 
 
@@ -95,13 +95,13 @@ def test_a_digest_that_ffmpeg_lacks_is_named(challenges: tuple[str, ...], cause:
 )
 def test_another_protocol_is_named(answer: RtspResponse, cause: str, words: str) -> None:
     """Each kind of response has its own kind of problem and text."""
-    found = explain(problem("no_stream"), ADDRESS, RtspFindings((answer,)))
+    found = explain_refusal(problem("no_stream"), ADDRESS, RtspFindings((answer,)))
     assert (found.kind, words in found.message) == (cause, True)
 
 
 def test_a_certificate_names_the_key_that_takes_it() -> None:
     """OpenSSL's reason is in the message, the option to set in the suggestion."""
-    found = explain(
+    found = explain_refusal(
         problem("tls_failed"), ADDRESS, RtspFindings(certificate="certificate has expired")
     )
     assert "has expired" in found.message

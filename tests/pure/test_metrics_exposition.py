@@ -16,7 +16,7 @@ from camd.metrics.exposition import (
     MetricsSnapshot,
     RecorderCounts,
     families,
-    render,
+    render_metrics,
 )
 from camd.metrics.publication_families import MediaServerMetrics, PublicationMetrics
 from camd.metrics.snapshot_families import SnapshotCounts
@@ -114,7 +114,7 @@ def published(state: PublicationState = PublicationState.PUBLISHING) -> MediaSer
 
 def full_text() -> bytes:
     """Return what /metrics says of it."""
-    return render(full())
+    return render_metrics(full())
 
 
 def everything() -> Samples:
@@ -123,7 +123,7 @@ def everything() -> Samples:
 
 
 def samples(of: MetricsSnapshot) -> Samples:
-    text = render(of).decode()
+    text = render_metrics(of).decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)

@@ -10,7 +10,7 @@ from support.media_streams import Sample
 
 from camd.mp4.boxes import full_box
 from camd.mp4.fragments import Fragment, FragmentReader
-from camd.mp4.restamp import in_place
+from camd.mp4.restamp import with_moved_samples_put_back
 
 PICTURES = [Sample(9, 5120), Sample(8, 512, sync=False), Sample(7, 512, sync=False)]
 SOUND = [Sample(3, 48_000), Sample(3, 1024), Sample(3, 1024)]
@@ -38,21 +38,21 @@ def times(fragment: Fragment) -> list[tuple[int, list[int]]]:
 
 def test_a_picture_is_put_where_the_stream_says_that_it_is_shown() -> None:
     """Its end stays, and it begins at its presentation time."""
-    found = in_place(read((1, 10_000, PICTURES), shown=14_608))
+    found = with_moved_samples_put_back(read((1, 10_000, PICTURES), shown=14_608))
     assert times(found) == [(14_608, [512, 512, 512])]
     assert found.start_seconds == 14_608 / 15_360
 
 
 def test_times_before_zero_are_written_as_such() -> None:
     """A track that began before the first one is put back as well."""
-    found = in_place(read((1, -10_000, PICTURES), shown=-9_000))
+    found = with_moved_samples_put_back(read((1, -10_000, PICTURES), shown=-9_000))
     assert times(found) == [(-9_000, [4120, 512, 512])]
 
 
 def test_reordered_pictures_are_shown_later_than_they_are_decoded() -> None:
     """The presentation time is compared, not the decode time."""
     pictures = [Sample(9, 5120, offset=1024), Sample(8, 512, sync=False, offset=512)]
-    found = in_place(read((1, 0, pictures), shown=1024 + 4608))
+    found = with_moved_samples_put_back(read((1, 0, pictures), shown=1024 + 4608))
     assert times(found) == [(4608, [512, 512])]
     assert found.video is not None
     assert list(found.video.composition) == [1024, 512]
@@ -62,18 +62,18 @@ def test_reordered_pictures_are_shown_later_than_they_are_decoded() -> None:
 def test_what_is_not_said_or_impossible_moves_nothing(shown: int | None) -> None:
     """A presentation time outside of the picture's own duration is ignored."""
     fragment = read((1, 10_000, PICTURES), shown=shown)
-    assert in_place(fragment) is fragment
+    assert with_moved_samples_put_back(fragment) is fragment
 
 
 def test_sound_goes_on_behind_its_pause() -> None:
     """A first packet that lasts a second gets the duration of the next one; its end stays."""
-    found = in_place(read((1, 0, PICTURES[1:]), (2, 0, SOUND)))
+    found = with_moved_samples_put_back(read((1, 0, PICTURES[1:]), (2, 0, SOUND)))
     assert times(found) == [(0, [512, 512]), (46_976, [1024, 1024, 1024])]
 
 
 def test_of_two_packets_the_first_may_contain_a_long_pause() -> None:
     """A second of silence is no packet."""
-    found = in_place(read((1, 0, PICTURES[1:]), (2, 0, SOUND[:2])))
+    found = with_moved_samples_put_back(read((1, 0, PICTURES[1:]), (2, 0, SOUND[:2])))
     assert times(found) == [(0, [512, 512]), (46_976, [1024, 1024])]
 
 
@@ -82,4 +82,4 @@ def test_sound_that_merely_jitters_stays() -> None:
     last = [Sample(3, 1024), Sample(3, 64)]
     for sound in ([Sample(3, 1500), Sample(3, 1024)], [Sample(3, 48_000)], last):
         fragment = read((1, 0, PICTURES[1:]), (2, 0, sound))
-        assert in_place(fragment) is fragment
+        assert with_moved_samples_put_back(fragment) is fragment

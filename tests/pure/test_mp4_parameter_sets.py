@@ -15,11 +15,11 @@ from camd.mp4.h26x.parameter_sets import (
     BitFields,
     NalError,
     VideoCodec,
-    key_of,
-    read_from,
+    nal_units_in,
     read_sequence,
+    reader_of_bytes,
+    set_identity,
     sets_within,
-    walk,
 )
 from camd.mp4.h26x.sample_entry import contradiction, header_problem, header_with, read_header
 
@@ -64,7 +64,7 @@ def test_any_bytes_end_or_raise(data: bytes, codec: VideoCodec) -> None:
             assert 0 < sequence.width <= 32768
             assert 0 < sequence.height <= 32768
         with contextlib.suppress(NalError):
-            key_of(nal, codec)
+            set_identity(nal, codec)
 
 
 @given(st.binary(max_size=200), st.integers(1, 4), st.sampled_from(list(VideoCodec)))
@@ -73,9 +73,9 @@ def test_any_sample_is_walked_to_its_end_or_refused(
 ) -> None:
     """NAL units that are returned fill the sample exactly."""
     with contextlib.suppress(NalError):
-        units = list(walk(read_from(data), 0, len(data), length_size))
+        units = list(nal_units_in(reader_of_bytes(data), 0, len(data), length_size))
         assert sum(unit.size + length_size for unit in units) == len(data)
-        sets_within(read_from(data), 0, len(data), length_size, codec)
+        sets_within(reader_of_bytes(data), 0, len(data), length_size, codec)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=5000), max_size=8), st.sampled_from([1, 2, 4]))
@@ -89,7 +89,7 @@ def test_a_sample_is_walked_by_its_heads_alone(nals: list[bytes], length_size: i
         read.append(size)
         return sample[offset - 6 : offset - 6 + size]
 
-    units = list(walk(pieces, 6, len(sample), length_size))
+    units = list(nal_units_in(pieces, 6, len(sample), length_size))
     assert [sample[u.start - 6 : u.start - 6 + u.size] for u in units] == nals
     assert [u.header for u in units] == [nal[0] for nal in nals]
     assert len(read) <= len(nals)
@@ -100,8 +100,10 @@ def test_a_sample_of_endless_units_is_refused() -> None:
     """The number of NAL units in a sample is bounded."""
     sample = b"\x01\x09" * (MAX_NAL_UNITS + 1)
     with pytest.raises(NalError, match="more than"):
-        list(walk(read_from(sample), 0, len(sample), 1))
-    assert len(list(walk(read_from(sample[2:]), 0, len(sample) - 2, 1))) == MAX_NAL_UNITS
+        list(nal_units_in(reader_of_bytes(sample), 0, len(sample), 1))
+    assert (
+        len(list(nal_units_in(reader_of_bytes(sample[2:]), 0, len(sample) - 2, 1))) == MAX_NAL_UNITS
+    )
 
 
 @given(st.binary(max_size=120), st.sampled_from([(b"avc1", b"avcC"), (b"hvc1", b"hvcC")]))

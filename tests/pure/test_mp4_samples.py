@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.recordings_folder import FRAGMENTS, contents
 
 from camd.mp4.boxes import MediaError
-from camd.mp4.inspect import check_samples, sealed_moov_offset
-from camd.mp4.recover import read_interrupted
+from camd.mp4.inspect import sealed_moov_offset, validate_samples
+from camd.mp4.interrupted import read_interrupted
 from camd.mp4.segment import HASHED_FROM
 
 FILE = contents()
@@ -22,12 +22,12 @@ MOOV = FILE[MOOV_AT:]
 
 def test_the_tables_of_a_sealed_segment_are_right() -> None:
     """Every sample lies in the media data, whose bounds are exact."""
-    check_samples(MOOV, HASHED_FROM, MOOV_AT)
+    validate_samples(MOOV, HASHED_FROM, MOOV_AT)
     last = len(FRAGMENTS[-1].mdat)
     with pytest.raises(MediaError, match="outside"):
-        check_samples(MOOV, HASHED_FROM, MOOV_AT - last)
+        validate_samples(MOOV, HASHED_FROM, MOOV_AT - last)
     with pytest.raises(MediaError, match="outside"):
-        check_samples(MOOV, MOOV_AT, MOOV_AT)
+        validate_samples(MOOV, MOOV_AT, MOOV_AT)
 
 
 @pytest.mark.parametrize("kind", [b"stts", b"stsz", b"stsc", b"co64", b"stss"])
@@ -37,7 +37,7 @@ def test_an_inconsistent_table_is_found(kind: bytes) -> None:
     lying = bytearray(MOOV)
     lying[at + (16 if kind == b"co64" else 8) - (4 if kind != b"stsc" else -4)] ^= 0x40
     with pytest.raises(MediaError):
-        check_samples(bytes(lying), HASHED_FROM, MOOV_AT)
+        validate_samples(bytes(lying), HASHED_FROM, MOOV_AT)
 
 
 @given(st.integers(0, len(MOOV) - 1), st.integers(1, 255))
@@ -46,7 +46,7 @@ def test_any_byte_of_the_tables_may_be_wrong(at: int, change: int) -> None:
     lying = bytearray(MOOV)
     lying[at] ^= change
     with contextlib.suppress(MediaError):
-        check_samples(bytes(lying), HASHED_FROM, MOOV_AT)
+        validate_samples(bytes(lying), HASHED_FROM, MOOV_AT)
 
 
 def test_reading_every_byte_finds_damage_before_the_last_sync() -> None:

@@ -14,10 +14,15 @@ from support.media_streams import Sample
 
 from camd.mp4.boxes import MediaError, box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.init import need, unpack
-from camd.mp4.inspect import check_samples, read_segment_head, sealed_moov_offset, summarise
-from camd.mp4.recover import read_interrupted
-from camd.mp4.segment import CHECK_SIZE, SegmentError, SegmentLayout
+from camd.mp4.init import required_box, unpack
+from camd.mp4.inspect import (
+    read_segment_head,
+    sealed_moov_offset,
+    summarise_segment,
+    validate_samples,
+)
+from camd.mp4.interrupted import read_interrupted
+from camd.mp4.segment import CHECKSUM_BOX_SIZE, SegmentError, SegmentLayout
 from camd.mp4.segment_metadata import MetadataError, SegmentMetadata, decode_metadata
 
 WHO = SegmentMetadata(
@@ -234,7 +239,7 @@ def test_whatever_times_a_stream_has_a_file_holds_all_of_it(parts, sound_alone):
             assert len(mine) == len(run)
         assert found == []
         assert mine == run
-    check_samples(final, 48, len(grown))
+    validate_samples(final, 48, len(grown))
     rebuilt = read_interrupted(lambda at, size: grown[at : at + size], len(grown), every=True)
     assert rebuilt is not None
     assert rebuilt.whole_bytes == len(grown)
@@ -293,11 +298,11 @@ def test_unusable_fragments_are_refused_and_change_nothing():
 def test_probing_a_final_moov_finds_frames_and_duration():
     """The summary of another program's file has no metadata."""
     index, grown = record(build.VIDEO_ONLY + build.fragment((1, 0, build.group(4))))
-    summary = summarise(grown, index.final_moov())
+    summary = summarise_segment(grown, index.final_moov())
     assert (summary.frames, summary.duration_seconds) == (4, 4 * 512 / 15360)
     assert summary.metadata == WHO
-    assert summarise(b"", index.final_moov()).metadata is None
-    assert need(index.final_moov(), b"moov", b"mvhd").payload == 16
+    assert summarise_segment(b"", index.final_moov()).metadata is None
+    assert required_box(index.final_moov(), b"moov", b"mvhd").payload == 16
 
 
 @given(
@@ -352,5 +357,5 @@ def test_rendering_records_nothing():
     assert index.render(first) == index.render(first)
     assert (index.frames, index.size_bytes) == (0, len(index.header))
     index.record(first.runs, first.size_bytes)
-    size = len(index.header) + first.size_bytes + CHECK_SIZE
+    size = len(index.header) + first.size_bytes + CHECKSUM_BOX_SIZE
     assert (index.frames, index.size_bytes) == (4, size)

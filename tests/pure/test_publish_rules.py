@@ -32,7 +32,7 @@ from camd.publish.rules.rtsp_requests import (
     RequestRewriter,
     basic_authorization,
 )
-from camd.publish.rules.served import (
+from camd.publish.rules.served_paths import (
     PathClaim,
     ViewerAddresses,
     addresses,

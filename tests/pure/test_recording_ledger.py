@@ -370,10 +370,10 @@ def test_the_rest_of_a_session_that_is_not_continued() -> None:
     opened = continued(left(), BootMoment(EPOCH + seconds(99), 7.0, "b2"))
     end = accounted_until(left())
     assert end == EPOCH + seconds(10)
-    assert opened.enter_rest(end, end - seconds(1), seconds(2)) == []
-    (missed,) = opened.enter_rest(end, end + seconds(5), seconds(2))
+    assert opened.enter_not_continued(end, end - seconds(1), seconds(2)) == []
+    (missed,) = opened.enter_not_continued(end, end + seconds(5), seconds(2))
     assert (missed.start, missed.end, missed.frames, missed.exact) == (end, missed.end, 50, False)
     assert missed.end == end + seconds(5)
-    (at_most,) = opened.enter_rest(end, None, seconds(1.5))
+    (at_most,) = opened.enter_not_continued(end, None, seconds(1.5))
     assert (at_most.start, at_most.end, at_most.frames) == (end, end + seconds(1.5), 15)
     assert (at_most.cause, at_most.exact) == (GapCause.DAEMON_DOWN, False)

@@ -52,7 +52,7 @@ def test_a_loss_keeps_its_length(step: timedelta) -> None:
     ledger.clock_stepped(step, EPOCH + seconds(2) + step)
     ledger.took(5)
     ledger.lose(loss(2, 2.5, 5).moved(step))
-    (gap,) = ledger.settle_losses()
+    (gap,) = ledger.enter_losses()
     assert (gap.start, gap.end) == (EPOCH + seconds(1) + step, EPOCH + seconds(2.5) + step)
     assert (gap.frames, gap.duration_seconds) == (15, 1.5)
     assert ledger.audit() == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.media_streams import captured, fragments_of, shape
 
 from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureEnded, EndOfStream
-from camd.recording.queue import QueueDrop, QueueItem, RecordingQueue
+from camd.recording.recording_queue import QueueDrop, QueueItem, RecordingQueue
 
 INIT, _ = fragments_of(1)
 MEBIBYTE = 1024 * 1024

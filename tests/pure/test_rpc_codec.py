@@ -18,7 +18,7 @@ from camd.rpc.registry import Notification
 
 
 def only(message: str | bytes) -> Call | BadCall:
-    incoming = codec.decode(message)
+    incoming = codec.decode_message(message)
     assert not incoming.batch
     (call,) = incoming.calls
     return call
@@ -111,7 +111,7 @@ def test_a_broken_request_keeps_its_id() -> None:
 
 def test_each_part_of_a_batch_stands_alone() -> None:
     """One broken part leaves the others as they are."""
-    incoming = codec.decode(f"[{request(id=1)}, 5, {request(id=2, method=None)}]")
+    incoming = codec.decode_message(f"[{request(id=1)}, 5, {request(id=2, method=None)}]")
     assert incoming.batch
     first, second, third = incoming.calls
     assert isinstance(first, Call)
@@ -140,13 +140,13 @@ near_requests = st.fixed_dictionaries(
 @given(st.text() | st.binary())
 def test_any_bytes_become_something(message: str | bytes) -> None:
     """No input raises, and none is dropped."""
-    assert codec.decode(message).calls
+    assert codec.decode_message(message).calls
 
 
 @given(near_requests | st.lists(near_requests, max_size=5))
 def test_every_request_with_an_id_keeps_it_or_gets_null(message: object) -> None:
     """Each part yields exactly one call or refusal; an id is echoed or, unreadable, null."""
-    incoming = codec.decode(json.dumps(message))
+    incoming = codec.decode_message(json.dumps(message))
     parts = message if isinstance(message, list) and message else [message]
     if len(incoming.calls) != len(parts):
         assert [type(call) for call in incoming.calls] == [BadCall]  # refused as a whole
@@ -217,7 +217,7 @@ def test_depth_is_bounded(batch: bool) -> None:
     """MAX_DEPTH levels are read, one more is refused with the limit; a batch is one level."""
     for levels in (codec.MAX_DEPTH, codec.MAX_DEPTH + 1):
         text = f"[{deep(levels - 1)}]" if batch else deep(levels)
-        (call,) = codec.decode(text).calls
+        (call,) = codec.decode_message(text).calls
         assert isinstance(call, Call) == (levels == codec.MAX_DEPTH)
     assert isinstance(call, BadCall)
     assert call.refusal.kind.code == -32700
@@ -227,7 +227,7 @@ def test_depth_is_bounded(batch: bool) -> None:
 @pytest.mark.parametrize("text", ["[" * 1000, '{"a":' * 1_000, "[" * 500_000, '["' * 300_000])
 def test_depth_without_an_end_is_refused(text: str) -> None:
     """Brackets that never close are refused as well."""
-    (call,) = codec.decode(text).calls
+    (call,) = codec.decode_message(text).calls
     assert isinstance(call, BadCall)
     assert call.refusal.kind.code == -32700
 
@@ -235,7 +235,7 @@ def test_depth_without_an_end_is_refused(text: str) -> None:
 def test_brackets_in_strings_and_beside_each_other_are_not_deep() -> None:
     """Only what is open counts: many lists in a row, and text with brackets, are read."""
     params = {"text": '\\"[' * 500, "lists": [[] for _ in range(500)]}
-    (call,) = codec.decode(json.dumps(request_object(params))).calls
+    (call,) = codec.decode_message(json.dumps(request_object(params))).calls
     assert isinstance(call, Call)
     assert call.params == params
 

@@ -12,7 +12,7 @@ import attrs
 from camd.contract.result_types import Time, doc, one_of
 from camd.errors import CAMERA_UNKNOWN, INVALID_PARAMS, SHUTTING_DOWN, TABLE
 from camd.rpc.codec import encode_result
-from camd.rpc.openrpc import document, registry_with_discovery
+from camd.rpc.openrpc import openrpc_document, registry_with_discovery
 from camd.rpc.registry import Caller, MethodDescription, NoParams, Registry, method
 from camd.rpc.roles import Role
 
@@ -48,7 +48,7 @@ class SnapshotMethods:
 
 def test_parameters_are_described_as_clients_name_them() -> None:
     """Names, aliases, types, required parameters, roles and documentation, as JSON."""
-    described = document(Registry([SnapshotMethods()]).methods, title="camd", version="1.0")
+    described = openrpc_document(Registry([SnapshotMethods()]).methods, title="camd", version="1.0")
     text = json.loads(encode_result(b"1", described))["result"]
     ping, snapshot = text["methods"]
     assert snapshot["summary"] == "Take a picture."
@@ -111,9 +111,9 @@ class QualityMethods:
 
 def test_bounds_of_parameters_are_described() -> None:
     """Those of numbers, also where a parameter may be left out."""
-    (improve,) = document(Registry([QualityMethods()]).methods, title="camd", version="1.0")[
-        "methods"
-    ]
+    (improve,) = openrpc_document(
+        Registry([QualityMethods()]).methods, title="camd", version="1.0"
+    )["methods"]
     level, width, name = (each["schema"] for each in improve["params"])
     assert level == {"type": "integer", "minimum": 1, "maximum": 100}
     assert (width["minimum"], "maximum" in width) == (16, False)
@@ -134,7 +134,7 @@ class ShotMethods:
 
 def test_results_are_described_with_the_names_that_are_sent() -> None:
     """Names, types, listed values, meanings; what may be absent is not required."""
-    described = document(
+    described = openrpc_document(
         Registry([ShotMethods()]).methods,
         title="camd",
         version="1.0",
@@ -161,7 +161,7 @@ def test_a_method_that_is_answered_elsewhere_is_described_without_a_role() -> No
     )
     registry = registry_with_discovery((ShotMethods(),), others=(other,))
     assert "authenticate" not in {each.name for each in registry.methods}
-    (described,) = document([other], title="camd", version="1.0")["methods"]
+    (described,) = openrpc_document([other], title="camd", version="1.0")["methods"]
     assert described["name"] == "authenticate"
     assert "x-role" not in described
 

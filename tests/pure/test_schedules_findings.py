@@ -15,23 +15,23 @@ from camd.config.schema import ScheduleConfig
 from camd.model import CameraId, Session, SessionId, SessionState
 from camd.model.schedule_values import OverriddenBy
 from camd.schedules.rules.decision import (
-    Action,
     Override,
-    decide,
+    ScheduleAction,
+    decide_action,
     is_ending,
     is_scheduled,
     next_delay,
-    overrides,
+    override_by,
     planned_end,
 )
 from camd.schedules.rules.schedule_findings import first_overlap
-from camd.schedules.rules.windows import NEVER, due
+from camd.schedules.rules.windows import NEVER, window_state
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)  # a Thursday
 OPENS = datetime(2026, 1, 15, 19, tzinfo=UTC)  # 20:00 in Berlin
 CLOSES = datetime(2026, 1, 16, 5, tzinfo=UTC)
 NIGHTS = schedule()
-OPEN, CLOSED = due((NIGHTS,), OPENS), due((NIGHTS,), CLOSES)
+OPEN, CLOSED = window_state((NIGHTS,), OPENS), window_state((NIGHTS,), CLOSES)
 
 
 def findings(*schedules: ScheduleConfig) -> list[tuple[Grade, str]]:
@@ -102,11 +102,13 @@ def test_an_overlap_is_an_instant_at_which_both_are_open(
     one, other = found[0], found[-1]
     both = first_overlap(one, other, instant)
     if both is not None:
-        assert due((one,), both).active
-        assert due((other,), both).active
+        assert window_state((one,), both).active
+        assert window_state((other,), both).active
         if both > instant:
             before = both - timedelta(microseconds=1)
-            assert not (due((one,), before).active and due((other,), before).active)
+            assert not (
+                window_state((one,), before).active and window_state((other,), before).active
+            )
 
 
 # --- what follows from a session -------------------------------------------------------------
@@ -149,25 +151,25 @@ STOPPED = Override(OverriddenBy.MANUAL_STOP, CLOSES)
 @pytest.mark.parametrize(
     ("now", "running", "override", "action"),
     [
-        (OPEN, None, None, Action.START),
-        (OPEN, None, STOPPED, Action.NOTHING),
-        (OPEN, session(), None, Action.NOTHING),
-        (OPEN, ANNS, None, Action.NOTHING),
-        (CLOSED, None, None, Action.NOTHING),
-        (CLOSED, session(), None, Action.STOP),
-        (CLOSED, session(SessionState.WAITING), None, Action.STOP),
-        (CLOSED, session(SessionState.STARTING), None, Action.STOP),
-        (CLOSED, session(SessionState.ENDING), None, Action.NOTHING),
-        (CLOSED, session(SessionState.STARTING, reason="stopped"), None, Action.NOTHING),
-        (CLOSED, ANNS, None, Action.NOTHING),
-        (NEVER, session(), None, Action.STOP),
+        (OPEN, None, None, ScheduleAction.START),
+        (OPEN, None, STOPPED, ScheduleAction.NOTHING),
+        (OPEN, session(), None, ScheduleAction.NOTHING),
+        (OPEN, ANNS, None, ScheduleAction.NOTHING),
+        (CLOSED, None, None, ScheduleAction.NOTHING),
+        (CLOSED, session(), None, ScheduleAction.STOP),
+        (CLOSED, session(SessionState.WAITING), None, ScheduleAction.STOP),
+        (CLOSED, session(SessionState.STARTING), None, ScheduleAction.STOP),
+        (CLOSED, session(SessionState.ENDING), None, ScheduleAction.NOTHING),
+        (CLOSED, session(SessionState.STARTING, reason="stopped"), None, ScheduleAction.NOTHING),
+        (CLOSED, ANNS, None, ScheduleAction.NOTHING),
+        (NEVER, session(), None, ScheduleAction.STOP),
     ],
 )
 def test_what_is_to_be_done(
-    now: object, running: Session | None, override: Override | None, action: Action
+    now: object, running: Session | None, override: Override | None, action: ScheduleAction
 ) -> None:
     """Somebody's session is never touched; a schedule's ends with the window."""
-    assert decide(now, running, override) is action  # type: ignore[arg-type]
+    assert decide_action(now, running, override) is action  # type: ignore[arg-type]
 
 
 def test_a_session_is_a_schedules_by_owner_and_key() -> None:
@@ -180,11 +182,11 @@ def test_a_session_is_a_schedules_by_owner_and_key() -> None:
 
 def test_which_ends_count_until_the_windows_end() -> None:
     """A stop by hand and the end of a file; a duration, a failure and a shutdown do not."""
-    assert overrides("stopped", OPEN) == STOPPED
-    assert overrides("source_ended", OPEN) == Override(OverriddenBy.SOURCE_ENDED, CLOSES)
-    assert overrides("stopped", CLOSED) is None
+    assert override_by("stopped", OPEN) == STOPPED
+    assert override_by("source_ended", OPEN) == Override(OverriddenBy.SOURCE_ENDED, CLOSES)
+    assert override_by("stopped", CLOSED) is None
     for reason in ("duration", "storage_full", "internal_error", "shutdown", ""):
-        assert overrides(reason, OPEN) is None
+        assert override_by(reason, OPEN) is None
 
 
 def test_pauses_grow_up_to_a_minute() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from camd.config.schema import ScheduleConfig
 from camd.model.schedule_values import DAYS, TimeOfDay, TimeZone
 from camd.schedules.rules.local_time import instant_of
-from camd.schedules.rules.windows import NEVER, due, open_times
+from camd.schedules.rules.windows import NEVER, open_times, window_state
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 BERLIN = "Europe/Berlin"
@@ -147,7 +147,7 @@ def test_a_window_is_open_when_the_clock_says_so_and_changes_when_it_does(
     minutes = 6 * 1440
     each = [open_minutes(one, instant, minutes) for one in found]
     model = [any(states) for states in zip(*each, strict=True)]
-    answer = due(found, instant)
+    answer = window_state(found, instant)
     assert answer.active is model[0]
     change = next((n for n, state in enumerate(model) if state is not model[0]), None)
     if change is not None:
@@ -162,12 +162,12 @@ def test_nothing_changes_before_the_next_change(
 ) -> None:
     """The last microsecond before it is as the instant; itself, it is the opposite."""
     found, instant = case
-    answer = due(found, instant)
+    answer = window_state(found, instant)
     if answer.next_change is not None:
         assert answer.next_change > instant
-        just_before = due(found, answer.next_change - timedelta(microseconds=1))
+        just_before = window_state(found, answer.next_change - timedelta(microseconds=1))
         assert (just_before.active, just_before.next_change) == (answer.active, answer.next_change)
-        assert due(found, answer.next_change).active is not answer.active
+        assert window_state(found, answer.next_change).active is not answer.active
 
 
 @given(cases())
@@ -176,7 +176,7 @@ def test_the_end_of_a_window_lies_ahead_of_it(
 ) -> None:
     """It is after the instant, and not after the time from which on nothing is open."""
     found, instant = case
-    answer = due(found, instant)
+    answer = window_state(found, instant)
     assert (answer.window_end is not None) is answer.active
     if answer.window_end is not None:
         assert instant < answer.window_end
@@ -202,9 +202,9 @@ def test_over_midnight_a_window_belongs_to_the_day_on_which_it_begins() -> None:
     """Friday's night goes into Saturday; Saturday's own night does not exist."""
     nights = [schedule("22:00", "05:00", "UTC", ["fri"])]
     friday = utc("2026-01-16 22:00")
-    assert not due(nights, friday - MINUTE).active
-    assert due(nights, friday).next_change == utc("2026-01-17 05:00")
-    later = due(nights, utc("2026-01-17 05:00"))
+    assert not window_state(nights, friday - MINUTE).active
+    assert window_state(nights, friday).next_change == utc("2026-01-17 05:00")
+    later = window_state(nights, utc("2026-01-17 05:00"))
     assert (later.active, later.next_change) == (False, friday + 7 * DAY)
 
 
@@ -218,15 +218,15 @@ def test_over_midnight_a_window_belongs_to_the_day_on_which_it_begins() -> None:
 )
 def test_times_that_are_skipped(begin: str, end: str, opens: str, closes: str) -> None:
     """They stand for the instant at which the clocks skip them."""
-    asked = due([schedule(begin, end)], utc("2026-03-28 23:00"))
+    asked = window_state([schedule(begin, end)], utc("2026-03-28 23:00"))
     assert (asked.active, asked.next_change) == (False, utc(opens))
-    assert due([schedule(begin, end)], utc(opens)).next_change == utc(closes)
+    assert window_state([schedule(begin, end)], utc(opens)).next_change == utc(closes)
 
 
 def test_a_window_within_the_skipped_hour_is_not_there_that_day() -> None:
     """It opens the next day again."""
     night = [schedule("02:10", "02:50")]
-    assert due(night, utc("2026-03-28 12:00")).next_change == utc("2026-03-30 00:10")
+    assert window_state(night, utc("2026-03-28 12:00")).next_change == utc("2026-03-30 00:10")
 
 
 @pytest.mark.parametrize(
@@ -239,30 +239,32 @@ def test_a_window_within_the_skipped_hour_is_not_there_that_day() -> None:
 )
 def test_times_that_come_twice(begin: str, end: str, opens: str, closes: str) -> None:
     """A window begins at the first and ends at the second."""
-    asked = due([schedule(begin, end)], utc("2026-10-24 22:00"))
+    asked = window_state([schedule(begin, end)], utc("2026-10-24 22:00"))
     assert (asked.active, asked.next_change) == (False, utc(opens))
-    assert due([schedule(begin, end)], utc(opens)).next_change == utc(closes)
+    assert window_state([schedule(begin, end)], utc(opens)).next_change == utc(closes)
 
 
 def test_a_day_that_a_zone_skips_has_no_window() -> None:
     """Samoa had no 30 December 2011."""
     days = [schedule("08:00", "17:00", "Pacific/Apia")]
     thursday_evening = utc("2011-12-30 03:00")
-    assert due(days, thursday_evening).next_change == utc("2011-12-30 18:00")  # Saturday, 08:00
+    assert window_state(days, thursday_evening).next_change == utc(
+        "2011-12-30 18:00"
+    )  # Saturday, 08:00
 
 
 def test_a_night_that_begins_on_a_skipped_day_is_what_is_left_of_it() -> None:
     """Its beginning stands for the instant of the skip, as any time that does not exist."""
     nights = [schedule("22:00", "06:00", "Pacific/Apia", days=["fri"])]
     skip = utc("2011-12-30 10:00")
-    assert due(nights, skip - HOUR).next_change == skip
-    assert due(nights, skip).next_change == utc("2011-12-30 16:00")  # Saturday, 06:00
+    assert window_state(nights, skip - HOUR).next_change == skip
+    assert window_state(nights, skip).next_change == utc("2011-12-30 16:00")  # Saturday, 06:00
 
 
 def test_whole_days_are_open_for_ever() -> None:
     """Nothing ever changes, but each day is a window of its own."""
     always = [schedule("00:00", "24:00")]
-    found = due(always, utc("2026-03-29 12:00"))
+    found = window_state(always, utc("2026-03-29 12:00"))
     assert (found.active, found.next_change) == (True, None)
     assert found.window_end == utc("2026-03-29 22:00")
 
@@ -273,28 +275,28 @@ def test_windows_that_touch_are_one_and_the_latest_end_counts() -> None:
         schedule("08:00", "12:00", "UTC", name="a"),
         schedule("12:00", "13:00", "UTC", name="b"),
     ]
-    found = due(both, utc("2026-01-15 09:00"))
+    found = window_state(both, utc("2026-01-15 09:00"))
     assert (found.next_change, found.name) == (utc("2026-01-15 13:00"), "a")
     assert found.window_end == utc("2026-01-15 12:00")
-    assert due(both, utc("2026-01-15 12:00")).name == "b"
+    assert window_state(both, utc("2026-01-15 12:00")).name == "b"
 
 
 def test_the_schedule_that_opens_next_is_named() -> None:
     """Before it opens."""
     both = [schedule("08:00", "9:00", "UTC", name="a"), schedule("07:00", "8:00", "UTC", name="b")]
-    assert due(both, utc("2026-01-15 06:00")).name == "b"
+    assert window_state(both, utc("2026-01-15 06:00")).name == "b"
 
 
 def test_without_a_schedule_or_with_a_disabled_one_nothing_is_due() -> None:
     """And nothing ever changes."""
-    assert due([], SPRING) == NEVER
-    assert due([schedule(enabled=False)], SPRING) == NEVER
+    assert window_state([], SPRING) == NEVER
+    assert window_state([schedule(enabled=False)], SPRING) == NEVER
 
 
 def test_a_window_that_comes_once_in_weeks_is_found() -> None:
     """On Sundays at a time that is skipped on the next one, it opens a week later."""
     sundays = [schedule("02:10", "02:50", days=["sun"])]
-    assert due(sundays, utc("2026-03-23 00:00")).next_change == utc("2026-04-05 00:10")
+    assert window_state(sundays, utc("2026-03-23 00:00")).next_change == utc("2026-04-05 00:10")
 
 
 def test_a_window_is_never_without_length() -> None:

@@ -22,7 +22,7 @@ from camd.auth.login_throttle import (
 )
 from camd.auth.tokens import AuthFailure
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal, Role
-from camd.runtime.fd_limits import exhausted, for_sockets
+from camd.runtime.fd_limits import exhausted, socket_limit
 from camd.server.rules.connection_limits import MAX_ADDRESSES as MAX_RATED
 from camd.server.rules.connection_limits import (
     RESERVED_FOR_ADMINS,
@@ -31,7 +31,7 @@ from camd.server.rules.connection_limits import (
     LimitedConnection,
     is_own_address,
 )
-from camd.server.rules.request_checks import is_own, machine_names, own_names
+from camd.server.rules.request_validation import is_own, machine_names, own_names
 
 WRONG = AuthFailure.UNKNOWN_KEY
 
@@ -267,10 +267,10 @@ def test_addresses_whose_requests_are_counted_are_bounded() -> None:
 
 def test_clients_leave_descriptors_for_recordings() -> None:
     """Clients, each with a file open, leave what recordings need, also with a low limit."""
-    assert for_sockets(1024) == 256
-    assert for_sockets(1_000_000) > 100_000
+    assert socket_limit(1024) == 256
+    assert socket_limit(1_000_000) > 100_000
     for limit in range(64, 5000, 7):
-        assert limit - 2 * for_sockets(limit) >= min(512, limit // 2) - 16
+        assert limit - 2 * socket_limit(limit) >= min(512, limit // 2) - 16
 
 
 def test_only_a_lack_of_descriptors_counts_as_one() -> None:

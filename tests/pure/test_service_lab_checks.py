@@ -8,6 +8,7 @@ import pytest
 from service_lab_checks import CHECKS, check_step
 
 VISITORS: dict[str, Any] = {"answered": 9, "refused": [], "longest": 1.0}
+EXPOSED = "level for camd.service: 2.1"
 GOES_ON: dict[str, Any] = {
     "before": "s1",
     "after": "s1",
@@ -16,6 +17,10 @@ GOES_ON: dict[str, Any] = {
     "restarts": 1,
 }
 GOOD: dict[str, dict[str, Any]] = {
+    "set_up": {
+        "verify": "",
+        "security": "\u2192 Overall exposure level for camd.service: 1.6 OK :-)",
+    },
     "socket": {"idle": "inactive", "started": True, "session": "s1", **VISITORS},
     "watch": {"status": "1 camera, 1 recording; storage ok", "events": ["camera_state"]},
     "reload": {
@@ -31,6 +36,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "kill": GOES_ON,
     "stop_signal": GOES_ON | {"noticed": 6.1},
     "disk": {"same_process": True, "before": "s1", "after": "s1"},
+    "late_disk": {
+        "absent": ["missing", "The disk is not mounted", "Mount the disk"],
+        "found": 4.5,
+        "resumed": 6.0,
+        "left": [],
+    },
+    "clock": {"before": "s1", "after": "s1", "frames": [9, 9], "verify": 0, "next": "s2"},
     "usb": {"found": "camera2", "session": "s2"},
     "upgrade": GOES_ON | {"version": "999.0", "old_version": "1.0"},
     "format": {"status": "78", "state": "failed", "unchanged": True, "started": True},
@@ -54,6 +66,13 @@ def test_a_service_that_does_what_it_should_has_no_finding(step: str) -> None:
 @pytest.mark.parametrize(
     ("step", "changes", "expected"),
     [
+        ("set_up", {"verify": "Unknown key name"}, "systemd-analyze verify: Unknown key name"),
+        (
+            "set_up",
+            {"security": "level for camd.service: 2.1"},
+            "systemd-analyze security: level for camd.service: 2.1",
+        ),
+        ("set_up", {"security": "Failed"}, "systemd-analyze security: Failed"),
         ("socket", {"idle": "active"}, "before the first client the service was active"),
         ("socket", {"started": False}, "the client did not start the service"),
         ("socket", {"session": ""}, "nothing was recorded"),
@@ -82,6 +101,14 @@ def test_a_service_that_does_what_it_should_has_no_finding(step: str) -> None:
         ("kill", {"restarts": 2}, "2 restarts"),
         ("stop_signal", {"noticed": -1}, "the watchdog did not notice"),
         ("disk", {"same_process": False}, "the service was restarted"),
+        ("late_disk", {"absent": ["ok", "", "-"]}, "without its disk the storage was ok:  -"),
+        ("late_disk", {"found": -1.0}, "the disk was not noticed"),
+        ("late_disk", {"resumed": -1.0}, "the session did not go on"),
+        ("late_disk", {"left": ["a.mp4"]}, "beneath the mount point is a.mp4"),
+        ("clock", {"after": "s2"}, "session s1 became s2"),
+        ("clock", {"frames": [9, 8]}, "9 frames were captured, and 8 written"),
+        ("clock", {"verify": 1, "verified": "a gap"}, "camd verify: a gap"),
+        ("clock", {"next": ""}, "afterwards nothing was recorded"),
         ("usb", {"found": ""}, "the camera was not found"),
         ("usb", {"session": ""}, "it does not record"),
         ("upgrade", {"version": "1.0"}, "version 1.0 is still installed"),

@@ -20,11 +20,11 @@ from camd.snapshots.rules.snapshot_names import (
     is_part_name,
     may_be_snapshot,
     names_for,
+    parse_camd_name,
     part_name,
     read_name,
-    told_by_name,
 )
-from camd.storage.index.catalog import Catalog, connect
+from camd.storage.index.index_database import IndexDatabase, open_database
 from camd.storage.rules.rows import SCHEMA_VERSION
 
 NOW = datetime(2026, 1, 15, 14, 30, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_a_taken_name_gets_a_number() -> None:
         "camera0_2026-01-15_14-30-00_2.png",
     ]
     for name in islice(names_for(CAMERA, NOW, "jpg"), 3):
-        assert told_by_name(name) == (CAMERA, NOW)
+        assert parse_camd_name(name) == (CAMERA, NOW)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_part_is_never_listed() -> None:
 @pytest.mark.parametrize("name", ["x_2026-01-15_14-30-00.gif", "a_2026-13-15_14-30-00.jpg", "x"])
 def test_other_names_tell_nothing(name: str) -> None:
     """Camera and time are read only from names that camd gives."""
-    assert told_by_name(name) is None
+    assert parse_camd_name(name) is None
 
 
 # --- expiry -------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_limits_hold_and_nothing_more_goes(
 
 def test_the_table_lists_newest_first_by_camera_and_time(tmp_path: Path) -> None:
     """Filters, pages and totals; a session has no snapshots."""
-    table = Catalog.open(tmp_path / "index.sqlite").snapshots
+    table = IndexDatabase.open(tmp_path / "index.sqlite").snapshots
     held = [snapshot(n, camera="camera1" if n % 2 else "camera0") for n in range(6)]
     table.put(held)
     table.put([attrs.evolve(held[0], size_bytes=15)])
@@ -195,15 +195,15 @@ def test_the_table_lists_newest_first_by_camera_and_time(tmp_path: Path) -> None
 def test_an_index_of_the_version_before_gets_the_table(tmp_path: Path) -> None:
     """It is brought up to date in place: recordings stay in it, and nothing is set aside."""
     path = tmp_path / "index.sqlite"
-    db = connect(path)
+    db = open_database(path)
     db.execute("INSERT INTO journal VALUES (3, 77)")
     db.executescript("DROP TABLE snapshots; PRAGMA user_version = 4;")
     db.close()
-    catalog = Catalog.open(path)
-    assert (catalog.position.file, catalog.position.offset) == (3, 77)
-    catalog.snapshots.put([snapshot(1)])
-    assert catalog.snapshots.totals().count == 1
-    catalog.close()
+    database = IndexDatabase.open(path)
+    assert (database.position.file, database.position.offset) == (3, 77)
+    database.snapshots.put([snapshot(1)])
+    assert database.snapshots.totals().count == 1
+    database.close()
     with sqlite3.connect(path) as raw:
         assert raw.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     assert [each.name for each in tmp_path.glob("*unreadable*")] == []

@@ -44,7 +44,7 @@ def check(history: StorageHistory, cut: int, disk: RecordingDisk, index: Recordi
             confirmed[number] = max(fragments, confirmed.get(number, 0))
     removed = {number for after, number in history.removed if after <= cut}
     removing = {number for after, number in history.removing if after <= cut}
-    listed = {row.filename: row for row in index.catalog.page(RecordingQuery()).segments}
+    listed = {row.filename: row for row in index.database.page(RecordingQuery()).segments}
     for number, file in enumerate(history.files):
         data, row = disk.files.get(file.path), listed.pop(file.path.name, None)
         if number in removed:
@@ -64,11 +64,11 @@ def check(history: StorageHistory, cut: int, disk: RecordingDisk, index: Recordi
         assert (row.state, row.size_bytes) == (SegmentState.SEALED, len(data)), "I6"
         assert row.sha256 in (None, hash_of(data))
     assert not listed, "no row without a file"
-    sessions = index.catalog.unfinished_sessions()
+    sessions = index.database.unfinished_sessions()
     if history.begun is not None and history.begun <= cut:
         assert [s.session_id for s in sessions] == ["session"], "no session is forgotten"
         assert all(s.frames_captured == s.frames_written + ledgered(s.gaps) for s in sessions)
-    found = index.catalog.gaps(SessionId("session"))
+    found = index.database.gaps(SessionId("session"))
     for after, entry in history.gaps:
         assert after > cut or found.count(entry) == 1, "I4: the ledger keeps every entry, once"
 
@@ -93,11 +93,11 @@ def test_a_start_after_a_power_cut_restores_the_invariants(
     index, _ = recovered(disk, database)
     check(history, cut, disk, index)
     before = {path: bytes(content) for path, content in disk.files.items()}
-    rows = index.catalog.page(RecordingQuery())
-    _, again = recovered(disk, index.catalog._db.serialize())
+    rows = index.database.page(RecordingQuery())
+    _, again = recovered(disk, index.database._db.serialize())
     assert {finding.outcome for finding in again} <= {FileOutcome.EMPTY}
     assert disk.files == before
-    assert index.catalog.page(RecordingQuery()) == rows
+    assert index.database.page(RecordingQuery()) == rows
 
 
 @settings(max_examples=250)
@@ -123,12 +123,12 @@ def test_without_a_cut_an_index_from_nothing_is_the_index(script: list[str], for
     """I6: rebuilt from the files and the journal, the index says what the old one said."""
     history = run_script(script)
     history.seal()
-    old = history.index.catalog
+    old = history.index.database
     index, findings = recovered(history.disk, None if forget else old._db.serialize())
     assert findings == []
-    assert index.catalog.page(RecordingQuery()) == old.page(RecordingQuery())
-    assert index.catalog.unfinished_sessions() == old.unfinished_sessions()
-    assert index.catalog.gaps(SessionId("session")) == old.gaps(SessionId("session"))
+    assert index.database.page(RecordingQuery()) == old.page(RecordingQuery())
+    assert index.database.unfinished_sessions() == old.unfinished_sessions()
+    assert index.database.gaps(SessionId("session")) == old.gaps(SessionId("session"))
 
 
 def test_files_alone_make_an_index() -> None:
@@ -139,9 +139,9 @@ def test_files_alone_make_an_index() -> None:
     }
     index, findings = recovered(history.disk, None)
     assert [f.outcome for f in findings] == [
-        FileOutcome.ADOPTED,
-        FileOutcome.ADOPTED,
+        FileOutcome.NEW_TO_INDEX,
+        FileOutcome.NEW_TO_INDEX,
         FileOutcome.SEALED,
     ]
-    rows = index.catalog.page(RecordingQuery()).segments
+    rows = index.database.page(RecordingQuery()).segments
     assert [(row.number, row.frames // FRAMES) for row in rows] == [(2, 2), (1, 1), (0, 2)]

@@ -14,7 +14,7 @@ from support.power_cut_disk import open_index
 from support.recordings import gap, segment, session
 
 from camd.model import RecordingQuery, SegmentState, SessionId
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.index.index_journal import JournalPosition
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.rules.journal_records import (
@@ -43,11 +43,11 @@ def opened(disk: MemoryDisk, database: bytes | None = None) -> RecordingIndex:
 
 def said(index: RecordingIndex) -> tuple[object, ...]:
     """Return all that the index says."""
-    catalog = index.catalog
+    database = index.database
     return (
-        catalog.page(RecordingQuery()),
-        catalog.unfinished_sessions(),
-        catalog.gaps(SessionId("s0")),
+        database.page(RecordingQuery()),
+        database.unfinished_sessions(),
+        database.gaps(SessionId("s0")),
     )
 
 
@@ -58,13 +58,13 @@ def test_an_index_that_lags_behind_catches_up(lag: int) -> None:
     index = opened(disk)
     for number, fact in enumerate(FACTS):
         if number == lag:
-            database = index.catalog._db.serialize()
+            database = index.database._db.serialize()
         index.note(fact)
     if lag == len(FACTS):
-        database = index.catalog._db.serialize()
+        database = index.database._db.serialize()
     again = opened(disk, database)
     assert said(again) == said(index) == said(opened(disk))
-    assert again.catalog.gaps(SessionId("s0")) == (gap(1), gap(2))
+    assert again.database.gaps(SessionId("s0")) == (gap(1), gap(2))
 
 
 @pytest.mark.parametrize("faults", [(n,) for n in range(16)] + [(n, n + 1) for n in range(15)])
@@ -86,7 +86,7 @@ def test_what_the_disk_refuses_is_written_with_the_next_note(faults: tuple[int, 
     assert said(opened(disk)) == said(whole)
 
 
-class FullCatalog(Catalog):
+class FullDatabase(IndexDatabase):
     """A database whose volume is full until somebody makes room."""
 
     full = True
@@ -103,7 +103,7 @@ def test_an_index_that_was_full_has_every_fact_later(disk_too: bool) -> None:
     """Facts that the index, or index and journal, could not take are in both when there is room."""
     disk = MemoryDisk()
     index = opened(disk)
-    index.catalog = volume = FullCatalog(index.catalog._db)
+    index.database = volume = FullDatabase(index.database._db)
     if disk_too:
         disk.fail(*range(100), code=errno.ENOSPC)
     for fact in FACTS[:-1]:
@@ -125,13 +125,13 @@ def test_a_hash_that_comes_late_raises_no_file_from_the_dead() -> None:
     unhashed, hashed = segment("a.mp4", sha256=None), segment("a.mp4")
     index.note(SegmentNoted(unhashed))
     index.note_hash(hashed)
-    assert index.catalog.segment("a.mp4") == hashed
+    assert index.database.segment("a.mp4") == hashed
     index.note(SegmentNoted(segment("a.mp4", sha256=None, size_bytes=7)))
     index.note_hash(hashed)
-    assert index.catalog.unhashed() == (segment("a.mp4", sha256=None, size_bytes=7),)
+    assert index.database.unhashed() == (segment("a.mp4", sha256=None, size_bytes=7),)
     index.note(SegmentRemovalNoted("a.mp4", ""))
     index.note_hash(hashed)
-    assert index.catalog.segment("a.mp4") is None
+    assert index.database.segment("a.mp4") is None
 
 
 def test_what_a_crash_left_open_is_marked_when_the_index_is_opened() -> None:
@@ -139,10 +139,10 @@ def test_what_a_crash_left_open_is_marked_when_the_index_is_opened() -> None:
     disk = MemoryDisk()
     index = opened(disk)
     index.note_open(segment("a.mp4", state=SegmentState.OPEN, sha256=None))
-    again = opened(disk, index.catalog._db.serialize())
-    assert [s.filename for s in again.catalog.segments_in(SegmentState.INTERRUPTED)] == ["a.mp4"]
+    again = opened(disk, index.database._db.serialize())
+    assert [s.filename for s in again.database.segments_in(SegmentState.INTERRUPTED)] == ["a.mp4"]
     index.catch_up()  # a second time nothing happens
-    assert [s.filename for s in index.catalog.segments_in(SegmentState.OPEN)] == ["a.mp4"]
+    assert [s.filename for s in index.database.segments_in(SegmentState.OPEN)] == ["a.mp4"]
 
 
 def test_the_facts_that_wait_for_the_disk_are_bounded() -> None:
@@ -155,4 +155,4 @@ def test_the_facts_that_wait_for_the_disk_are_bounded() -> None:
             index.note(GapNoted(gap(number)))
     disk.faults.clear()
     index.note()
-    assert opened(disk).catalog.gaps(SessionId("s0")) == (gap(3), gap(4), gap(5))
+    assert opened(disk).database.gaps(SessionId("s0")) == (gap(3), gap(4), gap(5))

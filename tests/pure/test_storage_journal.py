@@ -23,8 +23,8 @@ from camd.storage.rules.journal_records import (
     SegmentNoted,
     SegmentRemovalNoted,
     SessionNoted,
-    decode,
-    encode,
+    decode_records,
+    encode_records,
 )
 
 FOLDER = Path("/disk")
@@ -51,20 +51,20 @@ def noted(disk: MemoryDisk | RecordingDisk, since: JournalPosition = BEGIN) -> l
 
 def test_records_come_out_as_they_went_in() -> None:
     """Every field of every kind survives, microseconds and newlines in names included."""
-    assert list(decode(encode(RECORDS))) == RECORDS
+    assert list(decode_records(encode_records(RECORDS))) == RECORDS
 
 
 def test_a_session_is_noted_without_what_has_records_of_its_own() -> None:
     """Segments and gaps are not written twice."""
     whole = session(segments=(segment(),), gaps=(gap(1),), warnings=("w",))
-    (read,) = decode(encode([SessionNoted(whole)]))
+    (read,) = decode_records(encode_records([SessionNoted(whole)]))
     assert read == SessionNoted(attrs.evolve(whole, segments=(), gaps=(), warnings=()))
 
 
 @given(st.data())
 def test_damage_costs_only_the_lines_it_hits(data: st.DataObject) -> None:
     """Bytes that were overwritten by anything cost their own lines; all others are read."""
-    lines = encode(RECORDS).split(b"\n")[:-1]
+    lines = encode_records(RECORDS).split(b"\n")[:-1]
     hit = data.draw(st.integers(0, len(lines) - 1))
     at = data.draw(st.integers(0, len(lines[hit]) - 1))
     garbage = data.draw(st.binary(min_size=1, max_size=len(lines[hit]) - at))
@@ -72,13 +72,15 @@ def test_damage_costs_only_the_lines_it_hits(data: st.DataObject) -> None:
     if damaged == lines[hit]:
         return
     rest = RECORDS[:hit] + RECORDS[hit + 1 :]
-    assert list(decode(b"\n".join([*lines[:hit], damaged, *lines[hit + 1 :]]) + b"\n")) == rest
+    assert (
+        list(decode_records(b"\n".join([*lines[:hit], damaged, *lines[hit + 1 :]]) + b"\n")) == rest
+    )
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_an_error(garbage: bytes) -> None:
     """Whatever stands in a journal is passed over."""
-    assert list(decode(garbage)) == []
+    assert list(decode_records(garbage)) == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_any_bytes_are_read_without_an_error(garbage: bytes) -> None:
 )
 def test_whole_lines_that_say_nothing_are_passed_over(text: bytes) -> None:
     """A line whose checksum is right and whose content is not known is no error."""
-    assert list(decode(b"%08x %s\n" % (zlib.crc32(text), text))) == []
+    assert list(decode_records(b"%08x %s\n" % (zlib.crc32(text), text))) == []
 
 
 # --- the file ---
@@ -133,7 +135,7 @@ def test_foreign_files_are_no_journal() -> None:
     """Files of other names are not read."""
     disk = MemoryDisk()
     for name in ("journal-1.jsonl", "journal-000001.jsonl~", "index.sqlite"):
-        disk.create(FOLDER / name).append([encode(RECORDS)])
+        disk.create(FOLDER / name).append([encode_records(RECORDS)])
     assert noted(disk) == []
     assert IndexJournal.open(disk, FOLDER).position == JournalPosition(1)
 
@@ -200,17 +202,17 @@ def test_a_name_that_could_not_be_synced_is_synced_later() -> None:
 
 def test_a_changed_digit_makes_a_line_invalid() -> None:
     """A line that still is what a line looks like, but says something else, is passed over."""
-    line = encode(RECORDS[:1])
+    line = encode_records(RECORDS[:1])
     at = next(n for n, byte in enumerate(line[9:], 9) if chr(byte).isdigit())
     changed = line[:at] + (b"1" if line[at : at + 1] != b"1" else b"2") + line[at + 1 :]
-    assert list(decode(line)) == RECORDS[:1]
-    assert list(decode(changed)) == []
+    assert list(decode_records(line)) == RECORDS[:1]
+    assert list(decode_records(changed)) == []
 
 
 def test_a_file_that_may_not_grow_is_followed_by_the_next() -> None:
     """Wherever the limit of a file's size cuts a line, every record is durable and read once."""
-    whole = sum(len(encode([record])) for record in RECORDS)
-    for limit in range(max(len(encode([record])) for record in RECORDS) + 1, whole, 37):
+    whole = sum(len(encode_records([record])) for record in RECORDS)
+    for limit in range(max(len(encode_records([record])) for record in RECORDS) + 1, whole, 37):
         disk = MemoryDisk(hard_limit=limit)
         journal = IndexJournal.open(disk, FOLDER)
         for record in RECORDS:

@@ -170,18 +170,18 @@ def test_inodes_that_are_not_counted_are_not_missed() -> None:
     st.booleans(),
 )
 def test_what_stops_sessions_is_never_hidden(
-    by_use: StorageLevel, found: StorageLevel | None, hung: bool, failing: bool
+    by_use: StorageLevel, found: StorageLevel | None, hangs: bool, failing: bool
 ) -> None:
     """A lost disk and one that is critical show whatever else is the matter; hanging goes before
     failing, and both before what only stops starts."""
     fault = VolumeFault(found) if found else None
-    level = classify_level(by_use, fault, hung=hung, failing=failing)
+    level = classify_level(by_use, fault, hangs=hangs, failing=failing)
     if found is not None:
         assert level is found
     elif by_use is CRITICAL:
         assert level is CRITICAL
-    elif hung or failing:
-        assert level.value == ("unresponsive" if hung else "failing")
+    elif hangs or failing:
+        assert level.value == ("unresponsive" if hangs else "failing")
     else:
         assert level is by_use
 

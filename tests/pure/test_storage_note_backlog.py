@@ -40,7 +40,7 @@ def test_order_is_kept_and_nothing_vanishes_untold(most: int, plan: list[str | i
         else:
             first = waiting.all()[:step]
             assert waiting.first == (waiting.all() or [None])[0]
-            waiting.settle(first)
+            waiting.remove(first)
             written += len(first)
         dropped += waiting.take_dropped()
         assert len(waiting) <= most

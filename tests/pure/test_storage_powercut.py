@@ -15,7 +15,7 @@ from support.power_cut_disk import RecordingDisk
 from support.recordings import WHO, footage
 
 from camd.mp4.segment import SegmentLayout
-from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
+from camd.storage.recovery.file_recovery import RecoveredFile, ensure_sealed, hash_file
 from camd.storage.segment_file import SegmentFile
 
 PATH = Path("/disk/camera0_2026-01-15_12-00-00.mp4")
@@ -50,8 +50,8 @@ def _sealed(syncs: list[bool], count: int) -> bytes:
     return bytes(disk.files[PATH])
 
 
-def _recover(disk: RecordingDisk) -> Recovered | None:
-    return recover(disk, PATH) if PATH in disk.files else None
+def _recover(disk: RecordingDisk) -> RecoveredFile | None:
+    return ensure_sealed(disk, PATH) if PATH in disk.files else None
 
 
 @settings(max_examples=1000)
@@ -119,7 +119,7 @@ def test_without_repair_nothing_is_written() -> None:
     """A dry run says what would be done, and does none of it."""
     disk, _ = _recorded([True] * COUNT, seal=False)
     operations, before = len(disk.log), bytes(disk.files[PATH])
-    recovered = recover(disk, PATH, repair=False)
+    recovered = ensure_sealed(disk, PATH, repair=False)
     assert recovered is not None
     assert recovered.segment.frames == COUNT * FRAMES
     assert (len(disk.log), bytes(disk.files[PATH])) == (operations, before)

@@ -26,7 +26,7 @@ from camd.errors import (
 )
 from camd.model import Segment, SegmentState
 from camd.storage.disk import Disk
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.index.index_journal import IndexJournal
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.removal import Pin, Pins, Removal, Remover
@@ -60,7 +60,7 @@ def opened(disk: Disk) -> Iterator[RecordingIndex]:
     """Open the index of a disk in memory; it has what the journal has."""
     lock = os.open(os.devnull, os.O_RDONLY)
     index = RecordingIndex(
-        HIDDEN, Catalog.open(Path(":memory:")), IndexJournal.open(disk, HIDDEN), lock, None
+        HIDDEN, IndexDatabase.open(Path(":memory:")), IndexJournal.open(disk, HIDDEN), lock, None
     )
     index.catch_up()
     yield index
@@ -94,7 +94,7 @@ def there(disk: MemoryDisk | RecordingDisk) -> set[str]:
 
 def entries(index: RecordingIndex) -> set[str]:
     """Name what the index knows."""
-    return set(index.catalog.filenames())
+    return set(index.database.filenames())
 
 
 def test_what_is_removed_is_gone_and_nothing_else() -> None:
@@ -156,7 +156,7 @@ def test_an_entry_without_a_file_is_forgotten() -> None:
     with known(disk) as index:
         gone = [segment(name, size_bytes=5) for name in ("x.mp4", "y.mp4")]
         index.note(SegmentNoted(gone[0]))
-        index.catalog.apply([SegmentNoted(attrs.evolve(gone[1], state=SegmentState.MISSING))])
+        index.database.apply([SegmentNoted(attrs.evolve(gone[1], state=SegmentState.MISSING))])
         answers = remover(disk, index).remove(["x.mp4", "y.mp4", "z.mp4", "x.mp4"], "why")
         assert {a.filename: (a.refused, a.freed_bytes) for a in answers} == {
             "x.mp4": (None, 5),

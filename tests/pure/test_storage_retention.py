@@ -20,8 +20,8 @@ from camd.storage.rules.retention_plan import (
     KeptReason,
     PolicyType,
     RetentionPolicy,
+    describe_run,
     mistakes_of,
-    outcome,
 )
 
 GB = BYTES_PER_GB
@@ -113,7 +113,7 @@ def test_it_says_when_it_cannot_free_enough() -> None:
     """Everything that may go goes, and how much is left over the limit is said."""
     found = plan(SIZE, TEN, pinned=[s.filename for s in TEN[2:]])
     assert (len(found.to_delete), found.short_bytes, found.enough) == (2, 3 * GB, False)
-    assert "3000000000 bytes more than the policy allows are left" in outcome(found, 2, 2 * GB)
+    assert "3000000000 bytes more than the policy allows are left" in describe_run(found, 2, 2 * GB)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_manual_policy_takes_nothing(policy: RetentionPolicy) -> None:
     planner.take(TEN, (), ())
     assert (planner.plan().to_delete, planner.plan().stopped_by_limit) == ((), False)
     assert not policy.removes
-    assert "manual" in outcome(planner.plan(), 0, 0)
+    assert "manual" in describe_run(planner.plan(), 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_plan_over_the_limit_is_stopped(
         50.0,
         5,
     )
-    assert ("50.0 %" in outcome(found, 0, 0)) is stopped_by_limit
+    assert ("50.0 %" in describe_run(found, 0, 0)) is stopped_by_limit
 
 
 def test_nothing_to_remove_is_within_every_limit() -> None:
@@ -175,12 +175,12 @@ def test_a_planner_asks_for_no_more_than_it_needs() -> None:
 def test_outcomes_are_told() -> None:
     """What was removed, what stays, and why it ended early."""
     found = plan(SIZE, TEN, busy=[TEN[0].filename])
-    text = outcome(found, 3, 3 * GB, "the service stops")
+    text = describe_run(found, 3, 3 * GB, "the service stops")
     assert text == (
         "3 of 5 files removed, 3000000000 bytes freed; 1 stay that the policy would take; "
         "stopped before the end: the service stops"
     )
-    assert "off" in outcome(plan(attrs.evolve(SIZE, enabled=False), TEN), 0, 0)
+    assert "off" in describe_run(plan(attrs.evolve(SIZE, enabled=False), TEN), 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from support.recordings import NOON, segment
 
 from camd.api import result_fields
-from camd.api.event_publisher import render
+from camd.api.event_publisher import notification_of
 from camd.model import DamageFound
 from camd.runtime.state_file import from_json, to_json
-from camd.storage.check.rules.findings import Finding, FindingKind
-from camd.storage.check.rules.scrub_progress import (
+from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding, RecoveryReport
+from camd.storage.verify.rules.findings import Finding, FindingKind
+from camd.storage.verify.rules.scrub_progress import (
     MAX_PROBLEMS,
     ScrubPace,
     ScrubPosition,
     ScrubProgress,
     ScrubRun,
 )
-from camd.storage.recovery.reconcile import FileOutcome, ReconcileFinding, RecoveryReport
 
 WEEK = timedelta(days=7)
 WRONG = Finding("a.mp4", FindingKind.HASH, "is not what was recorded", "Put it back.")
@@ -42,7 +42,7 @@ def test_a_round_counts_what_was_checked() -> None:
     begun = ScrubRun(NOON).passed(segment("open.mp4"))
     assert begun == ScrubRun(NOON, at=ScrubPosition(NOON, "open.mp4"))
     for _ in range(MAX_PROBLEMS + 1):
-        begun = begun.checked(segment("b.mp4"), 1000, [WRONG])
+        begun = begun.verified(segment("b.mp4"), 1000, [WRONG])
     assert (begun.files, begun.read_bytes) == (MAX_PROBLEMS + 1, 1000 * (MAX_PROBLEMS + 1))
     assert (begun.problem_count, len(begun.problems)) == (MAX_PROBLEMS + 1, MAX_PROBLEMS)
     assert begun.at == ScrubPosition(NOON, "b.mp4")
@@ -50,7 +50,7 @@ def test_a_round_counts_what_was_checked() -> None:
 
 def test_an_interrupted_run_goes_on_as_it_was() -> None:
     """A restart neither begins anew nor forgets what was found."""
-    current = ScrubRun(NOON).checked(segment(), 5, [WRONG])
+    current = ScrubRun(NOON).verified(segment(), 5, [WRONG])
     progress = ScrubProgress(current, ScrubRun(NOON - WEEK, ended=NOON))
     assert from_json(to_json(progress), ScrubProgress) == progress
     assert progress.begun(NOON + WEEK) == progress
@@ -95,7 +95,7 @@ def test_pauses_are_never_shorter_than_they_are_owed(reads: list[tuple[int, floa
 def test_damage_is_a_notification_of_its_own() -> None:
     """With the file, what is wrong with it, and what to do; it replaces no other one."""
     event = DamageFound("a.mp4", "hash", "is not what was recorded", "Put it back.")
-    assert render(event) == (
+    assert notification_of(event) == (
         "scrub_update",
         {
             "filename": "a.mp4",
@@ -111,7 +111,7 @@ def test_damage_is_a_notification_of_its_own() -> None:
 def test_the_status_shows_rounds() -> None:
     """What runs, and what the last one found."""
     shown = result_fields.scrub(
-        ScrubProgress(None, ScrubRun(NOON).checked(segment(), 9, [WRONG])), enabled=True
+        ScrubProgress(None, ScrubRun(NOON).verified(segment(), 9, [WRONG])), enabled=True
     )
     assert (shown["enabled"], shown["running"], shown["current_round"]) == (True, False, None)
     last = shown["last_round"]

@@ -17,7 +17,7 @@ from support.fake_disk import MemoryDisk
 from support.recordings import NOON, WHO, footage, growing_bytes, sealed_bytes
 
 from camd.model import CameraId
-from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentLayout, read_check
+from camd.mp4.segment import CHECKSUM_BOX_SIZE, HASHED_FROM, SegmentLayout, read_checksum_box
 from camd.storage.rules.naming import candidates
 from camd.storage.segment_file import FileTooLargeError, SegmentFile
 
@@ -267,7 +267,7 @@ def test_a_file_calls_durable_what_was_synced() -> None:
         segment.append([fragment])
         ends.append(segment.size_bytes)
     data = content(disk, segment)
-    checks = [read_check(data[end - CHECK_SIZE : end]) for end in ends]
+    checks = [read_checksum_box(data[end - CHECKSUM_BOX_SIZE : end]) for end in ends]
     assert [check and check.synced_bytes for check in checks] == durable
     assert durable[1] == ends[0] < durable[2] == ends[1] == durable[3] < ends[2]
 
@@ -286,7 +286,7 @@ def test_a_segment_that_is_cut_at_a_mark_is_as_if_nothing_had_come_behind(kept: 
         attrs.evolve(each, moof=moved.moof, wall_micros=None)
         for each, moved in zip(FRAGMENTS[kept:], segment.fragments_behind(mark), strict=True)
     ]
-    segment.cut(mark, segment.index_before(mark))
+    segment.split_at(mark, segment.index_before(mark))
     segment.seal()
     expected = sealed_bytes(INIT, FRAGMENTS[:kept], FIRST)
     assert content(disk, segment) == expected

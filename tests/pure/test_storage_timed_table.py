@@ -19,7 +19,7 @@ from camd.model import (
     SessionId,
     SessionState,
 )
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.rules.journal_records import (
     GapNoted,
     Record,
@@ -50,7 +50,7 @@ class Row:
 
 
 Noted = Callable[[int, Row], Record]
-Listed = Callable[[Catalog, RecordingQuery], tuple[list[str], int]]
+Listed = Callable[[IndexDatabase, RecordingQuery], tuple[list[str], int]]
 
 
 def as_session(number: int, row: Row) -> Record:
@@ -89,18 +89,18 @@ def as_segment(number: int, row: Row) -> Record:
     )
 
 
-def sessions_of(catalog: Catalog, query: RecordingQuery) -> tuple[list[str], int]:
-    page = catalog.sessions_page(query)
+def sessions_of(database: IndexDatabase, query: RecordingQuery) -> tuple[list[str], int]:
+    page = database.sessions_page(query)
     return [each.session_id for each in page.sessions], page.total
 
 
-def gaps_of(catalog: Catalog, query: RecordingQuery) -> tuple[list[str], int]:
-    page = catalog.gaps_page(query)
+def gaps_of(database: IndexDatabase, query: RecordingQuery) -> tuple[list[str], int]:
+    page = database.gaps_page(query)
     return [each.session_id for each in page.gaps], page.total
 
 
-def segments_of(catalog: Catalog, query: RecordingQuery) -> tuple[list[str], int]:
-    page = catalog.page(query)
+def segments_of(database: IndexDatabase, query: RecordingQuery) -> tuple[list[str], int]:
+    page = database.page(query)
     return [each.filename for each in page.segments], page.total
 
 
@@ -136,9 +136,9 @@ def matching(rows: Sequence[Row], query: RecordingQuery, *, open_ended: bool) ->
 
 
 @pytest.fixture
-def catalog() -> Iterator[Catalog]:
-    """Return an empty catalog."""
-    opened = Catalog.open(IN_MEMORY)
+def database() -> Iterator[IndexDatabase]:
+    """Return an empty database."""
+    opened = IndexDatabase.open(IN_MEMORY)
     yield opened
     opened.close()
 
@@ -168,14 +168,14 @@ def test_pages_are_what_looking_at_all_rows_finds(
     neither forgotten nor counted twice; rows that last for days are found behind short ones."""
     noted, listed = KINDS[kind]
     rows = before + after
-    catalog = Catalog.open(IN_MEMORY)
-    catalog.apply(noted(number, row) for number, row in enumerate(before))
+    database = IndexDatabase.open(IN_MEMORY)
+    database.apply(noted(number, row) for number, row in enumerate(before))
     late = list(enumerate(rows))[len(before) :]
     for step in steps:
-        catalog.read_times(step)
+        database.read_times(step)
         if late:
-            catalog.apply([noted(*late.pop(0))])
-    catalog.apply(noted(*each) for each in late)
+            database.apply([noted(*late.pop(0))])
+    database.apply(noted(*each) for each in late)
     query = RecordingQuery(
         limit=limit,
         camera_id=None if camera is None else CameraId(camera),
@@ -186,13 +186,13 @@ def test_pages_are_what_looking_at_all_rows_finds(
     for _ in range(2):  # with what is known by now, and with all times
         found: list[str] = []
         for offset in range(0, len(rows) + limit, limit):
-            page, total = listed(catalog, attrs.evolve(query, offset=offset))
+            page, total = listed(database, attrs.evolve(query, offset=offset))
             assert total == len(wanted)
             found += page
         assert found == wanted
-        while not catalog.times_known:
-            catalog.read_times(limit)
-    catalog.close()
+        while not database.times_known:
+            database.read_times(limit)
+    database.close()
 
 
 @settings(max_examples=40)
@@ -203,47 +203,47 @@ def test_rows_that_change_while_times_are_read_are_followed(
     data: st.DataObject,
 ) -> None:
     """A file that was open is sealed, another one is removed: pages are those of the index."""
-    catalog = Catalog.open(IN_MEMORY)
-    catalog.apply(as_segment(number, row) for number, row in enumerate(rows))
+    database = IndexDatabase.open(IN_MEMORY)
+    database.apply(as_segment(number, row) for number, row in enumerate(rows))
     kept = dict(enumerate(rows))
     for step in steps:
-        catalog.read_times(step)
+        database.read_times(step)
         if kept:
             number = data.draw(st.sampled_from(sorted(kept)))
             row = kept.pop(number)
             if data.draw(st.booleans()):
                 sealed = Row(row.camera, row.start, row.start + 3)
                 kept[number] = sealed
-                catalog.apply([as_segment(number, sealed)])
+                database.apply([as_segment(number, sealed)])
             else:
-                catalog.apply([SegmentRemovalNoted(f"n{number:03}", "")])
-    while not catalog.times_known:
-        catalog.read_times(3)
+                database.apply([SegmentRemovalNoted(f"n{number:03}", "")])
+    while not database.times_known:
+        database.read_times(3)
     query = RecordingQuery(limit=1000, since=NOON + 50 * HOUR, until=NOON + 150 * HOUR)
     gone = Row("z", 10_000, 10_001)
     wanted = matching([kept.get(n, gone) for n in range(len(rows))], query, open_ended=True)
-    assert segments_of(catalog, query) == (wanted, len(wanted))
-    catalog.close()
+    assert segments_of(database, query) == (wanted, len(wanted))
+    database.close()
 
 
-def test_a_change_that_fails_makes_the_times_unknown(catalog: Catalog) -> None:
+def test_a_change_that_fails_makes_the_times_unknown(database: IndexDatabase) -> None:
     """They are read anew, so that a page never counts what was rolled back."""
     rows = [Row("a", number, number + 1) for number in range(5)]
-    catalog.apply(as_segment(number, row) for number, row in enumerate(rows))
-    while not catalog.times_known:
-        catalog.read_times()
+    database.apply(as_segment(number, row) for number, row in enumerate(rows))
+    while not database.times_known:
+        database.read_times()
 
     def failing() -> Iterator[Record]:
         yield as_segment(9, Row("a", 9, 10))
         raise OSError(5, "failed")
 
     with pytest.raises(OSError, match="failed"):
-        catalog.apply(failing())
-    assert not catalog.times_known
-    assert segments_of(catalog, RecordingQuery())[1] == 5
-    while not catalog.times_known:
-        catalog.read_times()
-    assert segments_of(catalog, RecordingQuery(until=NOON + 3 * HOUR)) == (
+        database.apply(failing())
+    assert not database.times_known
+    assert segments_of(database, RecordingQuery())[1] == 5
+    while not database.times_known:
+        database.read_times()
+    assert segments_of(database, RecordingQuery(until=NOON + 3 * HOUR)) == (
         ["n002", "n001", "n000"],
         3,
     )

@@ -14,7 +14,7 @@ from support.recordings import NOON, gap, segment
 
 from camd.model import CameraId, GapCause, SegmentState
 from camd.model.timeline import Timeline
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.index.timeline_query import MOST_GAPS, MOST_SPANS
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted
 from camd.storage.rules.time_index import NEVER, NO_TIMES, SortedTimes, covered_ranges
@@ -23,9 +23,9 @@ CAMERA = CameraId("camera0")
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    """Return an empty catalog."""
-    opened = Catalog.open(tmp_path / "index.sqlite")
+def database(tmp_path: Path) -> Iterator[IndexDatabase]:
+    """Return an empty database."""
+    opened = IndexDatabase.open(tmp_path / "index.sqlite")
     yield opened
     opened.close()
 
@@ -35,17 +35,17 @@ def moment(minutes: float) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def note(catalog: Catalog, begin: float, end: float, **facts: object) -> None:
+def note(database: IndexDatabase, begin: float, end: float, **facts: object) -> None:
     """Put a file into the index; times are minutes after noon."""
     made = segment(f"camera0_{begin}.mp4", start=moment(begin), end=moment(end))
     if facts:
         made = segment(**{"filename": made.filename, "start": made.start, "end": made.end} | facts)
-    catalog.apply([SegmentNoted(made)])
+    database.apply([SegmentNoted(made)])
 
 
-def timeline(catalog: Catalog, since: float, until: float) -> Timeline:
+def timeline(database: IndexDatabase, since: float, until: float) -> Timeline:
     """Return the time line of a range in minutes after noon."""
-    return catalog.timelines.timeline(CAMERA, moment(since), moment(until))
+    return database.timelines.timeline(CAMERA, moment(since), moment(until))
 
 
 def minutes(value: datetime | None) -> float | None:
@@ -53,28 +53,28 @@ def minutes(value: datetime | None) -> float | None:
     return None if value is None else (value - NOON).total_seconds() / 60
 
 
-def test_spans_are_the_files_that_reach_into_the_range(catalog: Catalog) -> None:
+def test_spans_are_the_files_that_reach_into_the_range(database: IndexDatabase) -> None:
     """Oldest first, with their own ends, and with the nearest footage outside of the range."""
     for begin, end in ((0, 10), (10, 20), (25, 30), (40, 50)):
-        note(catalog, begin, end)
-    note(catalog, 12, 18, camera_id=CameraId("camera1"), filename="camera1_12.mp4")
-    found = timeline(catalog, 15, 26)
+        note(database, begin, end)
+    note(database, 12, 18, camera_id=CameraId("camera1"), filename="camera1_12.mp4")
+    found = timeline(database, 15, 26)
     assert [(minutes(s.start), minutes(s.end), s.merged) for s in found.spans] == [
         (10, 20, 1),
         (25, 30, 1),
     ]
     assert (minutes(found.before), minutes(found.after)) == (10, 40)
-    outside = timeline(catalog, 60, 70)
+    outside = timeline(database, 60, 70)
     assert (outside.spans, minutes(outside.before), outside.after) == ((), 50, None)
-    assert timeline(catalog, 20, 25).spans == ()
+    assert timeline(database, 20, 25).spans == ()
 
 
-def test_what_cannot_be_played_is_said(catalog: Catalog) -> None:
+def test_what_cannot_be_played_is_said(database: IndexDatabase) -> None:
     """Matroska has no pieces, an open file grows, and one that is gone is a gap."""
-    note(catalog, 0, 10, filename="camera0_0.mkv")
-    note(catalog, 10, 20, state=SegmentState.MISSING)
-    note(catalog, 20, 20, state=SegmentState.OPEN)
-    found = timeline(catalog, 0, 30)
+    note(database, 0, 10, filename="camera0_0.mkv")
+    note(database, 10, 20, state=SegmentState.MISSING)
+    note(database, 20, 20, state=SegmentState.OPEN)
+    found = timeline(database, 0, 30)
     assert [(s.filename, s.playable, s.growing) for s in found.spans] == [
         ("camera0_0.mkv", False, False),
         ("camera0_20.mp4", True, True),
@@ -82,31 +82,31 @@ def test_what_cannot_be_played_is_said(catalog: Catalog) -> None:
     assert minutes(found.spans[1].end) == 30
     (removed,) = found.gaps
     assert (removed.cause, minutes(removed.start), minutes(removed.end)) == ("file_removed", 10, 20)
-    assert timeline(catalog, 10, 20).spans == ()
+    assert timeline(database, 10, 20).spans == ()
 
 
-def test_gaps_are_those_of_the_ledger_that_reach_into_the_range(catalog: Catalog) -> None:
+def test_gaps_are_those_of_the_ledger_that_reach_into_the_range(database: IndexDatabase) -> None:
     """With their causes, and exact where the ledger is; also one that began long before."""
     entries = [
         gap(0, end=moment(100), cause=GapCause.DAEMON_DOWN, exact=False),
         *(gap(20 + n, "s1") for n in range(5)),
         gap(50, "s2", camera_id=CameraId("camera1")),
     ]
-    catalog.apply([GapNoted(each) for each in entries])
-    found = timeline(catalog, 22, 60).gaps
+    database.apply([GapNoted(each) for each in entries])
+    found = timeline(database, 22, 60).gaps
     assert [(minutes(g.start), g.cause, g.exact) for g in found] == [
         (0, "daemon_down", False),
         (22, "storage_slow", True),
         (23, "storage_slow", True),
         (24, "storage_slow", True),
     ]
-    assert timeline(catalog, 200, 300).gaps == ()
+    assert timeline(database, 200, 300).gaps == ()
 
 
-def test_many_files_are_joined_and_counted(catalog: Catalog) -> None:
+def test_many_files_are_joined_and_counted(database: IndexDatabase) -> None:
     """Never more than the bound; a break of some parts of the range is always seen, and missing
     files make one."""
-    catalog.apply(
+    database.apply(
         SegmentNoted(
             segment(
                 f"camera0_{n}.mp4",
@@ -117,7 +117,7 @@ def test_many_files_are_joined_and_counted(catalog: Catalog) -> None:
         )
         for n in range(2 * MOST_SPANS + 500)
     )
-    found = timeline(catalog, 0, 4700)
+    found = timeline(database, 0, 4700)
     assert [(minutes(s.start), minutes(s.end)) for s in found.spans] == [
         (0, 1000),
         (1050, 3000),
@@ -125,48 +125,50 @@ def test_many_files_are_joined_and_counted(catalog: Catalog) -> None:
     ]
     assert sum(s.merged for s in found.spans) == 2 * MOST_SPANS + 500 - 50
     assert {s.filename for s in found.spans} == {None}
-    century = catalog.timelines.timeline(CAMERA, moment(0) - timedelta(days=36500), moment(9999))
+    century = database.timelines.timeline(CAMERA, moment(0) - timedelta(days=36500), moment(9999))
     (one,) = century.spans
     assert (one.merged, minutes(one.start), minutes(one.end)) == (4450, 0, 4600)
 
 
-def test_many_gaps_are_joined_and_counted(catalog: Catalog) -> None:
+def test_many_gaps_are_joined_and_counted(database: IndexDatabase) -> None:
     """Never more than the bound; the sum of those that are merged is right."""
     count = 3 * MOST_GAPS
-    catalog.apply(GapNoted(gap(n, f"s{n}")) for n in range(count))
-    found = timeline(catalog, 0.5, count).gaps
+    database.apply(GapNoted(gap(n, f"s{n}")) for n in range(count))
+    found = timeline(database, 0.5, count).gaps
     assert len(found) <= MOST_GAPS
     assert sum(each.merged for each in found) == count - 1
     assert [each.start for each in found] == sorted(each.start for each in found)
     assert all(each.end > each.start for each in found)
 
 
-def test_an_entry_that_began_long_before_is_found_behind_many_others(catalog: Catalog) -> None:
+def test_an_entry_that_began_long_before_is_found_behind_many_others(
+    database: IndexDatabase,
+) -> None:
     """An outage of weeks is on the time line however many short entries began in between."""
     outage = gap(0, end=moment(60 * 24 * 20), cause=GapCause.DAEMON_DOWN, exact=False)
     short = (gap(1 + n, "s1") for n in range(1500))
-    catalog.apply(map(GapNoted, [outage, *short]))
-    (found,) = timeline(catalog, 20_000, 20_010).gaps
+    database.apply(map(GapNoted, [outage, *short]))
+    (found,) = timeline(database, 20_000, 20_010).gaps
     assert (found.cause, minutes(found.start)) == ("daemon_down", 0)
 
 
-def test_joined_gaps_keep_cause_end_and_inexactness(catalog: Catalog) -> None:
+def test_joined_gaps_keep_cause_end_and_inexactness(database: IndexDatabase) -> None:
     """Cause and start are those of the first, the end is that of the last of them."""
     count = 2 * MOST_GAPS
-    catalog.apply(
+    database.apply(
         GapNoted(gap(n, f"s{n}", exact=n % 4 != 1, cause=GapCause.CAMERA_LOST))
         for n in range(count)
     )
-    found = timeline(catalog, 0, count).gaps
+    found = timeline(database, 0, count).gaps
     assert {each.cause for each in found} == {"camera_lost"}
     first = next(each for each in found if each.merged > 1)
     assert first.end - first.start == timedelta(minutes=first.merged - 1, seconds=1)
     assert any(not each.exact for each in found)
 
 
-def test_missing_files_and_entries_together_stay_within_the_bound(catalog: Catalog) -> None:
+def test_missing_files_and_entries_together_stay_within_the_bound(database: IndexDatabase) -> None:
     """Both are gaps of a time line."""
-    catalog.apply(
+    database.apply(
         SegmentNoted(
             segment(
                 f"camera0_{n}.mp4",
@@ -177,16 +179,16 @@ def test_missing_files_and_entries_together_stay_within_the_bound(catalog: Catal
         )
         for n in range(1500)
     )
-    catalog.apply(GapNoted(gap(2 * n + 1, f"s{n}")) for n in range(1500))
-    found = timeline(catalog, 0, 3000).gaps
+    database.apply(GapNoted(gap(2 * n + 1, f"s{n}")) for n in range(1500))
+    found = timeline(database, 0, 3000).gaps
     assert len(found) <= MOST_GAPS
     assert sum(each.merged for each in found) == 3000
 
 
-def test_missing_files_of_long_ago_do_not_hide_those_of_a_range(catalog: Catalog) -> None:
+def test_missing_files_of_long_ago_do_not_hide_those_of_a_range(database: IndexDatabase) -> None:
     """However many there are."""
     gone = {*range(10_500), *range(12_000, 12_050)}
-    catalog.apply(
+    database.apply(
         SegmentNoted(
             segment(
                 f"camera0_{n}.mp4",
@@ -197,32 +199,32 @@ def test_missing_files_of_long_ago_do_not_hide_those_of_a_range(catalog: Catalog
         )
         for n in range(13_000)
     )
-    found = timeline(catalog, 10_500, 13_000).spans
+    found = timeline(database, 10_500, 13_000).spans
     assert [(minutes(s.start), minutes(s.end), s.merged) for s in found] == [
         (10_500, 12_000, 1500),
         (12_050, 13_000, 950),
     ]
 
 
-def test_a_file_that_stands_alone_among_many_keeps_its_name(catalog: Catalog) -> None:
+def test_a_file_that_stands_alone_among_many_keeps_its_name(database: IndexDatabase) -> None:
     """Only those that are joined lose it."""
-    catalog.apply(
+    database.apply(
         SegmentNoted(segment(f"camera0_{n}.mp4", start=moment(n), end=moment(n + 1)))
         for n in [*range(MOST_SPANS + 1), 9000]
     )
-    joined, alone = timeline(catalog, 0, 10_000).spans
+    joined, alone = timeline(database, 0, 10_000).spans
     assert (joined.filename, joined.merged) == (None, MOST_SPANS + 1)
     assert (alone.filename, alone.merged) == ("camera0_9000.mp4", 1)
 
 
-def test_only_cameras_with_a_past_are_known(catalog: Catalog) -> None:
+def test_only_cameras_with_a_past_are_known(database: IndexDatabase) -> None:
     """By a file, or by an entry in the ledger."""
-    assert not catalog.knows_camera("camera0")
-    catalog.apply([GapNoted(gap(1))])
-    assert catalog.knows_camera("camera0")
-    note(catalog, 0, 1, camera_id=CameraId("camera1"))
-    assert catalog.knows_camera("camera1")
-    assert not catalog.knows_camera("camera2")
+    assert not database.knows_camera("camera0")
+    database.apply([GapNoted(gap(1))])
+    assert database.knows_camera("camera0")
+    note(database, 0, 1, camera_id=CameraId("camera1"))
+    assert database.knows_camera("camera1")
+    assert not database.knows_camera("camera2")
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 40), st.booleans()), max_size=60)

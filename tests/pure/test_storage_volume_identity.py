@@ -12,19 +12,19 @@ from camd.storage.rules.levels import VolumeFault
 from camd.storage.rules.volume_identity import (
     BARE,
     NO_MOUNT,
-    FolderLocation,
+    FilesystemLocation,
     KnownVolume,
     RecognisedAs,
-    decide,
     parse_known,
     parse_marker,
+    recognise,
     render_known,
 )
 
 FOLDER = Path("/mnt/usb/recordings")
-ROOT, HOME = FolderLocation(Path("/"), 1), FolderLocation(Path("/mnt"), 2)
-DISK = FolderLocation(Path("/mnt/usb"), 3)
-ELSEWHERE = FolderLocation(Path("/media/stick"), 4)
+ROOT, HOME = FilesystemLocation(Path("/"), 1), FilesystemLocation(Path("/mnt"), 2)
+DISK = FilesystemLocation(Path("/mnt/usb"), 3)
+ELSEWHERE = FilesystemLocation(Path("/media/stick"), 4)
 ON_DISK = KnownVolume("a", FOLDER, DISK.top)
 ON_ROOT = KnownVolume("a", FOLDER, ROOT.top)
 UNMARKED = KnownVolume("", FOLDER, DISK.top)
@@ -53,13 +53,13 @@ SAME, FOUND, NEW, CHANGED = RecognisedAs
     ],
 )
 def test_a_volume_is_recognised(
-    location: FolderLocation,
+    location: FilesystemLocation,
     marker: str | None,
     known: KnownVolume | None,
     verdict: RecognisedAs | VolumeFault,
 ) -> None:
     """By its marker; without the right one, by where it is and where it was."""
-    assert decide(location, marker, known, require_mount=False) is verdict
+    assert recognise(location, marker, known, require_mount=False) is verdict
 
 
 @given(
@@ -68,14 +68,14 @@ def test_a_volume_is_recognised(
     st.sampled_from([None, ON_DISK, ON_ROOT, UNMARKED]),
 )
 def test_a_required_mount_is_required_always(
-    location: FolderLocation, marker: str | None, known: KnownVolume | None
+    location: FilesystemLocation, marker: str | None, known: KnownVolume | None
 ) -> None:
     """On the root file system no marker and no memory helps; elsewhere nothing changes."""
-    verdict = decide(location, marker, known, require_mount=True)
+    verdict = recognise(location, marker, known, require_mount=True)
     if location is ROOT:
         assert verdict is NO_MOUNT
     else:
-        assert verdict is decide(location, marker, known, require_mount=False)
+        assert verdict is recognise(location, marker, known, require_mount=False)
 
 
 def test_what_is_remembered_is_read_again() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -25,7 +26,6 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # A name that several packages use, and the part that it plays in each of them.
 SAME_NAME = {
     "rules": "the pure part of the package in which it is",
-    "check": "`camd check` in the command line; what `camd verify` and the scrub share in storage",
     "devices": "the package, and its values in the model",
     "events": "the package that keeps them, and their values in the model",
     "v4l2": "the source `v4l2:`; the kernel's structures in devices",
@@ -118,7 +118,7 @@ ALLOWED = {
         "examples/page.html": "an element in an element (DOM)",
     },
     "promise": {
-        "tests/daemon/test_daemon_player.py": "JavaScript's Promise",
+        "tests/daemon/": "JavaScript's Promise",
         "examples/watch.mjs": "JavaScript's Promise",
         "examples/page.html": "JavaScript's Promise",
     },
@@ -126,7 +126,7 @@ ALLOWED = {
         "examples/page.html": "elements in an element (DOM)",
         "camd/runtime/": "any processes that are started, FFmpeg or not",
         "camd/mp4/": "boxes in a box (ISO/IEC 14496-12)",
-        "camd/storage/check/": "boxes in a box (ISO/IEC 14496-12)",
+        "camd/storage/verify/": "boxes in a box (ISO/IEC 14496-12)",
         "tests/mutation/": "boxes in a box (ISO/IEC 14496-12)",
         "bench/running.py": "a file below /proc",
         "bench/help.py": "a constant of getrusage(2)",
@@ -149,6 +149,50 @@ ALLOWED_TEXT = {
     "child_processes": "any processes that are started",
     "iter_child_nodes": "a function of Python's ast",
 }
+
+
+# Words with one meaning in names, the places that have it, and what other things are called.
+ONE_MEANING = {
+    ("adopt", "adopts", "adopted", "adoption", "adoptable"): (
+        "a person binds a device to a camera",
+        (
+            "api/device_methods",
+            "camera/",
+            "cli/device_commands",
+            "client/",
+            "contract/",
+            "devices/",
+        ),
+        "take over, new to the index",
+    ),
+    ("check", "checks", "checked", "checking"): (
+        "`camd check`",
+        ("cli/", "sources/", "publish/server_check"),
+        "verify (`camd verify`), validate (input), compare, inspect, checksum",
+    ),
+    ("cut", "cuts"): (
+        "the part of a recording that an export takes",
+        ("api/http/export_routes", "export/", "mp4/movies/"),
+        "truncate, split, end early",
+    ),
+    ("probe", "probes", "probed"): (
+        "FFmpeg looks what a source holds",
+        ("capture/", "cli/checks/preview_check", "ffmpeg/", "sources/"),
+        "sample (a volume), read (a node), trial",
+    ),
+    ("settle", "settles", "settled", "settling", "unsettled"): (
+        "the exposure of a camera",
+        ("snapshots/",),
+        "answer, enter, finish, steady",
+    ),
+}
+# Names of Python and of the interface that hold such a word.
+NAMED_BY_OTHERS = {
+    "TYPE_CHECKING": "Python",
+    "check_same_thread": "sqlite3",
+    "files_checked": "field of `get_status`",
+}
+FILES_WITH_OTHERS_NAMES = {"camd/runtime/child_process.py": "`check` of subprocess.run"}
 
 
 # Who reads the machine's clocks without being given a `Clock`, and why.
@@ -429,6 +473,39 @@ def found_words() -> dict[str, list[str]]:
 def test_a_word_that_was_replaced_does_not_come_back(word: str) -> None:
     """Names, messages, comments and pages use the words of the glossary."""
     assert found_words().get(word, []) == [], f"say instead: {FORBIDDEN[word]}"
+
+
+def names_with(words: tuple[str, ...]) -> dict[str, set[str]]:
+    """Find the names in which one of these words is, by file."""
+    found: dict[str, set[str]] = {}
+    for path in modules():
+        for name in names_of(path):
+            if set(words_apart(name).split()) & set(words) and name not in NAMED_BY_OTHERS:
+                found.setdefault(where(path), set()).add(name)
+    return found
+
+
+@cache
+def names_of(path: Path) -> frozenset[str]:
+    """List all names of a module."""
+    with path.open("rb") as file:
+        tokens = tokenize.tokenize(file.readline)
+        return frozenset(token.string for token in tokens if token.type == tokenize.NAME)
+
+
+@pytest.mark.parametrize("words", ONE_MEANING, ids=lambda words: words[0])
+def test_a_word_in_names_has_one_meaning(words: tuple[str, ...]) -> None:
+    """A name with such a word is where its meaning is; what else it could mean has another word."""
+    meaning, places, instead = ONE_MEANING[words]
+    found = names_with(words)
+    elsewhere = {
+        file: names
+        for file, names in found.items()
+        if not file.startswith(tuple(f"camd/{place}" for place in places))
+        and file not in FILES_WITH_OTHERS_NAMES
+    }
+    assert elsewhere == {}, f"{words[0]}: {meaning}; for others: {instead}"
+    assert found, "listed, but never used"
 
 
 def test_words_are_found_in_names_and_sentences() -> None:

@@ -26,7 +26,7 @@ from camd.camera.bindings import DeviceBinder
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.capture.planner import CapturePlanner
-from camd.capture.rules.state import SETTLED_SECONDS
+from camd.capture.rules.state import STEADY_SECONDS
 from camd.capture.supervisor import CaptureEnvironment
 from camd.clock import SYSTEM_CLOCK, Clock
 from camd.config.schema import (
@@ -55,7 +55,7 @@ from camd.model import (
     SegmentState,
     Session,
 )
-from camd.mp4.inspect import sealed_moov_offset, summarise
+from camd.mp4.inspect import sealed_moov_offset, summarise_segment
 from camd.runtime.broadcast import Fanout, LatestValue
 from camd.runtime.path_lookup import BoundedFileCalls
 from camd.sources import SyntheticSource, V4l2Source
@@ -273,7 +273,7 @@ class CameraRig:
                 assert len(data) == segment.size_bytes
                 offset = sealed_moov_offset(data[:48])
                 assert offset is not None
-                assert summarise(data[:65536], data[offset:]).frames == frames
+                assert summarise_segment(data[:65536], data[offset:]).frames == frames
             assert self.storage.segments[segment.filename] == segment
         assert self.disk.open_files == 0
         assert self.storage.still_growing == []
@@ -308,7 +308,7 @@ async def open_camera_rig(
     binding: DeviceBinding | None = None,
     wall: Wall | None = None,
     queue_bytes: int | None = None,
-    settled_seconds: float = SETTLED_SECONDS,
+    steady_seconds: float = STEADY_SECONDS,
 ) -> AsyncIterator[CameraRig]:
     """Run a camera while the block runs.
 
@@ -332,7 +332,7 @@ async def open_camera_rig(
         camera_config, config, find_program, launcher.launch, binding=binding, clock=clock
     )
     planner.looks = ImmediateLookup()
-    environment = CaptureEnvironment(clock=clock, jitter=no_jitter, settled_seconds=settled_seconds)
+    environment = CaptureEnvironment(clock=clock, jitter=no_jitter, steady_seconds=steady_seconds)
     camera = Camera(
         config=camera_config,
         daemon_config=config,
@@ -374,13 +374,13 @@ class FakeMonitor:
     present: LatestValue[tuple[Device, ...]] = attrs.field(
         factory=lambda: LatestValue[tuple[Device, ...]](())
     )
-    settled: trio.Event = attrs.field(factory=trio.Event)
+    all_queried: trio.Event = attrs.field(factory=trio.Event)
     method: str = "by hand"
 
     def plug(self, *devices: Device) -> None:
         """Plug in these devices, and unplug all others."""
         self.present.publish(devices)
-        self.settled.set()
+        self.all_queried.set()
 
 
 @attrs.define(eq=False)

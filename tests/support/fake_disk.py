@@ -13,7 +13,7 @@ import attrs
 
 from camd.storage.disk import OpenFileStat, PosixDisk, PosixFile
 from camd.storage.rules.levels import Usage
-from camd.storage.rules.volume_identity import FolderLocation
+from camd.storage.rules.volume_identity import FilesystemLocation
 
 MODIFIED = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -173,9 +173,9 @@ class MemoryDisk:
         """Set the largest size of a file."""
         self.known_limit = min(size, self.known_limit or size)
 
-    def locate(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FilesystemLocation:
         """Return one file system for all paths, or the `device` that the test has set."""
-        return FolderLocation(Path("/"), self.device)
+        return FilesystemLocation(Path("/"), self.device)
 
     def usage(self, path: Path) -> Usage:
         """Return the usage that the test has set in `volume`."""
@@ -241,13 +241,13 @@ class GaugedDisk(PosixDisk):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         return GaugedFile(fd, self, path.name)
 
-    def locate(self, path: Path) -> FolderLocation:
+    def locate(self, path: Path) -> FilesystemLocation:
         """Return the mount point and device that the test has set."""
         if not self.mounts:
             return super().locate(path)
         tops = [top for top in self.mounts if path.is_relative_to(top)]
         top = max(tops, key=lambda top: len(top.parts))
-        return FolderLocation(top, self.mounts[top])
+        return FilesystemLocation(top, self.mounts[top])
 
     def check(self) -> None:
         """Raise OSError when the test has set an error of writes."""

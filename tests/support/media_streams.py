@@ -14,7 +14,7 @@ from camd.capture.rules.joining import FragmentJoiner
 from camd.clock import Anchor
 from camd.mp4.boxes import box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.recording.queue import QueueDrop, QueueItem
+from camd.recording.recording_queue import QueueDrop, QueueItem
 
 NON_SYNC = 0x0101_0000
 SYNC = 0x0200_0000
@@ -217,4 +217,4 @@ def joined(init: Init, frames: list[Fragment], seconds: float = 0.5) -> list[Fra
         joiner.add(frame, frame.end_seconds)
         if joiner.is_complete:
             found.append(joiner.take().fragment)
-    return found + ([joiner.take().fragment] if joiner.rest else [])
+    return found + ([joiner.take().fragment] if joiner.unjoined else [])

@@ -20,7 +20,7 @@ from camd.clock import from_unix_micros
 from camd.model import Gap, Segment, SegmentState, SessionId
 from camd.mp4.segment import FTYP_SIZE, SegmentLayout
 from camd.storage.disk import Disk, OpenFileStat
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.index.index_journal import IndexJournal
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.recovery.reconcile import ReconcileFinding, Reconciler, reconcile_folder
@@ -28,7 +28,7 @@ from camd.storage.removal import Pins, Remover
 from camd.storage.rules.journal_records import GapNoted, SegmentNoted, SessionNoted
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.timings import STORAGE_LIMITS
-from camd.storage.rules.volume_identity import FolderLocation
+from camd.storage.rules.volume_identity import FilesystemLocation
 from camd.storage.segment_file import SegmentFile
 
 BLOCK = 512
@@ -141,8 +141,8 @@ class RecordingDisk:
     def learn_file_size_limit(self, folder: Path, size: int) -> None:
         pass
 
-    def locate(self, path: Path) -> FolderLocation:
-        return FolderLocation(Path("/"), 1)
+    def locate(self, path: Path) -> FilesystemLocation:
+        return FilesystemLocation(Path("/"), 1)
 
     def usage(self, path: Path) -> Usage:
         return Usage(10**9, 10**9)
@@ -255,26 +255,26 @@ MINUTE = 60_000_000
 
 def open_index(
     disk: Disk,
-    database: bytes | None = None,
+    content: bytes | None = None,
     folder: Path = INDEX_FOLDER,
     *,
     max_pending: int = STORAGE_LIMITS.max_pending,
 ) -> RecordingIndex:
-    """Open the index of a disk, with a database as it was at some time, or with none."""
-    catalog = Catalog.open(Path(":memory:"))
-    if database is not None:
-        catalog._db.deserialize(database)
+    """Open the index of a disk, with the database as it was at some time, or with none."""
+    database = IndexDatabase.open(Path(":memory:"))
+    if content is not None:
+        database._db.deserialize(content)
     journal = IndexJournal.open(disk, folder)
-    index = RecordingIndex(folder, catalog, journal, -1, None, max_pending=max_pending)
+    index = RecordingIndex(folder, database, journal, -1, None, max_pending=max_pending)
     index.catch_up()
     return index
 
 
 def recovered(
-    disk: RecordingDisk, database: bytes | None
+    disk: RecordingDisk, content: bytes | None
 ) -> tuple[RecordingIndex, list[ReconcileFinding]]:
     """Start with a disk: open the index and reconcile the folder."""
-    index = open_index(disk, database)
+    index = open_index(disk, content)
     return index, reconcile_folder(Reconciler(disk, FOLDER, index))
 
 
@@ -310,7 +310,7 @@ class StorageHistory:
         return len(self.disk.log)
 
     def _snapshot(self) -> None:
-        self.indexes.append((self.now, self.index.catalog._db.serialize()))
+        self.indexes.append((self.now, self.index.database._db.serialize()))
 
     def append(self, *, sync: bool) -> None:
         """Append a fragment, beginning a file when none is open; the first one is synced."""

@@ -199,7 +199,7 @@ async def searched_storage(folder: Path, disk: GaugedDisk | None = None) -> Asyn
         async with open_storage(config, Fanout(), disk, clock=SYSTEM_CLOCK) as storage:
             await storage.unfinished_sessions()
             worker = storage.index_worker
-            while await worker.read(lambda a: a.catalog.unhashed()) or storage.leased_files:  # noqa: ASYNC110
+            while await worker.read(lambda a: a.database.unhashed()) or storage.leased_files:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             yield storage
 

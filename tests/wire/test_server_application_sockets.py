@@ -309,7 +309,7 @@ async def test_a_session_counts_for_our_own_pages_alone(autojump_clock: MockCloc
     async with serving(sockets=things()) as running:
         authenticator, moment = running.server.shared.authenticator, trio.current_time()
         cookie, _ = authenticator.sessions.begin(
-            authenticator.check(token(), now()), now=moment, unix_now=now()
+            authenticator.identify(token(), now()), now=moment, unix_now=now()
         )
         held = ("Cookie", f"camd_session={cookie}")
         async with opened(running, headers=[held, ("Origin", "http://camera.local")]) as socket:

@@ -20,7 +20,7 @@ from camd.rpc.roles import AuthMethod, Principal, Role
 from camd.server.asgi import ConnectionAddresses
 from camd.server.connection import MAX_WRONG_KEYS, UNAUTHENTICATED_BYTES
 from camd.server.rules.connection_limits import RESERVED_FOR_ADMINS, ConnectionLimits
-from camd.server.rules.request_checks import own_names
+from camd.server.rules.request_validation import own_names
 from camd.server.websocket import SocketClosedError, open_client_websocket
 
 METHODS = (b"HEAD", b"GET", b"POST", b"CONNECT", b"OPTIONS", b"TRACE", b"A" * 5000)

@@ -1,4 +1,4 @@
-"""HTTP endpoints: health checks, metrics, downloads, and the routes of other resources."""
+"""HTTP endpoints: health, metrics, downloads, and the routes of other resources."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Authenticate = Callable[[Request], Awaitable[Response | None]]  # None: let the 
 
 
 class ResourceRoutes(Protocol):
-    """Pages of one resource."""
+    """HTTP routes of one resource."""
 
     def routes(self, authenticate: Authenticate) -> Sequence[Route]:
         """Return the routes; their handlers call `authenticate` first."""
@@ -119,14 +119,14 @@ class HttpApp:
         return None
 
     def _authenticate(self, request: Request) -> None:
-        """Check the key of a request. Raises InvalidCredentialsError."""
+        """Identify a request by its API key. Raises InvalidCredentialsError."""
         headers = request.headers
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = headers.get("x-api-key", "")
         identity = self._identity_without_key(request)
         if identity is None or token.strip():
-            identity = self._authenticator.check(token.strip(), self._clock.now().timestamp())
+            identity = self._authenticator.identify(token.strip(), self._clock.now().timestamp())
         assert identity.role.includes(Role.VIEWER)
         _notify_server(request, "on_authenticated", identity)
 

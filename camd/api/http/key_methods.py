@@ -41,7 +41,7 @@ _log = structlog.get_logger("camd.auth")
 
 
 @attrs.frozen
-class KeyRequest:
+class ApiKeyRequest:
     """The name of a new key, what it allows, and after how many seconds it expires (1 at least)."""
 
     name: str
@@ -55,14 +55,14 @@ class KeyRequest:
 
 
 @attrs.frozen
-class ByKeyName:
+class ByApiKeyName:
     """An API key."""
 
     name: str
 
 
 @attrs.define(eq=False)
-class KeysApi:
+class ApiKeysApi:
     """Handlers over the key file, which the command line changes, too."""
 
     _authenticator: Authenticator
@@ -75,7 +75,7 @@ class KeysApi:
         return {"keys": [_key(each) for each in found]}
 
     @method(role=Role.ADMIN, result=CreatedKey)
-    async def create_key(self, caller: Caller, params: KeyRequest) -> result_fields.View:
+    async def create_key(self, caller: Caller, params: ApiKeyRequest) -> result_fields.View:
         """Make an API key. The answer has it, and nothing else ever does: only its hash is stored.
 
         A key without `lifetime` is valid until it is revoked.
@@ -90,7 +90,7 @@ class KeysApi:
         return {**_key(key), "key": secret}
 
     @method(role=Role.ADMIN, result=RevokedKey)
-    async def revoke_key(self, caller: Caller, params: ByKeyName) -> result_fields.View:
+    async def revoke_key(self, caller: Caller, params: ByApiKeyName) -> result_fields.View:
         """Revoke an API key; connections and sessions of browsers that use it end."""
         if not await self._changed(partial(self._file().revoke, params.name)):
             raise Refusal(KEY_UNKNOWN, name=params.name)

@@ -1,4 +1,4 @@
-"""Pages below `/play/`: indexes, playlists, pieces of files as they lie there, and strips."""
+"""HTTP routes below `/play/`: indexes, playlists, pieces of files as they lie there, and strips."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import attrs
+import structlog
 import trio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,13 +25,17 @@ from camd.api.result_fields import View
 from camd.clock import Clock, to_unix_micros
 from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
 from camd.model.notation import format_instant
+from camd.mp4.boxes import MediaError
+from camd.mp4.movies.applied_edits import AppliedEdits, EditApplier
 from camd.playback.playback import Playback
-from camd.playback.rules.playable_files import PlayableFile, PlayableRange
-from camd.playback.rules.playlist import playlist
+from camd.playback.rules.playable_files import FilePieces, PlayableFile, PlayableRange
+from camd.playback.rules.playlist import APPLIED_EDITS, playlist
 from camd.playback.rules.strip_choice import choose_tiles
 from camd.playback.stored_bytes import StoredBytes
 from camd.playback.strip import MOST_TILES, WIDTHS
 from camd.rpc.params import ParamsReader
+
+log = structlog.get_logger("camd.playback")
 
 USUAL_TILES = 20
 USUAL_WIDTH = 160
@@ -96,10 +101,15 @@ class PlaybackRoutes:
         found = await self._playback.pieces.of_file(request.path_params["file"])
         if found is None:
             raise _not_playable(request.path_params["file"])
-        return Response(found.init, headers=_KEPT, media_type="video/mp4")
+        edits = _applied_edits(request, found)
+        data = found.init if edits is None else edits.data
+        return Response(data, headers=_KEPT, media_type="video/mp4")
 
     async def piece(self, request: Request) -> Response:
-        """Send bytes of a file as they lie there; 416 outside of its fragments."""
+        """Send bytes of a file as they lie there; 416 outside of its fragments.
+
+        With applied edits the fragments are changed while they are sent, from a key frame on.
+        """
         name, bounds = request.path_params["file"], _BYTES.fullmatch(request.path_params["bytes"])
         if bounds is None:
             raise Refusal(FILE_NOT_FOUND, filename=name)
@@ -107,16 +117,17 @@ class PlaybackRoutes:
         found = await self._playback.pieces.of_file(name)
         if found is None:
             raise _not_playable(name)
-        table = found.table
-        if not table.media_begin <= begin < end <= table.media_end:
+        table, edits = found.table, _applied_edits(request, found)
+        known = edits is None or begin in table.begins
+        if not known or not table.media_begin <= begin < end <= table.media_end:
             wrong = {"error": "no such bytes", "from": table.media_begin, "to": table.media_end}
             return JSONResponse(wrong, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _NEVER_KEPT)
         stored = await self._playback.stored_bytes(name, begin, end)
         headers = dict(_KEPT) if stored.sealed else dict(_NEVER_KEPT)
-        headers["ETag"] = f'"{begin}-{end}"'
+        headers["ETag"] = f'"{begin}-{end}"' if edits is None else f'"{begin}-{end}-edits"'
         if stored.sealed and is_unchanged(request.headers, {"etag": headers["ETag"]}):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return StoredBytesResponse(stored, headers)
+        return StoredBytesResponse(stored, headers, None if edits is None else EditApplier(edits))
 
     async def strip(self, request: Request) -> Response:
         """Send one JPEG of key frames side by side; `X-Tile-Times` says when each was taken."""
@@ -144,13 +155,22 @@ class PlaybackRoutes:
 
 
 class StoredBytesResponse(Response):
-    """Sends bytes of a recording, read while they are sent; shorter when the file is cut."""
+    """Sends bytes of a recording, read while they are sent; shorter when the file is truncated.
+
+    How many there will be is not known when edits are applied to them.
+    """
 
     media_type = "video/mp4"
 
-    def __init__(self, stored: StoredBytes, headers: Mapping[str, str]) -> None:
-        super().__init__(headers={**headers, "Content-Length": str(stored.end - stored.begin)})
+    def __init__(
+        self, stored: StoredBytes, headers: Mapping[str, str], edits: EditApplier | None = None
+    ) -> None:
+        length = {"Content-Length": str(stored.end - stored.begin)} if edits is None else {}
+        super().__init__(headers={**headers, **length})
+        if edits is not None:
+            del self.headers["Content-Length"]
         self._stored = stored
+        self._edits = edits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the bytes; ends without the rest when they cannot be read."""
@@ -163,9 +183,13 @@ class StoredBytesResponse(Response):
                     return
                 while part := await reader.next():
                     more = reader.left > 0
+                    if self._edits is not None:
+                        part = await trio.to_thread.run_sync(self._edits.take, part)
                     await send({"type": "http.response.body", "body": part, "more_body": more})
         except Refusal as refusal:
             await refused_response(refusal)(scope, receive, send)
+        except MediaError as error:
+            log.warning("piece_ended_early", filename=self._stored.path.name, error=str(error))
 
 
 def index_view(played: PlayableRange) -> View:
@@ -217,6 +241,11 @@ def _number(request: Request, name: str, usual: int, least: int, most: int) -> i
     if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
         return int(text)
     raise invalid_params(ParamMistake(name, f"must be a whole number from {least} to {most}"))
+
+
+def _applied_edits(request: Request, pieces: FilePieces) -> AppliedEdits | None:
+    """Return the edits to apply: those that the address asks for, where the file has any."""
+    return pieces.edits if request.url.query == APPLIED_EDITS else None
 
 
 def _not_playable(filename: str) -> Refusal:

@@ -1,4 +1,4 @@
-"""HTTP: signing in and out of the page, `/session`; and the method that makes a sign-in code."""
+"""HTTP: signing in and out of the web page (`/session`); the method that makes a sign-in code."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _with_role(identity: Principal, role: Role | None) -> Principal:
     return identity if role is None else attrs.evolve(identity, role=role)
 
 
-# --- Pages.
+# --- HTTP routes.
 
 
 @attrs.define(eq=False)
@@ -116,8 +116,8 @@ class SignInRoutes:
     async def sign_in(self, request: Request) -> Response:
         """Begin a session for a key, a JWT or a code, and set its cookie.
 
-        403 from a page that is not ours. After too many failures of the address 429, unless it is
-        a code that is known: wrong keys of others must not keep out who has a link.
+        403 from a web page that is not ours. After too many failures of the address 429, unless it
+        is a code that is known: wrong keys of others must not keep out who has a link.
         """
         body = await request.body()  # in any case, so that the connection can be used again
         if not comes_from_own_page(request.scope["headers"]):
@@ -128,7 +128,7 @@ class SignInRoutes:
             given = _read(body)
             if wait and given.code is None:
                 return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
-            identity = self._check(given)
+            identity = self._identify(given)
         except InvalidCredentialsError as error:
             if wait:
                 return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_failures", wait)
@@ -147,7 +147,7 @@ class SignInRoutes:
         _set_cookie(response, request, "", seconds=0)
         return response
 
-    def _check(self, given: _SignIn) -> Principal:
+    def _identify(self, given: _SignIn) -> Principal:
         """Return who signs in. Raises InvalidCredentialsError."""
         if given.code is not None:
             identity = self._authenticator.codes.take(given.code, now=self._clock.monotonic())
@@ -155,7 +155,7 @@ class SignInRoutes:
                 raise InvalidCredentialsError(AuthFailure.UNKNOWN_CODE)
             return identity
         token = (given.auth_token or "").strip()
-        return self._authenticator.check(token, self._clock.now().timestamp())
+        return self._authenticator.identify(token, self._clock.now().timestamp())
 
     def _begin(self, request: Request, identity: Principal) -> Response:
         now, unix_now = self._clock.monotonic(), self._clock.now().timestamp()

@@ -1,6 +1,6 @@
 """Pure: the times of frames that are handed on before they are joined.
 
-The time stamps of joined fragments are checked by `timestamps`. A frame that comes first gets the
+The time stamps of joined fragments are corrected by `timestamps`. A frame that comes first gets the
 time that the corrections so far give it. Times of one track always grow: a jump that will be left
 out is left out at once, and what a correction changes afterwards is made up for in later frames.
 """
@@ -54,7 +54,7 @@ class _FrameTrack:
         self.owed -= made_up
         return max(1, round(usual) + made_up)
 
-    def settle(self, track: TrackTimeline, *, given: bool) -> None:
+    def follow_corrections(self, track: TrackTimeline, *, given: bool) -> None:
         """All frames so far are joined; `given`: and were handed on before."""
         self.shift = track.offset
         off = track.end - self.end
@@ -71,21 +71,23 @@ class FrameTimes:
 
     timeline: StreamTimeline | None
     _tracks: dict[int, _FrameTrack] = attrs.field(factory=dict, init=False)
-    _given: set[int] = attrs.field(factory=set, init=False)  # tracks, since the last `settle`
+    _given: set[int] = attrs.field(
+        factory=set, init=False
+    )  # tracks, since the last `follow_corrections`
 
     def begin(self) -> None:
         """Begin with the stream of another capture."""
         self._tracks.clear()
         self._given.clear()
 
-    def settle(self) -> None:
+    def follow_corrections(self) -> None:
         """Take over the corrections of the joined fragment that has just been placed."""
         tracks = self.timeline.tracks if self.timeline is not None else {}
         for track_id, track in tracks.items():
             mine = self._tracks.setdefault(
                 track_id, _FrameTrack(track.offset, track.end, track.last)
             )
-            mine.settle(track, given=track_id in self._given)
+            mine.follow_corrections(track, given=track_id in self._given)
         self._given.clear()
 
     def place(self, fragment: Fragment) -> Fragment:

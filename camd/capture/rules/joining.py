@@ -71,7 +71,7 @@ class _Intervals:
 
 @attrs.define(eq=False)
 class FragmentJoiner:
-    """Holds the frames that are not joined yet: the rest.
+    """Holds the frames that are not joined yet: `unjoined`.
 
     A joined fragment begins with a key frame where one comes, and has `seconds` of pictures at
     most, of LIMIT_BYTES at most. Nothing is joined with 0 seconds, and no fragment of several
@@ -79,7 +79,7 @@ class FragmentJoiner:
     """
 
     seconds: float
-    rest: list[ArrivedFragment] = attrs.field(factory=list, init=False)
+    unjoined: list[ArrivedFragment] = attrs.field(factory=list, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _tracks: dict[int, _JoinedTrack] = attrs.field(factory=dict, init=False)
     _intervals: _Intervals = attrs.field(factory=_Intervals, init=False)
@@ -94,26 +94,27 @@ class FragmentJoiner:
         self._video, self._intra_only = init.video.track_id, init.video.intra_only
 
     def closes_before(self, fragment: Fragment) -> bool:
-        """Whether the rest has to be taken before `fragment` is added."""
-        if not self.rest:
+        """Whether these frames have to be taken before `fragment` is added."""
+        if not self.unjoined:
             return False
         begins = fragment.starts_with_sync and not self._intra_only
         return begins or fragment.frames > 1 or not self._continues(fragment)
 
     def _continues(self, fragment: Fragment) -> bool:
-        tracks = self._tracks
-        return all(
-            run.track_id not in tracks
-            or tracks[run.track_id].is_followed_by(run, self._intervals.usual(run))
-            for run in fragment.runs
-        )
+        for run in fragment.runs:
+            track = self._tracks.get(run.track_id)
+            if track and not track.is_followed_by(run, self._intervals.usual(run)):
+                return False
+        return True
 
     def add(self, fragment: Fragment, arrived: float) -> None:
         """Add a frame."""
-        self.rest.append(ArrivedFragment(fragment, arrived))
+        self.unjoined.append(ArrivedFragment(fragment, arrived))
         self._bytes += fragment.size_bytes
         for run in fragment.runs:
-            track = self._tracks.setdefault(run.track_id, _JoinedTrack(run.timescale))
+            if run.track_id not in self._tracks:
+                self._tracks[run.track_id] = _JoinedTrack(run.timescale)
+            track = self._tracks[run.track_id]
             track.add(run)
             self._intervals.add(run)
             most = self.seconds * run.timescale
@@ -125,29 +126,29 @@ class FragmentJoiner:
 
     @property
     def _arriving_seconds(self) -> float:
-        """How long the rest took to arrive, whatever its time stamps say."""
-        return self.rest[-1].arrived - self.rest[0].arrived
+        """How long these frames took to arrive, whatever their time stamps say."""
+        return self.unjoined[-1].arrived - self.unjoined[0].arrived
 
     @property
     def is_complete(self) -> bool:
-        """Whether the rest is as long as a fragment, or may not be joined with more."""
+        """Whether these frames are as long as a fragment, or may not be joined with more."""
         return self._complete
 
     @property
     def is_separable(self) -> bool:
-        """Whether a file may begin with the rest: pictures before its key frame are all in it.
+        """Whether a file may begin with these frames: pictures before its key frame are all in it.
 
         They come right behind the key frame that they are shown before, and are counted in the
         first fragment of a file.
         """
-        return not any(run.composition for each in self.rest for run in each.fragment.runs)
+        return not any(run.composition for each in self.unjoined for run in each.fragment.runs)
 
     def is_complete_before(self, seconds: float) -> bool:
-        """Whether the rest, and what arrives in so many seconds, are more than a fragment (I2).
+        """Whether these frames, and what arrives in so many seconds, are more than a fragment (I2).
 
         One frame more does not count: frames come one by one.
         """
-        if not self.rest:
+        if not self.unjoined:
             return False
         held = self._arriving_seconds
         for track_id, track in self._tracks.items():
@@ -156,15 +157,15 @@ class FragmentJoiner:
         return held + seconds > self.seconds
 
     def take(self) -> ArrivedFragment:
-        """Join the rest, which must not be empty, into one fragment; the rest is empty then.
+        """Join these frames, at least one, into one fragment; none is left then.
 
         It has arrived when its last frame has.
         """
-        joined = join([each.fragment for each in self.rest])
-        arrived = self.rest[-1].arrived
+        joined = join([each.fragment for each in self.unjoined])
+        arrived = self.unjoined[-1].arrived
         self._clear()
         return ArrivedFragment(joined, arrived)
 
     def _clear(self) -> None:
-        self.rest, self._bytes, self._complete = [], 0, False
+        self.unjoined, self._bytes, self._complete = [], 0, False
         self._tracks.clear()

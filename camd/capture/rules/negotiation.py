@@ -55,7 +55,7 @@ class FormatSelection:
         self.misfit = misfit
 
 
-def unsupported(answer: FormatRefusal) -> Problem:
+def problem_of_refusal(answer: FormatRefusal) -> Problem:
     """Turn a refused request into a camera's problem."""
     possible = answer.possible[:MOST_POSSIBLE]
     if possible:

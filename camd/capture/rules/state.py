@@ -13,11 +13,11 @@ import attrs
 
 from camd.model import CameraState, Problem, ProblemKind
 
-FIRST_REST_SECONDS = 0.5
-SHORT_REST_SECONDS = 0.2  # after COMES_AND_GOES: a server is often back soon
-SHORT_REST_GROWTH = 1.08
-LONGEST_REST_SECONDS = 30.0
-SETTLED_SECONDS = 10.0
+FIRST_RETRY_SECONDS = 0.5
+SHORT_RETRY_SECONDS = 0.2  # after COMES_AND_GOES: a server is often back soon
+SHORT_RETRY_GROWTH = 1.08
+LONGEST_RETRY_SECONDS = 30.0
+STEADY_SECONDS = 10.0
 
 COMES_AND_GOES = frozenset(
     (
@@ -35,12 +35,12 @@ COMES_AND_GOES = frozenset(
 
 
 @attrs.frozen
-class Wanted:
+class DemandBegan:
     """There is demand: a consumer needs the capture."""
 
 
 @attrs.frozen
-class Unwanted:
+class DemandEnded:
     """There is no demand any more."""
 
 
@@ -50,8 +50,8 @@ class FirstFragmentArrived:
 
 
 @attrs.frozen
-class ProcessSettled:
-    """The capture has streamed for SETTLED_SECONDS; failures are counted from zero again."""
+class StreamingSteadily:
+    """The capture has streamed for STEADY_SECONDS; failures are counted from zero again."""
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class ProcessEnded:
 
 
 @attrs.frozen
-class RestOver:
+class RetryDue:
     """The pause before the next try is over."""
 
 
@@ -94,26 +94,26 @@ class DeviceAppeared:
 
 
 CaptureEvent = (
-    Wanted
-    | Unwanted
+    DemandBegan
+    | DemandEnded
     | FirstFragmentArrived
-    | ProcessSettled
+    | StreamingSteadily
     | ProcessStalled
     | AwaitingKeyFrame
     | ProcessEnded
-    | RestOver
+    | RetryDue
     | DeviceLost
     | DeviceAppeared
 )
 EVENTS: tuple[type[CaptureEvent], ...] = (
-    Wanted,
-    Unwanted,
+    DemandBegan,
+    DemandEnded,
     FirstFragmentArrived,
-    ProcessSettled,
+    StreamingSteadily,
     ProcessStalled,
     AwaitingKeyFrame,
     ProcessEnded,
-    RestOver,
+    RetryDue,
     DeviceLost,
     DeviceAppeared,
 )
@@ -127,8 +127,8 @@ class CaptureAction(enum.Enum):
 
     SPAWN = "spawn"  # start a process; there is none
     TERMINATE = "terminate"  # ask the process to end, and read its output until it has
-    REST = "rest"  # start the timer of `rest_seconds`
-    WAKE = "wake"  # cancel that timer
+    RETRY_LATER = "retry later"  # start the timer of `retry_seconds`
+    CANCEL_RETRY = "cancel retry"  # cancel that timer
 
 
 # --- the table ----------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class CaptureAction(enum.Enum):
 
 @attrs.frozen
 class CaptureState:
-    """The state of a camera's capture. The number of `failures` in a row sets the next rest."""
+    """The state of a capture. The number of `failures` in a row sets the delay of the next try."""
 
     state: CameraState = CameraState.IDLE
     wanted: bool = False
@@ -148,17 +148,17 @@ class CaptureState:
     past: Problem | None = attrs.field(default=None, eq=False)
 
     @property
-    def rest_seconds(self) -> float:
+    def retry_seconds(self) -> float:
         """The pause before the next try, growing with each failure; without jitter."""
         if self.problem is not None and self.problem.kind in COMES_AND_GOES:
             if self.streamed and self.failures <= 1:
                 return 0.0
             if self.streamed and self.problem.kind == ProblemKind.BEGUN_ANEW:
-                return SHORT_REST_SECONDS
+                return SHORT_RETRY_SECONDS
             tries = min(max(0, self.failures - 1), 100)
-            return min(LONGEST_REST_SECONDS, SHORT_REST_SECONDS * SHORT_REST_GROWTH**tries)
+            return min(LONGEST_RETRY_SECONDS, SHORT_RETRY_SECONDS * SHORT_RETRY_GROWTH**tries)
         exponent = min(max(0, self.failures - 1), 16)
-        return min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0**exponent)
+        return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**exponent)
 
     @property
     def has_process(self) -> bool:
@@ -197,7 +197,7 @@ def _spawn(capture: CaptureState, event: CaptureEvent) -> Step:
 
 def _wake_and_spawn(capture: CaptureState, event: CaptureEvent) -> Step:
     after, actions = _spawn(capture, event)
-    return after, (CaptureAction.WAKE, *actions)
+    return after, (CaptureAction.CANCEL_RETRY, *actions)
 
 
 def _want_absent(capture: CaptureState, event: CaptureEvent) -> Step:
@@ -215,14 +215,14 @@ def _give_up_absent(capture: CaptureState, event: CaptureEvent) -> Step:
 
 def _give_up(capture: CaptureState, event: CaptureEvent) -> Step:
     after = attrs.evolve(capture, state=CameraState.IDLE, wanted=False, failures=0, problem=None)
-    return after, (CaptureAction.WAKE,)
+    return after, (CaptureAction.CANCEL_RETRY,)
 
 
 def _stream(capture: CaptureState, event: CaptureEvent) -> Step:
     return attrs.evolve(capture, state=CameraState.STREAMING, problem=None), ()
 
 
-def _settle(capture: CaptureState, event: CaptureEvent) -> Step:
+def _count_from_zero(capture: CaptureState, event: CaptureEvent) -> Step:
     return attrs.evolve(capture, failures=0), ()
 
 
@@ -261,27 +261,27 @@ def _process_ended(capture: CaptureState, event: CaptureEvent) -> Step:
         problem=event.problem,
         streamed=capture.state is CameraState.STREAMING,
     )
-    return _rest(failed, absent=event.absent)
+    return _retry_later(failed, absent=event.absent)
 
 
 def _stopped_process_ended(capture: CaptureState, event: CaptureEvent) -> Step:
     """The process ended because it was told to."""
     if not capture.present:
-        return _rest(capture, absent=True)
+        return _retry_later(capture, absent=True)
     if not capture.wanted:
         return attrs.evolve(capture, state=CameraState.IDLE, failures=0, problem=None), ()
     if capture.problem is None:  # demand returned while it was stopping
         return _spawn(capture, event)
-    return _rest(capture, absent=isinstance(event, ProcessEnded) and event.absent)
+    return _retry_later(capture, absent=isinstance(event, ProcessEnded) and event.absent)
 
 
-def _rest(capture: CaptureState, *, absent: bool) -> Step:
+def _retry_later(capture: CaptureState, *, absent: bool) -> Step:
     if not capture.present:
         return attrs.evolve(capture, state=CameraState.ABSENT, failures=0), ()
     if not capture.wanted:
         return attrs.evolve(capture, state=CameraState.IDLE, failures=0), ()
     state = CameraState.ABSENT if absent else CameraState.RESTING
-    return attrs.evolve(capture, state=state), (CaptureAction.REST,)
+    return attrs.evolve(capture, state=state), (CaptureAction.RETRY_LATER,)
 
 
 def _lose(capture: CaptureState, event: CaptureEvent) -> Step:
@@ -290,7 +290,7 @@ def _lose(capture: CaptureState, event: CaptureEvent) -> Step:
     after = attrs.evolve(
         capture, state=CameraState.ABSENT, present=False, failures=0, problem=event.problem
     )
-    return after, (CaptureAction.WAKE,)
+    return after, (CaptureAction.CANCEL_RETRY,)
 
 
 def _lose_process(capture: CaptureState, event: CaptureEvent) -> Step:
@@ -313,34 +313,34 @@ def _come_back(capture: CaptureState, event: CaptureEvent) -> Step:
     """A device is there, and no process: start when there is demand."""
     here = attrs.evolve(capture, present=True, failures=0, problem=None)
     if not capture.wanted:
-        return attrs.evolve(here, state=CameraState.IDLE), (CaptureAction.WAKE,)
+        return attrs.evolve(here, state=CameraState.IDLE), (CaptureAction.CANCEL_RETRY,)
     return _wake_and_spawn(here, event)
 
 
 _S = CameraState
 TABLE: dict[tuple[CameraState, type[CaptureEvent]], Rule] = {
-    (_S.IDLE, Wanted): _spawn,
-    (_S.STARTING, Wanted): _want,
-    (_S.STARTING, Unwanted): _terminate,
+    (_S.IDLE, DemandBegan): _spawn,
+    (_S.STARTING, DemandBegan): _want,
+    (_S.STARTING, DemandEnded): _terminate,
     (_S.STARTING, FirstFragmentArrived): _stream,
     (_S.STARTING, ProcessStalled): _terminate_stalled,
     (_S.STARTING, AwaitingKeyFrame): _show_problem,
     (_S.STARTING, ProcessEnded): _process_ended,
-    (_S.STREAMING, Wanted): _want,
-    (_S.STREAMING, Unwanted): _terminate,
-    (_S.STREAMING, ProcessSettled): _settle,
+    (_S.STREAMING, DemandBegan): _want,
+    (_S.STREAMING, DemandEnded): _terminate,
+    (_S.STREAMING, StreamingSteadily): _count_from_zero,
     (_S.STREAMING, ProcessStalled): _terminate_stalled,
     (_S.STREAMING, ProcessEnded): _process_ended,
-    (_S.STOPPING, Wanted): _want,
-    (_S.STOPPING, Unwanted): _unwant,
+    (_S.STOPPING, DemandBegan): _want,
+    (_S.STOPPING, DemandEnded): _unwant,
     (_S.STOPPING, ProcessStalled): _show_problem,
     (_S.STOPPING, ProcessEnded): _stopped_process_ended,
-    (_S.RESTING, Wanted): _wake_and_spawn,
-    (_S.RESTING, Unwanted): _give_up,
-    (_S.RESTING, RestOver): _spawn,
-    (_S.ABSENT, Wanted): _want_absent,
-    (_S.ABSENT, Unwanted): _give_up_absent,
-    (_S.ABSENT, RestOver): _look_again,
+    (_S.RESTING, DemandBegan): _wake_and_spawn,
+    (_S.RESTING, DemandEnded): _give_up,
+    (_S.RESTING, RetryDue): _spawn,
+    (_S.ABSENT, DemandBegan): _want_absent,
+    (_S.ABSENT, DemandEnded): _give_up_absent,
+    (_S.ABSENT, RetryDue): _look_again,
     (_S.IDLE, DeviceLost): _lose,
     (_S.STARTING, DeviceLost): _lose_process,
     (_S.STREAMING, DeviceLost): _lose_process,

@@ -1,7 +1,7 @@
 """Pure: the times of the samples of a live stream, by their time stamps or by their arrival.
 
 The time stamps of a source are the best measure of the intervals between frames, as long as they
-advance like the clock of this machine. Each fragment is checked. A jump of the time stamps is
+advance like the clock of this machine. Each fragment is compared. A jump of the time stamps is
 replaced by the usual interval. A pause that they leave out is inserted. When they advance faster or
 slower than real time, do not advance, or jump repeatedly, the samples are spread over the time in
 which they arrived, until the time stamps have kept real time for PROOF_SECONDS.
@@ -28,7 +28,7 @@ from camd.mp4.restamp import SampleTimes, restamp
 AHEAD_SECONDS = 1.0  # a frame cannot arrive before it was captured
 BEHIND_SECONDS = 0.75  # lateness of the least late fragment in a window
 WINDOW_SECONDS = 3.0  # within it a stall of the network is made up for
-SETTLING_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
+BUFFERED_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
 BURST_SECONDS = 10.0  # … at most so much …
 BURST_PACE = 4.0  # … which arrives so many times faster than real time
 DRIFT = 0.002  # share of the time; two clocks may differ by it
@@ -62,7 +62,7 @@ class TimestampFault(enum.Enum):
     PAUSED = "The camera's time stamps left out a pause; it was put back"
 
 
-def arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[float]:
+def estimate_arrivals(fragments: Sequence[Fragment], now: float, after: float) -> list[float]:
     """Estimate when the last frame of each fragment arrived, of several that were read at once.
 
     The newest one arrived at `now`, and each other one earlier by the duration of those after it,
@@ -179,7 +179,7 @@ class TrackTimeline:
             return self._distrust(run, arrived, before), TimestampFault.STANDING
         burst = not odd and self._is_burst(run, arrived, before)
         if back or lag < -self._most_ahead(run, burst=burst, first=before is None):
-            return self._cut_back(run, arrived, before, odd, back=back)
+            return self._shorten_odd(run, arrived, before, odd, back=back)
         if burst and lag < 0:
             self.zero += lag
         elif (late := self._lateness(arrived)) > BEHIND_SECONDS:
@@ -214,7 +214,7 @@ class TrackTimeline:
     def _is_burst(self, run: TrackRun, arrived: float, before: float | None) -> bool:
         """Whether this was buffered before the start: it arrives much faster than real time."""
         assert self._began is not None
-        if before is None or arrived - self._began > SETTLING_SECONDS:
+        if before is None or arrived - self._began > BUFFERED_SECONDS:
             return before is None
         return (arrived - before) * BURST_PACE < run.duration / self.timescale
 
@@ -316,7 +316,7 @@ class TrackTimeline:
         self._lent = shared.lent
         return SampleTimes(start, shared.durations)
 
-    def _cut_back(
+    def _shorten_odd(
         self, run: TrackRun, arrived: float, before: float | None, odd: list[int], *, back: bool
     ) -> tuple[SampleTimes | None, TimestampFault]:
         """Replace jumps by the usual interval; distrust the stamps when no jump is found."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from camd.capture.rules.negotiation import FormatSelection, unsupported
+from camd.capture.rules.negotiation import FormatSelection, problem_of_refusal
 from camd.cli.checks.finding import CheckFinding, Grade, ok, problem, warning
 from camd.cli.checks.host_check import usb_findings
 from camd.config.schema import CameraConfig, Config
@@ -79,7 +79,7 @@ def _judge_camera(
         return warning(subject, binding.reason, "Plug the camera in.")
     where = f"{device.node}, {device.name} ({binding.reason})"
     if isinstance(choice, FormatRefusal):
-        refused = unsupported(choice)
+        refused = problem_of_refusal(choice)
         return problem(subject, f"{where}: {refused.message}", refused.suggestion)
     holders = listed.holders.holders if listed is not None else ()
     if holders:

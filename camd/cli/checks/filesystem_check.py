@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -92,7 +93,8 @@ def inspect_filesystem(
 ) -> Iterator[CheckFinding]:
     """Try each operation in a temporary folder inside, and judge the kind of file system. Blocks.
 
-    Yields nothing when the folder is not there or cannot be written: that is another finding.
+    Yields nothing when the folder is not there, cannot be written, or is full: that is another
+    finding.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=".camd-check-", dir=folder) as trial_folder:
@@ -110,9 +112,12 @@ def inspect_filesystem(
 
 
 def _try(trial: FilesystemTrial, folder: Path) -> CheckFinding | None:
+    """Make one trial. Raises OSError when the disk is full."""
     try:
         trial.attempt(folder)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # a full disk says nothing about its file system
         text = f"{trial.name} does not work here ({error.strerror}): {trial.loss}"
         advice = "Use ext4, XFS or Btrfs on a local disk."
         return (problem if trial.vital else warning)(SUBJECT, text, advice)

@@ -11,21 +11,38 @@ from camd.cli.checks.filesystem_check import inspect_filesystem
 from camd.cli.checks.finding import CheckFinding, Grade, ok, problem, warning
 from camd.cli.checks.host_check import inspect_disk_speed, inspect_wear
 from camd.cli.checks.snapshots_check import inspect_snapshots_volume
+from camd.config.load import SYSTEM_FILE
 from camd.config.schema import Config
 from camd.errors import STORAGE_NO_INODES
+from camd.runtime.folders.access_advice import (
+    FolderUser,
+    explain_access,
+    explain_file,
+    find_user,
+    this_user,
+)
 from camd.storage.disk import Disk, PosixDisk
+from camd.storage.index.recording_index import FOLDER as INDEX_FOLDER
 from camd.storage.index.recording_index import misplaced_folders
 from camd.storage.rules.levels import Usage, VolumeFault
 from camd.storage.rules.volume_identity import RecognisedAs
 from camd.storage.volume import identify_volume, load_known_volume
 
+SERVICE_USER = "camd"  # packaging/debian/camd.sysusers
+SERVICE_FOLDER = SYSTEM_FILE.parent
+
 
 def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     """Report for each folder whether it can be written, and whether there is space."""
     storage = config.storage
+    user = find_service_user(config.file) if os.geteuid() == 0 else None
+    if user is not None:
+        yield ok("user", f"folders are judged for {user.name}, the user of the service")
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
-        yield inspect_folder(f"storage.{key}", folder)
+        yield inspect_folder(f"storage.{key}", folder, user)
+    for folder in (storage.recordings_dir / INDEX_FOLDER, storage.state_dir):
+        yield from inspect_files(folder, user)
     for path in misplaced_folders(storage.recordings_dir):
         yield problem("index", f"{path} is a directory, not a file", "Move it away.")
     try:
@@ -45,20 +62,43 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     yield from inspect_wear(config)
 
 
-def inspect_folder(subject: str, folder: Path) -> CheckFinding:
+def find_service_user(file: Path | None) -> FolderUser | None:
+    """Return the user of the service, when this is its configuration; root has other rights."""
+    return find_user(SERVICE_USER) if file is not None and file.parent == SERVICE_FOLDER else None
+
+
+def inspect_folder(subject: str, folder: Path, user: FolderUser | None = None) -> CheckFinding:
     """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
     if not existing.is_dir():
         return problem(subject, f"{existing} is not a folder", "Name another path, or move it.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return problem(
-            subject,
-            f"{existing} cannot be written by this user",
-            f"Run as the service's user, or give it the folder: chown USER {existing}",
-        )
+    try:
+        advice = explain_access(folder, user=user)
+    except OSError as error:
+        return problem(subject, f"{folder}: {error.strerror}", "Check the disk.")
+    if advice is not None:
+        return problem(subject, f"{folder}: {advice.reason}", advice.suggestion)
     if existing != folder:
         return ok(subject, f"{folder} (will be made when it is needed)")
     return ok(subject, str(folder))
+
+
+def inspect_files(folder: Path, user: FolderUser | None = None) -> Iterator[CheckFinding]:
+    """Report files of camd that the user cannot use; usually they are of a start as root."""
+    user = user or this_user()
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:  # that is another finding
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError:
+        files = [folder]
+    closed = next((path for path in files if not user.may(path, os.R_OK | os.W_OK)), None)
+    if closed is not None:
+        with suppress(OSError):
+            advice = explain_file(closed, user)
+            yield problem("files", f"{closed}: {advice.reason}", advice.suggestion)
 
 
 def inspect_volume(config: Config, disk: Disk) -> CheckFinding:
@@ -120,7 +160,7 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or its nearest parent that exists."""
-    while not path.exists() and path != path.parent:
+    """Return the path, or its nearest parent that is there and can be reached."""
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110 - Path.exists raises
         path = path.parent
     return path

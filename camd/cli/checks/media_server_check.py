@@ -8,7 +8,7 @@ from camd.cli.checks.finding import CheckFinding, ok, warning
 from camd.config.schema import Config
 from camd.model import Problem
 from camd.publish.connecting import client_tls
-from camd.publish.rules.served import is_published
+from camd.publish.rules.served_paths import is_published
 from camd.publish.server_check import look_at_server
 
 _API, _RTSP = "mediamtx.api", "mediamtx.rtsp"

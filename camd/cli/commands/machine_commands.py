@@ -26,7 +26,7 @@ def check(config_path: Path | None, keys: bool, config_only: bool, as_json: bool
     from camd.cli import check as checks
 
     if keys:
-        checks.print_keys(as_json=as_json)
+        checks.print_config_keys(as_json=as_json)
     else:
         checks.run_checks(config_path, config_only=config_only, as_json=as_json)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -161,4 +163,7 @@ def _write(file: Path, text: str, *, force: bool) -> None:
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written: {error.strerror}") from None
     with open(descriptor, "w", encoding="utf-8") as opened:  # noqa: PTH123 - a descriptor
+        if file.absolute().is_relative_to("/etc"):
+            with suppress(KeyError, PermissionError):  # the service reads it by its group
+                os.fchown(descriptor, -1, grp.getgrnam("camd").gr_gid)
         opened.write(text)

@@ -74,7 +74,7 @@ async def open_service(service: PrivateService) -> AsyncIterator[subprocess.Pope
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment(os.environ),
+            env=clean_environment(os.environ),
             start_new_session=True,  # Ctrl-C goes only to this process
         )
     try:
@@ -123,7 +123,7 @@ def free_port() -> int:
         return port
 
 
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Remove the variables that would configure the service; its log is for people."""
     ours = ("CAMD_", "RECORDING_ROTATION", "STORAGE_", "CAMERA_SERVICE_", "LISTEN_", "NOTIFY_")
     others = {name: value for name, value in environ.items() if not name.startswith(ours)}

@@ -36,7 +36,7 @@ from camd.cli.tables import file_size
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, RemoteError, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
-from camd.storage.check.folder import FolderVerification, VerifyResult
+from camd.storage.verify.folder import FolderVerification, VerifyResult
 
 PART_SECONDS = 4.0  # of recording, before and after each fault
 _RETURN_SECONDS = 30.0  # for the session to go on
@@ -152,19 +152,21 @@ async def run_trial(service: SelftestService) -> SelftestReport:
         f"{speed.longest * 1000:.0f} ms at most; {file_size(speed.bytes_per_second)}/s."
     )
     service.write_configuration()
-    async with served(service) as (process, client):
+    async with open_selftest_service(service) as (process, client):
         await record_and_kill_ffmpeg(service, process, client, report)
         await reach_the_limit(service, client, report)
         process.kill()
     killed = trio.current_time()
-    async with served(service) as (_, client):
+    async with open_selftest_service(service) as (_, client):
         receipt = await end_session(service, client, report, killed)
-    await check_files(service, receipt, report)
+    await compare_files(service, receipt, report)
     return report
 
 
 @asynccontextmanager
-async def served(service: SelftestService) -> AsyncIterator[tuple[Popen[bytes], Client]]:
+async def open_selftest_service(
+    service: SelftestService,
+) -> AsyncIterator[tuple[Popen[bytes], Client]]:
     """Run the service while the block runs, with a client."""
     async with open_service(service) as process:
         token = await wait_ready(service, process)
@@ -252,7 +254,7 @@ async def end_session(
     return receipt
 
 
-async def check_files(
+async def compare_files(
     service: SelftestService, receipt: dict[str, Any], report: SelftestReport
 ) -> None:
     """Compare the receipt with the files, and the files with index and ledger."""

@@ -10,7 +10,7 @@ from camd.devices.matching.identity import (
     RememberedCamera,
     allows_adoption,
     identify_devices,
-    natural_key,
+    natural_sort_key,
 )
 from camd.devices.matching.match import MOST_CAMERAS, Assignment
 from camd.model import CameraId, Device
@@ -42,7 +42,7 @@ def adopt(
         raise AdoptionError(f"{MOST_CAMERAS} cameras are known already; forget one first")
     stored = now.identity(holder) if holder is not None else None
     bound = RememberedCamera(camera_id, stored or plugged.identity, selector, adopted=True)
-    return tuple(sorted((*others, bound), key=lambda known: natural_key(known.camera_id)))
+    return tuple(sorted((*others, bound), key=lambda known: natural_sort_key(known.camera_id)))
 
 
 def _selector_of_adopted(

@@ -116,7 +116,7 @@ class PluggedDevice:
 
 def identify_devices(devices: Iterable[Device]) -> tuple[PluggedDevice, ...]:
     """Identify each device; sorted by node, whatever the order of `devices`."""
-    ordered = sorted(devices, key=lambda device: natural_key(str(device.node)))
+    ordered = sorted(devices, key=lambda device: natural_sort_key(str(device.node)))
     owners = Counter(name for device in ordered for name in set(by_path_names(device)))
     return tuple(PluggedDevice(device, _identity(device, owners)) for device in ordered)
 
@@ -165,7 +165,7 @@ def update_identity(before: DeviceIdentity, now: DeviceIdentity, device: Device)
     )
 
 
-def natural_key(text: str) -> tuple[tuple[str, int], ...]:
+def natural_sort_key(text: str) -> tuple[tuple[str, int], ...]:
     """Return a sort key that puts camera10 after camera9."""
     parts = re.findall(r"(\D*)(\d*)", text)
     return tuple((word, int(digits or -1)) for word, digits in parts)

@@ -20,7 +20,7 @@ from camd.devices.matching.identity import (
     RememberedCamera,
     allows_adoption,
     identify_devices,
-    natural_key,
+    natural_sort_key,
     source_permits,
     source_selects,
     update_identity,
@@ -208,7 +208,7 @@ def _start(
     """Begin without matches; known cameras whose configured source has changed are forgotten."""
     ours = {entry.id: entry for entry in entries if entry.source.selector is not None}
     state = MatchContext(plugged, ours, frozenset(e.id for e in entries if e.id not in ours))
-    for camera in sorted(known, key=lambda camera: natural_key(camera.camera_id)):
+    for camera in sorted(known, key=lambda camera: natural_sort_key(camera.camera_id)):
         state.known.setdefault(camera.camera_id, camera)
     for camera in state.cameras:
         selector = str(state.source(camera.camera_id) or "")
@@ -251,7 +251,7 @@ def _bind_entry(
     """
     holder = next((m.known for m in state.matches.values() if m.plugged is plugged), None)
     if holder is not None and (holder.camera_id in state.entries or holder.adopted):
-        state.problems[camera_id] = messages.taken(source, holder.camera_id, plugged)
+        state.problems[camera_id] = messages.device_taken(source, holder.camera_id, plugged)
         return
     if holder is not None:
         state.forget(holder.camera_id, f"its device is {camera_id} in the configuration")
@@ -368,7 +368,7 @@ def _lowest_number(state: MatchContext) -> CameraId:
 
 
 def _result(state: MatchContext, unbound: list[UnboundDevice], *, auto: bool) -> Assignment:
-    others = sorted((key for key in state.known if key not in state.entries), key=natural_key)
+    others = sorted((key for key in state.known if key not in state.entries), key=natural_sort_key)
     if not auto:
         hidden = [state.matches[key] for key in others if key in state.matches]
         unbound += [UnboundDevice(match.plugged.device, messages.NOT_LISTED) for match in hidden]
@@ -380,8 +380,8 @@ def _result(state: MatchContext, unbound: list[UnboundDevice], *, auto: bool) ->
             state.tell(kind, binding.camera_id, binding.problem.message)
     return Assignment(
         bindings=bindings,
-        unbound=tuple(sorted(unbound, key=lambda left: natural_key(str(left.device.node)))),
-        known=tuple(sorted(state.cameras, key=lambda known: natural_key(known.camera_id))),
+        unbound=tuple(sorted(unbound, key=lambda left: natural_sort_key(str(left.device.node)))),
+        known=tuple(sorted(state.cameras, key=lambda known: natural_sort_key(known.camera_id))),
         adoptable={key: tuple(p.device for p in found) for key, found in state.adoptable.items()},
         messages=tuple(state.messages),
     )

@@ -110,7 +110,7 @@ def several_fit(
     )
 
 
-def taken(source: DeviceSelector, holder: CameraId, device: PluggedDevice) -> Problem:
+def device_taken(source: DeviceSelector, holder: CameraId, device: PluggedDevice) -> Problem:
     """Problem of a configured camera whose source selects the device of another camera."""
     return Problem(
         ProblemKind.TAKEN,

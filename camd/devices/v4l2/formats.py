@@ -163,7 +163,7 @@ def _modes_of(offered: PixelFormat, wanted: tuple[int, int]) -> list[CaptureMode
     ]
 
 
-def distance(mode: CaptureMode, width: int, height: int) -> float:
+def size_distance(mode: CaptureMode, width: int, height: int) -> float:
     """Return how far a mode's size is from a wanted one."""
     return math.hypot(mode.width - width, mode.height - height)
 
@@ -378,7 +378,9 @@ def _unsupported(usable: Sequence[CaptureMode], request: FormatRequest) -> Forma
             + " or ".join(dict.fromkeys(_rates_text(mode) for mode in same))
         )
         return FormatRefusal(message, _describe(same), rates=rates)
-    near = sorted(usable, key=lambda mode: distance(mode, request.width or 0, request.height or 0))
+    near = sorted(
+        usable, key=lambda mode: size_distance(mode, request.width or 0, request.height or 0)
+    )
     sizes = tuple(dict.fromkeys((mode.width, mode.height) for mode in near))[:NEAREST]
     message = (
         f"The camera does not offer {request.width}x{request.height}{codec}; the nearest: "

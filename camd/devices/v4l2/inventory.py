@@ -140,7 +140,7 @@ class Inventory:
     # --- what is listed ---
 
     @property
-    def settled(self) -> bool:
+    def all_queried(self) -> bool:
         """Whether every node has answered or is late."""
         entries = self._entries.values()
         return self._scan is not None and all(e.answer is not None or e.late for e in entries)

@@ -59,7 +59,7 @@ class SysfsFacts:
         return self.index == 0 if self.says_capture is None else self.says_capture
 
 
-def clean(raw: bytes) -> str:
+def clean_text(raw: bytes) -> str:
     """Decode a device's text without unprintable characters and repeated spaces."""
     text = raw.decode("utf-8", "replace")
     return " ".join("".join(c if c.isprintable() and c != "\ufffd" else " " for c in text).split())

@@ -40,7 +40,7 @@ def is_denied(error: OSError) -> bool:
     return error.errno in _DENIED
 
 
-def describe(error: OSError) -> Problem:
+def describe_error(error: OSError) -> Problem:
     """Describe an error of opening, querying or setting a camera."""
     if is_gone(error):
         return NOT_FOUND

@@ -1,6 +1,6 @@
 """The structures and ioctl numbers of linux/videodev2.h: builds requests, parses answers.
 
-Source: linux/videodev2.h, and the pages "VIDIOC_QUERYCAP", "VIDIOC_ENUM_FMT",
+Source: linux/videodev2.h, and the documents "VIDIOC_QUERYCAP", "VIDIOC_ENUM_FMT",
 "VIDIOC_ENUM_FRAMESIZES", "VIDIOC_ENUM_FRAMEINTERVALS", "VIDIOC_QUERYCTRL" and
 "VIDIOC_G_EXT_CTRLS" of the kernel's userspace API documentation, part Video for Linux.
 
@@ -132,7 +132,7 @@ class RateEntry:
     single: bool
 
 
-def ask_format(index: int, buffer_type: int) -> bytearray:
+def format_query(index: int, buffer_type: int) -> bytearray:
     """Build struct v4l2_fmtdesc."""
     return bytearray(FORMAT.pack(index, buffer_type, 0, b"", 0))
 
@@ -150,7 +150,7 @@ def fourcc(code: int) -> str:
     return name + "-BE" if code & _BIG_ENDIAN else name
 
 
-def ask_size(index: int, code: int) -> bytearray:
+def size_query(index: int, code: int) -> bytearray:
     """Build struct v4l2_frmsizeenum."""
     return bytearray(FRAME_SIZE.pack(index, code, 0, *(0,) * 6))
 
@@ -163,7 +163,7 @@ def read_size(answer: bytes) -> SizeEntry:
     return SizeEntry((a, d), (b, e), (max(c, 1), max(f, 1)) if kind == 3 else (1, 1))
 
 
-def ask_rate(index: int, code: int, size: tuple[int, int]) -> bytearray:
+def rate_query(index: int, code: int, size: tuple[int, int]) -> bytearray:
     """Build struct v4l2_frmivalenum."""
     return bytearray(FRAME_INTERVAL.pack(index, code, *size, 0, *(0,) * 6))
 
@@ -219,7 +219,7 @@ class ControlFacts:
         return bool(self.flags & FLAG_HAS_PAYLOAD) == (self.type == TYPE_STRING)
 
 
-def ask_control(number: int, *, following: bool = False) -> bytearray:
+def control_query(number: int, *, following: bool = False) -> bytearray:
     """Build struct v4l2_query_ext_ctrl for this control, or for the next one."""
     wanted = number | NEXT_CONTROL | NEXT_COMPOUND if following else number
     return bytearray(QUERY_CONTROL.pack(wanted, 0, b"", *(0,) * 8, b""))
@@ -237,7 +237,7 @@ def read_control(answer: bytes) -> ControlFacts:
     )
 
 
-def ask_choice(number: int, index: int) -> bytearray:
+def choice_query(number: int, index: int) -> bytearray:
     """Build struct v4l2_querymenu."""
     return bytearray(QUERY_MENU.pack(number, index, b""))
 

@@ -78,21 +78,21 @@ def decode_line(line: bytes) -> KeptEvent | None:
 
 
 @attrs.frozen
-class ReadLines:
+class DecodedEvents:
     """What a file holds: events in the order of their numbers, and how many lines are damaged."""
 
     events: tuple[KeptEvent, ...]
     damaged: int
 
 
-def decode_file(content: bytes) -> ReadLines | None:
+def decode_file(content: bytes) -> DecodedEvents | None:
     """Decode a whole file; None when it is of another format."""
     head, _, rest = content.partition(b"\n")
     if head + b"\n" != HEADER:
         return None
     lines = [line for line in rest.split(b"\n") if line]
     events = [event for event in map(decode_line, lines) if event is not None]
-    return ReadLines(tuple(ascending(events)), len(lines) - len(events))
+    return DecodedEvents(tuple(ascending(events)), len(lines) - len(events))
 
 
 def ascending(events: Iterable[KeptEvent]) -> Iterable[KeptEvent]:

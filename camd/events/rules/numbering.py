@@ -49,7 +49,7 @@ class EventNumbers:
             self.limit = limit
 
 
-def first_number(last_kept: int, limit: int | None, *, unix_ms: int) -> int:
+def first_event_number(last_kept: int, limit: int | None, *, unix_ms: int) -> int:
     """Give the first number of a run, above all that an earlier one may have used.
 
     `last_kept` is the newest in the files, 0 without any. `limit` is what was reserved; None when

@@ -39,7 +39,7 @@ SETS_DURATIONS = (5, 1)  # the first FFmpeg whose bitstream filter sets duration
 
 _BANNER = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
 # From 7.0 on FFmpeg looks for signals only this often; half a second is its default.
-_SIGNAL_CHECKS = ("-stats_period", "0.05")
+_SIGNALS_SEEN_SOON = ("-stats_period", "0.05")
 _SAME_MEANING = {
     "-stimeout": "-timeout",
     **dict.fromkeys(("-re", "-readrate_initial_burst", "-readrate_catchup"), "-readrate"),
@@ -142,7 +142,7 @@ def capture_arguments(options: CaptureOptions) -> Arguments:
     return (
         options.program,
         *_BANNER,
-        *_SIGNAL_CHECKS,
+        *_SIGNALS_SEEN_SOON,
         *(() if copy else device_arguments(options.encoder)),
         *_with_user_options(options.input_options, (*analysis, *source.input(options))),
         *_maps(options),
@@ -168,7 +168,7 @@ def trial_arguments(
         *("-map", "0:v:0", "-t", str(seconds)),
         *encoding_arguments(encoder, _TRIAL),
         *_passthrough(version),
-        *_fragments(("-frag_duration", micros(EACH_FRAME)), late_header=encoder.late_header),
+        *_fragments(("-frag_duration", format_micros(EACH_FRAME)), late_header=encoder.late_header),
         *("-f", "mp4", "pipe:1"),
     )
 
@@ -262,7 +262,7 @@ def pace(speed: float, version: tuple[int, int]) -> Arguments:
     return pace
 
 
-def micros(duration: timedelta) -> str:
+def format_micros(duration: timedelta) -> str:
     """Write a duration in microseconds, as FFmpeg's options take it."""
     return str(max(1, round(duration / timedelta(microseconds=1))))
 
@@ -341,10 +341,10 @@ def _fragment(options: CaptureOptions, codec: str) -> Arguments:
     them.
     """
     if not _has_sound(options):
-        return ("-frag_duration", micros(EACH_FRAME))
+        return ("-frag_duration", format_micros(EACH_FRAME))
     if options.version >= SETS_DURATIONS:
-        return ("-frag_duration", micros(_sound_gathered(options)))
-    longest = micros(options.fragment)
+        return ("-frag_duration", format_micros(_sound_gathered(options)))
+    longest = format_micros(options.fragment)
     shortest = ("-min_frag_duration", longest) if codec in _INTRA_ONLY else ()
     return ("-frag_duration", longest, *shortest)
 

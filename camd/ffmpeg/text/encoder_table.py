@@ -1,4 +1,4 @@
-"""The encoders that camd knows, and the options each needs so that segments can be cut.
+"""The encoders that camd knows, and the options each needs so that segments can begin.
 
 Each has to encode without delay and B-frames, with a key frame every second. Forced key frames
 follow the clock; `-g` counts frames, for encoders that ignore the former. Hardware encoders choose

@@ -67,7 +67,7 @@ def parse_line(line: str) -> FFmpegLine:
     return FFmpegLine(match[1] or "info", match[2].strip())
 
 
-def classify(messages: Iterable[FFmpegLine], exit_code: int | None) -> Problem:
+def problem_of_exit(messages: Iterable[FFmpegLine], exit_code: int | None) -> Problem:
     """Return why an FFmpeg process ended that was not told to end, from its last log lines.
 
     An exit code of 0 is no success: FFmpeg ends with it when a camera is unplugged. None means
@@ -144,7 +144,7 @@ def parse_probe(text: str) -> ProbeResult:
 def parse_refusal(text: str) -> Problem:
     """Return why `ffmpeg -i SOURCE` described no stream; its lines carry no levels."""
     lines = [FFmpegLine("error", parse_line(line).text) for line in text.splitlines()]
-    return classify(lines, exit_code=1)
+    return problem_of_exit(lines, exit_code=1)
 
 
 def parse_version(text: str) -> tuple[int, int]:

@@ -93,7 +93,7 @@ def read_response(method: str, data: bytes, *, timed_out: bool) -> RtspResponse:
     return RtspResponse(method, data, timed_out, int(found[1]), tuple(challenges))
 
 
-def explain(problem: Problem, address: RtspAddress, findings: RtspFindings) -> Problem:
+def explain_refusal(problem: Problem, address: RtspAddress, findings: RtspFindings) -> Problem:
     """Return `problem` with what the conversation showed, or as it is when it showed nothing."""
     if findings.certificate:
         return attrs.evolve(

@@ -146,12 +146,12 @@ class FrameForm:
             mdat=mdat,
         )
 
-    def is_begun_by(self, begin: bytes | bytearray) -> bool:
+    def is_begun_by(self, begin: bytes | bytearray | memoryview) -> bool:
         """Whether these bytes, `head_size` at most, can be the first ones of such a fragment."""
         missing = 8 * (self.head_size - len(begin))
         return int.from_bytes(begin, "big") & self.mask >> missing == self.like >> missing
 
-    def size_of(self, data: bytearray, at: int) -> int | None:
+    def size_of(self, data: bytearray | memoryview, at: int) -> int | None:
         """Return the size of the fragment at `at`, whose head is there and like this form.
 
         None: its samples do not lie one behind the other and fill its `mdat`, or are too large.
@@ -167,7 +167,7 @@ class FrameForm:
             return None
         return self.moof_at + end
 
-    def fragment_at(self, data: bytearray, at: int, size: int) -> Fragment:
+    def fragment_at(self, data: bytearray | memoryview, at: int, size: int) -> Fragment:
         """Return the fragment of `size` bytes at `at`; see `size_of`."""
         values = self.numbers.unpack_from(data, at)
         mdat_at = at + self.head_size - MDAT_HEADER_SIZE

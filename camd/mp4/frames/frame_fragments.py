@@ -12,6 +12,8 @@ from camd.mp4.frames.frame_forms import LONGEST_HEAD, MDAT_HEADER_SIZE, FrameFor
 
 MAX_FORMS = 16  # of one stream; the one that was used the longest ago is forgotten
 
+_Data = bytearray | memoryview
+
 
 class FrameFragmentReader:
     """Parse a fragmented MP4 as `FragmentReader` does, with the same results and errors.
@@ -21,7 +23,7 @@ class FrameFragmentReader:
 
     def __init__(self) -> None:
         self._full = FragmentReader()
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # the begin of a fragment whose rest has not come
         self._needed = 1  # buffered bytes needed before the next step
         self._left = 0  # bytes of the present box, for the full reader
         self._reference = b""  # the `prft` right before the present box
@@ -38,17 +40,19 @@ class FrameFragmentReader:
         """
         if self._error is not None:
             raise self._error
-        self._buffer += chunk
         events: list[Init | Fragment] = []
-        at = 0
+        left = memoryview(chunk)
         try:
-            while len(self._buffer) - at >= self._needed:
-                at += self._step(at, events)
+            while self._buffer and left:
+                missing = self._needed - len(self._buffer)
+                self._buffer += left[:missing]
+                left = left[missing:]
+                del self._buffer[: self._read_all(self._buffer, events)]
+            self._buffer += left[self._read_all(left, events) :]
         except MediaError as error:
             self._error = error
             if not events:
                 raise
-        del self._buffer[:at]
         return events
 
     def close(self) -> list[Init | Fragment]:
@@ -58,81 +62,92 @@ class FrameFragmentReader:
         rest, self._buffer = self._full.feed(self._buffer), bytearray()
         return rest + self._full.close()
 
-    def _step(self, at: int, events: list[Init | Fragment]) -> int:
+    def _read_all(self, data: _Data, events: list[Init | Fragment]) -> int:
+        """Read what is complete in `data`; return how many bytes that is.
+
+        `_needed` bytes have to be there from then on before the next step.
+        """
+        at = 0
+        while len(data) - at >= self._needed:
+            at += self._step(data, at, events)
+        return at
+
+    def _step(self, data: _Data, at: int, events: list[Init | Fragment]) -> int:
         """Read a fragment, or hand a piece to the full reader; return how many bytes it has.
 
         0: `_needed` bytes have to be there first.
         """
         self._needed = 1
         if not self._left:
-            if self._full.between_fragments and (taken := self._read_alike(at, events)) is not None:
+            taken = self._read_alike(data, at, events) if self._full.between_fragments else None
+            if taken is not None:
                 return taken
-            self._left = self._box_size(at)
+            self._left = self._box_size(data, at)
             if not self._left:
                 return 0
-            self._note_reference(at)
-        size = min(self._left, len(self._buffer) - at)
+            self._note_reference(data, at)
+        size = min(self._left, len(data) - at)
         self._left -= size
-        self._read_fully(self._buffer[at : at + size], events)
+        self._read_fully(data[at : at + size], events)
         return size
 
     # --- by comparison ---
 
-    def _read_alike(self, at: int, events: list[Init | Fragment]) -> int | None:
+    def _read_alike(self, data: _Data, at: int, events: list[Init | Fragment]) -> int | None:
         """Read a fragment of a known form; return how many bytes it has.
 
         0: it is of a known form as far as it is there. None: it is of none.
         """
         for number, form in enumerate(self._forms):
-            begin = self._buffer[at : at + form.head_size]
+            begin = data[at : at + form.head_size]
             if not form.is_begun_by(begin):
                 continue
             size: int | None = form.head_size
             if len(begin) == form.head_size:
-                size = form.size_of(self._buffer, at)
+                size = form.size_of(data, at)
             if size is None:
                 continue
-            if len(begin) < form.head_size or len(self._buffer) - at < size:
+            if len(begin) < form.head_size or len(data) - at < size:
                 self._needed = size
                 return 0
             if number:  # the next one is likely to be of the same form
                 self._forms.insert(0, self._forms.pop(number))
-            events.append(form.fragment_at(self._buffer, at, size))
+            events.append(form.fragment_at(data, at, size))
             self.compared += 1
             return size
         return None
 
     # --- by the full reader ---
 
-    def _box_size(self, at: int) -> int:
+    def _box_size(self, data: _Data, at: int) -> int:
         """Return how much the full reader takes next: one box; a short one when all of it is there.
 
         0: more bytes are needed. What is no box it gets as well, and says why it is none.
         """
-        available = len(self._buffer) - at
+        available = len(data) - at
         if available < 8:
             self._needed = 8
             return 0
-        size = int.from_bytes(self._buffer[at : at + 4], "big")
+        size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             if available < 16:
                 self._needed = 16
                 return 0
-            size = int.from_bytes(self._buffer[at + 8 : at + 16], "big")
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
             return size if size >= 16 else available
         if available < size <= LONGEST_HEAD:
             self._needed = size
             return 0
         return size if size >= 8 else available
 
-    def _note_reference(self, at: int) -> None:
+    def _note_reference(self, data: _Data, at: int) -> None:
         """Keep a `prft` until the `mdat` behind it; `at` is where a box begins."""
-        kind = bytes(self._buffer[at + 4 : at + 8])
+        kind = bytes(data[at + 4 : at + 8])
         if kind not in (b"moof", b"mdat"):
             whole = kind == b"prft" and self._left <= LONGEST_HEAD
-            self._reference = bytes(self._buffer[at : at + self._left]) if whole else b""
+            self._reference = bytes(data[at : at + self._left]) if whole else b""
 
-    def _read_fully(self, piece: bytearray, events: list[Init | Fragment]) -> None:
+    def _read_fully(self, piece: _Data, events: list[Init | Fragment]) -> None:
         """Hand a box, or a piece of one, to the full reader; learn the form of a fragment."""
         found = self._full.feed(piece)
         events += found

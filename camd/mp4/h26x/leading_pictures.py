@@ -19,8 +19,8 @@ from camd.mp4.h26x.parameter_sets import (
     NalUnit,
     Read,
     VideoCodec,
-    read_from,
-    walk,
+    nal_units_in,
+    reader_of_bytes,
 )
 from camd.mp4.h26x.sample_entry import VideoHeader, video_header
 
@@ -62,10 +62,10 @@ def leading_frames(init: Init, first: Fragment) -> int | None:
 def _samples(fragment: Fragment, header: VideoHeader) -> Iterator[_Sample]:
     assert fragment.video is not None
     run, time = fragment.video, 0
-    read = read_from(fragment.mdat)
+    read = reader_of_bytes(fragment.mdat)
     for number, (at, size) in enumerate(fragment.video_samples()):
         offset = run.composition[number] if run.composition else 0
-        yield _Sample(tuple(walk(read, at, size, header.nal_length)), time + offset)
+        yield _Sample(tuple(nal_units_in(read, at, size, header.nal_length)), time + offset)
         time += run.durations[number]
 
 
@@ -73,7 +73,7 @@ def _h264(fragment: Fragment, samples: Iterator[_Sample]) -> int:
     first = next(samples)
     if _IDR in first.kinds(VideoCodec.H264):
         return 0
-    refreshed = _frames_to_recovery(first, read_from(fragment.mdat))
+    refreshed = _frames_to_recovery(first, reader_of_bytes(fragment.mdat))
     early = 0
     for sample in samples:
         if sample.shown > first.shown:

@@ -34,7 +34,7 @@ class NalUnit:
     header: int  # its first byte
 
 
-def walk(read: Read, start: int, size: int, length_size: int) -> Iterator[NalUnit]:
+def nal_units_in(read: Read, start: int, size: int, length_size: int) -> Iterator[NalUnit]:
     """Yield the NAL units of one sample; reads only the head of each.
 
     Raises NalError when they do not fill the sample exactly, and what `read` raises.
@@ -57,7 +57,7 @@ def walk(read: Read, start: int, size: int, length_size: int) -> Iterator[NalUni
         raise NalError(f"a sample of more than {MAX_NAL_UNITS} NAL units")
 
 
-def read_from(data: bytes) -> Read:
+def reader_of_bytes(data: bytes) -> Read:
     """Return a `Read` of bytes in memory."""
     return lambda offset, size: data[offset : offset + size]
 
@@ -185,13 +185,13 @@ def sets_within(
 
     Reads little more than them. Raises NalError, and what `read` raises.
     """
-    units = [u for u in walk(read, start, size, nal_length) if kind_of(u.header, codec)]
+    units = [u for u in nal_units_in(read, start, size, nal_length) if kind_of(u.header, codec)]
     if any(unit.size > MAX_SET_SIZE for unit in units):
         raise NalError("a parameter set is too large")
     return tuple(read(unit.start, unit.size) for unit in units)
 
 
-def key_of(nal: bytes, codec: VideoCodec) -> tuple[ParameterSetKind, int]:
+def set_identity(nal: bytes, codec: VideoCodec) -> tuple[ParameterSetKind, int]:
     """Return a parameter set's key: a later one with the same key replaces it.
 
     Raises NalError.

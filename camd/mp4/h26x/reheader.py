@@ -11,15 +11,14 @@ from camd.mp4.boxes import MediaError, children
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.h26x.parameter_sets import (
     KINDS,
+    MAX_NAL_UNITS,
     MAX_SET_SIZE,
     NalError,
     ParameterSetKind,
     VideoCodec,
     comparable_part,
-    key_of,
     kind_of,
-    read_from,
-    walk,
+    set_identity,
 )
 from camd.mp4.h26x.sample_entry import (
     ENTRY_FIELDS,
@@ -35,7 +34,7 @@ from camd.mp4.init import read_init, unpack
 MAX_SETS = 64  # remembered of one stream
 
 
-def one_file(begun: Init, now: Init) -> bool:
+def can_share_file(begun: Init, now: Init) -> bool:
     """Whether fragments with the header `now` can continue a file with the header `begun`.
 
     Differences of the display parameters (VUI) do not count: samples carry their own.
@@ -90,28 +89,17 @@ class Reheader:
 
     def _read_sets(self, mdat: bytes, start: int, size: int, header: VideoHeader) -> None:
         """Remember the parameter sets before the pictures of one sample."""
-        first = mdat[start + header.nal_length : start + header.nal_length + 1]
-        if first and _is_picture(first[0], header.codec):  # as most samples begin
+        found = _sets_before_pictures(mdat, start, size, header)
+        if not found or found == self._seen:
             return
-        found = []
-        try:
-            for unit in walk(read_from(mdat), start, size, header.nal_length):
-                if kind_of(unit.header, header.codec):
-                    found.append(mdat[unit.start : unit.start + min(unit.size, MAX_SET_SIZE + 1)])
-                elif _is_picture(unit.header, header.codec):
-                    break
-        except NalError:
-            return
-        if not found or (seen := tuple(found)) == self._seen:
-            return
-        self._seen = seen
+        self._seen = found
         for nal in found:
             self._remember(nal.rstrip(b"\0"), header.codec)
 
     def _remember(self, nal: bytes, codec: VideoCodec) -> None:
         """Add a set after all others: of several sequence sets, the latest one has the size."""
         try:
-            key = key_of(nal, codec)
+            key = set_identity(nal, codec)
             _ = comparable_part(nal, codec)
         except NalError:
             return
@@ -169,8 +157,40 @@ def as_hvc1(init: Init) -> Init:
     return read_init(init.ftyp, bytes(moov))
 
 
-def _is_picture(header: int, codec: VideoCodec) -> bool:
-    """Whether a NAL unit with this first byte contains a part of a picture."""
-    if codec is VideoCodec.H264:
-        return 1 <= header & 0x1F <= 5
-    return header >> 1 & 0x3F < 32
+def _sets_before_pictures(
+    mdat: bytes, start: int, size: int, header: VideoHeader
+) -> tuple[bytes, ...]:
+    """Return the parameter sets of a sample, up to its first picture; none when it is damaged."""
+    parts, width = _PARTS[header.codec], header.nal_length
+    found: list[bytes] = []
+    at, end = start, start + size
+    for _ in range(MAX_NAL_UNITS):
+        unit = at + width
+        if unit >= end:
+            break
+        part = parts[mdat[unit]]
+        if part is _PICTURE and at == start:  # as most samples begin
+            break
+        length = int.from_bytes(mdat[at:unit], "big")
+        at = unit + length
+        if not length or at > end:
+            return ()
+        if part is _PICTURE:
+            return tuple(found)
+        if part is _SET:
+            found.append(mdat[unit : unit + min(length, MAX_SET_SIZE + 1)])
+    return tuple(found) if at == end else ()
+
+
+_PICTURE, _SET, _OTHER = "picture", "set", "other"
+
+
+def _part(header: int, codec: VideoCodec) -> str:
+    """Return what a NAL unit with this first byte contains: a part of a picture, a set, or else."""
+    if kind_of(header, codec):
+        return _SET
+    picture = 1 <= header & 0x1F <= 5 if codec is VideoCodec.H264 else header >> 1 & 0x3F < 32
+    return _PICTURE if picture else _OTHER
+
+
+_PARTS = {codec: tuple(_part(header, codec) for header in range(256)) for codec in VideoCodec}

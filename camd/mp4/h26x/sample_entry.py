@@ -18,11 +18,11 @@ from camd.mp4.h26x.parameter_sets import (
     SequenceSet,
     VideoCodec,
     comparable_part,
-    key_of,
     kind_of,
     read_sequence,
+    set_identity,
 )
-from camd.mp4.init import Init, need, read_init, trak_boxes, unpack, video_trak
+from camd.mp4.init import Init, read_init, required_box, trak_boxes, unpack, video_trak
 
 ENTRY_FIELDS = 78  # bytes of a visual sample entry before its boxes (ISO/IEC 14496-12, 12.1.3)
 _ENTRIES = {
@@ -61,7 +61,7 @@ def video_header(init: Init) -> VideoHeader | None:
 
 def video_entry(init: Init) -> BoxSpan:
     """Return the first sample entry of the first video track in the `moov`. Raises MediaError."""
-    stsd = need(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=video_trak(init))
+    stsd = required_box(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=video_trak(init))
     return next(children(init.moov, stsd.payload + 8, stsd.end))
 
 
@@ -135,11 +135,11 @@ def contradiction(header: VideoHeader, sets: tuple[bytes, ...]) -> str:
     """
     codec = header.codec
     try:
-        known = {key_of(nal, codec): comparable_part(nal, codec) for nal in header.sets}
+        known = {set_identity(nal, codec): comparable_part(nal, codec) for nal in header.sets}
     except NalError as error:
         return f"its header is damaged: {error}"
     try:
-        found = {key_of(nal, codec): nal for nal in sets}
+        found = {set_identity(nal, codec): nal for nal in sets}
         for (kind, _), nal in found.items():
             if kind is ParameterSetKind.SEQUENCE and (wrong := _size_problem(nal, header)):
                 return wrong
@@ -161,7 +161,7 @@ def header_problem(header: VideoHeader) -> str:
     A header may lack sets that are in the samples.
     """
     try:
-        found = {key_of(nal, header.codec)[0] for nal in header.sets}
+        found = {set_identity(nal, header.codec)[0] for nal in header.sets}
         for nal in header.sets:
             is_sequence = kind_of(nal[0], header.codec) is ParameterSetKind.SEQUENCE
             if is_sequence and (wrong := _size_problem(nal, header)):
@@ -208,7 +208,7 @@ def header_with(entry: bytes, sets: tuple[bytes, ...]) -> bytes:
     if header is None:
         raise NalError("a codec without parameter sets")
     codec = header.codec
-    merged = {key_of(nal, codec): nal for nal in (*header.sets, *sets)}
+    merged = {set_identity(nal, codec): nal for nal in (*header.sets, *sets)}
     given = [nal for nal in sets if kind_of(nal[0], codec) is ParameterSetKind.SEQUENCE]
     sequences = given or [nal for key, nal in merged.items() if key[0] is ParameterSetKind.SEQUENCE]
     if not sequences:
@@ -302,7 +302,7 @@ def _with_track_size(moov: bytes, init: Init, width: int, height: int) -> bytes:
     """Set the picture's size in the track's header (8.3.2), in 16.16 pixels."""
     if (init.video.width, init.video.height) == (width, height):
         return moov
-    tkhd = need(moov, b"tkhd", within=trak_boxes(moov)[init.tracks.index(init.video)])
+    tkhd = required_box(moov, b"tkhd", within=trak_boxes(moov)[init.tracks.index(init.video)])
     changed = bytearray(moov)
     struct.pack_into(">2I", changed, tkhd.end - 8, width << 16, height << 16)
     return bytes(changed)

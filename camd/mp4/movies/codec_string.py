@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from camd.mp4.boxes import BoxSpan, MediaError, children
-from camd.mp4.init import AUDIO, VIDEO, Init, decoder_config, descriptor, need, trak_boxes, unpack
+from camd.mp4.init import (
+    AUDIO,
+    VIDEO,
+    Init,
+    decoder_config,
+    descriptor,
+    required_box,
+    trak_boxes,
+    unpack,
+)
 
 _VIDEO_FIELDS = 78  # bytes of a sample entry before its boxes (14496-12, 12.1.3)
 _AUDIO_FIELDS = 28  # (12.2.3)
@@ -41,7 +50,7 @@ def codec_strings(init: Init) -> tuple[str, ...]:
 
 
 def _codec_string(moov: bytes, trak: BoxSpan, fields: int) -> str:
-    stsd = need(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
+    stsd = required_box(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
     entry = next(children(moov, stsd.payload + 8, stsd.end))
     kind = entry.kind.decode("ascii")
     try:

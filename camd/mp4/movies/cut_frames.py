@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import attrs
 
+from camd.mp4.init import VIDEO
 from camd.mp4.inspect import StoredSamples
-from camd.mp4.movies.frame_movie import presented
+from camd.mp4.movies.frame_movie import presentation_times
 
 EVER = 1 << 80  # ticks; later than any frame
+UNKNOWN_SHARE = 0.25  # of the shortest duration before it: a shorter one is none
+_COMPARED = 8  # pictures before the last one
 
 
 @attrs.frozen
@@ -48,7 +51,7 @@ def choose_frames(
     the cut holds what came before the file, so nothing has to be left out. `decodable_start`: the
     file's first frames need nothing from before the file.
     """
-    times = presented(samples.durations, samples.composition)
+    times = presentation_times(samples.durations, samples.composition)
     wanted = [number for number, time in enumerate(times) if begin <= time < end]
     if not wanted:
         return None
@@ -68,13 +71,13 @@ def choose_frames(
 
 def choose_lead_in(samples: StoredSamples) -> FrameCut | None:
     """Choose the last group of pictures of a file, all hidden: the next file's begin needs it."""
-    times = presented(samples.durations, samples.composition)
+    times = presentation_times(samples.durations, samples.composition)
     if not times:
         return None
     first, end = _key_frame(samples, len(times)), len(times)
     leading = _leading(samples, times, first)
     last = max(range(first, end), key=times.__getitem__)
-    until = times[last] + lasting(samples, last)
+    until = times[last] + shown_ticks(samples, last)
     return FrameCut(first, end, leading, until, until, 0, end - first - len(leading), 0)
 
 
@@ -107,12 +110,21 @@ def _cut(
     held = [times[number] for number in range(first, end) if number not in left_out]
     behind = [time for time in held if time > times[last]]
     before = sum(time < earliest for time in held)
-    until = min([times[last] + lasting(samples, last), *behind])
+    until = min([times[last] + shown_ticks(samples, last), *behind])
     return FrameCut(
         first, end, left_out, earliest, until, len(shown), before, len(held) - before - len(shown)
     )
 
 
-def lasting(samples: StoredSamples, number: int) -> int:
-    """Return how long a sample lasts, in ticks; at least a millisecond: else none would see it."""
-    return max(samples.durations[number], -(-samples.track.timescale // 1000))
+def shown_ticks(samples: StoredSamples, number: int) -> int:
+    """Return how long a sample lasts, in ticks; at least a millisecond: else none would see it.
+
+    The last picture of a copied stream has a single tick where the next one had not come when it
+    was written: it lasts as long as those before it.
+    """
+    lasts = samples.durations[number]
+    before = samples.durations[max(0, number - _COMPARED) : number]
+    is_last = number == len(samples.durations) - 1 and samples.track.handler == VIDEO
+    if is_last and before and lasts < UNKNOWN_SHARE * min(before):
+        return min(before)
+    return max(lasts, -(-samples.track.timescale // 1000))

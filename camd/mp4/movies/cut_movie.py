@@ -12,19 +12,20 @@ import math
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from fractions import Fraction
-from itertools import accumulate, pairwise
-from operator import add
+from itertools import accumulate, compress, count, pairwise
+from operator import add, ne
 
 import attrs
 
 from camd.mp4.boxes import MediaError, box, read_numbers, write_numbers
 from camd.mp4.fragments import SampleChunk, TrackRun
-from camd.mp4.init import need, trak_boxes
+from camd.mp4.init import required_box, trak_boxes
 from camd.mp4.inspect import StoredSamples
 from camd.mp4.moov import MOVIE_TIMESCALE, Edit, final_moov
-from camd.mp4.movies.cut_frames import FrameCut, lasting
-from camd.mp4.movies.frame_movie import presented
+from camd.mp4.movies.cut_frames import FrameCut, shown_ticks
+from camd.mp4.movies.frame_movie import presentation_times
 from camd.mp4.movies.recorded_tracks import RecordedTrack, RecordedTracks
 from camd.mp4.sample_tables import SampleTable
 
@@ -145,7 +146,7 @@ class CutBuilder:
     def _place(self, piece: FileCut, run: TrackRun) -> _Placed:
         """Place a piece behind those before it."""
         video, frames = piece.file.video, piece.frames
-        times = presented(run.durations, run.composition)
+        times = presentation_times(run.durations, run.composition)
         begin = max(self._video.end, self._shown_until - min(times)) if self._ranges else 0
         decoded = _decoded(video.samples, frames.first)
         shift = begin + self._shift - decoded
@@ -238,7 +239,7 @@ def _needed_shift(run: TrackRun, *, hides: bool) -> int:
     An edit list cannot begin before zero; and where frames behind the last one are to be hidden,
     there must be one, so it may not begin at zero either.
     """
-    earliest = min(presented(run.durations, run.composition))
+    earliest = min(presentation_times(run.durations, run.composition))
     return max(0, -earliest) or int(hides and earliest == 0)
 
 
@@ -255,9 +256,12 @@ def _decoded(samples: StoredSamples, number: int) -> int:
 def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -> TrackRun:
     """Make one run of samples; what is left out makes the sample before it longer."""
     samples = found.samples
-    kept = [number for number in range(first, end) if number not in left_out]
+    kept: Sequence[int] = range(first, end)
+    if left_out:
+        kept = [number for number in kept if number not in left_out]
     durations = list(samples.durations[first:end])
-    durations[-1] = durations[-1] or lasting(samples, end - 1)
+    if not durations[-1] or end == len(samples.durations):
+        durations[-1] = shown_ticks(samples, end - 1)
     if left_out:
         durations = _merged(durations, [number - first for number in kept])
     sizes = _picked(samples.sizes, kept)
@@ -283,7 +287,7 @@ def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -
         raise MediaError("a sample lasts longer than a file can express") from None
 
 
-def _picked(values: array[int], kept: list[int]) -> array[int]:
+def _picked(values: array[int], kept: Sequence[int]) -> array[int]:
     """Take the values of some samples, in order; in one step where none is left out."""
     if kept[-1] - kept[0] == len(kept) - 1:
         return values[kept[0] : kept[-1] + 1]
@@ -297,8 +301,7 @@ def _merged(durations: list[int], kept: list[int]) -> list[int]:
 
 def _chunks(offsets: array[int], sizes: array[int]) -> tuple[SampleChunk, ...]:
     """Join samples that lie one behind the other; offsets count from the start of the file."""
-    behind = zip(map(add, offsets, sizes), offsets[1:], strict=False)
-    parted = [number for number, (end, begin) in enumerate(behind, 1) if end != begin]
+    parted = compress(count(1), map(ne, map(add, offsets, sizes), offsets[1:]))
     begins = (0, *parted, len(offsets))
     return tuple(SampleChunk(end - at, offsets[at]) for at, end in pairwise(begins))
 
@@ -319,7 +322,7 @@ def _moved(moov: bytes, by: int) -> bytes:
     """Move all chunk offsets of a `moov` (8.7.5), which counted from the media data."""
     moved = bytearray(moov)
     for trak in trak_boxes(moov):
-        table = need(moov, b"mdia", b"minf", b"stbl", b"co64", within=trak)
+        table = required_box(moov, b"mdia", b"minf", b"stbl", b"co64", within=trak)
         offsets = read_numbers("Q", moov[table.payload + 8 : table.end])
         moved[table.payload + 8 : table.end] = write_numbers(
             array("Q", (offset + by for offset in offsets))

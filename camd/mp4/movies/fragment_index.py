@@ -1,7 +1,7 @@
 """Find the fragments of a segment, and group them into pieces from key frame to key frame.
 
 Sealing hides fragments in one `mdat` and does not move them; the final `moov` tells where each is:
-chunks that touch each other are one fragment, and the next one begins behind the check box. A
+chunks that touch each other are one fragment, and the next one begins behind the checksum box. A
 growing file is read fragment by fragment. A piece is what a player can be given alone.
 """
 
@@ -18,10 +18,10 @@ import attrs
 
 from camd.mp4.boxes import DEFAULT_LIMITS, BoxSpan, MediaError
 from camd.mp4.fragments import TrackRun, read_moof, run_of
-from camd.mp4.init import Init, need, trak_boxes
+from camd.mp4.init import Init, required_box, trak_boxes
 from camd.mp4.inspect import stored_samples
 from camd.mp4.sample_tables import SegmentError
-from camd.mp4.segment import CHECK_SIZE, read_check
+from camd.mp4.segment import CHECKSUM_BOX_SIZE, read_checksum_box
 from camd.mp4.stored_tables import chunk_counts, chunk_offsets, table_numbers
 
 Read = Callable[[int, int], bytes]  # offset, size; fewer bytes at the end of the file
@@ -65,7 +65,7 @@ class PieceTable:
     """All pieces of one file, 16 bytes each. They lie one behind the other.
 
     `media_begin` and `media_end` are the first byte of the first fragment and the byte behind the
-    last one's check box. Times are ticks since the first frame.
+    last one's checksum box. Times are ticks since the first frame.
     """
 
     timescale: int
@@ -96,7 +96,7 @@ class PieceTable:
             if each.sync:
                 begins.append(each.begin)
                 times.append(each.shown - self.first_shown)
-            media_end, frames = each.end + CHECK_SIZE, frames + each.frames
+            media_end, frames = each.end + CHECKSUM_BOX_SIZE, frames + each.frames
             if each.frames:
                 end_time = max(end_time, each.over - self.first_shown)
         return attrs.evolve(
@@ -173,7 +173,7 @@ def sealed_fragments(init: Init, begin: int, end: int) -> Iterator[StoredFragmen
                 taken += places[at].count
             at += 1
         yield frames.fragment(begin, over, number, taken)
-        begin, number = over + CHECK_SIZE, taken
+        begin, number = over + CHECKSUM_BOX_SIZE, taken
     if begin != end:
         raise SegmentError("its samples do not fill its media data")
 
@@ -215,7 +215,7 @@ class _VideoSamples:
 def _chunk_places(init: Init) -> Iterator[_ChunkPlace]:
     """Yield the chunks of all tracks (ISO/IEC 14496-12, 8.7). Raises MediaError."""
     for track, trak in zip(init.tracks, trak_boxes(init.moov), strict=True):
-        stbl = need(init.moov, b"mdia", b"minf", b"stbl", within=trak)
+        stbl = required_box(init.moov, b"mdia", b"minf", b"stbl", within=trak)
         video = track is init.video
         for offset, size, number, count in _chunks_of(init.moov, stbl):
             yield _ChunkPlace(offset, offset + size, number if video else -1, count)
@@ -223,7 +223,7 @@ def _chunk_places(init: Init) -> Iterator[_ChunkPlace]:
 
 def _chunks_of(moov: bytes, stbl: BoxSpan) -> Iterator[tuple[int, int, int, int]]:
     """Yield offset, size, first sample and samples of each chunk of a track."""
-    sizes, common, samples = _sizes_of(moov, need(moov, b"stsz", within=stbl))
+    sizes, common, samples = _sizes_of(moov, required_box(moov, b"stsz", within=stbl))
     offsets, at = chunk_offsets(moov, stbl), 0
     for offset, count in zip(offsets, chunk_counts(moov, stbl, len(offsets)), strict=True):
         if count > samples - at:
@@ -254,7 +254,7 @@ def walked_fragments(read: Read, init: Init, begin: int, end: int) -> Iterator[S
     """
     while (found := _fragment_at(read, init, begin, end)) is not None:
         yield found
-        begin = found.end + CHECK_SIZE
+        begin = found.end + CHECKSUM_BOX_SIZE
 
 
 def first_sample_at(read: Read, init: Init, begin: int, end: int) -> tuple[int, int] | None:
@@ -267,6 +267,16 @@ def first_sample_at(read: Read, init: Init, begin: int, end: int) -> tuple[int, 
     if video is None:
         return None
     return begin + video.chunks[0].offset, video.sizes[0]
+
+
+def first_composition_at(read: Read, init: Init, begin: int, end: int) -> int:
+    """Return the composition offset of the first picture of the fragment at byte `begin`, in ticks.
+
+    0 where there is no such fragment. Raises what `read` raises.
+    """
+    found = _runs_at(read, init, begin, end)
+    video = run_of(found[0], init.video.track_id) if found is not None else None
+    return video.composition[0] if video is not None and video.composition else 0
 
 
 def _fragment_at(read: Read, init: Init, begin: int, end: int) -> StoredFragment | None:
@@ -299,9 +309,9 @@ def _runs_at(
     if size == 1:
         size, header = int.from_bytes(mdat[8:16], "big"), 16
     over = begin + moof_size + size
-    if mdat[4:8] != b"mdat" or size < header or over + CHECK_SIZE > end:
+    if mdat[4:8] != b"mdat" or size < header or over + CHECKSUM_BOX_SIZE > end:
         return None
-    if read_check(read(over, CHECK_SIZE)) is None:
+    if read_checksum_box(read(over, CHECKSUM_BOX_SIZE)) is None:
         return None
     try:
         return read_moof(head[:moof_size], init, moof_size + header, over - begin), over

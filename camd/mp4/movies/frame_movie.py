@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate
+from operator import add
 
 from camd.mp4.boxes import box
 from camd.mp4.fragments import SampleChunk, TrackRun
@@ -37,7 +38,7 @@ def frame_movie(
     if not samples or len(durations) != len(samples):
         raise ValueError("each sample needs its duration")
     run = _run(init, [len(sample) for sample in samples], durations, composition)
-    shown = presented(run.durations, run.composition)[-1]
+    shown = presentation_times(run.durations, run.composition)[-1]
     edit = Edit(Fraction(0), shown, Fraction(run.durations[-1], run.timescale))
 
     def moov(position: int) -> bytes:
@@ -50,12 +51,12 @@ def frame_movie(
     return b"".join((_FTYP, moov(begin), struct.pack(">I4sQ", 1, b"mdat", size), *samples))
 
 
-def presented(durations: Sequence[int], composition: Sequence[int]) -> list[int]:
+def presentation_times(durations: Sequence[int], composition: Sequence[int]) -> list[int]:
     """Return when each sample is shown, in ticks from the decode time of the first one."""
     decoded = list(accumulate(durations, initial=0))[:-1]
     if not composition:
         return decoded
-    return [time + offset for time, offset in zip(decoded, composition, strict=True)]
+    return list(map(add, decoded, composition))
 
 
 def _run(
@@ -67,7 +68,7 @@ def _run(
     """
     lasting = array("I", durations)
     lasting[-1] = max(1, lasting[-1])
-    earliest = min(0, *presented(lasting, composition))
+    earliest = min(0, *presentation_times(lasting, composition))
     offsets = array("i", (offset - earliest for offset in composition))
     return TrackRun(
         track_id=init.video.track_id,

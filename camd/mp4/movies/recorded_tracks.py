@@ -18,12 +18,12 @@ from camd.mp4.frame_search import (
     FragmentPlace,
     Read,
     append_samples,
+    empty_samples,
     fragment_at,
-    fragment_places,
     last_begun,
-    no_samples,
+    locate_fragments,
 )
-from camd.mp4.init import VIDEO, Init, Track, need, read_init, trak_boxes
+from camd.mp4.init import VIDEO, Init, Track, read_init, required_box, trak_boxes
 from camd.mp4.inspect import (
     HEAD_SIZE,
     StoredSamples,
@@ -86,7 +86,7 @@ def read_recorded(read: Read, size: int, begin: Fraction, end: Fraction) -> Reco
     if moov_at is not None:
         return _sealed(head, moov_at, read)
     init, _ = read_segment_head(head)
-    return _growing(read, init, fragment_places(read, HASHED_FROM, size), (begin, end))
+    return _growing(read, init, locate_fragments(read, HASHED_FROM, size), (begin, end))
 
 
 def _sealed(head: bytes, moov_at: int, read: Read) -> RecordedTracks:
@@ -94,10 +94,10 @@ def _sealed(head: bytes, moov_at: int, read: Read) -> RecordedTracks:
     if not 8 <= length <= MOST_MOOV_BYTES:
         raise MediaError("the final moov has an impossible size")
     init = read_init(head[:FTYP_SIZE], read(moov_at, length))
-    video = _checked(RecordedTrack(stored_samples(init)), moov_at)
+    video = _validated(RecordedTrack(stored_samples(init)), moov_at)
     if not video.samples.sizes:
         raise MediaError("the file has no frames")
-    sound = init.audio and _checked(RecordedTrack(stored_samples(init, init.audio)), moov_at)
+    sound = init.audio and _validated(RecordedTrack(stored_samples(init, init.audio)), moov_at)
     return RecordedTracks(init, _shown_first(video), video, sound or None)
 
 
@@ -106,7 +106,7 @@ def _shown_first(video: RecordedTrack) -> Fraction:
     return video.track.delay + Fraction(first, video.track.timescale)
 
 
-def _checked(found: RecordedTrack, end: int) -> RecordedTrack:
+def _validated(found: RecordedTrack, end: int) -> RecordedTrack:
     """Return a track. Raises MediaError unless its samples lie in the media data."""
     offsets, sizes = found.samples.offsets, found.samples.sizes
     if len(sizes) > MOST_SAMPLES:
@@ -155,7 +155,7 @@ def _around(
 
 def _joined(track: Track, found: Iterable[tuple[FragmentPlace, Fragment]]) -> RecordedTrack:
     """Join the samples of one track; a sample lasts until the next fragment begins."""
-    joined = RecordedTrack(no_samples(track))
+    joined = RecordedTrack(empty_samples(track))
     end, sync = 0, bytearray()
     for place, fragment in found:
         run = run_of(fragment.runs, track.track_id)
@@ -189,7 +189,7 @@ def _shape_of(init: Init, track: Track) -> tuple[object, ...]:
     """Describe a track by what its decoder needs; measured bit rates are left out."""
     moov = init.moov
     trak = trak_boxes(moov)[init.tracks.index(track)]
-    stsd = need(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
+    stsd = required_box(moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
     entry = next(children(moov, stsd.payload + 8, stsd.end))
     inner = entry.payload + _FIXED.get(track.handler, _FIXED_SOUND)
     if inner > entry.end:

@@ -9,6 +9,7 @@ from fractions import Fraction
 import attrs
 
 from camd.model.timeline import Timeline, TimelineSpan
+from camd.mp4.movies.applied_edits import AppliedEdits
 from camd.mp4.movies.fragment_index import Piece, PieceTable
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -19,6 +20,7 @@ class FilePieces:
     """What is known of one file: how it begins, and where its pieces are.
 
     `offset`: where the first frame is on the time line that `init` gives to a player, in seconds.
+    `edits`: for players that ignore edit lists; None where it makes no difference.
     """
 
     init: bytes = attrs.field(repr=False)
@@ -28,6 +30,7 @@ class FilePieces:
     height: int
     offset: Fraction
     table: PieceTable
+    edits: AppliedEdits | None = None
 
 
 @attrs.frozen
@@ -72,7 +75,7 @@ class PlayableRange:
         return any(file.span.growing for file in self.files)
 
 
-def chosen(
+def choose_pieces(
     span: TimelineSpan, pieces: FilePieces, since: datetime, until: datetime
 ) -> PlayableFile | None:
     """Choose the pieces of a file that lie in a range; None when there are none."""

@@ -1,7 +1,8 @@
 """A range as an HLS playlist (RFC 8216, and its draft revision): one URL for each piece.
 
 Byte ranges of one URL (EXT-X-BYTERANGE) are not used: FFmpeg 5.1 hangs on them over a connection
-that stays open.
+that stays open. Pictures that are not shown in the order of decoding are named by addresses whose
+fragments need no edit list: see `applied_edits`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from camd.model.notation import format_instant
 from camd.playback.rules.playable_files import PlayableFile, PlayableRange, joined_pieces
 
 PIECE_SECONDS = Fraction(4)
+APPLIED_EDITS = "edits=applied"  # the query of addresses whose media needs no edit list
 
 
 def playlist(played: PlayableRange, *, complete: bool) -> str:
@@ -49,9 +51,10 @@ def _durations(played: PlayableRange) -> Iterator[Fraction]:
 
 def _file_lines(file: PlayableFile) -> Iterator[str]:
     yield "#EXT-X-DISCONTINUITY"
-    yield f'#EXT-X-MAP:URI="../init/{file.filename}"'
+    edits = f"?{APPLIED_EDITS}" if file.pieces.edits is not None else ""
+    yield f'#EXT-X-MAP:URI="../init/{file.filename}{edits}"'
     for piece in joined_pieces(file.pieces.table, file.numbers, PIECE_SECONDS):
         start = file.span.start + timedelta(microseconds=int(piece.time * 1_000_000))
         yield f"#EXT-X-PROGRAM-DATE-TIME:{format_instant(start, 'milliseconds')}"
         yield f"#EXTINF:{float(piece.duration):.6f},"
-        yield f"../{file.filename}/{piece.begin}-{piece.end}.m4s"
+        yield f"../{file.filename}/{piece.begin}-{piece.end}.m4s{edits}"

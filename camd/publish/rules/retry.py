@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 HEALTHY_SECONDS = 2.0  # between two requests to a server that answers
-FAILURES = 3  # in a row, after which only single probes are sent
+FAILURES = 3  # in a row, after which only single trials are sent
 
 
 @attrs.frozen
@@ -29,7 +29,7 @@ class GrowingDelay:
 class CircuitBreaker:
     """Whether a server may be asked.
 
-    After FAILURES failures in a row it is open: calls are refused without asking. One probe after
+    After FAILURES failures in a row it is open: calls are refused without asking. One trial after
     each pause finds out whether the server is back; its success closes the breaker.
     """
 

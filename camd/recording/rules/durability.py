@@ -59,7 +59,7 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _ROOMY = (StorageLevel.OK, StorageLevel.LOW)
-_TRIED_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
+_WRITTEN_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
 
 
 @attrs.define(eq=False)
@@ -74,10 +74,10 @@ class WriteBackoff:
         """Return why nothing may be written; None: writing is allowed, and a pause is over.
 
         A pause for want of space ends only below the block threshold (hysteresis). A volume that
-        does not answer, or fails for others, does not pause a session: only its own write errors
+        hangs, or fails for others, does not pause a session: only its own write errors
         do. After an error it tries again after a delay, whatever the space monitor says.
         """
-        if not level.writable and level not in _TRIED_ALL_THE_SAME:
+        if not level.writable and level not in _WRITTEN_ALL_THE_SAME:
             full = level is StorageLevel.CRITICAL
             return self.paused or (GapCause.STORAGE_FULL if full else GapCause.STORAGE_ERROR)
         if self.paused is None:

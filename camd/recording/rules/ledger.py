@@ -158,10 +158,10 @@ class SessionLedger:
         same_run, joins_on = self._end_of_capture is None, start == self.written_until
         if self._loss is not None:  # of this run: what was waited for is here only now
             self._loss = attrs.evolve(self._loss, end=max(self._loss.end, start))
-        entries = self.settle(start)
+        entries = self.enter_missing(start)
         if same_run and not self._earlier_run:
             drop = first.start_seconds - self._stream_until if first and self._zeros else 0.0
-            entries += self._settle_lag(start - timedelta(seconds=max(0.0, drop)))
+            entries += self._enter_source_lag(start - timedelta(seconds=max(0.0, drop)))
         if not joins_on:
             self._aligned = start
         return entries
@@ -251,7 +251,7 @@ class SessionLedger:
         return self.frames_captured - self.frames_written - ledgered
 
     def audit(self) -> int:
-        """Check the sum of frames; return how wrong it is.
+        """Compare the sum of frames; return how wrong it is.
 
         Until the session has ended, frames in hand and losses without an entry do not count. An
         error that was returned once is not returned again while it stays the same.
@@ -294,38 +294,40 @@ class SessionLedger:
         if self._end_of_capture is None or self._end_of_capture.cause is None:
             self._end_of_capture = over
 
-    def settle_drops(self, *, capture_over: bool = False) -> list[Gap]:
+    def enter_found_drops(self, *, capture_over: bool = False) -> list[Gap]:
         """Make the entries for dropped frames that were found so far.
 
         With `capture_over`, the detector starts over for the next capture.
         """
         return self._enter_drops(self.drops.capture_over() if capture_over else self.drops.close())
 
-    def settle_losses(self) -> list[Gap]:
+    def enter_losses(self) -> list[Gap]:
         """Make the entry for frames that were lost until now."""
         if self._loss is None:
             return []
         loss, self._loss = self._loss, None
         same_run = self._end_of_capture is None and not self._earlier_run
-        entries = self._settle_outage(loss.start)  # a capture that is over was over until then
+        entries = self._enter_capture_outage(
+            loss.start
+        )  # a capture that is over was over until then
         if same_run and self.written_until and loss.start - self.written_until > SAME_PLACE:
             entries.append(self._enter_lag(self.written_until, loss.start))
         self.written_until = max(loss.end, self.written_until or loss.end)
         return [*entries, self.enter_loss(loss)]
 
-    def settle(self, until: datetime) -> list[Gap]:
+    def enter_missing(self, until: datetime) -> list[Gap]:
         """Make all entries: footage goes on at `until`, or never."""
-        return self.settle_losses() + self._settle_outage(until)
+        return self.enter_losses() + self._enter_capture_outage(until)
 
     def finish(self, until: datetime) -> list[Gap]:
         """Make all entries: nothing follows."""
         entries: list[Gap] = []
         if self._loss is None and self._end_of_capture is None and self._zeros:
             latest = self._zeros[-1] + timedelta(seconds=self._stream_until)
-            entries = self._settle_lag(min(latest, until))
-        return entries + self.settle(until)
+            entries = self._enter_source_lag(min(latest, until))
+        return entries + self.enter_missing(until)
 
-    def _settle_outage(self, until: datetime) -> list[Gap]:
+    def _enter_capture_outage(self, until: datetime) -> list[Gap]:
         """Make the entry for what no capture delivered: one delivers at `until`, or never.
 
         A file ends by the times in it, and may have begun late by its first arrival: what was
@@ -339,7 +341,7 @@ class SessionLedger:
             start = min(start, max(self._arrived, start - SAME_PLACE))
         return [self.enter_outage(start, until, over.cause)] if until > start else []
 
-    def _settle_lag(self, until: datetime) -> list[Gap]:
+    def _enter_source_lag(self, until: datetime) -> list[Gap]:
         """Make the entry for what a source slower than real time did not deliver.
 
         Its time stamps have no gap, but fall behind the wall clock. Times that follow their arrival
@@ -391,7 +393,7 @@ class SessionLedger:
         """Make the entry for time in which nothing was captured; frames are estimated."""
         return self._estimate(start, end, cause, "started the camera again")
 
-    def enter_rest(
+    def enter_not_continued(
         self, start: datetime, wanted_until: datetime | None, most: timedelta
     ) -> list[Gap]:
         """Make the entry for what a session lacks that ended with the daemon and is not continued.

@@ -38,8 +38,8 @@ class Rotation:
         next_bytes: int,
         frame_seconds: float,
     ) -> bool:
-        """Whether to cut before a fragment of `next_bytes` that starts `seconds` into segment
-        `number`; half a frame's time of tolerance, since capture times are rounded."""
+        """Whether a file begins before a fragment of `next_bytes` that starts `seconds` into
+        segment `number`; half a frame's time of tolerance, since capture times are rounded."""
         limit = self.max_seconds - (self.stagger_seconds if number == 0 else 0.0)
         if seconds >= limit - frame_seconds / 2:
             return True

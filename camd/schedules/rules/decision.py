@@ -18,19 +18,19 @@ from camd.config.schema import ScheduleConfig
 from camd.errors import Refusal
 from camd.model import Session, SessionState
 from camd.model.schedule_values import OverriddenBy
-from camd.schedules.rules.windows import WindowState, due
+from camd.schedules.rules.windows import WindowState, window_state
 
 SESSION_KEY = "schedule"  # of the sessions that schedules start
 _OWNER = "schedule "  # what the owner of such a session begins with, before the schedule's name
 
 FIRST_DELAY_SECONDS = 1.0
 MAX_DELAY_SECONDS = 60.0
-SETTLED_SECONDS = 60.0  # the end of a session that lasted longer is not counted as a failure
+STEADY_SECONDS = 60.0  # the end of a session that lasted longer is not counted as a failure
 
 _OVERRIDING = {"stopped": OverriddenBy.MANUAL_STOP, "source_ended": OverriddenBy.SOURCE_ENDED}
 
 
-class Action(enum.Enum):
+class ScheduleAction(enum.Enum):
     """What a schedule does with a camera's session."""
 
     NOTHING = "nothing"
@@ -50,7 +50,7 @@ class Override:
         return instant < self.until
 
 
-def owner_of(schedule: str) -> str:
+def session_owner(schedule: str) -> str:
     """Return the owner of the sessions of a schedule."""
     return _OWNER + schedule
 
@@ -67,16 +67,18 @@ def is_ending(session: Session) -> bool:
     return session.state in (SessionState.ENDING, SessionState.ENDED)
 
 
-def decide(now: WindowState, session: Session | None, override: Override | None) -> Action:
+def decide_action(
+    now: WindowState, session: Session | None, override: Override | None
+) -> ScheduleAction:
     """Decide, from the session that runs and the override that is in force."""
     if session is None:
-        return Action.START if now.active and override is None else Action.NOTHING
+        return ScheduleAction.START if now.active and override is None else ScheduleAction.NOTHING
     if now.active or is_ending(session) or not is_scheduled(session):
-        return Action.NOTHING
-    return Action.STOP
+        return ScheduleAction.NOTHING
+    return ScheduleAction.STOP
 
 
-def overrides(reason: str, now: WindowState) -> Override | None:
+def override_by(reason: str, now: WindowState) -> Override | None:
     """Return the override that the end of a session causes, by the reason of that end.
 
     A stop by hand, and the end of a file, override until the end of the window that is open.
@@ -105,5 +107,5 @@ def planned_end(schedules: Sequence[ScheduleConfig], session: Session) -> dateti
     if not is_scheduled(session):
         return None
     own = [schedule for schedule in schedules if schedule.records(session.camera_id)]
-    begun = due(own, session.start)
+    begun = window_state(own, session.start)
     return begun.next_change if begun.active else None

@@ -12,7 +12,7 @@ from camd.schedules.rules.windows import WindowState, open_times
 _LOOK_DAYS = 15  # ahead: two weeks, and the day on which one begins
 
 
-def describe(schedule: ScheduleConfig) -> str:
+def describe_schedule(schedule: ScheduleConfig) -> str:
     """Say whom a schedule records, and when."""
     days = "every day" if schedule.days == DAYS else ", ".join(schedule.days)
     cameras = "every camera" if EVERY_CAMERA in schedule.cameras else ", ".join(schedule.cameras)

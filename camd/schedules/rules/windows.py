@@ -1,4 +1,4 @@
-"""When the windows of schedules are open: `due` says it for an instant, and when that changes.
+"""When the windows of schedules are open: at an instant, and until when (`window_state`).
 
 A window begins on its day at `from`, and ends at `to`: on the same day, or on the next one when
 `to` is not later than `from`. Where clocks show a time twice, a window begins at the first and ends
@@ -48,7 +48,7 @@ class WindowState:
 NEVER = WindowState(active=False, next_change=None)
 
 
-def due(schedules: Sequence[ScheduleConfig], instant: datetime) -> WindowState:
+def window_state(schedules: Sequence[ScheduleConfig], instant: datetime) -> WindowState:
     """Say whether any window of these schedules is open at an instant, which is in UTC."""
     found = NEVER
     for days in _LOOKS:

@@ -1,1 +1,1 @@
-"""Pure: limits of connections and calls, checks of requests, order of answers."""
+"""Pure: limits of connections and calls, validation of requests, order of answers."""

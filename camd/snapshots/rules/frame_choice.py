@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from camd.capture.consumer import CapturedFragment
-from camd.mp4.movies.frame_movie import presented
+from camd.mp4.movies.frame_movie import presentation_times
 
 # Exposure of a camera that was just opened; its first frames are dark.
 SETTLING = timedelta(seconds=0.5)
@@ -47,7 +47,7 @@ def frames_of(group: Sequence[CapturedFragment]) -> list[GroupFrame]:
             continue
         if not found and run.composition:
             first_offset = run.composition[0]
-        ticks = presented(run.durations, run.composition or (first_offset,) * run.count)
+        ticks = presentation_times(run.durations, run.composition or (first_offset,) * run.count)
         found += [
             GroupFrame(
                 captured.start + timedelta(seconds=(shown - first_offset) / run.timescale),

@@ -143,8 +143,8 @@ def _behind_app0(picture: bytes) -> int:
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    check = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + check
+    crc = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + crc
 
 
 def read_note(head: bytes) -> PictureNote | None:
@@ -207,7 +207,7 @@ def standalone(sample: bytes) -> bytes:
     """Return a frame of Motion JPEG as a JPEG that any program reads.
 
     Cameras leave out the Huffman tables when they are the usual ones; these are put in front of
-    the scan. What lies behind the picture is cut off. Raises PictureError when it is not complete.
+    the scan. What lies behind the picture is left out. Raises PictureError when it is not complete.
     """
     end = picture_end(sample)
     markers = list(_markers(sample)) if end is not None else []

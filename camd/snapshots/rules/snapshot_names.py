@@ -38,7 +38,7 @@ def names_for(camera_id: CameraId, time: datetime, format: str) -> Iterator[str]
 
 
 def read_name(filename: str | None, format: str | None) -> NamedFormat:
-    """Check the name and the format that a client asks for.
+    """Read the name and the format that a client asks for.
 
     Without a suffix the name gets that of the format; with one, both must agree. Raises Refusal
     (−32602).
@@ -79,7 +79,7 @@ def is_part_name(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
-def told_by_name(filename: str) -> tuple[CameraId, datetime] | None:
+def parse_camd_name(filename: str) -> tuple[CameraId, datetime] | None:
     """Read camera and time from a name that camd has given; None for other names."""
     found = _OWN.fullmatch(filename)
     if found is None:

@@ -1,5 +1,6 @@
 """The index of a recordings folder (disposable) and its journal (not disposable).
 
 Others use `recording_index` (both together, locked), `worker` (the same from the event loop) and
-`memory_index` (a copy in memory for checks); `catalog` is the SQLite database, `journal` the files.
+`memory_index` (a copy in memory, for verification); `index_database` is the SQLite database,
+`index_journal` the files.
 """

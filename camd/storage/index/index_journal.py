@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from camd.storage.disk import Disk, DiskFile, open_lines
-from camd.storage.rules.journal_records import Record, decode, encode
+from camd.storage.rules.journal_records import Record, decode_records, encode_records
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # then the next file begins
 _NAME = re.compile(r"journal-(\d{6})\.jsonl", re.ASCII)
@@ -73,7 +73,7 @@ class IndexJournal:
                 continue
             offset = since.offset if number == since.file else 0
             size, data = self._read(number, offset)
-            yield list(decode(data)), JournalPosition(number, max(size, offset))
+            yield list(decode_records(data)), JournalPosition(number, max(size, offset))
 
     def _read(self, number: int, offset: int) -> tuple[int, bytes]:
         """Return a file's size and its bytes from `offset` on."""
@@ -105,7 +105,7 @@ class IndexJournal:
 
     def _append(self, records: Sequence[Record]) -> None:
         file = self._writable()
-        lines = encode(records)
+        lines = encode_records(records)
         if self._torn:  # a newline ends the torn line
             lines = b"\n" + lines
         try:

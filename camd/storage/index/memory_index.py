@@ -1,4 +1,4 @@
-"""A copy of the index in memory, for checks: the recordings folder is not touched.
+"""A copy of the index in memory, for verification: the recordings folder is not touched.
 
 Works beside a running service, on a read-only folder, and without an index: the journal is enough
 to make one.
@@ -17,7 +17,7 @@ import attrs
 
 from camd.model import SessionId
 from camd.storage.disk import Disk
-from camd.storage.index.catalog import Catalog, migrate
+from camd.storage.index.index_database import IndexDatabase, migrate
 from camd.storage.index.index_journal import IndexJournal, JournalPosition
 from camd.storage.index.recording_index import FOLDER, INDEX
 from camd.storage.read_only_disk import ReadOnlyDisk
@@ -28,7 +28,7 @@ from camd.storage.rules.journal_records import (
     Removed,
     RemovedSegmentScan,
     count_damage,
-    decode,
+    decode_records,
 )
 from camd.storage.rules.rows import (
     SCHEMA,
@@ -50,7 +50,7 @@ class InMemoryIndex:
 
     persistent: ClassVar[bool] = False
     folder: Path
-    catalog: Catalog
+    database: IndexDatabase
     index_problem: str  # "" when there is an index, and it can be read
     journal: JournalCondition
     _db: sqlite3.Connection
@@ -65,9 +65,9 @@ class InMemoryIndex:
         folder = recordings / FOLDER
         stamp = _stamp_of(folder)
         db, problem = (_blank(), "") if reindex else _copied(folder / INDEX)
-        catalog = Catalog(db)
-        facts = _read_journal(ReadOnlyDisk(heed_locks=False), folder, catalog)
-        return cls(recordings, catalog, problem, facts, db, stamp)
+        database = IndexDatabase(db)
+        facts = _read_journal(ReadOnlyDisk(heed_locks=False), folder, database)
+        return cls(recordings, database, problem, facts, db, stamp)
 
     @property
     def stale(self) -> bool:
@@ -81,13 +81,13 @@ class InMemoryIndex:
 
     def note(self, *records: Record) -> None:
         """Apply records to the copy."""
-        self.catalog.apply(records)
+        self.database.apply(records)
 
     def sessions(self) -> Iterator[IndexedSession]:
         """Read all sessions, oldest first, with their segments and gaps."""
         rows = self._db.execute("SELECT * FROM sessions ORDER BY start_us").fetchall()
         for row in rows:
-            session = self.catalog.session(SessionId(row["session_id"]))
+            session = self.database.session(SessionId(row["session_id"]))
             if session is not None:
                 yield IndexedSession(session, row["frames_captured"], row["frames_written"])
 
@@ -191,9 +191,9 @@ def _problem_in(db: sqlite3.Connection) -> str:
     return ""
 
 
-def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalCondition:
+def _read_journal(disk: Disk, folder: Path, database: IndexDatabase) -> JournalCondition:
     """Read the whole journal, and apply what the copy does not have yet."""
-    journal, since = IndexJournal(disk, folder), catalog.position
+    journal, since = IndexJournal(disk, folder), database.position
     try:
         numbers = journal.numbers()
     except OSError:
@@ -211,7 +211,7 @@ def _read_journal(disk: Disk, folder: Path, catalog: Catalog) -> JournalConditio
         found, reached = found + count_damage(data), JournalPosition(number, len(data))
         known = since.offset if number == since.file else 0
         if number >= since.file:
-            catalog.apply(decode(data[known:]), reached)
+            database.apply(decode_records(data[known:]), reached)
     short = reached < since and not missing and not unreadable
     return JournalCondition(len(numbers), missing, tuple(unreadable), short, found)
 

@@ -20,7 +20,7 @@ from camd.model import Segment
 from camd.runtime.folders.folder_lock import FolderInUseError, lock_file
 from camd.runtime.folders.format_marker import claim_format
 from camd.storage.disk import Disk
-from camd.storage.index.catalog import Catalog, is_damage, put_aside
+from camd.storage.index.index_database import IndexDatabase, is_damage, put_aside
 from camd.storage.index.index_journal import IndexJournal
 from camd.storage.rules.journal_records import Record, SegmentNoted
 from camd.storage.rules.note_backlog import NoteBacklog
@@ -63,10 +63,15 @@ def file_id(path: Path) -> FileId | None:
 
 
 def misplaced_folders(recordings: Path) -> list[Path]:
-    """Return the directories that stand where index, journal or lock should be. Blocks."""
+    """Return the directories that stand where index, journal or lock should be. Blocks.
+
+    A folder that this user may not enter has none: using it says why not.
+    """
     folder = recordings / FOLDER
-    files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
-    return [path for path in files if path.is_dir()]
+    with suppress(PermissionError):
+        files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
+        return [path for path in files if path.is_dir()]
+    return []
 
 
 @attrs.define(eq=False)
@@ -75,7 +80,7 @@ class RecordingIndex:
 
     persistent: ClassVar[bool] = True
     folder: Path
-    catalog: Catalog
+    database: IndexDatabase
     journal: IndexJournal
     _lock: int
     folder_id: FileId | None
@@ -114,8 +119,8 @@ class RecordingIndex:
             if reindex and (folder / INDEX).exists():
                 put_aside(folder / INDEX)
             journal = IndexJournal.open(disk, folder)
-            catalog, folder_id = Catalog.open(folder / INDEX), file_id(folder)
-            return cls(folder, catalog, journal, lock, folder_id, max_pending=max_pending)
+            database, folder_id = IndexDatabase.open(folder / INDEX), file_id(folder)
+            return cls(folder, database, journal, lock, folder_id, max_pending=max_pending)
         except BaseException:
             os.close(lock)
             raise
@@ -125,10 +130,10 @@ class RecordingIndex:
 
         Raises OSError, sqlite3.Error.
         """
-        self.catalog.close()
+        self.database.close()
         if (self.folder / INDEX).exists():
             put_aside(self.folder / INDEX)
-        self.catalog = Catalog.open(self.folder / INDEX)
+        self.database = IndexDatabase.open(self.folder / INDEX)
         self._caught_up = False
 
     def catch_up(self) -> None:
@@ -138,9 +143,9 @@ class RecordingIndex:
         """
         if self._caught_up:
             return
-        for records, position in self.journal.read(self.catalog.position):
-            self.catalog.apply(records, position)
-        self.catalog.interrupt()
+        for records, position in self.journal.read(self.database.position):
+            self.database.apply(records, position)
+        self.database.interrupt()
         self._caught_up = True
 
     # --- writing ---
@@ -205,12 +210,12 @@ class RecordingIndex:
         unwritten, unapplied = self._unwritten.all(), self._unapplied.all()
         try:
             self.journal.append(unwritten)
-            self._unwritten.settle(unwritten)
+            self._unwritten.remove(unwritten)
         except OSError as error:
             refused = error
-        position = self.catalog.position if refused else self.journal.position
-        self.catalog.apply(unapplied, position)
-        self._unapplied.settle(unapplied)
+        position = self.database.position if refused else self.journal.position
+        self.database.apply(unapplied, position)
+        self._unapplied.remove(unapplied)
         if refused is not None:
             raise refused
 
@@ -234,7 +239,7 @@ class RecordingIndex:
 
         As `accept`; raises sqlite3.Error when the index cannot be read.
         """
-        known = self.catalog.segment(segment.filename)
+        known = self.database.segment(segment.filename)
         if known is not None and attrs.evolve(known, sha256=segment.sha256) == segment:
             self.accept(SegmentNoted(segment))
 
@@ -244,5 +249,5 @@ class RecordingIndex:
             with suppress(sqlite3.Error):  # the journal has it
                 self.flush()
         self.journal.close()
-        self.catalog.close()
+        self.database.close()
         os.close(self._lock)

@@ -19,7 +19,7 @@ import trio
 from camd.errors import STORAGE_MISSING, STORAGE_UNRESPONSIVE, Refusal
 from camd.runtime.folders.folder_lock import FolderRefusedError
 from camd.storage.disk import Disk
-from camd.storage.index.catalog import is_damage
+from camd.storage.index.index_database import is_damage
 from camd.storage.index.recording_index import (
     FOLDER,
     INDEX,
@@ -61,7 +61,7 @@ class IndexWorker:
     space: SpaceMonitor
     refusal: FolderRefusedError | None = attrs.field(default=None, init=False)
     generation: int = attrs.field(default=0, init=False)
-    on_settled: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
+    on_all_written: Callable[[], None] = lambda: None  # in the index's thread: nothing waits
     limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
     _notes: NoteBacklog[IndexNote] = attrs.field(init=False)
     _write_error: OSError | sqlite3.Error | None = attrs.field(default=None, init=False)
@@ -142,10 +142,10 @@ class IndexWorker:
                 refused, keep = error, isinstance(error, sqlite3.OperationalError)
             finally:
                 if not keep:
-                    self._notes.settle([note])
+                    self._notes.remove([note])
         self._write_error = refused or index.problem
         if not self.waiting:
-            self.on_settled()
+            self.on_all_written()
             if index.take_dropped() + self._notes.take_dropped():
                 self.generation += 1  # a search of the folder restores what was dropped
 
@@ -251,7 +251,7 @@ class IndexWorker:
         self._notes.add(IndexNote(write))
         self._has_waiting.set()
 
-    async def wait_settled(self) -> None:
+    async def wait_all_written(self) -> None:
         """Wait until all notes are written, however long the disk refuses."""
         while self.waiting:
             await self._attempted.wait()
@@ -271,7 +271,7 @@ class IndexWorker:
 
     @property
     def _reads_times(self) -> bool:
-        return self._index is not None and not self._index.catalog.times_known
+        return self._index is not None and not self._index.database.times_known
 
     async def serve_times(self) -> None:
         """Read the times of all rows in steps while they are not known, until cancelled."""
@@ -280,7 +280,7 @@ class IndexWorker:
             while not self._reads_times:
                 await self._attempted.wait()
             try:
-                await self.run(lambda index: index.catalog.read_times())
+                await self.run(lambda index: index.database.read_times())
                 delay = self.limits.first_retry_seconds
             except (OSError, sqlite3.Error, Refusal) as error:
                 log.error("times_unknown", error=str(error))

@@ -1,4 +1,4 @@
-"""Recovery of one file after a crash: the torn tail is cut off and the file sealed in place.
+"""Recovery of one file after a crash: the torn tail is truncated and the file sealed in place.
 
 Nothing is deleted, and files of others are left alone (I5). Everything blocks on the disk.
 """
@@ -16,8 +16,8 @@ import attrs
 from camd.clock import from_unix_micros
 from camd.model import CameraId, Segment, SegmentState, SessionId
 from camd.mp4.boxes import DEFAULT_LIMITS, MediaError
-from camd.mp4.inspect import HEAD_SIZE, SegmentSummary, sealed_moov_offset, summarise
-from camd.mp4.recover import InterruptedSegment, leading_frames_of, read_interrupted
+from camd.mp4.inspect import HEAD_SIZE, SegmentSummary, sealed_moov_offset, summarise_segment
+from camd.mp4.interrupted import InterruptedSegment, leading_frames_of, read_interrupted
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.mp4.segment_metadata import SegmentMetadata
 from camd.storage.disk import Disk, DiskFile
@@ -29,16 +29,16 @@ MOOV_LIMIT = 64 * DEFAULT_LIMITS[b"moov"]  # enough for a day at the highest rat
 
 
 @attrs.frozen
-class Recovered:
-    """One file as it is now, and how much was cut off. `note` says what was done."""
+class RecoveredFile:
+    """One file as it is now, and how much was truncated. `note` says what was done."""
 
     segment: Segment
     torn_bytes: int
     note: str
-    adopted: bool = False  # was sealed already
+    was_sealed: bool = False  # was sealed already
 
 
-def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
+def ensure_sealed(disk: Disk, path: Path, *, repair: bool = True) -> RecoveredFile | None:
     """Seal an interrupted segment in place, or describe one that is sealed already.
 
     None for a file that is not camd's or holds no frame: it was not touched. Without `repair`
@@ -51,7 +51,7 @@ def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
         try:
             moov_offset = sealed_moov_offset(head)
             if moov_offset is not None:
-                return _adopt(file, path.name, head, moov_offset, modified)
+                return _describe_sealed(file, path.name, head, moov_offset, modified)
             found = read_interrupted(file.read, file.size())
         except MediaError:
             return None
@@ -59,13 +59,13 @@ def recover(disk: Disk, path: Path, *, repair: bool = True) -> Recovered | None:
             return None
         size = _seal(file, found) if repair else found.whole_bytes
         note = "sealed in place" if repair else "would be sealed in place"
-        return Recovered(_described(path.name, found, size, modified), found.torn_bytes, note)
+        return RecoveredFile(_described(path.name, found, size, modified), found.torn_bytes, note)
     finally:
         file.close()
 
 
 def _seal(file: DiskFile, found: InterruptedSegment) -> int:
-    """Cut off the torn tail and seal the rest; returns the size afterwards."""
+    """Truncate the torn tail and seal the file; returns the size afterwards."""
     file.truncate(found.whole_bytes)
     moov = found.index.final_moov()
     file.append([moov])
@@ -90,20 +90,20 @@ def _described(name: str, found: InterruptedSegment, size: int, modified: dateti
     return attrs.evolve(segment, leading_frames=index.leading_frames)
 
 
-def _adopt(
+def _describe_sealed(
     file: DiskFile, name: str, head: bytes, moov_offset: int, modified: datetime
-) -> Recovered | None:
+) -> RecoveredFile | None:
     """Describe a sealed file. Raises MediaError."""
     size = file.size()
     if not moov_offset < size <= moov_offset + MOOV_LIMIT:
         return None
-    contents = summarise(head, file.read(moov_offset, size - moov_offset))
+    contents = summarise_segment(head, file.read(moov_offset, size - moov_offset))
     if contents.metadata is None:
         return None
     segment = _segment(name, contents, contents.metadata, size, modified)
     leading = leading_frames_of(file.read, moov_offset)
     segment = attrs.evolve(segment, leading_frames=leading)
-    return Recovered(segment, 0, "adopted", adopted=True)
+    return RecoveredFile(segment, 0, "adopted", was_sealed=True)
 
 
 def _segment(

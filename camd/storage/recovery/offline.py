@@ -26,7 +26,7 @@ from camd.storage.recovery.reconcile import (
 )
 
 _WORK = (
-    *(FileOutcome.SEALED, FileOutcome.ADOPTED, FileOutcome.RENAMED, FileOutcome.MISSING),
+    *(FileOutcome.SEALED, FileOutcome.NEW_TO_INDEX, FileOutcome.RENAMED, FileOutcome.MISSING),
     FileOutcome.UNFINISHED,
 )
 
@@ -85,7 +85,7 @@ class OfflineRecovery:
             if isinstance(target, RecordingIndex):
                 hashed, failed = self._hash_all(target)
             else:
-                hashed, failed = len(target.catalog.unhashed()), []
+                hashed, failed = len(target.database.unhashed()), []
         return OfflineResult(report, hashed, tuple(failed))
 
     def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
@@ -110,7 +110,7 @@ class OfflineRecovery:
         if self.dry_run:
             snapshot = InMemoryIndex.open(self.folder, reindex=self.reindex)
             try:
-                snapshot.catalog.interrupt()
+                snapshot.database.interrupt()
                 yield ReadOnlyDisk(), snapshot
             finally:
                 snapshot.close()
@@ -126,7 +126,7 @@ class OfflineRecovery:
     def _hash_all(self, index: RecordingIndex) -> tuple[int, list[tuple[str, str]]]:
         """Hash files without a hash; an error affects only its file."""
         failed: list[tuple[str, str]] = []
-        waiting = index.catalog.unhashed()
+        waiting = index.database.unhashed()
         for number, segment in enumerate(waiting, 1):
             at = HashingProgress(segment.filename, number, len(waiting))
             try:

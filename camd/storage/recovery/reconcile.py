@@ -24,10 +24,10 @@ from camd.clock import Clock
 from camd.errors import Refusal
 from camd.model import Segment, SegmentState, SessionId, StorageStatus
 from camd.storage.disk import Disk
-from camd.storage.index.catalog import Catalog
+from camd.storage.index.index_database import IndexDatabase
 from camd.storage.index.recording_index import RecordingIndex
 from camd.storage.index.worker import IndexWorker
-from camd.storage.recovery.file_recovery import Recovered, hash_file, recover
+from camd.storage.recovery.file_recovery import RecoveredFile, ensure_sealed, hash_file
 from camd.storage.rules.journal_records import Record, SegmentNoted, SegmentRemovalNoted
 from camd.storage.rules.naming import is_plain, is_recording
 from camd.storage.rules.timings import StorageLimits
@@ -35,7 +35,7 @@ from camd.storage.space import SpaceMonitor
 
 MAX_FINDINGS = 1000  # in a report; all are counted
 NAMES_COMPARED = 10_000  # in one step
-_SETTLED = (SegmentState.OPEN, SegmentState.SEALED)
+_IN_PLACE_STATES = (SegmentState.OPEN, SegmentState.SEALED)
 
 
 # Errors that last until a person changes the file.
@@ -51,7 +51,7 @@ class FileOutcome(enum.Enum):
     """What was found out about a file, and done."""
 
     SEALED = "sealed"  # interrupted; sealed in place
-    ADOPTED = "adopted"  # sealed, and new to the index
+    NEW_TO_INDEX = "adopted"  # sealed, and new to the index
     RENAMED = "renamed"  # indexed under a name that is gone
     COPY = "copy"  # the same segment as another file; left alone
     EMPTY = "empty"  # camd's, without a whole fragment; left alone
@@ -68,7 +68,7 @@ class ReconcileFinding:
     filename: str
     outcome: FileOutcome
     detail: str = ""
-    torn_bytes: int = 0  # cut off behind its last whole fragment
+    torn_bytes: int = 0  # truncated behind its last whole fragment
     frames: int = 0
     bytes_changed: int = 0  # of the size in the index
     passing: bool = False  # may work the next time
@@ -161,16 +161,16 @@ def in_batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (names[at : at + size] for at in range(0, len(names), size))
 
 
-def inspect_file(
+def recover_file(
     disk: Disk, path: Path, *, repair: bool = True
-) -> Recovered | ReconcileFinding | None:
+) -> RecoveredFile | ReconcileFinding | None:
     """Recover one file; a finding when that fails, None when it is being written, or gone.
 
     Blocks on the disk. Without `repair` nothing is written.
     """
     name = path.name
     try:
-        recovered = recover(disk, path, repair=repair)
+        recovered = ensure_sealed(disk, path, repair=repair)
     except (BlockingIOError, FileNotFoundError):
         return None
     except OSError as error:
@@ -186,7 +186,7 @@ def inspect_file(
 class ReconcileTarget(Protocol):
     """What findings are written to: the index, or a snapshot in memory."""
 
-    catalog: Catalog
+    database: IndexDatabase
     persistent: ClassVar[bool]
 
     def note(self, *records: Record) -> None:
@@ -222,28 +222,30 @@ class Reconciler:
 
         Raises sqlite3.Error.
         """
-        names = self.index.catalog.present_names(after, NAMES_COMPARED)
+        names = self.index.database.present_names(after, NAMES_COMPARED)
         comparison.take(names)
         return names[-1] if names else None
 
     def difference(self, comparison: FolderComparison) -> FolderDifference:
         """Return what has to be inspected, at the end of a comparison. Raises sqlite3.Error."""
-        broken = self.index.catalog.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
+        broken = self.index.database.segments_in(SegmentState.OPEN, SegmentState.INTERRUPTED)
         return comparison.difference(segment.filename for segment in broken)
 
-    def settle(self, found: Iterable[Recovered | ReconcileFinding]) -> list[ReconcileFinding]:
+    def write_findings(
+        self, found: Iterable[RecoveredFile | ReconcileFinding]
+    ) -> list[ReconcileFinding]:
         """Write the results of inspections into the index, all at once.
 
         Raises OSError, sqlite3.Error.
         """
         fresh: Originals = {}
-        settled = [each for one in found if (each := self._settle(one, fresh)) is not None]
+        new = [each for one in found if (each := self._records_of(one, fresh)) is not None]
         if self._writes:
-            self.index.note(*(record for _, records in settled for record in records))
-        return [finding for finding, _ in settled]
+            self.index.note(*(record for _, records in new for record in records))
+        return [finding for finding, _ in new]
 
-    def _settle(
-        self, found: Recovered | ReconcileFinding, fresh: Originals
+    def _records_of(
+        self, found: RecoveredFile | ReconcileFinding, fresh: Originals
     ) -> tuple[ReconcileFinding, list[Record]] | None:
         """Return the finding for a file and the records for the index; None: nothing to do.
 
@@ -251,12 +253,12 @@ class Reconciler:
         """
         if isinstance(found, ReconcileFinding):
             return self._drop_empty(found)
-        segment, catalog = found.segment, self.index.catalog
-        known = catalog.segment(segment.filename)
-        if known is not None and known.state in _SETTLED:
+        segment, database = found.segment, self.index.database
+        known = database.segment(segment.filename)
+        if known is not None and known.state in _IN_PLACE_STATES:
             return None  # recorded while the search went on
         place = (segment.session_id, segment.number)
-        twin = fresh.get(place) or catalog.segment_of_session(*place)
+        twin = fresh.get(place) or database.segment_of_session(*place)
         fresh.setdefault(place, segment)
         if twin is not None and twin.filename != segment.filename:
             return self._twin_of(segment, twin)
@@ -265,7 +267,7 @@ class Reconciler:
         before = known.size_bytes if known and known.state is not SegmentState.MISSING else 0
         finding = ReconcileFinding(
             segment.filename,
-            FileOutcome.ADOPTED if found.adopted else FileOutcome.SEALED,
+            FileOutcome.NEW_TO_INDEX if found.was_sealed else FileOutcome.SEALED,
             found.note,
             found.torn_bytes,
             segment.frames,
@@ -275,7 +277,7 @@ class Reconciler:
 
     def _drop_empty(self, found: ReconcileFinding) -> tuple[ReconcileFinding, list[Record]]:
         """Remove a file from the index of which nothing reached the disk."""
-        known = self.index.catalog.segment(found.filename)
+        known = self.index.database.segment(found.filename)
         if known is None or found.outcome is not FileOutcome.EMPTY:
             return found, []
         lost = SegmentRemovalNoted.of(known, "nothing of it reached the disk")
@@ -301,13 +303,13 @@ class Reconciler:
 
     def mark_missing(self, names: Iterable[str]) -> list[ReconcileFinding]:
         """Mark indexed files as missing that really are not there. Raises sqlite3.Error."""
-        catalog, findings = self.index.catalog, list[ReconcileFinding]()
+        database, findings = self.index.database, list[ReconcileFinding]()
         for name in names:
-            segment = catalog.segment(name)
+            segment = database.segment(name)
             if segment is None or self.disk.exists(self.folder / name):
                 continue
             if self._writes:
-                catalog.apply([SegmentNoted(attrs.evolve(segment, state=SegmentState.MISSING))])
+                database.apply([SegmentNoted(attrs.evolve(segment, state=SegmentState.MISSING))])
             lost = -segment.size_bytes
             findings.append(
                 ReconcileFinding(
@@ -330,8 +332,8 @@ def reconcile_folder(
 
     difference = reconciler.compare()
     for name in difference.suspects:
-        found = inspect_file(reconciler.disk, reconciler.folder / name, repair=reconciler.repair)
-        take(reconciler.settle([] if found is None else [found]))
+        found = recover_file(reconciler.disk, reconciler.folder / name, repair=reconciler.repair)
+        take(reconciler.write_findings([] if found is None else [found]))
     take(reconciler.mark_missing(difference.missing))
     return findings
 
@@ -420,7 +422,7 @@ class BackgroundReconcile:
             elif self._unread:
                 await self._inspect_unread()
             self.done.set()
-            await self.index_worker.run(lambda index: index.catalog.read_times())
+            await self.index_worker.run(lambda index: index.database.read_times())
             hashed = await self._hash_all()
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
@@ -440,7 +442,7 @@ class BackgroundReconcile:
         report = RecoveryReport.of(findings, began, None, tries=tries)
         problem = failed.problem if failed is not None else ""  # until this try gets further
         self.report = attrs.evolve(report, problem=problem)
-        self.space.stored_bytes = await self.index_worker.run(lambda a: a.catalog.total_bytes())
+        self.space.stored_bytes = await self.index_worker.run(lambda a: a.database.total_bytes())
         difference = await self._compare()
         self._generation = self.index_worker.generation  # may have been rebuilt just now
         for names in in_batches(difference.suspects, BATCH):
@@ -453,7 +455,7 @@ class BackgroundReconcile:
     async def _compare(self) -> FolderDifference:
         """Compare folder and index a part at a time, so that others may read the index meanwhile.
 
-        What changes meanwhile is told by the checks before anything is noted.
+        What changes meanwhile is seen by the inspections before anything is noted.
         """
         growing, after = self.growing(), ""
         comparison = await self.on_disk(
@@ -493,13 +495,13 @@ class BackgroundReconcile:
         self.space.suspect()  # publish the new sizes
 
     async def _inspect(self, names: Sequence[str]) -> list[ReconcileFinding]:
-        def inspect() -> list[Recovered | ReconcileFinding]:
-            found = (inspect_file(self.disk, self.folder / name) for name in names)
+        def inspect() -> list[RecoveredFile | ReconcileFinding]:
+            found = (recover_file(self.disk, self.folder / name) for name in names)
             return [each for each in found if each is not None]
 
         inspected = await self.on_disk(inspect)
         found = self._count_and_log(
-            await self.index_worker.run(lambda a: self._reconciler(a).settle(inspected))
+            await self.index_worker.run(lambda a: self._reconciler(a).write_findings(inspected))
         )
         self._unread += tuple(finding.filename for finding in found if finding.passing)
         return found
@@ -531,7 +533,7 @@ class BackgroundReconcile:
         False when a file should be tried again.
         """
         whole = True
-        for segment in await self.index_worker.run(lambda index: index.catalog.unhashed()):
+        for segment in await self.index_worker.run(lambda index: index.database.unhashed()):
             path = self.folder / segment.filename
             try:
                 with self.leased(segment.filename):

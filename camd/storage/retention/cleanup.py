@@ -31,8 +31,8 @@ from camd.storage.rules.retention_plan import (
     CleanupPlanner,
     PolicyType,
     RetentionPolicy,
+    describe_run,
     mistakes_of,
-    outcome,
 )
 from camd.storage.rules.rows import SessionStartMoment
 from camd.storage.storage import Storage, arrival_of
@@ -70,7 +70,7 @@ class CleanupRun:
 
 
 @attrs.define(eq=False)
-class _Tally:
+class _CleanupCounts:
     """What a run has done so far."""
 
     files: list[str] = attrs.field(factory=list)  # the first MAX_LISTED
@@ -149,7 +149,7 @@ class Retention:
         run ends between two batches, with its receipt. Raises Refusal.
         """
         async with self._one:
-            began, policy, tally = self.clock.now(), self.policy, _Tally()
+            began, policy, tally = self.clock.now(), self.policy, _CleanupCounts()
             max_delete_percent = float("inf") if force else self.config.max_delete_percent
             plan = await self._plan(policy, max_delete_percent, trust_wall_clock=force)
             executed = policy.removes and not plan.stopped_by_limit
@@ -211,7 +211,7 @@ class Retention:
         told = await self.storage.on_disk(lambda: [arrival_of(disk, folder, s) for s in aged])
         silent = {s.session_id for s, each in zip(aged, told, strict=True) if each is None}
         sessions = await self.storage.index_worker.read(
-            lambda index: {s: index.catalog.session_start(s) for s in silent}
+            lambda index: {s: index.database.session_start(s) for s in silent}
         )
         most, too_young = timedelta(days=policy.max_age_days or 0), set[str]()
         for segment, each in zip(aged, told, strict=True):
@@ -222,7 +222,7 @@ class Retention:
 
     # --- doing ---
 
-    async def _carry_out(self, plan: CleanupPlan, tally: _Tally) -> None:
+    async def _carry_out(self, plan: CleanupPlan, tally: _CleanupCounts) -> None:
         names = [each.filename for each in plan.to_delete]
         # Unless the run completes.
         tally.problem = "its client went away, or the service stops"
@@ -264,18 +264,18 @@ def _by_session(
 
 
 def _oldest(index: RecordingIndex, behind: Segment | None, limit: int) -> tuple[Segment, ...]:
-    return index.catalog.oldest(behind, limit)
+    return index.database.oldest(behind, limit)
 
 
 def _total_bytes(index: RecordingIndex, in_use: Mapping[str, int]) -> int:
     """Return the size of all recordings, growing ones as large as they are now."""
-    known = [index.catalog.segment(name) for name in in_use]
+    known = [index.database.segment(name) for name in in_use]
     listed = sum(s.size_bytes for s in known if s and s.state is not SegmentState.MISSING)
-    return index.catalog.total_bytes() - listed + sum(in_use.values())
+    return index.database.total_bytes() - listed + sum(in_use.values())
 
 
 def _receipt(
-    plan: CleanupPlan, tally: _Tally, began: datetime, ended: datetime, asked_by: str
+    plan: CleanupPlan, tally: _CleanupCounts, began: datetime, ended: datetime, asked_by: str
 ) -> CleanupReceipt:
     return CleanupReceipt(
         began=began,
@@ -292,7 +292,7 @@ def _receipt(
         space_short=plan.short_bytes,
         stopped_by_limit=plan.stopped_by_limit and plan.policy.removes,
         complete=not tally.problem,
-        message=outcome(plan, tally.removed, tally.freed_bytes, tally.problem),
+        message=describe_run(plan, tally.removed, tally.freed_bytes, tally.problem),
     )
 
 
@@ -333,7 +333,7 @@ async def open_retention(
 # --- The file of the policy
 
 
-class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+class _StoredPolicy(msgspec.Struct, forbid_unknown_fields=True):
     """The policy as stored in its file."""
 
     policy_type: PolicyType
@@ -357,7 +357,7 @@ def _policy_file(state_dir: Path) -> StateFile[RetentionPolicy]:
 
 
 def _parse(text: str) -> RetentionPolicy:
-    stored = msgspec.json.decode(text, type=_Stored)  # its errors are ValueErrors
+    stored = msgspec.json.decode(text, type=_StoredPolicy)  # its errors are ValueErrors
     policy = RetentionPolicy(
         stored.policy_type, stored.enabled, stored.max_age_days, stored.max_size_gb
     )
@@ -367,7 +367,7 @@ def _parse(text: str) -> RetentionPolicy:
 
 
 def _render(policy: RetentionPolicy) -> str:
-    stored = _Stored(policy.type, policy.enabled, policy.max_age_days, policy.max_size_gb)
+    stored = _StoredPolicy(policy.type, policy.enabled, policy.max_age_days, policy.max_size_gb)
     return msgspec.json.encode(stored).decode() + "\n"
 
 

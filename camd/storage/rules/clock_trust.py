@@ -2,7 +2,7 @@
 
 The wall clock may be years off until it is set, and may be set at any time. What a machine knows
 for certain is how long it has been running (CLOCK_BOOTTIME). So retention keeps a time of its own:
-it runs with the machine, adopts the wall clock when that has been synchronised for a while, and
+it runs with the machine, takes over the wall clock when that has been synchronised for a while, and
 does not follow a step ahead before. While the machine is off it trusts the wall clock, without
 synchronisation for at most a day.
 """
@@ -15,7 +15,7 @@ import attrs
 
 from camd.clock import from_unix_micros
 
-SETTLED_SECONDS = 3600.0  # a clock that stepped is trusted after so long
+STEADY_SECONDS = 3600.0  # a clock that stepped is trusted after so long
 MAX_DOWNTIME = timedelta(days=1)  # trusted without synchronisation
 AHEAD = timedelta(seconds=60)  # less is not reported
 MAX_BOOTS = 500  # remembered, the latest
@@ -80,15 +80,15 @@ class CredibleTime:
         return seen._synchronised()._dated()
 
     @property
-    def _settled(self) -> bool:
+    def _is_steady(self) -> bool:
         """Whether the wall clock is trusted: it is synchronised, and was not set lately."""
         at = self.reading.boottime
-        fresh = self.stepped_at is not None and at - self.stepped_at < SETTLED_SECONDS
+        fresh = self.stepped_at is not None and at - self.stepped_at < STEADY_SECONDS
         return self.reading.synchronised and not fresh
 
     def _synchronised(self) -> CredibleTime:
-        """Adopt a trusted wall clock; its correction applies to earlier boots, too."""
-        if not self._settled:
+        """Take over a trusted wall clock; its correction applies to earlier boots, too."""
+        if not self._is_steady:
             return self
         wrong = (self.reading.wall - self.credible).total_seconds()
         boots = tuple(
@@ -100,7 +100,7 @@ class CredibleTime:
     def _dated(self) -> CredibleTime:
         """Remember when this boot began."""
         this, known = self.reading.boot_id, {boot.boot_id: boot for boot in self.boots}
-        certain = self._settled or (this in known and known[this].certain)
+        certain = self._is_steady or (this in known and known[this].certain)
         began = self.credible.timestamp() - self.reading.boottime
         others = [boot for boot in self.boots if boot.boot_id != this]
         boots = (*others, KnownBoot(this, began, certain))[-MAX_BOOTS:]

@@ -18,7 +18,7 @@ from cattrs.preconf.msgspec import make_converter
 
 from camd.model import Gap, Segment, Session
 
-_CHECK_SIZE = 8  # digits
+_CHECKSUM_SIZE = 8  # digits
 _CONVERTER = make_converter()
 _CONVERTER.register_unstructure_hook(timedelta, timedelta.total_seconds)
 _CONVERTER.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
@@ -72,7 +72,7 @@ _KINDS: dict[str, type[Record]] = {
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
-def encode(records: Iterable[Record]) -> bytes:
+def encode_records(records: Iterable[Record]) -> bytes:
     """Encode records as lines."""
     return b"".join(map(_encode_line, records))
 
@@ -85,10 +85,10 @@ def _encode_line(record: Record) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def decode(data: bytes) -> Iterator[Record]:
+def decode_records(data: bytes) -> Iterator[Record]:
     """Decode lines in order; damaged lines and unknown kinds are skipped."""
     for line in data.split(b"\n"):
-        if (fact := _checked(line)) is not None and (record := _read(fact)) is not None:
+        if (fact := _fact_of(line)) is not None and (record := _read(fact)) is not None:
             yield record
 
 
@@ -121,26 +121,26 @@ class JournalCondition:
 
 
 def count_damage(data: bytes) -> JournalDamage:
-    """Count the lines that `decode` skips.
+    """Count the lines that `decode_records` skips.
 
     A crash leaves the beginning of a line, or zeros from the file system; a line with both its ends
     was whole once.
     """
     torn = damaged = unknown = 0
     for line in filter(None, data.split(b"\n")):
-        fact = _checked(line)
+        fact = _fact_of(line)
         if fact is not None:
             unknown += _read(fact) is None
-        elif line.endswith(b"}") and line[_CHECK_SIZE : _CHECK_SIZE + 2] == b" {":
+        elif line.endswith(b"}") and line[_CHECKSUM_SIZE : _CHECKSUM_SIZE + 2] == b" {":
             damaged += 1
         else:
             torn += 1
     return JournalDamage(torn, damaged, unknown)
 
 
-def _checked(line: bytes) -> dict[str, Any] | None:
-    check, space, text = line[:_CHECK_SIZE], line[_CHECK_SIZE : _CHECK_SIZE + 1], line[9:]
-    if space != b" " or check != b"%08x" % zlib.crc32(text):
+def _fact_of(line: bytes) -> dict[str, Any] | None:
+    crc, space, text = line[:_CHECKSUM_SIZE], line[_CHECKSUM_SIZE : _CHECKSUM_SIZE + 1], line[9:]
+    if space != b" " or crc != b"%08x" % zlib.crc32(text):
         return None
     try:
         fact = msgspec.json.decode(text)
@@ -176,12 +176,12 @@ class RemovedSegmentScan:
         """Read the next bytes."""
         for line in data.split(b"\n"):
             if b'"kind":"segment"' in line or b'"kind":"removed"' in line:
-                for record in decode(line) if self._concerns(line) else ():
+                for record in decode_records(line) if self._concerns(line) else ():
                     self._take(record)
 
     def _concerns(self, line: bytes) -> bool:
         """Test a line without structuring its values, which takes most of the time."""
-        fact = (_checked(line) or {}).get("fact")
+        fact = (_fact_of(line) or {}).get("fact")
         if not isinstance(fact, dict):
             return False
         told = fact.get("segment") or fact

@@ -109,7 +109,7 @@ def level_of(
 
 @attrs.frozen
 class VolumeFault:
-    """Why a volume cannot be used, as a probe found it; texts where more is known."""
+    """Why a volume cannot be used, as a sample found it; texts where more is known."""
 
     level: StorageLevel
     reason: str = ""
@@ -117,18 +117,18 @@ class VolumeFault:
 
 
 def classify_level(
-    by_use: StorageLevel, fault: VolumeFault | None, *, hung: bool, failing: bool
+    by_use: StorageLevel, fault: VolumeFault | None, *, hangs: bool, failing: bool
 ) -> StorageLevel:
     """Choose the level to show when several apply.
 
-    Levels that stop running sessions come first: a hanging call on a lost disk must not hide that
-    the disk is lost. Levels that only stop new sessions follow.
+    Levels that stop running sessions come first: a call that hangs on a lost disk must not hide
+    that the disk is lost. Levels that only stop new sessions follow.
     """
     if fault is not None:
         return fault.level
     if by_use in (StorageLevel.CRITICAL, StorageLevel.READ_ONLY):
         return by_use
-    if hung:
+    if hangs:
         return StorageLevel.UNRESPONSIVE
     return StorageLevel.FAILING if failing else by_use
 

@@ -65,7 +65,7 @@ class NoteBacklog(Generic[T]):
             dropped, self._dropped = self._dropped, 0
             return dropped
 
-    def settle(self, notes: list[T]) -> None:
+    def remove(self, notes: list[T]) -> None:
         """Remove entries that are written, or no longer wanted."""
         with self._lock:
             gone = set(map(id, notes))

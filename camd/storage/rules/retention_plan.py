@@ -234,7 +234,7 @@ def mistakes_of(policy: RetentionPolicy) -> list[tuple[str, str]]:
     return found
 
 
-def outcome(plan: CleanupPlan, removed: int, freed_bytes: int, problem: str = "") -> str:
+def describe_run(plan: CleanupPlan, removed: int, freed_bytes: int, problem: str = "") -> str:
     """Describe in a sentence what a run did, or why nothing; `problem` is why it stopped."""
     if plan.policy.type is PolicyType.MANUAL:
         return "The policy is manual: nothing is removed by itself"

@@ -11,8 +11,8 @@ class StorageLimits:
 
     sample_seconds: float = 1.0  # between samples of the volume, while anything records
     idle_sample_seconds: float = 5.0
-    probe_timeout_seconds: float = 3.0
-    hung_seconds: float = 10.0  # a disk call that takes longer counts as hung
+    sample_timeout_seconds: float = 3.0
+    hang_seconds: float = 10.0  # a disk call that takes longer hangs: level UNRESPONSIVE
     trial_seconds: float = 3.0  # between trial writes to a failing volume
     slow_seconds: float = 1.0  # a longer step makes the disk slow …
     slow_memory_seconds: float = 30.0  # … for so long

@@ -20,7 +20,7 @@ _ROOT = Path("/")
 
 
 @attrs.frozen
-class FolderLocation:
+class FilesystemLocation:
     """The top folder of a file system, and its st_dev (stat(2)).
 
     The top is the last folder on the way up with the same st_dev: the mount point, or "/". A bind
@@ -69,8 +69,12 @@ NO_MOUNT = VolumeFault(
 )
 
 
-def decide(
-    location: FolderLocation, marker: str | None, known: KnownVolume | None, *, require_mount: bool
+def recognise(
+    location: FilesystemLocation,
+    marker: str | None,
+    known: KnownVolume | None,
+    *,
+    require_mount: bool,
 ) -> RecognisedAs | VolumeFault:
     """Return how the volume at `location` is recognised, or why it must not be touched.
 

@@ -4,13 +4,14 @@
  *
  * @typedef {import("./piece_buffer.js").File} File
  * @typedef {{from: string, to: string, cause: string}} Gap
- * @typedef {{since: number, until: number, read: number, files: File[], gaps: Gap[],
- *   after: string | null}} Index
+ * @typedef {{since: number, until: number, read: number, now: number, files: File[], gaps: Gap[],
+ *   after: string | null}} Index  `read`: when it was read, as `performance.now`; `now`: as `Date.now`
  * @typedef {{file: File, number: number, start: number, end: number}} Place  start, end: wall, ms
  */
 
 const WINDOW_MS = [60_000, 600_000]; // before and behind an instant
 const GROWING_MS = 1000; // between two looks at a file that grows
+const NEXT_MS = 10_000; // behind the end of a file, another one may begin: then none grows for a moment
 export const INSIDE_MS = 1; // browsers round times
 
 export class RecordedIndex {
@@ -28,7 +29,7 @@ export class RecordedIndex {
   async find(wallMs) {
     await this.read(wallMs);
     let found = this.placeAt(wallMs);
-    if (!found && this.newest()) {
+    if (!found && this.mayGrow) {
       await this.read(wallMs, true);
       found = this.placeAt(wallMs);
     }
@@ -52,10 +53,18 @@ export class RecordedIndex {
     return this.known?.after ? Date.parse(this.known.after) : NaN;
   }
 
-  /** @returns {Place | null} the newest piece of a file that grows */
+  /** Whether more footage may come to what is known: a file grows, or has ended a moment ago. */
+  get mayGrow() {
+    const { known } = this;
+    if (!known) return false;
+    if (known.files.some((file) => file.growing)) return true;
+    const last = [...this.places()].at(-1);
+    return last !== undefined && Math.abs(known.now - last.end) < NEXT_MS;
+  }
+
+  /** @returns {Place | null} the newest piece, where more may come behind it */
   newest() {
-    const newest = [...this.places()].at(-1);
-    return newest?.file.growing ? newest : null;
+    return this.mayGrow ? ([...this.places()].at(-1) ?? null) : null;
   }
 
   /** @returns {Generator<Place>} all pieces, in order */
@@ -87,12 +96,12 @@ export class RecordedIndex {
   /** Read what is around an instant, unless it is known. */
   async read(wallMs, anew = false) {
     const { known } = this;
-    const grows = known && (!known.files.length || known.files.some((file) => file.growing));
+    const grows = known && (!known.files.length || this.mayGrow);
     const old = anew || (grows && performance.now() - known.read > GROWING_MS);
     if (known && !old && wallMs >= known.since && wallMs + WINDOW_MS[0] / 2 < known.until) return;
     const [since, until] = [wallMs - WINDOW_MS[0], wallMs + WINDOW_MS[1]];
     const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
     const index = await this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`);
-    this.known = { ...index, since, until, read: performance.now() };
+    this.known = { ...index, since, until, read: performance.now(), now: Date.now() };
   }
 }

@@ -1,10 +1,10 @@
 /** The timeline: a row a camera, playback of one of them, and a range to take out or to keep. */
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
-import { duration, fieldTime, fieldValue, zone } from '../lib/format.js';
+import { duration, zone } from '../lib/format.js';
 import { useKeys, useNow } from '../lib/hooks.js';
 import { loadTimeline } from '../lib/timeline_data.js';
-import { Failure, When } from '../views/parts.js';
+import { Failure, InstantField } from '../views/parts.js';
 import { Lane, Legend, Ruler } from './timeline_rows.js';
 import { Player } from './timeline_player.js';
 import { Preview } from './timeline_preview.js';
@@ -27,7 +27,7 @@ function useTimelines(store, range) {
     const timer = setTimeout(async () => {
       const wide = { from: moved(range, -0.5).from, to: moved(range, 0.5).to };
       try {
-        const loaded = await Promise.all([...store.cameras.keys()].map(async (id) => [id, await loadTimeline(store, id, wide)]));
+        const loaded = await Promise.all([...store.cameras.keys()].map(async (id) => [id, { ...await loadTimeline(store, id, wide), loaded: wide }]));
         if (current) {
           setFound(Object.fromEntries(loaded));
           setFailure(null);
@@ -73,6 +73,11 @@ export function Timeline({ store, rest }) {
     setRange({ from: Date.now() - 0.9 * (range.to - range.from), to: Date.now() + 0.1 * (range.to - range.from) });
   };
   const around = () => cursor ?? now;
+  const goTo = (when) => {
+    if (known(when) === null) return;
+    seek(when);
+    setRange(centred(range, when));
+  };
   const skip = (from, ms) => (ms > 0 && isAhead(from + ms, Date.now(), spans) ? live() : seek(from + ms));
   useEffect(() => {
     if (start !== null) {
@@ -136,13 +141,7 @@ export function Timeline({ store, rest }) {
         <button aria-label="Later" onClick=${() => setRange(moved(range, 0.5))}>Later ›</button>
         <button aria-label="Zoom in" disabled=${range.to - range.from <= SHORTEST} onClick=${() => setRange(zoomed(range, 0.5, around()))}>+</button>
         <button aria-label="Zoom out" disabled=${range.to - range.from >= LONGEST} onClick=${() => setRange(zoomed(range, 2, around()))}>−</button>
-        <label>Go to
-          <input type="datetime-local" step="1" value=${fieldValue(new Date(around()))} key=${Math.floor(around() / 60000)}
-            onChange=${(event) => {
-              const when = known(fieldTime(event.target.value)?.getTime());
-              if (when) { seek(when); setRange(centred(range, when)); }
-            }} />
-        </label>
+        <${InstantField} label="Go to" at=${around()} onChange=${goTo} />
         <span class="quiet push">Times in ${zone()}</span>
       </div>
       <${RangeActions} store=${store} camera=${camera} range=${chosen} suggested=${range} onChange=${setChosen} />

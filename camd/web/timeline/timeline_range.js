@@ -1,9 +1,9 @@
 /** A chosen range: typed or dragged; to take out as one file, or to keep from cleanup. */
 
 import { html, useEffect, useState } from '../lib/preact.js';
-import { count, duration, fieldTime, fieldValue, size } from '../lib/format.js';
+import { count, duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
-import { Failure, When } from '../views/parts.js';
+import { Failure, InstantField, When } from '../views/parts.js';
 
 const MOST_PINNED = 1000;
 const DESCRIBE_MS = 400; // after the last change of the range
@@ -15,16 +15,13 @@ export function RangeActions({ store, camera, range, suggested, onChange }) {
   const [busy, failure, run] = useAction();
   const [said, say] = useState(null);
   const shown = range ?? suggested;
-  const set = (name, text) => {
-    const when = fieldTime(text);
-    if (when) onChange({ ...shown, [name]: when.getTime() });
+  const set = (name, when) => {
+    onChange({ ...shown, [name]: when });
     say(null);
   };
   const pin = () => run(async () => say(await pinRange(store, camera, range)));
   const field = (name, label) => html`
-    <label>${label}
-      <input type="datetime-local" step="1" value=${range ? fieldValue(new Date(range[name])) : ''} onChange=${(event) => set(name, event.target.value)} />
-    </label>`;
+    <${InstantField} label=${label} at=${range?.[name] ?? null} onChange=${(when) => set(name, when)} />`;
   return html`
     <section class="card stack" aria-labelledby="range">
       <h2 id="range">A range of ${camera.name}</h2>

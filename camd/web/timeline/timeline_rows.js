@@ -37,9 +37,11 @@ export function Lane({ camera, current, range, now, timeline }) {
   const spans = (timeline?.spans ?? []).map(ending(camera, now)).filter(within(range));
   const gaps = (timeline?.gaps ?? []).filter(within(range));
   const pixel = (range.to - range.from) / 1500;
+  const loaded = timeline && timeline.loaded.from <= range.from && range.to <= timeline.loaded.to;
+  const words = loaded ? summary(spans, gaps, range) : 'loading…';
   return html`
-    <div class="lane" data-camera=${camera.camera_id} role="group" aria-label="${camera.name}: ${summary(spans, gaps, range)}" aria-current=${current ? 'true' : undefined}>
-      <b>${current ? '▸ ' : ''}${camera.name} <span class="quiet">${timeline ? summary(spans, gaps, range) : 'loading…'}</span></b>
+    <div class="lane" data-camera=${camera.camera_id} role="group" aria-label="${camera.name}: ${words}" aria-current=${current ? 'true' : undefined}>
+      <b>${current ? '▸ ' : ''}${camera.name} <span class="quiet">${words}</span></b>
       <div class="track" aria-hidden="true">
         ${joined(spans, pixel).map((span) => html`
           <i key=${span.from} class="span ${span.playable ? '' : 'unplayable'}" style=${box(range, span.from, span.to)}></i>`)}

@@ -1,7 +1,7 @@
 /** Small parts of several views: times, failures, dialogs. */
 
-import { html, useEffect, useRef } from '../lib/preact.js';
-import { localTime, utc, zone } from '../lib/format.js';
+import { html, useEffect, useRef, useState } from '../lib/preact.js';
+import { fieldTime, fieldValue, localTime, utc, zone } from '../lib/format.js';
 
 /** A local time; its UTC and its zone show on hover. @param {{at: string|Date|number, text?: string}} props */
 export function When({ at, text }) {
@@ -40,6 +40,25 @@ export function Confirm({ title, text, action, onConfirm, onClose }) {
         <button class="danger" onClick=${() => { onClose(); onConfirm(); }}>${action}</button>
       </div>
     <//>`;
+}
+
+/**
+ * A field for an instant. What somebody types stays as it is while the field has the focus, however
+ * often the page draws another instant meanwhile.
+ * @param {{label: string, at: number|null, onChange: (at: number) => void}} props
+ */
+export function InstantField({ label, at, onChange }) {
+  const [typed, type] = useState(null);
+  const change = ({ target }) => {
+    if (target === document.activeElement) type(target.value);
+    const when = fieldTime(target.value);
+    if (when) onChange(when.getTime());
+  };
+  return html`
+    <label>${label}
+      <input type="datetime-local" step="1" value=${typed ?? (at === null ? '' : fieldValue(new Date(at)))}
+        onFocus=${({ target }) => type(target.value)} onInput=${change} onBlur=${() => type(null)} />
+    </label>`;
 }
 
 /** A menu of the cameras. @param {{store: any, value: string, onChange: (id: string) => void, all?: boolean}} props */

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from camd.model import Segment
-from camd.storage.check.rules.findings import Finding
+from camd.storage.verify.rules.findings import Finding
 
 MAX_PROBLEMS = 100  # kept of a run; all are counted
 _SHARE = 3.0  # seconds of pause for every second of reading, at least
@@ -16,7 +16,7 @@ _SHORTEST_SECONDS = 0.01  # shorter pauses are added up
 
 @attrs.frozen
 class ScrubPosition:
-    """The file that was checked last."""
+    """The file that was verified last."""
 
     start: datetime
     filename: str
@@ -29,17 +29,17 @@ class ScrubRun:
     began: datetime
     ended: datetime | None = None
     at: ScrubPosition | None = None
-    files: int = 0  # checked
+    files: int = 0  # verified
     read_bytes: int = 0
     problem_count: int = 0
     problems: tuple[Finding, ...] = ()  # the first MAX_PROBLEMS
 
     def passed(self, segment: Segment) -> ScrubRun:
-        """Move past a file that is not checked."""
+        """Move past a file that is not verified."""
         return attrs.evolve(self, at=ScrubPosition(segment.start, segment.filename))
 
-    def checked(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRun:
-        """Move past a file that was checked."""
+    def verified(self, segment: Segment, read_bytes: int, found: list[Finding]) -> ScrubRun:
+        """Move past a file that was verified."""
         return attrs.evolve(
             self.passed(segment),
             files=self.files + 1,

@@ -1,7 +1,7 @@
-"""Checks a whole recordings folder beside whatever else uses it, and changes nothing in it.
+"""Verifies a whole recordings folder beside whatever else uses it, and changes nothing in it.
 
-A finding is checked again when index or journal have changed meanwhile: the file may just have been
-sealed, converted or removed.
+A finding is verified again when index or journal have changed meanwhile: the file may just have
+been sealed, converted or removed.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from pathlib import Path
 import attrs
 
 from camd.model import Segment, SessionId
-from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import (
-    FileContents,
-    FileKind,
-    Finding,
-    FindingKind,
-    check_file,
-)
-from camd.storage.check.rules.sessions import (
-    check_index,
-    check_session,
-    unaccounted_session,
-)
 from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import is_locked, parts_in
 from camd.storage.rules.naming import is_plain, may_be_footage
+from camd.storage.verify.recording_file import inspect_recording
+from camd.storage.verify.rules.findings import (
+    FileContents,
+    FileKind,
+    Finding,
+    FindingKind,
+    compare_file,
+)
+from camd.storage.verify.rules.sessions import (
+    compare_session,
+    inspect_index,
+    unaccounted_session,
+)
 
 _LARGE = 1 << 20  # pieces in which files are read whole
 _MAX_TRIES = 3  # for one file, while the index keeps changing
@@ -37,7 +37,7 @@ _MAX_TRIES = 3  # for one file, while the index keeps changing
 
 @attrs.frozen
 class VerifyProgress:
-    """How far a check has come; sizes in bytes."""
+    """How far a verification has come; sizes in bytes."""
 
     files: int
     files_total: int
@@ -48,7 +48,7 @@ class VerifyProgress:
 
 @attrs.frozen
 class VerifyResult:
-    """What a check found. `busy` files are being recorded and were left out."""
+    """What a verification found. `busy` files are being recorded and were left out."""
 
     files: int
     read_bytes: int
@@ -63,7 +63,7 @@ class VerifyResult:
 
 @attrs.define(eq=False)
 class FolderVerification:
-    """One check of one folder. Blocks on the disk; for one thread at a time.
+    """One verification of one folder. Blocks on the disk; for one thread at a time.
 
     `on_finding` is called for every finding as soon as it is certain.
     """
@@ -84,7 +84,7 @@ class FolderVerification:
         self._disk = ReadOnlyDisk(self._read)
 
     def run(self, names: Sequence[str] = ()) -> VerifyResult:
-        """Check the files of these `names`, or everything.
+        """Verify the files of these `names`, or everything.
 
         Raises OSError when the folder itself cannot be listed.
         """
@@ -92,19 +92,19 @@ class FolderVerification:
         self._snapshot = InMemoryIndex.open(self.folder)
         try:
             if not names:
-                self._check_index(len(there))
-            wanted = names or sorted({*there, *self._snapshot.catalog.filenames()})
+                self._verify_index(len(there))
+            wanted = names or sorted({*there, *self._snapshot.database.filenames()})
             sizes = [_size(self.folder / name) for name in wanted]
             self._at = VerifyProgress(0, len(wanted), 0, sum(sizes))
             for name, size in zip(wanted, sizes, strict=True):
                 before = self._at
-                self._check_file(name, asked=bool(names))
+                self._verify_file(name, asked=bool(names))
                 done = before.done_bytes + size
                 self._at = attrs.evolve(before, files=before.files + 1, done_bytes=done)
                 self.progress(self._at)
             if not names:
-                self._check_sessions()
-                self._check_parts()
+                self._verify_sessions()
+                self._verify_parts()
         finally:
             self._snapshot.close()
         files, busy = self._at.files, tuple(self._busy)
@@ -131,22 +131,22 @@ class FolderVerification:
         for finding in findings:
             self.on_finding(finding)
 
-    # --- the parts of a check ---
+    # --- the parts of a verification ---
 
-    def _check_index(self, files: int) -> None:
+    def _verify_index(self, files: int) -> None:
         snapshot = self._snapshot
-        known = files + len(snapshot.catalog.filenames()) + bool(snapshot.journal.files)
-        self._report(check_index(snapshot.index_problem, snapshot.journal, known))
+        known = files + len(snapshot.database.filenames()) + bool(snapshot.journal.files)
+        self._report(inspect_index(snapshot.index_problem, snapshot.journal, known))
 
-    def _check_parts(self) -> None:
+    def _verify_parts(self) -> None:
         """Report partial Matroska files that no service is writing."""
         for name in [] if is_locked(self.folder) else parts_in(self.folder):
-            text = "is what is left of a conversion that was cut short"
+            text = "is what is left of a conversion that was interrupted"
             advice = "It is removed when the service starts, and made again."
             self._report([Finding(name, FindingKind.UNFINISHED, text, advice)])
 
-    def _check_file(self, name: str, *, asked: bool) -> None:
-        """Check one file, and again while its findings may come from a changed index."""
+    def _verify_file(self, name: str, *, asked: bool) -> None:
+        """Verify one file, and again while its findings may come from a changed index."""
         self._at = attrs.evolve(self._at, filename=name)
         for _ in range(_MAX_TRIES):
             seen, findings = self._inspect(name, asked)
@@ -162,7 +162,7 @@ class FolderVerification:
             text, advice = "has a name that clients cannot use", "Rename it to have it checked."
             fault = FindingKind.UNKNOWN if asked else FindingKind.FOREIGN
             return FileContents(name, FileKind.FOREIGN), [Finding(name, fault, text, advice)]
-        known = self._snapshot.catalog.segment(name)
+        known = self._snapshot.database.segment(name)
         expected = known.sha256 if known else None
         seen = self.inspect(self._disk, self.folder / name, fast=self.fast, expected=expected)
         if seen.shape is FileKind.GONE and asked:
@@ -170,13 +170,13 @@ class FolderVerification:
             if known is not None:
                 text, advice = "was removed outside of camd", "Put it back, under any name."
             return seen, [Finding(name, FindingKind.MISSING, text, advice)]
-        return seen, check_file(seen, known, self._twin(seen, known))
+        return seen, compare_file(seen, known, self._twin(seen, known))
 
     def _twin(self, seen: FileContents, known: Segment | None) -> str | None:
         """Name another file that holds the same segment, with "-" before it when it is gone."""
         if known is not None or seen.identity is None:
             return None
-        twin = self._snapshot.catalog.segment_of_session(
+        twin = self._snapshot.database.segment_of_session(
             SessionId(seen.identity.session_id), seen.identity.number
         )
         if twin is None:
@@ -185,18 +185,18 @@ class FolderVerification:
             twin.filename if os.path.lexists(self.folder / twin.filename) else f"-{twin.filename}"
         )
 
-    def _check_sessions(self) -> None:
+    def _verify_sessions(self) -> None:
         if self._snapshot.stale:
             self._snapshot = self._snapshot.reopen()
         suspects = {
             account.session.session_id: account
             for account in self._snapshot.sessions()
-            if check_session(account)
+            if compare_session(account)
         }
         # What camd removed itself is no gap. Only the journal knows, and it is long.
         removed = self._snapshot.removed(suspects) if suspects else {}
         for session_id, account in suspects.items():
-            self._report(check_session(account, removed.get(session_id, {})))
+            self._report(compare_session(account, removed.get(session_id, {})))
         self._report([unaccounted_session(name) for name in self._snapshot.unaccounted_sessions()])
 
 

@@ -13,13 +13,6 @@ from support.recordings_folder import gap, session
 
 from camd.clock import from_unix_micros
 from camd.model import Gap, GapCause, SegmentState, SessionState, clock_was_set
-from camd.storage.check.rules.findings import FileContents, FileKind, FindingKind, check_file
-from camd.storage.check.rules.sessions import (
-    SEAM,
-    check_index,
-    check_session,
-    uncovered,
-)
 from camd.storage.rules.journal_records import (
     GapNoted,
     JournalCondition,
@@ -28,10 +21,17 @@ from camd.storage.rules.journal_records import (
     SegmentRemovalNoted,
     SessionNoted,
     count_damage,
-    decode,
-    encode,
+    decode_records,
+    encode_records,
 )
 from camd.storage.rules.rows import IndexedSession
+from camd.storage.verify.rules.findings import FileContents, FileKind, FindingKind, compare_file
+from camd.storage.verify.rules.sessions import (
+    SEAM,
+    compare_session,
+    inspect_index,
+    uncovered_spans,
+)
 
 SEALED = FileContents(
     *("a.mp4", FileKind.SEALED, 1000),
@@ -112,22 +112,24 @@ def seen(**facts: object) -> FileContents:
 )
 def test_a_file_is_judged_by_what_the_index_knows(found: FileContents, expected, wrong) -> None:
     """Each way to differ has its own name, and what is as it was has none."""
-    assert faults(check_file(found, expected)) == wrong
+    assert faults(compare_file(found, expected)) == wrong
 
 
 def test_a_second_file_of_a_segment_is_a_copy_or_a_new_name() -> None:
     """Which one, depends on whether the file is there that the index knows."""
-    assert faults(check_file(SEALED, None, "b.mp4")) == [FindingKind.COPY]
-    (finding,) = check_file(SEALED, None, "-b.mp4")
+    assert faults(compare_file(SEALED, None, "b.mp4")) == [FindingKind.COPY]
+    (finding,) = compare_file(SEALED, None, "-b.mp4")
     assert finding.fault is FindingKind.RENAMED
     assert finding.text == "is b.mp4, renamed"
 
 
 def test_a_torn_end_and_the_place_of_a_damage_are_named() -> None:
     """People learn how much is lost, and where."""
-    (torn,) = check_file(attrs.evolve(INTERRUPTED, size_bytes=1010), known(state=SegmentState.OPEN))
+    (torn,) = compare_file(
+        attrs.evolve(INTERRUPTED, size_bytes=1010), known(state=SegmentState.OPEN)
+    )
     assert "its last 110 bytes are not whole" in torn.text
-    (damaged,) = check_file(seen(sha256="0", damaged_at=77), KNOWN)
+    (damaged,) = compare_file(seen(sha256="0", damaged_at=77), KNOWN)
     assert "from byte 77 on" in damaged.text
 
 
@@ -155,7 +157,7 @@ def judged(segments, gaps=(), captured: int | None = None, **facts: object) -> l
     exact = sum(entry.frames for entry in gaps if entry.exact)
     total = written + exact if captured is None else captured
     account = IndexedSession(session(segments=segments, gaps=gaps, **facts), total, written)
-    return faults(check_session(account))
+    return faults(compare_session(account))
 
 
 def test_files_without_a_seam_are_all_right() -> None:
@@ -253,10 +255,10 @@ moments = st.integers(0, 50).map(float)
 def test_what_is_uncovered_is_what_no_gap_has(
     spans: list[tuple[float, float]], begin: float, end: float
 ) -> None:
-    """Every second between two files is in an entry or said to be uncovered, and never both."""
+    """Every second between two files is in an entry, or in a span without one, and never both."""
     entries = [gap(min(span), max(span)) for span in spans]
     start, until = NOON + timedelta(seconds=begin), NOON + timedelta(seconds=end)
-    holes = list(uncovered(start, until, entries))
+    holes = list(uncovered_spans(start, until, entries))
     assert all(hole_end - hole_start > SEAM for hole_start, hole_end in holes)
     for second in range(50):
         middle = NOON + timedelta(seconds=second + 0.5)
@@ -292,12 +294,12 @@ def test_what_is_uncovered_is_what_no_gap_has(
 )
 def test_index_and_journal_are_judged(problem: str, journal: JournalCondition, wrong) -> None:
     """What cannot be read, is gone, or was shortened is said; a crash's torn line is harmless."""
-    assert faults(check_index(problem, journal, 3)) == wrong
+    assert faults(inspect_index(problem, journal, 3)) == wrong
 
 
 def test_an_empty_folder_needs_neither_index_nor_journal() -> None:
     """Where nothing was ever recorded, nothing is missing."""
-    assert check_index("is not there", JournalCondition(), 0) == []
+    assert inspect_index("is not there", JournalCondition(), 0) == []
 
 
 EVERYTHING = [
@@ -311,14 +313,14 @@ EVERYTHING = [
 
 def test_every_record_comes_back_as_it_was() -> None:
     """A timed session too: its limit is in the line, and is read from it."""
-    data = encode(EVERYTHING)
-    assert list(decode(data)) == EVERYTHING
+    data = encode_records(EVERYTHING)
+    assert list(decode_records(data)) == EVERYTHING
     assert count_damage(data) == JournalDamage()
 
 
 def test_lines_without_meaning_are_told_apart() -> None:
     """A line that a crash cut, one that was damaged later, and one of a later version."""
-    line = encode(EVERYTHING[:1])
+    line = encode_records(EVERYTHING[:1])
     assert count_damage(line[:50] + b"\n" + line) == JournalDamage(torn=1)
     assert count_damage(line + bytes(100)) == JournalDamage(torn=1)
     damaged = line.replace(b"a.mp4", b"b.mp4")

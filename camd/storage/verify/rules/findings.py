@@ -1,4 +1,4 @@
-"""What a check can find, what a user should do about it, and the check of one file. Pure."""
+"""What a verification can find, what a user should do, and the comparison of one file. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FindingKind(enum.Enum):
     RENAMED = "renamed"
     EMPTY = "empty"
     OVERLAP = "overlap"
-    UNCOVERED = "uncovered"
+    UNCOVERED = "uncovered_spans"
     SUMS = "sums"
     INDEX = "index"
     JOURNAL = "journal"
@@ -74,7 +74,7 @@ REINDEX = "Stop the service and run `camd recover --reindex`."
 REPORT = "No footage is lost by this message alone; keep the files, and report it."
 
 
-# --- The check of one file against the index
+# --- One file compared with the index
 
 _SAME_SECONDS = 0.001  # a smaller difference of durations comes from rounding
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
@@ -111,7 +111,9 @@ class FileContents:
     damaged_at: int | None = None  # where the first damaged fragment begins
 
 
-def check_file(seen: FileContents, known: Segment | None, twin: str | None = None) -> list[Finding]:
+def compare_file(
+    seen: FileContents, known: Segment | None, twin: str | None = None
+) -> list[Finding]:
     """Compare a file with what the index knows of it.
 
     `twin` is another indexed file with the same segment, with "-" before its name when it is gone.
@@ -153,7 +155,7 @@ def check_file(seen: FileContents, known: Segment | None, twin: str | None = Non
     )
     if known is None:
         return [*finding(*_unknown_file(seen, twin)), *found]
-    return [*_check_state(seen, known), *_check_content(seen, known), *found]
+    return [*_compare_state(seen, known), *_compare_content(seen, known), *found]
 
 
 def _removed(known: Segment) -> tuple[str, str]:
@@ -186,7 +188,7 @@ def _unknown_file(seen: FileContents, twin: str | None) -> tuple[FindingKind, st
     return FindingKind.UNKNOWN, "is not in the index", RECOVER
 
 
-def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
+def _compare_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare a file's state in the index with the file."""
     if seen.shape is FileKind.INTERRUPTED:
         if known.state is SegmentState.SEALED:
@@ -204,7 +206,7 @@ def _check_state(seen: FileContents, known: Segment) -> Iterator[Finding]:
         yield Finding(seen.filename, FindingKind.STATE, text, RECOVER)
 
 
-def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
+def _compare_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
     """Compare a file's content with its content when it was sealed."""
     if known.state is not SegmentState.SEALED or seen.shape is FileKind.INTERRUPTED:
         return
@@ -212,7 +214,7 @@ def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
         text = f"has {seen.size_bytes} bytes, and had {known.size_bytes}"
         yield Finding(seen.filename, FindingKind.SIZE, text, RESTORE)
     if seen.identity is not None:
-        yield from _check_metadata(seen, seen.identity, known)
+        yield from _compare_metadata(seen, seen.identity, known)
     if known.sha256 is None:
         text, advice = "has no hash yet", "The service computes it, or `camd recover`."
         yield Finding(seen.filename, FindingKind.UNHASHED, text, advice)
@@ -227,7 +229,7 @@ def _check_content(seen: FileContents, known: Segment) -> Iterator[Finding]:
     )
 
 
-def _check_metadata(
+def _compare_metadata(
     seen: FileContents, metadata: SegmentMetadata, known: Segment
 ) -> Iterator[Finding]:
     """Compare an MP4's metadata and sample tables with the index."""

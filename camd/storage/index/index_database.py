@@ -60,7 +60,7 @@ from camd.storage.rules.time_index import NEVER
 _SUFFIXES = ("", "-wal", "-shm")  # SQLite's files for one name
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
     """Open or create the database. Raises sqlite3.DatabaseError when it cannot be used."""
     db = sqlite3.connect(path, check_same_thread=False)
     try:
@@ -139,7 +139,7 @@ FROM sessions"""  # noqa: S608
 
 
 @attrs.define(eq=False)
-class Catalog:
+class IndexDatabase:
     """The open database. Every method blocks on the disk; for one thread at a time."""
 
     _db: sqlite3.Connection
@@ -161,18 +161,18 @@ class Catalog:
         return self._segments, self._missing, self._gaps, self._sessions
 
     @classmethod
-    def open(cls, path: Path) -> Catalog:
+    def open(cls, path: Path) -> IndexDatabase:
         """Open or create the database; an unusable one is set aside first, never deleted.
 
         Raises OSError or sqlite3.Error when the folder itself cannot be used.
         """
         try:
-            return cls(connect(path))
+            return cls(open_database(path))
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) or not path.exists():
                 raise
             put_aside(path)
-            return cls(connect(path))
+            return cls(open_database(path))
 
     @property
     def snapshots(self) -> SnapshotTable:

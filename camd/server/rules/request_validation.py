@@ -1,4 +1,4 @@
-"""Check HTTP requests: WebSocket handshake (RFC 6455, 4.2.1), origin, host name, target, framing.
+"""Validate HTTP requests: handshake (RFC 6455, 4.2.1), origin, host name, target, framing.
 
 A web page whose name resolves to this machine sends requests that the browser takes for requests
 to that page's own host (DNS rebinding). So each request must name one of our own host names.
@@ -80,7 +80,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-# --- Checks of requests.
+# --- Requests.
 
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
@@ -114,14 +114,14 @@ def wants_upgrade(headers: Headers) -> bool:
     return "websocket" in _tokens(headers, b"upgrade")
 
 
-def check_upgrade(
+def validate_upgrade(
     method: bytes,
     http_version: bytes,
     headers: Headers,
     origins: Sequence[str],
     names: frozenset[str] | None = None,
 ) -> Denial | None:
-    """Check an upgrade request; None: it may become a WebSocket.
+    """Validate an upgrade request; None: it may become a WebSocket.
 
     `names` are the allowed host names; None: all.
     """
@@ -141,8 +141,8 @@ def check_upgrade(
     return None
 
 
-def check_subprotocol(headers: Headers, subprotocol: str) -> Denial | None:
-    """Check that the client offers this subprotocol (RFC 6455, 4.2.2); None: it does."""
+def validate_subprotocol(headers: Headers, subprotocol: str) -> Denial | None:
+    """Validate that the client offers this subprotocol (RFC 6455, 4.2.2); None: it does."""
     offered = (
         each.strip()
         for value in _all(headers, b"sec-websocket-protocol")
@@ -154,7 +154,7 @@ def check_subprotocol(headers: Headers, subprotocol: str) -> Denial | None:
 
 
 def plain_head(headers: Headers, subprotocol: str = "") -> bytes:
-    """Rebuild the head of a checked request from what the WebSocket library needs.
+    """Rebuild the head of a valid request from what the WebSocket library needs.
 
     The library fails on other headers that clients send: bytes outside ASCII, unusual extensions.
     """
@@ -175,7 +175,7 @@ def bearer_of(headers: Headers) -> str:
     return next(iter(_all(headers, b"x-api-key")), "")
 
 
-def check_framing(http_version: bytes, headers: Headers) -> Denial | None:
+def validate_framing(http_version: bytes, headers: Headers) -> Denial | None:
     """Refuse what another server in front of this one could read otherwise; None: it is plain.
 
     A request with two lengths may hold another request (RFC 9112, 6.3).
@@ -188,10 +188,10 @@ def check_framing(http_version: bytes, headers: Headers) -> Denial | None:
     return None
 
 
-def check_host(
+def validate_host(
     headers: Headers, names: frozenset[str] | None, target: bytes = b"/"
 ) -> Denial | None:
-    """Check the host names of a request, that of an absolute target included; None: allowed."""
+    """Validate the host names of a request, that of an absolute target included; None: allowed."""
     absolute = _authority(target.decode("latin-1"))
     hosts = [*_all(headers, b"host"), *([absolute] if absolute else [])]
     foreign = [host for host in hosts if names is not None and not is_own(host, names)]
@@ -206,7 +206,7 @@ def check_host(
     )
 
 
-def check_target(target: bytes) -> Denial | None:
+def validate_target(target: bytes) -> Denial | None:
     """Refuse a request whose target, path or query, holds credentials; None: it holds none."""
     text = target.decode("latin-1")
     url, _, query = text.partition("?")
@@ -230,7 +230,7 @@ def _authority(url: str) -> str:
 def origin_allowed(
     headers: Headers, origins: Sequence[str], names: frozenset[str] | None = None
 ) -> bool:
-    """Allow clients without an Origin (no browsers), pages of our own host, configured origins."""
+    """Allow clients without an Origin (no browsers), our own host's web pages, set origins."""
     found = _all(headers, b"origin")
     if not found:
         return True
@@ -240,13 +240,13 @@ def origin_allowed(
     if any(allowed in ("*", origin) for allowed in (o.rstrip("/").lower() for o in origins)):
         return True
     hosts = _all(headers, b"host")
-    if len(hosts) != 1 or check_host(headers, names) is not None:
+    if len(hosts) != 1 or validate_host(headers, names) is not None:
         return False
     return _is_same_host(host_of(origin), host_of(f"//{hosts[0]}"))
 
 
 def _is_same_host(page: str | None, host: str | None) -> bool:
-    """Compare the host of a page with ours; the names of loopback are one host."""
+    """Compare the host of a web page with ours; the names of loopback are one host."""
     if page is None or host is None:
         return False
     return page == host or (_is_loopback(page) and _is_loopback(host))

@@ -34,8 +34,8 @@ T = TypeVar("T")
 _THREADS = 2 * MOST_NODES
 
 
-class DeviceProbe(Protocol):
-    """How the monitor reads devices: `ThreadProbe`, or a fake in tests."""
+class NodeReader(Protocol):
+    """How the monitor reads devices: `ThreadedNodeReader`, or a fake in tests."""
 
     async def scan(self) -> Scan:
         """Scan all nodes; takes milliseconds."""
@@ -48,7 +48,7 @@ class DeviceProbe(Protocol):
 
 
 @attrs.define(eq=False)
-class ThreadProbe:
+class ThreadedNodeReader:
     """Reads the real devices, each call in a thread that is abandoned when cancelled."""
 
     roots: SysfsRoots
@@ -96,7 +96,7 @@ def query_node(node: Path, query: Query) -> NodeAnswer:
             return NodeAnswer()
         if node_errors.is_denied(error):
             return NodeAnswer(problem=node_errors.denied(str(node), read_access(node)))
-        return NodeAnswer(problem=node_errors.describe(error))
+        return NodeAnswer(problem=node_errors.describe_error(error))
 
 
 def read_access(node: Path) -> node_errors.NodeAccess:

@@ -1,4 +1,4 @@
-"""One probe of the recordings folder: how full it is, whether writing works, and the reserve.
+"""One sample of the recordings folder: how full it is, whether writing works, and the reserve.
 
 Everything here may block. The reserve is a small file that is removed to make room for sealing.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from camd.model import StorageLevel
+from camd.runtime.folders.access_advice import explain_access
 from camd.storage.disk import Disk
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES
 from camd.storage.rules.levels import Usage, VolumeFault, blames_volume
@@ -24,7 +25,7 @@ _TRIAL = b"camd writes this to find out whether writing works\n"
 
 @attrs.frozen
 class VolumeSample:
-    """What a probe found. `works`: whether a trial write worked, None without one."""
+    """What a sample shows. `works`: whether a trial write worked, None without one."""
 
     usage: Usage
     fault: VolumeFault | None = None
@@ -43,14 +44,22 @@ def sample_volume(
             return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
         usage = disk.usage(folder)
         if usage.read_only or not os.access(folder, os.W_OK | os.X_OK):
-            return VolumeSample(usage, VolumeFault(StorageLevel.READ_ONLY))
-    except (FileNotFoundError, NotADirectoryError):
-        return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING))
+            return VolumeSample(usage, _explained(StorageLevel.READ_ONLY, folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return VolumeSample(Usage(0, 0), _explained(StorageLevel.MISSING, folder))
     except OSError as error:
         reason = f"The recordings volume cannot be read: {error.strerror}"
         advice = "Check that the disk is connected and healthy, then mount it again."
         return VolumeSample(Usage(0, 0), VolumeFault(StorageLevel.MISSING, reason, advice))
     return VolumeSample(usage)
+
+
+def _explained(level: StorageLevel, folder: Path) -> VolumeFault:
+    """Return the level, with what keeps this user from the folder, where that is the cause."""
+    with contextlib.suppress(OSError):
+        if (advice := explain_access(folder, "recordings folder")) is not None:
+            return VolumeFault(level, advice.reason, advice.suggestion)
+    return VolumeFault(level)
 
 
 def writing_works(folder: Path, disk: Disk) -> bool:

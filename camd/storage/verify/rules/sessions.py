@@ -1,4 +1,4 @@
-"""Checks a session's files against its ledger, and index and journal. Pure."""
+"""Compare a session's files with its ledger, and index with journal. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from camd.model import Gap, GapCause, Segment, SegmentState, Session, SessionState
-from camd.storage.check.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
 from camd.storage.rules.journal_records import JournalCondition
 from camd.storage.rules.rows import IndexedSession
+from camd.storage.verify.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
 
 SEAM = timedelta(milliseconds=500)  # less between two files is no gap: clocks drift
 _SAME_SECONDS = 0.001
@@ -19,7 +19,7 @@ _MAX_STEPS = 20  # clock steps considered between two files
 _OPEN = (SegmentState.OPEN, SegmentState.INTERRUPTED)
 
 
-def check_session(
+def compare_session(
     account: IndexedSession, removed: Mapping[int, int] = NONE_REMOVED
 ) -> list[Finding]:
     """Find time that no file and no gap covers, and sums that do not add up.
@@ -29,7 +29,7 @@ def check_session(
     """
     session = account.session
     subject = f"session {session.session_id}"
-    found = [Finding(subject, *fault, REPORT) for fault in _check_files(session, removed)]
+    found = [Finding(subject, *fault, REPORT) for fault in _compare_files(session, removed)]
     found += [
         Finding(
             subject,
@@ -40,25 +40,27 @@ def check_session(
         for gap in session.gaps
         if not _consistent(gap)
     ]
-    if session.state is SessionState.ENDED and (text := _check_sums(account, removed)):
+    if session.state is SessionState.ENDED and (text := _compare_sums(account, removed)):
         found.append(Finding(subject, FindingKind.SUMS, text, REPORT))
     return found
 
 
-def _check_files(session: Session, removed: Mapping[int, int]) -> Iterator[tuple[FindingKind, str]]:
-    """Check the time between each two files; removed ones between them explain anything."""
+def _compare_files(
+    session: Session, removed: Mapping[int, int]
+) -> Iterator[tuple[FindingKind, str]]:
+    """Compare the times between files with the ledger; removed files explain anything."""
     ended = session.state is SessionState.ENDED
-    settled = [s for s in session.segments if ended or s.state not in _OPEN]
+    final = [s for s in session.segments if ended or s.state not in _OPEN]
     steps = [gap.stepped for gap in session.gaps if gap.cause is GapCause.CLOCK_STEP]
-    for before, after in pairwise(sorted(settled, key=lambda segment: segment.number)):
+    for before, after in pairwise(sorted(final, key=lambda segment: segment.number)):
         if before.number == after.number:
             text = f"{before.filename} and {after.filename} have one number"
             yield FindingKind.OVERLAP, text
         elif not any(number in removed for number in range(before.number + 1, after.number)):
-            yield from _check_seam(before, after, session.gaps, steps)
+            yield from _compare_seam(before, after, session.gaps, steps)
 
 
-def _check_sums(account: IndexedSession, removed: Mapping[int, int]) -> str:
+def _compare_sums(account: IndexedSession, removed: Mapping[int, int]) -> str:
     """Compare the sums of an ended session with its files and gaps; "" when they agree."""
     session = account.session
     there = {segment.number for segment in session.segments}
@@ -80,10 +82,10 @@ def _consistent(gap: Gap) -> bool:
     return seconds >= 0 and gap.frames >= 0 and fits
 
 
-def _check_seam(
+def _compare_seam(
     before: Segment, after: Segment, gaps: Sequence[Gap], steps: list[timedelta]
 ) -> list[tuple[FindingKind, str]]:
-    """Check the time between two files, allowing for clock steps, which are then used up.
+    """Compare the time between two files with the ledger; clock steps are allowed for once.
 
     The end of the first file is by the clock before a step, the rest by the clock after it.
     """
@@ -119,7 +121,7 @@ def _faults_between(
         seconds = (end - after.start).total_seconds()
         text = f"{after.filename} begins {seconds:.3f} s before {before.filename} ends"
         found.append((FindingKind.OVERLAP, text))
-    for start, until in uncovered(end, after.start, gaps):
+    for start, until in uncovered_spans(end, after.start, gaps):
         seconds = (until - start).total_seconds()
         text = (
             f"{seconds:.3f} s from {_moment(start)} are in no file and no ledger entry, {between}"
@@ -128,7 +130,7 @@ def _faults_between(
     return found
 
 
-def uncovered(
+def uncovered_spans(
     start: datetime, end: datetime, gaps: Iterable[Gap]
 ) -> Iterator[tuple[datetime, datetime]]:
     """Yield the spans between `start` and `end` that no gap covers, longer than a seam."""
@@ -149,8 +151,8 @@ def _moment(moment: datetime) -> str:
 # --- index and journal
 
 
-def check_index(problem: str, journal: JournalCondition, known: int) -> list[Finding]:
-    """Check whether the index can be read, and the journal that it would be rebuilt from.
+def inspect_index(problem: str, journal: JournalCondition, known: int) -> list[Finding]:
+    """Inspect whether the index can be read, and the journal that it would be rebuilt from.
 
     `known` is how many files or sessions there are.
     """

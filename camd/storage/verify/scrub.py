@@ -24,17 +24,17 @@ from camd.model import DamageFound, Event, Segment, SegmentState, StorageStatus
 from camd.runtime.broadcast import Fanout, LatestValue
 from camd.runtime.priority import idle_io
 from camd.runtime.state_file import StateFile, from_json
-from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FileContents, FileKind, Finding, check_file
-from camd.storage.check.rules.scrub_progress import (
+from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.read_only_disk import ReadOnlyDisk
+from camd.storage.storage import Storage
+from camd.storage.verify.recording_file import inspect_recording
+from camd.storage.verify.rules.findings import FileContents, FileKind, Finding, compare_file
+from camd.storage.verify.rules.scrub_progress import (
     ScrubPace,
     ScrubPosition,
     ScrubProgress,
     ScrubRun,
 )
-from camd.storage.index.recording_index import RecordingIndex
-from camd.storage.read_only_disk import ReadOnlyDisk
-from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.scrub")
 
@@ -43,7 +43,7 @@ RETRY_SECONDS = 60.0  # after an error of index or disk
 LOOK_AGAIN_SECONDS = 3600.0  # the wall clock may be set while the scrub waits
 SAVE_SECONDS = 30.0  # of work, which a crash may lose
 CLOSE_SECONDS = 0.5
-_SLOW_SECONDS = 1.0  # between two checks of an unusable volume
+_SLOW_SECONDS = 1.0  # between two looks at an unusable volume
 
 
 class _StoppedError(Exception):
@@ -52,7 +52,7 @@ class _StoppedError(Exception):
 
 @attrs.define(eq=False)
 class Scrub:
-    """Checks all recordings, run after run. `published` is its progress."""
+    """Verifies all recordings, run after run. `published` is its progress."""
 
     config: ScrubConfig
     storage: Storage
@@ -77,7 +77,7 @@ class Scrub:
         return self.published.value
 
     async def serve(self) -> None:
-        """Check all recordings until cancelled, whenever a run is due."""
+        """Verify all recordings until cancelled, whenever a run is due."""
         await self._load()
         while True:
             wait = self.progress.seconds_until_due(self.clock.now(), self.config.interval)
@@ -91,7 +91,7 @@ class Scrub:
                 await trio.sleep(RETRY_SECONDS)
 
     async def _run(self) -> None:
-        """Check from the saved position to the newest file. Raises what the index raises."""
+        """Verify from the saved position to the newest file. Raises what the index raises."""
         self.published.publish(self.progress.begun(self.clock.now()))
         while (current := self.progress.current) is not None:
             await self.storage.published.wait_until(_usable)
@@ -102,7 +102,7 @@ class Scrub:
                 log.info("scrub_over", files=current.files, problems=current.problem_count)
                 await self.save()
                 return
-            self._advance(await self._check_next(current, found[0]))
+            self._advance(await self._verify_next(current, found[0]))
             if self.clock.monotonic() - self._saved_at >= SAVE_SECONDS:
                 await self.save()
 
@@ -111,8 +111,8 @@ class Scrub:
 
     # --- one file ---
 
-    async def _check_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
-        """Check a sealed file; skip others, which recovery repairs."""
+    async def _verify_next(self, current: ScrubRun, segment: Segment) -> ScrubRun:
+        """Verify a sealed file; skip others, which recovery repairs."""
         name = segment.filename
         if segment.state is not SegmentState.SEALED or self.storage.busy(segment) is FILE_IN_USE:
             return current.passed(segment)
@@ -121,13 +121,13 @@ class Scrub:
         if seen.shape is FileKind.GONE:
             await self.storage.note_missing(name)
             return current.passed(segment)
-        known = await self.storage.index_worker.read(lambda index: index.catalog.segment(name))
+        known = await self.storage.index_worker.read(lambda index: index.database.segment(name))
         if known != segment:  # removed, converted or hashed meanwhile
             return current.passed(segment)
-        found = [c for c in check_file(seen, known) if not c.fault.harmless]
+        found = [c for c in compare_file(seen, known) if not c.fault.harmless]
         for finding in found:
             self._tell(finding)
-        return current.checked(segment, seen.size_bytes, found)
+        return current.verified(segment, seen.size_bytes, found)
 
     def _tell(self, finding: Finding) -> None:
         name, fault = finding.subject, finding.fault.value
@@ -166,7 +166,7 @@ class Scrub:
         self.published.publish(found or ScrubProgress())
 
     async def save(self) -> None:
-        """Save the progress; a failure is logged, and some files will be checked again."""
+        """Save the progress; a failure is logged, and some files will be verified again."""
         self._saved_at = self.clock.monotonic()
         try:
             await trio.to_thread.run_sync(
@@ -182,11 +182,11 @@ def scrub_file(state_dir: Path) -> StateFile[ScrubProgress]:
 
 
 def _next_segment(index: RecordingIndex, mark: ScrubPosition | None) -> tuple[Segment, ...]:
-    return index.catalog.oldest(mark, 1)
+    return index.database.oldest(mark, 1)
 
 
 def _usable(status: StorageStatus) -> bool:
-    """Return whether the volume has room for a check."""
+    """Return whether the volume has room for a scrub."""
     return status.level.writable
 
 

@@ -15,7 +15,7 @@ from support.fake_usb_tree import FakeMachine
 from camd.config.schema import DiscoveryConfig
 from camd.devices.hotplug import open_udev_events
 from camd.devices.monitor import DeviceMonitor, open_monitor
-from camd.devices.probe import Query, query_node, read_access
+from camd.devices.node_reader import Query, query_node, read_access
 from camd.model import Capabilities, Device
 from camd.runtime.actor import ActorGoneError
 
@@ -78,7 +78,7 @@ async def test_a_device_is_listed_with_all_that_is_known(machine: FakeMachine) -
     machine.add_card(3, f"{USB}/1-1/1-1:1.2", "Camera")
     with trio.fail_after(300):
         async with open_test_monitor(machine, Drivers(metadata={"video1"}).query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             (device,) = monitor.present.value
             assert monitor.method == "polling every second: udev is not running"
     assert device.node == machine.roots.dev / "video0"
@@ -92,7 +92,7 @@ async def test_plugging_unplugging_and_replugging_are_listed(machine: FakeMachin
     """A node that is replugged between two scans is a new device."""
     with trio.fail_after(300):
         async with open_test_monitor(machine, Drivers(metadata={"video1"}).query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             plug(machine, 2, 4)
             first, other = await shown(monitor, 0, 4)
             machine.remove_node(0)
@@ -115,8 +115,8 @@ async def test_a_driver_that_hangs_delays_no_other_node(machine: FakeMachine) ->
         with trio.fail_after(300):
             async with open_test_monitor(machine, drivers.query) as monitor:
                 await shown(monitor, 2)
-                assert not monitor.settled.is_set()
-                await monitor.settled.wait()
+                assert not monitor.all_queried.is_set()
+                await monitor.all_queried.wait()
                 hung = monitor.present.value[0]
                 assert hung.problem is not None
                 assert hung.problem.kind == "hung"
@@ -159,7 +159,7 @@ async def test_a_refusal_is_a_problem_until_permissions_change(
     drivers = Drivers(errors={"video0": number, "video1": number})
     with trio.fail_after(300):
         async with open_test_monitor(machine, drivers.query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             (device,) = monitor.present.value
             assert device.node.name == "video0"
             assert device.capabilities is None
@@ -179,7 +179,7 @@ async def test_nodes_without_a_camera_are_not_listed(machine: FakeMachine, numbe
     drivers = Drivers(errors={"video0": number}, metadata={"video1"})
     with trio.fail_after(300):
         async with open_test_monitor(machine, drivers.query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             assert monitor.present.value == ()
 
 
@@ -189,7 +189,7 @@ async def test_query_again_queries_at_once(machine: FakeMachine) -> None:
     drivers = Drivers(metadata={"video1"})
     with trio.fail_after(300):
         async with open_test_monitor(machine, drivers.query) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             drivers.errors["video0"] = errno.EIO
             device = await monitor.query_again(link)
             assert device is not None
@@ -209,7 +209,7 @@ async def test_query_again_is_bounded(machine: FakeMachine) -> None:
     try:
         with trio.fail_after(300):
             async with open_test_monitor(machine, drivers.query) as monitor:
-                await monitor.settled.wait()
+                await monitor.all_queried.wait()
                 drivers.hanging["video0"] = stuck
                 device = await monitor.query_again(machine.roots.dev / "video0")
         assert device is not None
@@ -228,7 +228,7 @@ async def test_ignored_nodes_are_not_opened(machine: FakeMachine) -> None:
         async with open_test_monitor(
             machine, drivers.query, DiscoveryConfig(ignore=("1-1",))
         ) as monitor:
-            await monitor.settled.wait()
+            await monitor.all_queried.wait()
             assert [device.node.name for device in monitor.present.value] == ["video2"]
     assert drivers.queried == ["video2"]
 
@@ -240,7 +240,7 @@ async def test_without_discovery_the_monitor_is_empty_and_settled(machine: FakeM
         async with open_test_monitor(
             machine, drivers.query, DiscoveryConfig(v4l2=False)
         ) as monitor:
-            assert monitor.settled.is_set()
+            assert monitor.all_queried.is_set()
             assert await monitor.query_again(machine.roots.dev / "video0") is None
             assert (monitor.present.value, monitor.method) == ((), "switched off")
     assert drivers.queried == []

@@ -11,7 +11,13 @@ from camd.mp4.fragments import Fragment, read_moof
 from camd.mp4.h26x.leading_pictures import leading_frames
 from camd.mp4.init import Init
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head
-from camd.mp4.segment import CHECK_SIZE, HASHED_FROM, SegmentLayout, checksum_of, read_check
+from camd.mp4.segment import (
+    CHECKSUM_BOX_SIZE,
+    HASHED_FROM,
+    SegmentLayout,
+    checksum_of,
+    read_checksum_box,
+)
 from camd.mp4.segment_metadata import SegmentMetadata
 
 Read = Callable[[int, int], bytes]  # offset, size -> bytes; fewer at the end of the file
@@ -65,7 +71,7 @@ def read_interrupted(read: Read, size: int, *, every: bool = False) -> Interrupt
             index = _take(read, index, init, metadata, fragment)
         except MediaError:
             break
-        whole, count = fragment.end + CHECK_SIZE, count + 1
+        whole, count = fragment.end + CHECKSUM_BOX_SIZE, count + 1
     if index is None or not index.frames:
         return None
     return InterruptedSegment(index, whole, size - whole, count)
@@ -120,7 +126,7 @@ def _walk(read: Read, at: int, size: int) -> Iterator[_Found]:
     """Yield fragments while their boxes follow each other and lie within the file."""
     while (found := _find(read, at, size)) is not None:
         yield found
-        at = found.end + CHECK_SIZE
+        at = found.end + CHECKSUM_BOX_SIZE
 
 
 def _find(read: Read, at: int, size: int) -> _Found | None:
@@ -130,18 +136,18 @@ def _find(read: Read, at: int, size: int) -> _Found | None:
     if header[:8] == b"\0\0\0\x01mdat":
         mdat_size, header_size = int.from_bytes(header[8:16], "big"), 16
     end = at + moof_size + mdat_size
-    if not moof_size or not mdat_size or end + CHECK_SIZE > size:
+    if not moof_size or not mdat_size or end + CHECKSUM_BOX_SIZE > size:
         return None
-    check = read_check(read(end, CHECK_SIZE))
-    if check is None or check.synced_bytes > at:
+    mark = read_checksum_box(read(end, CHECKSUM_BOX_SIZE))
+    if mark is None or mark.synced_bytes > at:
         return None
     return _Found(
         start=at,
         moof=read(at, moof_size),
         media_at=moof_size + header_size,
         size=end - at,
-        checksum=check.checksum,
-        synced_bytes=check.synced_bytes,
+        checksum=mark.checksum,
+        synced_bytes=mark.synced_bytes,
     )
 
 
@@ -173,6 +179,6 @@ def _take(
     if index is None:
         first = _fragment(read, init, found)
         index = SegmentLayout(init, first, metadata, header_size=found.start)
-    index.check(runs)
+    index.validate(runs)
     index.record(runs, found.size)
     return index

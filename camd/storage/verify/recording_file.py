@@ -14,17 +14,17 @@ import attrs
 from camd.mp4.boxes import MediaError, children
 from camd.mp4.inspect import (
     HEAD_SIZE,
-    check_samples,
     sealed_moov_offset,
-    summarise,
+    summarise_segment,
+    validate_samples,
     why_undecodable,
 )
-from camd.mp4.recover import InterruptedSegment, read_interrupted
+from camd.mp4.interrupted import InterruptedSegment, read_interrupted
 from camd.mp4.segment import HASHED_FROM
-from camd.storage.check.rules.findings import FileContents, FileKind
 from camd.storage.disk import Disk, DiskFile
 from camd.storage.recovery.file_recovery import MOOV_LIMIT
 from camd.storage.rules.naming import is_recording
+from camd.storage.verify.rules.findings import FileContents, FileKind
 
 _PIECE = 1 << 20
 _EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794, 8.1: the start of a Matroska file
@@ -62,7 +62,7 @@ def _unreadable(seen: FileContents, error: OSError) -> FileContents:
 
 
 def _structure(file: DiskFile, seen: FileContents, fast: bool) -> FileContents:
-    """Determine the kind of file, and check its structure."""
+    """Determine the kind of file, and inspect its structure."""
     head = file.read(0, HEAD_SIZE)
     ours = is_recording(seen.filename)
     if not head:
@@ -106,7 +106,7 @@ def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
 def _sealed(
     file: DiskFile, seen: FileContents, head: bytes, moov_offset: int, fast: bool
 ) -> FileContents:
-    """Check a sealed file's index, and the fragments in its media data."""
+    """Inspect a sealed file's index, and the fragments in its media data."""
     lacking = moov_offset + 8 - seen.size_bytes
     if lacking > 0:
         text = f"is cut short: {lacking} bytes and more are missing"
@@ -115,8 +115,8 @@ def _sealed(
     try:
         if [box.kind for box in children(moov)] != [b"moov"]:
             raise MediaError("what follows its media data is no index")
-        contents = summarise(head, moov)
-        check_samples(moov, HASHED_FROM, moov_offset)
+        contents = summarise_segment(head, moov)
+        validate_samples(moov, HASHED_FROM, moov_offset)
         found = read_interrupted(file.read, moov_offset)
     except MediaError as error:
         return attrs.evolve(seen, broken=f"is damaged: {error}")

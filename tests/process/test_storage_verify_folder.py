@@ -15,12 +15,12 @@ import pytest
 from support.recordings_folder import MATROSKA, Recordings, damage, gap, session
 
 from camd.model import Segment, SegmentState
-from camd.storage.check.folder import FolderVerification, VerifyProgress, VerifyResult
-from camd.storage.check.recording_file import inspect_recording
-from camd.storage.check.rules.findings import FileKind, Finding, FindingKind
 from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.rules.journal_records import SegmentNoted, SegmentRemovalNoted
+from camd.storage.verify.folder import FolderVerification, VerifyProgress, VerifyResult
+from camd.storage.verify.recording_file import inspect_recording
+from camd.storage.verify.rules.findings import FileKind, Finding, FindingKind
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_file_that_only_the_index_lost_is_a_hole(recordings: Recordings) -> No
     files = [recordings.put(number, "s1", apart=0.3 if number < 2 else 3.0) for number in range(3)]
     recordings.note(session("s1", files=3))
     with recordings.open_index() as index:
-        index.catalog.apply([SegmentRemovalNoted(files[1].filename, "")])
+        index.database.apply([SegmentRemovalNoted(files[1].filename, "")])
         (recordings.folder / files[1].filename).unlink()
     assert {c.fault for c in check(recordings).findings} == {
         FindingKind.UNCOVERED,
@@ -205,7 +205,7 @@ def test_fast_trusts_the_media_and_still_reads_the_structure(recordings: Recordi
 def test_a_recording_without_a_hash_is_held_against_its_checksums(
     recordings: Recordings,
 ) -> None:
-    """Recovered files have no hash at first: damage is seen all the same, and where."""
+    """RecoveredFile files have no hash at first: damage is seen all the same, and where."""
     made = recordings.put(2, "s2", sha256=None)
     assert found(recordings, made.filename) == {made.filename: FindingKind.UNHASHED}
     path = recordings.folder / made.filename
@@ -326,7 +326,7 @@ def test_a_log_that_a_crash_left_is_read(recordings: Recordings) -> None:
     """The index with the log beside it is what the daemon had when it was killed."""
     made = crashed(recordings)
     snapshot = InMemoryIndex.open(recordings.folder)
-    assert (snapshot.index_problem, snapshot.catalog.segment(made.filename)) == ("", made)
+    assert (snapshot.index_problem, snapshot.database.segment(made.filename)) == ("", made)
     snapshot.close()
 
 
@@ -467,6 +467,6 @@ def test_states_of_the_index_that_files_contradict(recordings: Recordings) -> No
     one, two = recordings.put(2, "s2"), recordings.put(3, "s3")
     with recordings.open_index() as index:
         index.note_open(attrs.evolve(one, state=SegmentState.INTERRUPTED))
-        index.catalog.apply([SegmentNoted(attrs.evolve(two, state=SegmentState.MISSING))])
+        index.database.apply([SegmentNoted(attrs.evolve(two, state=SegmentState.MISSING))])
     files = found(recordings, one.filename, two.filename)
     assert files == {one.filename: FindingKind.STATE, two.filename: FindingKind.STATE}

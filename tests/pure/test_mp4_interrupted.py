@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.recordings import WHO, footage, sealed_bytes
 
 from camd.mp4.boxes import MediaError
-from camd.mp4.recover import InterruptedSegment, read_interrupted
-from camd.mp4.segment import CHECK_SIZE, FTYP_SIZE, SegmentLayout
+from camd.mp4.interrupted import InterruptedSegment, read_interrupted
+from camd.mp4.segment import CHECKSUM_BOX_SIZE, FTYP_SIZE, SegmentLayout
 
 COUNT = 6
 INIT, FRAGMENTS = footage(COUNT)
@@ -138,13 +138,13 @@ def test_the_check_box_costs_little() -> None:
     file, _ = _written()
     header = SegmentLayout(INIT, FRAGMENTS[0], WHO).header
     media = sum(fragment.size_bytes for fragment in FRAGMENTS)
-    assert len(file) == len(header) + media + COUNT * CHECK_SIZE
+    assert len(file) == len(header) + media + COUNT * CHECKSUM_BOX_SIZE
 
 
 def test_a_damaged_check_box_ends_the_intact_part() -> None:
     """A wrong bit in a check box after the last sync loses its fragment."""
     file, ends = _written()
-    for at in range(ends[2] - CHECK_SIZE, ends[2]):
+    for at in range(ends[2] - CHECKSUM_BOX_SIZE, ends[2]):
         damaged = bytearray(file)
         damaged[at] ^= 1
         found = _read(bytes(damaged))
@@ -155,7 +155,7 @@ def test_a_damaged_check_box_ends_the_intact_part() -> None:
 def test_a_free_box_without_the_mark_ends_the_intact_part() -> None:
     """The intact part ends at a free box of the same size without the mark."""
     file, ends = _written(COUNT)
-    at = ends[-1] - CHECK_SIZE + 8
+    at = ends[-1] - CHECKSUM_BOX_SIZE + 8
     found = _read(file[:at] + b"abcd" + file[at + 4 :])
     assert found is not None
     assert found.fragments == COUNT - 1
