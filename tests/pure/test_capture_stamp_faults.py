@@ -18,7 +18,12 @@ from test_capture_timestamps import MARK, Frame, begun
 
 from camd.capture.consumer import CapturedFragment
 from camd.capture.rules.joining import ArrivedFragment, FragmentJoiner
-from camd.capture.rules.timestamps import AHEAD_SECONDS, BEHIND_SECONDS, TimestampFault, arrivals
+from camd.capture.rules.timestamps import (
+    AHEAD_SECONDS,
+    BEHIND_SECONDS,
+    TimestampFault,
+    estimate_arrivals,
+)
 from camd.clock import Anchor
 from camd.model import CameraId, Gap, GapCause, RecordingRequest, SessionId
 from camd.mp4.fragments import Fragment, FragmentReader, Init
@@ -89,7 +94,7 @@ def read(fragments: Iterator[ArrivedFragment]) -> Iterator[ArrivedFragment]:
     due = after = READ_SECONDS
 
     def taken() -> Iterator[ArrivedFragment]:
-        times = arrivals([each.fragment for each in waiting], due, after)
+        times = estimate_arrivals([each.fragment for each in waiting], due, after)
         for each, at in zip(waiting, times, strict=True):
             yield ArrivedFragment(each.fragment, at)
 
