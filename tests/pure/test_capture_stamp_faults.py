@@ -169,7 +169,7 @@ def recorded(frames: list[Frame], rate: float, size: int = 0) -> Recorded:
         )
         ledger.took(placed.frames)
         if not ledger.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
-            came.gaps += ledger.settle_drops()
+            came.gaps += ledger.enter_found_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             came.gaps += ledger.begin(start, placed)
         until = start + timedelta(seconds=placed.end_seconds - zero)
@@ -181,7 +181,7 @@ def recorded(frames: list[Frame], rate: float, size: int = 0) -> Recorded:
             ticks += duration
     assert ledger.frames_captured == len(frames) == len(came.times)
     assert all(b > a for a, b in pairwise(came.times))
-    came.gaps += ledger.settle_drops(capture_over=True)
+    came.gaps += ledger.enter_found_drops(capture_over=True)
     assert all(gap.cause is GapCause.FRAMES_DROPPED_BY_SOURCE for gap in came.gaps)
     return came
 
