@@ -120,7 +120,7 @@ def joined(fragments: Iterator[ArrivedFragment]) -> Iterator[ArrivedFragment]:
         joiner.add(each.fragment, each.arrived)
         if joiner.is_complete or joiner.is_complete_before(READ_SECONDS):
             yield joiner.take()
-    if joiner.rest:
+    if joiner.unjoined:
         yield joiner.take()
 
 
