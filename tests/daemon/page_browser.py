@@ -82,12 +82,17 @@ async def browse(
     url: str,
     *,
     check: bool = True,
+    by_link: bool = False,
     **context: object,
 ) -> T:
-    """Open a URL in a tab of its own, and work in it; what is wrong in the tab fails the test."""
+    """Open a URL in a tab of its own, and work in it; what is wrong in the tab fails the test.
+
+    The code of a link is used before, unless `by_link`: it is good for a minute, and on a busy
+    machine the page may need longer.
+    """
 
     def run(browser: Any) -> T:
-        with _opened(browser, url, context) as tab:
+        with _opened(browser, url, context, by_link=by_link) as tab:
             try:
                 result = work(tab)
             except Exception as error:
@@ -101,7 +106,9 @@ async def browse(
 
 
 @contextmanager
-def _opened(browser: Any, url: str, options: dict[str, object]) -> Iterator[PageBrowser]:
+def _opened(
+    browser: Any, url: str, options: dict[str, object], *, by_link: bool
+) -> Iterator[PageBrowser]:
     context = browser.new_context(**options)
     try:
         context.set_default_timeout(WAIT_SECONDS * 1000)
@@ -110,10 +117,20 @@ def _opened(browser: Any, url: str, options: dict[str, object]) -> Iterator[Page
         tab.page.on("pageerror", lambda error: tab.wrong.append(str(error)))
         tab.page.on("dialog", lambda dialog: tab.wrong.append(dialog.message))
         tab.page.on("console", lambda line: _note(tab, line))
-        tab.page.goto(url)
+        tab.page.goto(url if by_link else _signed_in(context, url))
         yield tab
     finally:
         context.close()
+
+
+def _signed_in(context: Any, url: str) -> str:
+    """Sign in with the code of a link, if it has one; return the address without it."""
+    address, _, code = url.partition("#code=")
+    if code:
+        origin = address.rstrip("/")
+        sent = {"data": {"code": code}, "headers": {"Origin": origin}}
+        assert context.request.post(f"{origin}/session", **sent).ok
+    return address
 
 
 def _note(tab: PageBrowser, line: Any) -> None:

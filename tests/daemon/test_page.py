@@ -77,7 +77,8 @@ async def test_a_link_signs_in_and_a_recording_is_made_by_keyboard(
         names: list[Any] = browser.page.locator(".tile h2").all_text_contents()
         return names
 
-    assert await browse(chromium, use, await link(recorder)) == ["Gate", MARKUP]
+    names = await browse(chromium, use, await link(recorder), by_link=True)
+    assert names == ["Gate", MARKUP]
     files = (await recorder.call("list_recordings"))["files"]
     assert {file["camera_id"] for file in files} == {"camera0"}
     (session,) = (await recorder.call("get_sessions"))["sessions"]
