@@ -192,7 +192,7 @@ async def test_without_ffmpeg_the_service_runs_and_reports_it(
     with trio.fail_after(300):
         await daemon.start()
         await daemon.wait_log('"ffmpeg_missing"')  # before anybody records
-        (reason,) = (await daemon.call("get_status"))["reasons"]
+        reason = (await daemon.call("get_status"))["reasons"][0]  # a slow disk may be another
         assert "/nowhere/ffmpeg" in reason
         assert "ffmpeg.path" in reason
         refused = await refusal(daemon)
