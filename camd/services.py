@@ -30,7 +30,7 @@ from camd.auth.authenticator import Authenticator
 from camd.clock import Clock
 from camd.contract.event_results import NOTIFICATIONS
 from camd.events.event_log import EventLog, open_event_log
-from camd.export.exports import Exports
+from camd.export.exports import Exports, open_exports
 from camd.live.transcoding import open_transcodes
 from camd.live.viewer_counts import ViewerCounts
 from camd.metrics.collector import MetricsCollector
@@ -155,9 +155,9 @@ async def open_services(
         open_streams(config, cameras, events, clock=clock) as streams,
         open_transcodes(config.server.transcodes, find_program, clock=clock) as transcodes,
         open_event_log(state_dir, clock=clock) as event_log,
+        open_exports(storage, clock=clock) as exports,
     ):
         calls, viewers = ServerCounters(), ViewerCounts()
-        exports = Exports(storage, clock=clock)
         yield Services(
             current=current,
             authenticator=authenticator,

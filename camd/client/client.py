@@ -488,6 +488,12 @@ class Client:
         assert state is not None
         return state
 
+    async def _leave(self) -> None:
+        """Say goodbye, so that the service does not take it for a lost connection; at most 2 s."""
+        state = self._state.value
+        if isinstance(state, ServiceConnection) and not state.lost:
+            await state.leave()
+
     def _is_usable(self, state: ServiceConnection | RemoteError | None) -> bool:
         if isinstance(state, ServiceConnection):
             return not (self.reconnect and state.lost)
@@ -567,6 +573,7 @@ async def connect(
         async with trio.open_nursery() as nursery:
             await nursery.start(_ConnectionKeeper(client).serve)
             yield client
+            await client._leave()
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = sole_exception(group)

@@ -126,6 +126,10 @@ class ServiceConnection:
         """Wait until the connection has ended."""
         await self._ended.wait()
 
+    async def leave(self) -> None:
+        """Close the connection in order; takes at most two seconds."""
+        await self._socket.close(1000, "")
+
     async def _send(self, text: str) -> None:
         if self._lost is not None:
             raise ConnectionLostError(self._lost)

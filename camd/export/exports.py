@@ -64,6 +64,7 @@ log = structlog.get_logger("camd.export")
 
 T = TypeVar("T")
 
+FORGET_SECONDS = 60.0  # between two looks at what nobody comes back for
 FIRST = 1  # the part that a download begins with
 MOST_FILES = 5000  # of one export
 MOST_GAPS = 2000  # that are listed, the newest ones
@@ -246,6 +247,12 @@ class Exports:
             self.totals.ended_early += 1
             raise SourceVanishedError(name) from error
 
+    async def forget_unused(self) -> None:
+        """Free the memory of prepared exports that nobody comes back for; until cancelled."""
+        while True:
+            await trio.sleep(FORGET_SECONDS)
+            self._kept.forget_old(self._clock.monotonic())
+
     # --- preparing
 
     async def _prepare(self, leases: ExitStack, wanted: ExportRange, part: int) -> Export:
@@ -292,7 +299,7 @@ class Exports:
 
     async def _find_kept(self, leases: ExitStack, key: ExportKey) -> Export | None:
         """Return an export that was prepared before, if its files are the same; lease them."""
-        kept = self._kept.find(key)
+        kept = self._kept.find(key, self._clock.monotonic())
         if kept is None:
             return None
         for segment in filter(is_readable, key.segments):
@@ -304,7 +311,7 @@ class Exports:
         files = await self._bounded(partial(facts_of, export.paths))
         if files is not None:
             size = sum(len(part.head) for part in export.parts)
-            self._kept.keep(key, KeptExport(export, size, files))
+            self._kept.keep(key, KeptExport(export, size, files), self._clock.monotonic())
 
     async def _read_all(self, files: Sequence[ExportFile], part: int) -> _Preparation:
         work = _Preparation(self, part)
@@ -498,6 +505,16 @@ class _Preparation:
             )
             for each, span in zip(taken, ranges, strict=True)
         )
+
+
+@asynccontextmanager
+async def open_exports(storage: Storage, *, clock: Clock) -> AsyncIterator[Exports]:
+    """Prepare exports while the block runs."""
+    exports = Exports(storage, clock=clock)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exports.forget_unused)
+        yield exports
+        nursery.cancel_scope.cancel()
 
 
 def _name_of(segment: Segment) -> tuple[str, str, int, int]:

@@ -1,7 +1,8 @@
 """The exports that were prepared last, so that a download that is resumed begins at once.
 
 An export is kept with what it was made of. It is taken again for the same range while the index
-lists the same recordings and gaps, and the files on the disk are the same ones.
+lists the same recordings and gaps, and the files on the disk are the same ones. What nobody takes
+for KEPT_SECONDS is forgotten.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from camd.model import Gap, Segment, SegmentState
 
 KEPT_BYTES = 48 * 1024 * 1024  # of heads; a day of 30 frames a second with sound has 46 million
 KEPT_EXPORTS = 8
+KEPT_SECONDS = 900.0  # since it was taken last
 
 ExportT = TypeVar("ExportT")
 FileFacts = tuple[int, int, int, int]
@@ -55,27 +57,37 @@ class KeptExports(Generic[ExportT]):
     _kept: OrderedDict[ExportKey, KeptExport[ExportT]] = attrs.field(
         factory=OrderedDict, init=False
     )
+    _taken: dict[ExportKey, float] = attrs.field(factory=dict, init=False)  # when, monotonic
 
     @property
     def head_bytes(self) -> int:
         """Size of all heads."""
         return sum(each.head_bytes for each in self._kept.values())
 
-    def find(self, key: ExportKey) -> KeptExport[ExportT] | None:
-        """Return the export of a key."""
+    def find(self, key: ExportKey, now: float) -> KeptExport[ExportT] | None:
+        """Return the export of a key, at `now` in monotonic seconds."""
         if key in self._kept:
             self._kept.move_to_end(key)
+            self._taken[key] = now
         return self._kept.get(key)
 
-    def keep(self, key: ExportKey, kept: KeptExport[ExportT]) -> None:
+    def keep(self, key: ExportKey, kept: KeptExport[ExportT], now: float) -> None:
         """Keep an export, in place of an older one of its range, and forget what is too much."""
         for other in [each for each in self._kept if _replaces(key, each)]:
-            del self._kept[other]
+            self._forget(other)
         if kept.head_bytes > self.most_bytes:
             return
-        self._kept[key] = kept
+        self._kept[key], self._taken[key] = kept, now
         while len(self._kept) > KEPT_EXPORTS or self.head_bytes > self.most_bytes:
-            self._kept.popitem(last=False)
+            self._forget(next(iter(self._kept)))
+
+    def forget_old(self, now: float) -> None:
+        """Forget what nobody has taken for KEPT_SECONDS."""
+        for key in [key for key, taken in self._taken.items() if now - taken >= KEPT_SECONDS]:
+            self._forget(key)
+
+    def _forget(self, key: ExportKey) -> None:
+        del self._kept[key], self._taken[key]
 
 
 def _replaces(key: ExportKey, other: ExportKey) -> bool:

@@ -62,6 +62,14 @@ class PageBrowser:
             chosen = f"[aria-current=page][href='#{name}/{table or name}']"
             self.see(f"nav[aria-label='Tables'] {chosen}")
 
+    def told(self) -> str:
+        """Return what the tab shows and what went wrong in it, for whom a test fails."""
+        try:
+            shown = self.page.locator("body").aria_snapshot(timeout=10_000)
+        except Exception as error:  # the tab hangs, or is gone
+            shown = str(error)
+        return f"The page shows:\n{shown}\nWrong: {self.wrong}"
+
     def check(self) -> None:
         """Fail when a script failed, an error was logged, or the policy was violated."""
         assert self.wrong == [], self.wrong
@@ -80,7 +88,11 @@ async def browse(
 
     def run(browser: Any) -> T:
         with _opened(browser, url, context) as tab:
-            result = work(tab)
+            try:
+                result = work(tab)
+            except Exception as error:
+                error.add_note(tab.told())
+                raise
             if check:
                 tab.check()
             return result

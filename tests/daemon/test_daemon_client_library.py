@@ -255,3 +255,13 @@ async def test_events_have_the_fields_of_notifications(daemon: Daemon) -> None:
                     case StorageEvent():
                         found = differences(event.storage, params)
                 assert list(found) == []
+
+
+async def test_a_client_that_leaves_in_order_is_no_line_of_the_log(daemon: Daemon) -> None:
+    """Scripts that ask every minute would fill the journal; one that breaks off is told."""
+    with trio.fail_after(300):
+        async with daemon.client() as client:
+            assert await client.call("ping") == "pong"
+        assert (await daemon.camd("status")).returncode == 0
+        await daemon.stop()
+    assert "client_left" not in daemon.log

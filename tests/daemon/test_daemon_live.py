@@ -258,9 +258,10 @@ async def test_h265_is_transcoded_once_for_all_who_need_it(
                     await viewer.until_binaries(10)
                 assert len(packets(one.write(tmp_path / "seen.mp4"))) >= 5
                 assert len(daemon.processes()) == 2
+                transcoder = daemon.newest_process()
                 async with watching(daemon, "camera1?as=transcode") as late:
                     assert await closed_with(late) == (1013, "1 cameras are transcoded already")
-                os.kill(daemon.newest_process(), signal.SIGKILL)
+                os.kill(transcoder, signal.SIGKILL)
                 await one.until_told("init")
                 await one.until_binaries(len(one.binaries) + 5)
                 assert one.told[-1]["codec"] == "avc1"

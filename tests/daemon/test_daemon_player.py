@@ -234,3 +234,50 @@ async def test_it_plays_over_files_and_gaps(
     assert min(backwards) < starts[2] < max(backwards)
     footage = await trio.to_thread.run_sync(Footage.of, daemon, files)
     assert stopped["number"] == footage.number_at(stopped["now"])
+
+
+# As a browser whose memory for media is small: Firefox on a telephone, or a stream of 40 Mbit/s.
+LITTLE_ROOM = """() => {
+  const append = SourceBuffer.prototype.appendBuffer;
+  window.refused = 0;
+  SourceBuffer.prototype.appendBuffer = function (data) {
+    const { buffered } = this;
+    let held = 0;
+    for (let n = 0; n < buffered.length; n++) held += buffered.end(n) - buffered.start(n);
+    if (held > 3) {
+      window.refused++;
+      throw new DOMException("full", "QuotaExceededError");
+    }
+    return append.call(this, data);
+  };
+}"""
+
+
+async def test_a_browser_with_little_room_plays_to_the_end(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """Over files, and after a seek back; what has no room is loaded later, not again and again."""
+    daemon = await start(new_daemon, tmp_path)
+    files = (await record(daemon, 2))["receipt"]["files"]
+    begin = datetime.fromisoformat(files[0]["start_time"]).timestamp() * 1000
+    end = datetime.fromisoformat(files[-1]["end_time"]).timestamp() * 1000
+
+    def drive(browser: Any) -> tuple[list[dict[str, Any]], list[str], int]:
+        loaded: list[str] = []
+        with opened(browser, daemon) as page:
+            page.evaluate(LITTLE_ROOM)
+            page.on("request", lambda request: loaded.append(request.url))
+            page.evaluate(f"player.seek({begin + 50})")
+            page.evaluate("player.play()")
+            page.wait_for_function("states.some((each) => ['end', 'error'].includes(each.state))")
+            page.evaluate(f"player.seek({begin + 50})")
+            page.wait_for_function(f"Math.abs(player.now() - {begin + 50}) < 20")
+            page.wait_for_function("states.at(-1).state === 'paused'")
+            return page.evaluate("states"), loaded, page.evaluate("refused")
+
+    states, loaded, refused = await chromium.run(drive)
+    assert "error" not in {state["state"] for state in states}, states
+    assert refused > 0
+    assert max(state["wall"] for state in states) == pytest.approx(end, abs=300)
+    pieces = [url for url in loaded if url.endswith(".m4s")]
+    assert len(pieces) <= 4 * len(set(pieces)), pieces

@@ -25,7 +25,7 @@ window.binaries = 0;
 const Native = WebSocket;
 window.WebSocket = class extends Native {
   constructor(...given) {
-    super(...given);
+    super(window.unreachable ? "ws://127.0.0.1:9/" : given[0], ...given.slice(1));
     window.socket = this;
     this.addEventListener("message", ({ data }) => (window.binaries += typeof data !== "string"));
   }
@@ -193,6 +193,44 @@ async def test_a_hidden_page_gets_nothing(chromium: ChromiumThread, daemon: Daem
         asked = player.page.evaluate("window.sent.slice(1)")
         assert asked == ['{"type":"pause"}', '{"type":"resume"}']
         assert [each["phase"] for each in player.states()] == ["connecting", "playing"]
+
+    await drive(chromium, daemon, use)
+
+
+async def test_it_connects_at_once_when_the_network_is_there_again(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """Or when somebody looks again; the pauses between tries do not have to pass."""
+    never = (
+        "window.setTimeout = ((native) => (f, ms) => ms >= 1000 ? 0 : native(f, ms))(setTimeout)"
+    )
+
+    def use(player: Player) -> None:
+        player.page.evaluate(never)
+        player.start("camera0", hidden_ms=100)
+        player.until_moving()
+        for again in ("dispatchEvent(new Event('online'))", "hide(true); hide(false)"):
+            player.page.evaluate("unreachable = true; states.length = 0; socket.close()")
+            player.until("states.filter((each) => each.phase === 'lost').length === 2")
+            player.page.evaluate(f"unreachable = false; {again}")
+            player.until_moving()
+
+    await drive(chromium, daemon, use)
+
+
+async def test_a_video_that_the_browser_has_paused_goes_on(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """When somebody looks again."""
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        player.page.evaluate("hide(true); document.querySelector('video').pause()")
+        player.until("document.querySelector('video').paused")
+        player.page.evaluate("hide(false)")
+        player.until("!document.querySelector('video').paused")
+        player.until_moving()
 
     await drive(chromium, daemon, use)
 

@@ -438,6 +438,47 @@ async def test_a_service_that_does_not_answer_greys_the_page_out(
     await browse(chromium, use, await link(recorder), check=False)
 
 
+async def test_a_page_that_was_busy_itself_does_not_call_the_service_silent(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
+    """The answer to its ping may wait to be read; a service that does not answer is told."""
+    script = """async () => {
+      const { Connection } = await import("/web/lib/rpc.js");
+      const sent = [], states = [], Native = window.WebSocket;
+      window.WebSocket = class {
+        static OPEN = 1;
+        readyState = 1;
+        send(text) { sent.push(text); }
+        close() {}
+      };
+      const connection = new Connection({
+        url: "", onOpen: async () => {}, onState: (state) => states.push(state) });
+      window.WebSocket = Native;
+      const told = async (expected) => {
+        while (states.at(-1) !== expected) await new Promise((soon) => setTimeout(soon, 10));
+      };
+      connection.socket.onopen();
+      await told("open");
+      while (!sent.length) {
+        await new Promise((soon) => setTimeout(soon, 10));
+        connection.watch();
+      }
+      const until = performance.now() + 3000;
+      while (performance.now() < until);
+      connection.watch();
+      const busy = [...states];
+      await told("silent");
+      connection.close();
+      return busy;
+    }"""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=1")
+        assert browser.page.evaluate(script) == ["open"]
+
+    await browse(chromium, use, await link(recorder))
+
+
 async def test_an_address_that_makes_no_sense_shows_a_view(
     chromium: ChromiumThread, recorder: Daemon
 ) -> None:

@@ -31,7 +31,7 @@ from service_lab_checks import CHECKS, check_step  # noqa: E402
 AGENT = Path(__file__).with_name("service_lab_agent.py")
 PYTHON = "3.11"  # of the machine
 NEXT_VERSION = "999.0"  # of the package that replaces the first
-STEPS = ("set_up", *CHECKS)
+STEPS = tuple(CHECKS)
 EARLY = ("set_up", "socket", "upgrade")
 EARLY_UPGRADE = (*EARLY, *(step for step in CHECKS if step not in EARLY))
 

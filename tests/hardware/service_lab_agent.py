@@ -32,7 +32,7 @@ CONFIG = Path("/etc/camd/camd.toml")
 DROP_IN = Path("/etc/systemd/system/camd.service.d")
 DISK = Path("/srv/data")
 RECORDINGS = DISK / "recordings"
-LATE = Path("/var/tmp/late")
+LATE = Path("/srv/late")
 LATE_RECORDINGS = LATE / "disk" / "recordings"
 MARKER = Path("/var/lib/camd/state/format.json")
 STEADY_SECONDS = 10.0  # of footage before something happens to it
@@ -222,7 +222,9 @@ def set_up(watchdog: float) -> Facts:
     sh("systemctl", "daemon-reload")
     said = sh("systemctl", "stop", "camd.service")
     said += sh("systemctl", "enable", "--now", "camd.socket")
-    return {"said": said, "security": sh("systemd-analyze", "security", "--no-pager", "camd")[-60:]}
+    rated = sh("systemd-analyze", "security", "--no-pager", "camd").splitlines()[-1]
+    units = [f"/lib/systemd/system/camd.{kind}" for kind in ("service", "socket")]
+    return {"said": said, "security": rated, "verify": sh("systemd-analyze", "verify", *units)}
 
 
 def socket_step(_: float) -> Facts:
@@ -363,7 +365,7 @@ def clock_step(_: float) -> Facts:
     """A board without a clock of its own starts in 1970, and gets the time while it records."""
     right, mark = time.time(), time.monotonic()
     sh("systemctl", "stop", "camd")
-    time.clock_settime(time.CLOCK_REALTIME, 300.0)
+    time.clock_settime(time.CLOCK_REALTIME, mark + 60.0)  # Linux sets no time before the boot
     try:
         sh("systemctl", "start", "camd")
         before = session() or start_recording()

@@ -5,16 +5,28 @@ Facts are what service_lab_agent.py reported of a step, by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Facts = Mapping[str, Any]
+
+MAX_EXPOSURE = 2.0  # of 10
 
 
 def check_step(step: str, facts: Facts) -> list[str]:
     """Report everything that is not as it should be after a step."""
     check = CHECKS.get(step)
     return [f"{step}: {finding}" for finding in check(facts)] if check else []
+
+
+def check_set_up(facts: Facts) -> Iterator[str]:
+    """systemd understands each line of the units, and rates the exposure 2.0 of 10 at most."""
+    if facts["verify"]:
+        yield f"systemd-analyze verify: {facts['verify']}"
+    rating = re.search(r"level for camd.service: ([0-9.]+)", facts["security"])
+    if rating is None or float(rating[1]) > MAX_EXPOSURE:
+        yield f"systemd-analyze security: {facts['security']}"
 
 
 def check_socket(facts: Facts) -> Iterator[str]:
@@ -168,6 +180,7 @@ def check_remove(facts: Facts) -> Iterator[str]:
 
 
 CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
+    "set_up": check_set_up,
     "socket": check_socket,
     "watch": check_watch,
     "reload": check_reload,

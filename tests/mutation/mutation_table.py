@@ -1909,6 +1909,22 @@ _break(
     f"{STAMP_FAULTS}::test_jumps_in_one_fragment_count_each",
 )
 _break(
+    "stamps: alike at the end of a fragment",
+    "What is lent to frames at the end of a fragment is given back by the next ones.",
+    "camd/capture/rules/timestamps.py",
+    "self._lent = shared.lent",
+    "",
+    f"{STAMP_FAULTS}::test_frames_that_are_stamped_alike_are_played_one_behind_the_other",
+)
+_break(
+    "stamps: duration not known yet",
+    "Frames beside sound, which last a single tick, keep their stamps.",
+    "camd/capture/rules/timestamps.py",
+    "self._alike = gap < self._equal",
+    "self._alike = True",
+    f"{STAMP_FAULTS}::test_frames_whose_duration_is_not_known_yet_keep_their_stamps",
+)
+_break(
     "drops: stamps beside a jump",
     "Short drops beside a jump of the time stamps are none.",
     f"{LEDGER}.wrote",
@@ -3512,6 +3528,14 @@ _break(
     "self.head_bytes > self.most_bytes",
     "False",
     "tests/process/test_export_exports.py::test_heads_of_a_bounded_size_are_kept",
+)
+_break(
+    "export: heads that nobody takes",
+    "A prepared export that nobody comes back for is forgotten.",
+    "camd/export/kept_exports.py:KeptExports.forget_old",
+    "self._forget(key)",
+    "",
+    "tests/process/test_export_exports.py::test_a_prepared_export_that_nobody_takes_is_forgotten",
 )
 _break(
     "export: last pictures of files",

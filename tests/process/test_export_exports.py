@@ -20,7 +20,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
 from camd.export.exports import MOST_TRANSFERS, Export, ExportLimits, Exports
-from camd.export.kept_exports import KEPT_EXPORTS, ExportKey, KeptExport, KeptExports
+from camd.export.kept_exports import KEPT_EXPORTS, KEPT_SECONDS, ExportKey, KeptExport, KeptExports
 from camd.export.rules.export_plan import ExportRange, later_by
 from camd.export.source_files import SourceVanishedError
 from camd.model import CameraId, Segment
@@ -207,16 +207,31 @@ async def test_heads_of_a_bounded_size_are_kept(tmp_path: Path) -> None:
     keys = [ExportKey(each, 1, (), ()) for each in ranges]
     kept: KeptExports[str] = KeptExports(most_bytes=100)
     for key, name, size in zip(keys, "abc", (40, 50, 10), strict=False):
-        kept.keep(key, KeptExport(name, size, ()))
-    assert kept.find(keys[0]) is not None
-    kept.keep(keys[3], KeptExport("d", 30, ()))
-    assert [kept.find(key) is not None for key in keys] == [True, False, True, True]
-    kept.keep(keys[3], KeptExport("e", 101, ()))
-    assert kept.find(keys[3]) is None
+        kept.keep(key, KeptExport(name, size, ()), 0.0)
+    assert kept.find(keys[0], 0.0) is not None
+    kept.keep(keys[3], KeptExport("d", 30, ()), 0.0)
+    assert [kept.find(key, 0.0) is not None for key in keys] == [True, False, True, True]
+    kept.keep(keys[3], KeptExport("e", 101, ()), 0.0)
+    assert kept.find(keys[3], 0.0) is None
     assert kept.head_bytes == 50
     for number in range(KEPT_EXPORTS + 1):
-        kept.keep(ExportKey(seconds(0, 1 + number / 10), 1, (), ()), KeptExport("f", 1, ()))
+        kept.keep(ExportKey(seconds(0, 1 + number / 10), 1, (), ()), KeptExport("f", 1, ()), 0.0)
     assert kept.head_bytes == KEPT_EXPORTS
+
+
+def test_a_prepared_export_that_nobody_takes_is_forgotten() -> None:
+    """Its memory is free again KEPT_SECONDS after it was taken last."""
+    kept: KeptExports[str] = KeptExports()
+    keys = [ExportKey(seconds(0, each), 1, (), ()) for each in (2, 3)]
+    for key in keys:
+        kept.keep(key, KeptExport("a", 10, ()), 100.0)
+    assert kept.find(keys[0], 200.0) is not None
+    kept.forget_old(99.9 + KEPT_SECONDS)
+    assert kept.head_bytes == 20
+    kept.forget_old(100.0 + KEPT_SECONDS)
+    assert kept.head_bytes == 10
+    kept.forget_old(200.0 + KEPT_SECONDS)
+    assert kept.head_bytes == 0
 
 
 async def test_what_is_no_mp4_of_camd_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from service_lab_checks import CHECKS, check_step
 
 VISITORS: dict[str, Any] = {"answered": 9, "refused": [], "longest": 1.0}
+EXPOSED = "level for camd.service: 2.1"
 GOES_ON: dict[str, Any] = {
     "before": "s1",
     "after": "s1",
@@ -16,6 +17,10 @@ GOES_ON: dict[str, Any] = {
     "restarts": 1,
 }
 GOOD: dict[str, dict[str, Any]] = {
+    "set_up": {
+        "verify": "",
+        "security": "\u2192 Overall exposure level for camd.service: 1.6 OK :-)",
+    },
     "socket": {"idle": "inactive", "started": True, "session": "s1", **VISITORS},
     "watch": {"status": "1 camera, 1 recording; storage ok", "events": ["camera_state"]},
     "reload": {
@@ -61,6 +66,13 @@ def test_a_service_that_does_what_it_should_has_no_finding(step: str) -> None:
 @pytest.mark.parametrize(
     ("step", "changes", "expected"),
     [
+        ("set_up", {"verify": "Unknown key name"}, "systemd-analyze verify: Unknown key name"),
+        (
+            "set_up",
+            {"security": "level for camd.service: 2.1"},
+            "systemd-analyze security: level for camd.service: 2.1",
+        ),
+        ("set_up", {"security": "Failed"}, "systemd-analyze security: Failed"),
         ("socket", {"idle": "active"}, "before the first client the service was active"),
         ("socket", {"started": False}, "the client did not start the service"),
         ("socket", {"session": ""}, "nothing was recorded"),

@@ -155,7 +155,7 @@ class PlaybackRoutes:
 
 
 class StoredBytesResponse(Response):
-    """Sends bytes of a recording, read while they are sent; shorter where it is truncated.
+    """Sends bytes of a recording, read while they are sent; shorter when the file is truncated.
 
     How many there will be is not known when edits are applied to them.
     """

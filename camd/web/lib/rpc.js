@@ -2,6 +2,8 @@
 
 const PING_MS = 1000;
 const SILENT_MS = 1500; // an unanswered ping that old: the connection counts as lost
+const WATCH_MS = 250;
+const BUSY_MS = 1000; // between two looks: the page was busy, and answers may wait to be read
 const GIVE_UP_MS = 6000; // then it is made anew
 const PAUSES_MS = [0, 500, 1000, 2000, 3000];
 const NOT_AUTHENTICATED = -32001;
@@ -39,7 +41,8 @@ export class Connection {
     this.failures = 0;
     this.pinged = 0;
     this.closed = false;
-    this.timer = setInterval(() => this.watch(), 250);
+    this.watched = performance.now();
+    this.timer = setInterval(() => this.watch(), WATCH_MS);
     this.wake = () => this.watch(true);
     document.addEventListener('visibilitychange', this.wake);
     this.connect();
@@ -107,6 +110,9 @@ export class Connection {
   watch(visible = !document.hidden) {
     if (!visible || this.closed) return;
     const now = performance.now();
+    const busy = now - this.watched > BUSY_MS;
+    this.watched = now;
+    if (busy) return;
     if (this.retry !== undefined || this.socket.readyState === WebSocket.CONNECTING) {
       if (this.retry === undefined && now - this.began > GIVE_UP_MS) this.lose(this.socket);
       return;

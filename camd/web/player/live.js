@@ -20,6 +20,7 @@ const HIDDEN_MS = 10_000;
 const LATE_MS = 3_000; // without a picture
 const SILENT_MS = 15_000; // then the connection is made anew
 const LONGEST_PAUSE_MS = 10_000;
+const ONLINE_MS = 1_000; // without anything, when the network is there again
 
 /**
  * Show a camera until `close` is called. `wallMs` is the time of the picture that is shown, in
@@ -51,6 +52,8 @@ class Player {
     this.ended = false;
     this.onVisible = () => this.follow(document.visibilityState === "hidden");
     document.addEventListener("visibilitychange", this.onVisible);
+    this.onOnline = () => this.hurry(ONLINE_MS);
+    window.addEventListener("online", this.onOnline);
     this.ticker = setInterval(() => this.tick(), 500);
     this.connect();
   }
@@ -167,7 +170,23 @@ class Player {
   follow(hidden) {
     clearTimeout(this.hiding);
     if (hidden) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
-    else this.pause(false);
+    else {
+      this.pause(false);
+      this.hurry(LATE_MS);
+      this.screen?.resume();
+    }
+  }
+
+  /** Connect at once where that is waited for, or where nothing has come for some time. */
+  hurry(silentMs) {
+    if (this.phase === "refused" || this.phase === "unplayable") return;
+    const open = this.socket.readyState === WebSocket.OPEN;
+    const silent = !this.hidden && !this.ended && performance.now() - this.heard > silentMs;
+    if (open && !silent) return;
+    if (this.socket.readyState === WebSocket.CONNECTING && !silent) return;
+    this.stop();
+    this.failures = 0;
+    this.connect();
   }
 
   pause(hidden) {
@@ -194,6 +213,7 @@ class Player {
     clearInterval(this.ticker);
     clearTimeout(this.hiding);
     document.removeEventListener("visibilitychange", this.onVisible);
+    window.removeEventListener("online", this.onOnline);
     this.screen?.close();
     this.overlay.remove();
   }

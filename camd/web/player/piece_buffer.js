@@ -11,7 +11,12 @@
 const DAY_MS = 86_400_000;
 const LENGTH_SECONDS = (31 * DAY_MS) / 1000;
 const KEPT_INITS = 64;
-const AROUND_SECONDS = [2, 40]; // what stays behind and before the picture when there is no room
+const STALL_MS = 150; // browsers stop a little before the end of what they have, …
+const LONGEST_STALL_MS = 500; // … with frames that are shown in another order, a few frames more
+const BEHIND_SECONDS = 2; // what stays behind the picture when there is no room
+
+/** There is no room for a piece, until more of what is there has been played. */
+export class FullError extends Error {}
 
 /** An answer that is no media; `gone`: its file was removed. */
 export class PageError extends Error {
@@ -36,6 +41,7 @@ export class PieceBuffer {
     /** @type {Map<string, ArrayBuffer>} */ this.inits = new Map();
     /** @type {File | null} */ this.file = null; // whose init was appended last
     this.last = ""; // the piece that was appended last
+    this.mime = ""; // of the buffer
   }
 
   get ready() {
@@ -58,6 +64,7 @@ export class PieceBuffer {
     URL.revokeObjectURL(address);
     this.source.duration = LENGTH_SECONDS;
     this.buffer = this.source.addSourceBuffer(mime);
+    this.mime = mime;
     this.loaded.clear();
     this.file = null;
     return true;
@@ -74,8 +81,9 @@ export class PieceBuffer {
     const [begin, end] = [grown ?? pieces[0].begin, pieces[pieces.length - 1].end];
     const data = await this.fetchBytes(`/play/${file.filename}/${begin}-${end}.m4s`);
     if (this.file?.filename !== file.filename) await this.begin(file);
-    await this.put(data);
     const start = file.start_us / 1e6 - this.epoch / 1000;
+    const last = pieces[pieces.length - 1];
+    await this.put(data, start + pieces[0].time, start + last.time + last.duration);
     for (const piece of pieces) {
       const [from, to] = [start + piece.time, start + piece.time + piece.duration];
       this.last = key(file, piece);
@@ -89,11 +97,13 @@ export class PieceBuffer {
     const init = this.inits.get(filename) || (await this.fetchBytes(`/play/init/${filename}`));
     this.inits.set(filename, init);
     if (this.inits.size > KEPT_INITS) this.inits.delete(this.inits.keys().next().value);
-    if (this.file && this.file.mime !== file.mime) this.buffer.changeType(file.mime);
+    if (this.mime !== file.mime) this.buffer.changeType(file.mime);
+    this.mime = file.mime;
     this.buffer.timestampOffset = file.start_us / 1e6 - this.epoch / 1000 - file.offset;
-    this.file = file;
+    this.file = null; // until there is room for its beginning
     this.last = "";
     await this.put(init);
+    this.file = file;
   }
 
   async fetchBytes(path) {
@@ -102,17 +112,49 @@ export class PieceBuffer {
     return answer.arrayBuffer();
   }
 
-  async put(data) {
+  /** Append what is shown from one time of the media to another. Throws FullError. */
+  async put(data, from = NaN, to = NaN) {
     try {
       this.buffer.appendBuffer(data);
     } catch (error) {
       if (error.name !== "QuotaExceededError") throw error;
-      await this.forget(0, this.video.currentTime - AROUND_SECONDS[0]);
-      await this.forget(this.video.currentTime + AROUND_SECONDS[1], Infinity);
-      this.buffer.appendBuffer(data);
+      await this.makeRoom(from, to);
+      this.appendOrFull(data);
     }
     await event(this.buffer, "updateend");
     if (this.source.duration < LENGTH_SECONDS) this.source.duration = LENGTH_SECONDS; // see `finish`
+  }
+
+  appendOrFull(data) {
+    try {
+      this.buffer.appendBuffer(data);
+    } catch (error) {
+      if (error.name !== "QuotaExceededError") throw error;
+      throw new FullError("The browser has no room for more of this recording");
+    }
+  }
+
+  /** Forget what is behind the picture, and behind what comes; all, where the picture moves away. */
+  async makeRoom(from, to) {
+    const now = this.video.currentTime;
+    const follows = from >= now - BEHIND_SECONDS && from < now + this.secondsLeft() + 1;
+    await this.forget(0, follows || Number.isNaN(from) ? now - BEHIND_SECONDS : from);
+    await this.forget(to, Infinity);
+  }
+
+  /** Seconds from the picture to the end of what follows it without a break; 0: nothing does. */
+  secondsLeft() {
+    const { buffered } = this.buffer;
+    const now = this.video.currentTime;
+    for (let n = 0; n < buffered.length; n++)
+      if (buffered.start(n) <= now + 0.1 && now < buffered.end(n)) return buffered.end(n) - now;
+    return 0;
+  }
+
+  /** How far before the end of what it has the browser may have stopped, at a speed. */
+  stallMs(speed) {
+    const left = this.secondsLeft() * 1000 + 2;
+    return Math.max(STALL_MS * speed, left < LONGEST_STALL_MS ? left : 0);
   }
 
   /**
@@ -131,7 +173,7 @@ export class PieceBuffer {
 
   /** Forget what lies between two times of the media. */
   async forget(from, to) {
-    if (to <= from) return;
+    if (!(from < to)) return;
     this.buffer.remove(from, to);
     await event(this.buffer, "updateend");
     for (const [name, kept] of this.loaded)

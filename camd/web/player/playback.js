@@ -7,18 +7,18 @@
  *   wall: number, rate: number, message?: string, from?: number, to?: number, cause?: string}} State
  */
 
-import { PieceBuffer, event } from "./piece_buffer.js";
+import { FullError, PieceBuffer, event } from "./piece_buffer.js";
 import { INSIDE_MS, RecordedIndex } from "./recorded_index.js";
 import { Shuttle } from "./shuttle.js";
 
 const AHEAD_SECONDS = 20; // of media, at normal speed
 const BEHIND_SECONDS = 30;
+const FULL_SHARE = 0.75; // of what was there when there was no room for more; then it is tried again
 const LONGEST_RATE = 8; // faster, and backwards, key frames are shown
 const TICK_MS = 200;
 const SEEK_PIECES = 2; // browsers end a seek only with some frames behind it
 const JOINED = 4; // pieces in one request
 const LATE_MS = 400; // for a seek, before the browser is told that no frames follow
-const STALL_MS = 150; // browsers stop a little before the end of what they have
 const BREAK_MS = 500; // shorter ones between files are passed over without a word
 
 /**
@@ -49,6 +49,7 @@ class Player {
     this.busy = false;
     this.before = NaN; // where it was a moment ago
     this.seeks = 0; // those before the last one are given up
+    this.room = Infinity; // seconds of media that the browser has room for
     this.index = new RecordedIndex(base, fetchJson);
     this.chain = Promise.resolve(); // loads follow each other
     this.shown = NaN; // media time of the frame in the picture
@@ -100,7 +101,7 @@ class Player {
       const wall = Math.min(Math.max(wallMs, place.start + INSIDE_MS), place.end - INSIDE_MS);
       await this.enqueue(seek, async () => {
         if (await this.media.prepare(wall, place.file.mime)) this.applyRate();
-        await this.load(place, SEEK_PIECES);
+        await this.loadThere(place);
       });
       if (seek !== this.seeks) return;
       await this.move(wall);
@@ -236,18 +237,41 @@ class Player {
     const stalled = wall === this.before && !this.video.paused;
     this.before = wall;
     const missing = this.missing(wall);
-    if (missing) return this.enqueue(seek, () => this.load(missing, JOINED));
+    if (missing) return this.enqueue(seek, () => this.loadAhead(missing, wall));
     const speed = Math.max(1, this.rate);
-    const here = this.index.placeAt(wall + (stalled ? STALL_MS * speed : 2 * INSIDE_MS));
+    const here = this.index.placeAt(wall + (stalled ? this.media.stallMs(speed) : 2 * INSIDE_MS));
     if (!here) return this.goToAfter(wall);
     const behind = here.start > wall + 2 * INSIDE_MS;
     if (behind && (stalled || !this.media.holds(wall))) return this.jump(seek, wall, here);
     await this.enqueue(seek, () => this.media.forgetBehind(BEHIND_SECONDS));
   }
 
+  /** Load what the picture moves to; without room, in place of all that is there. */
+  async loadThere(place) {
+    try {
+      await this.load(place, SEEK_PIECES);
+    } catch (error) {
+      if (!(error instanceof FullError)) throw error;
+      await this.media.forget(0, Infinity);
+      await this.load(place, SEEK_PIECES);
+    }
+  }
+
+  /** Load pieces, as far ahead as the browser has room. */
+  async loadAhead(place, wall) {
+    const ahead = (place.start - wall) / 1000;
+    try {
+      await this.load(place, this.room < Infinity ? 1 : JOINED);
+    } catch (error) {
+      if (!(error instanceof FullError)) throw error;
+      if (ahead <= 0) return this.loadThere(place);
+      this.room = ahead * FULL_SHARE;
+    }
+  }
+
   /** The next piece that is to be loaded. */
   missing(wall) {
-    const until = wall + AHEAD_SECONDS * 1000 * Math.max(1, this.rate);
+    const until = wall + Math.min(AHEAD_SECONDS * Math.max(1, this.rate), this.room) * 1000;
     for (const place of this.index.places()) {
       if (place.start >= until) return null;
       const piece = place.file.pieces[place.number];
@@ -260,7 +284,7 @@ class Player {
     const ends = [...this.index.places()].map(({ end }) => end).filter((end) => end <= place.start);
     const from = Math.max(wall, ...ends);
     if (place.start > from + BREAK_MS) this.reportGap(from, place.start);
-    await this.enqueue(seek, () => this.load(place, SEEK_PIECES));
+    await this.enqueue(seek, () => this.loadThere(place));
     if (seek !== this.seeks) return;
     await this.move(place.start + INSIDE_MS);
     if (this.playing && this.video.paused) await this.video.play(); // it was at its end

@@ -86,6 +86,11 @@ export class VideoScreen {
     }
   }
 
+  /** Go on where the browser has paused a page that was hidden. */
+  resume() {
+    if (this.started && this.video.paused) this.video.play().catch(() => {});
+  }
+
   start() {
     const play = () => this.video.play();
     play().catch(() => ((this.video.muted = true), play().catch(() => {})));
@@ -135,6 +140,8 @@ export class PictureScreen {
     }
     this.busy = false;
   }
+
+  resume() {}
 
   show(picture) {
     this.drawn = performance.now();
