@@ -63,11 +63,11 @@ def read_marker(folder: Path) -> str | None:
 
 def load_known_volume(state_dir: Path, folder: Path) -> KnownVolume | None:
     """Return what is remembered of the folder's volume, None for nothing. Raises OSError."""
-    known = known_file(state_dir).read()
+    known = known_volume_file(state_dir).read()
     return known if known is not None and known.folder == folder else None
 
 
-def known_file(state_dir: Path) -> StateFile[KnownVolume]:
+def known_volume_file(state_dir: Path) -> StateFile[KnownVolume]:
     """Return the file that remembers the volume used last."""
     return StateFile(state_dir / REMEMBERED, parse_known, render_known)
 
@@ -181,7 +181,7 @@ class Volume:
 
     def _remember(self, known: KnownVolume) -> bool:
         try:
-            known_file(self._state_dir).save(known)
+            known_volume_file(self._state_dir).save(known)
         except OSError as error:
             self._warn("volume_not_remembered", error)
             return False

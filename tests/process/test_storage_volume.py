@@ -29,7 +29,7 @@ from camd.storage.disk import PosixDisk
 from camd.storage.rules.admission import SpaceNeed
 from camd.storage.rules.volume_identity import BARE, NO_MOUNT, FilesystemLocation, KnownVolume
 from camd.storage.storage import Storage, open_storage
-from camd.storage.volume import Volume, known_file, load_known_volume
+from camd.storage.volume import Volume, known_volume_file, load_known_volume
 
 OK, MISSING = StorageLevel.OK, StorageLevel.MISSING
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
@@ -493,6 +493,6 @@ async def test_a_volume_runs_out_of_inodes(few_inodes: PluggableVolume) -> None:
 def test_what_is_remembered_is_of_one_folder(tmp_path: Path) -> None:
     """Another recordings folder begins anew."""
     known = KnownVolume("a", Path("/mnt/usb/recordings"), Path("/mnt/usb"))
-    known_file(tmp_path).save(known)
+    known_volume_file(tmp_path).save(known)
     assert load_known_volume(tmp_path, known.folder) == known
     assert load_known_volume(tmp_path, Path("/var/lib/camd/recordings")) is None

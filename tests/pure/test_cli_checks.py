@@ -14,7 +14,7 @@ from camd.cli.checks.finding import Grade
 from camd.cli.checks.flash_wear import SYNC_BYTES, daily_writes
 from camd.cli.checks.host_check import (
     USB2_BYTES_PER_SECOND,
-    demand_of,
+    bits_per_second_of,
     inspect_clock,
     inspect_secret,
     inspect_wear,
@@ -89,8 +89,8 @@ def config(*bitrates: int | None, durability: str = "1s") -> Config:
 
 def test_cameras_without_a_bit_rate_are_assumed_to_have_one() -> None:
     """8 Mbit/s each."""
-    assert demand_of(config(4_000_000, None)) == 12_000_000
-    assert demand_of(config()) == 0
+    assert bits_per_second_of(config(4_000_000, None)) == 12_000_000
+    assert bits_per_second_of(config()) == 0
 
 
 def test_the_life_of_a_flash_disk_is_said_in_years_or_months() -> None:

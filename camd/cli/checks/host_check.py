@@ -65,7 +65,7 @@ def inspect_secret(secret: str) -> Iterator[CheckFinding]:
         )
 
 
-def demand_of(config: Config) -> float:
+def bits_per_second_of(config: Config) -> float:
     """Return the bits per second of all cameras, assumed where none are set. Pure."""
     return float(sum(camera.bitrate or ASSUMED_BITS_PER_SECOND for camera in config.cameras))
 
@@ -78,7 +78,7 @@ def inspect_disk_speed(folder: Path, config: Config) -> Iterator[CheckFinding]:
         speed = measure_disk(folder, 10)
     except OSError:
         return  # the folder is judged elsewhere
-    yield judge_speed(speed, demand_of(config) / 8)
+    yield judge_speed(speed, bits_per_second_of(config) / 8)
 
 
 def judge_speed(speed: DiskSpeed, needed: float) -> CheckFinding:
@@ -105,7 +105,7 @@ def inspect_wear(config: Config) -> Iterator[CheckFinding]:
     if not config.cameras:
         return
     writes = daily_writes(
-        demand_of(config),
+        bits_per_second_of(config),
         len(config.cameras),
         config.storage.durability,
         config.recording.rotation.total_seconds(),
