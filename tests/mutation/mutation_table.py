@@ -1909,22 +1909,6 @@ _break(
     f"{STAMP_FAULTS}::test_jumps_in_one_fragment_count_each",
 )
 _break(
-    "stamps: alike at the end of a fragment",
-    "What is lent to frames at the end of a fragment is given back by the next ones.",
-    "camd/capture/rules/timestamps.py",
-    "self._lent = shared.lent",
-    "",
-    f"{STAMP_FAULTS}::test_frames_that_are_stamped_alike_are_played_one_behind_the_other",
-)
-_break(
-    "stamps: duration not known yet",
-    "Frames beside sound, which last a single tick, keep their stamps.",
-    "camd/capture/rules/timestamps.py",
-    "self._alike = gap < self._equal",
-    "self._alike = True",
-    f"{STAMP_FAULTS}::test_frames_whose_duration_is_not_known_yet_keep_their_stamps",
-)
-_break(
     "drops: stamps beside a jump",
     "Short drops beside a jump of the time stamps are none.",
     f"{LEDGER}.wrote",

@@ -56,13 +56,8 @@ def then(before: list[Frame], after: list[Frame], rate: float, step: float = 0.0
     return before + [Frame(each.arrived + arrived, each.stamp + stamp) for each in after]
 
 
-def written(
-    frames: list[Frame], rate: float, size: int, *, beside_sound: bool = False
-) -> Iterator[ArrivedFragment]:
-    """Make fragments as FFmpeg does: steps that it cannot write become MARK, times only grow.
-
-    `beside_sound`, each frame lasts a single tick.
-    """
+def written(frames: list[Frame], rate: float, size: int) -> Iterator[ArrivedFragment]:
+    """Make fragments as FFmpeg does: steps that it cannot write become MARK, times only grow."""
     ticks: list[int] = []
     offset = 0.0
     for frame in frames:
@@ -79,8 +74,6 @@ def written(
         samples = [
             Sample(9, ticks[n + 1] - ticks[n], sync=n % 30 == 0) for n in range(first, last_one)
         ]
-        if beside_sound:
-            samples = [attrs.evolve(each, duration=1) for each in samples]
         (fragment,) = reader.feed(build.fragment((1, ticks[first], samples)))
         assert isinstance(fragment, Fragment)
         # FFmpeg writes a fragment when the frame behind it is there.
@@ -322,30 +315,3 @@ def test_a_step_while_the_network_stalls_is_no_loss() -> None:
         for each in frames
     ]
     assert recorded(frames, rate, 1).gaps == []
-
-
-@pytest.mark.parametrize("alike", [2, 4, 10])
-@pytest.mark.parametrize("rate", [7.5, 20.0, 60.0])
-def test_frames_that_are_stamped_alike_are_played_one_behind_the_other(
-    alike: int, rate: float
-) -> None:
-    """A camera with coarse time stamps: each frame is seen for as long as the others."""
-    part = seconds_of(rate)
-    frames = [
-        attrs.evolve(each, stamp=(n - n % alike) / rate)
-        for n, each in enumerate(steady(4 * part, rate))
-    ]
-    came = recorded(frames, rate)
-    assert came.gaps == []
-    lasting = [later - earlier for earlier, later in pairwise(came.times)]
-    known = round(3 * rate) + 2 * alike  # frames, until the rate and the fault are
-    assert all(each > 0.7 / rate for each in lasting[known : -2 * alike])
-    assert came.off(frames) < alike / rate + 2 * FRAGMENT_SECONDS
-
-
-@pytest.mark.parametrize("rate", [7.5, 20.0, 60.0])
-def test_frames_whose_duration_is_not_known_yet_keep_their_stamps(rate: float) -> None:
-    """Beside sound, FFmpeg writes that a frame lasts a single tick: fragments are unchanged."""
-    timeline = begun()
-    for each in joined(read(written(steady(20, rate), rate, 1, beside_sound=True))):
-        assert timeline.place(each.fragment, each.arrived) is each.fragment

@@ -21,7 +21,6 @@ from statistics import median_low
 
 import attrs
 
-from camd.capture.rules.equal_stamps import share
 from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.restamp import SampleTimes, restamp
 
@@ -44,8 +43,6 @@ ODD = 8.0  # times the usual interval: a jump
 LEAST_INTERVAL_SECONDS = 0.004  # between frames; a shorter one is not a frame rate
 LONGEST_INTERVAL_SECONDS = 100.0  # between frames; a longer one is a jump
 JUMPS = 3  # within PROOF_SECONDS: the stamps are not used
-EQUAL_SECONDS = 0.001  # between frames; closer ones were stamped alike
-KNOWN_ARRIVALS = 2  # fragments; after fewer, the usual interval of such a source is unknown
 STILL_SAMPLES = 3  # in a row without duration: the stamps stand still
 GUESSED_INTERVAL_SECONDS = 0.04  # between frames whose rate is unknown
 SLEW = 0.5  # largest change of the usual duration of spread samples
@@ -103,14 +100,11 @@ class TrackTimeline:
     trusted: bool = attrs.field(default=True, init=False)
     _offset: int = attrs.field(default=0, init=False)  # from stamps to the timeline, in ticks
     _in_end: int | None = attrs.field(default=None, init=False)  # where the next stamp is expected
-    _in_last: int = attrs.field(default=0, init=False)  # duration of the last sample, as stamped
     _last: int = attrs.field(default=-1, init=False)  # time of the last sample, in ticks
     _out_end: int = attrs.field(default=0, init=False)  # end of the last sample
     _usual: float = attrs.field(default=0.0, init=False)  # ticks between samples, as stamped
     _began: float | None = attrs.field(default=None, init=False)
     _distrusted: float = attrs.field(default=0.0, init=False)  # since when
-    _lent: int = attrs.field(default=0, init=False)  # how much later than its stamp is `_out_end`
-    _alike: bool = attrs.field(default=False, init=False)  # so are samples of two fragments
     _still: int = attrs.field(default=0, init=False)  # samples in a row whose stamps do not advance
     _arrivals: deque[_Arrival] = attrs.field(factory=deque, init=False)
     _jumps: deque[float] = attrs.field(factory=lambda: deque(maxlen=JUMPS), init=False)
@@ -151,10 +145,9 @@ class TrackTimeline:
         if self._began is None:
             self._began = arrived
         gap = 0 if self._in_end is None else run.decode_time - self._in_end
-        self._continue(gap)
-        back = run.decode_time + self._offset + self._lent <= self._last
+        back = run.decode_time + self._offset <= self._last
         times, fault = self._placed(run, arrived, gap, back)
-        self._in_end, self._in_last = run.decode_time + run.duration, run.durations[-1]
+        self._in_end = run.decode_time + run.duration
         start = run.decode_time if times is None else times.decode_time
         durations = run.durations if times is None or times.durations is None else times.durations
         self._out_end = start + sum(durations)
@@ -191,20 +184,6 @@ class TrackTimeline:
         else:
             self._follow_drift(arrived, before, lag if lag < 0 else late)
         return self._shifted(run), None
-
-    def _continue(self, gap: int) -> None:
-        """Note how far behind the end of the last sample the next one begins, as stamped.
-
-        FFmpeg gives a single tick to a sample whose next one has not come: a gap follows it.
-        """
-        if self._in_end is not None and self._in_last < self._equal:
-            self._alike = gap < self._equal
-        self._lent = max(0, self._lent - max(0, gap))
-
-    @property
-    def _equal(self) -> int:
-        """Samples that are closer, in ticks, were stamped alike."""
-        return round(EQUAL_SECONDS * self.timescale)
 
     # --- measuring ---
 
@@ -305,16 +284,8 @@ class TrackTimeline:
     # --- correcting ---
 
     def _shifted(self, run: TrackRun) -> SampleTimes | None:
-        """Keep the stamps, shifted by the offset; frames that were stamped alike share the time."""
-        alike = min(run.durations[:-1], default=self._equal) < self._equal
-        alike |= self._alike and run.durations[-1] < self._equal
-        if run.composition or not (self._lent or alike):
-            return SampleTimes(run.decode_time + self._offset) if self._offset else None
-        usual = round(self._interval()) if len(self._arrivals) > KNOWN_ARRIVALS else 0
-        start = run.decode_time + self._offset + self._lent
-        shared = share(run.durations, equal=self._equal, usual=usual, lent=self._lent)
-        self._lent = shared.lent
-        return SampleTimes(start, shared.durations)
+        """Keep the stamps, shifted by the offset."""
+        return SampleTimes(run.decode_time + self._offset) if self._offset else None
 
     def _shorten_odd(
         self, run: TrackRun, arrived: float, before: float | None, odd: list[int], *, back: bool
@@ -329,10 +300,7 @@ class TrackTimeline:
         for index in odd:
             if index >= 0:
                 durations[index] = usual
-        start = self._out_end
-        if not back and -1 not in odd:
-            start = run.decode_time + self._offset + self._lent
-        self._lent = 0
+        start = self._out_end if back or -1 in odd else run.decode_time + self._offset
         lag = self._lag(start + sum(durations), arrived)
         if self._in_end is None:  # the first of a track: only its arrival is known
             start += round(lag * self.timescale)
@@ -357,10 +325,10 @@ class TrackTimeline:
 
     def _trust(self, run: TrackRun) -> None:
         self.trusted = True
-        self._offset, self._lent = self._out_end - run.decode_time, 0
+        self._offset = self._out_end - run.decode_time
 
     def _distrust(self, run: TrackRun, arrived: float, before: float | None) -> SampleTimes:
-        self.trusted, self._distrusted, self._lent = False, arrived, 0
+        self.trusted, self._distrusted = False, arrived
         return self._spread(run, arrived, before)
 
     def _proved(self, arrived: float) -> bool:
