@@ -297,7 +297,8 @@ class WebSocket:
             if self._stream.exceeded or (self._broken and not self._sending):
                 await self._refuse_rest(code, reason)
             elif not self._sending:  # after half a message, the peer cannot read a close frame
-                with suppress(ProtocolError):
+                # With TLS, the reader may close the stream while its end is still being sent.
+                with suppress(ProtocolError, trio.ClosedResourceError, trio.BrokenResourceError):
                     await self._connection.aclose(code, reason)
         await trio.aclose_forcefully(self._stream.stream)
 

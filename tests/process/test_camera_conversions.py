@@ -259,7 +259,7 @@ async def test_verify_and_recover_name_what_is_left(
     run = CliRunner().invoke
     with ThreadPoolExecutor(1) as own_thread:  # the command lowers the priority of its thread
         result = own_thread.submit(run, verify, chosen).result()
-    assert "conversion that was cut short" in result.output
+    assert "conversion that was interrupted" in result.output
     assert result.exit_code == 0
     result = run(recover, [*chosen, "--dry-run"])
     assert "would be removed" in result.output

@@ -45,7 +45,8 @@ def test_without_journald_the_log_is_json(tmp_path: Path) -> None:
     """A service whose journald is gone still says why it does not start."""
     code = "import camd.logs, sys; log = camd.logs.open_log({'CAMD_LOG_FORMAT': 'journal'}); "
     code += "print(log.log_format.value)"
-    patched = f"from camd import journald; journald.connect.__defaults__ = ({tmp_path / 'no'!r},)\n"
+    defaults = f"journald.connect_to_journald.__defaults__ = ({tmp_path / 'no'!r},)"
+    patched = f"from camd import journald; {defaults}\n"
     done = subprocess.run(
         [sys.executable, "-c", f"from pathlib import Path, PosixPath\n{patched}{code}"],
         capture_output=True,
