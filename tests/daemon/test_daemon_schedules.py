@@ -48,6 +48,10 @@ async def _killed_while_it_records(daemon: Daemon) -> dict[str, Any]:
     await daemon.start()
     async with daemon.client() as client:
         session = await _recording(client)
+        # A file is shown before the index has its session; a kill in between leaves the file alone.
+        wanted = {"session_id": session["session_id"]}
+        while not (await client.call("get_sessions", **wanted))["total"]:  # noqa: ASYNC110
+            await trio.sleep(0.05)
     daemon.signal(signal.SIGKILL)
     await daemon.wait_end()
     return session
