@@ -73,9 +73,9 @@ async def test_a_session_waits_for_space_and_every_frame_is_accounted_for(
         async with daemon.client() as client:
             await check_listing(daemon, client, receipt)
         await daemon.stop()
-    (gap,) = receipt["gaps"]
-    assert (gap["cause"], gap["exact"]) == ("storage_full", True)
-    assert gap["frames"] > 0
+    # Until the level is known, camd may try again: each attempt that fails has an entry.
+    assert {(gap["cause"], gap["exact"]) for gap in receipt["gaps"]} == {("storage_full", True)}
+    assert all(gap["frames"] > 0 for gap in receipt["gaps"])
     played = [await trio.to_thread.run_sync(packets, path) for path in paths(daemon, receipt)]
     check_against_the_clip(known, receipt, played)
     assert "Traceback" not in daemon.log
@@ -101,8 +101,12 @@ async def paused(client: Client, notified: Notifications, way: Way) -> None:
         )
     )
     assert space["code"] == -1010
-    status = await client.call("get_recording_status", device="camera0")
-    assert (status["status"], status["reason"]) == ("WAITING", way.reason)
+    while True:  # until an attempt that began before the level was known has failed as well
+        status = await client.call("get_recording_status", device="camera0")
+        if status["status"] == "WAITING":
+            break
+        await trio.sleep(0.05)
+    assert status["reason"] in (way.reason, CRITICAL.reason)
 
 
 async def check_files_while_paused(daemon: Daemon, client: Client, session_id: str) -> None:
@@ -144,14 +148,13 @@ def check_against_the_clip(
     known: Sequence[str], receipt: dict[str, Any], played: Sequence[Sequence[str]]
 ) -> None:
     """Check that files have the packets of the clip in order, and that gaps cover the rest."""
-    (gap,) = receipt["gaps"]
-    at, skipped = 0, 0
+    gaps, at = list(receipt["gaps"]), 0
     for found in played:
-        if found[0] != known[at % len(known)]:
-            at, skipped = at + gap["frames"], skipped + 1
+        while gaps and found[0] != known[at % len(known)]:
+            at += gaps.pop(0)["frames"]
         assert list(found) == [known[n % len(known)] for n in range(at, at + len(found))]
         at += len(found)
-    assert (at, skipped) == (receipt["frames_captured"], 1)
+    assert (at, gaps) == (receipt["frames_captured"], [])
 
 
 @pytest.mark.root
