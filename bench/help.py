@@ -43,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    names = camd.list_commands(click.Context(camd))
+    names = camd.list_commands(click.Context(camd, **camd.context_settings))
     commands = {f"camd {name}": [*CAMD, name, "--help"] for name in names}
     commands = {"python and click": BASELINE, "camd": [*CAMD, "--help"]} | commands
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}

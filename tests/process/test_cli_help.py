@@ -12,7 +12,7 @@ import pytest
 from camd.cli import main
 from camd.logs import LogLevel
 
-CONTEXT = click.Context(main, info_name="camd")
+CONTEXT = click.Context(main, info_name="camd", **main.context_settings)
 
 LOADED = """
 import json, sys

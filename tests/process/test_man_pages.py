@@ -33,7 +33,7 @@ def test_the_first_page_has_what_scripts_need(pages: dict[str, str]) -> None:
 
 def test_every_command_has_a_page(pages: dict[str, str]) -> None:
     """None is left out, and each page leads back to the first."""
-    names = main.list_commands(click.Context(main))
+    names = main.list_commands(click.Context(main, **main.context_settings))
     assert len(names) > 20
     assert all(f"camd-{name}.1" in pages for name in names)
     assert all(".BR camd (1)" in text for name, text in pages.items() if name != "camd.1")

@@ -161,7 +161,7 @@ def _pages() -> dict[str, str]:
 def _unknown_words(text: str) -> list[str]:
     """Return the commands and options of a `camd …` command line that do not exist."""
     command: click.Command = main
-    context, unknown = click.Context(main), []
+    context, unknown = click.Context(main, **main.context_settings), []
     for word in text.partition("#")[0].split()[1:]:
         options = {option for param in command.get_params(context) for option in param.opts}
         if word.startswith("-"):
