@@ -46,6 +46,7 @@ function useRoute() {
   const [route, go] = useState(read);
   useEffect(() => {
     const changed = () => go(read());
+    changed(); // the address may have changed since the page was first drawn
     window.addEventListener('hashchange', changed);
     return () => window.removeEventListener('hashchange', changed);
   }, []);
@@ -135,6 +136,7 @@ function Page({ code }) {
       if (used) start(used);
     };
     start(code);
+    pasted();
     window.addEventListener('hashchange', pasted);
     return () => window.removeEventListener('hashchange', pasted);
   }, []);

@@ -522,6 +522,28 @@ async def test_tables_do_not_break_times_and_names_of_people(
     await browse(chromium, use, await link(daemon))
 
 
+async def test_an_address_that_changes_while_the_page_is_drawn_counts(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """The view of the newest address is shown, also before the page listens for changes."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="Gate")])
+    await daemon.start()
+    at_once = """new MutationObserver((_, observer) => {
+        if (!document.querySelector('nav')) return;
+        observer.disconnect();
+        location.hash = 'storage';
+    }).observe(document, { childList: true, subtree: true })"""
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile:has-text('Gate')")
+        browser.page.add_init_script(at_once)
+        browser.page.reload()
+        browser.see("nav [aria-current=page][href='#storage']")
+
+    await browse(chromium, use, await link(daemon))
+
+
 async def test_after_a_restart_the_page_asks_to_sign_in(
     chromium: ChromiumThread, recorder: Daemon
 ) -> None:

@@ -41,6 +41,7 @@ export function useVisible() {
     const observer = new IntersectionObserver(([entry]) => tell(entry.isIntersecting), { rootMargin: '100px' });
     observer.observe(ref.current);
     const changed = () => tellHidden(document.hidden);
+    changed();
     document.addEventListener('visibilitychange', changed);
     return () => {
       observer.disconnect();
