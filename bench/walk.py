@@ -63,7 +63,7 @@ def by_file(codes: set[CodeType]) -> dict[str, list[str]]:
 
 
 async def walk() -> dict[str, list[str]]:
-    """Start a recording of a camera that rests."""
+    """Start a recording of an idle camera."""
     async with open_cameras_rig(entries=(CAMERA,)) as rig:
         registry = Registry([RecordingsApi(rig.cameras, rig.storage)])
         await rig.until(CAMERA.id, CameraState.IDLE)

@@ -25,7 +25,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from camd import journald
+from camd import systemd
 
 FORMAT_VARIABLE = "CAMD_LOG_FORMAT"
 MOST_TEXTS = 10_000  # waiting to be written
@@ -63,7 +63,7 @@ class LogFormat(enum.Enum):
         message = f"{count} log lines lost: they were not read in time"
         match self:
             case LogFormat.JOURNAL:
-                return journald.entry(message, _PRIORITIES["warning"], {}).decode("latin-1")
+                return systemd.journal_entry(message, _PRIORITIES["warning"], {}).decode("latin-1")
             case LogFormat.JSON:
                 return f'{{"event": "{message}", "level": "warning"}}\n'
             case _:
@@ -123,7 +123,7 @@ def open_log(environ: Mapping[str, str] = os.environ) -> NonBlockingStream:
     descriptor, log_format = sys.stderr.fileno(), choose_log_format(environ, sys.stderr.fileno())
     if log_format is LogFormat.JOURNAL:
         try:
-            descriptor = journald.connect_to_journald().detach()
+            descriptor = systemd.connect_to_journald().detach()
         except OSError:
             log_format = LogFormat.JSON
     return NonBlockingStream(descriptor, log_format=log_format)
@@ -133,7 +133,7 @@ def choose_log_format(environ: Mapping[str, str], descriptor: int) -> LogFormat:
     """Choose how events are written: by the variable, or else by what stderr is."""
     with suppress(ValueError):
         return LogFormat(environ.get(FORMAT_VARIABLE, ""))
-    if journald.is_journal(environ.get("JOURNAL_STREAM", ""), descriptor):
+    if systemd.is_journal(environ.get("JOURNAL_STREAM", ""), descriptor):
         return LogFormat.JOURNAL
     return LogFormat.TERMINAL if os.isatty(descriptor) else LogFormat.JSON
 
@@ -245,7 +245,7 @@ def _for_journald(logger: Any, name: str, event: MutableMapping[str, Any]) -> st
     trace = str(event.pop(_TRACE, ""))[:_LONGEST_TRACE]
     fields = {f"CAMD_{key.upper()}": str(value) for key, value in event.items()}
     message = str(_as_words(logger, name, event))
-    entry = journald.entry(f"{message}\n{trace}".rstrip("\n"), priority, fields)
+    entry = systemd.journal_entry(f"{message}\n{trace}".rstrip("\n"), priority, fields)
     return entry.decode("latin-1")
 
 

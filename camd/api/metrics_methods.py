@@ -83,9 +83,9 @@ def _of_camera(values: Mapping[tuple[CameraId, str], float], camera: CameraId) -
 
 def _memory_bytes() -> tuple[int, int]:
     """Return the resident memory of this process, and this machine's memory. Reads /proc."""
-    page = os.sysconf("SC_PAGE_SIZE")
+    memory_page = os.sysconf("SC_PAGE_SIZE")
     resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return resident * page, os.sysconf("SC_PHYS_PAGES") * page
+    return resident * memory_page, os.sysconf("SC_PHYS_PAGES") * memory_page
 
 
 def comes_from_this_machine(request: Request) -> bool:

@@ -97,7 +97,7 @@ class Authenticator:
 
     enabled: bool = True
     jwt_secret: str = attrs.field(default="", repr=False)
-    keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
+    api_keys: tuple[ApiKey, ...] = attrs.field(default=(), repr=False)
     file: KeyFile | None = None
     first_key: FirstKey | None = None
     throttle: LoginThrottle = attrs.field(factory=LoginThrottle)
@@ -117,12 +117,12 @@ class Authenticator:
             raise InvalidCredentialsError(AuthFailure.MISSING)
         if token.count(".") == 2:  # no API key has dots
             return validate_token(token, self.jwt_secret, now)
-        key = find_api_key(self.keys, token)
-        if key is None:
+        api_key = find_api_key(self.api_keys, token)
+        if api_key is None:
             raise InvalidCredentialsError(AuthFailure.UNKNOWN_KEY)
-        if key.identity.expired(now):
+        if api_key.identity.expired(now):
             raise InvalidCredentialsError(AuthFailure.EXPIRED)
-        return key.identity
+        return api_key.identity
 
     def identify_cookie(
         self, headers: Headers, clock: Clock, *, secure: bool, upgrade: bool
@@ -155,7 +155,7 @@ class Authenticator:
         """Whether the API key of `identity` no longer exists."""
         if identity.via is not AuthMethod.API_KEY:
             return False
-        return all(key.sha256 != identity.credential for key in self.keys)
+        return all(api_key.sha256 != identity.credential for api_key in self.api_keys)
 
     def refresh(self) -> None:
         """Read the key file if it has changed; a broken file changes nothing. Blocks.
@@ -178,9 +178,9 @@ class Authenticator:
             return
         self._version = version
         try:
-            self.keys = file.load()
+            self.api_keys = file.load()
         except KeyFileError as error:
-            _log.warning("keys_unreadable", error=str(error), kept=len(self.keys))
+            _log.warning("keys_unreadable", error=str(error), kept=len(self.api_keys))
             return
         self.generation += 1
 
@@ -213,14 +213,14 @@ def _load(auth: AuthConfig, state_dir: Path, clock: Clock) -> Authenticator:
         secret = auth.jwt_secret
         if not secret and auth.jwt_secret_file is not None:
             secret = read_small_file(auth.jwt_secret_file, _SECRET_BYTES).decode().strip()
-        keys = file.load()
+        api_keys = file.load()
     except (OSError, UnicodeError, KeyFileError) as error:
         cause = error.__cause__ if isinstance(error, KeyFileError) else error
         advice = explain_error(cause) if isinstance(cause, OSError) else None
         raise ConfigError((f"auth: {advice or error}",)) from error
     peers = resolve_peers(auth.peers)
     authenticator = Authenticator(
-        jwt_secret=secret, keys=keys, file=file, first_key=first_key, peers=peers
+        jwt_secret=secret, api_keys=api_keys, file=file, first_key=first_key, peers=peers
     )
     authenticator.refresh()
     return authenticator

@@ -75,13 +75,13 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def find_api_key(keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
+def find_api_key(api_keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
     """Find the key whose secret this is; the comparison takes constant time."""
     wanted = digest(secret)
     found = None
-    for key in keys:
-        if hmac.compare_digest(key.sha256, wanted):
-            found = key
+    for api_key in api_keys:
+        if hmac.compare_digest(api_key.sha256, wanted):
+            found = api_key
     return found
 
 
@@ -111,17 +111,17 @@ def _utc(moment: datetime) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def render_key_file(keys: Sequence[ApiKey], *, local_key: bool = False) -> str:
+def render_key_file(api_keys: Sequence[ApiKey], *, local_key: bool = False) -> str:
     """Make the text of a key file for `parse_key_file`. `local_key`: see `make_first_key`."""
     parts = [_HEADING, f"{_LOCAL_KEY} = true\n" if local_key else ""]
-    for key in keys:
-        parts.append(
+    for api_key in api_keys:
+        parts.append(  # a JSON string is a TOML one
             "\n[[key]]\n"
-            f"name = {json.dumps(key.name, ensure_ascii=False)}\n"  # a JSON string is a TOML one
-            f'role = "{key.role.value}"\n'
-            f'sha256 = "{key.sha256}"\n'
-            f"created = {key.created.isoformat()}\n"
-            + (f"expires = {key.expires.isoformat()}\n" if key.expires else "")
+            f"name = {json.dumps(api_key.name, ensure_ascii=False)}\n"
+            f'role = "{api_key.role.value}"\n'
+            f'sha256 = "{api_key.sha256}"\n'
+            f"created = {api_key.created.isoformat()}\n"
+            + (f"expires = {api_key.expires.isoformat()}\n" if api_key.expires else "")
         )
     return "".join(parts)
 
@@ -170,13 +170,15 @@ class KeyFile:
             raise ValueError(f"a key's name has 1 to {MAX_NAME_CHARACTERS} printable characters")
         secret = new_secret()
         with self.locked():
-            keys = self.load()
-            if any(key.name == name for key in keys):
+            api_keys = self.load()
+            if any(api_key.name == name for api_key in api_keys):
                 raise NameTakenError(f"there is a key called {name} already")
-            if len(keys) >= MAX_KEYS:
+            if len(api_keys) >= MAX_KEYS:
                 raise TooManyKeysError(f"there are {MAX_KEYS} keys; revoke one that nobody uses")
-            key = ApiKey(name, role, digest(secret), created, expires)
-            write_private(self.path, render_key_file((*keys, key), local_key=self.has_local_key()))
+            api_key = ApiKey(name, role, digest(secret), created, expires)
+            write_private(
+                self.path, render_key_file((*api_keys, api_key), local_key=self.has_local_key())
+            )
         return secret
 
     def revoke(self, name: str) -> bool:
@@ -185,9 +187,9 @@ class KeyFile:
         Raises KeyFileError, and OSError when the file cannot be written.
         """
         with self.locked():
-            keys = self.load()
-            left = tuple(key for key in keys if key.name != name)
-            if len(left) == len(keys):
+            api_keys = self.load()
+            left = tuple(api_key for api_key in api_keys if api_key.name != name)
+            if len(left) == len(api_keys):
                 return False
             write_private(self.path, render_key_file(left, local_key=self.has_local_key()))
         return True
@@ -217,15 +219,15 @@ def make_first_key(file: KeyFile, state_dir: Path, *, now: datetime) -> Path | N
     state_dir.mkdir(parents=True, exist_ok=True)
     secret = new_secret()
     with file.locked():
-        keys = file.load()
-        if any(key.sha256 == _digest_in(secret_path) for key in keys):
+        api_keys = file.load()
+        if any(api_key.sha256 == _digest_in(secret_path) for api_key in api_keys):
             return None  # made by a version that did not record it in the file
-        taken = {key.name for key in keys}
+        taken = {api_key.name for api_key in api_keys}
         name = next(name for name in _admin_names() if name not in taken)
         write_private(secret_path, secret + "\n")  # first: a crash here leads to a new pair
-        key = ApiKey(name, Role.ADMIN, digest(secret), now, None)
+        api_key = ApiKey(name, Role.ADMIN, digest(secret), now, None)
         try:
-            write_private(file.path, render_key_file((*keys, key), local_key=True))
+            write_private(file.path, render_key_file((*api_keys, api_key), local_key=True))
         except OSError:
             secret_path.unlink(missing_ok=True)  # useless: its hash was not stored
             raise

@@ -53,17 +53,17 @@ class _FailureScore:
     """Wrong keys: each adds one, and `per_second` are subtracted with time."""
 
     per_second: float
-    keys: float = 0.0
+    score: float = 0.0
     updated: float = 0.0
 
     def at(self, now: float) -> float:
-        self.keys = max(0.0, self.keys - (now - self.updated) * self.per_second)
+        self.score = max(0.0, self.score - (now - self.updated) * self.per_second)
         self.updated = now
-        return self.keys
+        return self.score
 
     def add(self, now: float, most: float) -> float:
-        self.keys = min(most, self.at(now) + 1)
-        return self.keys
+        self.score = min(most, self.at(now) + 1)
+        return self.score
 
 
 @attrs.define(eq=False)

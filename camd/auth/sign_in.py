@@ -168,7 +168,7 @@ def cookie_of(headers: Headers, *, secure: bool) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def comes_from_own_page(headers: Headers) -> bool:
+def comes_from_own_web_page(headers: Headers) -> bool:
     """Whether a request names as its Origin the host, with port, that it is sent to.
 
     Browsers send a cookie with requests of web pages of the same host at any port,
@@ -204,7 +204,7 @@ def session_identity(
 
     `secure`: it came over TLS. `upgrade`: it asks for a WebSocket, which needs our own Origin.
     """
-    allowed = comes_from_own_page(headers) if upgrade else may_read(headers)
+    allowed = comes_from_own_web_page(headers) if upgrade else may_read(headers)
     cookie = cookie_of(headers, secure=secure)
     if not allowed or cookie is None:
         return None

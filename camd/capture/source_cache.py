@@ -72,16 +72,15 @@ class SourceCache:
         default=attrs.Factory(lambda known: LatestValue(known._saved), takes_self=True), init=False
     )
 
-    def find(self, key: str) -> SourceFacts | None:
+    def find(self, cache_key: str) -> SourceFacts | None:
         """Look a source up."""
-        return self._entries.value.get(key)
+        return self._entries.value.get(cache_key)
 
-    def learn(self, key: str, known: SourceFacts) -> None:
+    def learn(self, cache_key: str, known: SourceFacts) -> None:
         """Keep what a source delivers; the oldest entry goes when there are too many."""
-        if key and self.find(key) != known:
-            entries = {name: each for name, each in self._entries.value.items() if name != key}
-            kept = list(entries.items())[-(_MOST_ENTRIES - 1) :]
-            self._entries.publish({**dict(kept), key: known})
+        if cache_key and self.find(cache_key) != known:
+            kept = list(self._without(cache_key).items())[-(_MOST_ENTRIES - 1) :]
+            self._entries.publish({**dict(kept), cache_key: known})
 
     def learn_program(self, seen: KnownBinary | None) -> None:
         """Keep which FFmpeg was found."""
@@ -89,11 +88,13 @@ class SourceCache:
             self.program = seen
             self._entries.publish(dict(self._entries.value))
 
-    def forget(self, key: str) -> None:
+    def forget(self, cache_key: str) -> None:
         """Ask the source anew the next time."""
-        if key in self._entries.value:
-            entries = self._entries.value
-            self._entries.publish({name: each for name, each in entries.items() if name != key})
+        if cache_key in self._entries.value:
+            self._entries.publish(self._without(cache_key))
+
+    def _without(self, cache_key: str) -> _Entries:
+        return {name: each for name, each in self._entries.value.items() if name != cache_key}
 
     async def load(self) -> None:
         """Read the file; nothing is known when there is none, or it cannot be understood."""
@@ -138,7 +139,7 @@ def cache_key_of(source: Source, facts: FileStamp | None = None) -> str:
 def render_cache(found: _Found) -> str:
     """Write the file's text; `parse_cache` reads it back."""
     entries, seen = found
-    sources = {key: attrs.asdict(known) for key, known in entries.items()}
+    sources = {cache_key: attrs.asdict(known) for cache_key, known in entries.items()}
     program = None
     if seen is not None:
         program = [
@@ -156,7 +157,7 @@ def parse_cache(text: str) -> _Found:
     sources = found.get("sources")
     if not isinstance(sources, dict) or len(sources) > _MOST_ENTRIES:
         raise ValueError("has no sources")
-    entries = {key: _known(raw) for key, raw in sources.items()}
+    entries = {cache_key: _known(raw) for cache_key, raw in sources.items()}
     return entries, _program(found.get("ffmpeg"))
 
 

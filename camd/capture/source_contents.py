@@ -85,7 +85,7 @@ class SourceContents:
         """What the source holds, as far as that is known already; asks and changes nothing."""
         if self._found is not None:
             return self._found
-        found = self.cache.find(self._key)
+        found = self.cache.find(self._cache_key)
         return found.probe if found is not None else None
 
     # --- before a capture
@@ -149,7 +149,7 @@ class SourceContents:
         What comes is remembered, and replaces what was.
         """
         found, video = self._found, init.video
-        if found is None or not self._key:
+        if found is None or not self._cache_key:
             return True
         codec = CONTAINER_NAMES.get(video.codec, found.video_codec)
         if copied and self.camera.codec == "auto" and video.codec not in CONTAINER_NAMES:
@@ -165,7 +165,7 @@ class SourceContents:
             *(found.video_codec, found.width, found.height, found.fps, found.audio_codec),
             self._transport,
         )
-        self.cache.learn(self._key, known)
+        self.cache.learn(self._cache_key, known)
         return True
 
     def learn(self, problem: Problem | None) -> None:
@@ -202,7 +202,7 @@ class SourceContents:
     def forget(self) -> None:
         """Probe again before the next capture: what was known may not hold any more."""
         self._found = None
-        self.cache.forget(self._key)
+        self.cache.forget(self._cache_key)
 
     # --- the transport, and what is remembered
 
@@ -219,17 +219,17 @@ class SourceContents:
 
     def _take_transport(self, transport: str) -> None:
         """Use this one from now on, whatever is remembered of an earlier connection."""
-        self._transport, known = transport, self.cache.find(self._key)
+        self._transport, known = transport, self.cache.find(self._cache_key)
         if known is not None:
-            self.cache.learn(self._key, attrs.evolve(known, transport=transport))
+            self.cache.learn(self._cache_key, attrs.evolve(known, transport=transport))
 
     @property
-    def _key(self) -> str:
+    def _cache_key(self) -> str:
         return cache_key_of(self.source, self._facts)
 
     def _remembered(self) -> SourceFacts | None:
         """What is known of the source from an earlier connection or run of the service."""
-        known = self.cache.find(self._key)
+        known = self.cache.find(self._cache_key)
         if known is not None and self.camera.transport == "auto":
             self._transport = known.transport
         return known

@@ -73,7 +73,7 @@ class CaptureEnvironment:
     look_again: Callable[[Path], Awaitable[Device | None]] | None = None  # queries a node again
     pipes: PipePoller | None = None  # reads the output of all processes in rounds
     clock: Clock = attrs.field(kw_only=True)
-    jitter: Callable[[], float] = _jitter  # factor of each rest
+    jitter: Callable[[], float] = _jitter  # factor of each pause
     steady_seconds: float = m.STEADY_SECONDS
 
 

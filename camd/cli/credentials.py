@@ -21,8 +21,8 @@ from camd.cli.service_access import (
     ask,
     configured,
     json_option,
-    page_address,
     remote_options,
+    web_page_address,
 )
 from camd.cli.terminal import console, messages, print_json
 from camd.rpc.roles import Role
@@ -163,7 +163,7 @@ def token(config_path: Path | None, user: str, role: str, valid: timedelta) -> N
 @remote_options
 def open(access: ServiceAccess, role: str | None, as_json: bool) -> None:
     """Print a link to the web page of the service that signs a browser in: once, within 60 s."""
-    address = page_address(access)
+    address = web_page_address(access)
     made = ask(access, "create_sign_in_code", role=role)
     link = f"{address}{made['path']}"
     if as_json:

@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urlencode
 
 import click
 from rich.markup import escape
@@ -24,10 +23,10 @@ from camd.cli.service_access import (
     print_result,
     printed_by,
     remote_options,
-    run_to_end,
     with_client,
 )
 from camd.cli.terminal import console, live_text, messages, read_duration
+from camd.model.notation import format_instant
 
 if TYPE_CHECKING:
     from camd.client import Client
@@ -271,21 +270,17 @@ def _fetch_picture(
     access: ServiceAccess, camera: str, output: Path, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Get a picture that is not stored, and write it."""
-    from camd.client import fetch_page
-
     suffix = output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     format = options.pop("format") or (suffix if suffix == "png" else "jpg")
-    query = urlencode({name: value for name, value in options.items() if value is not None})
-    path = f"/still/{quote(camera, safe='')}.{format}?{query}"
-    page = run_to_end(lambda: fetch_page(access.address, path, access.token), access.hint)
+    still = with_client(access, lambda client: client.still(camera, format=format, **options))
     try:
         with click.open_file(str(output), "wb") as file:
-            file.write(page.body)
+            file.write(still.data)
     except OSError as error:
         raise CommandFailed(f"{output} cannot be written: {error.strerror}") from None
     return {
         "filename": str(output),
-        "timestamp": page.headers.get("x-frame-time"),
-        "frame_age_ms": int(page.headers.get("x-frame-age-ms", 0)),
-        "file_size": len(page.body),
+        "timestamp": format_instant(still.time),
+        "frame_age_ms": still.age_ms,
+        "file_size": len(still.data),
     }

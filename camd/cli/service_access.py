@@ -103,7 +103,7 @@ def client_address(server: ServerConfig) -> str:
     return f"{scheme}://{TcpAddress(host, address.port)}{server.path}"
 
 
-def page_address(access: ServiceAccess) -> str:
+def web_page_address(access: ServiceAccess) -> str:
     """Return the URL of the web page. Raises CommandFailed where there is only a Unix socket."""
     address = access.address
     if address.startswith("unix:"):

@@ -293,7 +293,7 @@ class RepeatFilter:
         if method != "camera_status_update":
             return True
         camera = params.get("camera_id")
-        shown = tuple(params.get(key) for key in ("status", "state", "message"))
+        shown = tuple(params.get(name) for name in ("status", "state", "message"))
         new = self._latest.get(camera) != shown
         self._latest[camera] = shown
         return new
@@ -302,8 +302,8 @@ class RepeatFilter:
 def event_line(method: str, params: dict[str, Any]) -> str:
     """Format one notification as a line, with rich's markup."""
 
-    def text(key: str) -> str:
-        return escape(str(params.get(key) or ""))
+    def text(name: str) -> str:
+        return escape(str(params.get(name) or ""))
 
     match method:
         case "camera_status_update":

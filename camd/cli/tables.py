@@ -367,18 +367,18 @@ def latency(row: Row) -> str:
     return ", ".join(parts)
 
 
-def _value(key: str, value: object) -> str:
+def _value(field: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
-        if key.endswith(("size", "space", "bytes")) or key.startswith("space_"):
+        if field.endswith(("size", "space", "bytes")) or field.startswith("space_"):
             return file_size(value)
-        if key == "write_rate":
+        if field == "write_rate":
             return f"{file_size(value)}/s"
-        if key in _DURATIONS or key.startswith("seconds_"):
+        if field in _DURATIONS or field.startswith("seconds_"):
             return clock_time(value)
-        return f"{value:g} %" if "percent" in key or "threshold" in key else f"{value:,}"
-    if isinstance(value, Mapping) and key == "sync_latency":
+        return f"{value:g} %" if "percent" in field or "threshold" in field else f"{value:,}"
+    if isinstance(value, Mapping) and field == "sync_latency":
         return latency(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{escape(str(name))} {coloured(part)}" for name, part in value.items())

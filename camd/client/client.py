@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import attrs
 import trio
@@ -15,10 +16,11 @@ import trio
 from camd.client.downloads import DownloadedExport, Progress, download_part
 from camd.client.event_stream import EventStream, open_event_stream
 from camd.client.http_fetch import StillPicture, fetch_still
-from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import RemoteError
 from camd.client.results import read_result
 from camd.client.service_connection import (
+    RECONNECT_DELAY,
+    STABLE_SECONDS,
     CannotConnectError,
     ConnectionLostError,
     ServiceAddress,
@@ -80,6 +82,34 @@ CALL_SECONDS = 60.0
 
 class CallTimeoutError(Exception):
     """No answer in time; the call may be carried out nevertheless."""
+
+
+class TimedListing(TypedDict, total=False):
+    """Which part of a list is wanted: of a camera, from `start` to `end`, `limit` from `offset`."""
+
+    camera: str | None
+    start: datetime | None
+    end: datetime | None
+    limit: int | None
+    offset: int | None
+
+
+class Listing(TimedListing, total=False):
+    """The same, or of one session."""
+
+    session_id: str | None
+
+
+class PictureChoice(TypedDict, total=False):
+    """Which picture is wanted: the newest, or one that is no older than `max_age_ms`, or of `at`.
+
+    `width` is in pixels, `quality` is that of a JPEG.
+    """
+
+    quality: int | None
+    max_age_ms: int | None
+    width: int | None
+    at: datetime | None
 
 
 @attrs.define(eq=False)
@@ -189,25 +219,16 @@ class Client:
         *,
         filename: str | None = None,
         format: str | None = None,
-        quality: int | None = None,
-        max_age_ms: int | None = None,
-        width: int | None = None,
-        at: datetime | None = None,
+        **choice: Unpack[PictureChoice],
     ) -> TakenSnapshot:
-        """Store one frame of a camera, the newest or one of the past; returns when it is durable.
-
-        `max_age_ms`: a frame that is no older will do, and is faster. `width` is in pixels.
-        """
+        """Store one frame of a camera; returns when it is durable."""
         return await self._result(
             TakenSnapshot,
             "take_snapshot",
             device=device,
             filename=filename,
             format=format,
-            quality=quality,
-            max_age_ms=max_age_ms,
-            width=width,
-            at=at,
+            **choice,
         )
 
     async def still(
@@ -215,33 +236,20 @@ class Client:
         device: str,
         *,
         format: str = "jpg",
-        quality: int | None = None,
-        max_age_ms: int | None = None,
-        width: int | None = None,
-        at: datetime | None = None,
+        **choice: Unpack[PictureChoice],
     ) -> StillPicture:
         """Fetch one frame of a camera as a picture, which the service does not store.
 
-        The options are those of `take_snapshot`. It comes over HTTP, on a connection of its own.
-        Raises as a call does, and CannotConnectError.
+        It comes over HTTP, on a connection of its own. Raises as a call does, and
+        CannotConnectError.
         """
-        options = {"quality": quality, "max_age_ms": max_age_ms, "width": width, "at": at}
         with trio.move_on_after(float("inf") if self.timeout is None else self.timeout):
-            return await fetch_still(self.address, device, format, options)
+            return await fetch_still(self.address, device, format, choice)
         raise CallTimeoutError(f"no picture of {device} in {self.timeout:g} s")
 
-    async def snapshots(
-        self,
-        *,
-        camera: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int | None = None,
-        offset: int | None = None,
-    ) -> SnapshotList:
+    async def snapshots(self, **listing: Unpack[TimedListing]) -> SnapshotList:
         """List stored snapshots, newest first."""
-        page = _page(camera, None, start, end, limit, offset)
-        return await self._result(SnapshotList, "list_snapshots", **page)
+        return await self._result(SnapshotList, "list_snapshots", **_page(listing))
 
     async def snapshot(self, filename: str) -> SnapshotInfo:
         """Describe one stored snapshot."""
@@ -282,19 +290,9 @@ class Client:
         answer = await self._ask("get_recording_status", device=device)
         return None if answer is None else read_result(RecordingStatus, answer)
 
-    async def recordings(
-        self,
-        *,
-        camera: str | None = None,
-        session_id: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int | None = None,
-        offset: int | None = None,
-    ) -> RecordingList:
+    async def recordings(self, **listing: Unpack[Listing]) -> RecordingList:
         """List recordings, newest first."""
-        page = _page(camera, session_id, start, end, limit, offset)
-        return await self._result(RecordingList, "list_recordings", **page)
+        return await self._result(RecordingList, "list_recordings", **_page(listing))
 
     async def recording(self, filename: str) -> RecordingDetails:
         """Describe one recording."""
@@ -316,37 +314,17 @@ class Client:
         """Remove the pin of a recording."""
         return await self._result(PinnedRecording, "unpin_recording", filename=filename)
 
-    async def sessions(
-        self,
-        *,
-        camera: str | None = None,
-        session_id: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int | None = None,
-        offset: int | None = None,
-    ) -> SessionList:
+    async def sessions(self, **listing: Unpack[Listing]) -> SessionList:
         """List sessions with their coverage, newest first."""
-        page = _page(camera, session_id, start, end, limit, offset)
-        return await self._result(SessionList, "get_sessions", **page)
+        return await self._result(SessionList, "get_sessions", **_page(listing))
 
     async def schedules(self) -> ScheduleList:
         """List the schedules of the configuration."""
         return await self._result(ScheduleList, "get_schedules")
 
-    async def gaps(
-        self,
-        *,
-        camera: str | None = None,
-        session_id: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int | None = None,
-        offset: int | None = None,
-    ) -> GapList:
+    async def gaps(self, **listing: Unpack[Listing]) -> GapList:
         """List what is missing, newest first."""
-        page = _page(camera, session_id, start, end, limit, offset)
-        return await self._result(GapList, "get_gaps", **page)
+        return await self._result(GapList, "get_gaps", **_page(listing))
 
     # --- Exports.
 
@@ -512,7 +490,7 @@ class _ConnectionKeeper:
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Keep a connection; raises what is wrong with the first one."""
-        pauses = ReconnectPauses()
+        failures = 0
         connected_before = False
         while True:
             try:
@@ -523,7 +501,8 @@ class _ConnectionKeeper:
                         task_status.started()
                     began = trio.current_time()
                     await connection.wait_lost()
-                    pauses.connected_for(trio.current_time() - began)
+                    if trio.current_time() - began >= STABLE_SECONDS:
+                        failures = 0
             except (CannotConnectError, ConnectionLostError, RemoteError) as error:
                 if not connected_before:
                     raise
@@ -532,25 +511,14 @@ class _ConnectionKeeper:
                     return
             if not self.client.reconnect:
                 return
-            await trio.sleep(pauses.next())
+            failures += 1
+            await trio.sleep(RECONNECT_DELAY.after(failures, random.random()))
 
 
-def _page(
-    camera: str | None,
-    session_id: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    limit: int | None,
-    offset: int | None,
-) -> dict[str, object]:
-    return {
-        "camera": camera,
-        "session_id": session_id,
-        "from": start,
-        "to": end,
-        "limit": limit,
-        "offset": offset,
-    }
+def _page(listing: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of a listing as the service names them."""
+    names = {"start": "from", "end": "to"}
+    return {names.get(name, name): value for name, value in listing.items()}
 
 
 @asynccontextmanager

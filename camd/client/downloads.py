@@ -19,7 +19,7 @@ import attrs
 import h11
 import trio
 
-from camd.client.http_fetch import refused_page
+from camd.client.http_fetch import refused_reply
 from camd.client.service_connection import (
     ConnectionLostError,
     ServiceAddress,
@@ -187,7 +187,7 @@ async def _read_answer(
                 body += data[: _MOST_ERROR_BYTES - len(body)]
             case h11.EndOfMessage() | h11.ConnectionClosed():
                 if refused:
-                    raise refused_page(refused, bytes(body))
+                    raise refused_reply(refused, bytes(body))
                 return
 
 

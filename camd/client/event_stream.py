@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -10,10 +11,11 @@ from typing import Any
 import attrs
 import trio
 
-from camd.client.reconnect import ReconnectPauses
 from camd.client.remote_errors import InvalidParamsError, RemoteError
 from camd.client.results import UnreadableAnswerError, read_result
 from camd.client.service_connection import (
+    RECONNECT_DELAY,
+    STABLE_SECONDS,
     CannotConnectError,
     ConnectionLostError,
     ServiceAddress,
@@ -151,10 +153,10 @@ class _Follower:
     sink: trio.MemorySendChannel[ServiceEvent]
     source: trio.MemoryReceiveChannel[ServiceEvent]
     _stream: EventStream | None = attrs.field(default=None, init=False)
+    _failures: int = attrs.field(default=0, init=False)  # connections in a row that did not last
 
     async def serve(self, task_status: trio.TaskStatus[EventStream]) -> None:
         """Follow events; raises what is wrong with the first connection."""
-        pauses = ReconnectPauses()
         async with self.sink:
             while True:
                 try:
@@ -165,7 +167,7 @@ class _Follower:
                         if self._stream is None:
                             self._stream = EventStream(self.since or 0, self.source)
                             task_status.started(self._stream)
-                        await self._hand_on(connection, pauses)
+                        await self._hand_on(connection)
                 except (
                     CannotConnectError,
                     ConnectionLostError,
@@ -177,7 +179,8 @@ class _Follower:
                     if self._is_final(error):
                         self._stream.fail(error)
                         return
-                await trio.sleep(pauses.next())
+                self._failures += 1
+                await trio.sleep(RECONNECT_DELAY.after(self._failures, random.random()))
 
     def _is_final(self, error: Exception) -> bool:
         if not self.reconnect or isinstance(error, UnreadableAnswerError):
@@ -207,13 +210,14 @@ class _Follower:
         answer: dict[str, Any] = await connection.call_soon("subscribe_events", **sent)
         return answer
 
-    async def _hand_on(self, connection: ServiceConnection, pauses: ReconnectPauses) -> None:
+    async def _hand_on(self, connection: ServiceConnection) -> None:
         began = trio.current_time()
         try:
             async for method, params in connection.notifications():
                 await self._hand(read_event(method, params))
         finally:
-            pauses.connected_for(trio.current_time() - began)
+            if trio.current_time() - began >= STABLE_SECONDS:
+                self._failures = 0
 
     async def _hand(self, event: ServiceEvent) -> None:
         await self.sink.send(event)

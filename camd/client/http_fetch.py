@@ -28,16 +28,16 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @attrs.frozen
-class HttpReply:
+class _HttpReply:
     """The answer to an HTTP request; the names of headers are in small letters."""
 
     headers: dict[str, str]
     body: bytes = attrs.field(repr=False)
 
 
-async def fetch_page(
+async def _fetch(
     address: str, path: str, token: str | None = None, *, tls: ssl.SSLContext | None = None
-) -> HttpReply:
+) -> _HttpReply:
     """GET a path of the service at `address`, as `connect` takes it.
 
     Raises CannotConnectError, ConnectionLostError when the connection ends within the answer, and
@@ -51,17 +51,17 @@ async def fetch_page(
     request = h11.Request(method="GET", target=path, headers=headers)
     try:
         await stream.send_all(connection.send(request) + connection.send(h11.EndOfMessage()))
-        answer, body = await _read_page(stream, connection)
+        answer, body = await _read_reply(stream, connection)
     except (h11.ProtocolError, trio.BrokenResourceError) as error:
         raise ConnectionLostError(str(error)) from error
     finally:
         await trio.aclose_forcefully(stream)
     if answer.status_code != HTTPStatus.OK:
-        raise refused_page(answer.status_code, body)
-    return HttpReply({name.decode(): value.decode() for name, value in answer.headers}, body)
+        raise refused_reply(answer.status_code, body)
+    return _HttpReply({name.decode(): value.decode() for name, value in answer.headers}, body)
 
 
-async def _read_page(
+async def _read_reply(
     stream: trio.abc.ReceiveStream, connection: h11.Connection
 ) -> tuple[h11.Response, bytes]:
     answer, body = h11.Response(status_code=500, headers=[]), bytearray()
@@ -79,7 +79,7 @@ async def _read_page(
                 return answer, bytes(body)
 
 
-def refused_page(status: int, body: bytes) -> RemoteError:
+def refused_reply(status: int, body: bytes) -> RemoteError:
     """Read what a refused request says; in the words of the call that would be refused."""
     try:
         said = _decode(body)
@@ -108,16 +108,16 @@ class StillPicture:
 async def fetch_still(
     address: ServiceAddress, camera: str, format: str, options: Mapping[str, object]
 ) -> StillPicture:
-    """Fetch a picture of a camera; without the options that are None. Raises as `fetch_page`."""
+    """Fetch a picture of a camera; without the options that are None. Raises as `_fetch`."""
     given = {name: _shown(value) for name, value in options.items() if value is not None}
     path = f"/still/{quote(camera, safe='')}.{quote(format, safe='')}?{urlencode(given)}"
-    page = await fetch_page(address.url, path, address.token, tls=address.tls)
+    reply = await _fetch(address.url, path, address.token, tls=address.tls)
     try:
         return StillPicture(
-            page.body,
-            datetime.fromisoformat(page.headers["x-frame-time"]),
-            int(page.headers["x-frame-age-ms"]),
-            page.headers["content-type"],
+            reply.body,
+            datetime.fromisoformat(reply.headers["x-frame-time"]),
+            int(reply.headers["x-frame-age-ms"]),
+            reply.headers["content-type"],
         )
     except (KeyError, ValueError) as error:
         raise UnreadableAnswerError(f"StillPicture: {error!r}") from error

@@ -12,6 +12,11 @@ class RemoteError(Exception):
     """The service answered a call with an error; also the class of kinds that are unknown here."""
 
     kind: ClassVar[ErrorKind | None] = None
+    by_code: ClassVar[dict[int, type[RemoteError]]] = {}
+
+    def __init_subclass__(cls, *, kind: ErrorKind) -> None:
+        cls.kind = kind
+        cls.by_code[kind.code] = cls
 
     def __init__(self, code: int, message: str, data: dict[str, Any]) -> None:
         super().__init__(message)
@@ -36,201 +41,134 @@ class RemoteError(Exception):
         return tuple((str(e.get("path")), str(e.get("message"))) for e in found)
 
 
-class ParseRefusedError(RemoteError):
+class ParseRefusedError(RemoteError, kind=errors.PARSE_ERROR):
     """The service could not read the message."""
 
-    kind = errors.PARSE_ERROR
 
-
-class InvalidRequestError(RemoteError):
+class InvalidRequestError(RemoteError, kind=errors.INVALID_REQUEST):
     """The message was no request."""
 
-    kind = errors.INVALID_REQUEST
 
-
-class MethodNotFoundError(RemoteError):
+class MethodNotFoundError(RemoteError, kind=errors.METHOD_NOT_FOUND):
     """The service has no such method."""
 
-    kind = errors.METHOD_NOT_FOUND
 
-
-class InvalidParamsError(RemoteError):
+class InvalidParamsError(RemoteError, kind=errors.INVALID_PARAMS):
     """Parameters are wrong; `errors` names them."""
 
-    kind = errors.INVALID_PARAMS
 
-
-class InternalServiceError(RemoteError):
+class InternalServiceError(RemoteError, kind=errors.INTERNAL_ERROR):
     """A bug in the service; its log has the details."""
 
-    kind = errors.INTERNAL_ERROR
 
-
-class NotAuthenticatedError(RemoteError):
+class NotAuthenticatedError(RemoteError, kind=errors.NOT_AUTHENTICATED):
     """The service needs a token or refused the one given; `data["reason"]` says why."""
 
-    kind = errors.NOT_AUTHENTICATED
 
-
-class RateLimitedError(RemoteError):
+class RateLimitedError(RemoteError, kind=errors.RATE_LIMITED):
     """Too many calls; `data["retry_after_ms"]` says how long to wait."""
 
-    kind = errors.RATE_LIMITED
 
-
-class ForbiddenError(RemoteError):
+class ForbiddenError(RemoteError, kind=errors.FORBIDDEN):
     """The role of the token is too low."""
 
-    kind = errors.FORBIDDEN
 
-
-class CameraUnknownError(RemoteError):
+class CameraUnknownError(RemoteError, kind=errors.CAMERA_UNKNOWN):
     """There is no such camera."""
 
-    kind = errors.CAMERA_UNKNOWN
 
-
-class SourceUnavailableError(RemoteError):
+class SourceUnavailableError(RemoteError, kind=errors.SOURCE_UNAVAILABLE):
     """The camera's source cannot be used; `data["cause"]` says why."""
 
-    kind = errors.SOURCE_UNAVAILABLE
 
-
-class UnsupportedError(RemoteError):
+class UnsupportedError(RemoteError, kind=errors.UNSUPPORTED):
     """A format or capability that does not exist."""
 
-    kind = errors.UNSUPPORTED
 
-
-class RecordingFailedError(RemoteError):
+class RecordingFailedError(RemoteError, kind=errors.RECORDING_FAILED):
     """Capture or recording failed; `data["cause"]` says why."""
 
-    kind = errors.RECORDING_FAILED
 
-
-class FileNotKnownError(RemoteError):
+class FileNotKnownError(RemoteError, kind=errors.FILE_NOT_FOUND):
     """There is no file of this name."""
 
-    kind = errors.FILE_NOT_FOUND
 
-
-class AlreadyRecordingError(RemoteError):
+class AlreadyRecordingError(RemoteError, kind=errors.ALREADY_RECORDING):
     """The camera records already; `data["session_id"]` and `owner` say for whom."""
 
-    kind = errors.ALREADY_RECORDING
 
-
-class StorageLowError(RemoteError):
+class StorageLowError(RemoteError, kind=errors.STORAGE_LOW):
     """The recording does not fit; `data["fits_seconds"]` says what would."""
 
-    kind = errors.STORAGE_LOW
 
-
-class StorageCriticalError(RemoteError):
+class StorageCriticalError(RemoteError, kind=errors.STORAGE_CRITICAL):
     """The recordings volume is as full as it may be."""
 
-    kind = errors.STORAGE_CRITICAL
 
-
-class FileInUseError(RemoteError):
+class FileInUseError(RemoteError, kind=errors.FILE_IN_USE):
     """The file is being recorded."""
 
-    kind = errors.FILE_IN_USE
 
-
-class FilePinnedError(RemoteError):
+class FilePinnedError(RemoteError, kind=errors.FILE_PINNED):
     """The file is pinned."""
 
-    kind = errors.FILE_PINNED
 
-
-class FileLeasedError(RemoteError):
+class FileLeasedError(RemoteError, kind=errors.FILE_LEASED):
     """The file is being read."""
 
-    kind = errors.FILE_LEASED
 
-
-class StorageMissingError(RemoteError):
+class StorageMissingError(RemoteError, kind=errors.STORAGE_MISSING):
     """The recordings volume is not there."""
 
-    kind = errors.STORAGE_MISSING
 
-
-class StorageReadOnlyError(RemoteError):
+class StorageReadOnlyError(RemoteError, kind=errors.STORAGE_READ_ONLY):
     """The recordings volume is read-only."""
 
-    kind = errors.STORAGE_READ_ONLY
 
-
-class StorageUnresponsiveError(RemoteError):
+class StorageUnresponsiveError(RemoteError, kind=errors.STORAGE_UNRESPONSIVE):
     """The recordings volume does not answer."""
 
-    kind = errors.STORAGE_UNRESPONSIVE
 
-
-class StorageNoInodesError(RemoteError):
+class StorageNoInodesError(RemoteError, kind=errors.STORAGE_NO_INODES):
     """The recordings volume can hold hardly any more files."""
 
-    kind = errors.STORAGE_NO_INODES
 
-
-class StorageFailingError(RemoteError):
+class StorageFailingError(RemoteError, kind=errors.STORAGE_FAILING):
     """Writing to the recordings volume fails."""
 
-    kind = errors.STORAGE_FAILING
 
-
-class RemovalFailedError(RemoteError):
+class RemovalFailedError(RemoteError, kind=errors.REMOVAL_FAILED):
     """The file could not be removed."""
 
-    kind = errors.REMOVAL_FAILED
 
-
-class NotRecordingError(RemoteError):
+class NotRecordingError(RemoteError, kind=errors.NOT_RECORDING):
     """The camera is not recording."""
 
-    kind = errors.NOT_RECORDING
 
-
-class CameraLimitError(RemoteError):
+class CameraLimitError(RemoteError, kind=errors.CAMERA_LIMIT):
     """There are as many cameras as one service can have; `data["max_cameras"]` says how many."""
 
-    kind = errors.CAMERA_LIMIT
 
-
-class KeyExistsError(RemoteError):
+class KeyExistsError(RemoteError, kind=errors.KEY_EXISTS):
     """There is a key of this name already."""
 
-    kind = errors.KEY_EXISTS
 
-
-class KeyUnknownError(RemoteError):
+class KeyUnknownError(RemoteError, kind=errors.KEY_UNKNOWN):
     """There is no key of this name."""
 
-    kind = errors.KEY_UNKNOWN
 
-
-class KeyLimitError(RemoteError):
+class KeyLimitError(RemoteError, kind=errors.KEY_LIMIT):
     """There are as many keys as one service can have."""
 
-    kind = errors.KEY_LIMIT
 
-
-class KeysUnusableError(RemoteError):
+class KeysUnusableError(RemoteError, kind=errors.KEYS_UNUSABLE):
     """The service cannot read or write its key file."""
 
-    kind = errors.KEYS_UNUSABLE
 
-
-class ShuttingDownError(RemoteError):
+class ShuttingDownError(RemoteError, kind=errors.SHUTTING_DOWN):
     """The service is stopping."""
-
-    kind = errors.SHUTTING_DOWN
-
-
-_BY_CODE = {each.kind.code: each for each in RemoteError.__subclasses__() if each.kind is not None}
 
 
 def remote_error(code: int, message: str, data: dict[str, Any]) -> RemoteError:
     """Make the error of the class that belongs to a code."""
-    return _BY_CODE.get(code, RemoteError)(code, message, data)
+    return RemoteError.by_code.get(code, RemoteError)(code, message, data)

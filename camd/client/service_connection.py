@@ -16,6 +16,7 @@ import trio
 
 from camd.client.remote_errors import remote_error
 from camd.errors import sole_exception
+from camd.growing_delay import GrowingDelay
 from camd.server.websocket import (
     HandshakeRefusedError,
     SocketClosedError,
@@ -28,6 +29,10 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_WAITING_NOTIFICATIONS = 1000
 PING_SECONDS = 30.0
 PONG_SECONDS = 10.0
+# Before the next try to connect, shortened at random: the clients of a service that starts again
+# do not all come at the same moment.
+RECONNECT_DELAY = GrowingDelay(0.2, 30.0)
+STABLE_SECONDS = 5.0  # the end of a connection that lasted longer is not counted as a failure
 ANSWER_SECONDS = 20.0  # to authenticate; the service delays the answer to a wrong key
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -34,22 +34,22 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentOverlay:
     """Collect what the environment says about configuration keys, as TOML would say it."""
     found: dict[Place, tuple[str, object]] = {}
     mistakes: list[str] = []
-    for place, key in _keys_with_alias():
+    for place, config_key in _keys_with_alias():
         try:
-            value = _read_alias(key, environ.get(key.alias, ""))
+            value = _read_alias(config_key, environ.get(config_key.alias, ""))
         except ValueError as error:
-            mistakes.append(f"{key.alias}: {error}")
+            mistakes.append(f"{config_key.alias}: {error}")
         else:
             if value is not None:
-                found[place] = (key.alias, value)
+                found[place] = (config_key.alias, value)
     for variable in sorted(environ):
         if match := _VARIABLE.fullmatch(variable):
             place = match[1].lower(), match[2].lower()
             if mistake := _place_mistake(*place):
                 mistakes.append(f"{variable}: {mistake}")
             else:
-                key = config_keys_of(SECTIONS[place[0]])[place[1]]
-                found[place] = (variable, _as_toml(key, environ[variable]))
+                config_key = config_keys_of(SECTIONS[place[0]])[place[1]]
+                found[place] = (variable, _as_toml(config_key, environ[variable]))
     return EnvironmentOverlay(
         values={place: value for place, (_, value) in found.items()},
         variables={place: variable for place, (variable, _) in found.items()},
@@ -61,8 +61,8 @@ def _place_mistake(section: str, name: str) -> str:
     """Return what is wrong with a section and a key; "" when both exist."""
     if section not in SECTIONS:
         return f"unknown section{did_you_mean(section, SECTIONS)}"
-    keys = config_keys_of(SECTIONS[section])
-    return "" if name in keys else f"unknown key{did_you_mean(name, keys)}"
+    config_keys = config_keys_of(SECTIONS[section])
+    return "" if name in config_keys else f"unknown key{did_you_mean(name, config_keys)}"
 
 
 def variables_of(section: str, name: str) -> tuple[str, ...]:
@@ -85,21 +85,21 @@ def name_variables(mistake: str, variables: Mapping[Place, str]) -> str:
 
 def _keys_with_alias() -> Iterator[tuple[Place, ConfigKey]]:
     for section, cls in SECTIONS.items():
-        for name, key in config_keys_of(cls).items():
-            if key.alias:
-                yield (section, name), key
+        for name, config_key in config_keys_of(cls).items():
+            if config_key.alias:
+                yield (section, name), config_key
 
 
-def _read_alias(key: ConfigKey, text: str) -> object:
+def _read_alias(config_key: ConfigKey, text: str) -> object:
     """Read the text of an alias; None when it is not set. Raises ValueError."""
     if not text:
         return None
-    return key.read_alias(text) if key.read_alias else _as_toml(key, text)
+    return config_key.read_alias(text) if config_key.read_alias else _as_toml(config_key, text)
 
 
-def _as_toml(key: ConfigKey, text: str) -> object:
+def _as_toml(config_key: ConfigKey, text: str) -> object:
     """Give text the TOML type of its key; text that does not fit stays as it is."""
-    word, kind = text.strip(), key.kind
+    word, kind = text.strip(), config_key.kind
     if kind is bool and word.lower() in ("true", "false"):
         return word.lower() == "true"
     if kind in (int, int | None, float) and re.fullmatch("[0-9]{1,18}", word):

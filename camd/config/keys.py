@@ -1,4 +1,4 @@
-"""How a configuration key is declared: `key` in a section's class; `config_keys_of` reads it."""
+"""How a configuration key is declared (`config_key` in a section's class), and read from there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ConfigKey:
         )
 
 
-def key(
+def config_key(
     written: object,
     reader: Reader | UnboundPathReader,
     doc: str,

@@ -135,10 +135,10 @@ def _structure(
     try:
         return converter.structure(raw, cls)
     except ClassValidationError as error:
-        for key, sentence in _sentences(error, cls):
-            variable = variables.get((path, key))
+        for name, sentence in _sentences(error, cls):
+            variable = variables.get((path, name))
             origin = f" (from {variable})" if variable else ""
-            mistakes.append(f"{path}.{key}{origin}: {sentence}")
+            mistakes.append(f"{path}.{name}{origin}: {sentence}")
         return None
 
 
@@ -150,8 +150,8 @@ def _sentences(error: ClassValidationError, cls: type) -> Iterator[tuple[str, st
     for mistake in others:
         if not isinstance(mistake, ForbiddenExtraKeysError):
             raise mistake
-        for key in sorted(mistake.extra_fields):
-            yield key, f"unknown key{did_you_mean(key, config_keys_of(cls))}"
+        for name in sorted(mistake.extra_fields):
+            yield name, f"unknown key{did_you_mean(name, config_keys_of(cls))}"
 
 
 _MISSING = (

@@ -19,13 +19,13 @@ from camd.clock import Clock
 from camd.events.event_files import FOLDER, EventFiles, StoredEvents
 from camd.events.rules.history import EventHistory, KeptEvent
 from camd.events.rules.numbering import EventNumbers, first_event_number
+from camd.growing_delay import GrowingDelay
 from camd.rpc.registry import Notification
 
 LOAD_SECONDS = 3.0  # for the files, at the start; after that the log goes on without them
 CLOSE_SECONDS = 2.0
 BATCH_EVENTS = 500
-FIRST_RETRY_SECONDS = 1.0
-LONGEST_RETRY_SECONDS = 60.0
+RETRY_DELAY = GrowingDelay(1.0, 60.0)
 log = structlog.get_logger("camd.events")
 _encode = msgspec.json.Encoder().encode
 
@@ -118,13 +118,12 @@ class _LogWriter:
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write events as they come, until cancelled; after an error, with growing pauses."""
         task_status.started()
-        delay = 0.0
+        failures = 0
         while True:
-            if not delay and not self._behind:
+            if not failures and not self._behind:
                 await self.events.wait_published()
-            await trio.sleep(delay)
-            took = await self._write_once()
-            delay = 0.0 if took else min(max(delay * 2, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS)
+            await trio.sleep(RETRY_DELAY.after(failures))
+            failures = 0 if await self._write_once() else failures + 1
 
     async def close(self) -> None:
         """Write the rest, and which numbers were used; may be cancelled."""

@@ -272,8 +272,8 @@ class Exports:
         segments, gaps = await self._segments(wanted), await self._gaps(wanted)
         _refuse_other_formats([each for each in segments if overlaps_range(each, wanted)])
         growing = any(segment.state is SegmentState.OPEN for segment in segments)
-        key = ExportKey(wanted, part, tuple(segments), gaps)
-        if (kept := await self._find_kept(leases, key)) is not None:
+        export_key = ExportKey(wanted, part, tuple(segments), gaps)
+        if (kept := await self._find_kept(leases, export_key)) is not None:
             return kept
         while True:
             readable = [segment for segment in segments if is_readable(segment)]
@@ -293,25 +293,25 @@ class Exports:
             growing=growing,
         )
         export = Export(wanted, tuple(work.parts), missing, growing=growing)
-        if key.is_final and not export.late and wanted.end <= self._clock.now():
-            await self._keep(key, export)
+        if export_key.is_final and not export.late and wanted.end <= self._clock.now():
+            await self._keep(export_key, export)
         return export
 
-    async def _find_kept(self, leases: ExitStack, key: ExportKey) -> Export | None:
+    async def _find_kept(self, leases: ExitStack, export_key: ExportKey) -> Export | None:
         """Return an export that was prepared before, if its files are the same; lease them."""
-        kept = self._kept.find(key, self._clock.monotonic())
+        kept = self._kept.find(export_key, self._clock.monotonic())
         if kept is None:
             return None
-        for segment in filter(is_readable, key.segments):
+        for segment in filter(is_readable, export_key.segments):
             leases.enter_context(self._storage.leased(segment.filename))
         found = await self._bounded(partial(facts_of, kept.export.paths))
         return kept.export if found == kept.files else None
 
-    async def _keep(self, key: ExportKey, export: Export) -> None:
+    async def _keep(self, export_key: ExportKey, export: Export) -> None:
         files = await self._bounded(partial(facts_of, export.paths))
         if files is not None:
             size = sum(len(part.head) for part in export.parts)
-            self._kept.keep(key, KeptExport(export, size, files), self._clock.monotonic())
+            self._kept.keep(export_key, KeptExport(export, size, files), self._clock.monotonic())
 
     async def _read_all(self, files: Sequence[ExportFile], part: int) -> _Preparation:
         work = _Preparation(self, part)

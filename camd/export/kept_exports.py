@@ -64,34 +64,34 @@ class KeptExports(Generic[ExportT]):
         """Size of all heads."""
         return sum(each.head_bytes for each in self._kept.values())
 
-    def find(self, key: ExportKey, now: float) -> KeptExport[ExportT] | None:
+    def find(self, export_key: ExportKey, now: float) -> KeptExport[ExportT] | None:
         """Return the export of a key, at `now` in monotonic seconds."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            self._taken[key] = now
-        return self._kept.get(key)
+        if export_key in self._kept:
+            self._kept.move_to_end(export_key)
+            self._taken[export_key] = now
+        return self._kept.get(export_key)
 
-    def keep(self, key: ExportKey, kept: KeptExport[ExportT], now: float) -> None:
+    def keep(self, export_key: ExportKey, kept: KeptExport[ExportT], now: float) -> None:
         """Keep an export, in place of an older one of its range, and forget what is too much."""
-        for other in [each for each in self._kept if _replaces(key, each)]:
+        for other in [each for each in self._kept if _replaces(export_key, each)]:
             self._forget(other)
         if kept.head_bytes > self.most_bytes:
             return
-        self._kept[key], self._taken[key] = kept, now
+        self._kept[export_key], self._taken[export_key] = kept, now
         while len(self._kept) > KEPT_EXPORTS or self.head_bytes > self.most_bytes:
             self._forget(next(iter(self._kept)))
 
     def forget_old(self, now: float) -> None:
         """Forget what nobody has taken for KEPT_SECONDS."""
-        for key in [key for key, taken in self._taken.items() if now - taken >= KEPT_SECONDS]:
-            self._forget(key)
+        for old in [each for each, taken in self._taken.items() if now - taken >= KEPT_SECONDS]:
+            self._forget(old)
 
-    def _forget(self, key: ExportKey) -> None:
-        del self._kept[key], self._taken[key]
+    def _forget(self, export_key: ExportKey) -> None:
+        del self._kept[export_key], self._taken[export_key]
 
 
-def _replaces(key: ExportKey, other: ExportKey) -> bool:
-    return (key.wanted, key.part) == (other.wanted, other.part)
+def _replaces(export_key: ExportKey, other: ExportKey) -> bool:
+    return (export_key.wanted, export_key.part) == (other.wanted, other.part)
 
 
 def facts_of(paths: Iterable[Path]) -> tuple[FileFacts, ...] | None:

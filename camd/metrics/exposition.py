@@ -18,9 +18,15 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from camd.metrics.metric_values import camera_counter as _counter
-from camd.metrics.metric_values import camera_gauge as _gauge
-from camd.metrics.metric_values import duration_family
+from camd.metrics.metric_values import (
+    camera_counter as _counter,
+)
+from camd.metrics.metric_values import (
+    camera_gauge as _gauge,
+)
+from camd.metrics.metric_values import (
+    duration_family,
+)
 from camd.metrics.publication_families import MediaServerMetrics, publication_families
 from camd.metrics.snapshot_families import SnapshotCounts, snapshot_families
 from camd.metrics.totals import RecorderTotals

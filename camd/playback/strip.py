@@ -69,8 +69,8 @@ class StripMaker:
 
         Raises Refusal: −32002 when too many wait, −1003 when a frame cannot be decoded.
         """
-        key = (width, tuple(tile.key for tile in tiles))
-        if key not in self._kept and self._turn.statistics().tasks_waiting >= MOST_WAITING:
+        cache_key = (width, tuple(tile.cache_key for tile in tiles))
+        if cache_key not in self._kept and self._turn.statistics().tasks_waiting >= MOST_WAITING:
             raise Refusal(
                 RATE_LIMITED,
                 "Too many strips are being made",
@@ -78,13 +78,13 @@ class StripMaker:
                 camera_id=camera_id,
             )
         async with self._turn:
-            if key not in self._kept:
-                self._keep(key, await self._make(camera_id, tiles, width))
-        self._kept.move_to_end(key)
-        return self._kept[key]
+            if cache_key not in self._kept:
+                self._keep(cache_key, await self._make(camera_id, tiles, width))
+        self._kept.move_to_end(cache_key)
+        return self._kept[cache_key]
 
-    def _keep(self, key: object, picture: bytes) -> None:
-        self._kept[key] = picture
+    def _keep(self, cache_key: object, picture: bytes) -> None:
+        self._kept[cache_key] = picture
         size = sum(map(len, self._kept.values()))
         while size > KEPT_BYTES and len(self._kept) > 1:
             size -= len(self._kept.popitem(last=False)[1])

@@ -17,6 +17,7 @@ from camd.capture.hub import StreamHub
 from camd.clock import Clock
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.text.publish_args import CARRIED_SOUND, CARRIED_VIDEO, publish_arguments
+from camd.growing_delay import GrowingDelay
 from camd.model import CameraStatus, Problem, PublicationState, PublicationStatus
 from camd.mp4.fragments import Init
 from camd.publish.publication import LaunchWithInput, Publication
@@ -24,7 +25,7 @@ from camd.publish.publication_counters import PublicationCounters
 from camd.publish.publication_queue import PublicationQueue
 from camd.publish.relay import RtspRelay, needs_relay, open_relay
 from camd.publish.rules import stream_problems as problems
-from camd.publish.rules.retry import GrowingDelay
+from camd.publish.rules.retry import RETRY_DELAY
 from camd.publish.rules.served_paths import find_obstacle
 from camd.publish.stream_server import StreamServer
 from camd.runtime.broadcast import LatestValue
@@ -51,7 +52,7 @@ class Publisher:
     _tls: ssl.SSLContext
     _changed: Callable[[Publisher], None]
     _clock: Clock = attrs.field(kw_only=True)
-    delay: GrowingDelay = attrs.field(factory=GrowingDelay)
+    delay: GrowingDelay = RETRY_DELAY
     status: LatestValue[PublicationStatus] = attrs.field(init=False)
     counters: PublicationCounters = attrs.field(factory=PublicationCounters, init=False)
     _failures: int = attrs.field(default=0, init=False)

@@ -16,6 +16,8 @@ import outcome
 import structlog
 import trio
 
+from camd.growing_delay import GrowingDelay
+
 Req = TypeVar("Req")
 
 
@@ -114,8 +116,7 @@ class Mailbox(Generic[Req]):
 
 log = structlog.get_logger("camd.supervise")
 
-FIRST_DELAY_SECONDS = 1.0
-MAX_DELAY_SECONDS = 60.0
+RESTART_DELAY = GrowingDelay(1.0, 60.0)
 STEADY_SECONDS = 60.0
 
 
@@ -124,11 +125,11 @@ async def supervise(
 ) -> None:
     """Run an actor until `run` returns; when it raises, log it, call `crashed`, wait, run it again.
 
-    The delay doubles from FIRST to LONGEST, and starts over after a run of STEADY_SECONDS. When a
+    The delay is RESTART_DELAY, and starts over after a run of STEADY_SECONDS. When a
     crash and a cancellation come together, the cancellation counts: `except*` handles only the
     crash.
     """
-    delay = FIRST_DELAY_SECONDS
+    failures = 0
     finished = False
     while not finished:
         began = trio.current_time()
@@ -139,6 +140,5 @@ async def supervise(
             log.error("actor_crashed", actor=name, exc_info=crash)
             crashed()
         if not finished:
-            delay = FIRST_DELAY_SECONDS if trio.current_time() - began > STEADY_SECONDS else delay
-            await trio.sleep(delay)
-            delay = min(MAX_DELAY_SECONDS, delay * 2)
+            failures = 1 if trio.current_time() - began > STEADY_SECONDS else failures + 1
+            await trio.sleep(RESTART_DELAY.after(failures))

@@ -10,7 +10,7 @@ import trio
 from camd.runtime.child_process import open_child_process
 
 MAX_BYTES = 1024 * 1024  # of either stream
-REST_SECONDS = 1.0  # to read the pipes after the program has ended
+DRAIN_SECONDS = 1.0  # to read the pipes after the program has ended
 _CHUNK_BYTES = 65536
 
 
@@ -60,7 +60,7 @@ async def run_program(
             nursery.start_soon(reader.read, child.read_errors, errors)
             nursery.start_soon(_cancel_when, reader.flooded, nursery.cancel_scope)
             status = await child.wait()
-            with trio.move_on_after(REST_SECONDS):  # a descendant may hold the pipes open
+            with trio.move_on_after(DRAIN_SECONDS):  # a descendant may hold the pipes open
                 await reader.closed.wait()
             nursery.cancel_scope.cancel()
     flooded = reader.flooded.is_set()

@@ -21,6 +21,7 @@ from camd.errors import ALREADY_RECORDING, NOT_RECORDING, SHUTTING_DOWN, Refusal
 from camd.model import CameraState, CameraStatus, RecordingRequest, Session
 from camd.model.schedule_values import OverriddenBy, ScheduleStatus
 from camd.schedules.rules.decision import (
+    RETRY_DELAY,
     SESSION_KEY,
     STEADY_SECONDS,
     Override,
@@ -28,7 +29,6 @@ from camd.schedules.rules.decision import (
     decide_action,
     is_ending,
     is_scheduled,
-    next_delay,
     override_by,
     session_owner,
     stopped_by_hand,
@@ -55,7 +55,7 @@ class CameraScheduler:
     _holds: tuple[datetime, datetime] | None = attrs.field(default=None, init=False)  # of `_due`
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
     _seen_end: str | None = attrs.field(default=None, init=False)  # id of the last one that ended
-    _delay: float = attrs.field(default=0.0, init=False)
+    _failures: int = attrs.field(default=0, init=False)  # in a row
     _retry_at: float = attrs.field(default=float("-inf"), init=False)  # monotonic
     _refusal: Refusal | None = attrs.field(default=None, init=False)
 
@@ -129,7 +129,7 @@ class CameraScheduler:
         # The end of a window ends an override, also where another window begins with it.
         self._holds = now, self._due.window_end or self._due.next_change or now + RECHECK_AFTER
         if self._due.active != before.active:
-            self._delay, self._retry_at, self._refusal = 0.0, float("-inf"), None
+            self._failures, self._retry_at, self._refusal = 0, float("-inf"), None
 
     @property
     def _override(self) -> Override | None:
@@ -174,8 +174,8 @@ class CameraScheduler:
             )
 
     def _wait_longer(self) -> None:
-        self._delay = next_delay(self._delay)
-        self._retry_at = self.clock.monotonic() + self._delay
+        self._failures += 1
+        self._retry_at = self.clock.monotonic() + RETRY_DELAY.after(self._failures)
 
     async def _stop(self) -> None:
         session = self.camera.published.value.session
@@ -228,7 +228,7 @@ class CameraScheduler:
             self._set_override(override)
         elif is_scheduled(session) and session.segments:
             if session.elapsed_seconds >= STEADY_SECONDS:
-                self._delay = 0.0
+                self._failures = 0
             self._wait_longer()
 
     def _set_override(self, override: Override | None) -> None:

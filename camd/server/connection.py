@@ -417,9 +417,9 @@ class Connection:
             self.send_queue.wake()
         return True
 
-    def _put(self, text: str, key: str | None = None) -> None:
+    def _put(self, text: str, coalesce_key: str | None = None) -> None:
         try:
-            self.send_queue.put(text, key)
+            self.send_queue.put(text, coalesce_key)
         except SendQueueFullError as error:
             self.end(POLICY, f"the client reads too slowly: {error}")
 

@@ -212,12 +212,12 @@ async def read_machine_names() -> tuple[str, ...]:
     return machine_names(node, *texts)
 
 
-def tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
+def tls_context(cert: Path, tls_key: Path | None) -> ssl.SSLContext:
     """Load certificate and key; raises ListenError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, tls_key)
     except (OSError, ssl.SSLError) as error:
         raise ListenError(str(cert), f"certificate or key cannot be used: {error}") from error
     return context

@@ -39,13 +39,13 @@ class SendQueue:
     _woken: bool = attrs.field(default=False, init=False)
     _shrunk: trio.Event | None = attrs.field(default=None, init=False)
 
-    def put(self, text: str, key: str | None = None) -> None:
+    def put(self, text: str, coalesce_key: str | None = None) -> None:
         """Queue `text`, in place of a message with the same key. Does not block.
 
         Raises SendQueueFullError above the bounds. A single message always fits.
         """
-        if key is not None:
-            self._count(-len(self._items.pop(key, "")))
+        if coalesce_key is not None:
+            self._count(-len(self._items.pop(coalesce_key, "")))
         elif len(self._items) >= self.max_messages:
             raise SendQueueFullError(f"more than {self.max_messages} messages are waiting")
         if self._items and self._characters + len(text) > self.max_characters:
@@ -55,7 +55,7 @@ class SendQueue:
         if self._items and spent and waiting > FAIR_CHARACTERS:
             raise SendQueueFullError("too much is waiting for all clients together")
         self._number += 1
-        self._items[self._number if key is None else key] = text
+        self._items[self._number if coalesce_key is None else coalesce_key] = text
         self._count(len(text))
         self._tell_reader()
 

@@ -295,14 +295,14 @@ class WebSocket:
         """Close with a code and a reason; takes at most two seconds."""
         with trio.move_on_after(CLOSE_SECONDS):
             if self._stream.exceeded or (self._broken and not self._sending):
-                await self._refuse_rest(code, reason)
+                await self._refuse_further(code, reason)
             elif not self._sending:  # after half a message, the peer cannot read a close frame
                 # With TLS, the reader may close the stream while its end is still being sent.
                 with suppress(ProtocolError, trio.ClosedResourceError, trio.BrokenResourceError):
                     await self._connection.aclose(code, reason)
         await trio.aclose_forcefully(self._stream.stream)
 
-    async def _refuse_rest(self, code: int, reason: str) -> None:
+    async def _refuse_further(self, code: int, reason: str) -> None:
         """Send a close frame without the library, which has failed; read on so that it arrives."""
         self._stream.close_sent = True
         payload = code.to_bytes(2, "big") + reason.encode()[:120]

@@ -119,23 +119,23 @@ class PictureDecoder:
     _spare: _Worker | None = attrs.field(default=None, init=False)
 
     async def decode(
-        self, key: Hashable, movie: bytes, options: PictureOptions, *, camera_id: str
+        self, frame_key: Hashable, movie: bytes, options: PictureOptions, *, camera_id: str
     ) -> bytes:
         """Return the picture of the one frame that `movie` shows.
 
-        Calls with the same `key` (frame) and options share one picture. Raises Refusal: −32002
-        when too many wait, −1003 with the cause when it cannot be made.
+        Calls with the same frame and options share one picture. Raises Refusal: −32002 when too
+        many wait, −1003 with the cause when it cannot be made.
         """
-        flight = self._flights.get((key, options))
+        flight = self._flights.get((frame_key, options))
         if flight is None or flight.refusal is not None:
-            flight = self._begin((key, options), _Flight(movie, options, camera_id))
+            flight = self._begin((frame_key, options), _Flight(movie, options, camera_id))
         await flight.done.wait()
         if flight.picture is None:
             assert flight.refusal is not None
             raise flight.refusal
         return flight.picture
 
-    def _begin(self, key: Hashable, flight: _Flight) -> _Flight:
+    def _begin(self, picture_key: Hashable, flight: _Flight) -> _Flight:
         if self._pending >= AT_A_TIME + MOST_WAITING:
             raise Refusal(
                 RATE_LIMITED,
@@ -143,12 +143,12 @@ class PictureDecoder:
                 retry_after_ms=_RETRY_MILLISECONDS,
                 camera_id=flight.camera_id,
             )
-        self._flights[key] = flight
+        self._flights[picture_key] = flight
         self._pending += 1
-        self._nursery.start_soon(self._run, key, flight)
+        self._nursery.start_soon(self._run, picture_key, flight)
         return flight
 
-    async def _run(self, key: Hashable, flight: _Flight) -> None:
+    async def _run(self, picture_key: Hashable, flight: _Flight) -> None:
         """Decode when it is this flight's turn; keep the picture for a moment."""
         try:
             async with self._decoding:
@@ -160,17 +160,17 @@ class PictureDecoder:
         if flight.picture is not None:
             self._drop_oldest()
             await trio.sleep(self.timings.kept_seconds)
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+        if self._flights.get(picture_key) is flight:
+            del self._flights[picture_key]
 
     def _drop_oldest(self) -> None:
         """Keep no more than KEPT_BYTES of pictures."""
-        kept = {key: len(each.picture) for key, each in self._flights.items() if each.picture}
+        kept = {name: len(each.picture) for name, each in self._flights.items() if each.picture}
         size = sum(kept.values())
-        for key, length in kept.items():
+        for name, length in kept.items():
             if size <= KEPT_BYTES:
                 return
-            del self._flights[key]
+            del self._flights[name]
             size -= length
 
     # --- processes ---

@@ -38,12 +38,12 @@ class FrameSource:
 class FoundFrame:
     """One frame with all that is needed to decode it. `time` is its wall time, UTC.
 
-    `key` identifies it. `sample` is the frame itself where it is a JPEG; then `movie` is not needed
-    unless another picture is made of it.
+    `frame_key` identifies it. `sample` is the frame itself where it is a JPEG; then `movie` is not
+    needed unless another picture is made of it.
     """
 
     time: datetime
-    key: tuple[object, ...]
+    frame_key: tuple[object, ...]
     movie: bytes = attrs.field(repr=False)
     sample: bytes | None = attrs.field(default=None, repr=False)
 

@@ -201,9 +201,9 @@ def read_frame(stored: ReadableRecording, segment: Segment, at: datetime) -> Fou
     finally:
         file.close()
     movie = frame_movie(init, samples, place.durations, place.composition)
-    key = (segment.filename, segment.start, place.shown_at)
+    frame_key = (segment.filename, segment.start, place.shown_at)
     time = segment.start + timedelta(seconds=float(place.shown_at))
-    return FoundFrame(time, key, movie, samples[-1] if init.video.codec == "jpeg" else None)
+    return FoundFrame(time, frame_key, movie, samples[-1] if init.video.codec == "jpeg" else None)
 
 
 def _place(file: DiskFile, size: int, seconds: Fraction) -> tuple[Init, SamplesToFrame] | None:

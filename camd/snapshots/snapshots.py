@@ -159,7 +159,7 @@ class Snapshots:
             except PictureError as error:
                 log.debug("sample_not_usable", camera=source.camera_id, why=str(error))
         return await self._decoder.decode(
-            frame.key, frame.movie, request.options, camera_id=source.camera_id
+            frame.frame_key, frame.movie, request.options, camera_id=source.camera_id
         )
 
 

@@ -243,7 +243,7 @@ class Storage:
         Waits for the recovery of their files, and until the index can be read.
         """
         await self._reconcile.done.wait()
-        delay = self.limits.first_retry_seconds
+        failures = 0
         while True:
             try:
                 return await self.index_worker.read(
@@ -251,8 +251,8 @@ class Storage:
                 )
             except Refusal as refusal:
                 log.error("sessions_not_read", error=refusal.message)
-            await trio.sleep(delay)
-            delay = min(self.limits.max_write_retry_seconds, delay * 2)
+            failures += 1
+            await trio.sleep(self.limits.write_retry.after(failures))
 
     async def stored_file(self, filename: str) -> ReadableRecording:
         """Find a recording that can be read. Raises Refusal: no such file, or not a file name."""

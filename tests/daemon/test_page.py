@@ -30,8 +30,8 @@ VIEWS = {  # and what is there when a view has everything that it asked the serv
     "keys": "td:has-text('admin')",
 }
 UNREACHABLE = {"source": "rtsp://127.0.0.1:9/stream", "name": "Loading bay"}
-# A camera whose footage before a start is kept is always tried; others rest when nobody watches
-# them, and a camera that rests has no problem.
+# A camera whose footage before a start is kept is always tried; others are idle when nobody
+# watches them, and an idle camera has no problem.
 ALWAYS_TRIED = {"recording": {"preroll": "1s"}}
 
 

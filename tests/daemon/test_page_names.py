@@ -22,15 +22,15 @@ def markup(what: str) -> str:
 @pytest.fixture
 async def hostile(new_daemon: NewDaemon) -> Daemon:
     """Run a daemon where all names that people give have markup in them: of cameras, of a schedule
-    that records and of one that rests, of a key, of who has recorded, pinned, and why.
+    that records and of an idle one, of a key, of who has recorded, pinned, and why.
 
     Files are long: tables show the newest 50, and a camera records while a test runs.
     """
     daemon = new_daemon()
-    rests = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
+    idle = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
     times = {"timezone": "UTC", "days": "mon-sun", "from": "00:00", "to": "24:00"}
     always = {**times, "name": markup("Always"), "cameras": ["camera0"]}
-    rarely = {**times, "name": markup("Rarely"), "cameras": ["camera1"], "days": rests}
+    rarely = {**times, "name": markup("Rarely"), "cameras": ["camera1"], "days": idle}
     unreachable = {"source": "rtsp://127.0.0.1:9/stream", "name": markup("Bay")}
     daemon.configure(
         {"recording": {"rotation": "1h"}},

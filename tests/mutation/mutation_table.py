@@ -1509,8 +1509,8 @@ _break(
     "bound: retries of a disk",
     "A disk that goes on failing is tried more and more rarely, up to a bound.",
     "camd/recording/rules/durability.py:WriteBackoff.failed",
-    "min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)",
-    "self._retry_delay * 2",
+    "RETRY_DELAY.after(self._failures)",
+    "RETRY_DELAY.after(1)",
     "tests/pure/test_recording_backoff.py::test_each_error_in_a_row_waits_longer",
 )
 _break(
@@ -2277,12 +2277,12 @@ _break(
     f"{PUBLISHING}::test_the_breaker_opens_after_three_failures_and_an_answer_closes_it",
 )
 _break(
-    "publishing: growing delay",
+    "growing delay",
     "What fails again and again is tried more and more rarely.",
-    "camd/publish/rules/retry.py:GrowingDelay.after",
-    "self.first_seconds * 2.0**doublings",
-    "self.first_seconds",
-    f"{PUBLISHING}::test_delays_double_up_to_the_longest_and_are_shortened_by_half_at_most",
+    "camd/growing_delay.py:GrowingDelay.after",
+    "self.growth ** min(failures - 1, _MOST_FAILURES)",
+    "1",
+    "tests/pure/test_growing_delay.py",
 )
 _break(
     "publishing: another source",
@@ -2936,7 +2936,7 @@ _break(
 _break(
     "sign-in: the port of an origin",
     "A page at another port of this host is another page.",
-    "camd/auth/sign_in.py:comes_from_own_page",
+    "camd/auth/sign_in.py:comes_from_own_web_page",
     "authority == host.lower()",
     "authority.partition(':')[0] == host.lower().partition(':')[0]",
     f"{SIGN_IN}::test_only_the_own_origin_counts",
@@ -2945,7 +2945,7 @@ _break(
     "sign-in: a cookie without our origin",
     "A cookie counts for a WebSocket only from our own page.",
     "camd/auth/sign_in.py:session_identity",
-    "comes_from_own_page(headers) if upgrade else may_read(headers)",
+    "comes_from_own_web_page(headers) if upgrade else may_read(headers)",
     "True",
     f"{PAGE_SOCKETS}::test_a_cookie_without_our_own_origin_is_not_looked_at",
 )
@@ -3150,8 +3150,8 @@ _break(
     "check: pages of loopback",
     "A page of another machine is not one of this one.",
     "camd/server/rules/request_validation.py:_is_same_host",
-    "_is_loopback(page) and _is_loopback(host)",
-    "_is_loopback(page)",
+    "_is_loopback(web_page_host) and _is_loopback(host)",
+    "_is_loopback(web_page_host)",
     f"{CONNECTIONS}::test_pages_of_this_machine_may_name_it_in_each_way",
 )
 
@@ -3233,7 +3233,7 @@ _break(
 _break(
     "journal of the machine: values with lines",
     "No line in a value becomes a field of another event.",
-    "camd/journald.py:_field",
+    "camd/systemd.py:_field",
     'b"\\n" not in data',
     "True",
     "tests/pure/test_logs.py::test_journald_reads_back_what_was_written",
@@ -3241,7 +3241,7 @@ _break(
 _break(
     "journal of the machine: own fields",
     "An event cannot replace priority and message.",
-    "camd/journald.py:entry",
+    "camd/systemd.py:journal_entry",
     "own | further | own",
     "own | further",
     "tests/pure/test_logs.py::test_journald_reads_back_what_was_written",
@@ -3501,7 +3501,7 @@ _break(
     "export: an export that grows",
     "An export of a file that grows is prepared anew.",
     "camd/export/exports.py:Exports._try",
-    "key.is_final and not export.late and wanted.end <= self._clock.now()",
+    "export_key.is_final and not export.late and wanted.end <= self._clock.now()",
     "True",
     "tests/process/test_export_exports.py::test_an_export_that_grows_is_not_kept",
 )
@@ -3517,7 +3517,7 @@ _break(
     "export: heads that nobody takes",
     "A prepared export that nobody comes back for is forgotten.",
     "camd/export/kept_exports.py:KeptExports.forget_old",
-    "self._forget(key)",
+    "self._forget(old)",
     "",
     "tests/process/test_export_exports.py::test_a_prepared_export_that_nobody_takes_is_forgotten",
 )
@@ -3735,7 +3735,7 @@ _break(
     "keys: bound",
     "The key file never has more keys than its bound.",
     "camd/auth/key_file.py:KeyFile.add",
-    "len(keys) >= MAX_KEYS",
+    "len(api_keys) >= MAX_KEYS",
     "False",
     f"{KEYS}::test_the_number_of_keys_is_bounded",
 )

@@ -86,4 +86,4 @@ async def test_a_slow_reading_does_not_bring_a_revoked_key_back(tmp_path: Path) 
             nursery.start_soon(trio.to_thread.run_sync, authenticator.refresh)
             await trio.sleep(0.2)  # without the lock, the second reading would end in this time
             held.go.set()
-    assert authenticator.keys == ()
+    assert authenticator.api_keys == ()

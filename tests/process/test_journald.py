@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from camd import journald
+from camd import systemd
 from camd.logs import LogFormat, NonBlockingStream, choose_log_format
 
 
@@ -17,9 +17,9 @@ def test_an_event_is_one_datagram(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "socket"))
         receiver.settimeout(10)
-        sender = journald.connect_to_journald(tmp_path / "socket")
+        sender = systemd.connect_to_journald(tmp_path / "socket")
         stream = NonBlockingStream(sender.fileno(), log_format=LogFormat.JOURNAL)
-        entry = journald.entry("two\nlines", 4, {"CAMD_CAMERA": "Gärten"})
+        entry = systemd.journal_entry("two\nlines", 4, {"CAMD_CAMERA": "Gärten"})
         stream.write(entry.decode("latin-1"))
         assert receiver.recv(65536) == entry
         assert "CAMD_CAMERA=Gärten\n".encode() in entry
@@ -45,8 +45,8 @@ def test_without_journald_the_log_is_json(tmp_path: Path) -> None:
     """A service whose journald is gone still says why it does not start."""
     code = "import camd.logs, sys; log = camd.logs.open_log({'CAMD_LOG_FORMAT': 'journal'}); "
     code += "print(log.log_format.value)"
-    defaults = f"journald.connect_to_journald.__defaults__ = ({tmp_path / 'no'!r},)"
-    patched = f"from camd import journald; {defaults}\n"
+    defaults = f"systemd.connect_to_journald.__defaults__ = ({tmp_path / 'no'!r},)"
+    patched = f"from camd import systemd; {defaults}\n"
     done = subprocess.run(
         [sys.executable, "-c", f"from pathlib import Path, PosixPath\n{patched}{code}"],
         capture_output=True,

@@ -414,7 +414,7 @@ async def test_a_key_is_added_and_revoked_while_the_service_runs(tmp_path: Path)
             now = clock.now().timestamp()
             assert authenticator.identify(secret, now).role is Role.ADMIN
             added = file.add("entrance", Role.VIEWER, created=clock.now(), expires=None)
-            await until(lambda: len(authenticator.keys) == 2)
+            await until(lambda: len(authenticator.api_keys) == 2)
             identity = authenticator.identify(added, now)
             file.revoke("entrance")
             await until(lambda: authenticator.revoked(identity))

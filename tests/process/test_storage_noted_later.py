@@ -21,6 +21,7 @@ from camd.api import result_fields
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
+from camd.growing_delay import GrowingDelay
 from camd.model import (
     Event,
     RecordingQuery,
@@ -47,9 +48,8 @@ NAME = "camera0_2026-01-15_14-30-00.mp4"
 
 
 QUICK = StorageLimits(
-    first_retry_seconds=0.01,
-    max_write_retry_seconds=0.05,
-    max_search_retry_seconds=0.05,
+    write_retry=GrowingDelay(0.01, 0.05),
+    search_retry=GrowingDelay(0.01, 0.05),
     idle_sample_seconds=0.05,
     trial_seconds=0.01,
 )
@@ -350,7 +350,7 @@ async def test_notes_survive_a_caller_who_gives_up(
             scope.cancel()
             await storage.note_gaps([gap(1)])
         assert (await storage.gaps(ALL)).total == 1
-        storage.index_worker.limits = attrs.evolve(QUICK, first_retry_seconds=3600.0)
+        storage.index_worker.limits = attrs.evolve(QUICK, write_retry=GrowingDelay(3600.0, 3600.0))
         failing = FailingMethod(monkeypatch, Pins, "put", BROKEN)
         await storage.index_worker.write(lambda a: Pins.of(storage.disk, folder).put(NAME, Pin()))
         assert failing.failed

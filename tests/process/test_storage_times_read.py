@@ -19,6 +19,7 @@ from support.recordings import NOON, segment
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import STORAGE_UNRESPONSIVE, Refusal
+from camd.growing_delay import GrowingDelay
 from camd.model import CameraId, Event, RecordingQuery
 from camd.playback.playback import Playback
 from camd.runtime.broadcast import Fanout
@@ -108,8 +109,7 @@ async def test_a_time_line_that_cannot_wait_any_longer_says_why(
     limits = attrs.evolve(
         STORAGE_LIMITS,
         read_timeout_seconds=1.0,
-        first_retry_seconds=0.01,
-        max_write_retry_seconds=0.05,
+        write_retry=GrowingDelay(0.01, 0.05),
     )
     disk = FaultyJournal()
     async with opened(copy, disk, limits) as storage:

@@ -111,7 +111,7 @@ def test_the_first_start_leaves_one_admin_key(tmp_path: Path) -> None:
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    authenticator = Authenticator(keys=file.load())
+    authenticator = Authenticator(api_keys=file.load())
     assert authenticator.identify(path.read_text().strip(), NOW).role is Role.ADMIN
     assert make_first_key(file, tmp_path, now=CREATED) is None
     file.revoke("admin")
@@ -128,7 +128,7 @@ def test_keys_that_were_added_before_the_first_start_keep_nobody_out(
     file.add("admin" if name != "admin" else "x", Role.VIEWER, created=CREATED, expires=None)
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path == tmp_path / "admin.key"
-    authenticator = Authenticator(keys=file.load())
+    authenticator = Authenticator(api_keys=file.load())
     local = authenticator.identify(path.read_text().strip(), NOW)
     assert local.role is Role.ADMIN
     assert authenticator.identify(given, NOW).role is Role.VIEWER
@@ -156,7 +156,7 @@ def test_a_crash_between_the_two_files_leaves_nobody_out(tmp_path: Path) -> None
     file.add("entrance", Role.VIEWER, created=CREATED, expires=None)
     path = make_first_key(file, tmp_path, now=CREATED)
     assert path is not None
-    authenticator = Authenticator(keys=file.load())
+    authenticator = Authenticator(api_keys=file.load())
     assert authenticator.identify(path.read_text().strip(), NOW).role is Role.ADMIN
 
 
@@ -196,7 +196,7 @@ def test_a_key_expires(tmp_path: Path) -> None:
     """From its expiry on it is refused."""
     file = KeyFile(tmp_path / "keys.toml")
     secret = file.add("tour", Role.VIEWER, created=CREATED, expires=CREATED + timedelta(seconds=1))
-    authenticator = Authenticator(keys=file.load())
+    authenticator = Authenticator(api_keys=file.load())
     assert authenticator.identify(secret, NOW + 0.5).expires_at == NOW + 1
     with pytest.raises(InvalidCredentialsError) as caught:
         authenticator.identify(secret, NOW + 1)

@@ -19,7 +19,7 @@ from camd.auth.sign_in import (
     Headers,
     SignInCodes,
     SignInFailures,
-    comes_from_own_page,
+    comes_from_own_web_page,
     cookie_name,
     cookie_of,
     may_read,
@@ -200,16 +200,16 @@ def headers(*pairs: tuple[bytes, bytes]) -> Headers:
 )
 def test_only_the_own_origin_counts(origin: bytes, own: bool) -> None:
     """Another port is another page, though browsers send it the same cookies."""
-    assert comes_from_own_page(headers((b"origin", origin))) is own
+    assert comes_from_own_web_page(headers((b"origin", origin))) is own
 
 
 def test_an_origin_counts_once_and_next_to_one_host() -> None:
     """What is missing or given twice proves nothing."""
     origin = (b"origin", b"http://camera.local:8002")
-    assert not comes_from_own_page(headers())
-    assert not comes_from_own_page(headers(origin, origin))
-    assert not comes_from_own_page((HOST, HOST, origin))
-    assert not comes_from_own_page((origin,))
+    assert not comes_from_own_web_page(headers())
+    assert not comes_from_own_web_page(headers(origin, origin))
+    assert not comes_from_own_web_page((HOST, HOST, origin))
+    assert not comes_from_own_web_page((origin,))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import attrs
 import pytest
 
 import camd.client
@@ -15,12 +14,6 @@ from camd.client import (
     NotAuthenticatedError,
     RemoteError,
     UnreadableAnswerError,
-)
-from camd.client.reconnect import (
-    FIRST_SECONDS,
-    LONGEST_SECONDS,
-    STABLE_SECONDS,
-    ReconnectPauses,
 )
 from camd.client.remote_errors import remote_error
 from camd.client.results import read_result
@@ -44,12 +37,6 @@ def test_an_unknown_code_and_odd_data_are_an_error_too() -> None:
     assert type(error) is RemoteError
     assert (error.retryable, error.suggestion, error.errors) == (False, "", (("a", "b"),))
     assert remote_error(-32001, "", {}).errors == ()
-
-
-def test_everything_that_is_exported_exists_once() -> None:
-    """`__all__` lists the library."""
-    assert len(set(camd.client.__all__)) == len(camd.client.__all__)
-    assert all(hasattr(camd.client, name) for name in camd.client.__all__)
 
 
 GAP = {
@@ -80,24 +67,11 @@ def test_a_result_is_read_strictly_and_new_fields_are_ignored() -> None:
 
 def test_results_are_frozen_values() -> None:
     """Nobody changes an answer."""
-    for name in camd.client.__all__:
-        found = getattr(camd.client, name)
-        if found.__module__.startswith("camd.contract.") and attrs.has(found):
-            assert found.__setattr__ is not object.__setattr__, name
-
-
-def test_pauses_grow_up_to_a_bound_and_begin_anew() -> None:
-    """They double from try to try, and each is shortened by a half at most."""
-    longest = ReconnectPauses(draw=lambda: 0.0)
-    taken = [longest.next() for _ in range(12)]
-    assert taken[:3] == [FIRST_SECONDS, 2 * FIRST_SECONDS, 4 * FIRST_SECONDS]
-    assert taken[-1] == LONGEST_SECONDS
-    longest.connected_for(STABLE_SECONDS - 1)
-    assert longest.next() == LONGEST_SECONDS
-    longest.connected_for(STABLE_SECONDS)
-    assert longest.next() == FIRST_SECONDS
-    shortest = ReconnectPauses(draw=lambda: 1.0)
-    assert [shortest.next() for _ in range(12)] == [seconds / 2 for seconds in taken]
+    listed = [each for each in vars(camd.client).values() if isinstance(each, type)]
+    results = [each for each in listed if each.__module__.startswith("camd.contract.")]
+    assert results
+    for found in results:
+        assert found.__setattr__ is not object.__setattr__, found
 
 
 def test_a_token_is_not_shown() -> None:

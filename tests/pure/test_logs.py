@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import camd
-from camd import journald
+from camd import systemd
 from camd.logs import RESERVED_KEYS, LogFormat, escape_values, set_up_logging
 
 METHODS = {"debug", "info", "warning", "error", "exception", "critical", "bind"}
@@ -150,7 +150,7 @@ def test_journald_reads_back_what_was_written(
     message: str, priority: int, fields: dict[str, str]
 ) -> None:
     """Whatever the values hold, no field spills into another, and names are valid."""
-    (read,) = entries(journald.entry(message, priority, fields))
+    (read,) = entries(systemd.journal_entry(message, priority, fields))
     written = message.encode("utf-8", "backslashreplace").decode()
     assert (read["MESSAGE"], read["PRIORITY"]) == (written, str(priority))
     assert all(re.fullmatch("[A-Z][A-Z0-9_]{0,63}", name) for name in read)

@@ -25,7 +25,7 @@ from camd.publish.rules.api_answers import (
     path_target,
     read_answer,
 )
-from camd.publish.rules.retry import HEALTHY_SECONDS, CircuitBreaker, GrowingDelay
+from camd.publish.rules.retry import HEALTHY_SECONDS, CircuitBreaker
 from camd.publish.rules.rtsp_requests import (
     MOST_HEAD_BYTES,
     RelayError,
@@ -50,13 +50,6 @@ SERVER = MediaMtxConfig()
 HAS_ALL = MediaServerSettings(
     rtsp=True, hls=True, hls_address=":8888", webrtc=True, webrtc_address="127.0.0.1:8889"
 )
-
-
-def test_delays_double_up_to_the_longest_and_are_shortened_by_half_at_most() -> None:
-    """The delay after n failures lies between half and the whole of its value."""
-    delay = GrowingDelay(1.0, 60.0)
-    assert [delay.after(failures, 1.0) for failures in (1, 2, 3, 7, 1000)] == [1, 2, 4, 60, 60]
-    assert delay.after(3, 0.0) == 2.0
 
 
 def test_the_breaker_opens_after_three_failures_and_an_answer_closes_it() -> None:

@@ -20,7 +20,6 @@ from camd.schedules.rules.decision import (
     decide_action,
     is_ending,
     is_scheduled,
-    next_delay,
     override_by,
     planned_end,
 )
@@ -187,14 +186,6 @@ def test_which_ends_count_until_the_windows_end() -> None:
     assert override_by("stopped", CLOSED) is None
     for reason in ("duration", "storage_full", "internal_error", "shutdown", ""):
         assert override_by(reason, OPEN) is None
-
-
-def test_pauses_grow_up_to_a_minute() -> None:
-    """1 s, 2 s, 4 s, …."""
-    delays = [0.0]
-    for _ in range(9):
-        delays.append(next_delay(delays[-1]))
-    assert delays[1:] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_the_planned_end_of_a_schedules_session_is_its_windows() -> None:

@@ -82,6 +82,7 @@ FORBIDDEN = {
     "perform": "carry out, execute",
     "promise": "reservation",
     "promised": "reserved",
+    "rests": "is idle",
     "ring": "pre-roll buffer",
     "roster": "cameras",
     "rung": "match rule",
@@ -144,6 +145,7 @@ ALLOWED_TEXT = {
     "promised_bytes": "field of `storage_status`",
     "storage_guard": "capability in `get_server_info`",
     "child_process": "the module of any process that is started",
+    "childList": "an option of MutationObserver (DOM)",
     "child process": "any process that is started",
     "ChildProcess": "any process that is started",
     "child_processes": "any processes that are started",
@@ -175,6 +177,27 @@ ONE_MEANING = {
         ("api/http/export_routes", "export/", "mp4/movies/"),
         "truncate, split, end early",
     ),
+    ("page", "pages"): (
+        "a part of a long list",
+        (
+            "api/event_methods",
+            "api/recording_methods",
+            "api/snapshot_methods",
+            "cli/",
+            "client/client",
+            "client/__init__",
+            "contract/",
+            "events/",
+            "export/exports",
+            "model/",
+            "publish/",
+            "server/connection",
+            "server/rules/event_delivery",
+            "snapshots/",
+            "storage/",
+        ),
+        "web page (`web_page_address`), memory page, reply",
+    ),
     ("probe", "probes", "probed"): (
         "FFmpeg looks what a source holds",
         ("capture/", "cli/checks/preview_check", "ffmpeg/", "sources/"),
@@ -186,13 +209,32 @@ ONE_MEANING = {
         "answer, enter, finish, steady",
     ),
 }
-# Names of Python and of the interface that hold such a word.
+# Names of Python, of the interface and of other things that hold such a word.
 NAMED_BY_OTHERS = {
     "TYPE_CHECKING": "Python",
     "check_same_thread": "sqlite3",
     "files_checked": "field of `get_status`",
+    "comes_from_own_web_page": "a web page",
+    "load_web_pages": "a web page",
+    "memory_page": "a page of memory",
+    "WEB_PAGE_HEADERS": "a web page",
+    "web_page_host": "a web page",
+    "web_pages": "a web page",
+    "WebPages": "a web page",
 }
 FILES_WITH_OTHERS_NAMES = {"camd/runtime/child_process.py": "`check` of subprocess.run"}
+
+
+# Where "key" alone is a name that others see: elsewhere it says which key, `api_key`, `key_frame`.
+BARE_KEYS = {
+    "camd/api/recording_methods.py": "parameter of `start_recording`",
+    "camd/cli/commands/machine_commands.py": "`camd check --keys`",
+    "camd/cli/credentials.py": "`camd keys`",
+    "camd/cli/record.py": "`camd record --key`",
+    "camd/client/client.py": "calls of the library",
+    "camd/contract/sign_in_results.py": "fields of results",
+    "camd/model/recordings.py": "field of the journal, parameter of `start_recording`",
+}
 
 
 # Who reads the machine's clocks without being given a `Clock`, and why.
@@ -506,6 +548,40 @@ def test_a_word_in_names_has_one_meaning(words: tuple[str, ...]) -> None:
     }
     assert elsewhere == {}, f"{words[0]}: {meaning}; for others: {instead}"
     assert found, "listed, but never used"
+
+
+def bare_keys(tree: ast.AST) -> Iterator[str]:
+    """Find the functions, parameters and fields that are called "key" alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.name
+            given = node.args
+            yield from (each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs))
+        elif isinstance(node, (ast.ClassDef, ast.Module)):
+            yield from (name for part in node.body for name in _assigned(part))
+
+
+def _assigned(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            yield getattr(target, "id", "")
+
+
+def test_a_key_says_which_key_it_is() -> None:
+    """A name that more than one function knows is a compound; `key` alone is a local matter."""
+    found = {
+        where(path)
+        for path in modules()
+        if {name.strip("_") for name in bare_keys(parsed(path))} & {"key", "keys"}
+    }
+    assert found == BARE_KEYS.keys()
+
+
+def test_a_bare_key_is_found() -> None:
+    """As a parameter, a function or a field; a local variable is none."""
+    for text in ("def f(*, key): ...", "async def key(): ...", "class C:\n    _keys: int = 0"):
+        assert {name.strip("_") for name in bare_keys(ast.parse(text))} & {"key", "keys"}, text
+    assert set(bare_keys(ast.parse("def f():\n    key = 1"))) == {"f"}
 
 
 def test_words_are_found_in_names_and_sentences() -> None:

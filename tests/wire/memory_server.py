@@ -251,7 +251,7 @@ def make_server(
     sockets: tuple[WebSocketPrefix, ...] = (),
     **shared: Any,
 ) -> Server:
-    authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, keys=keys)
+    authenticator = Authenticator(enabled=enabled, jwt_secret=SECRET, api_keys=keys)
     return Server(
         HttpConfig(
             APP, clock=CLOCK, origins=origins, limits=http_limits or HttpLimits(), names=names

@@ -169,7 +169,7 @@ async def test_a_key_that_is_revoked_ends_the_socket(autojump_clock: MockClock) 
         await socket.send_message(json.dumps({"auth_token": "k" * 40}))
         assert await socket.get_message() == "one?"
         authenticator = running.server.shared.authenticator
-        authenticator.keys = ()
+        authenticator.api_keys = ()
         authenticator.generation += 1
         assert await end_of(socket) == (1008, "the key is no longer valid")
 

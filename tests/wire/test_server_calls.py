@@ -230,7 +230,7 @@ async def test_a_revoked_key_ends_at_once(autojump_clock: MockClock) -> None:
         await peer.call("authenticate", auth_token="a" * 40)
         await other.call("authenticate", auth_token="b" * 40)
         authenticator = running.server.shared.authenticator
-        authenticator.keys = (key("b"),)
+        authenticator.api_keys = (key("b"),)
         authenticator.generation += 1
         assert (await peer.call("ping"))["error"]["data"]["reason"] == "revoked"
         assert (await other.call("ping"))["result"] == "pong"

@@ -132,7 +132,7 @@ async def test_revoking_the_key_ends_the_session(autojump_clock: MockClock) -> N
         cookie, _ = begin(running)
         async with browser(running, cookie) as peer:
             await peer.call("ping")
-            authenticator.keys = ()
+            authenticator.api_keys = ()
             authenticator.generation += 1
             assert reason(await peer.call("ping")) == "revoked"
         async with browser(running, cookie) as peer:

@@ -186,7 +186,7 @@ async def test_a_client_whose_key_is_no_longer_valid_is_closed(autojump_clock: M
         ):
             await peer.call("authenticate", auth_token=given)
         authenticator = running.server.shared.authenticator
-        authenticator.keys, authenticator.generation = (), 1
+        authenticator.api_keys, authenticator.generation = (), 1
         await trio.sleep(6)
         await peers[2].call("authenticate", auth_token=token())
         began = trio.current_time()

@@ -72,7 +72,7 @@ class ApiKeysApi:
     async def list_keys(self, caller: Caller, params: NoParams) -> result_fields.View:
         """List the API keys: names, roles and times. The keys themselves are not stored."""
         found = await _in_thread(self._file().load)
-        return {"keys": [_key(each) for each in found]}
+        return {"keys": [_key_info(each) for each in found]}
 
     @method(role=Role.ADMIN, result=CreatedKey)
     async def create_key(self, caller: Caller, params: ApiKeyRequest) -> result_fields.View:
@@ -86,8 +86,8 @@ class ApiKeysApi:
         add = partial(self._file().add, params.name, params.role, created=created, expires=expires)
         secret = await self._changed(partial(_added, add, params.name))
         _log.info("key_created", name=params.name, role=params.role.value, by=caller.name)
-        key = ApiKey(params.name, params.role, "", created, expires)
-        return {**_key(key), "key": secret}
+        api_key = ApiKey(params.name, params.role, "", created, expires)
+        return {**_key_info(api_key), "key": secret}
 
     @method(role=Role.ADMIN, result=RevokedKey)
     async def revoke_key(self, caller: Caller, params: ByApiKeyName) -> result_fields.View:
@@ -147,10 +147,10 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
-def _key(key: ApiKey) -> result_fields.View:
+def _key_info(api_key: ApiKey) -> result_fields.View:
     return {
-        "name": key.name,
-        "role": key.role.value,
-        "created": key.created,
-        "expires": key.expires,
+        "name": api_key.name,
+        "role": api_key.role.value,
+        "created": api_key.created,
+        "expires": api_key.expires,
     }

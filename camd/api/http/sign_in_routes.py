@@ -21,7 +21,7 @@ from camd.auth.login_throttle import group_of
 from camd.auth.sign_in import (
     CODE_SECONDS,
     LONGEST_SECONDS,
-    comes_from_own_page,
+    comes_from_own_web_page,
     cookie_name,
 )
 from camd.auth.tokens import MAX_TOKEN_CHARACTERS, AuthFailure, InvalidCredentialsError
@@ -120,7 +120,7 @@ class SignInRoutes:
         is a code that is known: wrong keys of others must not keep out who has a link.
         """
         body = await request.body()  # in any case, so that the connection can be used again
-        if not comes_from_own_page(request.scope["headers"]):
+        if not comes_from_own_web_page(request.scope["headers"]):
             return _refused(HTTPStatus.FORBIDDEN, "foreign_origin")
         address, now = _address(request), self._clock.monotonic()
         wait = self._authenticator.sign_in_failures.wait_seconds(address, now)
@@ -138,7 +138,7 @@ class SignInRoutes:
     async def sign_out(self, request: Request) -> Response:
         """End the session of the cookie, and its connections."""
         await request.body()  # as above
-        if not comes_from_own_page(request.scope["headers"]):
+        if not comes_from_own_web_page(request.scope["headers"]):
             return _refused(HTTPStatus.FORBIDDEN, "foreign_origin")
         identity = self._identity(request)
         if identity is not None:

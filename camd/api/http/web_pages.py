@@ -18,7 +18,7 @@ from camd.api.http.app import Authenticate
 from camd.api.http.files import is_unchanged
 
 INDEX = "index.html"
-PAGE_HEADERS = {
+WEB_PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
@@ -68,8 +68,8 @@ class WebPages:
     def _respond(self, request: Request, name: str) -> Response:
         file = self._files.get(name)
         if file is None:
-            return PlainTextResponse("Not Found", HTTPStatus.NOT_FOUND, PAGE_HEADERS)
-        headers = PAGE_HEADERS | {"ETag": file.etag}
+            return PlainTextResponse("Not Found", HTTPStatus.NOT_FOUND, WEB_PAGE_HEADERS)
+        headers = WEB_PAGE_HEADERS | {"ETag": file.etag}
         if is_unchanged(request.headers, {"etag": file.etag}):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(file.content, headers=headers, media_type=file.media_type)

@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 import attrs
 
+from camd.growing_delay import GrowingDelay
 from camd.model import CameraState, Problem, ProblemKind
 
-FIRST_RETRY_SECONDS = 0.5
-SHORT_RETRY_SECONDS = 0.2  # after COMES_AND_GOES: a server is often back soon
-SHORT_RETRY_GROWTH = 1.08
-LONGEST_RETRY_SECONDS = 30.0
+RETRY_DELAY = GrowingDelay(0.5, 30.0)
+SHORT_RETRY_DELAY = GrowingDelay(0.2, 30.0, 1.08)  # after COMES_AND_GOES: often back soon
 STEADY_SECONDS = 10.0
 
 COMES_AND_GOES = frozenset(
@@ -154,11 +153,9 @@ class CaptureState:
             if self.streamed and self.failures <= 1:
                 return 0.0
             if self.streamed and self.problem.kind == ProblemKind.BEGUN_ANEW:
-                return SHORT_RETRY_SECONDS
-            tries = min(max(0, self.failures - 1), 100)
-            return min(LONGEST_RETRY_SECONDS, SHORT_RETRY_SECONDS * SHORT_RETRY_GROWTH**tries)
-        exponent = min(max(0, self.failures - 1), 16)
-        return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**exponent)
+                return SHORT_RETRY_DELAY.first_seconds
+            return SHORT_RETRY_DELAY.after(max(1, self.failures))
+        return RETRY_DELAY.after(max(1, self.failures))
 
     @property
     def has_process(self) -> bool:

@@ -89,11 +89,11 @@ def _key_frame(samples: StoredSamples, before: int) -> int:
     return found if found >= 0 else samples.sync.find(b"\x01") % (len(samples.sync) + 1)
 
 
-def _leading(samples: StoredSamples, times: list[int], key: int) -> frozenset[int]:
+def _leading(samples: StoredSamples, times: list[int], key_frame: int) -> frozenset[int]:
     """Return the frames behind a key frame, up to the next one, that are shown before it."""
-    until = samples.sync.find(b"\x01", key + 1)
-    numbers = range(key + 1, until if until >= 0 else len(times))
-    return frozenset(number for number in numbers if times[number] < times[key])
+    until = samples.sync.find(b"\x01", key_frame + 1)
+    numbers = range(key_frame + 1, until if until >= 0 else len(times))
+    return frozenset(number for number in numbers if times[number] < times[key_frame])
 
 
 def _cut(

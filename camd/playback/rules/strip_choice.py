@@ -24,7 +24,7 @@ class Tile:
         return self.file.start_of(self.number)
 
     @property
-    def key(self) -> tuple[str, int]:
+    def cache_key(self) -> tuple[str, int]:
         """Its unique key."""
         return self.file.filename, self.file.pieces.table.begins[self.number]
 

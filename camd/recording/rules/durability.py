@@ -6,6 +6,7 @@ import errno
 
 import attrs
 
+from camd.growing_delay import GrowingDelay
 from camd.model import GapCause, StorageLevel
 
 UNHEALTHY_AFTER_SECONDS = 4.0  # without a durable byte, on top of the time between syncs
@@ -55,8 +56,7 @@ def _ago(moment: float | None, time: float) -> float:
 
 # --- Whether a session may write now, and when to try again.
 
-FIRST_RETRY_SECONDS = 1.0
-LONGEST_RETRY_SECONDS = 30.0
+RETRY_DELAY = GrowingDelay(1.0, 30.0)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _ROOMY = (StorageLevel.OK, StorageLevel.LOW)
 _WRITTEN_ALL_THE_SAME = (StorageLevel.UNRESPONSIVE, StorageLevel.FAILING)
@@ -68,7 +68,7 @@ class WriteBackoff:
 
     paused: GapCause | None = attrs.field(default=None, init=False)
     _retry_at: float = attrs.field(default=0.0, init=False)
-    _retry_delay: float = attrs.field(default=FIRST_RETRY_SECONDS, init=False)
+    _failures: int = attrs.field(default=0, init=False)  # in a row
 
     def stopped_by(self, level: StorageLevel, monotonic: float) -> GapCause | None:
         """Return why nothing may be written; None: writing is allowed, and a pause is over.
@@ -91,10 +91,10 @@ class WriteBackoff:
 
     def failed(self, error: OSError, monotonic: float) -> GapCause:
         """Count an error: each next try is later. Returns the cause for the ledger."""
-        self._retry_at = monotonic + self._retry_delay
-        self._retry_delay = min(LONGEST_RETRY_SECONDS, self._retry_delay * 2)
+        self._failures += 1
+        self._retry_at = monotonic + RETRY_DELAY.after(self._failures)
         return GapCause.STORAGE_FULL if error.errno in _NO_ROOM else GapCause.STORAGE_ERROR
 
     def worked(self) -> None:
         """Something was written: the delay begins anew."""
-        self._retry_delay = FIRST_RETRY_SECONDS
+        self._failures = 0

@@ -16,6 +16,7 @@ import attrs
 
 from camd.config.schema import ScheduleConfig
 from camd.errors import Refusal
+from camd.growing_delay import GrowingDelay
 from camd.model import Session, SessionState
 from camd.model.schedule_values import OverriddenBy
 from camd.schedules.rules.windows import WindowState, window_state
@@ -23,8 +24,7 @@ from camd.schedules.rules.windows import WindowState, window_state
 SESSION_KEY = "schedule"  # of the sessions that schedules start
 _OWNER = "schedule "  # what the owner of such a session begins with, before the schedule's name
 
-FIRST_DELAY_SECONDS = 1.0
-MAX_DELAY_SECONDS = 60.0
+RETRY_DELAY = GrowingDelay(1.0, 60.0)  # after a start that was refused
 STEADY_SECONDS = 60.0  # the end of a session that lasted longer is not counted as a failure
 
 _OVERRIDING = {"stopped": OverriddenBy.MANUAL_STOP, "source_ended": OverriddenBy.SOURCE_ENDED}
@@ -92,11 +92,6 @@ def override_by(reason: str, now: WindowState) -> Override | None:
 def stopped_by_hand(refusal: Refusal) -> bool:
     """Whether a start was refused because somebody stopped the session before its first frame."""
     return refusal.details.get("cause") == "stopped"
-
-
-def next_delay(delay: float) -> float:
-    """Return the pause after a failure, in seconds, from the pause before it; 0: none yet."""
-    return min(MAX_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, delay * 2))
 
 
 def planned_end(schedules: Sequence[ScheduleConfig], session: Session) -> datetime | None:

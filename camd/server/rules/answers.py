@@ -90,10 +90,10 @@ class NotificationHold:
         if not self._claimed(notification):
             return (item,)
         self._number += 1
-        key = notification.coalesce_key
-        if key is not None:
-            self._held.pop(key, None)
-        self._held[self._number if key is None else key] = item
+        coalesce_key = notification.coalesce_key
+        if coalesce_key is not None:
+            self._held.pop(coalesce_key, None)
+        self._held[self._number if coalesce_key is None else coalesce_key] = item
         if len(self._held) <= MAX_HELD:
             return ()
         return self.release_all()
@@ -121,5 +121,5 @@ class NotificationHold:
         return any(not about.isdisjoint(claim.subjects) for claim in self._claims.values())
 
     def _release(self) -> Sequence[HeldNotification]:
-        free = [key for key, item in self._held.items() if not self._claimed(item.notification)]
-        return [self._held.pop(key) for key in free]
+        free = [each for each, item in self._held.items() if not self._claimed(item.notification)]
+        return [self._held.pop(each) for each in free]

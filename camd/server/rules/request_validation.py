@@ -245,11 +245,11 @@ def origin_allowed(
     return _is_same_host(host_of(origin), host_of(f"//{hosts[0]}"))
 
 
-def _is_same_host(page: str | None, host: str | None) -> bool:
+def _is_same_host(web_page_host: str | None, host: str | None) -> bool:
     """Compare the host of a web page with ours; the names of loopback are one host."""
-    if page is None or host is None:
+    if web_page_host is None or host is None:
         return False
-    return page == host or (_is_loopback(page) and _is_loopback(host))
+    return web_page_host == host or (_is_loopback(web_page_host) and _is_loopback(host))
 
 
 def _is_loopback(name: str) -> bool:

@@ -45,13 +45,13 @@ _decode = msgspec.json.Decoder(list[int]).decode
 class TimedTable:
     """The rows of one table. Every method blocks on the disk; for the index's thread.
 
-    `key` sorts the rows that begin at one moment; `until` is the SQL expression of the moment when
-    a row is over, later than its start. `source` and `condition` may choose some rows.
+    `key_column` sorts the rows that begin at one moment; `until` is the SQL expression of the
+    moment when a row is over, later than its start. `source` and `condition` may choose some rows.
     """
 
     _db: sqlite3.Connection
     source: str
-    key: str
+    key_column: str
     until: str
     condition: str = "1"
     complete: bool = attrs.field(default=False, init=False)  # the times of all rows are known
@@ -67,14 +67,15 @@ class TimedTable:
         """
         if self.complete:
             return
-        behind, values = f"{self.condition} AND (start_us, {self.key}) > (?, ?)", [*self._read]
+        behind = f"{self.condition} AND (start_us, {self.key_column}) > (?, ?)"
+        values = [*self._read]
         last = self._db.execute(
-            f"SELECT start_us, {self.key} FROM {self.source} WHERE {behind}"  # noqa: S608
-            f" ORDER BY start_us, {self.key} LIMIT 1 OFFSET ?",
+            f"SELECT start_us, {self.key_column} FROM {self.source} WHERE {behind}"  # noqa: S608
+            f" ORDER BY start_us, {self.key_column} LIMIT 1 OFFSET ?",
             (*values, limit - 1),
         ).fetchone()
         if last is not None:
-            behind += f" AND (start_us, {self.key}) <= (?, ?)"
+            behind += f" AND (start_us, {self.key_column}) <= (?, ?)"
             values += last
         rows = self._db.execute(
             f"SELECT camera_id, group_concat(start_us), group_concat({self.until})"  # noqa: S608
@@ -98,34 +99,34 @@ class TimedTable:
         self.complete, self._times, self._read = False, TimeIndex(), _BEGINNING
 
     @contextmanager
-    def changing(self, key: str) -> Iterator[None]:
+    def changing(self, row_key: str) -> Iterator[None]:
         """Follow the change of one row, which the block makes."""
-        before = self._times_of(key)
+        before = self._times_of(row_key)
         yield
-        after = self._times_of(key)
+        after = self._times_of(row_key)
         if before == after:
             return
-        if before is not None and self._knows(before, key):
+        if before is not None and self._knows(before, row_key):
             self._times.remove(before)
-        self._add(after, key)
+        self._add(after, row_key)
 
-    def follow_new(self, key: int) -> None:
+    def follow_new(self, row_key: int) -> None:
         """Follow the insertion of a row."""
-        self._add(self._times_of(key), key)
+        self._add(self._times_of(row_key), row_key)
 
-    def _add(self, span: TimeSpan | None, key: str | int) -> None:
-        if span is not None and self._knows(span, key):
+    def _add(self, span: TimeSpan | None, row_key: str | int) -> None:
+        if span is not None and self._knows(span, row_key):
             self._times.add(span)
 
-    def _knows(self, span: TimeSpan, key: str | int) -> bool:
+    def _knows(self, span: TimeSpan, row_key: str | int) -> bool:
         """Whether the part of the table that was read has the place of a row."""
-        return self.complete or (span.start, key) <= self._read
+        return self.complete or (span.start, row_key) <= self._read
 
-    def _times_of(self, key: str | int) -> TimeSpan | None:
+    def _times_of(self, row_key: str | int) -> TimeSpan | None:
         row = self._db.execute(
             f"SELECT camera_id, start_us, {self.until} FROM {self.source}"  # noqa: S608
-            f" WHERE {self.key} = ? AND {self.condition}",
-            (key,),
+            f" WHERE {self.key_column} = ? AND {self.condition}",
+            (row_key,),
         ).fetchone()
         return None if row is None else TimeSpan(*row)
 
@@ -220,7 +221,7 @@ class TimedTable:
     def _select(
         self, select: str, where: Sequence[str], values: Sequence[object], limit: int, skip: int
     ) -> list[sqlite3.Row]:
-        order = f" ORDER BY start_us DESC, {self.key} DESC LIMIT ? OFFSET ?"
+        order = f" ORDER BY start_us DESC, {self.key_column} DESC LIMIT ? OFFSET ?"
         return self._db.execute(
             f"{select} WHERE {self._all_of(where)}{order}", (*values, limit, skip)
         ).fetchall()

@@ -261,12 +261,11 @@ class IndexWorker:
         task_status.started()
         while True:
             await self._has_waiting.wait()
-            delay = 0.0
+            failures = 0
             while self.waiting:
-                await trio.sleep(delay)
+                await trio.sleep(self.limits.write_retry.after(failures))
                 await self._write_waiting()
-                delay = max(self.limits.first_retry_seconds, delay * 2)
-                delay = min(self.limits.max_write_retry_seconds, delay)
+                failures += 1
             self._has_waiting = trio.Event()
 
     @property
@@ -275,17 +274,17 @@ class IndexWorker:
 
     async def serve_times(self) -> None:
         """Read the times of all rows in steps while they are not known, until cancelled."""
-        delay = self.limits.first_retry_seconds
+        failures = 0
         while True:
             while not self._reads_times:
                 await self._attempted.wait()
             try:
                 await self.run(lambda index: index.database.read_times())
-                delay = self.limits.first_retry_seconds
+                failures = 0
             except (OSError, sqlite3.Error, Refusal) as error:
                 log.error("times_unknown", error=str(error))
-                await trio.sleep(delay)
-                delay = min(self.limits.max_write_retry_seconds, delay * 2)
+                failures += 1
+                await trio.sleep(self.limits.write_retry.after(failures))
 
     async def _write_waiting(self) -> None:
         """Write waiting notes, if that works; log an error once."""

@@ -400,14 +400,14 @@ class BackgroundReconcile:
             False,
             (),
         )
-        delay, began = self.limits.first_retry_seconds, self.clock.monotonic()
+        failures, began = 0, self.clock.monotonic()
         while not await self._attempt():
             if self.clock.monotonic() - began >= self.limits.resume_timeout_seconds:
                 self.done.set()  # let sessions resume without it
-            with trio.move_on_after(delay):
+            failures += 1
+            with trio.move_on_after(self.limits.search_retry.after(failures)):
                 await self.space.published.wait_until(self._due)
                 return
-            delay = min(self.limits.max_search_retry_seconds, delay * 2)
             await self.space.published.wait_until(lambda status: status.level.writable)
 
     async def _attempt(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from camd.growing_delay import GrowingDelay
+
 
 @attrs.frozen
 class StorageLimits:
@@ -17,9 +19,8 @@ class StorageLimits:
     slow_seconds: float = 1.0  # a longer step makes the disk slow …
     slow_memory_seconds: float = 30.0  # … for so long
     read_timeout_seconds: float = 10.0  # of a look-up in the index
-    first_retry_seconds: float = 1.0  # before a failed write or search is retried; doubled …
-    max_write_retry_seconds: float = 30.0  # … up to this for a write
-    max_search_retry_seconds: float = 300.0  # … and up to this for a search
+    write_retry: GrowingDelay = GrowingDelay(1.0, 30.0)  # after a failed write to the index
+    search_retry: GrowingDelay = GrowingDelay(1.0, 300.0)  # after a search that failed
     resume_timeout_seconds: float = 15.0  # unfinished sessions wait this long for the search
     max_pending: int = 10_000  # records that wait while nothing can be written
 

@@ -4,7 +4,7 @@ import { html, useEffect, useState } from '../lib/preact.js';
 import { localTime } from '../lib/format.js';
 import { instant } from './timeline_scale.js';
 
-const REST_MS = 250; // the mouse has to rest that long
+const HOVER_MS = 250; // the mouse has to stay that long
 const WIDTH = 160;
 const SPAN_MS = 10000; // in which a key frame is looked for
 
@@ -25,7 +25,7 @@ export function Preview({ rows, range, timelines }) {
       const { left, width } = rows.current.getBoundingClientRect();
       const at = instant(range, (event.clientX - left) / width);
       const recorded = timelines[camera]?.spans.some((span) => span.playable && span.from <= at && (at < span.to || span.growing));
-      if (recorded) timer = setTimeout(() => { fail(false); show({ camera, at, x: event.clientX, y: lane.getBoundingClientRect().top }); }, REST_MS);
+      if (recorded) timer = setTimeout(() => { fail(false); show({ camera, at, x: event.clientX, y: lane.getBoundingClientRect().top }); }, HOVER_MS);
     };
     const left = () => { clearTimeout(timer); show(null); };
     const element = rows.current;
