@@ -7,7 +7,6 @@ finds the cause of its end from the exit status and the last lines of stderr.
 from __future__ import annotations
 
 import signal
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
@@ -19,7 +18,7 @@ import trio
 from camd.capture.rules.state import AwaitingKeyFrame, FirstFragmentArrived, ProcessStalled
 from camd.capture.rules.timestamps import estimate_arrivals
 from camd.clock import Clock
-from camd.ffmpeg.text.output import FFmpegLine, parse_line, problem_of_exit
+from camd.ffmpeg.text.output import FFmpegLog, problem_of_exit
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
 from camd.model.problems import (
@@ -48,9 +47,7 @@ from camd.runtime.pipe_poller import (
 
 log = structlog.get_logger("camd.ffmpeg")
 
-KEPT_LINES = 100
 ERRORS_END_SECONDS = 1.0  # a process that FFmpeg left behind may hold stderr open
-LONGEST_LINE_BYTES = 8192
 ERRORS_BYTES = 65536
 LAST_READ_SECONDS = 0.1  # past a deadline: this program may have slept, and output waits
 GATHER_SECONDS = 0.02  # a fragment arrives in many writes; fewer reads save wake-ups
@@ -160,7 +157,7 @@ class CaptureProcess:
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)  # the header has arrived
     _errors_read: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _lines: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
+    _log: FFmpegLog = attrs.field(factory=FFmpegLog, init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _fragments: int = attrs.field(default=0, init=False)
     _orphans_killed: bool = attrs.field(
@@ -231,16 +228,18 @@ class CaptureProcess:
         if self.stopping:
             return None
         if status in NOT_EXECUTED and not self._fragments:
-            return _missing(self._lines[-1].text if self._lines else f"exit status {status}")
+            return _missing(
+                self._log.lines[-1].text if self._log.lines else f"exit status {status}"
+            )
         if self.may_end and status == 0 and self._fragments and not self._logged_errors:
             return None
-        problem = problem_of_exit(tuple(self._lines), status)
+        problem = problem_of_exit(self._log.lines, status)
         stalled = problem.kind == ProblemKind.TIMED_OUT and self.delivered
         return STALLED if stalled else problem
 
     @property
     def _logged_errors(self) -> bool:
-        return any(line.severe for line in self._lines)
+        return any(line.severe for line in self._log.lines)
 
     async def _read(self, process: ChildProcess) -> None:
         """Parse the output until its end; after a parse error it is only drained.
@@ -511,25 +510,16 @@ class CaptureProcess:
 
     async def _watch_errors(self, process: ChildProcess) -> None:
         """Read FFmpeg's stderr, so that it never blocks on it; keep the last lines."""
-        rest = b""
-        while chunk := await process.read_errors(ERRORS_BYTES):
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[-LONGEST_LINE_BYTES:]
-            for line in [line for line in lines if line.strip()][-KEPT_LINES:]:
-                self._take_line(line)
+        chunk = b" "
+        while chunk:
+            chunk = await process.read_errors(ERRORS_BYTES)
+            for line in self._log.feed(chunk):
+                if line.text.startswith("Input #0"):
+                    self._opened.set()
+                log.debug("ffmpeg_output", severity=line.level, text=redact(line.text))
             if len(chunk) == ERRORS_BYTES:  # it writes faster than lines can be used
                 await trio.sleep(GATHER_SECONDS)
-        self._take_line(rest)
         self._errors_read.set()
-
-    def _take_line(self, line: bytes) -> None:
-        text = line[:LONGEST_LINE_BYTES].decode("utf-8", "replace").strip()
-        if text:
-            message = parse_line(text)
-            if message.text.startswith("Input #0"):
-                self._opened.set()
-            self._lines.append(message)
-            log.debug("ffmpeg_output", severity=message.level, text=redact(message.text))
 
 
 def _missing(why: str) -> Problem:

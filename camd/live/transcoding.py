@@ -26,7 +26,7 @@ from camd.model import CameraId, CameraStatus
 from camd.mp4.boxes import MediaError
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.runtime.broadcast import LatestValue
-from camd.runtime.child_process import ChildProcess, open_child_process
+from camd.runtime.child_process import ChildProcess, keep_last, open_child_process
 
 log = structlog.get_logger("camd.live")
 
@@ -137,10 +137,11 @@ class _TranscodeAttempt:
 
     async def _read(self, process: ChildProcess) -> None:
         hub, reader = self.transcode.hub, FragmentReader()
+        said = bytearray()
         hub.expect()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear, process)
+                nursery.start_soon(keep_last, process.read_errors, said, _WORDS_BYTES)
                 while chunk := await process.read_output():
                     for event in reader.feed(chunk):
                         if isinstance(event, Init):
@@ -150,15 +151,11 @@ class _TranscodeAttempt:
                 with trio.move_on_after(RETRY_SECONDS):  # for its last words
                     await process.wait()
                 nursery.cancel_scope.cancel()
+            self.words = redact(said.decode("utf-8", "replace"))
         except* MediaError as group:
             self.words = str(group.exceptions[0])
         finally:
             hub.end(CaptureEnded(None, ""))
-
-    async def _hear(self, process: ChildProcess) -> None:
-        while said := await process.read_errors():
-            text = redact(said[-_WORDS_BYTES:].decode("utf-8", "replace"))
-            self.words = (self.words + text)[-_WORDS_BYTES:]
 
     async def _over(self) -> None:
         """End the process: the camera's stream has ended, or needs another header."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -11,7 +10,7 @@ import attrs
 import structlog
 import trio
 
-from camd.ffmpeg.text.output import FFmpegLine, parse_line, problem_of_exit
+from camd.ffmpeg.text.output import FFmpegLine, FFmpegLog, problem_of_exit
 from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
@@ -26,9 +25,7 @@ log = structlog.get_logger("camd.publish")
 ACCEPT_SECONDS = 10.0  # from the start of the process until the server has taken the stream
 STALL_SECONDS = 10.0  # in which nothing of what waits was taken
 END_SECONDS = 3.0  # from the end of its input to its own
-LAST_WORDS = 50
 LAST_WORDS_SECONDS = 1.0
-LONGEST_LINE_BYTES = 4096
 
 
 class LaunchWithInput(Protocol):
@@ -49,7 +46,7 @@ class Publication:
     _accepted: Callable[[], None]
     _counters: PublicationCounters
     was_accepted: bool = attrs.field(default=False, init=False)
-    _words: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=LAST_WORDS), init=False)
+    _log: FFmpegLog = attrs.field(factory=FFmpegLog, init=False)
     _problem: Problem | None = attrs.field(default=None, init=False)
     _finished: bool = attrs.field(default=False, init=False)  # the stream ended, not the process
     _gone: bool = attrs.field(default=False, init=False)  # the process ended by itself
@@ -86,7 +83,7 @@ class Publication:
             return self._problem
         if status in NOT_EXECUTED:
             return problems.NO_FFMPEG
-        return problems.publishing_problem(problem_of_exit(tuple(self._words), status))
+        return problems.publishing_problem(problem_of_exit(self._log.lines, status))
 
     async def _write_stream(self, process: ChildProcess, init: Init) -> None:
         """Write header and fragments until the stream ends, or the process."""
@@ -122,17 +119,14 @@ class Publication:
         return await process.end()
 
     async def _hear_errors(self, process: ChildProcess) -> None:
-        rest = b""
-        while chunk := await process.read_errors():
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[-LONGEST_LINE_BYTES:]
-            for line in lines[-LAST_WORDS:]:
+        chunk = b" "
+        while chunk:
+            chunk = await process.read_errors()
+            for line in self._log.feed(chunk):
                 self._hear(line)
         self._heard_all.set()
 
-    def _hear(self, line: bytes) -> None:
-        said = parse_line(line[:LONGEST_LINE_BYTES].decode("utf-8", "replace"))
-        self._words.append(said)
+    def _hear(self, said: FFmpegLine) -> None:
         log.debug("ffmpeg_output", severity=said.level, text=redact(said.text))
         if said.text.startswith(ACCEPTED) and not self.was_accepted:
             self.was_accepted = True

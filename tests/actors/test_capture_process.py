@@ -147,14 +147,6 @@ async def test_a_line_without_an_end_takes_no_memory(autojump_clock: MockClock) 
     assert peak - before < 1_000_000 < 200 * len(chunk)
 
 
-async def test_only_the_last_lines_are_kept(autojump_clock: MockClock) -> None:
-    """The last hundred lines are kept, each of a bounded length."""
-    lines = [b"[error] line %06d %s\n" % (number, b"y" * 20_000) for number in range(300)]
-    capture, _ = await run_process(FakeProcess(list(reversed(lines))))
-    assert [line.text[:11] for line in capture._lines] == [f"line {n:06}" for n in range(200, 300)]
-    assert all(len(line.text) <= module.LONGEST_LINE_BYTES for line in capture._lines)
-
-
 async def test_a_pipe_that_stays_open_delays_the_end_by_a_second(autojump_clock: MockClock) -> None:
     """A process that FFmpeg left may hold stderr; the end of FFmpeg is reported all the same."""
     begun = trio.current_time()

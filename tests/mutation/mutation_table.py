@@ -1404,18 +1404,18 @@ _break(
 _break(
     "bound: a line of FFmpeg's messages",
     "A line of stderr without an end takes no memory.",
-    "camd/capture/process.py:CaptureProcess._watch_errors",
-    "rest = rest[-LONGEST_LINE_BYTES:]",
+    "camd/ffmpeg/text/output.py:FFmpegLog.feed",
+    "self._incomplete = self._incomplete[-LONGEST_LINE_BYTES:]",
     "",
     f"{RUN}::test_a_line_without_an_end_takes_no_memory",
 )
 _break(
     "bound: all of FFmpeg's messages",
     "Only the last messages of an FFmpeg process are kept.",
-    "camd/capture/process.py:CaptureProcess",
+    "camd/ffmpeg/text/output.py:FFmpegLog",
     "lambda: deque(maxlen=KEPT_LINES)",
     "deque",
-    f"{RUN}::test_only_the_last_lines_are_kept",
+    "tests/pure/test_ffmpeg_log.py::test_only_the_last_lines_are_kept",
 )
 _break(
     "bound: wait for the last words",

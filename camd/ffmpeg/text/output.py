@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -11,6 +12,9 @@ from camd.ffmpeg.text.error_patterns import IN_PASSING, REASON_OF_A_WARNING, TAB
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem
 from camd.model.problems import CRASHED, ENDED, FFMPEG_MISSING, KILLED, UNKNOWN
+
+KEPT_LINES = 100
+LONGEST_LINE_BYTES = 8192
 
 _LEVELS = "quiet|panic|fatal|error|warning|info|verbose|debug|trace"
 _LINE = re.compile(rf"^(?:\[[^\]]* @ 0x[0-9a-fA-F]+\] ?)*(?:\[({_LEVELS})\] ?)?(.*)$", re.DOTALL)
@@ -65,6 +69,24 @@ def parse_line(line: str) -> FFmpegLine:
     match = _LINE.match(line.rstrip("\r\n"))
     assert match is not None
     return FFmpegLine(match[1] or "info", match[2].strip())
+
+
+@attrs.define(eq=False)
+class FFmpegLog:
+    """Takes FFmpeg's log as it is read; keeps its last KEPT_LINES lines, none longer than 8 KiB."""
+
+    lines: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
+    _incomplete: bytes = attrs.field(default=b"", init=False)
+
+    def feed(self, chunk: bytes) -> Sequence[FFmpegLine]:
+        """Take what was read, b"" at the end; return the newest lines that are complete now."""
+        *complete, self._incomplete = (self._incomplete + (chunk or b"\n")).split(b"\n")
+        self._incomplete = self._incomplete[-LONGEST_LINE_BYTES:]
+        newest = [line for line in complete if line.strip()][-KEPT_LINES:]
+        texts = [line[:LONGEST_LINE_BYTES].decode("utf-8", "replace").strip() for line in newest]
+        found = [parse_line(text) for text in texts]
+        self.lines.extend(found)
+        return found
 
 
 def problem_of_exit(messages: Iterable[FFmpegLine], exit_code: int | None) -> Problem:
