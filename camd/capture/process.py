@@ -513,7 +513,7 @@ class CaptureProcess:
         chunk = b" "
         while chunk:
             chunk = await process.read_errors(ERRORS_BYTES)
-            for line in self._log.feed(chunk):
+            for line in self._log.take(chunk):
                 if line.text.startswith("Input #0"):
                     self._opened.set()
                 log.debug("ffmpeg_output", severity=line.level, text=redact(line.text))

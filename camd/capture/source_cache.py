@@ -8,17 +8,18 @@ that are named like secrets.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
+from typing import Annotated
 
 import attrs
+import msgspec
 import structlog
 import trio
 
 from camd.ffmpeg.binary import FFmpegBinary, KnownBinary
 from camd.ffmpeg.text.output import ProbeResult
 from camd.runtime.broadcast import LatestValue
-from camd.runtime.state_file import StateFile, validate_version
+from camd.runtime.state_file import StateFile, from_json
 from camd.sources import FileStamp, Source
 
 log = structlog.get_logger("camd.cameras")
@@ -29,7 +30,6 @@ TIMEOUT_SECONDS = 2.0
 GATHER_SECONDS = 1.0  # what many cameras learn at a start is written at once
 AGAIN_SECONDS = 60.0
 _MOST_ENTRIES = 1000
-_TRANSPORTS = ("tcp", "udp")
 
 
 @attrs.frozen
@@ -41,7 +41,7 @@ class SourceFacts:
     height: int = 0
     fps: float = 0.0
     audio_codec: str = ""
-    transport: str = "tcp"
+    transport: Annotated[str, msgspec.Meta(pattern=r"\A(tcp|udp)\Z")] = "tcp"
 
     @property
     def probe(self) -> ProbeResult:
@@ -136,49 +136,31 @@ def cache_key_of(source: Source, facts: FileStamp | None = None) -> str:
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32] if name else ""
 
 
+class _StoredCache(msgspec.Struct, forbid_unknown_fields=True):
+    """The file's content; `ffmpeg` is a `KnownBinary`: path, version, bundled, size, time."""
+
+    version: int
+    ffmpeg: tuple[str, int, int, bool, int, int] | None
+    sources: Annotated[_Entries, msgspec.Meta(max_length=_MOST_ENTRIES)]
+
+
 def render_cache(found: _Found) -> str:
     """Write the file's text; `parse_cache` reads it back."""
     entries, seen = found
-    sources = {cache_key: attrs.asdict(known) for cache_key, known in entries.items()}
     program = None
     if seen is not None:
-        program = [
-            *(str(seen.program.path), *seen.program.version, seen.program.bundled),
-            *(seen.size_bytes, seen.changed_ns),
-        ]
-    whole = {"version": VERSION, "ffmpeg": program, "sources": sources}
-    return json.dumps(whole, indent=1) + "\n"
+        (major, minor), bundled = seen.program.version, seen.program.bundled
+        file = seen.size_bytes, seen.changed_ns
+        program = (str(seen.program.path), major, minor, bundled, *file)
+    text = msgspec.json.encode(_StoredCache(VERSION, program, entries))
+    return msgspec.json.format(text, indent=1).decode() + "\n"
 
 
 def parse_cache(text: str) -> _Found:
     """Read the file's text; raises ValueError for anything that `render_cache` does not write."""
-    found = json.loads(text)
-    validate_version(found, VERSION)
-    sources = found.get("sources")
-    if not isinstance(sources, dict) or len(sources) > _MOST_ENTRIES:
-        raise ValueError("has no sources")
-    entries = {cache_key: _known(raw) for cache_key, raw in sources.items()}
-    return entries, _program(found.get("ffmpeg"))
-
-
-def _program(raw: object) -> KnownBinary | None:
-    if raw is None:
-        return None
-    kinds = (str, int, int, bool, int, int)
-    if not isinstance(raw, list) or [type(each) for each in raw] != list(kinds):
-        raise ValueError("ffmpeg is written in another way")
-    path, major, minor, bundled, size, changed = raw
-    return KnownBinary(FFmpegBinary(Path(path), (major, minor), bundled), size, changed)
-
-
-def _known(raw: object) -> SourceFacts:
-    fields = attrs.fields_dict(SourceFacts)
-    kinds: dict[str, type | tuple[type, ...]] = {"width": int, "height": int, "fps": (int, float)}
-    if not isinstance(raw, dict) or raw.keys() != fields.keys():
-        raise ValueError("an entry has other fields")
-    for name, value in raw.items():
-        if not isinstance(value, kinds.get(name, str)) or isinstance(value, bool):
-            raise ValueError(f"{name} has another type")
-    if raw["transport"] not in _TRANSPORTS:
-        raise ValueError("transport is another word")
-    return SourceFacts(**raw)
+    found = from_json(text, _StoredCache, version=VERSION)
+    if found.ffmpeg is None:
+        return found.sources, None
+    path, major, minor, bundled, size, changed = found.ffmpeg
+    program = FFmpegBinary(Path(path), (major, minor), bundled)
+    return found.sources, KnownBinary(program, size, changed)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
 from camd import clock
 from camd.cli import config_option, terminal
@@ -24,6 +23,7 @@ from camd.cli.service_access import (
     remote_options,
     web_page_address,
 )
+from camd.cli.tables import table_of
 from camd.cli.terminal import console, messages, print_json
 from camd.rpc.roles import Role
 
@@ -101,7 +101,7 @@ def list_keys(config_path: Path | None, as_json: bool) -> None:
             ]
         )
         return
-    table = Table("name", "role", "created", "expires", box=None, pad_edge=False)
+    table = table_of("name", "role", "created", "expires")
     for key in found:
         expired = key.identity.expired(clock.now().timestamp())
         expires = terminal.format_time(key.expires, _MINUTE) if key.expires else "never"

@@ -163,9 +163,7 @@ def _print_set(found: Mapping[str, Any]) -> None:
 
 def _table(rows: list[Mapping[str, Any]]) -> Table:
     """Make a table of controls, one a row."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("control", "value", "default", "possible", "kept", ""):
-        table.add_column(name, overflow="fold")
+    table = tables.table_of("control", "value", "default", "possible", "kept", "")
     for row in rows:
         kept = "" if row.get("wished") is None else f"{row['wished']} by {row.get('source')}"
         notes = ["read only"] if row.get("read_only") else []

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
 from camd.cli.exit import CommandFailed, ExitCode
 from camd.cli.service_access import configured
-from camd.cli.tables import file_size
+from camd.cli.tables import file_size, table_of
 from camd.cli.terminal import ProgressMeter, console, messages, print_json, printable, show_progress
 from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
@@ -146,10 +145,7 @@ def _print(result: OfflineResult) -> None:
     """Print the result."""
     out, report = console(), result.report
     if report.counts:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("outcome")
-        table.add_column("files", justify="right")
-        table.add_column("")
+        table = table_of("outcome", ">files", "")
         for outcome, meaning in _MEANINGS.items():
             if number := report.counts.get(outcome):
                 table.add_row(outcome.value, str(number), meaning[report.dry_run])

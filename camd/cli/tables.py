@@ -77,7 +77,7 @@ def coloured(value: object) -> str:
 
 def cameras(rows: Iterable[Row]) -> Table:
     """Make a table of cameras."""
-    table = _table("camera", "name", "status", "picture", "recording", ">time", ">size")
+    table = table_of("camera", "name", "status", "picture", "recording", ">time", ">size")
     for row in rows:
         picture = _text(row.get("resolution"))
         if row.get("fps"):
@@ -127,7 +127,7 @@ def _camera_state(row: Row) -> str:
 
 def recordings(rows: Iterable[Row]) -> Table:
     """Make a table of recorded files."""
-    table = _table("file", "start", ">length", ">size", ">frames", "status")
+    table = table_of("file", "start", ">length", ">size", ">frames", "status")
     for row in rows:
         status = coloured(row.get("status")) + (" pinned" if row.get("pinned") else "")
         table.add_row(
@@ -143,7 +143,7 @@ def recordings(rows: Iterable[Row]) -> Table:
 
 def snapshots(rows: Iterable[Row]) -> Table:
     """Make a table of snapshots."""
-    table = _table("file", "time", "camera", "picture", ">size")
+    table = table_of("file", "time", "camera", "picture", ">size")
     for row in rows:
         table.add_row(
             _cell(row.get("filename")),
@@ -157,7 +157,7 @@ def snapshots(rows: Iterable[Row]) -> Table:
 
 def receipt_files(files: Iterable[Row]) -> Table:
     """Make a table of the files of a receipt, with their hashes."""
-    table = _table("file", ">length", ">frames", ">bytes", "sha256 of `tail -c +49 FILE`")
+    table = table_of("file", ">length", ">frames", ">bytes", "sha256 of `tail -c +49 FILE`")
     for row in files:
         table.add_row(
             _cell(row.get("filename")),
@@ -171,8 +171,8 @@ def receipt_files(files: Iterable[Row]) -> Table:
 
 def sessions(rows: Iterable[Row]) -> Table:
     """Make a table of sessions, with how much of each is in files."""
-    table = _table("session", "camera", "start", ">recorded", ">missing", ">coverage", ">files")
-    table.add_column("status")
+    figures = (">recorded", ">missing", ">coverage", ">files")
+    table = table_of("session", "camera", "start", *figures, "status")
     for row in rows:
         coverage = row.get("coverage_percent")
         table.add_row(
@@ -190,7 +190,7 @@ def sessions(rows: Iterable[Row]) -> Table:
 
 def schedules(rows: Iterable[Row]) -> Table:
     """Make a table of schedules; their times are by the clocks of their own zones."""
-    table = _table("schedule", "cameras", "days", "from", "to", "zone", "now", "changes")
+    table = table_of("schedule", "cameras", "days", "from", "to", "zone", "now", "changes")
     for row in rows:
         state = "[green]open[/]" if row.get("active") else "closed"
         table.add_row(
@@ -228,7 +228,7 @@ def schedule_remarks(row: Row) -> list[str]:
 def gaps(rows: Iterable[Row], *, cameras: bool = False) -> Table:
     """Make a table of ledger entries: missing footage and its cause; `cameras`: and whose it is."""
     whose = ["camera"] if cameras else []
-    table = _table(*whose, "missing from", ">length", ">frames", "cause", "action")
+    table = table_of(*whose, "missing from", ">length", ">frames", "cause", "action")
     for row in rows:
         frames = _cell(row.get("frames"))
         table.add_row(
@@ -278,7 +278,7 @@ def _moment(text: str) -> datetime:
 
 def timeline_gaps(rows: Iterable[Row]) -> Table:
     """Make a table of what is missing in a time line."""
-    table = _table("missing from", ">length", "cause")
+    table = table_of("missing from", ">length", "cause")
     for row in rows:
         length = (_moment(row["to"]) - _moment(row["from"])).total_seconds()
         more = f" and {row['merged'] - 1} more" if row.get("merged", 1) > 1 else ""
@@ -293,7 +293,7 @@ def timeline_gaps(rows: Iterable[Row]) -> Table:
 
 def devices(rows: Iterable[Row]) -> Table:
     """Make a table of the capture devices of a machine."""
-    table = _table("device", "name", "camera", "plugged in at", "offers", "open in")
+    table = table_of("device", "name", "camera", "plugged in at", "offers", "open in")
     for row in rows:
         maybe = ", ".join(f"{camera}?" for camera in row.get("candidates", ()))
         formats = dict.fromkeys(_text(mode.get("format")) for mode in row.get("modes", ()))
@@ -321,7 +321,7 @@ def _few(words: Iterable[str], most: int = 5) -> str:
 
 def modes(rows: Iterable[Row]) -> Table:
     """Make a table of what a device can deliver, one format and size per row."""
-    table = _table("format", "size", "frames/s")
+    table = table_of("format", "size", "frames/s")
     for row in rows:
         limits = row.get("fps_range")
         between = [f"{limits[0]:g} to {limits[1]:g}"] if limits else []
@@ -333,7 +333,7 @@ def modes(rows: Iterable[Row]) -> Table:
 
 def planned(rows: Iterable[Row], what: str) -> Table:
     """Make a table of the files that a cleanup removes or keeps."""
-    table = _table(what, ">size", "because")
+    table = table_of(what, ">size", "because")
     for row in rows:
         table.add_row(
             _cell(row.get("filename")),
@@ -389,7 +389,7 @@ def _value(field: str, value: object) -> str:
     return coloured(value)
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     """Make a table without lines; a leading ">" aligns a column to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import operator
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import attrs
+import msgspec
 import structlog
 import trio
 
@@ -20,7 +21,7 @@ from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, nat
 from camd.model import CameraId
 from camd.model.ids import ID_PATTERN
 from camd.runtime.broadcast import LatestValue
-from camd.runtime.state_file import StateFile, validate_version
+from camd.runtime.state_file import StateFile, from_json
 
 log = structlog.get_logger("camd.devices")
 
@@ -28,6 +29,43 @@ KNOWN_FILE = "cameras.json"
 VERSION = 1
 _MOST_ENTRIES = 1024
 _MOST_CHARACTERS = 1024  # of one value
+
+
+_Text = Annotated[str, msgspec.Meta(max_length=_MOST_CHARACTERS)]
+
+
+class _StoredIdentity(msgspec.Struct, forbid_unknown_fields=True):
+    """A `DeviceIdentity`; all of it is there."""
+
+    name: _Text
+    vendor: _Text
+    product: _Text
+    serial: _Text
+    port: _Text
+    bus_info: _Text
+    link: _Text
+    formats: _Text
+
+
+class _StoredCamera(msgspec.Struct, forbid_unknown_fields=True):
+    """A `RememberedCamera`."""
+
+    id: Annotated[str, msgspec.Meta(pattern=rf"\A({ID_PATTERN})\Z")]
+    selector: _Text
+    adopted: bool
+    identity: _StoredIdentity
+
+    def restored(self) -> RememberedCamera:
+        """Return what was stored."""
+        identity = DeviceIdentity(**msgspec.structs.asdict(self.identity))
+        return RememberedCamera(CameraId(self.id), identity, self.selector, self.adopted)
+
+
+class _StoredCameras(msgspec.Struct, forbid_unknown_fields=True):
+    """The file's content."""
+
+    version: int
+    cameras: Annotated[tuple[_StoredCamera, ...], msgspec.Meta(max_length=_MOST_ENTRIES)]
 
 
 def render_bindings(known: Sequence[RememberedCamera]) -> str:
@@ -46,46 +84,11 @@ def render_bindings(known: Sequence[RememberedCamera]) -> str:
 
 def parse_bindings(text: str) -> tuple[RememberedCamera, ...]:
     """Parse the file's text strictly. Raises ValueError."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON: {error}") from error
-    validate_version(found, VERSION)
-    cameras = _fields(found, {"version", "cameras"}, "file")["cameras"]
-    if not isinstance(cameras, list) or len(cameras) > _MOST_ENTRIES:
-        raise ValueError(f"cameras: must be a list of at most {_MOST_ENTRIES}")
-    known = tuple(_known(item, f"cameras[{index}]") for index, item in enumerate(cameras))
+    stored = from_json(text, _StoredCameras, version=VERSION)
+    known = tuple(camera.restored() for camera in stored.cameras)
     if len({camera.camera_id for camera in known}) < len(known):
         raise ValueError("cameras: an id stands there twice")
     return tuple(sorted(known, key=lambda camera: natural_sort_key(camera.camera_id)))
-
-
-def _known(raw: object, where: str) -> RememberedCamera:
-    fields = _fields(raw, {"id", "selector", "adopted", "identity"}, where)
-    camera_id = _text(fields["id"], f"{where}.id")
-    if not re.fullmatch(ID_PATTERN, camera_id):
-        raise ValueError(f"{where}.id: is no camera's id")
-    if not isinstance(fields["adopted"], bool):
-        raise ValueError(f"{where}.adopted: must be true or false")
-    names = {field.name for field in attrs.fields(DeviceIdentity)}
-    identity = _fields(fields["identity"], names, f"{where}.identity")
-    texts = {name: _text(identity[name], f"{where}.identity.{name}") for name in names}
-    selector = _text(fields["selector"], f"{where}.selector")
-    return RememberedCamera(
-        CameraId(camera_id), DeviceIdentity(**texts), selector, fields["adopted"]
-    )
-
-
-def _fields(raw: object, names: set[str], where: str) -> dict[str, object]:
-    if not isinstance(raw, dict) or raw.keys() != names:
-        raise ValueError(f"{where}: must have exactly {', '.join(sorted(names))}")
-    return raw
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or len(value) > _MOST_CHARACTERS:
-        raise ValueError(f"{where}: must be text of at most {_MOST_CHARACTERS} characters")
-    return value
 
 
 def load_known(file: Path) -> tuple[RememberedCamera, ...]:

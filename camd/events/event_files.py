@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
-import msgspec
 import structlog
 
 from camd.events.rules.event_lines import HEADER, ascending, decode_file, encode_line
 from camd.events.rules.history import KeptEvent
-from camd.runtime.state_file import StateFile, validate_version
+from camd.runtime.state_file import StateFile, from_json
 
 FOLDER = "events"
 FILE_EVENTS = 2500
@@ -36,12 +35,10 @@ class _Reserved:
 
 
 def _parse_reserved(text: str) -> _Reserved:
-    content = msgspec.json.decode(text, type=dict[str, object])
-    validate_version(content, 1)
-    limit = content.get("limit")
-    if type(limit) is not int or limit < 1:
+    found = from_json(text, _Reserved, version=1)
+    if found.limit < 1:
         raise ValueError("has no limit")
-    return _Reserved(limit)
+    return found
 
 
 @attrs.frozen

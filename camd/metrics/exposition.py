@@ -19,12 +19,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from camd.metrics.metric_values import (
-    camera_counter as _counter,
-)
-from camd.metrics.metric_values import (
-    camera_gauge as _gauge,
-)
-from camd.metrics.metric_values import (
+    camera_counter,
+    camera_gauge,
+    camera_values,
+    cause_values,
     duration_family,
 )
 from camd.metrics.publication_families import MediaServerMetrics, publication_families
@@ -128,18 +126,18 @@ def families(snapshot: MetricsSnapshot) -> Iterator[Metric]:
 
 def _camera_families(cameras: Iterable[CameraMetrics]) -> Iterator[Metric]:
     cameras = tuple(cameras)
-    states = _gauge("camd_camera_state", "1 for the state of the camera's capture.", "state")
-    wanted = _gauge("camd_camera_wanted", "1 while something needs the camera's capture.")
-    recording = _gauge("camd_camera_recording", "1 while a session runs.")
-    healthy = _gauge(
+    states = camera_gauge("camd_camera_state", "1 for the state of the camera's capture.", "state")
+    wanted = camera_gauge("camd_camera_wanted", "1 while something needs the camera's capture.")
+    recording = camera_gauge("camd_camera_recording", "1 while a session runs.")
+    healthy = camera_gauge(
         "camd_camera_recording_healthy", "1 while frames of the session become durable."
     )
-    age = _gauge(
+    age = camera_gauge(
         "camd_camera_last_durable_frame_age_seconds",
         "Seconds since a frame of the running session was last synced.",
     )
-    frames = _counter("camd_camera_frames", "Frames that the camera delivered.")
-    taken = _counter("camd_camera_bytes", "Bytes that the camera delivered.")
+    frames = camera_counter("camd_camera_frames", "Frames that the camera delivered.")
+    taken = camera_counter("camd_camera_bytes", "Bytes that the camera delivered.")
     for camera in cameras:
         status, name = camera.status, (camera.status.camera_id,)
         session = status.session
@@ -162,20 +160,14 @@ def _recorder_families(counts: RecorderCounts) -> Iterator[Metric]:
         ("camd_recorded_seconds", "Footage written into recordings.", counts.recorded_seconds),
     )
     for name, text, values in by_camera:
-        family = _counter(name, text)
-        for camera, value in values.items():
-            family.add_metric((camera,), value)
-        yield family
+        yield camera_values(camera_counter(name, text), values)
     by_cause = (
         ("camd_gap_seconds", "Footage missing by the gap ledger.", counts.gap_seconds),
         ("camd_gap_entries", "Entries of the gap ledger.", counts.gap_entries),
         ("camd_ffmpeg_exits", "FFmpeg processes that failed.", counts.failed_captures),
     )
     for name, text, entries in by_cause:
-        family = _counter(name, text, "cause")
-        for key, value in entries.items():
-            family.add_metric(key, value)
-        yield family
+        yield cause_values(camera_counter(name, text, "cause"), entries)
 
 
 def _storage_families(snapshot: MetricsSnapshot) -> Iterator[Metric]:

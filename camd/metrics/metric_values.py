@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -9,7 +12,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.utils import floatToGoString
 
+from camd.model import CameraId
 from camd.storage.rules.io_stats import DurationHistogram
+
+FamilyT = TypeVar("FamilyT", CounterMetricFamily, GaugeMetricFamily)
 
 
 def camera_gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
@@ -20,6 +26,20 @@ def camera_gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 def camera_counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
     """Return a counter with the label `camera`, and others behind it."""
     return CounterMetricFamily(name, text, labels=("camera", *labels))
+
+
+def camera_values(family: FamilyT, values: Mapping[CameraId, float]) -> FamilyT:
+    """Return a family of cameras with the value of each."""
+    for camera, value in values.items():
+        family.add_metric((camera,), value)
+    return family
+
+
+def cause_values(family: FamilyT, values: Mapping[tuple[CameraId, str], float]) -> FamilyT:
+    """Return a family of cameras and causes with the value of each."""
+    for camera_and_cause, value in values.items():
+        family.add_metric(camera_and_cause, value)
+    return family
 
 
 def duration_family(name: str, text: str, durations: DurationHistogram) -> HistogramMetricFamily:

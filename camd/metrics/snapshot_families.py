@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 from prometheus_client.core import Metric
 
-from camd.metrics.metric_values import camera_counter, duration_family
+from camd.metrics.metric_values import camera_counter, camera_values, cause_values, duration_family
 from camd.model import CameraId
 from camd.snapshots.snapshot_counters import SnapshotCounters
 from camd.storage.rules.io_stats import DurationHistogram
@@ -38,12 +38,9 @@ def snapshot_families(counts: SnapshotCounts) -> Iterator[Metric]:
     taken = camera_counter("camd_snapshots_taken", "Snapshots that were stored.")
     shown = camera_counter("camd_stills_shown", "Pictures that were answered and not stored.")
     failed = camera_counter("camd_snapshots_failed", "Pictures that were refused.", "cause")
-    for family, values in ((taken, counts.taken), (shown, counts.shown)):
-        for camera, value in values.items():
-            family.add_metric((camera,), value)
-    for key, value in counts.failed.items():
-        failed.add_metric(key, value)
-    yield from (taken, shown, failed)
+    yield camera_values(taken, counts.taken)
+    yield camera_values(shown, counts.shown)
+    yield cause_values(failed, counts.failed)
     yield duration_family(
         "camd_snapshot_decode_seconds",
         "Duration of making a picture of a frame.",

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from camd.export.exports import Exports
 from camd.live.viewer_counts import ViewerCounts
-from camd.metrics.metric_values import camera_counter, camera_gauge
+from camd.metrics.metric_values import camera_counter, camera_gauge, camera_values
 from camd.model import CameraId
 
 
@@ -57,15 +57,10 @@ def viewer_families(viewers: ViewerMetrics) -> Iterator[Metric]:
         "camd_viewer_skipped_frames", "Frames left out because a viewer was too slow."
     )
     refused = camera_counter("camd_viewers_refused", "Viewers refused: there were too many.")
-    for family, values in (
-        (watching, viewers.watching),
-        (sent, viewers.sent_bytes),
-        (skipped, viewers.skipped_frames),
-        (refused, viewers.refused),
-    ):
-        for camera, value in values.items():
-            family.add_metric((camera,), value)
-        yield family
+    yield camera_values(watching, viewers.watching)
+    yield camera_values(sent, viewers.sent_bytes)
+    yield camera_values(skipped, viewers.skipped_frames)
+    yield camera_values(refused, viewers.refused)
 
 
 def export_families(exports: ExportMetrics) -> Iterator[Metric]:

@@ -85,6 +85,19 @@ def format_duration(duration: timedelta) -> str:
     return "".join(words) or "0s"
 
 
+def spoken_duration(seconds: float) -> str:
+    """Write a duration for people, rounded down: "90 s", "13 min", "2 h 5 min", "3 d 4 h"."""
+    minutes = int(seconds) // 60
+    hours = minutes // 60
+    if minutes < 2:
+        return f"{int(seconds)} s"
+    if hours < 2:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
 def format_instant(moment: datetime, timespec: str = "auto") -> str:
     """Write an instant as clients see it: ISO 8601 in UTC, with `Z`."""
     return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import attrs
+import msgspec
 
 from camd.mp4.boxes import MediaError, box
 
@@ -64,31 +65,9 @@ def decode_metadata(uuid_box: bytes | memoryview) -> SegmentMetadata:
     if not is_metadata(uuid_box):
         raise MetadataError("not camd's box")
     try:
-        values = json.loads(bytes(uuid_box[24:]))
-    except (ValueError, RecursionError) as error:
-        raise MetadataError("the box contains no JSON") from error
-    if not isinstance(values, dict) or values.get("version") != FORMAT_VERSION:
-        raise MetadataError("the box is of another version")
-    try:
-        known = {name: values[name] for name in attrs.fields_dict(SegmentMetadata)}
-    except KeyError as error:
-        raise MetadataError(f"the box lacks {error}") from error
-    for name, value in known.items():
-        wanted = _TYPES[name]
-        if isinstance(value, bool) != (wanted is bool) or not isinstance(value, wanted):
-            raise MetadataError(f"{name} has the wrong type")
-    return SegmentMetadata(**known)
-
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "camera_id": str,
-    "identity": str,
-    "session_id": str,
-    "number": int,
-    "start_micros": int,
-    "monotonic_start": (int, float),
-    "boot_id": str,
-    "synchronised": bool,
-    "software": str,
-    "version": int,
-}
+        values = msgspec.json.decode(bytes(uuid_box[24:]), type=dict[str, object])
+        if values.get("version") != FORMAT_VERSION:
+            raise MetadataError("the box is of another version")
+        return msgspec.convert(values, SegmentMetadata)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise MetadataError(f"the box is not understood: {error}") from error

@@ -12,7 +12,7 @@ import attrs
 import structlog
 import trio
 
-from camd.runtime.state_file import StateFile, from_json, validate_version
+from camd.runtime.state_file import StateFile, from_json
 
 log = structlog.get_logger("camd.publish")
 
@@ -32,8 +32,7 @@ class CreatedPathsState:
 
 def parse_made_paths(text: str) -> CreatedPathsState:
     """Parse the file's text strictly. Raises ValueError."""
-    state = from_json(text, CreatedPathsState)
-    validate_version({"version": state.version}, VERSION)
+    state = from_json(text, CreatedPathsState, version=VERSION)
     if len(state.paths) > MOST_PATHS:
         raise ValueError(f"paths: must be a list of at most {MOST_PATHS}")
     return state

@@ -122,7 +122,7 @@ class Publication:
         chunk = b" "
         while chunk:
             chunk = await process.read_errors()
-            for line in self._log.feed(chunk):
+            for line in self._log.take(chunk):
                 self._hear(line)
         self._heard_all.set()
 

@@ -17,7 +17,6 @@ from typing import Generic, TypeVar
 import attrs
 import msgspec
 import structlog
-from cattrs import BaseValidationError
 from cattrs.preconf.msgspec import make_converter
 
 log = structlog.get_logger("camd.state")
@@ -43,16 +42,21 @@ def validate_version(content: object, known: int) -> None:
 
 
 def to_json(value: object) -> str:
-    """Convert an attrs value to one line of JSON."""
+    """Convert a value to one line of JSON."""
     return bytes(_CONVERTER.dumps(value)).decode() + "\n"
 
 
-def from_json(text: str, kind: type[T]) -> T:
-    """Convert JSON to an attrs value. Raises ValueError."""
+def from_json(text: str, kind: type[T], *, version: int | None = None) -> T:
+    """Convert JSON to a value of a class, whose fields are not converted. Raises ValueError.
+
+    `version` is the newest that is known of a file with a version, which is validated first.
+    """
     try:
         content = msgspec.json.decode(text, type=dict[str, object])
-        return _CONVERTER.structure(content, kind)
-    except (msgspec.DecodeError, BaseValidationError, TypeError, KeyError) as error:
+        if version is not None:
+            validate_version(content, version)
+        return msgspec.convert(content, kind)
+    except msgspec.DecodeError as error:
         raise ValueError(f"is not understood: {error}") from error
 
 

@@ -13,7 +13,7 @@ import trio
 
 from camd.model import CameraId
 from camd.model.schedule_values import OverriddenBy
-from camd.runtime.state_file import StateFile, from_json, validate_version
+from camd.runtime.state_file import StateFile, from_json
 from camd.schedules.rules.decision import Override
 
 log = structlog.get_logger("camd.schedules")
@@ -42,8 +42,7 @@ class StoredStops:
 
 def parse_stops(text: str) -> StoredStops:
     """Parse the file's text strictly. Raises ValueError."""
-    found = from_json(text, StoredStops)
-    validate_version({"version": found.version}, VERSION)
+    found = from_json(text, StoredStops, version=VERSION)
     if len(found.stops) > MOST_STOPS:
         raise ValueError(f"stops: must be a list of at most {MOST_STOPS}")
     for stop in found.stops:

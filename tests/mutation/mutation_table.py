@@ -1404,7 +1404,7 @@ _break(
 _break(
     "bound: a line of FFmpeg's messages",
     "A line of stderr without an end takes no memory.",
-    "camd/ffmpeg/text/output.py:FFmpegLog.feed",
+    "camd/ffmpeg/text/output.py:FFmpegLog.take",
     "self._incomplete = self._incomplete[-LONGEST_LINE_BYTES:]",
     "",
     f"{RUN}::test_a_line_without_an_end_takes_no_memory",

@@ -6,10 +6,17 @@ import errno
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 from structlog.testing import capture_logs
 
-from camd.runtime.state_file import MAX_BYTES, StateFile, validate_version
+from camd.runtime.state_file import (
+    MAX_BYTES,
+    NewerVersionError,
+    StateFile,
+    from_json,
+    validate_version,
+)
 
 
 def parse(text: str) -> int:
@@ -111,3 +118,35 @@ def test_a_value_that_could_not_be_read_again_is_refused(tmp_path: Path) -> None
         file.save("x" * (MAX_BYTES + 1))
     assert refused.value.errno == errno.EFBIG
     assert file.load() == "x" * MAX_BYTES
+
+
+@attrs.frozen
+class Counted:
+    """A file with a version."""
+
+    version: int
+    count: int = 0
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ('{"version": 2, "counts": "others"}', NewerVersionError, "has version 2"),
+        ('{"version": 1, "count": "7"}', ValueError, "`\\$.count`"),
+        ('{"version": 1, "count": true}', ValueError, "`\\$.count`"),
+        ('{"count": 7}', ValueError, "has no version"),
+        ("[]", ValueError, "is not understood"),
+    ],
+)
+def test_the_version_is_read_before_anything_else_and_values_are_not_converted(
+    text: str, error: type[ValueError], message: str
+) -> None:
+    """What a newer camd has written in another form is newer, not damaged."""
+    with pytest.raises(ValueError, match=message) as raised:
+        from_json(text, Counted, version=1)
+    assert type(raised.value) is error
+
+
+def test_fields_of_the_same_version_that_are_unknown_are_ignored() -> None:
+    """A field may be added without another version."""
+    assert from_json('{"version": 1, "count": 7, "more": 1}', Counted, version=1) == Counted(1, 7)

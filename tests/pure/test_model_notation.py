@@ -77,6 +77,12 @@ def test_durations_are_written_for_people() -> None:
     assert written == ["0s", "500ms", "1m30s", "24h"]
 
 
+def test_durations_in_sentences_are_rounded_down() -> None:
+    """Two units at most; the larger one is not below 2, so that little is lost."""
+    spoken = [notation.spoken_duration(s) for s in (119.9, 120, 7199, 7260, 172_799, 180_000)]
+    assert spoken == ["119 s", "2 min", "119 min", "2 h 1 min", "47 h 59 min", "2 d 2 h"]
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("2GiB", 2 << 30), ("500MB", 500_000_000), ("1.5 kB", 1500), ("7B", 7), ("7", 7), (7, 7)],

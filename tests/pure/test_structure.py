@@ -382,6 +382,27 @@ def test_a_reader_of_the_system_clock_is_found(code: str, found: bool) -> None:
     assert reads_system_clock(ast.parse(code)) is found
 
 
+def doubled_delays(tree: ast.AST) -> list[str]:
+    """Find what is called a delay or a pause and is multiplied by a number."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp)
+        and isinstance(node.op, (ast.Mult, ast.Pow))
+        and any(isinstance(part, ast.Constant) for part in (node.left, node.right))
+        and re.search("delay|pause|retry", ast.unparse(node), re.IGNORECASE)
+    ]
+
+
+def test_delays_grow_in_one_way() -> None:
+    """What is tried again and again waits as `GrowingDelay` says; nobody doubles a delay."""
+    found = {where(path): doubled_delays(parsed(path)) for path in modules()}
+    assert {file: texts for file, texts in found.items() if texts} == {}
+    assert doubled_delays(ast.parse("delay = min(LONGEST, 2 * self._retry_delay)")) == [
+        "2 * self._retry_delay"
+    ]
+
+
 def _defined(tree: ast.AST, prefix: str = "") -> Iterator[str]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):

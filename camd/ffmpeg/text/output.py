@@ -78,7 +78,7 @@ class FFmpegLog:
     lines: deque[FFmpegLine] = attrs.field(factory=lambda: deque(maxlen=KEPT_LINES), init=False)
     _incomplete: bytes = attrs.field(default=b"", init=False)
 
-    def feed(self, chunk: bytes) -> Sequence[FFmpegLine]:
+    def take(self, chunk: bytes) -> Sequence[FFmpegLine]:
         """Take what was read, b"" at the end; return the newest lines that are complete now."""
         *complete, self._incomplete = (self._incomplete + (chunk or b"\n")).split(b"\n")
         self._incomplete = self._incomplete[-LONGEST_LINE_BYTES:]

@@ -6,13 +6,14 @@ JPEG: ITU-T T.81, annexes B and K. PNG: ISO/IEC 15948, clauses 5 and 11.
 from __future__ import annotations
 
 import json
-import re
 import struct
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Annotated
 
 import attrs
+import msgspec
 
 from camd.model.ids import ID_PATTERN
 
@@ -165,17 +166,14 @@ def _texts(head: bytes) -> Iterator[bytes]:
     yield from (head[m.begin : m.end] for m in _markers(head) if m.code == _COMMENT)
 
 
-def _note_of(text: bytes) -> PictureNote | None:
-    fields = json.loads(text)
-    if not isinstance(fields, dict):
-        return None
-    camera, time = fields.get("camera_id"), fields.get("time")
-    if not isinstance(camera, str) or not isinstance(time, str):
-        return None
-    if re.fullmatch(ID_PATTERN, camera, re.ASCII) is None:
-        return None
-    moment = datetime.fromisoformat(time)
-    return PictureNote(camera, moment.astimezone(UTC)) if moment.tzinfo else None
+class _StoredNote(msgspec.Struct):
+    camera_id: Annotated[str, msgspec.Meta(pattern=rf"\A({ID_PATTERN})\Z")]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def _note_of(text: bytes) -> PictureNote:
+    note = msgspec.json.decode(text, type=_StoredNote)
+    return PictureNote(note.camera_id, note.time.astimezone(UTC))
 
 
 # --- Motion JPEG

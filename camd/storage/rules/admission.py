@@ -12,13 +12,13 @@ import attrs
 
 from camd.errors import STORAGE_CRITICAL, STORAGE_LOW, Refusal
 from camd.model import StorageLevel, StorageStatus
+from camd.model.notation import spoken_duration
 from camd.storage.rules.levels import message_of
 
 SEAL_RESERVE_BYTES = 8 * 1024 * 1024
 OPEN_ENDED_SECONDS = 60.0  # reserved at a time for a recording without a duration
 _SCARCE_SECONDS = 3600.0  # warn when there is room for less
 _MAX_FORECAST_SECONDS = 1e9  # longer forecasts mean nothing
-_SECONDS_IN_MINUTE = 60
 
 
 def room_below_block(status: StorageStatus) -> int:
@@ -84,18 +84,10 @@ def admit(status: StorageStatus, need: SpaceNeed) -> Admission:
     scarce = max(_SCARCE_SECONDS, need.file_seconds)
     if need.seconds is None and fits is not None and fits < scarce:
         warnings += (
-            f"There is room for about {_spoken(fits)} of this recording until "
+            f"There is room for about {spoken_duration(fits)} of this recording until "
             f"{status.block_percent:g} % of the storage volume are used",
         )
     return Admission(warnings, fits)
-
-
-def _spoken(seconds: int) -> str:
-    """Return a duration in words, rounded down."""
-    if seconds < _SECONDS_IN_MINUTE * 2:
-        return f"{seconds} s"
-    minutes = seconds // _SECONDS_IN_MINUTE
-    return f"{minutes} min" if minutes < 2 * 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def space_facts(status: StorageStatus) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from camd.clock import from_unix_micros
+from camd.model.notation import spoken_duration
 
 STEADY_SECONDS = 3600.0  # a clock that stepped is trusted after so long
 MAX_DOWNTIME = timedelta(days=1)  # trusted without synchronisation
@@ -124,8 +125,9 @@ class CredibleTime:
         else:
             why = "moved while the machine was off"
         kept = "" if self.reading.synchronised else ", and nothing says that it is synchronised"
+        far = spoken_duration(ahead.total_seconds())
         return (
-            f"the clock {why}, and is {_spoken(ahead)} ahead of the time that passed{kept}; "
+            f"the clock {why}, and is {far} ahead of the time that passed{kept}; "
             "recordings are as old as the time that passed until it has been synchronised for an "
             "hour"
         )
@@ -146,12 +148,3 @@ class CredibleTime:
             if arrival is not None and boot.boot_id == arrival.boot_id:
                 end = from_unix_micros(int((boot.began + arrival.monotonic_end) * 1e6))
         return now - end
-
-
-def _spoken(span: timedelta) -> str:
-    days, seconds = span.days, span.seconds
-    if days:
-        return f"{days} days" if days > 1 else f"1 day and {seconds // 3600} hours"
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} hours"
-    return f"{seconds // 60} minutes"
