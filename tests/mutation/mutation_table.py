@@ -2382,6 +2382,22 @@ _break(
     f"{LIVE_VIEW}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
 )
 _break(
+    "live: no sound for the muted",
+    "A viewer that wants no sound gets pictures alone.",
+    "camd/live/socket_viewer.py:SocketViewer.begin",
+    "init = init_without_sound(init)",
+    "pass",
+    f"{LIVE}::test_a_viewer_may_leave_out_the_sound",
+)
+_break(
+    "live: samples of pictures alone",
+    "A fragment without its sound has the bytes of its pictures.",
+    "camd/mp4/frames/join.py:fragment_without_sound",
+    "*_samples(fragment, video)",
+    "fragment.mdat",
+    "tests/pure/test_mp4_join.py::test_without_sound_the_pictures_are_the_same",
+)
+_break(
     "live: told what was skipped",
     "Whoever missed frames hears how many.",
     "camd/live/live_view.py:LiveView._tell_lost",

@@ -8,6 +8,7 @@
  */
 
 const TARGET = 0.1; // seconds behind the newest frame; more where frames are further apart
+const TARGET_HEARD = 0.3; // with sound, of which a browser keeps more ahead: else it stops
 const MOST_BEHIND = 1; // seconds more than that, then it jumps
 const FASTEST = 1.15;
 const KEPT = 10; // seconds behind the picture that is shown
@@ -16,8 +17,10 @@ const CHANGES_RATE = !/Apple/.test(navigator.vendor); // Safari buffers anew aft
 
 /** Video: fragments are appended to a SourceBuffer, and the element is kept near their end. */
 export class VideoScreen {
-  constructor(video, mime, overlay, events) {
+  /** @param {boolean} heard whether there is sound that is heard */
+  constructor(video, mime, heard, overlay, events) {
     Object.assign(this, { video, overlay, events });
+    this.target = heard ? TARGET_HEARD : TARGET;
     this.waiting = [];
     this.step = 0; // seconds from one append to the next, on average
     this.end = 0;
@@ -75,7 +78,7 @@ export class VideoScreen {
     const end = buffered.end(last);
     if (end > this.end && this.end) this.step += 0.1 * (Math.min(end - this.end, 2) - this.step);
     this.end = end;
-    const target = Math.max(TARGET, 1.3 * this.step), behind = end - video.currentTime;
+    const target = Math.max(this.target, 1.3 * this.step), behind = end - video.currentTime;
     const most = CHANGES_RATE ? MOST_BEHIND + target : 0.5 + target;
     if (!this.started || behind > most || behind < -0.5 || video.currentTime < buffered.start(last)) {
       video.currentTime = Math.max(buffered.start(last), end - target);
