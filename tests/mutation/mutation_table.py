@@ -3622,9 +3622,17 @@ _break(
     "playback: another file of the same name",
     "Bytes of another file are never sent.",
     "camd/playback/stored_bytes.py:BytesReader._read",
-    "self._inode not in (-1, inode)",
+    "self._identity not in (None, identity)",
     "False",
     f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "files: a new file with the number of a removed one",
+    "A file is told from one that was removed before, although it has its inode number.",
+    "camd/storage/file_identity.py:_generation",
+    "return int(generation)",
+    "return 0",
+    "tests/process/test_storage_file_identity.py::test_a_new_file_is_another_one",
 )
 _break(
     "playback: lease while sending",
