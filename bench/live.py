@@ -75,7 +75,8 @@ window.ready = true;
 SOUND_RATE, SOUND_PIECE = 48000, 480  # samples a second, and in a piece
 # In FFmpeg's place: the synthetic picture is replaced by one that shows the time, and the tone by
 # sound of the same clock. Two inputs with clocks of their own begin at different moments: FFmpeg
-# would keep each picture until the sound with its time stamp has come, by so much later.
+# would keep each picture until the sound with its time stamp has come, by so much later. Nothing is
+# analysed before: what gathers meanwhile would be read at the pace of a file, always late.
 FFMPEG = """#!{python}
 import os, subprocess, sys
 given = sys.argv[1:]
@@ -84,7 +85,7 @@ def replace(form):
     begin = at
     while given[begin - 1] == "-re" or given[begin - 2].startswith("-readrate"):
         begin -= 1 if given[begin - 1] == "-re" else 2
-    given[begin:at + 4] = form.split()
+    given[begin:at + 4] = ("-probesize 32 -analyzeduration 0 " + form).split()
 if "lavfi" in given and "pipe:1" in given:
     heard, sound = os.pipe()
     replace("-f rawvideo -pixel_format gray -video_size {size} -framerate {rate} -i pipe:0")
@@ -105,16 +106,22 @@ def show_time(sound_pipe: int) -> None:
 
     No sound with −1.
     """
-    begin = time.time()
-    if sound_pipe >= 0:
-        threading.Thread(target=write_sound, args=(sound_pipe, begin), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
-        for number in range(1 << 30):
+        write_picture()  # longer than a pipe: FFmpeg reads when this returns
+        begin = time.time()
+        if sound_pipe >= 0:
+            threading.Thread(target=write_sound, args=(sound_pipe, begin), daemon=True).start()
+        for number in range(1, 1 << 30):
             time.sleep(max(0.0, begin + number / RATE - time.time()))
-            code = int(time.time() * 1000) % (1 << BITS)
-            bars = b"".join(bytes([235 if code >> bit & 1 else 16]) * BAR for bit in range(BITS))
-            sys.stdout.buffer.write(bars * HEIGHT)
-            sys.stdout.buffer.flush()
+            write_picture()
+
+
+def write_picture() -> None:
+    """Write one picture that shows the time."""
+    code = int(time.time() * 1000) % (1 << BITS)
+    bars = b"".join(bytes([235 if code >> bit & 1 else 16]) * BAR for bit in range(BITS))
+    sys.stdout.buffer.write(bars * HEIGHT)
+    sys.stdout.buffer.flush()
 
 
 def write_sound(pipe: int, begin: float) -> None:

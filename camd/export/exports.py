@@ -49,7 +49,6 @@ from camd.export.rules.export_plan import (
 from camd.export.source_files import (
     ForeignFileError,
     FoundCut,
-    SourceIdentity,
     SourceVanishedError,
     find_piece,
     finish_movie,
@@ -58,6 +57,7 @@ from camd.export.source_files import (
 from camd.model import CameraId, Gap, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
 from camd.mp4.movies.cut_movie import ByteSpan, CutBuilder, begins_movie
+from camd.storage.file_identity import FileIdentity
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.export")
@@ -92,7 +92,7 @@ class ExportSource:
 
     segment: Segment
     path: Path
-    identity: SourceIdentity
+    identity: FileIdentity
     span: ByteSpan
 
 
@@ -416,7 +416,7 @@ class _TakenFile:
     """A file whose samples are in the tables of a movie."""
 
     segment: Segment
-    identity: SourceIdentity
+    identity: FileIdentity
     span: ShownSpan
 
 

@@ -1,6 +1,6 @@
 """Read recordings for an export: samples and bytes. Everything here may block: call it in threads.
 
-A file is known by its inode, so that bytes of another file that took its name are never sent.
+A file is known by its identity, so that bytes of another one that took its name are never sent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, FileCut
 from camd.mp4.movies.recorded_tracks import RecordedTracks, read_recorded
 from camd.mp4.segment import HASHED_FROM
 from camd.storage.disk import PosixFile
+from camd.storage.file_identity import FileIdentity, identity_of
 
 _FAR = Fraction(10**7)  # seconds; further than any file reaches
 
@@ -33,26 +34,17 @@ class SourceVanishedError(OSError):
 
 
 @attrs.frozen
-class SourceIdentity:
-    """Which file a name led to."""
-
-    device: int
-    inode: int
-
-
-@attrs.frozen
 class OpenSource:
     """A recording that is open for reading."""
 
     file: PosixFile
-    identity: SourceIdentity
+    identity: FileIdentity
 
     @classmethod
     def open(cls, path: os.PathLike[str]) -> OpenSource:
         """Open a file; never follows a link. Raises OSError."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        facts = os.fstat(descriptor)
-        return cls(PosixFile(descriptor), SourceIdentity(facts.st_dev, facts.st_ino))
+        return cls(PosixFile(descriptor), identity_of(descriptor))
 
     def read(self, offset: int, size: int) -> bytes:
         """Read exactly so many bytes. Raises SourceVanishedError when the file is shorter."""
@@ -66,7 +58,7 @@ class OpenSource:
         self.file.close()
 
 
-def read_block(path: os.PathLike[str], identity: SourceIdentity, offset: int, size: int) -> bytes:
+def read_block(path: os.PathLike[str], identity: FileIdentity, offset: int, size: int) -> bytes:
     """Read exactly so many bytes of a file that is still the same one.
 
     Raises SourceVanishedError when it is another one or shorter, and OSError.
@@ -85,7 +77,7 @@ class FoundCut:
     """What an export takes of one file."""
 
     planned: ExportFile
-    identity: SourceIdentity
+    identity: FileIdentity
     piece: FileCut
     span: ShownSpan
 

@@ -14,6 +14,7 @@ from camd.live.live_view import REMOVED, LiveViewEnd
 from camd.live.rules.live_messages import (
     JPEG,
     MediaMoment,
+    Sound,
     ViewerRequest,
     WayToWatch,
     clock_message,
@@ -25,7 +26,9 @@ from camd.live.rules.live_messages import (
 )
 from camd.live.rules.viewer_backlog import FramesLost
 from camd.live.viewer_counts import AdmittedViewer
-from camd.mp4.fragments import Init
+from camd.mp4.fragments import Fragment, Init
+from camd.mp4.frames.join import fragment_without_sound
+from camd.mp4.moov import init_without_sound
 from camd.mp4.movies.codec_string import mime_type
 from camd.snapshots.snapshots import Still
 
@@ -57,11 +60,16 @@ class PausableView(Protocol):
 
 @attrs.define(eq=False)
 class SocketViewer:
-    """Sends what a viewer gets; `ways` are named to players that cannot play the codec."""
+    """Sends what a viewer gets; `ways` are named to players that cannot play the codec.
+
+    Without `with_sound` pictures alone are sent: a player shows them sooner, because it need not
+    wait for sound.
+    """
 
     link: ViewerLink
     admitted: AdmittedViewer
     ways: Sequence[WayToWatch] = ()
+    with_sound: bool = attrs.field(default=True, kw_only=True)
     _pictures: bool = attrs.field(default=False, init=False)  # each binary is one
     _size: tuple[int, int] | None = attrs.field(default=None, init=False)  # of the stills
 
@@ -86,7 +94,11 @@ class SocketViewer:
     async def begin(self, init: Init, first: CapturedFragment) -> None:
         """Describe the stream; of video, send its header."""
         self._pictures = mime_type(init) == JPEG
-        await self.link.send(init_message(init, MediaMoment.of(init, first), self.ways))
+        sound = self._sound(init)
+        if sound is Sound.LEFT_OUT:
+            init = init_without_sound(init)
+        moment = MediaMoment.of(init, first)
+        await self.link.send(init_message(init, moment, self.ways, sound))
         if not self._pictures:
             await self._send(init.ftyp + init.moov)
 
@@ -97,7 +109,14 @@ class SocketViewer:
                 for picture in pictures_of(captured):
                     await self._send(picture)
             return
-        await self._send(b"".join(part for each in fragments for part in _parts(each)))
+        parts = _boxes if self.with_sound or init.audio is None else _boxes_without_sound
+        if data := b"".join(part for each in fragments for part in parts(each.fragment)):
+            await self._send(data)
+
+    def _sound(self, init: Init) -> Sound:
+        if init.audio is None or self._pictures:
+            return Sound.NONE
+        return Sound.SENT if self.with_sound else Sound.LEFT_OUT
 
     async def _send(self, data: bytes) -> None:
         await self.link.send(data)
@@ -126,5 +145,10 @@ class SocketViewer:
         await self._send(still.picture)
 
 
-def _parts(captured: CapturedFragment) -> tuple[bytes, bytes]:
-    return captured.fragment.moof, captured.fragment.mdat
+def _boxes(fragment: Fragment) -> tuple[bytes, ...]:
+    return fragment.moof, fragment.mdat
+
+
+def _boxes_without_sound(fragment: Fragment) -> tuple[bytes, ...]:
+    pictures = fragment_without_sound(fragment)
+    return () if pictures is None else _boxes(pictures)

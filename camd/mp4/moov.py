@@ -14,7 +14,7 @@ from fractions import Fraction
 import attrs
 
 from camd.mp4.boxes import BoxSpan, box, boxes_in, full_box
-from camd.mp4.init import Init, read_timescale, required_box
+from camd.mp4.init import Init, read_init, read_timescale, required_box, unpack
 from camd.mp4.sample_tables import SampleTable
 
 MOVIE_TIMESCALE = 90_000
@@ -95,6 +95,24 @@ def final_moov(
         b"mvex": _dropped,
     }
     return _rebuilt(moov, required_box(moov, b"moov"), changes)
+
+
+def init_without_sound(init: Init) -> Init:
+    """Return the beginning of the same stream with its first video track alone."""
+    moov, tracks, kept = init.moov, iter(init.tracks), init.video.track_id
+
+    def track(trak: BoxSpan) -> bytes:
+        return trak.bytes_of(moov) if next(tracks).track_id == kept else b""
+
+    def defaults(trex: BoxSpan) -> bytes:
+        (track_id,) = unpack("I", moov, trex.payload + 4, trex.end)
+        return trex.bytes_of(moov) if track_id == kept else b""
+
+    changes: Changes = {
+        b"trak": track,
+        b"mvex": lambda mvex: _rebuilt(moov, mvex, {b"trex": defaults}),
+    }
+    return read_init(init.ftyp, _rebuilt(moov, required_box(moov, b"moov"), changes))
 
 
 def _final_track(moov: bytes, trak: BoxSpan, table: SampleTable, edit: Edit) -> bytes:

@@ -14,6 +14,7 @@ import trio
 from camd.errors import FILE_NOT_FOUND, STORAGE_UNRESPONSIVE, Refusal
 from camd.playback.stored_pieces import OPEN_FLAGS
 from camd.storage.disk import PosixFile
+from camd.storage.file_identity import FileIdentity, identity_of
 
 PART_BYTES = 512 * 1024
 READ_SECONDS = 10.0  # for one part
@@ -46,7 +47,7 @@ class BytesReader:
     """Reads one part after the other. No descriptor is open in between."""
 
     _bytes: StoredBytes
-    _inode: int = attrs.field(default=-1, init=False)
+    _identity: FileIdentity | None = attrs.field(default=None, init=False)  # of the first part
     _at: int = attrs.field(init=False)
     _ahead: bytes = attrs.field(default=b"", init=False)
 
@@ -83,20 +84,20 @@ class BytesReader:
             _read_part, self._bytes.path, self._at, min(self._bytes.part_bytes, self.left)
         )
         with trio.move_on_after(READ_SECONDS):
-            inode, part = await trio.to_thread.run_sync(
+            identity, part = await trio.to_thread.run_sync(
                 read, limiter=self._bytes.threads, abandon_on_cancel=True
             )
-            if self._inode not in (-1, inode):  # another file has its name now
+            if self._identity not in (None, identity):  # another file has its name now
                 return b""
-            self._inode = inode
+            self._identity = identity
             return part
         raise Refusal(STORAGE_UNRESPONSIVE)
 
 
-def _read_part(path: Path, at: int, size: int) -> tuple[int, bytes]:
-    """Return the inode of a file and some of its bytes. Blocks. Raises OSError."""
+def _read_part(path: Path, at: int, size: int) -> tuple[FileIdentity, bytes]:
+    """Return the identity of a file and some of its bytes. Blocks. Raises OSError."""
     descriptor = os.open(path, OPEN_FLAGS)
     try:
-        return os.fstat(descriptor).st_ino, PosixFile(descriptor).read(at, size)
+        return identity_of(descriptor), PosixFile(descriptor).read(at, size)
     finally:
         os.close(descriptor)

@@ -43,6 +43,20 @@ def noisy_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str
     return path, packets(path)
 
 
+def make_clip_with_sound(path: Path) -> None:
+    """Make four seconds with a key frame each second, and a tone."""
+    subprocess.run(
+        [
+            *(FFMPEG, "-hide_banner", "-nostdin", "-v", "error", "-f", "lavfi"),
+            *("-i", "testsrc2=size=160x120:rate=20", "-f", "lavfi", "-i", "sine=400", "-t", "4"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-g", "20", "-pix_fmt", "yuv420p"),
+            *("-c:a", "aac", str(path)),
+        ],
+        check=True,
+        timeout=300,
+    )
+
+
 def is_part(found: list[str], known: list[str]) -> bool:
     """Whether `found` are consecutive packets of a loop over `known`."""
     first = known.index(found[0])
@@ -109,6 +123,35 @@ async def test_a_recording_does_not_notice_thirty_viewers(
         assert {each["type"] for each in viewer.told} <= {"init", "skipped"}
         assert is_part(packets(viewer.write(tmp_path / "seen.mp4")), known)
     assert stopped.binaries[-1][4:8] == b"moof"
+
+
+async def test_a_viewer_may_leave_out_the_sound(new_daemon: NewDaemon, tmp_path: Path) -> None:
+    """It gets the same pictures in a stream of one track; `init` says what it does not get."""
+    clip = tmp_path / "heard.mp4"
+    await trio.to_thread.run_sync(make_clip_with_sound, clip)
+    known = await trio.to_thread.run_sync(packets, clip)
+    daemon = new_daemon()
+    daemon.configure(cameras=[{"source": f"file:{clip}", "codec": "copy"}])
+    seen: dict[str, LiveViewer] = {}
+
+    async def view(query: str) -> None:
+        async with watching(daemon, f"camera0{query}") as viewer:
+            seen[query] = viewer
+            await viewer.until_binaries(40)
+
+    with trio.fail_after(SECONDS):
+        await daemon.start()
+        async with trio.open_nursery() as nursery:
+            for query in ("", "?sound=off", "?sound=on"):
+                nursery.start_soon(view, query)
+    sounds = {query: viewer.told[0]["sound"] for query, viewer in seen.items()}
+    assert sounds == {"": "sent", "?sound=off": "left_out", "?sound=on": "sent"}
+    for query, viewer in seen.items():
+        path = viewer.write(tmp_path / "seen.mp4")
+        assert is_part(packets(path), known)
+        heard = query != "?sound=off"
+        assert viewer.binaries[0].count(b"trak") == (2 if heard else 1)
+        assert ("mp4a" in viewer.told[0]["mime"]) == heard
 
 
 async def test_a_camera_that_dies_comes_back_on_the_same_socket(daemon: Daemon) -> None:

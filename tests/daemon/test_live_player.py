@@ -27,7 +27,10 @@ window.WebSocket = class extends Native {
   constructor(...given) {
     super(window.unreachable ? "ws://127.0.0.1:9/" : given[0], ...given.slice(1));
     window.socket = this;
-    this.addEventListener("message", ({ data }) => (window.binaries += typeof data !== "string"));
+    this.addEventListener("message", ({ data }) => {
+      if (typeof data !== "string") window.binaries++;
+      else window.mime = JSON.parse(data).mime ?? window.mime;
+    });
   }
   send(data) { sent.push(data); super.send(data); }
 };
@@ -43,6 +46,8 @@ window.picture = () => {
   context.drawImage(shown, 0, 0, 32, 18);
   return context.getImageData(0, 0, 32, 18).data.reduce((sum, each) => (sum * 31 + each) % 1e9, 7);
 };
+// Tracks of the newest header.
+window.tracks = () => window.mime?.split(",").length;
 window.phase = () => states.at(-1)?.phase;
 window.hide = (hidden) => {
   Object.defineProperty(document, "visibilityState", {
@@ -142,6 +147,38 @@ async def test_a_picture_comes_and_comes_again(chromium: ChromiumThread, daemon:
         assert player.page.text_content("#notice") == ""
         player.page.evaluate("window.player.close()")
         assert player.page.locator("canvas").count() == 0
+
+    await drive(chromium, daemon, use)
+
+
+async def test_sound_is_asked_for_when_it_is_heard(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """A muted element gets pictures alone, which come sooner; the picture stays while it changes.
+
+    Where the browser does not allow sound, it is muted again, and the picture goes on.
+    """
+    daemon = new_daemon()
+    daemon.configure(cameras=[{"source": "test:?size=160x120&rate=10&audio=true"}])
+    await daemon.start()
+    address, tracks = "window.socket.url.includes('sound=off')", "window.tracks()"
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        assert player.page.evaluate(address)
+        assert player.page.evaluate(tracks) == 1
+        player.page.mouse.click(5, 5)  # without it a browser plays no sound
+        player.page.evaluate("document.querySelector('video').muted = false")
+        player.until(f"!{address}")
+        player.until(f"{tracks} === 2")
+        player.until_moving()
+        assert not player.page.evaluate("document.querySelector('video').muted")
+        player.page.evaluate("document.querySelector('video').muted = true")
+        player.until(address)
+        player.until(f"{tracks} === 1")
+        player.until_moving()
+        assert {each["phase"] for each in player.states()} == {"connecting", "playing"}
 
     await drive(chromium, daemon, use)
 
@@ -308,7 +345,7 @@ async def test_a_screen_may_be_closed_before_it_opens(
       const { Overlay, VideoScreen } = await import("/player/screens.js");
       const video = document.querySelector("video");
       const mime = 'video/mp4; codecs="avc1.42c00b"';
-      const screen = new VideoScreen(video, mime, new Overlay(video), {});
+      const screen = new VideoScreen(video, mime, false, new Overlay(video), {});
       screen.close();
       screen.source.dispatchEvent(new Event("sourceopen"));
       return screen.source.readyState;
@@ -318,3 +355,40 @@ async def test_a_screen_may_be_closed_before_it_opens(
         assert player.page.evaluate(script) == "closed"
 
     await drive(chromium, daemon, use)
+
+
+async def test_a_gap_that_is_filled_a_moment_later_is_no_reason_to_jump(
+    chromium: ChromiumThread,
+) -> None:
+    """Pictures in another order than they are sent: Firefox lists the ranges around each gap."""
+    script = """async (cases) => {
+      const { rateFor, reachOf } = await import("/player/pace.js");
+      const listed = (given) => ({
+        length: given.length, start: (index) => given[index][0], end: (index) => given[index][1] });
+      const reach = ([ranges, position]) => Object.values(reachOf(listed(ranges), position));
+      const rates = [0.3, 0.12, 0.1, 0.08, 0.04, -0.4, 9].map((each) => rateFor(each, 0.1, 0.03));
+      return { reaches: cases.map(reach), rates };
+    }"""
+    cases = {
+        "one range": ([[0, 5]], 4, [0, 5, 5]),
+        "a gap at the end": ([[0, 5], [5.08, 5.12]], 4.9, [0, 5, 5.12]),
+        "at the gap": ([[0, 5], [5.08, 5.12]], 5, [0, 5.12, 5.12]),
+        "two gaps": ([[0, 5], [5.08, 5.12], [5.2, 5.24]], 4, [0, 5, 5.24]),
+        "frames are left out": ([[0, 5], [7, 8]], 4.9, [7, 8, 8]),
+        "and a gap behind": ([[0, 5], [7, 8], [8.1, 8.2]], 4.9, [7, 8, 8.2]),
+    }
+
+    def run(browser: Any) -> Any:
+        with served_folder(WEB, PAGE) as address, closing(browser.new_context()) as context:
+            page = context.new_page()
+            page.goto(address)
+            return page.evaluate(script, [each[:2] for each in cases.values()])
+
+    found = await chromium.run(run)
+    assert dict(zip(cases, found["reaches"], strict=True)) == {
+        name: reach for name, (_, _, reach) in cases.items()
+    }
+    faster, within, same, slack, slower, slowest, fastest = found["rates"]
+    assert 1 < faster < fastest == 1.15
+    assert (within, same, slack) == (1, 1, 1)
+    assert slowest == 0.8 < slower < 1

@@ -2382,6 +2382,22 @@ _break(
     f"{LIVE_VIEW}::test_a_pause_that_outlasts_the_capture_ends_with_a_new_header",
 )
 _break(
+    "live: no sound for the muted",
+    "A viewer that wants no sound gets pictures alone.",
+    "camd/live/socket_viewer.py:SocketViewer.begin",
+    "init = init_without_sound(init)",
+    "pass",
+    f"{LIVE}::test_a_viewer_may_leave_out_the_sound",
+)
+_break(
+    "live: samples of pictures alone",
+    "A fragment without its sound has the bytes of its pictures.",
+    "camd/mp4/frames/join.py:fragment_without_sound",
+    "*_samples(fragment, video)",
+    "fragment.mdat",
+    "tests/pure/test_mp4_join.py::test_without_sound_the_pictures_are_the_same",
+)
+_break(
     "live: told what was skipped",
     "Whoever missed frames hears how many.",
     "camd/live/live_view.py:LiveView._tell_lost",
@@ -3606,9 +3622,17 @@ _break(
     "playback: another file of the same name",
     "Bytes of another file are never sent.",
     "camd/playback/stored_bytes.py:BytesReader._read",
-    "self._inode not in (-1, inode)",
+    "self._identity not in (None, identity)",
     "False",
     f"{PLAYED}::test_bytes_end_short_when_their_file_changes",
+)
+_break(
+    "files: a new file with the number of a removed one",
+    "A file is told from one that was removed before, although it has its inode number.",
+    "camd/storage/file_identity.py:_generation",
+    "return int(generation)",
+    "return 0",
+    "tests/process/test_storage_file_identity.py::test_a_new_file_is_another_one",
 )
 _break(
     "playback: lease while sending",

@@ -12,6 +12,7 @@ from support.media_streams import EPOCH, VIDEO_ONLY, Sample, captured, fragment,
 
 from camd.live.rules.live_messages import (
     MediaMoment,
+    Sound,
     ViewerRequest,
     WayToWatch,
     clock_message,
@@ -28,12 +29,14 @@ def test_init_says_what_a_player_needs() -> None:
     init, fragments = fragments_of(10, 10)
     first, second = captured(fragments)
     ways = [WayToWatch("stills", "/live/a?as=stills")]
-    assert json.loads(init_message(init, MediaMoment.of(init, second), ways)) == {
+    text = init_message(init, MediaMoment.of(init, second), ways, Sound.NONE)
+    assert json.loads(text) == {
         "type": "init",
         "mime": 'video/mp4; codecs="avc1"',
         "codec": "avc1",
         "width": 320,
         "height": 180,
+        "sound": "none",
         "wall": "2026-01-15T14:30:01.000Z",
         "media": 1.0,
         "supported_as": [{"kind": "stills", "path": "/live/a?as=stills"}],

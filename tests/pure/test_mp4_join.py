@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from support.media_streams import VIDEO_AND_AUDIO, Sample, fragment, read
 
 from camd.mp4.fragments import Fragment, TrackRun
-from camd.mp4.frames.join import join
+from camd.mp4.frames.join import fragment_without_sound, join
+from camd.mp4.moov import init_without_sound
 
 Row = tuple[int, int, bytes, int, bool, int]  # track, decode time, bytes, duration, sync, offset
 
@@ -82,6 +83,19 @@ def test_joining_what_is_joined_changes_nothing(stream: bytes) -> None:
     half = len(singles) // 2 + 1
     parts = [join(singles[:half])] + ([join(singles[half:])] if singles[half:] else [])
     assert rows([join(parts)]) == rows(singles)
+
+
+@given(frames())
+def test_without_sound_the_pictures_are_the_same(stream: bytes) -> None:
+    """Bytes and times; a fragment of sound alone is none. The header has one track as well."""
+    init, singles = read(stream)
+    kept = [each for each in map(fragment_without_sound, singles) if each is not None]
+    assert rows(kept) == [row for row in rows(singles) if row[0] == init.video.track_id]
+    header = init_without_sound(init)
+    assert header.tracks == (init.video,)
+    assert (init.moov.count(b"trex"), header.moov.count(b"trex")) == (2, 1)
+    moved = b"".join(each.moof + each.mdat for each in kept)
+    assert read(header.ftyp + header.moov + moved) == (header, kept)
 
 
 def test_each_track_has_one_part_and_one_run() -> None:

@@ -135,6 +135,7 @@ ALLOWED = {
 }
 # Names of the interface or of other programs that hold such a word.
 ALLOWED_TEXT = {
+    "childList": "option of a MutationObserver of browsers",
     "SameSite": "attribute of a cookie",
     "samesite": "the same, as Python names it",
     "same-site": "a value of Sec-Fetch-Site, a header of browsers",

@@ -73,14 +73,15 @@ class LiveRoutes:
         """Show a camera to an authenticated viewer until it leaves."""
         try:
             camera = await self._cameras.locate(socket.name)
-            way = _way_in(socket.query, self._ways(camera))
+            asked = _read_query(socket.query, self._ways(camera))
         except Refusal as refusal:
             await _refuse(socket, POLICY, refusal)
             return
         try:
             with self._counts.admitted(camera.camera_id) as admitted:
-                ways = () if way is not None else self._ways(camera)
-                await self._serve_viewer(SocketViewer(socket, admitted, ways), camera, way)
+                ways = () if asked.way is not None else self._ways(camera)
+                viewer = SocketViewer(socket, admitted, ways, with_sound=asked.with_sound)
+                await self._serve_viewer(viewer, camera, asked.way)
         except (TooManyViewersError, TooManyTranscodesError) as error:
             too_many = Refusal(RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY)
             await _refuse(socket, TRY_LATER, too_many)
@@ -151,21 +152,28 @@ class LiveRoutes:
         return LiveResponse(answer, lambda: self._counts.admitted(camera.camera_id))
 
 
-def _way_in(query: str, ways: Sequence[WayToWatch]) -> str | None:
-    """Return the way to watch that an address asks for; None: the camera's own. Raises Refusal."""
+@attrs.frozen
+class _AskedView:
+    """What an address asks for: a way to watch (None: the camera's own stream), and sound."""
+
+    way: str | None = None
+    with_sound: bool = True
+
+
+def _read_query(query: str, ways: Sequence[WayToWatch]) -> _AskedView:
+    """Read the query of an address; what is not known in it is ignored. Raises Refusal."""
     try:
-        asked = parse_qs(query, max_num_fields=10).get("as", [""])[-1]
+        fields = parse_qs(query, max_num_fields=10)
     except ValueError:
-        asked = "?"
-    if not asked:
-        return None
-    if asked in (way.kind for way in ways):
-        return asked
-    raise Refusal(
-        UNSUPPORTED,
-        "No such way to watch this camera",
-        suggestion="Take one of those that init lists in supported_as.",
-    )
+        fields = {"as": ["?"]}
+    way = fields.get("as", [""])[-1]
+    if way and way not in (each.kind for each in ways):
+        raise Refusal(
+            UNSUPPORTED,
+            "No such way to watch this camera",
+            suggestion="Take one of those that init lists in supported_as.",
+        )
+    return _AskedView(way or None, fields.get("sound") != ["off"])
 
 
 async def _refuse(socket: LiveSocket, code: int, refusal: Refusal) -> None:

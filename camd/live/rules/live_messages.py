@@ -24,6 +24,14 @@ JPEG = "image/jpeg"
 _encode = msgspec.json.Encoder().encode
 
 
+class Sound(enum.Enum):
+    """Whether a viewer gets the sound of what it watches."""
+
+    NONE = "none"  # there is none
+    SENT = "sent"
+    LEFT_OUT = "left_out"  # the viewer did not want it
+
+
 class ViewerRequest(enum.Enum):
     """What a viewer may ask for."""
 
@@ -61,7 +69,7 @@ class MediaMoment:
         return {"wall": wall, "media": round(self.media, 6)}
 
 
-def init_message(init: Init, moment: MediaMoment, ways: Sequence[WayToWatch]) -> str:
+def init_message(init: Init, moment: MediaMoment, ways: Sequence[WayToWatch], sound: Sound) -> str:
     """Describe the stream that begins; of pictures, `mime` is JPEG."""
     video = init.video
     return _text(
@@ -70,6 +78,7 @@ def init_message(init: Init, moment: MediaMoment, ways: Sequence[WayToWatch]) ->
         codec=video.codec,
         width=video.width,
         height=video.height,
+        sound=sound.value,
         **moment.fields(),
         supported_as=[{"kind": way.kind, "path": way.path} for way in ways],
     )
@@ -77,7 +86,7 @@ def init_message(init: Init, moment: MediaMoment, ways: Sequence[WayToWatch]) ->
 
 def pictures_message(width: int, height: int, moment: MediaMoment) -> str:
     """Describe stills: pictures that are no stream of the camera's own."""
-    size = {"width": width, "height": height}
+    size = {"width": width, "height": height, "sound": Sound.NONE.value}
     return _text("init", mime=JPEG, codec="jpeg", **size, **moment.fields(), supported_as=[])
 
 

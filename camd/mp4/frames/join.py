@@ -1,5 +1,7 @@
 """Join consecutive fragments into one: a `moof` with one `traf` for each track, and their samples.
 
+Also a fragment without its sound.
+
 ISO/IEC 14496-12 clauses 8.8.4 to 8.8.12.
 """
 
@@ -50,6 +52,16 @@ def join(fragments: Sequence[Fragment]) -> Fragment:
     return Fragment(
         moof, mdat, placed, video, first.timescale, pictures.wall_micros, pictures.shown
     )
+
+
+def fragment_without_sound(fragment: Fragment) -> Fragment | None:
+    """Return a fragment with its video samples alone; None: it has none."""
+    video = fragment.video
+    if video is None or len(fragment.runs) == 1:
+        return fragment if video else None
+    moof, placed = _moof([_joined([video])])
+    mdat = box(b"mdat", *_samples(fragment, video))
+    return attrs.evolve(fragment, moof=moof, mdat=mdat, runs=placed, video=placed[0])
 
 
 def _samples(fragment: Fragment, run: TrackRun) -> list[memoryview]:

@@ -10,7 +10,8 @@
  *   `shownAs`: "" for the camera's own stream, else preview, transcode or stills, and the message
  *   says why.
  * @typedef {{kind: string, path: string}} Way
- * @typedef {{mime: string, wall: string, media: number, supported_as: Way[]}} Init
+ * @typedef {{mime: string, wall: string, media: number, supported_as: Way[],
+ *   sound: "none" | "sent" | "left_out"}} Init
  */
 
 import { Overlay, PictureScreen, VideoScreen, mediaSource } from "./screens.js";
@@ -20,11 +21,13 @@ const HIDDEN_MS = 10_000;
 const LATE_MS = 3_000; // without a picture
 const SILENT_MS = 15_000; // then the connection is made anew
 const LONGEST_PAUSE_MS = 10_000;
+const WATCHED = new Set(["playing", "late"]); // phases in which a stream comes, or came just now
 const ONLINE_MS = 1_000; // without anything, when the network is there again
 
 /**
  * Show a camera until `close` is called. `wallMs` is the time of the picture that is shown, in
- * milliseconds since 1970; null without one.
+ * milliseconds since 1970; null without one. While the element is muted, sound is not asked for:
+ * pictures come sooner without; the stream begins anew when that changes.
  *
  * @param {HTMLVideoElement} video
  * @param {{url: string, token?: string, onState?: (state: LiveState) => void,
@@ -54,14 +57,21 @@ class Player {
     document.addEventListener("visibilitychange", this.onVisible);
     this.onOnline = () => this.hurry(ONLINE_MS);
     window.addEventListener("online", this.onOnline);
+    this.onVolume = () => this.followVolume();
+    video.addEventListener("volumechange", this.onVolume);
     this.ticker = setInterval(() => this.tick(), 500);
     this.connect();
   }
 
   connect() {
     this.say("connecting", "Connecting");
+    this.open();
+  }
+
+  open() {
     this.heard = performance.now();
-    const url = this.way ? socketUrl(this.way.path, this.url) : this.url;
+    this.muted = this.video.muted;
+    const url = socketUrl(this.way?.path ?? this.url, this.url, this.muted ? { sound: "off" } : {});
     const socket = (this.socket = new WebSocket(url, SUBPROTOCOL));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -102,7 +112,8 @@ class Player {
     };
     if (init.mime === "image/jpeg") this.screen = new PictureScreen(this.overlay, events);
     else if (mediaSource()?.isTypeSupported(init.mime)) {
-      this.screen = new VideoScreen(this.video, init.mime, this.overlay, events);
+      const heard = init.sound === "sent" && !this.muted;
+      this.screen = new VideoScreen(this.video, init.mime, heard, this.overlay, events);
     } else this.tryOtherWay(init);
   }
 
@@ -127,6 +138,7 @@ class Player {
     this.failures = 0;
     if (this.phase === "playing" || this.ended) return;
     this.say("playing", this.way ? `${this.why}: shown as ${this.way.kind}` : "");
+    this.followVolume();
   }
 
   /** The socket was closed by the other side. */
@@ -189,6 +201,14 @@ class Player {
     this.connect();
   }
 
+  /** Ask for sound, or for none, where that has changed; the picture stays meanwhile. */
+  followVolume() {
+    const silent = this.init === null || this.init.sound === "none";
+    if (this.video.muted === this.muted || silent || !WATCHED.has(this.phase)) return;
+    this.stop();
+    this.open();
+  }
+
   pause(hidden) {
     if (Boolean(this.hidden) === hidden) return;
     this.hidden = hidden;
@@ -214,13 +234,16 @@ class Player {
     clearTimeout(this.hiding);
     document.removeEventListener("visibilitychange", this.onVisible);
     window.removeEventListener("online", this.onOnline);
+    this.video.removeEventListener("volumechange", this.onVolume);
     this.screen?.close();
     this.overlay.remove();
   }
 }
 
-function socketUrl(address, base) {
+/** @param {Record<string, string>} fields of its query */
+function socketUrl(address, base, fields = {}) {
   const url = new URL(address, base);
   url.protocol = url.protocol.replace("http", "ws");
+  for (const [name, value] of Object.entries(fields)) url.searchParams.set(name, value);
   return url.href;
 }
