@@ -146,7 +146,6 @@ ALLOWED_TEXT = {
     "promised_bytes": "field of `storage_status`",
     "storage_guard": "capability in `get_server_info`",
     "child_process": "the module of any process that is started",
-    "childList": "an option of MutationObserver (DOM)",
     "child process": "any process that is started",
     "ChildProcess": "any process that is started",
     "child_processes": "any processes that are started",
