@@ -17,7 +17,6 @@ from camd.capture.hub import StreamHub
 from camd.clock import Clock
 from camd.ffmpeg.binary import FFmpegBinary, FfmpegMissingError
 from camd.ffmpeg.text.publish_args import CARRIED_SOUND, CARRIED_VIDEO, publish_arguments
-from camd.growing_delay import GrowingDelay
 from camd.model import CameraStatus, Problem, PublicationState, PublicationStatus
 from camd.mp4.fragments import Init
 from camd.publish.publication import LaunchWithInput, Publication
@@ -52,7 +51,6 @@ class Publisher:
     _tls: ssl.SSLContext
     _changed: Callable[[Publisher], None]
     _clock: Clock = attrs.field(kw_only=True)
-    delay: GrowingDelay = RETRY_DELAY
     status: LatestValue[PublicationStatus] = attrs.field(init=False)
     counters: PublicationCounters = attrs.field(factory=PublicationCounters, init=False)
     _failures: int = attrs.field(default=0, init=False)
@@ -114,7 +112,7 @@ class Publisher:
         )
         self._failures = 1 if steady else self._failures + 1
         self._show(PublicationState.RESTING, problem)
-        seconds = self.delay.after(self._failures, random.random())
+        seconds = RETRY_DELAY.after(self._failures, random.random())
         log.warning(
             "not_published", camera=self.camera.camera_id, why=problem.message, again_in=seconds
         )
