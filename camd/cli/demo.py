@@ -26,7 +26,7 @@ from camd.cli.service_access import interrupted, run_to_end
 from camd.cli.setup.private_service import (
     PrivateService,
     end_of_log,
-    free_port,
+    held_port,
     open_service,
     wait_process,
     wait_ready,
@@ -97,8 +97,8 @@ _HASHED_FROM = 48  # a receipt has the hash of a file from this byte on
 
 def demonstrate(folder: Path | None, *, once: bool) -> None:
     """Carry out `camd demo`."""
-    with _folder(folder) as place:
-        service = DemoService(place, free_port(), console())
+    with _folder(folder) as place, held_port() as port:
+        service = DemoService(place, port, console())
         try:
             run_to_end(lambda: run_demo(service, once=once))
         except CommandFailed as failure:

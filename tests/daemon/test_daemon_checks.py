@@ -45,6 +45,7 @@ async def test_verify_finds_nothing_wrong_at_any_moment(daemon: Daemon) -> None:
                 await notified.recording("ROTATED", rotation, camera_id="camera0")
                 status, verdict = await _verified(daemon)
                 assert (status, verdict["findings"]) == (0, [])
+            await notified.recording("ROTATED", camera_id="camera1")  # it may have begun late
             await client.call("stop_recording", device="camera0")
             await client.call("stop_recording", device="camera1")
         status, verdict = await _verified(daemon)

@@ -17,7 +17,7 @@ import attrs
 import pytest
 import trio
 from running_daemon import FFMPEG, Daemon, NewDaemon, Notifications, fast_camera, listening
-from test_daemon_metrics import samples
+from test_daemon_metrics import Samples, samples
 
 from camd.client import (
     ConnectionLostError,
@@ -316,7 +316,7 @@ async def test_a_file_that_vanishes_ends_the_transfer(
         with await trio.to_thread.run_sync(begin_download, daemon, url) as sock:
             with pytest.raises(FileLeasedError):
                 await daemon.call("delete_recording", filename=made.files[0])
-            assert (await samples(daemon))["camd_exports_running", ()] == 1
+            await exports_running(daemon, 1)  # the one before may be about to end
             last.unlink()
             if harm == "replaced":
                 last.write_bytes(bytes(len(content)))
@@ -325,8 +325,7 @@ async def test_a_file_that_vanishes_ends_the_transfer(
         assert whole.body.startswith(received)
         last.write_bytes(content)
     await daemon.wait_log("export_ended_early")
-    while (found := await samples(daemon))["camd_exports_running", ()]:  # noqa: ASYNC110
-        await trio.sleep(0.05)
+    found = await exports_running(daemon, 0)
     assert found["camd_exports_ended_early_total", ()] == 2
     assert found["camd_export_sent_bytes_total", ()] > len(whole.body)
     last.unlink()
@@ -334,6 +333,13 @@ async def test_a_file_that_vanishes_ends_the_transfer(
         left = await client.get_export("camera0", made.start, made.end)
     assert [each.file for each in left.sources] == list(made.files[:-1])
     assert [gap.cause for gap in left.gaps] == ["missing"]
+
+
+async def exports_running(daemon: Daemon, count: int) -> Samples:
+    """Wait until so many exports are sent; return the metrics of that moment."""
+    while (found := await samples(daemon))["camd_exports_running", ()] != count:  # noqa: ASYNC110
+        await trio.sleep(0.05)
+    return found
 
 
 def begin_download(daemon: Daemon, url: str) -> socket.socket:

@@ -24,7 +24,7 @@ from camd.devices.matching.identity import DeviceIdentity, RememberedCamera
 from camd.live.viewer_counts import MAX_VIEWERS_OF_CAMERA
 from camd.model import CameraId
 
-SECONDS = 110  # a machine may be busy
+SECONDS = 300  # a machine may be busy
 YARD, BARN = (("camera", "yard"),), (("camera", "barn"),)
 WRONG = "camd_" + "w" * 43
 

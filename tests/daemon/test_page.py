@@ -345,8 +345,8 @@ async def test_the_timeline_plays_the_past_takes_out_and_pins(
     chromium: ChromiumThread, recorder: Daemon
 ) -> None:
     """A click plays that instant; a range gives a link to its export, and pins its files."""
-    await recorder.call("start_recording", device="camera0", duration=3)
     async with recorder.client() as client:
+        await client.call("start_recording", device="camera0", duration=3)
         async for method, params in client.notifications():
             if method == "recording_status_update" and params["status"] == "STOPPED":
                 break

@@ -81,7 +81,7 @@ async def test_a_slow_reading_does_not_bring_a_revoked_key_back(tmp_path: Path) 
     with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, authenticator.refresh)
-            await trio.to_thread.run_sync(held.began.wait, 20)
+            await trio.to_thread.run_sync(held.began.wait, 200)
             plain.revoke("ann")
             nursery.start_soon(trio.to_thread.run_sync, authenticator.refresh)
             await trio.sleep(0.2)  # without the lock, the second reading would end in this time

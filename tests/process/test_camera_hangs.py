@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,8 @@ STALL = timedelta(seconds=6)  # a busy machine makes FFmpeg wait, too
 
 
 def _open_files() -> dict[str, str]:
-    """Name everything that this process has open."""
+    """Name everything that this process has open, but for what other tests have left."""
+    gc.collect()
     found = {}
     for link in Path("/proc/self/fd").iterdir():
         try:

@@ -222,7 +222,7 @@ async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed because it delivers nothing, and is killed."""
     with trio.fail_after(300):
         async with open_real_camera(
-            BUNDLED, tmp_path, SMALL, stall=1.5, terminate_seconds=0.3
+            BUNDLED, tmp_path, SMALL, stall=4.0, terminate_seconds=0.3
         ) as rig:
             await rig.camera.start_recording(REQUEST)
             await rig.grow(10)

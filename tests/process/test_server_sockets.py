@@ -194,7 +194,7 @@ async def test_other_bytes_than_tls_are_not_a_bug(tmp_path: Path, sent: bytes) -
 
     def client() -> None:
         for half in (False, True):
-            with socket.create_connection((host, int(port)), 10) as raw, suppress(ConnectionError):
+            with socket.create_connection((host, int(port)), 300) as raw, suppress(ConnectionError):
                 raw.sendall(sent)
                 if half:
                     raw.shutdown(socket.SHUT_WR)

@@ -50,6 +50,22 @@ class MonitoredFolder:
         """Wait until the level is published."""
         await self.space.published.wait_until(lambda status: status.level is level)
 
+    def hang(self) -> None:
+        """Let the volume hang; only now a probe counts as hung soon: machines are busy."""
+        self.hurry()
+        self.disk.hang()
+
+    def hurry(self) -> None:
+        """Make a probe count as hung after a tenth of a second."""
+        self.space.limits = attrs.evolve(self.space.limits, sample_timeout_seconds=0.1)
+
+    def answer(self) -> None:
+        """Let the volume answer again, in its usual time."""
+        usual = STORAGE_LIMITS.sample_timeout_seconds
+        self.space.limits = attrs.evolve(self.space.limits, sample_timeout_seconds=usual)
+        self.disk.release()
+        self.disk.loosen()
+
     async def refused(self, seconds: float = 1.0, rate: float = 1000.0) -> Refusal:
         """Ask for room and return the refusal."""
         with pytest.raises(Refusal) as refused:
@@ -157,19 +173,13 @@ async def test_problem_besides_the_volume_is_no_level(setup: MonitoredFolder) ->
 SHORT_PROBE = StorageLimits(sample_timeout_seconds=0.1)
 
 
-@pytest.fixture
-def short_timeouts(setup: MonitoredFolder) -> None:
-    """Make a probe count as hung after a tenth of a second."""
-    setup.space.limits = attrs.evolve(setup.space.limits, sample_timeout_seconds=0.1)
-
-
 async def test_a_hung_volume_is_a_level_until_it_answers(
-    setup: MonitoredFolder, short_timeouts: None
+    setup: MonitoredFolder,
 ) -> None:
     """While a probe hangs, status answers, starts are refused as -1016 at once, and no second
     probe is begun; when it returns, the level is that of its sample."""
     await setup.sample(85)
-    setup.disk.hang()
+    setup.hang()
     setup.space.suspect()
     await setup.wait(UNRESPONSIVE)
     probes = setup.disk.samples
@@ -178,18 +188,18 @@ async def test_a_hung_volume_is_a_level_until_it_answers(
     assert (await setup.refused()).kind.code == -1016
     await setup.space.refresh()
     assert setup.disk.samples == probes
-    setup.disk.release()
+    setup.answer()
     await setup.wait(LOW)
     assert setup.announced[:3] == [LOW, UNRESPONSIVE, LOW]
 
 
 async def test_nothing_is_admitted_on_what_a_hung_volume_once_said(
-    setup: MonitoredFolder, short_timeouts: None
+    setup: MonitoredFolder,
 ) -> None:
     """A start that is the first to notice the hang is refused too, not judged by the last
     sample."""
     assert await setup.sample(10) is OK
-    setup.disk.hang()
+    setup.hang()
     assert (await setup.refused()).kind.code == -1016
 
 
@@ -310,14 +320,15 @@ async def test_a_flip_to_read_only_shows_within_one_sample(setup: MonitoredFolde
 
 
 async def test_a_trial_that_hangs_is_a_hung_probe(
-    setup: MonitoredFolder, short_timeouts: None, tries_at_once: None
+    setup: MonitoredFolder, tries_at_once: None
 ) -> None:
     """A disk that fails and then hangs is unresponsive; nobody waits for the trial."""
+    setup.hurry()
     setup.disk.stick("trial")
     setup.space.suspect(IO_ERROR)
     await setup.wait(UNRESPONSIVE)
     assert (await setup.refused()).kind.code == -1016
-    setup.disk.loosen()
+    setup.answer()
     await setup.wait(OK)
 
 
@@ -386,7 +397,7 @@ async def test_new_thresholds_hold_at_once(setup: MonitoredFolder) -> None:
 
 
 async def test_new_thresholds_do_not_bring_a_volume_back(
-    setup: MonitoredFolder, short_timeouts: None
+    setup: MonitoredFolder,
 ) -> None:
     """A volume that is missing, read-only or hung stays so until a sample says otherwise."""
     await setup.sample(50)
@@ -400,7 +411,7 @@ async def test_new_thresholds_do_not_bring_a_volume_back(
     assert setup.space.status.level is MISSING
     setup.disk.error = None
     setup.disk.fill(50)
-    setup.disk.hang()
+    setup.hang()
     assert await setup.resample() is UNRESPONSIVE
     setup.space.reconfigure(Thresholds(40, 60))
     assert setup.space.status.level is UNRESPONSIVE

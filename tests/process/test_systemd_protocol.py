@@ -168,7 +168,7 @@ def test_a_connection_waits_in_systemds_socket_until_the_program_accepts(tmp_pat
         assert program.stderr is not None
         assert "Listening on" in program.stderr.readline()
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(30)
+            client.settimeout(300)
             client.connect(address)
             assert client.recv(100) == b"served"
         assert program.wait(300) == 0

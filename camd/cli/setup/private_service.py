@@ -8,8 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
@@ -22,7 +22,7 @@ from camd.cli.exit import CommandFailed
 from camd.client import CannotConnectError, connect
 from camd.logs import FORMAT_VARIABLE, LogFormat
 
-_START_SECONDS = 30
+_START_SECONDS = 120  # of a small machine that does other work, too
 _STOP_SECONDS = 30
 _LOG_LINES = 20
 
@@ -116,11 +116,18 @@ async def wait_process(process: subprocess.Popen[bytes]) -> None:
     await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
-def free_port() -> int:
-    """Return a port of the loopback interface that is free at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+@contextmanager
+def held_port() -> Iterator[int]:
+    """Hold a port of the loopback interface while the block runs: no other program is given it.
+
+    A service that is told this port may listen there: both sockets allow that the address is used
+    again (SO_REUSEADDR), and this one does not listen (socket(7)).
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        yield port
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

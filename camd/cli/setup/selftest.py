@@ -28,7 +28,7 @@ from camd.cli.service_access import configured, run_to_end
 from camd.cli.setup.private_service import (
     PrivateService,
     end_of_log,
-    free_port,
+    held_port,
     open_service,
     wait_ready,
 )
@@ -101,8 +101,8 @@ def try_recorder(config_path: Path | None, *, as_json: bool) -> None:
     """Carry out `camd selftest`."""
     folder = configured(config_path).storage.recordings_dir
     out = messages() if as_json else console()
-    with scratch_folders(folder) as (volume, state):
-        service = SelftestService(state, free_port(), out, recordings=volume / "recordings")
+    with scratch_folders(folder) as (volume, state), held_port() as port:
+        service = SelftestService(state, port, out, recordings=volume / "recordings")
         try:
             report = run_to_end(partial(run_trial, service))
         except CommandFailed as error:
