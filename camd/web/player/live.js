@@ -6,9 +6,10 @@
  * picture while the stream begins anew, are drawn into a canvas that lies over it.
  *
  * @typedef {"connecting" | "playing" | "late" | "ended" | "lost" | "refused" | "unplayable"} Phase
- * @typedef {{phase: Phase, message: string, suggestion: string, shownAs: string}} LiveState
+ * @typedef {{phase: Phase, message: string, suggestion: string, shownAs: string,
+ *   hasSound: boolean, soundRefused: boolean}} LiveState
  *   `shownAs`: "" for the camera's own stream, else preview, transcode or stills, and the message
- *   says why.
+ *   says why. `soundRefused`: the browser has muted the element, which was not muted.
  * @typedef {{kind: string, path: string}} Way
  * @typedef {{mime: string, wall: string, media: number, supported_as: Way[],
  *   sound: "none" | "sent" | "left_out"}} Init
@@ -52,7 +53,7 @@ class Player {
     this.failures = 0;
     this.why = "";
     this.overlay = new Overlay(video);
-    this.ended = false;
+    this.ended = this.refused = false;
     this.onVisible = () => this.follow(document.visibilityState === "hidden");
     document.addEventListener("visibilitychange", this.onVisible);
     this.onOnline = () => this.hurry(ONLINE_MS);
@@ -101,6 +102,7 @@ class Player {
   /** Begin a stream, or look for another way to watch. @param {Init} init */
   begin(init) {
     this.init = init;
+    this.tell({ hasSound: init.sound !== "none" });
     this.began = performance.now();
     this.ended = this.cut = false;
     this.overlay.keep();
@@ -108,6 +110,7 @@ class Player {
     const events = {
       shown: () => this.shown(),
       failed: (why) => this.anew(why),
+      muted: () => this.tell({ soundRefused: (this.refused = true) }),
       streaming: (wanted) => this.send({ type: wanted ? "resume" : "pause" }),
     };
     if (init.mime === "image/jpeg") this.screen = new PictureScreen(this.overlay, events);
@@ -181,7 +184,7 @@ class Player {
 
   follow(hidden) {
     clearTimeout(this.hiding);
-    if (hidden) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
+    if (hidden && this.video.muted) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
     else {
       this.pause(false);
       this.hurry(LATE_MS);
@@ -203,6 +206,7 @@ class Player {
 
   /** Ask for sound, or for none, where that has changed; the picture stays meanwhile. */
   followVolume() {
+    if (!this.video.muted && this.refused) this.tell({ soundRefused: (this.refused = false) });
     const silent = this.init === null || this.init.sound === "none";
     if (this.video.muted === this.muted || silent || !WATCHED.has(this.phase)) return;
     this.stop();
@@ -225,7 +229,13 @@ class Player {
   say(phase, message, suggestion = "") {
     this.phase = phase;
     if (this.notice) this.notice.textContent = [message, suggestion].filter(Boolean).join(". ");
-    this.onState({ phase, message, suggestion, shownAs: this.way?.kind ?? "" });
+    this.tell({ phase, message, suggestion, shownAs: this.way?.kind ?? "" });
+  }
+
+  /** @param {Partial<LiveState>} change */
+  tell(change) {
+    this.state = { hasSound: false, soundRefused: false, ...this.state, ...change };
+    this.onState(this.state);
   }
 
   close() {

@@ -2,10 +2,13 @@
 /**
  * What live view is shown on: a video element with a MediaSource, or a canvas for single pictures.
  *
- * @typedef {{shown(): void, failed(why: string): void, streaming(wanted: boolean): void}} Events
- *   `shown`: there is a new picture. `failed`: everything has to begin anew. `streaming`: whether
- *   the browser wants more.
+ * @typedef {{shown(): void, failed(why: string): void, muted(): void,
+ *   streaming(wanted: boolean): void}} Events
+ *   `shown`: there is a new picture. `muted`: the browser allows no sound. `failed`: everything has
+ *   to begin anew. `streaming`: whether the browser wants more.
  */
+
+import { play } from "./play.js";
 
 const TARGET = 0.1; // seconds behind the newest frame; more where frames are further apart
 const TARGET_HEARD = 0.3; // with sound, of which a browser keeps more ahead: else it stops
@@ -95,8 +98,7 @@ export class VideoScreen {
   }
 
   start() {
-    const play = () => this.video.play();
-    play().catch(() => ((this.video.muted = true), play().catch(() => {})));
+    play(this.video, () => !this.closed && this.events.muted()).catch(() => {});
     const seen = () => {
       if (this.closed) return;
       this.overlay.hide();
