@@ -126,7 +126,7 @@ async def test_recordings_of_the_past_are_heard(chromium: ChromiumThread, speake
             await client.call("start_recording", device=device, duration=2)
             await notified.recording("STOPPED")
     files = (await speakers.call("list_recordings"))["files"]
-    gate, roof = (
+    with_sound, without = (
         next(f"{name}/{file['start_time']}" for file in files if file["camera_id"] == name)
         for name in ("camera0", "camera2")
     )
@@ -134,7 +134,7 @@ async def test_recordings_of_the_past_are_heard(chromium: ChromiumThread, speake
     def use(browser: PageBrowser) -> None:
         browser.see(".tile >> nth=2")
         browser.page.emulate_media(reduced_motion="reduce")  # it does not play by itself
-        browser.go(f"timeline/{gate}")
+        browser.go(f"timeline/{with_sound}")
         browser.see(".player button:has-text('Play')")
         browser.see(".player .sound")
         browser.page.keyboard.press("m")
@@ -147,7 +147,7 @@ async def test_recordings_of_the_past_are_heard(chromium: ChromiumThread, speake
         browser.page.click(".player button:has-text('Play')")
         browser.see(".player [role=status]:has-text('Switch it on again')")
         heard(browser, False)
-        browser.go(f"timeline/{roof}")
+        browser.go(f"timeline/{without}")
         browser.until("document.querySelector('.player video')?.ariaLabel.startsWith('Roof, ')")
         browser.until("document.querySelector('.player video')?.readyState >= 2")
         assert browser.page.locator(".sound").count() == 0
