@@ -71,6 +71,7 @@ function Note({ state }) {
   if (state.ageMs > OLD_MS) return html`<p class="note">${duration(state.ageMs / 1000)} old</p>`;
   if (state.phase === 'late' || (state.phase === 'playing' && state.message)) return html`<p class="note">${sentence(state.message)}</p>`;
   if (state.soundRefused) return html`<p class="note" role="status">${SOUND_REFUSED}</p>`;
+  if (state.isSilent) return html`<p class="note" role="status">No sound comes from this camera now.</p>`;
   return null;
 }
 

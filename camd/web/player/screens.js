@@ -80,6 +80,7 @@ export class VideoScreen {
     const { buffered } = this.buffer, { video } = this, last = buffered.length - 1;
     const end = buffered.end(last);
     if (end > this.end && this.end) this.step += 0.1 * (Math.min(end - this.end, 2) - this.step);
+    if (end > this.end) this.grown = performance.now();
     this.end = end;
     const target = Math.max(this.target, 1.3 * this.step), behind = end - video.currentTime;
     const most = CHANGES_RATE ? MOST_BEHIND + target : 0.5 + target;
@@ -108,6 +109,11 @@ export class VideoScreen {
     if (this.video.requestVideoFrameCallback) this.frame = this.video.requestVideoFrameCallback(seen);
     else this.video.addEventListener("timeupdate", seen, { once: true });
     return true;
+  }
+
+  /** When there was something new to show; undefined: not yet. With sound, both have to come. */
+  newest() {
+    return this.grown;
   }
 
   /** Seconds from the media time `media` to the picture that is shown. */
@@ -152,6 +158,10 @@ export class PictureScreen {
     this.drawn = performance.now();
     this.overlay.draw(picture);
     this.events.shown();
+  }
+
+  newest() {
+    return this.drawn;
   }
 
   /** Seconds from the beginning of the stream to the picture that is shown. */
