@@ -24,6 +24,7 @@ from camd.live.rules.live_messages import (
     read_request,
     skipped_message,
 )
+from camd.live.rules.sound_presence import SoundPresence
 from camd.live.rules.viewer_backlog import FramesLost
 from camd.live.viewer_counts import AdmittedViewer
 from camd.mp4.fragments import Fragment, Init
@@ -33,6 +34,7 @@ from camd.mp4.movies.codec_string import mime_type
 from camd.snapshots.snapshots import Still
 
 NORMAL = 1000  # RFC 6455, 7.4.1
+_WITHOUT_SOUND = (Sound.LEFT_OUT, Sound.SILENT)
 
 
 class ViewerLink(Protocol):
@@ -63,7 +65,7 @@ class SocketViewer:
     """Sends what a viewer gets; `ways` are named to players that cannot play the codec.
 
     Without `with_sound` pictures alone are sent: a player shows them sooner, because it need not
-    wait for sound.
+    wait for sound. Where none comes, pictures go on without: `init` says so, at a key frame.
     """
 
     link: ViewerLink
@@ -71,6 +73,8 @@ class SocketViewer:
     ways: Sequence[WayToWatch] = ()
     with_sound: bool = attrs.field(default=True, kw_only=True)
     _pictures: bool = attrs.field(default=False, init=False)  # each binary is one
+    _presence: SoundPresence = attrs.field(factory=SoundPresence, init=False)
+    _sound: Sound = attrs.field(default=Sound.NONE, init=False)  # that `init` has told
     _size: tuple[int, int] | None = attrs.field(default=None, init=False)  # of the stills
 
     async def serve(self, watched: PausableView) -> None:
@@ -94,11 +98,11 @@ class SocketViewer:
     async def begin(self, init: Init, first: CapturedFragment) -> None:
         """Describe the stream; of video, send its header."""
         self._pictures = mime_type(init) == JPEG
-        sound = self._sound(init)
-        if sound is Sound.LEFT_OUT:
+        self._sound = self._sound_of(init)
+        if self._sound in _WITHOUT_SOUND:
             init = init_without_sound(init)
         moment = MediaMoment.of(init, first)
-        await self.link.send(init_message(init, moment, self.ways, sound))
+        await self.link.send(init_message(init, moment, self.ways, self._sound))
         if not self._pictures:
             await self._send(init.ftyp + init.moov)
 
@@ -109,14 +113,27 @@ class SocketViewer:
                 for picture in pictures_of(captured):
                     await self._send(picture)
             return
-        parts = _boxes if self.with_sound or init.audio is None else _boxes_without_sound
-        if data := b"".join(part for each in fragments for part in parts(each.fragment)):
-            await self._send(data)
+        together: list[CapturedFragment] = []
+        for each in fragments:
+            self._presence.note(each.fragment)
+            if each.fragment.starts_with_sync and self._sound is not self._sound_of(init):
+                await self._send_boxes(together)
+                await self.begin(init, each)
+                together = []
+            together.append(each)
+        await self._send_boxes(together)
 
-    def _sound(self, init: Init) -> Sound:
+    def _sound_of(self, init: Init) -> Sound:
         if init.audio is None or self._pictures:
             return Sound.NONE
-        return Sound.SENT if self.with_sound else Sound.LEFT_OUT
+        if not self.with_sound:
+            return Sound.LEFT_OUT
+        return Sound.SENT if self._presence.present else Sound.SILENT
+
+    async def _send_boxes(self, fragments: Sequence[CapturedFragment]) -> None:
+        parts = _boxes_without_sound if self._sound in _WITHOUT_SOUND else _boxes
+        if data := b"".join(part for each in fragments for part in parts(each.fragment)):
+            await self._send(data)
 
     async def _send(self, data: bytes) -> None:
         await self.link.send(data)

@@ -299,14 +299,17 @@ async def test_a_codec_that_the_browser_lacks_is_shown_otherwise(
     lacking = "((left) => void (MediaSource.isTypeSupported = () => --left < 0))"
 
     def use(player: Player) -> None:
-        for lacks, way in ((1, "transcode"), (100, "stills")):
+        for lacks, way, words in (
+            (1, "transcode", "the service converts it"),
+            (100, "stills", "this is one picture a second"),
+        ):
             player.page.evaluate(f"{lacking}({lacks})")
             player.start("camera0")
             player.until_moving()
             last = player.states()[-1]
             assert last["phase"] == "playing"
             assert last["shownAs"] == way
-            assert "cannot play video/mp4" in last["message"]
+            assert last["message"] == f"This browser cannot play H.264: {words}"
             player.page.evaluate("window.player.close()")
 
     await drive(chromium, daemon, use)

@@ -30,6 +30,7 @@ class Sound(enum.Enum):
     NONE = "none"  # there is none
     SENT = "sent"
     LEFT_OUT = "left_out"  # the viewer did not want it
+    SILENT = "silent"  # none comes at present
 
 
 class ViewerRequest(enum.Enum):

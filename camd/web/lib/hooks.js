@@ -32,7 +32,7 @@ export function useNow(runs, everyMs = 1000) {
   return now;
 }
 
-/** Whether an element is in the window. */
+/** Whether an element is in the window, and whether the page is hidden. */
 export function useVisible() {
   const ref = useRef(null);
   const [visible, tell] = useState(false);
@@ -48,7 +48,7 @@ export function useVisible() {
       document.removeEventListener('visibilitychange', changed);
     };
   }, []);
-  return [ref, visible && !hidden];
+  return [ref, visible, hidden];
 }
 
 /** Run a handler of keys while the view is shown; not while someone types. */

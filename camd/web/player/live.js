@@ -6,12 +6,14 @@
  * picture while the stream begins anew, are drawn into a canvas that lies over it.
  *
  * @typedef {"connecting" | "playing" | "late" | "ended" | "lost" | "refused" | "unplayable"} Phase
- * @typedef {{phase: Phase, message: string, suggestion: string, shownAs: string}} LiveState
+ * @typedef {{phase: Phase, message: string, suggestion: string, shownAs: string,
+ *   hasSound: boolean, isSilent: boolean, soundRefused: boolean}} LiveState
  *   `shownAs`: "" for the camera's own stream, else preview, transcode or stills, and the message
- *   says why.
+ *   says why. `soundRefused`: the browser has muted the element, which was not muted.
+ *   `isSilent`: sound is wanted, and none comes.
  * @typedef {{kind: string, path: string}} Way
- * @typedef {{mime: string, wall: string, media: number, supported_as: Way[],
- *   sound: "none" | "sent" | "left_out"}} Init
+ * @typedef {{mime: string, codec: string, wall: string, media: number, supported_as: Way[],
+ *   sound: "none" | "sent" | "left_out" | "silent"}} Init
  */
 
 import { Overlay, PictureScreen, VideoScreen, mediaSource } from "./screens.js";
@@ -21,6 +23,12 @@ const HIDDEN_MS = 10_000;
 const LATE_MS = 3_000; // without a picture
 const SILENT_MS = 15_000; // then the connection is made anew
 const LONGEST_PAUSE_MS = 10_000;
+const CODECS = { h264: "H.264", h265: "H.265", hevc: "H.265" };
+const WAYS = {
+  preview: "this is the camera's second stream",
+  transcode: "the service converts it",
+  stills: "this is one picture a second",
+};
 const WATCHED = new Set(["playing", "late"]); // phases in which a stream comes, or came just now
 const ONLINE_MS = 1_000; // without anything, when the network is there again
 
@@ -49,10 +57,10 @@ class Player {
     /** @type {Way[] | null} */ this.ways = null; // that are left, where the own stream fails
     /** @type {Screen | null} */ this.screen = null;
     /** @type {Init | null} */ this.init = null;
-    this.failures = 0;
+    this.failures = this.resumed = 0;
     this.why = "";
     this.overlay = new Overlay(video);
-    this.ended = false;
+    this.ended = this.refused = false;
     this.onVisible = () => this.follow(document.visibilityState === "hidden");
     document.addEventListener("visibilitychange", this.onVisible);
     this.onOnline = () => this.hurry(ONLINE_MS);
@@ -101,6 +109,7 @@ class Player {
   /** Begin a stream, or look for another way to watch. @param {Init} init */
   begin(init) {
     this.init = init;
+    this.tell({ hasSound: init.sound !== "none", isSilent: init.sound === "silent" });
     this.began = performance.now();
     this.ended = this.cut = false;
     this.overlay.keep();
@@ -108,6 +117,7 @@ class Player {
     const events = {
       shown: () => this.shown(),
       failed: (why) => this.anew(why),
+      muted: () => this.tell({ soundRefused: (this.refused = true) }),
       streaming: (wanted) => this.send({ type: wanted ? "resume" : "pause" }),
     };
     if (init.mime === "image/jpeg") this.screen = new PictureScreen(this.overlay, events);
@@ -121,7 +131,7 @@ class Player {
   tryOtherWay(init) {
     this.screen = null;
     this.ways ??= [...init.supported_as];
-    this.why ||= `This browser cannot play ${init.mime}`;
+    this.why ||= `This browser cannot play ${CODECS[init.codec] ?? init.mime}`;
     this.stop();
     if (this.takeNextWay()) this.connect();
     else this.say("unplayable", this.why, "Use another browser, or record in H.264.");
@@ -134,10 +144,10 @@ class Player {
   }
 
   shown() {
-    if (this.cut) return;
+    if (this.cut || this.isLate()) return;
     this.failures = 0;
     if (this.phase === "playing" || this.ended) return;
-    this.say("playing", this.way ? `${this.why}: shown as ${this.way.kind}` : "");
+    this.say("playing", this.way ? `${this.why}: ${WAYS[this.way.kind]}` : "");
     this.followVolume();
   }
 
@@ -174,14 +184,20 @@ class Player {
     const silent = performance.now() - this.heard;
     const watched = !this.hidden && !this.ended && this.socket.readyState === WebSocket.OPEN;
     if (watched && silent > SILENT_MS) this.anew("Nothing has come for some time");
-    else if (watched && silent > LATE_MS && this.phase === "playing") {
+    else if (watched && this.isLate() && this.phase === "playing") {
       this.say("late", "The camera is late: this picture is old");
     }
   }
 
+  /** Whether the newest picture is old, also where sound goes on to come. */
+  isLate() {
+    const newest = this.screen?.newest() ?? this.heard;
+    return performance.now() - Math.max(newest, this.resumed) > LATE_MS;
+  }
+
   follow(hidden) {
     clearTimeout(this.hiding);
-    if (hidden) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
+    if (hidden && this.video.muted) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
     else {
       this.pause(false);
       this.hurry(LATE_MS);
@@ -203,6 +219,7 @@ class Player {
 
   /** Ask for sound, or for none, where that has changed; the picture stays meanwhile. */
   followVolume() {
+    if (!this.video.muted && this.refused) this.tell({ soundRefused: (this.refused = false) });
     const silent = this.init === null || this.init.sound === "none";
     if (this.video.muted === this.muted || silent || !WATCHED.has(this.phase)) return;
     this.stop();
@@ -212,7 +229,7 @@ class Player {
   pause(hidden) {
     if (Boolean(this.hidden) === hidden) return;
     this.hidden = hidden;
-    this.heard = performance.now();
+    this.heard = this.resumed = performance.now();
     this.send({ type: hidden ? "pause" : "resume" });
   }
 
@@ -225,7 +242,13 @@ class Player {
   say(phase, message, suggestion = "") {
     this.phase = phase;
     if (this.notice) this.notice.textContent = [message, suggestion].filter(Boolean).join(". ");
-    this.onState({ phase, message, suggestion, shownAs: this.way?.kind ?? "" });
+    this.tell({ phase, message, suggestion, shownAs: this.way?.kind ?? "" });
+  }
+
+  /** @param {Partial<LiveState>} change */
+  tell(change) {
+    this.state = { hasSound: false, isSilent: false, soundRefused: false, ...this.state, ...change };
+    this.onState(this.state);
   }
 
   close() {

@@ -4,6 +4,7 @@ import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { duration } from '../lib/format.js';
 import { useVisible } from '../lib/hooks.js';
 import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
+import { SOUND_REFUSED, SoundSwitch, hear, useHeard } from './sound.js';
 import { watchStills } from './stills.js';
 
 const GONE = ['ended', 'lost', 'refused']; // phases of the live player
@@ -13,11 +14,12 @@ const OLD_MS = 3000; // from this age on, the age of a picture is shown
  * @param {{store: any, camera: Record<string, any>, asVideo: boolean}} props
  */
 export function Picture({ store, camera, asVideo }) {
-  const [box, visible] = useVisible();
+  const [box, visible, hidden] = useVisible();
+  const heard = useHeard(camera.camera_id); // also where nobody sees it
   const [byVideo, setByVideo] = useState(asVideo);
   return html`
     <div class="picture" ref=${box}>
-      ${visible ? html`<${Watched} key=${byVideo} store=${store} camera=${camera} byVideo=${byVideo} onNoVideo=${() => setByVideo(false)} />`
+      ${heard || (visible && !hidden) ? html`<${Watched} key=${byVideo} store=${store} camera=${camera} byVideo=${byVideo} heard=${heard} onNoVideo=${() => setByVideo(false)} />`
         : troubled(camera) ? html`<${Sentence} ...${cameraProblem(camera)} over=${true} />` : html`<${Waiting} />`}
     </div>`;
 }
@@ -38,7 +40,7 @@ function Sentence({ message, suggestion, over = false }) {
   return html`<div class="words ${over ? 'over' : ''}"><p><strong>${sentence(message)}</strong></p>${suggestion && html`<p>${suggestion}</p>`}</div>`;
 }
 
-function Watched({ store, camera, byVideo, onNoVideo }) {
+function Watched({ store, camera, byVideo, heard, onNoVideo }) {
   const view = useRef(null);
   const [state, tell] = useState({});
   useEffect(() => {
@@ -49,21 +51,27 @@ function Watched({ store, camera, byVideo, onNoVideo }) {
   useEffect(() => {
     if (GONE.includes(state.phase)) store.loadCameras().catch(() => {}); // the connection is lost, which is said elsewhere
   }, [state.phase]);
+  useEffect(() => {
+    if (state.soundRefused) hear(null);
+  }, [state.soundRefused]);
   const alt = `${camera.name}, live`;
   const problem = problemOf(camera, state);
   const shows = state.time || state.phase === 'playing' || state.phase === 'late';
   return html`
     <div class="screen">
-      ${byVideo ? html`<video ref=${view} muted playsinline aria-label=${alt}></video>` : html`<img ref=${view} alt=${alt} hidden=${!state.time} />`}
+      ${byVideo ? html`<video ref=${view} muted=${!heard} playsinline aria-label=${alt}></video>` : html`<img ref=${view} alt=${alt} hidden=${!state.time} />`}
     </div>
     ${problem ? html`<${Sentence} message=${problem.message} suggestion=${problem.suggestion} over=${true} />` : !shows && html`<${Waiting} />`}
-    ${!problem && html`<${Note} state=${state} />`}`;
+    ${!problem && html`<${Note} state=${state} />`}
+    ${byVideo && state.hasSound && html`<${SoundSwitch} camera=${camera} video=${view} heard=${heard} />`}`;
 }
 
-/** That a picture is old, or that it is not the camera's own stream. */
+/** That a picture is old, that it is not the camera's own stream, or that its sound is not heard. */
 function Note({ state }) {
   if (state.ageMs > OLD_MS) return html`<p class="note">${duration(state.ageMs / 1000)} old</p>`;
   if (state.phase === 'late' || (state.phase === 'playing' && state.message)) return html`<p class="note">${sentence(state.message)}</p>`;
+  if (state.soundRefused) return html`<p class="note" role="status">${SOUND_REFUSED}</p>`;
+  if (state.isSilent) return html`<p class="note" role="status">No sound comes from this camera now.</p>`;
   return null;
 }
 

@@ -48,6 +48,10 @@ export class PieceBuffer {
     return this.buffer !== null;
   }
 
+  get hasSound() {
+    return this.mime.includes(","); // it names a second codec
+  }
+
   /** Have a MediaSource in which an instant has a place. */
   async prepare(wallMs, mime) {
     const open = this.source && this.source.readyState !== "closed" && !this.video.error;

@@ -3,11 +3,12 @@
  * Plays recordings of one camera by the wall clock, over files and gaps. `docs/playback.md` describes
  * what it loads.
  *
- * @typedef {{state: "seeking" | "playing" | "paused" | "waiting" | "gap" | "end" | "error",
- *   wall: number, rate: number, message?: string, from?: number, to?: number, cause?: string}} State
+ * @typedef {{state: "seeking" | "playing" | "paused" | "waiting" | "gap" | "end" | "error" | "muted",
+ *   wall: number, rate: number, hasSound: boolean, message?: string, from?: number, to?: number, cause?: string}} State
  */
 
 import { FullError, PieceBuffer, event } from "./piece_buffer.js";
+import { play } from "./play.js";
 import { INSIDE_MS, RecordedIndex } from "./recorded_index.js";
 import { Shuttle } from "./shuttle.js";
 
@@ -41,9 +42,8 @@ export function open(video, { camera, fetchJson, onState = () => {} }) {
 
 class Player {
   constructor(video, camera, fetchJson, onState) {
-    this.video = video;
+    Object.assign(this, { video, onState });
     const base = `/play/${encodeURIComponent(camera)}`;
-    this.onState = onState;
     this.rate = 1;
     this.playing = false;
     this.busy = false;
@@ -65,7 +65,8 @@ class Player {
   }
 
   report(state, more = {}) {
-    this.onState({ state, wall: this.now(), rate: this.rate, ...more });
+    const { rate, media: { hasSound } } = this;
+    this.onState({ state, wall: this.now(), rate, hasSound, ...more });
   }
 
   fail(error) {
@@ -115,7 +116,7 @@ class Player {
     this.playing = true;
     if (this.fast()) return this.startShuttle();
     if (this.shuttle.active) await this.seek(this.now());
-    await this.video.play().catch((error) => this.playing && this.fail(error));
+    await play(this.video, () => this.report("muted")).catch((error) => this.playing && this.fail(error));
     if (this.playing) this.report("playing");
   }
 

@@ -2,12 +2,14 @@
 /**
  * What live view is shown on: a video element with a MediaSource, or a canvas for single pictures.
  *
- * @typedef {{shown(): void, failed(why: string): void, streaming(wanted: boolean): void}} Events
- *   `shown`: there is a new picture. `failed`: everything has to begin anew. `streaming`: whether
- *   the browser wants more.
+ * @typedef {{shown(): void, failed(why: string): void, muted(): void,
+ *   streaming(wanted: boolean): void}} Events
+ *   `shown`: there is a new picture. `muted`: the browser allows no sound. `failed`: everything has
+ *   to begin anew. `streaming`: whether the browser wants more.
  */
 
 import { rateFor, reachOf } from "./pace.js";
+import { play } from "./play.js";
 
 const TARGET = 0.1; // seconds behind the newest frame; more where frames are further apart
 const TARGET_HEARD = 0.3; // with sound, of which a browser keeps more ahead: else it stops
@@ -27,7 +29,7 @@ export class VideoScreen {
     this.slack = heard ? SLACK_HEARD : SLACK;
     this.waiting = [];
     this.step = 0; // seconds from one append to the next, on average
-    this.playable = 0;
+    this.end = this.playable = 0;
     this.started = false;
     const source = (this.source = new (mediaSource())());
     this.managed = "streaming" in source;
@@ -83,6 +85,8 @@ export class VideoScreen {
     const grown = playable - this.playable;
     if (grown > 0 && this.playable) this.step += 0.1 * (Math.min(grown, 2) - this.step);
     this.playable = playable;
+    if (end > this.end) this.grown = performance.now();
+    this.end = end;
     const target = Math.max(this.target, 1.3 * this.step);
     const most = CHANGES_RATE ? MOST_BEHIND + target : 0.5 + target;
     if (!this.started || end - position > most || end - position < -0.5 || position < start) {
@@ -100,8 +104,7 @@ export class VideoScreen {
   }
 
   start() {
-    const play = () => this.video.play();
-    play().catch(() => ((this.video.muted = true), play().catch(() => {})));
+    play(this.video, () => !this.closed && this.events.muted()).catch(() => {});
     const seen = () => {
       if (this.closed) return;
       this.overlay.hide();
@@ -111,6 +114,11 @@ export class VideoScreen {
     if (this.video.requestVideoFrameCallback) this.frame = this.video.requestVideoFrameCallback(seen);
     else this.video.addEventListener("timeupdate", seen, { once: true });
     return true;
+  }
+
+  /** When there was something new to show; undefined: not yet. With sound, both have to come. */
+  newest() {
+    return this.grown;
   }
 
   /** Seconds from the media time `media` to the picture that is shown. */
@@ -155,6 +163,10 @@ export class PictureScreen {
     this.drawn = performance.now();
     this.overlay.draw(picture);
     this.events.shown();
+  }
+
+  newest() {
+    return this.drawn;
   }
 
   /** Seconds from the beginning of the stream to the picture that is shown. */

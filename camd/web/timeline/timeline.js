@@ -103,6 +103,7 @@ export function Timeline({ store, rest }) {
       PageUp: () => setRange(moved(range, -0.8)),
       PageDown: () => setRange(moved(range, 0.8)),
       l: live,
+      m: () => document.querySelector('.player [data-key="m"]')?.click(),
       ' ': () => player.current?.toggle(),
       ',': () => player.current?.step(-1),
       '.': () => player.current?.step(1),

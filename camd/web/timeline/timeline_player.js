@@ -5,6 +5,7 @@ import { duration, localTime, utc } from '../lib/format.js';
 import { gapCause, sentence } from '../lib/words.js';
 import { fetchStill } from '../player/stills.js';
 import { Picture } from '../player/picture.js';
+import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../player/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 const RATES = [-8, 0.5, 1, 2, 4, 8, 32]; // above 8 and below 0: key frames only
@@ -14,6 +15,7 @@ const RATES = [-8, 0.5, 1, 2, 4, 8, 32]; // above 8 and below 0: key frames only
  *   onSkip: (from: number, ms: number) => void, onLive: () => void}} props `at` null: live; `ahead`: it lies in the future
  */
 export function Player({ store, camera, at, ahead, handle, onPosition, onSkip, onLive }) {
+  useSilenceAfter(camera.camera_id);
   return html`
     <section class="player stack" aria-label="Player">
       ${at === null
@@ -55,8 +57,18 @@ function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
   moving.current = state.state === 'playing';
   const notice = noticeOf(state);
   const [gap, setGap] = useState(null);
+  const heard = useHeard(camera.camera_id);
+  const [refused, setRefused] = useState(false);
+  useEffect(() => {
+    if (heard) setRefused(false);
+  }, [heard]);
+  const refuseSound = () => {
+    hear(null);
+    setRefused(true);
+  };
   const take = (next) => {
     if (next.state === 'gap') setGap(gapWords(next));
+    else if (next.state === 'muted') refuseSound();
     else tell(next);
     if (next.state === 'seeking') setGap(null);
     if (next.state === 'paused' && Number.isFinite(next.wall)) {
@@ -109,11 +121,13 @@ function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
   return html`
     <div class="picture">
       <div class="screen">
-        <video ref=${video} muted playsinline aria-label="${camera.name}, ${localTime(when)}" onClick=${toggle}></video>
+        <video ref=${video} muted=${!heard} playsinline aria-label="${camera.name}, ${localTime(when)}" onClick=${toggle}></video>
         ${state.state === 'error' && html`<${Still} camera=${camera} at=${at} />`}
       </div>
       ${notice && html`<div class="words ${notice.over ? 'over' : ''}" role="status"><p><strong>${notice.message}</strong></p>${notice.suggestion && html`<p>${notice.suggestion}</p>`}</div>`}
       ${gap && html`<p class="note gap-note" role="status">${gap}</p>`}
+      ${refused && html`<p class="note gap-note" role="status">${SOUND_REFUSED}</p>`}
+      ${state.hasSound && html`<${SoundSwitch} camera=${camera} video=${video} heard=${heard} />`}
       <p class="note number" title=${utc(when)}>${localTime(when)}</p>
     </div>
     <div class="row middle">

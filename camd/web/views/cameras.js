@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { useKeys } from '../lib/hooks.js';
+import { useSilenceAfter } from '../player/sound.js';
 import { Tile } from './tile.js';
 
 const MOST_VIDEOS = 9; // further tiles show stills
@@ -24,6 +25,7 @@ export function Cameras({ store }) {
   const cameras = [...store.cameras.values()];
   const grid = useRef(null);
   const [chosen, choose] = useState(0);
+  useSilenceAfter();
 
   const focus = (index) => {
     if (index < 0 || index >= cameras.length) return false;
@@ -40,7 +42,7 @@ export function Cameras({ store }) {
     const columns = getComputedStyle(grid.current).gridTemplateColumns.split(' ').length;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key];
     if (step) return focus(chosen + step);
-    return 'rsf'.includes(key) && press(key);
+    return 'rsfm'.includes(key) && press(key);
   });
   useEffect(() => {
     const fit = () => {

@@ -9,6 +9,7 @@ const KEYS = [
   [['r'], 'Start or stop recording the chosen camera'],
   [['s'], 'Snapshot of the chosen camera'],
   [['f'], 'Full screen'],
+  [['m'], 'Sound of the chosen camera, on or off'],
   [['Space'], 'Timeline: play or pause'],
   [[',', '.'], 'Timeline: one frame back, one frame on'],
   [['+', '-'], 'Timeline: zoom in, zoom out'],

@@ -27,7 +27,7 @@ export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
     else picture.querySelector('video')?.webkitEnterFullscreen?.(); // on an iPhone, only videos can
   };
   return html`
-    <article class="tile" ref=${tile} tabindex=${chosen ? 0 : -1} aria-label="${camera.name}: ${cameraState(camera)}" onFocusIn=${onChoose}>
+    <article class="tile" ref=${tile} tabindex=${chosen ? 0 : -1} aria-label="${camera.name}: ${cameraState(camera)}" onfocusin=${onChoose}>
       <header>
         <h2>${camera.name}</h2>
         <span class="chip ${trouble ? 'trouble' : ''}">
