@@ -7,7 +7,7 @@ import { fetchStill } from '../player/stills.js';
 import { Picture } from '../player/picture.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
-const RATES = [-8, 0.5, 1, 2, 4, 8, 32]; // above 8 and below 0: key frames only
+const RATES = [-32, -8, 0.25, 0.5, 1, 2, 4, 8, 16, 32]; // above 8 and below 0: key frames only
 
 /**
  * @param {{store: any, camera: any, at: number|null, ahead: boolean, handle: {current: any}, onPosition: (at: number) => void,
@@ -58,6 +58,7 @@ function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
   const take = (next) => {
     if (next.state === 'gap') setGap(gapWords(next));
     else tell(next);
+    if (next.rate !== undefined) setRate(next.rate); // at the present, the player goes on at 1
     if (next.state === 'seeking') setGap(null);
     if (next.state === 'paused' && Number.isFinite(next.wall)) {
       setPosition(next.wall);
