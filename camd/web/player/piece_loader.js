@@ -21,13 +21,14 @@ export class PieceLoader {
     this.room = Infinity; // seconds of media that the browser has room for
   }
 
-  /** The next piece that is to be loaded. @returns {Place | null} */
+  /** The next piece that is to be loaded, and can be. @returns {Place | null} */
   missing(wall, rate) {
     const until = wall + Math.min(AHEAD_SECONDS * Math.max(1, rate), this.room) * 1000;
     for (const place of this.index.places()) {
       if (place.start >= until) return null;
       const piece = place.file.pieces[place.number];
-      if (place.end > wall && !this.media.has(place.file, piece)) return place;
+      if (place.end <= wall || this.media.has(place.file, piece)) continue;
+      return this.media.fits(place.file.mime) ? place : null;
     }
     return null;
   }
@@ -66,6 +67,7 @@ export class PieceLoader {
       left -= pieces.length;
       current = left && this.index.placeAt(file.start_us / 1000 + (last.time + last.duration) * 1000);
       if (current?.file === file && current.number < file.pieces.indexOf(last)) return;
+      if (current && !this.media.fits(current.file.mime)) return;
     }
   }
 }

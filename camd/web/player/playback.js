@@ -4,10 +4,11 @@
  * what it loads.
  *
  * @typedef {{state: "seeking" | "playing" | "paused" | "waiting" | "gap" | "end" | "error",
- *   wall: number, rate: number, message?: string, from?: number, to?: number, cause?: string}} State
+ *   wall: number, rate: number, message?: string, from?: number, to?: number, cause?: string,
+ *   mime?: string}} State  `mime`: of files in a gap, which the browser does not play
  */
 
-import { PieceBuffer, event } from "./piece_buffer.js";
+import { PieceBuffer, event, plays } from "./piece_buffer.js";
 import { PieceLoader } from "./piece_loader.js";
 import { INSIDE_MS, RecordedIndex } from "./recorded_index.js";
 import { ShownFrame } from "./shown_frame.js";
@@ -47,7 +48,7 @@ class Player {
     this.busy = false;
     this.before = NaN; // where it was a moment ago
     this.seeks = 0; // those before the last one are given up
-    this.index = new RecordedIndex(base, fetchJson);
+    this.index = new RecordedIndex(base, fetchJson, plays);
     this.chain = Promise.resolve(); // loads follow each other
     this.waiting = false; // for frames that are not recorded yet
     this.abort = new AbortController();
@@ -93,6 +94,8 @@ class Player {
     try {
       const place = await this.index.find(wallMs);
       if (seek !== this.seeks) return;
+      const other = this.index.otherWithin(wallMs, wallMs + INSIDE_MS);
+      if (other) throw new Error(`This browser does not play ${other}.`);
       if (!place) return this.reportEnd(wallMs);
       if (place.start > wallMs + INSIDE_MS) this.reportGap(wallMs, place.start);
       const wall = Math.min(Math.max(wallMs, place.start + INSIDE_MS), place.end - INSIDE_MS);
@@ -190,14 +193,17 @@ class Player {
   }
 
   reportGap(from, to) {
-    const known = this.index.gapWithin(from, to);
-    const why = known ? `missing (${known.cause})` : "not recorded";
+    const [known, mime] = [this.index.gapWithin(from, to), this.index.otherWithin(from, to)];
+    const why = mime ? `${mime} is not played here` : known ? `missing (${known.cause})` : "not recorded";
     const [begin, end] = [from, to].map((each) => new Date(each).toLocaleTimeString());
-    this.report("gap", { from, to, cause: known?.cause, message: `${begin} to ${end}: ${why}` });
+    this.report("gap", { from, to, mime, cause: known?.cause, message: `${begin} to ${end}: ${why}` });
   }
 
   reportEnd(wall) {
-    const message = `Nothing was recorded ${this.rate < 0 ? "earlier" : "later"}.`;
+    const other = this.rate > 0 && this.index.otherWithin(wall, Infinity);
+    const message = other
+      ? `This browser does not play what follows (${other}).`
+      : `Nothing was recorded ${this.rate < 0 ? "earlier" : "later"}.`;
     this.report("end", { wall, message });
   }
 
@@ -248,7 +254,7 @@ class Player {
     const speed = Math.max(1, this.rate);
     const here = this.index.placeAt(wall + (stalled ? this.media.stallMs(speed) : 2 * INSIDE_MS));
     if (!here) return this.goToAfter(wall);
-    const behind = here.start > wall + 2 * INSIDE_MS;
+    const behind = here.start > wall + 2 * INSIDE_MS || !this.media.fits(here.file.mime);
     if (behind && (stalled || !this.media.holds(wall))) return this.jump(seek, wall, here);
     await this.enqueue(seek, () => this.media.forgetBehind(BEHIND_SECONDS));
   }
@@ -257,6 +263,7 @@ class Player {
     const ends = [...this.index.places()].map(({ end }) => end).filter((end) => end <= place.start);
     const from = ends.length ? Math.max(...ends) : wall; // a fast clock has run further
     if (place.start > from + BREAK_MS) this.reportGap(from, place.start);
+    if (!this.media.fits(place.file.mime)) return this.seek(place.start + INSIDE_MS);
     await this.enqueue(seek, () => this.loader.loadThere(place));
     if (seek !== this.seeks) return;
     await this.move(place.start + INSIDE_MS);

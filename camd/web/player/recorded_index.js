@@ -5,8 +5,9 @@
  * @typedef {import("./piece_buffer.js").File} File
  * @typedef {{from: string, to: string, cause: string}} Gap
  * @typedef {{since: number, until: number, read: number, complete: boolean, files: File[],
- *   gaps: Gap[], before: string | null, after: string | null}} Index  `read`: when it was read, as
- *   `performance.now`; `complete`: nothing can come into it any more
+ *   others: File[], gaps: Gap[], before: string | null, after: string | null}} Index  `read`: when it
+ *   was read, as `performance.now`; `complete`: nothing can come into it any more; `others`: files
+ *   that the browser does not play
  * @typedef {{file: File, number: number, start: number, end: number}} Place  start, end: wall, ms
  */
 
@@ -18,10 +19,12 @@ export class RecordedIndex {
   /**
    * @param {string} base  `/play/{camera}`
    * @param {(path: string) => Promise<any>} fetchJson
+   * @param {(mime: string) => boolean} plays  whether the browser does
    */
-  constructor(base, fetchJson) {
+  constructor(base, fetchJson, plays) {
     this.base = base;
     this.fetchJson = fetchJson;
+    this.plays = plays;
     /** @type {Index | null} */ this.known = null;
   }
 
@@ -102,6 +105,12 @@ export class RecordedIndex {
     return this.known?.before ? Date.parse(this.known.before) : null;
   }
 
+  /** @returns {string | undefined} the type of a file between two instants that cannot be played */
+  otherWithin(from, to) {
+    const within = (file) => file.start_us / 1000 < to && file.start_us / 1000 + file.duration * 1000 > from;
+    return this.known?.others.find(within)?.mime;
+  }
+
   /** @returns {Gap | undefined} an entry of the gap ledger between two instants */
   gapWithin(from, to) {
     const within = (gap) => Date.parse(gap.to) > from && Date.parse(gap.from) < to;
@@ -117,6 +126,8 @@ export class RecordedIndex {
     const [since, until] = [wallMs - WINDOW_MS[0], wallMs + WINDOW_MS[1]];
     const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
     const index = await this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`);
-    this.known = { ...index, since, until, read: performance.now() };
+    const files = index.files.filter((file) => this.plays(file.mime));
+    const others = index.files.filter((file) => !files.includes(file));
+    this.known = { ...index, files, others, since, until, read: performance.now() };
   }
 }

@@ -41,7 +41,9 @@ function noticeOf({ state, message, suggestion }) {
 }
 
 /** Where the player went on behind a gap, in words. */
-const gapWords = ({ from, to, cause }) => `${cause ? `Missing: ${gapCause(cause)}` : 'Nothing recorded'}, ${localTime(new Date(from))} – ${localTime(new Date(to))} (${duration((to - from) / 1000)}).`;
+const gapKind = ({ mime, cause }) => (mime ? `This browser does not play ${mime}` : cause ? `Missing: ${gapCause(cause)}` : 'Nothing recorded');
+const gapWords = (gap) => `${gapKind(gap)}, ${gapTimes(gap)}`;
+const gapTimes = ({ from, to }) => `${localTime(new Date(from))} – ${localTime(new Date(to))} (${duration((to - from) / 1000)}).`;
 
 function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
   const video = useRef(null);
