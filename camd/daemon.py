@@ -109,6 +109,7 @@ async def serve(
                     binder=binder,
                     storage=storage,
                     schedules=schedules,
+                    resumed=resumed,
                 )
                 await serve_clients(
                     current, authenticator, events, signals, max_sockets, clock=clock

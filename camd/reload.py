@@ -36,6 +36,7 @@ class CurrentConfig:
     binder: DeviceBinder
     storage: Storage
     schedules: Schedules
+    resumed: trio.Event  # the sessions of the last run are continued, or closed
     applied: Fanout[Config] = attrs.field(factory=Fanout, init=False)  # what runs after a reload
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _reader: trio.CapacityLimiter = attrs.field(

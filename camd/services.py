@@ -13,6 +13,7 @@ from camd.api.event_methods import EventsApi
 from camd.api.event_publisher import EventPublisher
 from camd.api.footage.export_methods import ExportsApi
 from camd.api.footage.playback_methods import PlaybackApi, RangeFinder
+from camd.api.footage.played_ranges import PlayedRanges
 from camd.api.http.app import HttpApp, ResourceRoutes
 from camd.api.http.export_routes import ExportRoutes
 from camd.api.http.key_methods import ApiKeysApi
@@ -72,6 +73,18 @@ class Services:
         """What finds the camera and the range of a request."""
         return RangeFinder(self.current.cameras, self.playback, clock=self.clock)
 
+    @property
+    def played_ranges(self) -> PlayedRanges:
+        """What reads the files of a range."""
+        current = self.current
+        return PlayedRanges(
+            cameras=current.cameras,
+            storage=current.storage,
+            playback=self.playback,
+            resumed=current.resumed,
+            clock=self.clock,
+        )
+
     @contextmanager
     def listening(
         self, events: Fanout[Event], notifications: Fanout[Notification]
@@ -129,7 +142,7 @@ class Services:
             SnapshotRoutes(cameras, self.snapshots),
             ExportRoutes(cameras, self.exports),
             StreamRoutes(self.streams, clock=clock),
-            PlaybackRoutes(self.playback, self.ranges, clock=clock),
+            PlaybackRoutes(self.playback, self.ranges, self.played_ranges),
             SignInRoutes(self.authenticator, self.current.config.server.path, clock=clock),
         )
 

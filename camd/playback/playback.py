@@ -76,14 +76,17 @@ class Playback:
             raise invalid_params(ParamMistake("to", message))
         files: list[PlayableFile] = []
         unplayable: list[str] = []
+        removed: list[str] = []
         for span in timeline.spans:
-            found = await self._pieces_of(span)
-            if found is None and span.filename is not None:
+            found = await self._pieces_of(span, removed)
+            if found is None and span.filename is not None and not span.growing:
                 unplayable.append(span.filename)
             elif (
                 found is not None and (file := choose_pieces(span, found, since, until)) is not None
             ):
                 files.append(file)
+        if removed:
+            timeline = await self.timeline(camera_id, since, until)
         return PlayableRange(timeline, tuple(files), tuple(unplayable))
 
     async def stored_bytes(self, filename: str, begin: int, end: int) -> StoredBytes:
@@ -98,14 +101,15 @@ class Playback:
             threads=self._threads,
         )
 
-    async def _pieces_of(self, span: TimelineSpan) -> FilePieces | None:
-        """Return a file's pieces; of one that somebody removed none: time lines know it then."""
+    async def _pieces_of(self, span: TimelineSpan, removed: list[str]) -> FilePieces | None:
+        """Return a file's pieces; of one that somebody `removed` none: time lines know it then."""
         try:
             return await self.pieces.of_span(span)
         except Refusal as refusal:
             if refusal.kind is not FILE_NOT_FOUND or span.filename is None:
                 raise
         await self._storage.note_missing(span.filename)
+        removed.append(span.filename)
         return None
 
 

@@ -31,6 +31,7 @@ from camd.errors import (
     Refusal,
 )
 from camd.model import (
+    CameraId,
     Event,
     Gap,
     GapPage,
@@ -253,6 +254,12 @@ class Storage:
                 log.error("sessions_not_read", error=refusal.message)
             failures += 1
             await trio.sleep(self.limits.write_retry.after(failures))
+
+    async def unfinished_since(self, camera_id: CameraId) -> datetime | None:
+        """Return when the oldest session of a camera that has not ended began. Raises Refusal."""
+        return await self.index_worker.read(
+            lambda index: index.database.unfinished_since(camera_id)
+        )
 
     async def stored_file(self, filename: str) -> ReadableRecording:
         """Find a recording that can be read. Raises Refusal: no such file, or not a file name."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +15,15 @@ from urllib.parse import quote
 
 import pytest
 import trio
-from running_daemon import FFMPEG, Daemon, NewDaemon, fast_camera, listening, packets
+from running_daemon import (
+    FFMPEG,
+    Daemon,
+    NewDaemon,
+    fast_camera,
+    listening,
+    packets,
+    small_camera,
+)
 
 from camd.client import RemoteError
 from camd.snapshots.rules.pictures import picture_end, picture_size
@@ -126,6 +136,12 @@ async def test_ffmpeg_plays_the_playlist(new_daemon: NewDaemon, short_clip: Clip
     longest = max(float(each) for each in re.findall(r"#EXTINF:([\d.]+)", text))
     (target,) = re.findall(r"#EXT-X-TARGETDURATION:(\d+)", text)
     assert longest <= int(target)
+    expected = [each for name in files for each in packets(daemon.recordings / name)]
+    assert await hls_packets(daemon, query) == expected
+
+
+async def hls_packets(daemon: Daemon, query: str) -> list[str]:
+    """Play a playlist with FFmpeg to its end; return the hash of each packet."""
     host = daemon.url.replace("ws://", "http://").removesuffix("/ws")
     command = [
         *(FFMPEG, "-hide_banner", "-nostdin", "-v", "error"),
@@ -133,13 +149,54 @@ async def test_ffmpeg_plays_the_playlist(new_daemon: NewDaemon, short_clip: Clip
         *("-i", f"{host}/play/camera0/index.m3u8?{query}", "-map", "0:v:0", "-c", "copy"),
         *("-f", "framehash", "-hash", "md5", "pipe:1"),
     ]
-    done = await trio.to_thread.run_sync(
-        lambda: subprocess.run(command, capture_output=True, timeout=300, check=False)
-    )
+    done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("#")]
-    expected = [each for name in files for each in packets(daemon.recordings / name)]
-    assert [line.rpartition(",")[2].strip() for line in lines] == expected
+    return [line.rpartition(",")[2].strip() for line in lines]
+
+
+async def test_ffmpeg_follows_a_recording_to_its_end(new_daemon: NewDaemon) -> None:
+    """Over files, and while the camera is away for a while: the playlist has no end before the
+    recording has, and the player gets every packet of it."""
+    daemon = new_daemon()
+    daemon.configure({"recording": {"rotation": "2s"}}, cameras=[small_camera()])
+    await daemon.start()
+    seen: list[list[str]] = []
+    async with daemon.client() as client, listening(client) as notified:
+        started = await client.call("start_recording", device="camera0")
+        since = moment(started["start_time"])
+        query = f"from={written(since)}&to={written(since + timedelta(hours=1))}"
+
+        async def follow() -> None:
+            seen.append(await hls_packets(daemon, query))
+
+        async def ends() -> bool:
+            answer = await daemon.get(f"/play/camera0/index.m3u8?{query}")
+            index = await index_of(daemon, query)
+            ended = b"#EXT-X-ENDLIST" in answer.body
+            assert index["complete"] == ended
+            return ended
+
+        def is_away(method: str, params: dict[str, Any]) -> bool:
+            return method == "camera_status_update" and params["state"] == "RESTING"
+
+        await notified.recording("ROTATED")
+        (capture,) = daemon.processes()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            assert not await ends()
+            os.kill(capture, signal.SIGKILL)
+            await notified.wait(is_away)
+            assert not await ends()  # no file grows meanwhile
+            await notified.recording("ROTATED", 3)
+            assert not await ends()
+            stopped = await client.call("stop_recording", device="camera0")
+            assert await ends()
+    names = [file["filename"] for file in stopped["receipt"]["files"]]
+    assert len(names) >= 4
+    assert seen == [[each for name in names for each in packets(daemon.recordings / name)]]
+    past = f"from={written(since)}&to={written(moment(stopped['end_time']))}"
+    assert (await index_of(daemon, past))["complete"]
 
 
 async def test_pictures_shown_in_another_order_come_without_an_edit_list(

@@ -3,9 +3,7 @@ shown is the one of the instant, by the number in its picture."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,82 +11,10 @@ from typing import Any
 import pytest
 import trio
 from chromium_thread import ChromiumThread
-from numbered_footage import NUMBER_IN, RATE, Footage, record, start
-from running_daemon import Daemon, NewDaemon, listening
+from numbered_footage import RATE, Footage, record, start
+from player_page import PLAYER, opened
+from running_daemon import NewDaemon, listening
 from served_folder import served_folder
-
-PLAYER = Path(__file__).resolve().parents[2] / "camd" / "web" / "player"
-SECONDS_OF_BROWSER = 120
-
-PAGE = f"""<!doctype html><title>player</title><video muted width=320 height=180></video>
-<script type=module>
-import {{ open }} from "/player/playback.js";
-const video = document.querySelector("video");
-const fetchJson = async (path) => {{
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(path + ": " + answer.status);
-  return answer.json();
-}};
-window.states = [];
-window.problems = [];
-window.fetchJson = fetchJson;
-const onState = (state) => window.states.push(state);
-window.player = open(video, {{ camera: "camera0", fetchJson, onState }});
-window.frameNumber = () => ({NUMBER_IN})(video);
-let shown = NaN;
-const watch = () => video.requestVideoFrameCallback((_, frame) => {{
-  shown = frame.mediaTime;
-  watch();
-}});
-watch();
-window.painted = async () => {{ // the event `seeked` may come some ms before the picture
-  const late = performance.now() + 60000;
-  const age = () => video.currentTime - shown;
-  while (!(age() > -0.002 && age() < 0.04) && performance.now() < late)
-    await new Promise((resolve) => setTimeout(resolve, 5));
-}};
-window.step = async (count) => {{
-  await soon(window.player.step(count));
-  await window.painted();
-  return window.frameNumber();
-}};
-const soon = (work) => Promise.race([
-  work,
-  new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), 100000)),
-]);
-window.at = async (wall) => {{
-  await soon(window.player.seek(wall));
-  await window.painted();
-  return {{ asked: wall, now: window.player.now(), number: window.frameNumber() }};
-}};
-</script>"""
-
-
-@contextmanager
-def opened(browser: Any, daemon: Daemon) -> Iterator[Any]:
-    """Open the page with the player in a tab, at the daemon's address."""
-    origin = daemon.url.replace("ws://", "http://").removesuffix("/ws")
-    key = {"Authorization": f"Bearer {daemon.key}"}
-    with closing(browser.new_context(extra_http_headers=key)) as context:
-        page = context.new_page()
-        page.set_default_timeout(SECONDS_OF_BROWSER * 1000)
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.route(
-            f"{origin}/page.html",
-            lambda route: route.fulfill(body=PAGE, content_type="text/html"),
-        )
-        page.route(
-            re.compile(f"{re.escape(origin)}/player/.*"),
-            lambda route: route.fulfill(
-                body=(PLAYER / route.request.url.rpartition("/")[2]).read_text(),
-                content_type="text/javascript",
-            ),
-        )
-        page.goto(f"{origin}/page.html")
-        page.wait_for_function("window.player")
-        yield page
-        assert problems == []
 
 
 async def test_the_frame_of_any_instant_is_shown(
@@ -164,16 +90,17 @@ async def test_the_frame_of_any_instant_is_shown(
 
 async def test_between_two_files_none_grows_and_more_is_expected(chromium: ChromiumThread) -> None:
     """A session ends a file before it begins another: an index that was read between them is read
-    again, and the newest frames are shown meanwhile; not so long after the last file."""
-    script = """async (agoMs) => {
+    again, and the newest frames are shown meanwhile, however long; not when the session is over."""
+    script = """async (complete) => {
       const { RecordedIndex } = await import("/player/recorded_index.js");
-      const end = Date.now() - agoMs;
+      const end = Date.now() - 600_000;
       const file = (filename, startMs, growing) => ({
         filename, growing, start_us: startMs * 1000, pieces: [{ time: 0, duration: 2 }] });
       const first = file("first", end - 2000, false);
       const answers = [[first], [first], [first, file("next", end, true)]];
+      const next = () => (answers.length > 1 ? answers.shift() : answers[0]);
       const index = new RecordedIndex("/play/camera0", async () => (
-        { files: answers.length > 1 ? answers.shift() : answers[0], gaps: [], after: null }));
+        { files: next(), gaps: [], after: null, complete }), () => true);
       const found = async () => (await index.find(end + 500))?.file.filename;
       return [await found(), await found()];
     }"""
@@ -183,7 +110,7 @@ async def test_between_two_files_none_grows_and_more_is_expected(chromium: Chrom
         with folder as address, closing(browser.new_context()) as context:
             page = context.new_page()
             page.goto(address)
-            return [page.evaluate(script, ago_ms) for ago_ms in (100, 60_000)]
+            return [page.evaluate(script, complete) for complete in (False, True)]
 
     assert await chromium.run(drive) == [["first", "next"], [None, None]]
 

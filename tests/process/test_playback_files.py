@@ -134,6 +134,7 @@ async def test_a_file_that_is_gone_is_not_in_the_range(tmp_path: Path) -> None:
         found = await played(Playback(storage, find_program))
         assert [file.filename for file in found.files] == [first.name, third.name]
         assert found.unplayable == (second.name,)
+        assert [gap.cause for gap in found.timeline.gaps] == ["file_removed"]
         with pytest.raises(Refusal) as refused:
             await played(Playback(storage, find_program), 86_401)
         assert "24 hours" in str(refused.value.details)

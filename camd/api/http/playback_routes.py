@@ -17,18 +17,19 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from camd.api.footage.playback_methods import RangeFinder, TimelineRequest, gap_view
+from camd.api.footage.played_ranges import PlayedRange, PlayedRanges
 from camd.api.http.addresses import times_in
 from camd.api.http.app import Authenticate
 from camd.api.http.files import is_unchanged
 from camd.api.http.refused import encode_json, refused_response
 from camd.api.result_fields import View
-from camd.clock import Clock, to_unix_micros
+from camd.clock import to_unix_micros
 from camd.errors import FILE_NOT_FOUND, ParamMistake, Refusal, invalid_params
 from camd.model.notation import format_instant
 from camd.mp4.boxes import MediaError
 from camd.mp4.movies.applied_edits import AppliedEdits, EditApplier
 from camd.playback.playback import Playback
-from camd.playback.rules.playable_files import FilePieces, PlayableFile, PlayableRange
+from camd.playback.rules.playable_files import FilePieces, PlayableFile
 from camd.playback.rules.playlist import APPLIED_EDITS, playlist
 from camd.playback.rules.strip_choice import choose_tiles
 from camd.playback.stored_bytes import StoredBytes
@@ -55,7 +56,7 @@ class PlaybackRoutes:
 
     _playback: Playback
     _ranges: RangeFinder
-    _clock: Clock = attrs.field(kw_only=True)
+    _played: PlayedRanges
     _read: Callable[[Mapping[str, object]], Any] = attrs.field(
         factory=lambda: ParamsReader(TimelineRequest).read, init=False
     )
@@ -85,15 +86,15 @@ class PlaybackRoutes:
 
     async def index(self, request: Request) -> Response:
         """List the files of a range with their pieces, and what is missing."""
-        played = await self._range(request)
-        body = await trio.to_thread.run_sync(lambda: encode_json(index_view(played)))
+        found = await self._range(request)
+        body = await trio.to_thread.run_sync(lambda: encode_json(index_view(found)))
         return Response(body, headers=_NEVER_KEPT, media_type="application/json")
 
     async def playlist(self, request: Request) -> Response:
         """Write the range as an HLS playlist."""
-        played = await self._range(request)
-        complete = not played.growing or played.timeline.until <= self._clock.now()
-        text = await trio.to_thread.run_sync(partial(playlist, played, complete=complete))
+        found = await self._range(request)
+        write = partial(playlist, found.played, complete=found.complete)
+        text = await trio.to_thread.run_sync(write)
         return Response(text, headers=_NEVER_KEPT, media_type="application/vnd.apple.mpegurl")
 
     async def init(self, request: Request) -> Response:
@@ -133,7 +134,7 @@ class PlaybackRoutes:
         """Send one JPEG of key frames side by side; `X-Tile-Times` says when each was taken."""
         count = _number(request, "count", USUAL_TILES, 1, MOST_TILES)
         width = _number(request, "width", USUAL_WIDTH, *WIDTHS)
-        played = await self._range(request)
+        played = (await self._range(request)).played
         tiles = choose_tiles(played, count)
         if not tiles:
             raise Refusal(
@@ -147,11 +148,11 @@ class PlaybackRoutes:
         headers = {**_NEVER_KEPT, "X-Tile-Times": times}
         return Response(picture, headers=headers, media_type="image/jpeg")
 
-    async def _range(self, request: Request) -> PlayableRange:
+    async def _range(self, request: Request) -> PlayedRange:
         times = times_in(request.query_params, ("from", "to"))
         given = {"camera": request.path_params["camera"], **times}
         asked = await self._ranges.find(self._read(given))
-        return await self._playback.range(asked.camera_id, asked.since, asked.until)
+        return await self._played.read(asked)
 
 
 class StoredBytesResponse(Response):
@@ -192,13 +193,14 @@ class StoredBytesResponse(Response):
             log.warning("piece_ended_early", filename=self._stored.path.name, error=str(error))
 
 
-def index_view(played: PlayableRange) -> View:
+def index_view(found: PlayedRange) -> View:
     """A range as players need it."""
-    line = played.timeline
+    played, line = found.played, found.played.timeline
     return {
         "camera_id": line.camera_id,
         "from": line.since,
         "to": line.until,
+        "complete": found.complete,
         "files": [_file_view(file) for file in played.files],
         "unplayable": list(played.unplayable),
         "gaps": [gap_view(gap) for gap in line.gaps],

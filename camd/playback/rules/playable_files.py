@@ -69,11 +69,6 @@ class PlayableRange:
     files: tuple[PlayableFile, ...]
     unplayable: tuple[str, ...]
 
-    @property
-    def growing(self) -> bool:
-        """Whether one of the files is being recorded."""
-        return any(file.span.growing for file in self.files)
-
 
 def choose_pieces(
     span: TimelineSpan, pieces: FilePieces, since: datetime, until: datetime
@@ -88,15 +83,21 @@ def _seconds(length: timedelta) -> Fraction:
     return Fraction(length // _MICROSECOND, 1_000_000)
 
 
-def joined_pieces(table: PieceTable, numbers: range, least: Fraction) -> Iterator[Piece]:
-    """Join pieces that follow each other until they last `least` seconds."""
+def joined_pieces(
+    table: PieceTable, numbers: range, least: Fraction, *, grows: bool = False
+) -> Iterator[Piece]:
+    """Join pieces that follow each other until they last `least` seconds.
+
+    Of a table that `grows`, only those to which nothing is added any more.
+    """
     held: Piece | None = None
-    for piece in (table[number] for number in numbers):
+    known = numbers[:-1] if grows and numbers and numbers[-1] == len(table) - 1 else numbers
+    for piece in (table[number] for number in known):
         held = piece if held is None else _joined(held, piece)
         if held.duration >= least:
             yield held
             held = None
-    if held is not None:
+    if held is not None and not grows:
         yield held
 
 

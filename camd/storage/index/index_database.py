@@ -16,6 +16,7 @@ import attrs
 
 from camd.clock import from_unix_micros, to_unix_micros
 from camd.model import (
+    CameraId,
     Gap,
     GapPage,
     RecordingPage,
@@ -400,6 +401,14 @@ class IndexDatabase:
             "SELECT * FROM sessions WHERE state != 'ENDED' ORDER BY start_us DESC"
         ).fetchall()
         return tuple(self._session(row) for row in rows)
+
+    def unfinished_since(self, camera_id: CameraId) -> datetime | None:
+        """Return when the oldest session of a camera that has not ended began; None: all have."""
+        (start,) = self._db.execute(
+            "SELECT min(start_us) FROM sessions WHERE state != 'ENDED' AND camera_id = ?",
+            (camera_id,),
+        ).fetchone()
+        return None if start is None else from_unix_micros(start)
 
     def _session(self, row: sqlite3.Row) -> Session:
         session_id = SessionId(row["session_id"])

@@ -11,8 +11,8 @@ const zoneName = new Intl.DateTimeFormat(undefined, { timeZoneName: 'short' });
 
 /** The zone in which all times are shown, such as "CET (Europe/Berlin)". */
 export function zone(when = new Date()) {
-  const part = zoneName.formatToParts(when).find((each) => each.type === 'timeZoneName');
-  return part && part.value !== ZONE ? `${part.value} (${ZONE})` : ZONE;
+  const name = zoneOf(when);
+  return name && name !== ZONE ? `${name} (${ZONE})` : ZONE;
 }
 
 /** @param {Date} when */
@@ -22,10 +22,31 @@ export const hourAndMinute = (when) => shortClock.format(when);
 /** @param {Date} when */
 export const shortDay = (when) => day.format(when);
 
-/** Local date and time; the date is left out where it is today's. @param {Date} when */
+/**
+ * The other instant with the same local time, in the hour that comes twice when clocks are set back;
+ * null: there is none. @param {Date} when
+ */
+export function twin(when) {
+  const offset = when.getTimezoneOffset();
+  for (const hours of [-3, 3]) {
+    const other = new Date(when.getTime() + hours * 3600000).getTimezoneOffset();
+    const found = new Date(when.getTime() + (other - offset) * 60000);
+    if (other !== offset && found.getTimezoneOffset() === other) return found;
+  }
+  return null;
+}
+
+/** The name of the zone, as it is in force at an instant, such as "CEST". @param {Date} when */
+export const zoneOf = (when) => zoneName.formatToParts(when).find((each) => each.type === 'timeZoneName')?.value ?? '';
+
+/**
+ * Local date and time; the date is left out where it is today's. Of two instants with the same local
+ * time each has its zone. @param {Date} when
+ */
 export function localTime(when, now = new Date()) {
   const today = when.toDateString() === now.toDateString();
-  return today ? timeOfDay(when) : `${fullDay.format(when)}, ${timeOfDay(when)}`;
+  const time = twin(when) ? `${timeOfDay(when)} ${zoneOf(when)}` : timeOfDay(when);
+  return today ? time : `${fullDay.format(when)}, ${time}`;
 }
 
 /** Local time without seconds; with the day where that is not today, and the year where it is another. @param {Date} when */

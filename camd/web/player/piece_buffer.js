@@ -26,6 +26,13 @@ export class PageError extends Error {
   }
 }
 
+const sourceKind = () => /** @type {any} */ (window).ManagedMediaSource || window.MediaSource;
+
+/** Whether this browser plays media of a type. */
+export const plays = (mime) => Boolean(sourceKind()?.isTypeSupported(mime));
+
+const tracksOf = (mime) => mime.split(",").length;
+
 export class PieceBuffer {
   /**
    * @param {HTMLVideoElement} video
@@ -55,9 +62,8 @@ export class PieceBuffer {
   /** Have a MediaSource in which an instant has a place. */
   async prepare(wallMs, mime) {
     const open = this.source && this.source.readyState !== "closed" && !this.video.error;
-    if (open && wallMs > this.epoch && wallMs < this.epoch + 30 * DAY_MS) return false;
-    const kind = /** @type {any} */ (window).ManagedMediaSource || window.MediaSource;
-    if (!kind?.isTypeSupported(mime)) throw new Error(`This browser does not play ${mime}.`);
+    if (open && this.fits(mime) && wallMs > this.epoch && wallMs < this.epoch + 30 * DAY_MS) return false;
+    const kind = sourceKind();
     this.source = new kind();
     this.buffer = null;
     this.epoch = Math.floor(wallMs) - DAY_MS;
@@ -72,6 +78,11 @@ export class PieceBuffer {
     this.loaded.clear();
     this.file = null;
     return true;
+  }
+
+  /** Whether media of a type can be appended: a MediaSource keeps its number of tracks. */
+  fits(mime) {
+    return tracksOf(mime) === tracksOf(this.mime);
   }
 
   /** Whether a piece is here in its present length. */

@@ -4,21 +4,20 @@
  * what it loads.
  *
  * @typedef {{state: "seeking" | "playing" | "paused" | "waiting" | "gap" | "end" | "error" | "muted",
- *   wall: number, rate: number, hasSound: boolean, message?: string, from?: number, to?: number, cause?: string}} State
+ *   wall: number, rate: number, hasSound: boolean, message?: string, from?: number, to?: number,
+ *   cause?: string, mime?: string}} State  `mime`: of files in a gap, which the browser does not play
  */
 
-import { FullError, PieceBuffer, event } from "./piece_buffer.js";
+import { PieceBuffer, event, plays } from "./piece_buffer.js";
+import { PieceLoader } from "./piece_loader.js";
 import { play } from "./play.js";
 import { INSIDE_MS, RecordedIndex } from "./recorded_index.js";
+import { ShownFrame } from "./shown_frame.js";
 import { Shuttle } from "./shuttle.js";
 
-const AHEAD_SECONDS = 20; // of media, at normal speed
 const BEHIND_SECONDS = 30;
-const FULL_SHARE = 0.75; // of what was there when there was no room for more; then it is tried again
 const LONGEST_RATE = 8; // faster, and backwards, key frames are shown
 const TICK_MS = 200;
-const SEEK_PIECES = 2; // browsers end a seek only with some frames behind it
-const JOINED = 4; // pieces in one request
 const LATE_MS = 400; // for a seek, before the browser is told that no frames follow
 const BREAK_MS = 500; // shorter ones between files are passed over without a word
 
@@ -49,15 +48,20 @@ class Player {
     this.busy = false;
     this.before = NaN; // where it was a moment ago
     this.seeks = 0; // those before the last one are given up
-    this.room = Infinity; // seconds of media that the browser has room for
-    this.index = new RecordedIndex(base, fetchJson);
+    this.index = new RecordedIndex(base, fetchJson, plays);
     this.chain = Promise.resolve(); // loads follow each other
-    this.shown = NaN; // media time of the frame in the picture
+    this.waiting = false; // for frames that are not recorded yet
     this.abort = new AbortController();
     this.media = new PieceBuffer(video, this.abort.signal);
-    this.shuttle = new Shuttle(video, base, () => this.report("playing"));
+    this.loader = new PieceLoader(this.index, this.media);
+    this.frame = new ShownFrame(video, this.abort.signal);
+    this.shuttle = new Shuttle(video, base, {
+      onTile: () => this.report("playing"),
+      footage: (wallMs, rate) => this.footageFrom(wallMs, rate),
+      onEnd: (wallMs) => this.shuttleEnded(wallMs),
+      onError: (error) => this.fail(error),
+    });
     this.timer = setInterval(() => this.tick(), TICK_MS);
-    this.watchFrames();
   }
 
   now() {
@@ -65,6 +69,7 @@ class Player {
   }
 
   report(state, more = {}) {
+    this.waiting = state === "waiting";
     const { rate, media: { hasSound } } = this;
     this.onState({ state, wall: this.now(), rate, hasSound, ...more });
   }
@@ -80,13 +85,6 @@ class Player {
     this.fail(error);
   }
 
-  watchFrames() {
-    this.video.requestVideoFrameCallback?.((_, frame) => {
-      this.shown = frame.mediaTime;
-      if (!this.abort.signal.aborted) this.watchFrames();
-    });
-  }
-
   // --- what a person does
 
   /** Show the frame of an instant; in a gap, the first one behind it. Resolves when it is there. */
@@ -97,16 +95,20 @@ class Player {
     try {
       const place = await this.index.find(wallMs);
       if (seek !== this.seeks) return;
+      const other = this.index.otherWithin(wallMs, wallMs + INSIDE_MS);
+      if (other) throw new Error(`This browser does not play ${other}.`);
       if (!place) return this.reportEnd(wallMs);
       if (place.start > wallMs + INSIDE_MS) this.reportGap(wallMs, place.start);
       const wall = Math.min(Math.max(wallMs, place.start + INSIDE_MS), place.end - INSIDE_MS);
       await this.enqueue(seek, async () => {
         if (await this.media.prepare(wall, place.file.mime)) this.applyRate();
-        await this.loadThere(place);
+        await this.loader.loadThere(place);
       });
       if (seek !== this.seeks) return;
       await this.move(wall);
-      if (seek === this.seeks) this.report(this.playing ? "playing" : "paused");
+      if (seek !== this.seeks) return;
+      if (this.playing && this.video.paused) await this.play(); // it was at its end, or has other media
+      else this.report(this.playing ? "playing" : "paused");
     } catch (error) {
       if (seek === this.seeks) await this.recover(error, () => this.seek(wallMs));
     }
@@ -138,21 +140,17 @@ class Player {
     if (!this.fast()) this.video.playbackRate = this.video.defaultPlaybackRate = this.rate;
   }
 
-  /** Show a frame so many further on, or back. */
+  /** Show a frame so many further on, or back; over a gap, too. */
   async step(frames) {
     this.playing = false;
     this.video.pause();
+    const { epoch } = this.media;
     const file = this.index.placeAt(this.now())?.file;
-    const seconds = 1 / (file?.frame_rate || 25);
-    const age = this.video.currentTime - this.shown; // what is told of an earlier picture is older
-    const shown = age > -0.001 && age < seconds * 1.02 ? this.shown : this.estimate(file, seconds);
-    await this.seek(this.media.epoch + (shown + (frames + 0.5) * seconds) * 1000);
-  }
-
-  /** When the frame in the picture began, in a file whose frames follow evenly; media time. */
-  estimate(file, seconds) {
-    const start = file ? (file.start_us / 1000 - this.media.epoch) / 1000 : 0;
-    return start + Math.floor((this.video.currentTime - start) / seconds + 0.001) * seconds;
+    const seconds = frameSeconds(file);
+    const start = file ? (file.start_us / 1000 - epoch) / 1000 : 0;
+    const wall = epoch + this.frame.middleOf(frames, seconds, start) * 1000;
+    const earlier = frames < 0 && !this.index.holds(wall) ? this.index.lastBefore(wall) : null;
+    await this.seek(earlier ? earlier.end - 500 * frameSeconds(earlier.file) : wall);
   }
 
   close() {
@@ -174,15 +172,40 @@ class Player {
     this.shuttle.start(this.now(), this.rate);
   }
 
+  /** Where footage goes on from an instant, forwards or backwards; null: nowhere. */
+  async footageFrom(wallMs, rate) {
+    if (rate < 0) return this.index.findBefore(wallMs);
+    const place = await this.index.find(wallMs);
+    return place && place.end > wallMs ? Math.max(place.start, wallMs) : null;
+  }
+
+  /** Nothing lies further that way: it stops; at the present it goes on as fast as time does. */
+  async shuttleEnded(wallMs) {
+    const newest = this.rate > 0 && this.index.newest();
+    if (!newest) {
+      this.playing = false;
+      const last = this.rate > 0 ? await this.index.findBefore(wallMs) : null;
+      await this.seek(last === null ? wallMs : last - INSIDE_MS);
+      return this.reportEnd(this.now());
+    }
+    this.rate = 1;
+    this.applyRate();
+    await this.seek(newest.end - INSIDE_MS);
+  }
+
   reportGap(from, to) {
-    const known = this.index.gapWithin(from, to);
-    const why = known ? `missing (${known.cause})` : "not recorded";
+    const [known, mime] = [this.index.gapWithin(from, to), this.index.otherWithin(from, to)];
+    const why = mime ? `${mime} is not played here` : known ? `missing (${known.cause})` : "not recorded";
     const [begin, end] = [from, to].map((each) => new Date(each).toLocaleTimeString());
-    this.report("gap", { from, to, cause: known?.cause, message: `${begin} to ${end}: ${why}` });
+    this.report("gap", { from, to, mime, cause: known?.cause, message: `${begin} to ${end}: ${why}` });
   }
 
   reportEnd(wall) {
-    this.report("end", { wall, message: "Nothing was recorded later." });
+    const other = this.rate > 0 && this.index.otherWithin(wall, Infinity);
+    const message = other
+      ? `This browser does not play what follows (${other}).`
+      : `Nothing was recorded ${this.rate < 0 ? "earlier" : "later"}.`;
+    this.report("end", { wall, message });
   }
 
   // --- loading
@@ -192,20 +215,6 @@ class Player {
     const done = this.chain.then(() => (seek === this.seeks ? work() : undefined));
     this.chain = done.catch(() => {});
     return done;
-  }
-
-  /** Load a piece and those behind it, `count` of them, of one file or of several. */
-  async load(place, count) {
-    let current = place;
-    for (let left = count; left > 0 && current; ) {
-      const { file } = current;
-      const pieces = file.pieces.slice(current.number, current.number + left);
-      const last = pieces[pieces.length - 1];
-      if (!pieces.every((piece) => this.media.has(file, piece))) await this.media.append(file, pieces);
-      left -= pieces.length;
-      current = left && this.index.placeAt(file.start_us / 1000 + (last.time + last.duration) * 1000);
-      if (current?.file === file && current.number < file.pieces.indexOf(last)) return;
-    }
   }
 
   async move(wallMs) {
@@ -235,66 +244,54 @@ class Player {
     await this.index.read(this.now());
     if (seek !== this.seeks) return;
     const wall = this.now();
-    const stalled = wall === this.before && !this.video.paused;
+    const stalled = wall === this.before && (this.video.ended || !this.video.paused);
+    if (this.waiting && wall !== this.before) this.report("playing");
     this.before = wall;
-    const missing = this.missing(wall);
-    if (missing) return this.enqueue(seek, () => this.loadAhead(missing, wall));
+    const missing = this.loader.missing(wall, this.rate);
+    if (missing) {
+      await this.enqueue(seek, () => this.loader.loadAhead(missing, wall));
+      return seek === this.seeks ? this.goOnPlaying() : undefined;
+    }
     const speed = Math.max(1, this.rate);
     const here = this.index.placeAt(wall + (stalled ? this.media.stallMs(speed) : 2 * INSIDE_MS));
     if (!here) return this.goToAfter(wall);
-    const behind = here.start > wall + 2 * INSIDE_MS;
+    const behind = here.start > wall + 2 * INSIDE_MS || !this.media.fits(here.file.mime);
     if (behind && (stalled || !this.media.holds(wall))) return this.jump(seek, wall, here);
     await this.enqueue(seek, () => this.media.forgetBehind(BEHIND_SECONDS));
   }
 
-  /** Load what the picture moves to; without room, in place of all that is there. */
-  async loadThere(place) {
-    try {
-      await this.load(place, SEEK_PIECES);
-    } catch (error) {
-      if (!(error instanceof FullError)) throw error;
-      await this.media.forget(0, Infinity);
-      await this.load(place, SEEK_PIECES);
-    }
-  }
-
-  /** Load pieces, as far ahead as the browser has room. */
-  async loadAhead(place, wall) {
-    const ahead = (place.start - wall) / 1000;
-    try {
-      await this.load(place, this.room < Infinity ? 1 : JOINED);
-    } catch (error) {
-      if (!(error instanceof FullError)) throw error;
-      if (ahead <= 0) return this.loadThere(place);
-      this.room = ahead * FULL_SHARE;
-    }
-  }
-
-  /** The next piece that is to be loaded. */
-  missing(wall) {
-    const until = wall + Math.min(AHEAD_SECONDS * Math.max(1, this.rate), this.room) * 1000;
-    for (const place of this.index.places()) {
-      if (place.start >= until) return null;
-      const piece = place.file.pieces[place.number];
-      if (place.end > wall && !this.media.has(place.file, piece)) return place;
-    }
-    return null;
-  }
-
   async jump(seek, wall, place) {
     const ends = [...this.index.places()].map(({ end }) => end).filter((end) => end <= place.start);
-    const from = Math.max(wall, ...ends);
+    const from = ends.length ? Math.max(...ends) : wall; // a fast clock has run further
     if (place.start > from + BREAK_MS) this.reportGap(from, place.start);
-    await this.enqueue(seek, () => this.loadThere(place));
+    if (!this.media.fits(place.file.mime)) return this.seek(place.start + INSIDE_MS);
+    await this.enqueue(seek, () => this.loader.loadThere(place));
     if (seek !== this.seeks) return;
     await this.move(place.start + INSIDE_MS);
-    if (this.playing && this.video.paused) await this.video.play(); // it was at its end
+    await this.goOnPlaying();
+  }
+
+  /** A video that was at its end is paused; more has come. */
+  async goOnPlaying() {
+    if (this.playing && this.video.paused) await this.video.play();
+  }
+
+  /** It has reached the present, which does not come any faster. */
+  waitForMore() {
+    this.rate = Math.min(this.rate, 1);
+    this.applyRate();
+    this.report("waiting");
   }
 
   async goToAfter(wall) {
     if (this.index.after > wall) return this.seek(wall);
-    if (this.index.newest()) return this.report("waiting");
+    if (this.index.newest()) return this.waitForMore();
     this.pause();
     this.reportEnd(wall);
   }
+}
+
+/** For how long a frame of a file lasts; usual ones, where that is not known. */
+function frameSeconds(file) {
+  return 1 / (file?.frame_rate || 25);
 }

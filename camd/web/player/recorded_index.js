@@ -4,24 +4,27 @@
  *
  * @typedef {import("./piece_buffer.js").File} File
  * @typedef {{from: string, to: string, cause: string}} Gap
- * @typedef {{since: number, until: number, read: number, now: number, files: File[], gaps: Gap[],
- *   after: string | null}} Index  `read`: when it was read, as `performance.now`; `now`: as `Date.now`
+ * @typedef {{since: number, until: number, read: number, complete: boolean, files: File[],
+ *   others: File[], gaps: Gap[], before: string | null, after: string | null}} Index  `read`: when it
+ *   was read, as `performance.now`; `complete`: nothing can come into it any more; `others`: files
+ *   that the browser does not play
  * @typedef {{file: File, number: number, start: number, end: number}} Place  start, end: wall, ms
  */
 
 const WINDOW_MS = [60_000, 600_000]; // before and behind an instant
 const GROWING_MS = 1000; // between two looks at a file that grows
-const NEXT_MS = 10_000; // behind the end of a file, another one may begin: then none grows for a moment
 export const INSIDE_MS = 1; // browsers round times
 
 export class RecordedIndex {
   /**
    * @param {string} base  `/play/{camera}`
    * @param {(path: string) => Promise<any>} fetchJson
+   * @param {(mime: string) => boolean} plays  whether the browser does
    */
-  constructor(base, fetchJson) {
+  constructor(base, fetchJson, plays) {
     this.base = base;
     this.fetchJson = fetchJson;
+    this.plays = plays;
     /** @type {Index | null} */ this.known = null;
   }
 
@@ -53,13 +56,9 @@ export class RecordedIndex {
     return this.known?.after ? Date.parse(this.known.after) : NaN;
   }
 
-  /** Whether more footage may come to what is known: a file grows, or has ended a moment ago. */
+  /** Whether more footage may come to what is known: a session runs, whether a file grows or not. */
   get mayGrow() {
-    const { known } = this;
-    if (!known) return false;
-    if (known.files.some((file) => file.growing)) return true;
-    const last = [...this.places()].at(-1);
-    return last !== undefined && Math.abs(known.now - last.end) < NEXT_MS;
+    return this.known !== null && !this.known.complete;
   }
 
   /** @returns {Place | null} the newest piece, where more may come behind it */
@@ -87,6 +86,31 @@ export class RecordedIndex {
     return found;
   }
 
+  /** Whether there is footage of an instant. */
+  holds(wallMs) {
+    const place = this.placeAt(wallMs);
+    return place !== null && place.start <= wallMs;
+  }
+
+  /** @returns {Place | null} the last piece that is over before an instant, of what is known */
+  lastBefore(wallMs) {
+    return [...this.places()].filter(({ end }) => end <= wallMs + INSIDE_MS).at(-1) ?? null;
+  }
+
+  /** @returns {Promise<number | null>} where footage before an instant ends; null: there is none */
+  async findBefore(wallMs) {
+    await this.read(wallMs);
+    const found = [...this.places()].filter(({ start }) => start < wallMs).at(-1);
+    if (found) return Math.min(found.end, wallMs);
+    return this.known?.before ? Date.parse(this.known.before) : null;
+  }
+
+  /** @returns {string | undefined} the type of a file between two instants that cannot be played */
+  otherWithin(from, to) {
+    const within = (file) => file.start_us / 1000 < to && file.start_us / 1000 + file.duration * 1000 > from;
+    return this.known?.others.find(within)?.mime;
+  }
+
   /** @returns {Gap | undefined} an entry of the gap ledger between two instants */
   gapWithin(from, to) {
     const within = (gap) => Date.parse(gap.to) > from && Date.parse(gap.from) < to;
@@ -102,6 +126,8 @@ export class RecordedIndex {
     const [since, until] = [wallMs - WINDOW_MS[0], wallMs + WINDOW_MS[1]];
     const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
     const index = await this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`);
-    this.known = { ...index, since, until, read: performance.now(), now: Date.now() };
+    const files = index.files.filter((file) => this.plays(file.mime));
+    const others = index.files.filter((file) => !files.includes(file));
+    this.known = { ...index, files, others, since, until, read: performance.now() };
   }
 }

@@ -9,12 +9,15 @@ export class Shuttle {
   /**
    * @param {HTMLVideoElement} video  the tiles are drawn over it
    * @param {string} base  `/play/{camera}`
-   * @param {(wallMs: number) => void} onTile
+   * @param {{onTile: (wallMs: number) => void, onEnd: (wallMs: number) => void,
+   *   onError: (error: any) => void,
+   *   footage: (wallMs: number, rate: number) => Promise<number | null>}} player  `footage`: where it
+   *   goes on from an instant that has none, null: nowhere
    */
-  constructor(video, base, onTile) {
+  constructor(video, base, player) {
     this.video = video;
     this.base = base;
-    this.onTile = onTile;
+    this.player = player;
     this.wall = NaN;
     this.runs = 0;
     /** @type {HTMLCanvasElement | null} */ this.canvas = null;
@@ -32,7 +35,8 @@ export class Shuttle {
     this.canvas.className = "shuttle";
     Object.assign(this.canvas.style, { position: "absolute", objectFit: "contain" });
     this.video.insertAdjacentElement("afterend", this.canvas);
-    this.run(++this.runs, rate).catch(() => {});
+    const run = ++this.runs;
+    this.run(run, rate).catch((error) => run === this.runs && this.player.onError(error));
   }
 
   stop() {
@@ -45,10 +49,17 @@ export class Shuttle {
     let next = this.fetchStrip(this.wall, rate);
     while (run === this.runs) {
       const strip = await next;
-      const length = TILES * TILE_MS * rate;
-      next = this.fetchStrip(this.wall + length, rate); // while this one is shown
+      if (run !== this.runs) return;
+      let wall = this.wall + TILES * TILE_MS * rate;
+      if (!strip.times.length) {
+        const there = await this.player.footage(wall, rate);
+        if (run !== this.runs) return;
+        if (there === null) return this.player.onEnd(this.wall);
+        wall = there;
+      }
+      next = this.fetchStrip(wall, rate); // while this one is shown
       next.catch(() => {});
-      if (run === this.runs) await this.show(run, strip, this.wall + length, rate);
+      await this.show(run, strip, wall, rate);
     }
   }
 
@@ -59,7 +70,7 @@ export class Shuttle {
       if (run !== this.runs) return;
       this.wall = tile.time;
       this.draw(strip, tile.number);
-      this.onTile(tile.time);
+      this.player.onTile(tile.time);
       await new Promise((resolve) => setTimeout(resolve, TILE_MS));
     }
     if (!tiles.length) await new Promise((resolve) => setTimeout(resolve, TILE_MS));

@@ -8,7 +8,7 @@ import { Picture } from '../player/picture.js';
 import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../player/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
-const RATES = [-8, 0.5, 1, 2, 4, 8, 32]; // above 8 and below 0: key frames only
+const RATES = [-32, -8, 0.25, 0.5, 1, 2, 4, 8, 16, 32]; // above 8 and below 0: key frames only
 
 /**
  * @param {{store: any, camera: any, at: number|null, ahead: boolean, handle: {current: any}, onPosition: (at: number) => void,
@@ -43,7 +43,9 @@ function noticeOf({ state, message, suggestion }) {
 }
 
 /** Where the player went on behind a gap, in words. */
-const gapWords = ({ from, to, cause }) => `${cause ? `Missing: ${gapCause(cause)}` : 'Nothing recorded'}, ${localTime(new Date(from))} – ${localTime(new Date(to))} (${duration((to - from) / 1000)}).`;
+const gapKind = ({ mime, cause }) => (mime ? `This browser does not play ${mime}` : cause ? `Missing: ${gapCause(cause)}` : 'Nothing recorded');
+const gapWords = (gap) => `${gapKind(gap)}, ${gapTimes(gap)}`;
+const gapTimes = ({ from, to }) => `${localTime(new Date(from))} – ${localTime(new Date(to))} (${duration((to - from) / 1000)}).`;
 
 function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
   const video = useRef(null);
@@ -70,6 +72,7 @@ function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
     if (next.state === 'gap') setGap(gapWords(next));
     else if (next.state === 'muted') refuseSound();
     else tell(next);
+    if (next.rate !== undefined) setRate(next.rate); // at the present, the player goes on at 1
     if (next.state === 'seeking') setGap(null);
     if (next.state === 'paused' && Number.isFinite(next.wall)) {
       setPosition(next.wall);

@@ -44,10 +44,26 @@ export const instant = (range, share) => range.from + (range.to - range.from) * 
 export function marks(range, most = MARKS) {
   const length = range.to - range.from;
   const step = STEPS.find((each) => length / each <= most) ?? STEPS[STEPS.length - 1];
-  const zone = new Date(range.from).getTimezoneOffset() * 60000;
-  const found = [];
-  for (let at = Math.ceil((range.from - zone) / step) * step + zone; at < range.to; at += step) found.push(at);
-  return { step, found };
+  return { step, found: [...(step > HOUR ? hourMarks(range, step / HOUR) : evenMarks(range, step))] };
+}
+
+function* evenMarks({ from, to }, step) {
+  const zone = new Date(from).getTimezoneOffset() * 60000;
+  for (let at = Math.ceil((from - zone) / step) * step + zone; at < to; at += step) yield at;
+}
+
+/** Days may have 23 or 25 hours: each mark is at its hour by the local clock. */
+function* hourMarks({ from, to }, hours) {
+  const days = Math.max(1, hours / 24);
+  const first = new Date(from);
+  const [year, month, day] = [first.getFullYear(), first.getMonth(), first.getDate()];
+  const aligned = day - (Math.floor(Date.UTC(year, month, day) / DAY) % days);
+  for (let of = aligned; ; of += days)
+    for (let hour = 0; hour < 24; hour += hours) {
+      const at = new Date(year, month, of, hour).getTime();
+      if (at >= to) return;
+      if (at >= from) yield at;
+    }
 }
 
 /**

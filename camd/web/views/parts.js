@@ -1,7 +1,7 @@
 /** Small parts of several views: times, failures, dialogs. */
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
-import { fieldTime, fieldValue, localTime, utc, zone } from '../lib/format.js';
+import { fieldTime, fieldValue, localTime, twin, utc, zone, zoneOf } from '../lib/format.js';
 
 /** A local time; its UTC and its zone show on hover. @param {{at: string|Date|number, text?: string}} props */
 export function When({ at, text }) {
@@ -44,7 +44,8 @@ export function Confirm({ title, text, action, onConfirm, onClose }) {
 
 /**
  * A field for an instant. What somebody types stays as it is while the field has the focus, however
- * often the page draws another instant meanwhile.
+ * often the page draws another instant meanwhile. An instant whose local time exists twice has a
+ * button for the other one.
  * @param {{label: string, at: number|null, onChange: (at: number) => void}} props
  */
 export function InstantField({ label, at, onChange }) {
@@ -54,11 +55,13 @@ export function InstantField({ label, at, onChange }) {
     const when = fieldTime(target.value);
     if (when) onChange(when.getTime());
   };
+  const other = at === null ? null : twin(new Date(at));
   return html`
     <label>${label}
       <input type="datetime-local" step="1" value=${typed ?? (at === null ? '' : fieldValue(new Date(at)))}
         onFocus=${({ target }) => type(target.value)} onInput=${change} onBlur=${() => type(null)} />
-    </label>`;
+    </label>
+    ${other && html`<button title="Clocks were set back: this time was twice" onClick=${() => onChange(other.getTime())}>${zoneOf(other)} instead of ${zoneOf(new Date(at))}</button>`}`;
 }
 
 /** A menu of the cameras. @param {{store: any, value: string, onChange: (id: string) => void, all?: boolean}} props */
