@@ -150,6 +150,8 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
     beginning = playback_init(init, metadata.start_micros)
     shown = table.seconds(table.first_shown)
     late = first_composition_at(file.read, init, table.media_begin, table.media_end)
+    together = len({track.delay for track in init.tracks}) == 1
+    edits = None if together and late <= 0 else AppliedEdits.of(init, late, metadata.start_micros)
     return FilePieces(
         init=beginning.data,
         mime=mime_type(init),
@@ -158,7 +160,8 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
         height=init.video.height,
         offset=shown + beginning.shift,
         table=table,
-        edits=AppliedEdits.of(init, late, metadata.start_micros) if late > 0 else None,
+        edits=edits,
+        edits_offset=None if edits is None else shown + init.video.delay + edits.shift,
     )
 
 

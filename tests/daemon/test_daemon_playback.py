@@ -203,7 +203,7 @@ async def test_pictures_shown_in_another_order_come_without_an_edit_list(
     new_daemon: NewDaemon, tmp_path: Path
 ) -> None:
     """The playlist names heads and pieces of that kind; every packet is there, in order, and only
-    what begins with a key frame is sent that way."""
+    what begins with a fragment is sent that way."""
     clip = tmp_path / "reordered.mp4"
     command = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:d=3"]
     command += ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "5", str(clip)]
@@ -238,6 +238,38 @@ async def test_pictures_shown_in_another_order_come_without_an_edit_list(
     inside = path.replace(f"{begin}-", f"{int(begin) + 1}-")
     assert (await daemon.get(inside)).status == 416
     assert (await daemon.get(inside.removesuffix("?edits=applied"))).status == 200
+
+
+async def test_sound_before_the_first_picture_comes_without_an_edit_list(
+    new_daemon: NewDaemon,
+) -> None:
+    """Where an encoder has begun with sound that is not heard: for Firefox, which leaves out
+    pictures beside such an edit list. In a growing file a player goes on from any fragment."""
+    daemon = new_daemon()
+    source = {"source": "test:?size=160x120&rate=10&audio=true"}
+    daemon.configure({"recording": {"rotation": "2s"}}, cameras=[source])
+    await daemon.start()
+    async with daemon.client() as client, listening(client) as notified:
+        await client.call("start_recording", device="camera0")
+        await notified.recording("ROTATED")
+        stopped = await client.call("stop_recording", device="camera0")
+    file = (await index_of(daemon, around(stopped)))["files"][0]
+    begin, end = file["pieces"][0]["begin"], file["pieces"][-1]["end"]
+    query = "?edits=applied"
+    head = (await daemon.get(f"/play/init/{file['filename']}{query}")).body
+    assert b"elst" not in head
+    assert file["edits_offset"] > file["offset"]
+    path = f"/play/{file['filename']}"
+    joined = daemon.folder / "applied.mp4"
+    joined.write_bytes(head + (await daemon.get(f"{path}/{begin}-{end}.m4s{query}")).body)
+    assert packets(joined) == packets(daemon.recordings / file["filename"])
+    plain = (await daemon.get(f"{path}/{begin}-{end}.m4s")).body
+    moofs = [each.start() - 4 for each in re.finditer(b"moof....mfhd", plain, re.DOTALL)]
+    assert len(moofs) > len(file["pieces"])
+    for at in moofs:
+        part = await daemon.get(f"{path}/{begin + at}-{end}.m4s{query}")
+        assert (part.status, part.body[4:8]) == (200, b"moof")
+        assert (await daemon.get(f"{path}/{begin + at + 1}-{end}.m4s{query}")).status == 416
 
 
 async def times_in(path: Path) -> list[int]:

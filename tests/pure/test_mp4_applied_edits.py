@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import accumulate
 
 import attrs
@@ -107,6 +108,33 @@ def test_pictures_that_begin_later_than_the_sound_stay_where_they_are() -> None:
     assert second.video is not None
     assert (first.video.decode_time, second.video.decode_time) == (300, 2048 + 300)
     assert shown(first.video)[0] == 300
+
+
+@given(st.integers(0, 5000), st.integers(0, 2048))
+def test_sound_that_is_not_heard_moves_everything(early: int, later: int) -> None:
+    """No track begins before zero, and all are later by the same: `shift`, to half a tick."""
+    sound = build.full_box(b"elst", 0, 0, build.u32(1, 0, early), b"\0\1\0\0")
+    video = build.full_box(b"elst", 0, 0, build.u32(1, 0, max(0, DELAY - later)), b"\0\1\0\0")
+    traks = [
+        build.trak(1, edts=box(b"edts", video)),
+        build.trak(2, b"soun", 48000, b"mp4a", edts=box(b"edts", sound)),
+    ]
+    head = build.FTYP + build.moov(*traks, trex=build.trex(1) + build.trex(2))
+    data = build.fragment((1, 0, GROUP), (2, 0, SOUND))
+    init, before = FragmentReader().feed(head + data)
+    assert isinstance(init, Init)
+    assert isinstance(before, Fragment)
+    edits = AppliedEdits.of(init, DELAY, 0)
+    _, after = FragmentReader().feed(edits.data + EditApplier(edits).take(data))
+    assert isinstance(after, Fragment)
+    assert 0 <= edits.shift < Fraction(early, 48000) + Fraction(1, 15360)
+    for track, old, new in zip(init.tracks, before.runs, after.runs, strict=True):
+        moved = (track.delay + edits.shift) * track.timescale
+        for was, now in zip(shown(old), shown(new), strict=True):
+            assert abs(was + moved - now) <= Fraction(1, 2)
+    heard = after.runs[1]
+    assert heard.decode_time >= 0
+    assert shown(heard)[0] >= 0
 
 
 def test_a_single_picture_without_an_offset_gets_one() -> None:

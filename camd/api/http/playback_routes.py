@@ -41,6 +41,7 @@ log = structlog.get_logger("camd.playback")
 USUAL_TILES = 20
 USUAL_WIDTH = 160
 _BYTES = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
+_HEADER_BYTES = 8  # of a box
 _NEVER_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _KEPT = {
     "Cache-Control": "private, max-age=31536000, immutable",
@@ -109,7 +110,7 @@ class PlaybackRoutes:
     async def piece(self, request: Request) -> Response:
         """Send bytes of a file as they lie there; 416 outside of its fragments.
 
-        With applied edits the fragments are changed while they are sent, from a key frame on.
+        With applied edits the fragments are changed while they are sent, from a fragment on.
         """
         name, bounds = request.path_params["file"], _BYTES.fullmatch(request.path_params["bytes"])
         if bounds is None:
@@ -119,8 +120,10 @@ class PlaybackRoutes:
         if found is None:
             raise _not_playable(name)
         table, edits = found.table, _applied_edits(request, found)
-        known = edits is None or begin in table.begins
-        if not known or not table.media_begin <= begin < end <= table.media_end:
+        known = table.media_begin <= begin < end <= table.media_end
+        if known and edits is not None and begin not in table.begins:
+            known = await self._begins_fragment(name, begin)
+        if not known:
             wrong = {"error": "no such bytes", "from": table.media_begin, "to": table.media_end}
             return JSONResponse(wrong, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _NEVER_KEPT)
         stored = await self._playback.stored_bytes(name, begin, end)
@@ -129,6 +132,11 @@ class PlaybackRoutes:
         if stored.sealed and is_unchanged(request.headers, {"etag": headers["ETag"]}):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return StoredBytesResponse(stored, headers, None if edits is None else EditApplier(edits))
+
+    async def _begins_fragment(self, name: str, begin: int) -> bool:
+        stored = await self._playback.stored_bytes(name, begin, begin + _HEADER_BYTES)
+        async with stored.opened() as reader:
+            return (await reader.next())[4:] == b"moof"
 
     async def strip(self, request: Request) -> Response:
         """Send one JPEG of key frames side by side; `X-Tile-Times` says when each was taken."""
@@ -224,6 +232,9 @@ def _file_view(file: PlayableFile) -> View:
         "height": pieces.height,
         "frame_rate": table.frame_rate,
         "offset": round(float(pieces.offset), 6),
+        "edits_offset": None
+        if pieces.edits_offset is None
+        else round(float(pieces.edits_offset), 6),
         "pieces": [
             {
                 "begin": begin,

@@ -5,10 +5,15 @@ shown after it was decoded, and an edit list takes back the delay. hls.js comput
 and offsets alone: it shows nothing for the delay before each file, and waits for the end of
 the last one that long. Here the offsets are smaller by the delay, some negative (ISO/IEC 14496-12,
 8.8.8, version 1), and there is no edit list.
+
+Sound of an encoder begins with packets that are not to be heard, which an edit list passes over.
+Firefox then leaves out the pictures up to the second key frame. Here all tracks are later by the
+same time instead, so that none begins before zero.
 """
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping
 from fractions import Fraction
@@ -28,22 +33,31 @@ _BOX, _LONG_BOX = 8, 16
 class AppliedEdits:
     """The head of such a stream, and how far it moves the samples of each track, in its ticks.
 
-    `composition` is taken from the offsets of pictures, `later` is added to decode times.
+    `composition` is taken from the offsets of pictures, `later` is added to decode times. The
+    presentation is later by `shift`, in seconds.
     """
 
     data: bytes = attrs.field(repr=False)
     init: Init = attrs.field(repr=False)
     composition: int
     later: Mapping[int, int]
+    shift: Fraction = Fraction(0)
 
     @classmethod
     def of(cls, init: Init, composition: int, start_micros: int) -> AppliedEdits:
         """Make it of the head of a segment; `composition` is the offset of its first picture."""
         nothing = {track.track_id: Edit(Fraction(0), 0) for track in init.tracks}
-        later = {track.track_id: round(track.delay * track.timescale) for track in init.tracks}
-        later[init.video.track_id] += composition
+        video = init.video
+        delays = {track.track_id: track.delay for track in init.tracks}
+        delays[video.track_id] += Fraction(composition, video.timescale)
+        early = max(Fraction(0), -min(delays.values()))
+        shift = Fraction(math.ceil(early * video.timescale), video.timescale)
+        later = {
+            track.track_id: round((delays[track.track_id] + shift) * track.timescale)
+            for track in init.tracks
+        }
         data = init.ftyp + growing_moov(init, nothing, start_micros)
-        return cls(data, init, composition, later)
+        return cls(data, init, composition, later, shift)
 
     def moved(self, moof: bytes, payload: int, end: int) -> bytes:
         """Build the `moof` again; its samples lie as before. For `payload` and `end`: `read_moof`.

@@ -20,7 +20,8 @@ class FilePieces:
     """What is known of one file: how it begins, and where its pieces are.
 
     `offset`: where the first frame is on the time line that `init` gives to a player, in seconds.
-    `edits`: for players that ignore edit lists; None where it makes no difference.
+    `edits`: for players that ignore edit lists; None where it makes no difference. `edits_offset`:
+    where the first frame is then.
     """
 
     init: bytes = attrs.field(repr=False)
@@ -31,6 +32,12 @@ class FilePieces:
     offset: Fraction
     table: PieceTable
     edits: AppliedEdits | None = None
+    edits_offset: Fraction | None = None
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether pictures are shown in another order than they are decoded."""
+        return self.edits is not None and self.edits.composition > 0
 
 
 @attrs.frozen

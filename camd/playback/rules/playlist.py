@@ -56,7 +56,7 @@ def _pieces(file: PlayableFile, *, complete: bool) -> Sequence[Piece]:
 
 def _file_lines(file: PlayableFile, pieces: Sequence[Piece]) -> Iterator[str]:
     yield "#EXT-X-DISCONTINUITY"
-    edits = f"?{APPLIED_EDITS}" if file.pieces.edits is not None else ""
+    edits = f"?{APPLIED_EDITS}" if file.pieces.is_reordered else ""
     yield f'#EXT-X-MAP:URI="../init/{file.filename}{edits}"'
     for piece in pieces:
         start = file.span.start + timedelta(microseconds=int(piece.time * 1_000_000))

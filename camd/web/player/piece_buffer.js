@@ -5,7 +5,7 @@
  *
  * @typedef {{begin: number, end: number, time: number, duration: number}} Piece
  * @typedef {{filename: string, start_us: number, duration: number, growing: boolean, mime: string,
- *   frame_rate: number | null, offset: number, pieces: Piece[]}} File
+ *   frame_rate: number | null, offset: number, edits_offset: number | null, pieces: Piece[]}} File
  */
 
 const DAY_MS = 86_400_000;
@@ -94,7 +94,7 @@ export class PieceBuffer {
   async append(file, pieces) {
     const grown = key(file, pieces[0]) === this.last ? this.loaded.get(this.last)?.bytes : undefined;
     const [begin, end] = [grown ?? pieces[0].begin, pieces[pieces.length - 1].end];
-    const data = await this.fetchBytes(`/play/${file.filename}/${begin}-${end}.m4s`);
+    const data = await this.fetchBytes(`/play/${file.filename}/${begin}-${end}.m4s${editsOf(file)}`);
     if (this.file?.filename !== file.filename) await this.begin(file);
     const start = file.start_us / 1e6 - this.epoch / 1000;
     const last = pieces[pieces.length - 1];
@@ -109,12 +109,12 @@ export class PieceBuffer {
   /** Let what is appended next belong to this file. */
   async begin(file) {
     const { filename } = file;
-    const init = this.inits.get(filename) || (await this.fetchBytes(`/play/init/${filename}`));
+    const init = this.inits.get(filename) || (await this.fetchBytes(`/play/init/${filename}${editsOf(file)}`));
     this.inits.set(filename, init);
     if (this.inits.size > KEPT_INITS) this.inits.delete(this.inits.keys().next().value);
     if (this.mime !== file.mime) this.buffer.changeType(file.mime);
     this.mime = file.mime;
-    this.buffer.timestampOffset = file.start_us / 1e6 - this.epoch / 1000 - file.offset;
+    this.buffer.timestampOffset = file.start_us / 1e6 - this.epoch / 1000 - offsetOf(file);
     this.file = null; // until there is room for its beginning
     this.last = "";
     await this.put(init);
@@ -209,6 +209,17 @@ export class PieceBuffer {
       if (ranges.start(n) <= time && time < ranges.end(n) - 0.02) return true;
     return false;
   }
+}
+
+/** Firefox leaves out pictures beside sound with an edit list: times without one are asked for. */
+const APPLIES_EDITS = navigator.userAgent.includes("Firefox/");
+
+function editsOf(file) {
+  return APPLIES_EDITS && file.edits_offset !== null ? "?edits=applied" : "";
+}
+
+function offsetOf(file) {
+  return editsOf(file) ? file.edits_offset : file.offset;
 }
 
 function key(file, piece) {
