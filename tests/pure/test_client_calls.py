@@ -67,11 +67,14 @@ async def asked(name: str, *, everything: bool) -> tuple[str, dict[str, Any]]:
     client = AskedClient(ServiceAddress("ws://host/ws"), reconnect=False, timeout=None)
     call = getattr(client, name)
     hints = typing.get_type_hints(call)
-    given = {
-        parameter.name: example(hints[parameter.name])
-        for parameter in inspect.signature(call).parameters.values()
-        if everything or parameter.default is inspect.Parameter.empty
-    }
+    given: dict[str, Any] = {}
+    for parameter in inspect.signature(call).parameters.values():
+        hint = hints[parameter.name]
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:  # optional ones, of a TypedDict
+            options = typing.get_type_hints(typing.get_args(hint)[0])
+            given |= {name: example(each) for name, each in options.items() if everything}
+        elif everything or parameter.default is inspect.Parameter.empty:
+            given[parameter.name] = example(hint)
     with pytest.raises(AskedError) as caught:
         await call(**given)
     return caught.value.args[0], caught.value.args[1]
