@@ -14,6 +14,7 @@ const TARGET = 0.1; // seconds behind the newest frame; more where frames are fu
 const TARGET_HEARD = 0.3; // with sound, of which a browser keeps more ahead: else it stops
 const MOST_BEHIND = 1; // seconds more than that, then it jumps
 const FASTEST = 1.15;
+const DRIFT = 0.002; // of a camera's clock, at most
 const KEPT = 10; // seconds behind the picture that is shown
 const MOST_WAITING = 16 << 20; // bytes that the SourceBuffer has not taken
 const CHANGES_RATE = !/Apple/.test(navigator.vendor); // Safari buffers anew after each change
@@ -26,7 +27,8 @@ export class VideoScreen {
     this.target = heard ? TARGET_HEARD : TARGET;
     this.waiting = [];
     this.step = 0; // seconds from one append to the next, on average
-    this.end = 0;
+    this.end = this.behind = this.compared = 0;
+    this.offset = Infinity; // seconds: the least from a frame's time to the present
     this.started = false;
     const source = (this.source = new (mediaSource())());
     this.managed = "streaming" in source;
@@ -80,7 +82,7 @@ export class VideoScreen {
     const { buffered } = this.buffer, { video } = this, last = buffered.length - 1;
     const end = buffered.end(last);
     if (end > this.end && this.end) this.step += 0.1 * (Math.min(end - this.end, 2) - this.step);
-    if (end > this.end) this.grown = performance.now();
+    this.compare(end);
     this.end = end;
     const target = Math.max(this.target, 1.3 * this.step), behind = end - video.currentTime;
     const most = CHANGES_RATE ? MOST_BEHIND + target : 0.5 + target;
@@ -111,9 +113,19 @@ export class VideoScreen {
     return true;
   }
 
-  /** When there was something new to show; undefined: not yet. With sound, both have to come. */
-  newest() {
-    return this.grown;
+  /** Compare the newest frame's time with the time that has passed: a slow line falls behind. */
+  compare(end) {
+    const now = performance.now() / 1000, offset = now - end;
+    if (end > this.end) this.grown = now;
+    const least = end < this.end ? Infinity : this.offset + (now - this.compared) * DRIFT;
+    this.offset = Math.min(offset, least);
+    this.compared = now;
+    this.behind = offset - this.offset;
+  }
+
+  /** Seconds for which nothing new has come, of sound or of pictures, and seconds too late. */
+  lag() {
+    return { waits: this.grown ? performance.now() / 1000 - this.grown : 0, behind: this.behind };
   }
 
   /** Seconds from the media time `media` to the picture that is shown. */
@@ -160,8 +172,8 @@ export class PictureScreen {
     this.events.shown();
   }
 
-  newest() {
-    return this.drawn;
+  lag() {
+    return { waits: this.drawn ? (performance.now() - this.drawn) / 1000 : 0, behind: 0 };
   }
 
   /** Seconds from the beginning of the stream to the picture that is shown. */
