@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import attrs
 import trio
 
-from camd.capture.consumer import CapturedFragment, EndOfStream, HubItem
+from camd.capture.consumer import CapturedFragment, ClockStepped, EndOfStream, HubItem
 
 DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -39,13 +39,14 @@ QueueItem = HubItem | ClockSteppedWhileDown | QueueDrop
 
 @attrs.define(eq=False)
 class RecordingQueue:
-    """The queue of a recording: every frame comes out, or is counted in a QueueDrop.
+    """The queue of a recording: every frame before EndOfStream comes out, or is in a QueueDrop.
 
-    Bounded in bytes. When it is full, the oldest whole GOPs are dropped.
+    Bounded in bytes. When it is full, the oldest GOPs are dropped whole; of one whose beginning was
+    taken, what is left. It is a `Consumer`.
     """
 
     limit_bytes: int = DEFAULT_LIMIT_BYTES
-    grace_seconds: float = 0.0
+    grace_seconds: float = 0.0  # the capture need not outlast the recording
     each_frame: bool = False
     _items: deque[QueueItem] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
@@ -77,14 +78,18 @@ class RecordingQueue:
         if first is None or first == len(self._items) - 1:
             return False
         dropped: list[CapturedFragment] = []
-        while first < len(self._items):
-            item = self._items[first]
+        at = first
+        while at < len(self._items):
+            item = self._items[at]
+            if isinstance(item, ClockStepped):  # within the GOP, or behind it
+                at += 1
+                continue
             if not isinstance(item, CapturedFragment) or (
                 dropped and item.fragment.starts_with_sync
             ):
                 break
             dropped.append(item)
-            del self._items[first]
+            del self._items[at]
             self._bytes -= item.fragment.size_bytes
         frames = sum(item.fragment.frames for item in dropped)
         start, end = dropped[0].start, dropped[-1].end

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
-from support.media_streams import captured, fragments_of, shape
+from support.media_streams import EPOCH, captured, fragments_of, shape
 
-from camd.capture.consumer import CaptureBegan, CapturedFragment, CaptureEnded, EndOfStream
+from camd.capture.consumer import (
+    CaptureBegan,
+    CapturedFragment,
+    CaptureEnded,
+    ClockStepped,
+    EndOfStream,
+)
 from camd.recording.recording_queue import QueueDrop, QueueItem, RecordingQueue
 
 INIT, _ = fragments_of(1)
@@ -89,6 +96,15 @@ def test_the_rest_of_a_group_that_is_being_written_goes_first() -> None:
     for piece in pieces[1:]:
         queue.put(piece)
     assert shape(take_all(queue)) == ["-6", "K", "p"]
+
+
+def test_a_clock_step_within_a_group_does_not_keep_its_end() -> None:
+    """The step stays; pictures without the beginning of their group would be damaged."""
+    pieces = list(captured(fragments_of(5, 5, 5, 5)[1]))
+    queue = RecordingQueue(limit_bytes=2 * pieces[0].fragment.size_bytes)
+    for item in (pieces[0], ClockStepped(timedelta(hours=1), EPOCH), *pieces[1:]):
+        queue.put(item)
+    assert shape(take_all(queue)) == ["-10", "ClockStepped", "K", "p"]
 
 
 def test_one_fragment_always_fits() -> None:

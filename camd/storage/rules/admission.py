@@ -1,4 +1,4 @@
-"""Admission of recordings: whether there is space for what was asked. Pure.
+"""Admission of recordings: whether the volume can be used, and has space for what was asked. Pure.
 
 A recording is refused at and above the block threshold, and when it does not fit below it.
 """
