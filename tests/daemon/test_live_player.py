@@ -212,6 +212,33 @@ async def test_frames_that_came_before_do_not_hide_that_the_connection_is_lost(
     await drive(chromium, daemon, use)
 
 
+async def test_a_slow_line_is_not_passed_off_as_live(
+    chromium: ChromiumThread, daemon: Daemon
+) -> None:
+    """Pictures that come ever later are called old, until the line is fast again."""
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        session = player.page.context.new_cdp_session(player.page)
+        session.send("Network.enable")
+
+        def limit(speed: int) -> None:
+            limits = {"downloadThroughput": speed, "uploadThroughput": -1}
+            session.send(
+                "Network.emulateNetworkConditions", {"offline": False, "latency": 0, **limits}
+            )
+
+        limit(4000)
+        player.until("document.getElementById('notice').textContent.includes('too slow')")
+        assert player.page.evaluate("window.phase()") == "late"
+        limit(-1)
+        player.until_moving()
+        assert player.page.text_content("#notice") == ""
+
+    await drive(chromium, daemon, use)
+
+
 async def test_a_hidden_page_gets_nothing(chromium: ChromiumThread, daemon: Daemon) -> None:
     """After a time; a short look aside changes nothing, and shown again it is live at once."""
 

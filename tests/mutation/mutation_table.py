@@ -63,6 +63,8 @@ ASKING = "tests/process/test_runtime_query_process.py"
 PUBLISHING = "tests/pure/test_publish_rules.py"
 PUBLISH_QUEUE = "tests/actors/test_publish_queue.py"
 LIVE = "tests/daemon/test_daemon_live.py"
+STRANGE = "tests/daemon/test_live_strange_streams.py"
+PRESENCE = "tests/pure/test_live_sound_presence.py"
 LIVE_BACKLOG = "tests/pure/test_live_backlog.py"
 LIVE_COUNTS = "tests/pure/test_live_viewer_counts.py"
 LIVE_MESSAGES = "tests/pure/test_live_messages.py"
@@ -2388,6 +2390,30 @@ _break(
     "init = init_without_sound(init)",
     "pass",
     f"{LIVE}::test_a_viewer_may_leave_out_the_sound",
+)
+_break(
+    "live: pictures go on while no sound comes",
+    "A viewer's picture does not stand still for sound that does not come.",
+    "camd/live/socket_viewer.py:SocketViewer._sound_of",
+    "if self._presence.present",
+    "if True",
+    f"{STRANGE}::test_a_viewer_gets_pictures_while_no_sound_comes",
+)
+_break(
+    "live: sound is counted on again after some of it",
+    "Single pieces of sound do not begin the stream anew each time.",
+    "camd/live/rules/sound_presence.py:SoundPresence.note",
+    "self.present |= self._heard_seconds >= BACK_SECONDS",
+    "self.present = True",
+    f"{PRESENCE}::test_it_counts_again_after_some_of_it",
+)
+_break(
+    "live: sound in large pieces",
+    "A camera that sends its sound each second is not silent in between.",
+    "camd/live/rules/sound_presence.py:SoundPresence.note",
+    "self._silent_seconds >= GONE_SECONDS",
+    "self._silent_seconds >= 0.5",
+    f"{PRESENCE}::test_sound_in_large_pieces_is_no_loss",
 )
 _break(
     "live: samples of pictures alone",

@@ -23,12 +23,13 @@ const HIDDEN_MS = 10_000;
 const LATE_MS = 3_000; // without a picture
 const SILENT_MS = 15_000; // then the connection is made anew
 const LONGEST_PAUSE_MS = 10_000;
-const CODECS = { h264: "H.264", h265: "H.265", hevc: "H.265" };
+const CODECS = { avc1: "H.264", avc3: "H.264", hvc1: "H.265", hev1: "H.265" };
 const WAYS = {
   preview: "this is the camera's second stream",
   transcode: "the service converts it",
   stills: "this is one picture a second",
 };
+const TOO_SLOW = "The connection is too slow for this camera";
 const WATCHED = new Set(["playing", "late"]); // phases in which a stream comes, or came just now
 const ONLINE_MS = 1_000; // without anything, when the network is there again
 
@@ -144,7 +145,7 @@ class Player {
   }
 
   shown() {
-    if (this.cut || this.isLate()) return;
+    if (this.cut || this.lateness()) return;
     this.failures = 0;
     if (this.phase === "playing" || this.ended) return;
     this.say("playing", this.way ? `${this.why}: ${WAYS[this.way.kind]}` : "");
@@ -184,15 +185,18 @@ class Player {
     const silent = performance.now() - this.heard;
     const watched = !this.hidden && !this.ended && this.socket.readyState === WebSocket.OPEN;
     if (watched && silent > SILENT_MS) this.anew("Nothing has come for some time");
-    else if (watched && this.isLate() && this.phase === "playing") {
-      this.say("late", "The camera is late: this picture is old");
+    else if (watched && this.phase === "playing") {
+      const why = this.lateness();
+      if (why) this.say("late", why);
     }
   }
 
-  /** Whether the newest picture is old, also where sound goes on to come. */
-  isLate() {
-    const newest = this.screen?.newest() ?? this.heard;
-    return performance.now() - Math.max(newest, this.resumed) > LATE_MS;
+  /** Why the newest picture is old, also where sound goes on to come; "": it is not. */
+  lateness() {
+    const { waits, behind } = this.screen?.lag() ?? { waits: 0, behind: 0 };
+    if (behind * 1000 > LATE_MS) return `${TOO_SLOW}: this picture is old`;
+    const since = performance.now() - this.resumed;
+    return Math.min(waits * 1000, since) > LATE_MS ? "Nothing new comes: this picture is old" : "";
   }
 
   follow(hidden) {
