@@ -355,3 +355,40 @@ async def test_a_screen_may_be_closed_before_it_opens(
         assert player.page.evaluate(script) == "closed"
 
     await drive(chromium, daemon, use)
+
+
+async def test_a_gap_that_is_filled_a_moment_later_is_no_reason_to_jump(
+    chromium: ChromiumThread,
+) -> None:
+    """Pictures in another order than they are sent: Firefox lists the ranges around each gap."""
+    script = """async (cases) => {
+      const { rateFor, reachOf } = await import("/player/pace.js");
+      const listed = (given) => ({
+        length: given.length, start: (index) => given[index][0], end: (index) => given[index][1] });
+      const reach = ([ranges, position]) => Object.values(reachOf(listed(ranges), position));
+      const rates = [0.3, 0.12, 0.1, 0.08, 0.04, -0.4, 9].map((each) => rateFor(each, 0.1, 0.03));
+      return { reaches: cases.map(reach), rates };
+    }"""
+    cases = {
+        "one range": ([[0, 5]], 4, [0, 5, 5]),
+        "a gap at the end": ([[0, 5], [5.08, 5.12]], 4.9, [0, 5, 5.12]),
+        "at the gap": ([[0, 5], [5.08, 5.12]], 5, [0, 5.12, 5.12]),
+        "two gaps": ([[0, 5], [5.08, 5.12], [5.2, 5.24]], 4, [0, 5, 5.24]),
+        "frames are left out": ([[0, 5], [7, 8]], 4.9, [7, 8, 8]),
+        "and a gap behind": ([[0, 5], [7, 8], [8.1, 8.2]], 4.9, [7, 8, 8.2]),
+    }
+
+    def run(browser: Any) -> Any:
+        with served_folder(WEB, PAGE) as address, closing(browser.new_context()) as context:
+            page = context.new_page()
+            page.goto(address)
+            return page.evaluate(script, [each[:2] for each in cases.values()])
+
+    found = await chromium.run(run)
+    assert dict(zip(cases, found["reaches"], strict=True)) == {
+        name: reach for name, (_, _, reach) in cases.items()
+    }
+    faster, within, same, slack, slower, slowest, fastest = found["rates"]
+    assert 1 < faster < fastest == 1.15
+    assert (within, same, slack) == (1, 1, 1)
+    assert slowest == 0.8 < slower < 1

@@ -7,10 +7,13 @@
  *   the browser wants more.
  */
 
+import { rateFor, reachOf } from "./pace.js";
+
 const TARGET = 0.1; // seconds behind the newest frame; more where frames are further apart
 const TARGET_HEARD = 0.3; // with sound, of which a browser keeps more ahead: else it stops
 const MOST_BEHIND = 1; // seconds more than that, then it jumps
-const FASTEST = 1.15;
+const SLACK = 0.03; // seconds from the target, at the rate of real time
+const SLACK_HEARD = 0.1; // another rate is heard
 const KEPT = 10; // seconds behind the picture that is shown
 const MOST_WAITING = 16 << 20; // bytes that the SourceBuffer has not taken
 const CHANGES_RATE = !/Apple/.test(navigator.vendor); // Safari buffers anew after each change
@@ -21,9 +24,10 @@ export class VideoScreen {
   constructor(video, mime, heard, overlay, events) {
     Object.assign(this, { video, overlay, events });
     this.target = heard ? TARGET_HEARD : TARGET;
+    this.slack = heard ? SLACK_HEARD : SLACK;
     this.waiting = [];
     this.step = 0; // seconds from one append to the next, on average
-    this.end = 0;
+    this.playable = 0;
     this.started = false;
     const source = (this.source = new (mediaSource())());
     this.managed = "streaming" in source;
@@ -74,18 +78,19 @@ export class VideoScreen {
 
   keepUp() {
     if (this.closed || !this.buffer?.buffered.length) return;
-    const { buffered } = this.buffer, { video } = this, last = buffered.length - 1;
-    const end = buffered.end(last);
-    if (end > this.end && this.end) this.step += 0.1 * (Math.min(end - this.end, 2) - this.step);
-    this.end = end;
-    const target = Math.max(this.target, 1.3 * this.step), behind = end - video.currentTime;
+    const { video } = this, position = video.currentTime;
+    const { start, playable, end } = reachOf(this.buffer.buffered, position);
+    const grown = playable - this.playable;
+    if (grown > 0 && this.playable) this.step += 0.1 * (Math.min(grown, 2) - this.step);
+    this.playable = playable;
+    const target = Math.max(this.target, 1.3 * this.step);
     const most = CHANGES_RATE ? MOST_BEHIND + target : 0.5 + target;
-    if (!this.started || behind > most || behind < -0.5 || video.currentTime < buffered.start(last)) {
-      video.currentTime = Math.max(buffered.start(last), end - target);
+    if (!this.started || end - position > most || end - position < -0.5 || position < start) {
+      video.currentTime = Math.max(start, end - target);
       this.started ||= this.start();
     } else if (CHANGES_RATE) {
-      const rate = behind > target ? Math.min(FASTEST, 1 + (behind - target) / 2) : 1;
-      if (Math.abs(rate - video.playbackRate) > 0.02) video.playbackRate = rate;
+      const rate = rateFor(playable - position, target, this.slack);
+      if (rate === 1 || Math.abs(rate - video.playbackRate) > 0.02) video.playbackRate = rate;
     }
   }
 
