@@ -75,7 +75,7 @@ async def goes_on(daemon: Daemon, number: signal.Signals) -> None:
     before = [file["end_time"] for file in receipt["files"] if file["end_time"] <= gap["from"]]
     after = [file["start_time"] for file in receipt["files"] if file["start_time"] >= gap["to"]]
     assert (max(before), min(after)) == (gap["from"], gap["to"])
-    assert len(before) + len(after) == len(receipt["files"])
+    assert len(before) + len(after) == len(receipt["files"]), receipt
     assert receipt["frames_captured"] == receipt["frames_written"]
     assert receipt["frames_written"] == sum(file["frames"] for file in receipt["files"])
     await check_receipt(daemon, receipt)
