@@ -72,10 +72,11 @@ async def goes_on(daemon: Daemon, number: signal.Signals) -> None:
     receipt = stopped["receipt"]
     (gap,) = receipt["gaps"]
     assert (gap["cause"], gap["exact"]) == ("daemon_down", False)
-    before = [file["end_time"] for file in receipt["files"] if file["end_time"] <= gap["from"]]
-    after = [file["start_time"] for file in receipt["files"] if file["start_time"] >= gap["to"]]
-    assert (max(before), min(after)) == (gap["from"], gap["to"])
-    assert len(before) + len(after) == len(receipt["files"])
+    # By their order: a busy machine may date the first file of a run later than those that follow.
+    files = receipt["files"]
+    after = [file["start_time"] for file in files].index(gap["to"])
+    assert max(file["end_time"] for file in files[:after]) == gap["from"]
+    assert files[after - 1]["end_time"] == gap["from"]
     assert receipt["frames_captured"] == receipt["frames_written"]
     assert receipt["frames_written"] == sum(file["frames"] for file in receipt["files"])
     await check_receipt(daemon, receipt)

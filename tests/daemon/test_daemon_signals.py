@@ -231,6 +231,10 @@ async def test_the_first_connection_starts_the_daemon(
         while not path.exists():
             assert daemon.alive, daemon.log
             await trio.sleep(0.02)
+        async with await trio.open_unix_socket(path) as first:
+            # However long the start takes: a client of ours would give up after some seconds.
+            await first.send_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await first.receive_some(4096)).startswith(b"HTTP/1.1 200")
         async with connect(f"unix:{path}", reconnect=False) as client:
             assert await client.call("ping") == "pong"
             await client.call("start_recording", device="camera0")

@@ -190,7 +190,7 @@ def test_a_ping_behind_a_snapshot_answers_at_once(new_daemon: NewDaemon) -> None
             else:
                 assert answer["params"].get("camera_id") != "camera0"
         while json.loads(socket.recv(timeout=300))["params"].get("camera_id") != "camera0":
-            pass  # it comes, perhaps behind news of the disk
+            pass  # it comes, perhaps behind what is told of the disk
     assert ids == [0, 2, 1]
 
 
