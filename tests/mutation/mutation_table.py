@@ -2395,8 +2395,8 @@ _break(
     "live: pictures go on while no sound comes",
     "A viewer's picture does not stand still for sound that does not come.",
     "camd/live/socket_viewer.py:SocketViewer._sound_of",
-    "if self._presence.present",
-    "if True",
+    "return Sound.SENT if self._presence.present else Sound.SILENT",
+    "return Sound.SENT",
     f"{STRANGE}::test_a_viewer_gets_pictures_while_no_sound_comes",
 )
 _break(
