@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from camd.cli.setup.private_service import clean_environment
+from camd.cli.setup.private_service import clean_environment, held_port
 
 
 def demo(*arguments: str, **environ: str) -> subprocess.Popen[str]:
@@ -111,3 +112,12 @@ def test_the_demo_ignores_variables_that_configure_camd(name: str) -> None:
     """The service of the demo does not get them."""
     found = clean_environment({name: "1", "HOME": "/h"})
     assert found == {"HOME": "/h", "CAMD_LOG_FORMAT": "terminal"}
+
+
+def test_a_held_port_is_kept_for_the_service() -> None:
+    """Another program does not get it; the service that is told the number listens there."""
+    with held_port() as port:
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)) as service:
+            assert service.getsockname()[1] == port
