@@ -194,7 +194,7 @@ async def test_key_frames_run_over_gaps_of_a_day_to_either_end(
 async def test_a_file_that_vanishes_is_passed_over(
     chromium: ChromiumThread, new_daemon: NewDaemon, clip: Path
 ) -> None:
-    """Removed while the file before it is played: the rest is played, and the hole is said."""
+    """Removed while the file before it is played: the rest is played, and the gap is said."""
     daemon, folder = await serve(new_daemon)
     ends = [START]
     for seconds in (28, 2, 2):  # more than is loaded ahead

@@ -3705,41 +3705,41 @@ RANGE_END = "tests/pure/test_playback_range_end.py"
 _break(
     "playback: the end of a playlist between two files",
     "A playlist has no end while a session can still add to its range.",
-    "camd/playback/rules/range_end.py:settled_until",
+    "camd/playback/rules/range_end.py:final_until",
     "newest[-1].end",
     "now",
-    f"{RANGE_END}::test_a_range_is_settled_up_to_what_can_be_played",
+    f"{RANGE_END}::test_a_range_is_final_up_to_what_can_be_played",
 )
 _break(
     "playback: the end of a playlist before what is durable",
     "What is written and not durable is still to come into a range.",
-    "camd/playback/rules/range_end.py:settled_until",
+    "camd/playback/rules/range_end.py:final_until",
     "playable_ends.get(growing.filename, growing.start)",
     "growing.end",
-    f"{RANGE_END}::test_a_range_is_settled_up_to_what_can_be_played",
+    f"{RANGE_END}::test_a_range_is_final_up_to_what_can_be_played",
 )
 _break(
     "playback: the end of a playlist while the disk hangs",
     "Frames that wait for the disk are still to come into a range.",
-    "camd/playback/rules/range_end.py:settled_until",
-    "and disk_takes_all",
-    "",
+    "camd/playback/rules/range_end.py:final_until",
+    "session.state is SessionState.WAITING and session.durable and disk_takes_all",
+    "session.state is SessionState.WAITING and session.durable",
     f"{RANGE_END}::test_frames_that_wait_for_the_disk_are_still_to_come",
 )
 _break(
     "playback: pieces of a playlist that grows",
     "A piece that may become longer is not in a playlist yet.",
     "camd/playback/rules/playable_files.py:joined_pieces",
-    "if held is not None and not grows:",
-    "if held is not None:",
+    "held is not None and not grows",
+    "held is not None",
     f"{RANGE_END}::test_what_a_growing_playlist_has_named_stays",
 )
 _break(
     "playback: a file that was removed by hand",
-    "The hole of a file that was found missing is in the same answer.",
+    "The gap that a missing file leaves is in the answer that found it missing.",
     "camd/playback/playback.py:Playback._pieces_of",
     "removed.append(span.filename)",
-    "pass",
+    "",
     f"{PLAYED}::test_a_file_that_is_gone_is_not_in_the_range",
 )
 _break(

@@ -17,7 +17,7 @@ from camd.model.timeline import Timeline, TimelineSpan
 from camd.mp4.movies.fragment_index import PieceTable
 from camd.playback.rules.playable_files import FilePieces, PlayableRange, choose_pieces
 from camd.playback.rules.playlist import playlist
-from camd.playback.rules.range_end import LATEST_ARRIVAL, settled_until
+from camd.playback.rules.range_end import LATEST_ARRIVAL, final_until
 
 HOUR_LATER = NOON + timedelta(hours=1)
 
@@ -44,7 +44,7 @@ def running(*segments: Segment, **facts: object) -> Session:
 
 
 @pytest.mark.parametrize(
-    ("found", "settled"),
+    ("found", "final"),
     [
         (running(state=SessionState.STARTING), at(-5)),  # it may begin with pre-roll
         (running(file(0, 10)), at(10)),  # between two files none grows
@@ -56,18 +56,18 @@ def running(*segments: Segment, **facts: object) -> Session:
         (running(file(0, 10), state=SessionState.WAITING, durable=False), at(10)),
     ],
 )
-def test_a_range_is_settled_up_to_what_can_be_played(found: Session, settled: datetime) -> None:
+def test_a_range_is_final_up_to_what_can_be_played(found: Session, final: datetime) -> None:
     """Up to the end of the newest file; while a session waits, up to a moment ago."""
     ends = {"10.mp4": at(15)} if OPEN in found.segments else {}
-    told = settled_until(
+    told = final_until(
         found, ends, now=HOUR_LATER, preroll=timedelta(seconds=5), disk_takes_all=True
     )
-    assert told == settled
+    assert told == final
 
 
 def test_frames_that_wait_for_the_disk_are_still_to_come() -> None:
     """However long it hangs: they were taken long ago."""
-    told = settled_until(
+    told = final_until(
         running(file(0, 10), **WAITING),
         {},
         now=HOUR_LATER,

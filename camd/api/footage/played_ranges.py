@@ -13,7 +13,7 @@ from camd.clock import Clock
 from camd.model import CameraId, CameraStatus
 from camd.playback.playback import Playback
 from camd.playback.rules.playable_files import PlayableRange
-from camd.playback.rules.range_end import playable_ends, settled_until
+from camd.playback.rules.range_end import final_until, playable_ends
 from camd.recording.rules.durability import AWAITS_DISK
 from camd.storage.storage import Storage
 
@@ -40,23 +40,23 @@ class PlayedRanges:
 
     async def read(self, asked: AskedRange) -> PlayedRange:
         """Read a range. Raises Refusal."""
-        settled = await self._settled_by_earlier_run(asked.camera_id)
+        final = await self._final_by_earlier_run(asked.camera_id)
         camera = self._cameras.get(asked.camera_id)
         status = camera.status if camera is not None else None  # before the files are read
         played = await self._playback.range(asked.camera_id, asked.since, asked.until)
-        settled = min(settled, self._settled(status, played))
-        return PlayedRange(played, complete=asked.until <= settled)
+        final = min(final, self._final_until(status, played))
+        return PlayedRange(played, complete=asked.until <= final)
 
-    async def _settled_by_earlier_run(self, camera_id: CameraId) -> datetime:
+    async def _final_by_earlier_run(self, camera_id: CameraId) -> datetime:
         if self._resumed.is_set():
             return _NO_END
         return await self._storage.unfinished_since(camera_id) or _NO_END
 
-    def _settled(self, status: CameraStatus | None, played: PlayableRange) -> datetime:
+    def _final_until(self, status: CameraStatus | None, played: PlayableRange) -> datetime:
         session = status.session if status is not None else None
         if status is None or session is None:
             return _NO_END
-        return settled_until(
+        return final_until(
             session,
             playable_ends(played),
             now=self._clock.now(),

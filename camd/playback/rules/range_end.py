@@ -14,7 +14,7 @@ from camd.playback.rules.playable_files import PlayableRange
 LATEST_ARRIVAL = timedelta(seconds=30)  # of frames that were taken before a session began to wait
 
 
-def settled_until(
+def final_until(
     session: Session,
     playable_ends: Mapping[str, datetime],
     *,
