@@ -92,12 +92,13 @@ class _LogWriter:
     events: EventLog
     files: EventFiles
     written: int  # the number up to which the files have everything
+    load_seconds: float = LOAD_SECONDS
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _failing: bool = attrs.field(default=False, init=False)
 
     async def load(self) -> StoredEvents:
-        """Read what earlier runs left; nothing after LOAD_SECONDS, and when it cannot be read."""
-        with trio.move_on_after(LOAD_SECONDS):
+        """Read what earlier runs left; nothing after `load_seconds`, and when it cannot be read."""
+        with trio.move_on_after(self.load_seconds):
             try:
                 return await trio.to_thread.run_sync(
                     self.files.load, limiter=self._thread, abandon_on_cancel=True
@@ -112,7 +113,7 @@ class _LogWriter:
         """Reserve the first numbers before any is used; if that fails, the clock gives them."""
         if self._thread.borrowed_tokens:
             return  # the disk hangs
-        with trio.move_on_after(LOAD_SECONDS):
+        with trio.move_on_after(self.load_seconds):
             await self._write_once()
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -170,7 +171,9 @@ class _LogWriter:
 
 
 @asynccontextmanager
-async def open_event_log(state_dir: Path, *, clock: Clock) -> AsyncIterator[EventLog]:
+async def open_event_log(
+    state_dir: Path, *, clock: Clock, load_seconds: float = LOAD_SECONDS
+) -> AsyncIterator[EventLog]:
     """Keep events while the block runs, and read what earlier runs kept.
 
     Raises nothing for the disk's sake: a log that cannot be read or written is kept in memory only,
@@ -178,7 +181,7 @@ async def open_event_log(state_dir: Path, *, clock: Clock) -> AsyncIterator[Even
     """
     files = EventFiles(state_dir / FOLDER)
     events = EventLog(clock, EventHistory(), EventNumbers())
-    writer = _LogWriter(events, files, written=0)
+    writer = _LogWriter(events, files, written=0, load_seconds=load_seconds)
     _restore(events, await writer.load())
     writer.written = events.history.newest
     await writer.reserve()

@@ -215,7 +215,7 @@ async def test_the_files_are_bounded(tmp_path: Path) -> None:
             await written(log, tmp_path / "events", b'"seq":%d,' % log.history.newest)
     files = sorted((tmp_path / "events").glob("*.log"))
     assert len(files) == MOST_FILES
-    async with open_event_log(tmp_path, clock=CLOCK) as log:
+    async with open_event_log(tmp_path, clock=CLOCK, load_seconds=300) as log:
         assert len(kept(log)) == 10_000
         assert kept(log)[-1] == log.history.newest
 
