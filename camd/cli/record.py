@@ -26,7 +26,6 @@ from camd.cli.service_access import (
     with_client,
 )
 from camd.cli.terminal import console, live_text, messages, read_duration
-from camd.model.notation import format_instant
 
 if TYPE_CHECKING:
     from camd.client import Client
@@ -270,6 +269,8 @@ def _fetch_picture(
     access: ServiceAccess, camera: str, output: Path, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Get a picture that is not stored, and write it."""
+    from camd.model.notation import format_instant
+
     suffix = output.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     format = options.pop("format") or (suffix if suffix == "png" else "jpg")
     still = with_client(access, lambda client: client.still(camera, format=format, **options))

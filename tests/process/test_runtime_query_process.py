@@ -142,4 +142,4 @@ async def test_endless_errors_do_not_block_the_event_loop() -> None:
                 longest = max(longest, time.thread_time() - before)
             run.stop()
     assert longest < 1.0
-    assert len(run._lines) <= 100
+    assert len(run._log.lines) <= 100

@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { duration } from '../lib/format.js';
 import { useVisible } from '../lib/hooks.js';
 import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
-import { SOUND_REFUSED, SoundSwitch, hear, useHeard } from './sound.js';
+import { SOUND_REFUSED, SoundSwitch, hear, useHeard } from '../lib/sound.js';
 import { watchStills } from './stills.js';
 
 const GONE = ['ended', 'lost', 'refused']; // phases of the live player

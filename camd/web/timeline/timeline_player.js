@@ -5,7 +5,7 @@ import { duration, localTime, utc } from '../lib/format.js';
 import { gapCause, sentence } from '../lib/words.js';
 import { fetchStill } from '../player/stills.js';
 import { Picture } from '../player/picture.js';
-import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../player/sound.js';
+import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../lib/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 const RATES = [-32, -8, 0.25, 0.5, 1, 2, 4, 8, 16, 32]; // above 8 and below 0: key frames only

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { useKeys } from '../lib/hooks.js';
-import { useSilenceAfter } from '../player/sound.js';
+import { useSilenceAfter } from '../lib/sound.js';
 import { Tile } from './tile.js';
 
 const MOST_VIDEOS = 9; // further tiles show stills

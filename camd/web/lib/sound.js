@@ -1,6 +1,6 @@
 /** Whose sound is heard: that of one camera at a time, and of none at first. */
 
-import { html, useEffect, useState } from '../lib/preact.js';
+import { html, useEffect, useState } from './preact.js';
 
 export const SOUND_REFUSED = 'This browser did not allow the sound. Switch it on again.';
 
