@@ -2760,7 +2760,7 @@ _break(
     "events: a disk that hangs at the start",
     "The start goes on without the files.",
     "camd/events/event_log.py:_LogWriter.load",
-    "trio.move_on_after(LOAD_SECONDS)",
+    "trio.move_on_after(self.load_seconds)",
     "trio.CancelScope()",
     f"{EVENT_LOG}::test_a_disk_that_hangs_holds_up_neither_start_nor_events_nor_stop",
 )
