@@ -18,7 +18,8 @@ import trio
 from camd.capture.rules.state import AwaitingKeyFrame, FirstFragmentArrived, ProcessStalled
 from camd.capture.rules.timestamps import estimate_arrivals
 from camd.clock import Clock
-from camd.ffmpeg.text.output import FFmpegLog, problem_of_exit
+from camd.ffmpeg.log_reader import read_log
+from camd.ffmpeg.text.output import FFmpegLine, FFmpegLog, problem_of_exit
 from camd.ffmpeg.text.redact import redact
 from camd.model import Problem, ProblemKind
 from camd.model.problems import (
@@ -48,7 +49,6 @@ from camd.runtime.pipe_poller import (
 log = structlog.get_logger("camd.ffmpeg")
 
 ERRORS_END_SECONDS = 1.0  # a process that FFmpeg left behind may hold stderr open
-ERRORS_BYTES = 65536
 LAST_READ_SECONDS = 0.1  # past a deadline: this program may have slept, and output waits
 GATHER_SECONDS = 0.02  # a fragment arrives in many writes; fewer reads save wake-ups
 SHORT_GATHER_SECONDS = 0.002  # the same while somebody watches
@@ -510,16 +510,13 @@ class CaptureProcess:
 
     async def _watch_errors(self, process: ChildProcess) -> None:
         """Read FFmpeg's stderr, so that it never blocks on it; keep the last lines."""
-        chunk = b" "
-        while chunk:
-            chunk = await process.read_errors(ERRORS_BYTES)
-            for line in self._log.take(chunk):
-                if line.text.startswith("Input #0"):
-                    self._opened.set()
-                log.debug("ffmpeg_output", severity=line.level, text=redact(line.text))
-            if len(chunk) == ERRORS_BYTES:  # it writes faster than lines can be used
-                await trio.sleep(GATHER_SECONDS)
+        await read_log(process.read_errors, self._log, self._hear)
         self._errors_read.set()
+
+    def _hear(self, line: FFmpegLine) -> None:
+        if line.text.startswith("Input #0"):
+            self._opened.set()
+        log.debug("ffmpeg_output", severity=line.level, text=redact(line.text))
 
 
 def _missing(why: str) -> Problem:

@@ -148,7 +148,6 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
     if table is None:
         return None
     beginning = playback_init(init, metadata.start_micros)
-    shown = table.seconds(table.first_shown)
     late = first_composition_at(file.read, init, table.media_begin, table.media_end)
     together = len({track.delay for track in init.tracks}) == 1
     edits = None if together and late <= 0 else AppliedEdits.of(init, late, metadata.start_micros)
@@ -158,10 +157,9 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
         codecs=",".join(codec_strings(init)),
         width=init.video.width,
         height=init.video.height,
-        offset=shown + beginning.shift,
+        offset=table.seconds(table.first_shown) + beginning.shift,
         table=table,
         edits=edits,
-        edits_offset=None if edits is None else shown + init.video.delay + edits.shift,
     )
 
 

@@ -10,6 +10,7 @@ import attrs
 import structlog
 import trio
 
+from camd.ffmpeg.log_reader import read_log
 from camd.ffmpeg.text.output import FFmpegLine, FFmpegLog, problem_of_exit
 from camd.ffmpeg.text.publish_args import ACCEPTED
 from camd.ffmpeg.text.redact import redact
@@ -119,11 +120,7 @@ class Publication:
         return await process.end()
 
     async def _hear_errors(self, process: ChildProcess) -> None:
-        chunk = b" "
-        while chunk:
-            chunk = await process.read_errors()
-            for line in self._log.take(chunk):
-                self._hear(line)
+        await read_log(process.read_errors, self._log, self._hear)
         self._heard_all.set()
 
     def _hear(self, said: FFmpegLine) -> None:

@@ -173,7 +173,7 @@ def _read_query(query: str, ways: Sequence[WayToWatch]) -> _AskedView:
             "No such way to watch this camera",
             suggestion="Take one of those that init lists in supported_as.",
         )
-    return _AskedView(way or None, fields.get("sound") != ["off"])
+    return _AskedView(way or None, fields.get("sound", [""])[-1] != "off")
 
 
 async def _refuse(socket: LiveSocket, code: int, refusal: Refusal) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from camd.api.footage.playback_methods import RangeFinder, TimelineRequest, gap_view
+from camd.api.footage.playback_methods import AskedRange, RangeFinder, TimelineRequest, gap_view
 from camd.api.footage.played_ranges import PlayedRange, PlayedRanges
 from camd.api.http.addresses import times_in
 from camd.api.http.app import Authenticate
@@ -87,13 +87,13 @@ class PlaybackRoutes:
 
     async def index(self, request: Request) -> Response:
         """List the files of a range with their pieces, and what is missing."""
-        found = await self._range(request)
+        found = await self._played.read(await self._asked(request))
         body = await trio.to_thread.run_sync(lambda: encode_json(index_view(found)))
         return Response(body, headers=_NEVER_KEPT, media_type="application/json")
 
     async def playlist(self, request: Request) -> Response:
         """Write the range as an HLS playlist."""
-        found = await self._range(request)
+        found = await self._played.read(await self._asked(request))
         write = partial(playlist, found.played, complete=found.complete)
         text = await trio.to_thread.run_sync(write)
         return Response(text, headers=_NEVER_KEPT, media_type="application/vnd.apple.mpegurl")
@@ -142,7 +142,8 @@ class PlaybackRoutes:
         """Send one JPEG of key frames side by side; `X-Tile-Times` says when each was taken."""
         count = _number(request, "count", USUAL_TILES, 1, MOST_TILES)
         width = _number(request, "width", USUAL_WIDTH, *WIDTHS)
-        played = (await self._range(request)).played
+        asked = await self._asked(request)
+        played = await self._playback.range(asked.camera_id, asked.since, asked.until)
         tiles = choose_tiles(played, count)
         if not tiles:
             raise Refusal(
@@ -156,11 +157,10 @@ class PlaybackRoutes:
         headers = {**_NEVER_KEPT, "X-Tile-Times": times}
         return Response(picture, headers=headers, media_type="image/jpeg")
 
-    async def _range(self, request: Request) -> PlayedRange:
+    async def _asked(self, request: Request) -> AskedRange:
         times = times_in(request.query_params, ("from", "to"))
         given = {"camera": request.path_params["camera"], **times}
-        asked = await self._ranges.find(self._read(given))
-        return await self._played.read(asked)
+        return await self._ranges.find(self._read(given))
 
 
 class StoredBytesResponse(Response):
@@ -219,6 +219,7 @@ def index_view(found: PlayedRange) -> View:
 
 def _file_view(file: PlayableFile) -> View:
     pieces, table = file.pieces, file.pieces.table
+    at = pieces.edits_offset
     return {
         "filename": file.filename,
         "session": file.span.session_id,
@@ -232,9 +233,7 @@ def _file_view(file: PlayableFile) -> View:
         "height": pieces.height,
         "frame_rate": table.frame_rate,
         "offset": round(float(pieces.offset), 6),
-        "edits_offset": None
-        if pieces.edits_offset is None
-        else round(float(pieces.edits_offset), 6),
+        "edits_offset": None if at is None else round(float(at), 6),
         "pieces": [
             {
                 "begin": begin,

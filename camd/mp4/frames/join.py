@@ -57,8 +57,10 @@ def join(fragments: Sequence[Fragment]) -> Fragment:
 def fragment_without_sound(fragment: Fragment) -> Fragment | None:
     """Return a fragment with its video samples alone; None: it has none."""
     video = fragment.video
-    if video is None or len(fragment.runs) == 1:
-        return fragment if video else None
+    if video is None:
+        return None
+    if len(fragment.runs) == 1:
+        return fragment
     moof, placed = _moof([_joined([video])])
     mdat = box(b"mdat", *_samples(fragment, video))
     return attrs.evolve(fragment, moof=moof, mdat=mdat, runs=placed, video=placed[0])

@@ -59,6 +59,11 @@ class AppliedEdits:
         data = init.ftyp + growing_moov(init, nothing, start_micros)
         return cls(data, init, composition, later, shift)
 
+    @property
+    def later_shown(self) -> Fraction:
+        """How far pictures are moved from where they are without any edit list, in seconds."""
+        return self.init.video.delay + self.shift
+
     def moved(self, moof: bytes, payload: int, end: int) -> bytes:
         """Build the `moof` again; its samples lie as before. For `payload` and `end`: `read_moof`.
 

@@ -20,8 +20,7 @@ class FilePieces:
     """What is known of one file: how it begins, and where its pieces are.
 
     `offset`: where the first frame is on the time line that `init` gives to a player, in seconds.
-    `edits`: for players that ignore edit lists; None where it makes no difference. `edits_offset`:
-    where the first frame is then.
+    `edits`: for players that ignore edit lists; None where it makes no difference.
     """
 
     init: bytes = attrs.field(repr=False)
@@ -32,7 +31,13 @@ class FilePieces:
     offset: Fraction
     table: PieceTable
     edits: AppliedEdits | None = None
-    edits_offset: Fraction | None = None
+
+    @property
+    def edits_offset(self) -> Fraction | None:
+        """Where the first frame is with applied edits, in seconds; None without any."""
+        if self.edits is None:
+            return None
+        return self.table.seconds(self.table.first_shown) + self.edits.later_shown
 
     @property
     def is_reordered(self) -> bool:

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * How far live view is behind, and how fast it plays. Pure. All times in seconds.
+ * How far live view is behind, and how fast it plays. Knows no element. All times in seconds.
  *
  * Pictures that are shown in another order than they are sent leave gaps that are filled a moment
  * later; some browsers list the ranges around a gap one by one.
@@ -9,6 +9,7 @@
 const FILLED_GAP = 0.5; // a longer one is not filled any more
 const FASTEST = 1.15;
 const SLOWEST = 0.8;
+const DRIFT = 0.002; // of a camera's clock, at most
 
 /**
  * Return what can be played at a position: from `start` to `playable`; more is there up to `end`.
@@ -38,4 +39,29 @@ export function rateFor(behind, target, slack) {
   const off = behind - target;
   if (off > 0) return off > slack ? Math.min(FASTEST, 1 + off / 2) : 1;
   return Math.max(SLOWEST, 1 + 2 * Math.min(0, off + slack));
+}
+
+/** How late the newest frame is: its time is compared with the time that has passed. */
+export class Lateness {
+  constructor() {
+    this.end = this.behind = this.compared = 0;
+    this.least = Infinity; // from a frame's time to the present: that of a line that keeps up
+    this.grown = NaN; // when something new came
+  }
+
+  /** Note up to where media is there. @param {number} end @param {number} now */
+  note(end, now) {
+    const offset = now - end;
+    if (end > this.end) this.grown = now;
+    const least = end < this.end ? Infinity : this.least + (now - this.compared) * DRIFT;
+    this.least = Math.min(offset, least);
+    this.compared = now;
+    this.end = end;
+    this.behind = offset - this.least;
+  }
+
+  /** Seconds for which nothing new has come. @param {number} now */
+  waits(now) {
+    return Number.isNaN(this.grown) ? 0 : now - this.grown;
+  }
 }

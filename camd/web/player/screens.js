@@ -8,13 +8,12 @@
  *   to begin anew. `streaming`: whether the browser wants more.
  */
 
-import { rateFor, reachOf } from "./pace.js";
+import { Lateness, rateFor, reachOf } from "./pace.js";
 import { play } from "./play.js";
 
 const TARGET = 0.1; // seconds behind the newest frame; more where frames are further apart
 const TARGET_HEARD = 0.3; // with sound, of which a browser keeps more ahead: else it stops
 const MOST_BEHIND = 1; // seconds more than that, then it jumps
-const DRIFT = 0.002; // of a camera's clock, at most
 const SLACK = 0.03; // seconds from the target, at the rate of real time
 const SLACK_HEARD = 0.1; // another rate is heard
 const KEPT = 10; // seconds behind the picture that is shown
@@ -30,9 +29,8 @@ export class VideoScreen {
     this.slack = heard ? SLACK_HEARD : SLACK;
     this.waiting = [];
     this.step = 0; // seconds from one append to the next, on average
-    this.end = this.behind = this.compared = 0;
-    this.offset = Infinity; // seconds: the least from a frame's time to the present
     this.playable = 0;
+    this.lateness = new Lateness();
     this.started = false;
     const source = (this.source = new (mediaSource())());
     this.managed = "streaming" in source;
@@ -88,7 +86,7 @@ export class VideoScreen {
     const grown = playable - this.playable;
     if (grown > 0 && this.playable) this.step += 0.1 * (Math.min(grown, 2) - this.step);
     this.playable = playable;
-    this.compare(end);
+    this.lateness.note(end, performance.now() / 1000);
     const target = Math.max(this.target, 1.3 * this.step);
     const most = CHANGES_RATE ? MOST_BEHIND + target : 0.5 + target;
     if (!this.started || end - position > most || end - position < -0.5 || position < start) {
@@ -118,19 +116,9 @@ export class VideoScreen {
     return true;
   }
 
-  /** Compare the newest frame's time with the time that has passed: a slow line falls behind. */
-  compare(end) {
-    const now = performance.now() / 1000, offset = now - end;
-    if (end > this.end) this.grown = now;
-    const least = end < this.end ? Infinity : this.offset + (now - this.compared) * DRIFT;
-    this.offset = Math.min(offset, least);
-    Object.assign(this, { compared: now, end });
-    this.behind = offset - this.offset;
-  }
-
   /** Seconds for which nothing new has come, of sound or of pictures, and seconds too late. */
   lag() {
-    return { waits: this.grown ? performance.now() / 1000 - this.grown : 0, behind: this.behind };
+    return { waits: this.lateness.waits(performance.now() / 1000), behind: this.lateness.behind };
   }
 
   /** Seconds from the media time `media` to the picture that is shown. */
