@@ -1,9 +1,9 @@
-"""Writes the pages that are generated from the code: errors, states, faults, results, all here.
+"""Writes what is generated from the code: errors, states, faults, methods and results, all here.
 
 Run `python docs/render.py` after a change of the errors, the states of a camera, the problems, the
-results of methods, the documentation of a configuration key, which is the comment of that key in
-examples/camd.toml, or what a source says of its text, which is a table in cameras.md. What a method
-answers is a column in api.md. A test compares them.
+methods with their parameters and results (api.md has a table of them), the documentation of a
+configuration key, which is the comment of that key in examples/camd.toml, or what a source says of
+its text, which is a table in cameras.md. A test compares them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from camd.devices.matching.identity import DeviceIdentity, RememberedCamera, ide
 from camd.errors import TABLE
 from camd.ffmpeg.text import error_patterns, rtsp_messages
 from camd.model import CameraId, Device, GapCause, Problem, ProblemKind, UsbFacts, problems
-from camd.rpc.openrpc import OpenRpcApi, Schema, schemas_of
-from camd.rpc.registry import MethodDescription, methods_of
+from camd.rpc.openrpc import OpenRpcApi, Schema, openrpc_document, schemas_of
+from camd.rpc.registry import Method, MethodDescription, methods_of
 from camd.server.connection_auth import AUTHENTICATE_METHOD
 from camd.sources import SOURCES, V4l2Source
 
@@ -278,20 +278,79 @@ def list_sources(text: str) -> str:
 
 
 API_PAGE = HERE / "api.md"
-_METHODS = re.compile(r"## Methods\n.*?(?=\n## )", re.DOTALL)
-_METHOD_ROW = re.compile(r"^(\| `([\w.]+)` \|[^|]*\|[^|]*\| ).* \|$", re.MULTILINE)
+_NO_MAXIMUM = 2**53 - 1  # such a bound is that of numbers in JSON
+_METHOD_TABLE = re.compile(r"(?<=## Methods\n\n)(?:\|.*\n)+")
 
 
-def list_results(text: str) -> str:
-    """Write into the row of each method what it answers, where it is a described value."""
-    answers = {each.name: schemas_of((each.result,))[0][0] for each in _described_methods()}
+def list_methods(text: str) -> str:
+    """Write the table of the methods into the page of the API."""
+    rows = [
+        f"| [`{each.name}`](methods.md#{_anchor(each.name)}) | {each.role.value} | {each.summary} |"
+        for methods in _declared_methods().values()
+        for each in methods
+    ]
+    table = "\n".join(["| method | role | what it does |", "| --- | --- | --- |", *rows, ""])
+    return _METHOD_TABLE.sub(lambda _: table, text)
 
-    def row(found: re.Match[str]) -> str:
-        schema = answers.get(found[2], {})
-        known = schema not in ({}, {"type": "object"})
-        return f"{found[1]}{_shown_type(schema, 'results.md')} |" if known else found[0]
 
-    return _METHODS.sub(lambda found: _METHOD_ROW.sub(row, found[0]), text)
+def methods_page() -> str:
+    """Describe each method: what it does, who may call it, its parameters, what it answers."""
+    document = openrpc_document(_described_methods(), title="", version="")
+    described = {each["name"]: each for each in document["methods"]}
+    components = document["components"]["schemas"]
+    lines = [
+        "# Methods",
+        "",
+        GENERATED,
+        "",
+        "What `rpc.discover` answers, for people. [api.md](api.md) says how to connect and call,",
+        "and what the errors are; [results.md](results.md) has the fields of the answers.",
+        "A parameter that is not marked as *needed* may be left out.",
+        "",
+    ]
+    for title, methods in {"Authentication": [AUTHENTICATE_METHOD], **_declared_methods()}.items():
+        lines += [f"## {title}", ""]
+        for method in methods:
+            lines += _method_section(described[method.name], components)
+    return "\n".join(lines)
+
+
+def _method_section(described: Schema, components: dict[str, Schema]) -> list[str]:
+    answer = _shown_type(described["result"]["schema"], "results.md")
+    role = described.get("x-role", "none is needed")
+    rows = [_parameter_row(each, components) for each in described["params"]]
+    table = ["| parameter | type | meaning |", "| --- | --- | --- |", *rows, ""]
+    return [
+        f"### `{described['name']}`",
+        "",
+        _linked(f"{described['summary']} {described.get('description', '')}"),
+        "",
+        f"Role: {role}. Answers: {answer}.",
+        "",
+        *(table if rows else []),
+    ]
+
+
+def _parameter_row(described: Schema, components: dict[str, Schema]) -> str:
+    schema = described["schema"]
+    names = [described["name"], *described.get("x-aliases", ())]
+    kinds = [each for each in schema.get("anyOf", [schema]) if each != {"type": "null"}]
+    listed = [components.get(each.get("$ref", "").rpartition("/")[2], each) for each in kinds]
+    kind = ", ".join(_shown_type(each) for each in listed)
+    low, high = schema.get("minimum"), schema.get("maximum", _NO_MAXIMUM)
+    if low is not None:
+        kind += f", {low} to {high}" if high < _NO_MAXIMUM else f", {low} at least"
+    if described["required"]:
+        kind += ", *needed*"
+    if schema.get("default") is not None:
+        kind += f"; `{json.dumps(schema['default'])}` unless given"
+    spelled = " or ".join(f"`{name}`" for name in names)
+    return f"| {spelled} | {kind} | {_linked(described['description'])} |"
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that forges give to a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def results_page() -> str:
@@ -317,14 +376,23 @@ def results_page() -> str:
     )
 
 
-def _described_methods() -> list[MethodDescription]:
-    """Collect the methods that the classes of `camd.api` declare, and `authenticate`."""
-    found: list[MethodDescription] = [AUTHENTICATE_METHOD, *methods_of(OpenRpcApi(()))]
+def _declared_methods() -> dict[str, list[Method]]:
+    """Collect the methods that the classes of `camd.api` declare, by the name of their class."""
+    found: dict[str, list[Method]] = {}
     for module in pkgutil.walk_packages(camd.api.__path__, "camd.api."):
         for kind in vars(importlib.import_module(module.name)).values():
             if isinstance(kind, type) and kind.__module__ == module.name:
-                found += methods_of(kind.__new__(kind))  # none of them is called
-    return found
+                methods = methods_of(kind.__new__(kind))  # none of them is called
+                if methods:
+                    words = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__.removesuffix("Api"))
+                    found[words.capitalize().replace("Api ", "API ")] = list(methods)
+    return dict(sorted(found.items())) | {"Discovery": list(methods_of(OpenRpcApi(())))}
+
+
+def _described_methods() -> list[MethodDescription]:
+    """List all methods, those of `camd.api` and the others."""
+    declared = _declared_methods().values()
+    return [AUTHENTICATE_METHOD, *(each for methods in declared for each in methods)]
 
 
 def _class_section(kind: type) -> str:
@@ -373,6 +441,7 @@ PAGES = {
     "errors.md": errors_page,
     "states.md": states_page,
     "faults.md": faults_page,
+    "methods.md": methods_page,
     "results.md": results_page,
 }
 
@@ -384,7 +453,7 @@ def main() -> None:
     EXAMPLE.write_text(annotate(EXAMPLE.read_text(encoding="utf-8")), encoding="utf-8")
     page = list_sources(SOURCES_PAGE.read_text(encoding="utf-8"))
     SOURCES_PAGE.write_text(page, encoding="utf-8")
-    API_PAGE.write_text(list_results(API_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    API_PAGE.write_text(list_methods(API_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

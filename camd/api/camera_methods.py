@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import attrs
 import msgspec
@@ -16,6 +17,7 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.contract.camera_results import CameraCapabilities, CameraDetails, CameraList
+from camd.contract.result_types import doc
 from camd.devices.v4l2.formats import CaptureMode, modes, unreadable_formats
 from camd.model import (
     CameraState,
@@ -31,13 +33,14 @@ from camd.rpc.roles import Role
 LIST_SECONDS = 0.1  # for which an encoded list is reused
 _IN_PROBLEM = (CameraState.RESTING, CameraState.FAULTED)
 DEVICE = {"aliases": ("camera_id",)}
+CameraName = Annotated[str, doc("a camera: its id, its device node, or a link to that")]
 
 
 @attrs.frozen
 class ByCamera:
-    """A camera: its id, its device node, or a link to the node."""
+    """A camera."""
 
-    device: str = attrs.field(metadata=DEVICE)
+    device: CameraName = attrs.field(metadata=DEVICE)
 
 
 @attrs.define(eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Annotated
 
 import attrs
 
@@ -22,6 +23,7 @@ from camd.contract.device_results import (
     DeviceOverview,
     ForgottenCamera,
 )
+from camd.contract.result_types import doc
 from camd.devices.holders import Holder
 from camd.devices.listing import ListedDevice, describe_devices
 from camd.errors import SOURCE_UNAVAILABLE, Refusal
@@ -34,9 +36,11 @@ from camd.rpc.roles import Role
 
 @attrs.frozen
 class AdoptRequest(ByCamera):
-    """A camera id, and the node or link of its device; none where only one is possible."""
+    """A camera, also one that is not configured yet, and its device."""
 
-    node: str | None = None
+    node: Annotated[
+        str | None, doc("the device node, or a link to it; without it, the only possible one")
+    ] = None
 
 
 @attrs.define(eq=False)
@@ -148,10 +152,13 @@ def _absent(binding: DeviceBinding) -> result_fields.View:
 
 @attrs.frozen
 class ControlRequest(ByCamera):
-    """A control and its value; null sets the configured value or the default."""
+    """A control and its value."""
 
-    control: str
-    value: bool | int | str | None
+    control: Annotated[str, doc("as `get_camera_controls` names it")]
+    value: Annotated[
+        bool | int | str | None,
+        doc("the label of a menu's entry is a value, too; null: as configured, or the default"),
+    ]
 
 
 @attrs.define(eq=False)

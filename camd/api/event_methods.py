@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import attrs
 
 from camd.api import result_fields
 from camd.api.event_publisher import TOPICS, about_camera, topic_named
 from camd.camera.cameras import Cameras
 from camd.contract.event_results import EventPage, Subscribed, Unsubscribed
+from camd.contract.result_types import doc
 from camd.errors import INVALID_PARAMS, ParamMistake, Refusal, invalid_params
 from camd.events.rules.event_filter import EventFilter
 from camd.events.rules.history import EventHistory, HistoryPage
@@ -20,6 +23,8 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_NUMBER = 2**53 - 1  # every JSON reader keeps it exact
 _camera = {"aliases": ("camera_id", "device")}
 _number = attrs.validators.optional([attrs.validators.ge(0), attrs.validators.le(MAX_NUMBER)])
+Topics = Annotated[tuple[str, ...] | None, doc("only these, see api.md; without it, all")]
+OfCamera = Annotated[str | None, doc("only those about this camera")]
 _few = attrs.validators.optional(attrs.validators.max_len(MAX_TOPICS))
 
 
@@ -27,10 +32,12 @@ _few = attrs.validators.optional(attrs.validators.max_len(MAX_TOPICS))
 class EventsRequest:
     """Events behind a number; without one, the newest."""
 
-    since: int | None = attrs.field(default=None, validator=_number)
-    topics: tuple[str, ...] | None = attrs.field(default=None, validator=_few)
-    camera: str | None = attrs.field(default=None, metadata=_camera)
-    limit: int = attrs.field(
+    since: Annotated[
+        int | None, doc("those with a higher `seq`, oldest first; without it, the newest")
+    ] = attrs.field(default=None, validator=_number)
+    topics: Topics = attrs.field(default=None, validator=_few)
+    camera: OfCamera = attrs.field(default=None, metadata=_camera)
+    limit: Annotated[int, doc("how many at most")] = attrs.field(
         default=100, validator=[attrs.validators.ge(1), attrs.validators.le(1000)]
     )
 
@@ -39,16 +46,21 @@ class EventsRequest:
 class Subscription:
     """What a connection is to get; with `since`, also what it has missed."""
 
-    topics: tuple[str, ...] | None = attrs.field(default=None, validator=_few)
-    camera: str | None = attrs.field(default=None, metadata=_camera)
-    since: int | None = attrs.field(default=None, validator=_number)
+    topics: Topics = attrs.field(default=None, validator=_few)
+    camera: OfCamera = attrs.field(default=None, metadata=_camera)
+    since: Annotated[
+        int | None,
+        doc("the highest `seq` that the client has handled: what is behind it comes first"),
+    ] = attrs.field(default=None, validator=_number)
 
 
 @attrs.frozen
 class Unsubscription:
     """Topics that a connection no longer gets; without them, all."""
 
-    topics: tuple[str, ...] | None = attrs.field(default=None, validator=_few)
+    topics: Annotated[
+        tuple[str, ...] | None, doc("those to leave out from now on; without it, all")
+    ] = attrs.field(default=None, validator=_few)
 
 
 @attrs.define(eq=False)

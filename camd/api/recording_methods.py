@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Annotated
 
 import attrs
 
 from camd.api import result_fields
-from camd.api.camera_methods import DEVICE, ByCamera
+from camd.api.camera_methods import DEVICE, ByCamera, CameraName
 from camd.api.event_publisher import about_camera
 from camd.camera.cameras import Cameras
 from camd.contract.recording_results import (
@@ -19,6 +20,7 @@ from camd.contract.recording_results import (
     StartedRecording,
     StoppedRecording,
 )
+from camd.contract.result_types import Time, doc, one_of
 from camd.contract.schedule_results import ScheduleList
 from camd.errors import ParamMistake, Refusal, invalid_params, unsupported_format
 from camd.model import (
@@ -42,24 +44,30 @@ _UNITS = {"duration": 1, "duration_seconds": 1, "duration_minutes": 60, "duratio
 
 @attrs.frozen
 class StartRequest:
-    """What to record, for how long (one duration, a whole number, at most a day), and how.
+    """What to record, for how long, and how."""
 
-    `preroll`: how many seconds before the call the recording begins.
-    """
-
-    device: str = attrs.field(metadata=DEVICE)
-    duration: int | None = None
-    duration_seconds: int | None = None
-    duration_minutes: int | None = None
-    duration_hours: int | None = None
-    format: str | None = None
-    preroll: float | None = attrs.field(
+    device: CameraName = attrs.field(metadata=DEVICE)
+    duration: Annotated[
+        int | None, doc("seconds, 1 to 86400; without a duration, until it is stopped")
+    ] = None
+    duration_seconds: Annotated[int | None, doc("the same")] = None
+    duration_minutes: Annotated[int | None, doc("in place of seconds")] = None
+    duration_hours: Annotated[int | None, doc("in place of seconds")] = None
+    format: Annotated[
+        Annotated[str, one_of(*FORMATS)] | None, doc("of the files; without it, as configured")
+    ] = None
+    preroll: Annotated[
+        float | None,
+        doc("how many seconds before the call it begins; without it, as configured"),
+    ] = attrs.field(
         default=None,
         validator=attrs.validators.optional(
             [attrs.validators.ge(0), attrs.validators.le(MAX_DURATION_SECONDS)]
         ),
     )
-    key: str | None = attrs.field(
+    key: Annotated[
+        str | None, doc("a start with the key of the running session answers that session")
+    ] = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.max_len(256))
     )
 
@@ -84,23 +92,27 @@ class StartRequest:
 class PageRequest:
     """A page of recordings, sessions or gaps, and filters for them."""
 
-    limit: int = attrs.field(
+    limit: Annotated[int, doc("how many at most")] = attrs.field(
         default=100, validator=[attrs.validators.ge(1), attrs.validators.le(1000)]
     )
-    offset: int = attrs.field(
+    offset: Annotated[int, doc("how many to leave out first")] = attrs.field(
         default=0, validator=[attrs.validators.ge(0), attrs.validators.le(2**62)]
     )
-    camera: str | None = None
-    since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
-    until: datetime | None = attrs.field(default=None, metadata={"name": "to"})
-    session_id: str | None = None
+    camera: Annotated[str | None, doc("only those of this camera")] = None
+    since: Annotated[Time | None, doc("only those that end later")] = attrs.field(
+        default=None, metadata={"name": "from"}
+    )
+    until: Annotated[Time | None, doc("only those that begin earlier")] = attrs.field(
+        default=None, metadata={"name": "to"}
+    )
+    session_id: Annotated[str | None, doc("only those of this session")] = None
 
 
 @attrs.frozen
 class ByFilename:
-    """A recorded file."""
+    """A file."""
 
-    filename: str
+    filename: Annotated[str, doc("its name, without a folder")]
 
 
 @attrs.define(eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import attrs
 
@@ -11,6 +12,7 @@ from camd.api.event_publisher import RETENTION, STORAGE
 from camd.api.recording_methods import ByFilename
 from camd.clock import Clock
 from camd.contract.recording_results import DeletedFile, PinnedRecording
+from camd.contract.result_types import Time, doc
 from camd.contract.storage_results import CleanupReport, RetentionState, StoredPolicy
 from camd.errors import ParamMistake, invalid_params
 from camd.rpc.registry import Caller, NoParams, method
@@ -32,17 +34,19 @@ from camd.storage.storage import Storage
 class PolicyRequest:
     """A policy to put in force."""
 
-    policy_type: PolicyType
-    enabled: bool
-    max_age_days: float | None = None
-    max_size_gb: float | None = None
+    policy_type: Annotated[PolicyType, doc("by what recordings are chosen; manual: by nothing")]
+    enabled: Annotated[bool, doc("false: nothing is removed by itself")]
+    max_age_days: Annotated[float | None, doc("needed with age")] = None
+    max_size_gb: Annotated[float | None, doc("needed with size; 10⁹ bytes")] = None
 
 
 @attrs.frozen
 class CleanupRequest:
-    """How to clean up; `force` ignores max_delete_percent and trusts the wall clock."""
+    """How to clean up."""
 
-    force: bool = False
+    force: Annotated[
+        bool, doc("ignore `retention.max_delete_percent`, and trust the wall clock")
+    ] = False
 
 
 @attrs.define(eq=False)
@@ -166,11 +170,11 @@ MAX_REASON_CHARACTERS = 1000
 
 @attrs.frozen
 class PinRequest:
-    """Which file to keep, why, and until when (without it, for ever)."""
+    """Which file to keep, why, and until when."""
 
-    filename: str
-    reason: str = ""
-    until: datetime | None = None
+    filename: Annotated[str, doc("its name, without a folder")]
+    reason: Annotated[str, doc("for people")] = ""
+    until: Annotated[Time | None, doc("without it, for ever")] = None
 
     def pin(self, by: str, since: datetime) -> Pin:
         """Return the pin. Raises Refusal when it would have no effect."""

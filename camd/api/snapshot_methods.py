@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from camd.api import result_fields
-from camd.api.camera_methods import DEVICE
+from camd.api.camera_methods import DEVICE, CameraName
 from camd.api.event_publisher import about_camera
 from camd.api.http.addresses import camera_and_format, times_in, whole_number
 from camd.api.http.app import Authenticate
@@ -23,6 +23,7 @@ from camd.api.http.refused import refused_response
 from camd.api.recording_methods import ByFilename, PageRequest, query_of
 from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
+from camd.contract.result_types import Time, doc, one_of
 from camd.contract.snapshot_results import (
     DeletedSnapshot,
     SnapshotInfo,
@@ -56,20 +57,26 @@ _WIDTH = _optional(_between(attrs.validators.ge(SIZES[0]), attrs.validators.le(S
 
 @attrs.frozen
 class SnapshotRequest:
-    """Which camera, and which picture of it.
+    """Which camera, and which picture of it."""
 
-    `quality` is that of a JPEG, 1 to 100; without it, 85, or the camera's own JPEG as it is.
-    `max_age_ms`: a frame that is no older at the call will do, and is faster. `at`: a past instant,
-    from the recordings. `width` is in pixels, never more than the camera's.
-    """
-
-    device: str = attrs.field(metadata=DEVICE)
-    filename: str | None = None
-    format: str | None = None
-    quality: int | None = attrs.field(default=None, validator=_QUALITY)
-    max_age_ms: int | None = attrs.field(default=None, validator=_AGE)
-    width: int | None = attrs.field(default=None, validator=_WIDTH)
-    at: datetime | None = None
+    device: CameraName = attrs.field(metadata=DEVICE)
+    filename: Annotated[str | None, doc("without it, such as camera0_2026-01-15_14-30-00.jpg")] = (
+        None
+    )
+    format: Annotated[
+        Annotated[str, one_of("jpg", "png")] | None, doc("without it, as `filename` says, or jpg")
+    ] = None
+    quality: Annotated[
+        int | None, doc("of a JPEG; without it, 85, or the camera's own JPEG as it is")
+    ] = attrs.field(default=None, validator=_QUALITY)
+    max_age_ms: Annotated[
+        int | None,
+        doc("a frame that is no older at the call will do, and is faster; without it, the newest"),
+    ] = attrs.field(default=None, validator=_AGE)
+    width: Annotated[
+        int | None, doc("in pixels, never more than the camera's; without it, the camera's")
+    ] = attrs.field(default=None, validator=_WIDTH)
+    at: Annotated[Time | None, doc("the picture of a past instant, from the recordings")] = None
 
 
 @attrs.define(eq=False)

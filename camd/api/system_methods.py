@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import attrs
 import structlog
@@ -19,6 +19,7 @@ from camd.camera.camera import Camera
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.config.changes import ConfigChanges
+from camd.contract.result_types import doc
 from camd.contract.storage_results import StorageInfo
 from camd.contract.system_results import LogLevels, ReloadedConfig, ServerInfo, ServiceStatus
 from camd.errors import CAMERA_LIMIT
@@ -61,9 +62,9 @@ CAPABILITIES = (
 
 @attrs.frozen
 class LogLevelRequest:
-    """How much is to be logged; without a level, nothing is changed."""
+    """How much is to be logged."""
 
-    level: LogLevel | None = None
+    level: Annotated[LogLevel | None, doc("without it, nothing is changed")] = None
 
 
 @attrs.define(eq=False)

@@ -145,14 +145,13 @@ def _bounds(validator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _param(field: Any, schema: Schema) -> Schema:
-    described: Schema = {
-        "name": wire_name(field),
-        "required": field.default is attrs.NOTHING,
-        "schema": schema | dict(_bounds(field.validator)),
-    }
+    kind = schema | dict(_bounds(field.validator))
+    described: Schema = {"name": wire_name(field)}
+    if "description" in kind:
+        described["description"] = kind.pop("description")
+    required = field.default is attrs.NOTHING
+    if not required and field.default is not None:
+        kind["default"] = msgspec.to_builtins(field.default)
+    described |= {"required": required, "schema": kind}
     aliases = field.metadata.get("aliases", ())
-    if aliases:
-        described["x-aliases"] = list(aliases)
-    if "help" in field.metadata:
-        described["description"] = field.metadata["help"]
-    return described
+    return described | {"x-aliases": list(aliases)} if aliases else described

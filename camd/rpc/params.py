@@ -165,12 +165,13 @@ class ParamsReader:
         self._kind = kind
         self._fields: dict[str, _Field] = {}
         self._spellings: dict[str, _Field] = {}
-        for attribute in attrs.fields(attrs.resolve_types(kind)):
+        hints = typing.get_type_hints(kind)
+        for attribute in attrs.fields(kind):
             field = _Field(
                 name=attribute.name,
                 argument=attribute.alias,
                 public=attribute.metadata.get("name", attribute.name),
-                type=attribute.type,
+                type=hints[attribute.name],
                 required=attribute.default is attrs.NOTHING,
             )
             self._fields[field.name] = field

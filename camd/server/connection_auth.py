@@ -8,13 +8,14 @@ error.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 
 from camd.auth.authenticator import Authenticator
 from camd.auth.tokens import AuthFailure, InvalidCredentialsError
 from camd.clock import Clock
+from camd.contract.result_types import doc, one_of
 from camd.contract.system_results import AuthenticationResult
 from camd.errors import NOT_AUTHENTICATED, ParamMistake, Refusal, invalid_params
 from camd.rpc.params import unknown_names, with_warnings
@@ -26,11 +27,16 @@ _KINDS = (None, "jwt", "api_key", "auto")
 
 @attrs.frozen
 class AuthenticationRequest:
-    """A key or a JWT, in `auth_token`, or in `token` with its kind in `auth_type`."""
+    """A key or a JWT."""
 
-    auth_token: str | None = None
-    token: str | None = None
-    auth_type: str | None = None
+    auth_token: Annotated[str | None, doc("an API key or a JWT; failure is an error")] = None
+    token: Annotated[
+        str | None, doc("in place of `auth_token`; failure is a result, which says so")
+    ] = None
+    auth_type: Annotated[
+        Annotated[str, one_of("jwt", "api_key", "auto")] | None,
+        doc("what `token` is; without it, auto"),
+    ] = None
 
 
 AUTHENTICATE_METHOD = MethodDescription(

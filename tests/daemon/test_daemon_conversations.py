@@ -218,7 +218,7 @@ def test_an_answer_that_differs_is_noticed(wanted: Any, found: Any, differs: int
 def documented_roles() -> dict[str, Role]:
     """Read from the API page which role each method needs."""
     table = API_PAGE.read_text("utf-8").partition("## Methods")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \|", table, re.MULTILINE)
+    rows = re.findall(r"^\| \[`([\w.]+)`\]\([^)]*\) \| (\w+) \|", table, re.MULTILINE)
     return {name: Role(role) for name, role in rows}
 
 

@@ -28,7 +28,7 @@ from camd.clock import SYSTEM_CLOCK
 from camd.config.keys import config_keys_of
 from camd.config.schema import SECTIONS
 from camd.contract.event_results import NOTIFICATIONS
-from camd.rpc.openrpc import fields_of, registry_with_discovery
+from camd.rpc.openrpc import fields_of, openrpc_document, registry_with_discovery
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import ANONYMOUS
 from camd.server.connection_auth import AUTHENTICATE_METHOD
@@ -59,16 +59,22 @@ def test_the_table_of_sources_is_up_to_date() -> None:
     assert "| `test:` | a synthetic" in _render().list_sources(page.replace("| `test:` |", "| x |"))
 
 
-def test_what_methods_answer_is_up_to_date() -> None:
-    """Each row of the table of methods names the declared result, which results.md describes."""
+def test_the_table_of_methods_is_up_to_date() -> None:
+    """Each method has its row, and each result and heading that is linked to is there."""
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    assert _render().list_results(page) == page, "run docs/render.py"
-    wrong = page.replace("[CameraList](results.md#cameralist)", "x")
-    assert _render().list_results(wrong) == page
-    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    headings = {line[3:].lower() for line in results.splitlines() if line.startswith("## ")}
-    targets = re.findall(r"\((?:results\.md)?#(\w+)\)", results)
-    assert {*re.findall(r"results\.md#(\w+)", page), *targets} <= headings
+    assert _render().list_methods(page) == page, "run docs/render.py"
+    assert _render().list_methods(page.replace("| viewer | List all cameras", "| x | y")) == page
+    pages = [page, *(_render().PAGES[name]() for name in ("methods.md", "results.md"))]
+    for name in ("methods.md", "results.md"):
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        headings = {
+            re.sub(r"[^\w-]", "", line.lstrip("# ").lower())
+            for line in text.splitlines()
+            if line.startswith("##")
+        }
+        targets = {each for one in pages for each in re.findall(rf"{name}#([\w-]+)", one)}
+        assert targets <= headings
+        assert len(targets) > 40
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
@@ -103,18 +109,17 @@ REGISTRY = registry_with_discovery(
 )
 
 
-def _documented_methods() -> dict[str, tuple[str, str]]:
-    """Read the table of methods in docs/api.md: role and parameters by name."""
+def _documented_methods() -> dict[str, str]:
+    """Read the table of methods in docs/api.md: the role of each."""
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     table = page.partition("## Methods")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \|(.*?) \|", table, re.MULTILINE)
-    return {name: (role, params) for name, role, params in rows}
+    return dict(re.findall(r"^\| \[`([\w.]+)`\]\([^)]*\) \| (\w+) \|", table, re.MULTILINE))
 
 
 def test_every_method_is_documented() -> None:
     """The API page has a row for each method that the daemon offers, and no other."""
-    roles = {name: role for name, (role, _) in _documented_methods().items()}
-    assert roles == {method.name: method.role.value for method in REGISTRY.methods}
+    roles = {method.name: method.role.value for method in REGISTRY.methods}
+    assert _documented_methods() == roles
 
 
 def test_every_api_object_is_in_the_registry() -> None:
@@ -126,14 +131,14 @@ def test_every_api_object_is_in_the_registry() -> None:
 
 @pytest.mark.parametrize("method", REGISTRY.methods, ids=lambda method: method.name)
 def test_every_parameter_is_documented(method: Method) -> None:
-    """The row of a method names each of its parameters, or the method that has the same ones."""
-    rows = _documented_methods()
-    text = rows[method.name][1]
-    if same := re.fullmatch(r" as `(\w+)`", text):
-        text = rows[same.group(1)][1]
-    names = {field.metadata.get("name", field.name) for field in fields_of(method)}
-    assert names <= set(re.findall(r"`(\w+)`", text))
-    assert names or not text.strip(), "the method has no parameters"
+    """Clients are told what each parameter means, and the page of methods says the same."""
+    (described,) = openrpc_document([method], title="", version="")["methods"]
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    section = page.partition(f"### `{method.name}`\n")[2].partition("\n##")[0]
+    plain = re.sub(r"\[(\w+\.md)\]\(\w+\.md\)", r"\1", section)
+    rows = dict(re.findall(r"^\| `(\w+)`.*\| ([^|]+) \|$", plain, re.MULTILINE))
+    assert {each["name"]: each["description"] for each in described["params"]} == rows
+    assert all(len(each["description"].split()) > 1 for each in described["params"])
 
 
 async def test_discovery_describes_what_the_page_describes() -> None:
@@ -142,10 +147,8 @@ async def test_discovery_describes_what_the_page_describes() -> None:
     raw = await REGISTRY.prepare("rpc.discover", {}, caller).run()
     described = {each["name"]: each for each in json.loads(bytes(raw))["methods"]}
     assert "x-role" not in described.pop("authenticate")
-    documented = _documented_methods()
-    assert {name: each["x-role"] for name, each in described.items()} == {
-        name: role for name, (role, _) in documented.items()
-    }
+    roles = {name: each["x-role"] for name, each in described.items()}
+    assert roles == _documented_methods()
     for method in REGISTRY.methods:
         assert described[method.name]["summary"] == method.summary
         assert {param["name"] for param in described[method.name]["params"]} == {

@@ -26,7 +26,9 @@ class Picture(enum.Enum):
 
 @attrs.frozen
 class Snapshot:
-    device: CameraId = attrs.field(metadata={"aliases": ("camera_id",), "help": "Which camera."})
+    device: Annotated[CameraId, doc("which camera")] = attrs.field(
+        metadata={"aliases": ("camera_id",)}
+    )
     format: Picture = Picture.JPG
     since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
 
@@ -65,9 +67,10 @@ def test_parameters_are_described_as_clients_name_them() -> None:
         "required": True,
         "schema": {"type": "string"},
         "x-aliases": ["camera_id"],
-        "description": "Which camera.",
+        "description": "which camera",
     }
     assert (since["name"], since["required"]) == ("from", False)
+    assert picture["schema"]["default"] == "jpg"
     name = picture["schema"]["$ref"].rpartition("/")[2]
     assert text["components"]["schemas"][name]["enum"] == ["jpg", "png"]
     assert text["components"]["errors"]["forbidden"]["code"] == -32003
@@ -115,9 +118,9 @@ def test_bounds_of_parameters_are_described() -> None:
         Registry([QualityMethods()]).methods, title="camd", version="1.0"
     )["methods"]
     level, width, name = (each["schema"] for each in improve["params"])
-    assert level == {"type": "integer", "minimum": 1, "maximum": 100}
+    assert level == {"type": "integer", "minimum": 1, "maximum": 100, "default": 85}
     assert (width["minimum"], "maximum" in width) == (16, False)
-    assert name == {"type": "string"}
+    assert name == {"type": "string", "default": ""}
 
 
 class ShotMethods:

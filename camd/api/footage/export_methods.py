@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import attrs
 
 from camd.api import result_fields
-from camd.api.camera_methods import DEVICE
+from camd.api.camera_methods import DEVICE, CameraName
 from camd.camera.cameras import Cameras
 from camd.contract.export_results import ExportInfo
+from camd.contract.result_types import Time, doc
 from camd.export.exports import Export, ExportPart, Exports, ExportSource
 from camd.export.rules.export_plan import ExportGap, ExportRange
 from camd.model.notation import format_instant
@@ -20,11 +21,13 @@ from camd.rpc.roles import Role
 
 @attrs.frozen
 class ExportRequest:
-    """A camera, and the frames of it whose time lies from `from` to before `to`; 24 h at most."""
+    """A camera, and the frames of it whose time lies from `from` to before `to`."""
 
-    device: str = attrs.field(metadata=DEVICE)
-    begin: datetime = attrs.field(metadata={"name": "from"})
-    end: datetime = attrs.field(metadata={"name": "to"})
+    device: CameraName = attrs.field(metadata=DEVICE)
+    begin: Annotated[Time, doc("the first instant")] = attrs.field(metadata={"name": "from"})
+    end: Annotated[Time, doc("the instant behind the last; at most 24 hours later")] = attrs.field(
+        metadata={"name": "to"}
+    )
 
 
 @attrs.define(eq=False)

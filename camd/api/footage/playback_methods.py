@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import attrs
 
 from camd.api import result_fields
+from camd.api.camera_methods import CameraName
 from camd.camera.cameras import Cameras
 from camd.clock import Clock
 from camd.contract.playback_results import TimelineInfo
+from camd.contract.result_types import Time, doc
 from camd.errors import ParamMistake, invalid_params
 from camd.model import CameraId
 from camd.model.timeline import Timeline, TimelineGap, TimelineSpan
@@ -22,11 +25,15 @@ USUAL_RANGE = timedelta(hours=24)
 
 @attrs.frozen
 class TimelineRequest:
-    """A camera and a range of time: the 24 hours before `to`, and those up to now, unless given."""
+    """A camera and a range of time."""
 
-    camera: str = attrs.field(metadata={"aliases": ("camera_id", "device")})
-    since: datetime | None = attrs.field(default=None, metadata={"name": "from"})
-    until: datetime | None = attrs.field(default=None, metadata={"name": "to"})
+    camera: CameraName = attrs.field(metadata={"aliases": ("camera_id", "device")})
+    since: Annotated[Time | None, doc("without it, 24 hours before the end")] = attrs.field(
+        default=None, metadata={"name": "from"}
+    )
+    until: Annotated[Time | None, doc("without it, now")] = attrs.field(
+        default=None, metadata={"name": "to"}
+    )
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import attrs
 import structlog
@@ -21,6 +21,7 @@ from camd.auth.key_file import (
     TooManyKeysError,
 )
 from camd.clock import Clock
+from camd.contract.result_types import doc
 from camd.contract.sign_in_results import CreatedKey, KeyList, RevokedKey
 from camd.errors import (
     KEY_EXISTS,
@@ -42,11 +43,13 @@ _log = structlog.get_logger("camd.auth")
 
 @attrs.frozen
 class ApiKeyRequest:
-    """The name of a new key, what it allows, and after how many seconds it expires (1 at least)."""
+    """A key to be made."""
 
-    name: str
-    role: Role = Role.VIEWER
-    lifetime: float | None = attrs.field(
+    name: Annotated[str, doc("of whom or what will use it; no two keys have the same")]
+    role: Annotated[Role, doc("what it allows")] = Role.VIEWER
+    lifetime: Annotated[
+        float | None, doc("seconds until it expires; without it, it is valid until it is revoked")
+    ] = attrs.field(
         default=None,
         validator=attrs.validators.optional(
             [attrs.validators.ge(1), attrs.validators.le(MAX_LIFETIME_SECONDS)]
@@ -58,7 +61,7 @@ class ApiKeyRequest:
 class ByApiKeyName:
     """An API key."""
 
-    name: str
+    name: Annotated[str, doc("as `list_keys` has it")]
 
 
 @attrs.define(eq=False)
@@ -76,10 +79,7 @@ class ApiKeysApi:
 
     @method(role=Role.ADMIN, result=CreatedKey)
     async def create_key(self, caller: Caller, params: ApiKeyRequest) -> result_fields.View:
-        """Make an API key. The answer has it, and nothing else ever does: only its hash is stored.
-
-        A key without `lifetime` is valid until it is revoked.
-        """
+        """Make an API key; no later answer has it again, since only its hash is stored."""
         created = self._clock.now()
         lifetime = params.lifetime
         expires = None if lifetime is None else created + timedelta(seconds=lifetime)

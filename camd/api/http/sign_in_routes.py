@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import Annotated
 
 import attrs
 import msgspec
@@ -26,6 +27,7 @@ from camd.auth.sign_in import (
 )
 from camd.auth.tokens import MAX_TOKEN_CHARACTERS, AuthFailure, InvalidCredentialsError
 from camd.clock import Clock
+from camd.contract.result_types import doc
 from camd.contract.sign_in_results import SignInCode
 from camd.model.notation import format_instant
 from camd.rpc.registry import Caller, method
@@ -50,9 +52,11 @@ class _SignIn:
 
 @attrs.frozen
 class SignInCodeParams:
-    """What the session may do that the code begins; default: what the caller may do."""
+    """What the session may do that the code begins."""
 
-    role: Role | None = None
+    role: Annotated[
+        Role | None, doc("what the browser may do; without it, what the caller may")
+    ] = None
 
 
 @attrs.define(eq=False)
