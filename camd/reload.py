@@ -14,8 +14,9 @@ from camd.camera.bindings import DeviceBinder
 from camd.camera.cameras import Cameras
 from camd.config.changes import ConfigChanges, compare, merge, postpone
 from camd.config.load import load_config
-from camd.config.schema import Config
+from camd.config.schema import CameraConfig, Config
 from camd.errors import INVALID_PARAMS, STORAGE_UNRESPONSIVE, ConfigError, Refusal
+from camd.model import CameraId
 from camd.runtime.broadcast import Fanout
 from camd.schedules.schedules import Schedules
 from camd.storage.rules.levels import Thresholds
@@ -48,21 +49,26 @@ class CurrentConfig:
         async with self._lock:
             new = await self._read()
             changes = compare(self.config, new)
-            known = {camera.id for camera in self.config.cameras}
-            self.config = merge(self.config, new)
-            space = self.config.storage
+            merged = merge(self.config, new)
+            space = merged.storage
             self.storage.space.reconfigure(Thresholds(space.warn_percent, space.block_percent))
-            self.cameras.reconfigure(self.config.recording)
+            self.cameras.reconfigure(merged.recording)
+            waiting = await self._change_cameras(merged.cameras)
+            changes = postpone(changes, waiting)  # a later reload tries again
+            self.config = attrs.evolve(merged, cameras=self.binder.configured)
             self.schedules.reconfigure(self.config.schedules)
             self.applied.publish(self.config)
-            added = [camera for camera in self.config.cameras if camera.id not in known]
-            waiting = [camera for camera in added if not await self.binder.add(camera)]
-            if waiting:  # a later reload tries again, once nothing records
-                cameras = tuple(camera for camera in self.config.cameras if camera not in waiting)
-                self.config = attrs.evolve(self.config, cameras=cameras)
-                changes = postpone(changes, [camera.id for camera in waiting])
             log.info("reloaded", applied=changes.applied, restart_needed=changes.restart_needed)
             return changes
+
+    async def _change_cameras(self, cameras: tuple[CameraConfig, ...]) -> list[CameraId]:
+        """Remove, change and add cameras; return those that record, and stay as they are."""
+        wanted = {camera.id: camera for camera in cameras}
+        before = {camera.id: camera for camera in self.binder.configured}
+        gone = [name for name in before if name not in wanted]
+        waiting = [name for name in gone if not await self.binder.remove(name)]
+        changed = [camera for camera in cameras if camera != before.get(camera.id)]
+        return waiting + [one.id for one in changed if not await self.binder.add(one)]
 
     async def _read(self) -> Config:
         """Read the configuration in a thread, for a limited time. Raises Refusal.

@@ -79,15 +79,23 @@ class DeviceBinder:
             await self._bind_cameras()
             await self.monitor.present.wait_until(partial(operator.is_not, seen))
 
-    async def add(self, camera: CameraConfig) -> bool:
-        """Add a camera that the configuration has now, with any kind of source.
+    @property
+    def configured(self) -> tuple[CameraConfig, ...]:
+        """The cameras of the configuration, as far as they are in force."""
+        return self._config.cameras
 
-        It replaces a discovered camera that had its device. Returns False, and changes nothing,
-        while that one records.
+    async def add(self, camera: CameraConfig) -> bool:
+        """Add a camera that the configuration has now, or has otherwise, with any kind of source.
+
+        It replaces the camera with its id, and a discovered one that had its device. Returns False,
+        and changes nothing, while one of these records.
         """
-        former = self._cameras.get(camera.id)
         async with self._lock:
-            config = attrs.evolve(self._config, cameras=(*self._config.cameras, camera))
+            former = self._cameras.get(camera.id)
+            if former is not None and former.status.session is not None:
+                return False
+            entries = {one.id: one for one in self._config.cameras} | {camera.id: camera}
+            config = attrs.evolve(self._config, cameras=tuple(entries.values()))
             staying = {binding.camera_id for binding in self._assign(config).bindings} - {camera.id}
             local = [other for other in self._cameras if other.binding is not None]
             leaving = [other for other in local if other.camera_id not in staying]
@@ -103,6 +111,25 @@ class DeviceBinder:
         await self._bind_cameras()
         if self._cameras.get(camera.id) is None:
             self._cameras.add(camera)
+        return True
+
+    async def remove(self, camera_id: CameraId) -> bool:
+        """Remove a camera that the configuration no longer has; its recordings stay.
+
+        Where devices are discovered, one that is plugged in stays a camera, with the usual
+        settings. Returns False, and changes nothing, while it records.
+        """
+        async with self._lock:
+            former = self._cameras.get(camera_id)
+            if former is not None and former.status.session is not None:
+                return False
+            others = tuple(one for one in self._config.cameras if one.id != camera_id)
+            self._config = attrs.evolve(self._config, cameras=others)
+        if former is not None:
+            self._cameras.remove(camera_id, for_good=former.binding is None)
+            await former.close()
+        await self._bind_cameras()
+        log.info("camera_removed", camera=camera_id)
         return True
 
     async def adopt(self, camera_id: CameraId, node: Path | None) -> DeviceBinding:

@@ -44,7 +44,7 @@ REMOVED = "camera_removed"  # why a session ended: its camera has another id now
 
 @attrs.define(eq=False, kw_only=True)
 class Cameras:
-    """Every camera: first the configured ones, then discovered ones in the order of discovery."""
+    """Every camera: those of the first configuration, then the others in the order of coming."""
 
     _config: Config
     _storage: Storage

@@ -22,21 +22,16 @@ def compare(old: Config, new: Config) -> ConfigChanges:
     """Return what differs, split by whether a running service can apply it."""
     changed = [path for section in SECTIONS for path in _changed_keys(old, new, section)]
     live = {f"{section}.{name}" for section, name in _live_keys()} | set(_live_sections())
-    before = {camera.id: camera for camera in old.cameras}
-    after = {camera.id: camera for camera in new.cameras}
-    added = [f"camera.{camera.id}" for camera in new.cameras if _can_add(old, camera)]
-    waiting = [f"camera.{name}" for name in after if name not in before]
-    waiting = [path for path in waiting if path not in added]
+    cameras, waiting = _changed_cameras(old, new)
     schedules = _changed_schedules(old, new)
-    others = [f"camera.{name}" for name in before if after.get(name) != before[name]]
     return ConfigChanges(
-        applied=tuple([path for path in changed if path in live] + added + schedules),
-        restart_needed=tuple([path for path in changed if path not in live] + others + waiting),
+        applied=tuple([path for path in changed if path in live] + cameras + schedules),
+        restart_needed=tuple([path for path in changed if path not in live] + waiting),
     )
 
 
 def postpone(changes: ConfigChanges, cameras: Collection[str]) -> ConfigChanges:
-    """Move these new cameras from the applied changes to those that need a restart."""
+    """Move the changes of these cameras from the applied ones to those that need a restart."""
     waiting = [f"camera.{name}" for name in cameras]
     return ConfigChanges(
         applied=tuple(path for path in changes.applied if path not in waiting),
@@ -54,8 +49,10 @@ def merge(old: Config, new: Config) -> Config:
         if part is not None:
             part = attrs.evolve(part, **{name: getattr(getattr(new, section), name)})
             merged = attrs.evolve(merged, **{section: part})
-    added = tuple(camera for camera in new.cameras if _can_add(old, camera))
-    return attrs.evolve(merged, cameras=old.cameras + added, schedules=new.schedules)
+    before = {camera.id: camera for camera in old.cameras}
+    taken = [one if _can_take(old, one) else before.get(one.id) for one in new.cameras]
+    cameras = tuple(camera for camera in taken if camera is not None)
+    return attrs.evolve(merged, cameras=cameras, schedules=new.schedules)
 
 
 def _changed_schedules(old: Config, new: Config) -> list[str]:
@@ -66,10 +63,21 @@ def _changed_schedules(old: Config, new: Config) -> list[str]:
     return [f"schedule.{name}" for name in names if before.get(name) != after.get(name)]
 
 
-def _can_add(old: Config, camera: CameraConfig) -> bool:
-    """Whether a running service can add a camera: a new one, of a kind that it looks for."""
-    if any(camera.id == known.id for known in old.cameras):
-        return False
+def _changed_cameras(old: Config, new: Config) -> tuple[list[str], list[str]]:
+    """Name the cameras that are new, changed or gone: those to be taken now, and the others."""
+    before = {camera.id: camera for camera in old.cameras}
+    after = {camera.id: camera for camera in new.cameras}
+    names = dict.fromkeys((*before, *after))
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    taken = [name for name in changed if name not in after or _can_take(old, after[name])]
+    return (
+        [f"camera.{name}" for name in taken],
+        [f"camera.{name}" for name in changed if name not in taken],
+    )
+
+
+def _can_take(old: Config, camera: CameraConfig) -> bool:
+    """Whether a running service can take a camera: one of a kind that it looks for."""
     looks = old.discovery.v4l2 or any(known.source.selector for known in old.cameras)
     return looks or camera.source.selector is None
 

@@ -318,6 +318,52 @@ async def test_a_reload_ends_no_recording(clock: MockClock, config: CameraConfig
         assert names == ({"camera0", "camera1"} if config is OTHER else {config.id})
 
 
+async def test_a_reload_removes_no_camera_that_records(clock: MockClock) -> None:
+    """Whatever its source is: it stays until its recording is over, and is removed then."""
+    hall, gate = CameraConfig(CameraId("hall"), SyntheticSource()), entry("gate", serial="B2")
+    async with open_cameras_rig(B2, entries=(hall, gate)) as rig:
+        await rig.until("gate", CameraState.IDLE)
+        for config in (hall, gate):
+            camera = rig.cameras.find(config.id)
+            begun = await camera.start_recording(REQUEST)
+            other = attrs.evolve(config, name="Other")
+            assert not await rig.bindings.remove(config.id)
+            assert not await rig.bindings.add(other)
+            assert config in rig.bindings.configured
+            await trio.sleep(5)
+            ended = await camera.stop_recording()
+            assert (ended.session_id, ended.gaps) == (begun.session_id, ())
+            assert await rig.bindings.add(other)
+            assert (await rig.camera(config.id)).status.name == "Other"
+            assert await rig.bindings.remove(config.id)
+            assert config.id not in [one.id for one in rig.bindings.configured]
+        assert rig.cameras.get(hall.id) is None
+
+
+async def test_a_camera_without_an_entry_has_the_usual_settings(clock: MockClock) -> None:
+    """A device that is plugged in stays a camera where devices are discovered, under its id."""
+    gate = attrs.evolve(entry("gate", serial="B2"), name="Gate", fps=5.0)
+    async with open_cameras_rig(B2, entries=(gate,)) as rig:
+        former = await rig.until("gate", CameraState.IDLE)
+        assert await rig.bindings.remove(gate.id)
+        (camera,) = rig.cameras
+        assert camera is not former
+        assert (camera.config, camera.status.name) == (CameraConfig(camera.camera_id), B2.name)
+        assert (await rig.until(camera.camera_id, CameraState.IDLE)).device == "/dev/video2"
+
+
+async def test_cameras_exchange_their_devices(clock: MockClock) -> None:
+    """A reload that gives each of two cameras the device of the other needs no second one."""
+    one, two = entry("one", serial="A1"), entry("two", serial="B2")
+    async with open_cameras_rig(A1, B2, entries=(one, two)) as rig:
+        assert (await rig.until("one", CameraState.IDLE)).device == "/dev/video0"
+        assert await rig.bindings.add(entry("one", serial="B2"))
+        assert await rig.bindings.add(entry("two", serial="A1"))
+        assert (await rig.until("one", CameraState.IDLE)).device == "/dev/video2"
+        assert (await rig.until("two", CameraState.IDLE)).device == "/dev/video0"
+        assert {camera.camera_id for camera in rig.cameras} == {"one", "two"}
+
+
 async def test_a_session_ends_when_its_camera_is_removed(clock: MockClock) -> None:
     """It has that reason, and is not continued under an id that another camera gets."""
     async with open_cameras_rig(A1) as rig:

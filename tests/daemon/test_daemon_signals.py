@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+from live_viewer import closed_with, watching
 from running_daemon import (
     Daemon,
     NewDaemon,
@@ -126,6 +127,45 @@ async def test_a_reload_changes_rotation_and_thresholds_of_what_runs(
             assert status["session_id"] == started["session_id"]
             assert status["gaps"] == []
             assert set(processes) < set(daemon.processes())
+        await daemon.stop()
+
+
+async def test_a_reload_removes_and_changes_cameras_that_do_not_record(
+    new_daemon: NewDaemon,
+) -> None:
+    """The viewers of a removed one are told, its recordings stay; one that records stays, too."""
+    daemon = new_daemon()
+    front, back = small_camera(id="front"), small_camera(id="back")
+    larger = {**front, "source": "test:?size=320x240&rate=30"}
+    daemon.configure({}, [front, back])
+    with trio.fail_after(300):
+        await daemon.start()
+        async with daemon.client() as client, watching(daemon, "back") as viewer:
+            for name in ("back", "front"):
+                await client.call("start_recording", device=name)
+            await client.call("stop_recording", device="back")
+            await viewer.until_binaries(3)
+            daemon.configure({}, [larger])
+            changes = await client.call("reload_config")
+            assert changes["applied"] == ["camera.back"]
+            assert changes["restart_needed"] == ["camera.front"]
+            assert (await viewer.until_told("ended"))["cause"] == "camera_removed"
+            assert await closed_with(viewer) == (1000, "camera_removed")
+            listed = await client.call("get_camera_list")
+            assert [each["camera_id"] for each in listed["cameras"]] == ["front"]
+            kept = await client.call("list_recordings", camera="back")
+            assert kept["total"] == 1
+            receipt = (await client.call("stop_recording", device="front"))["receipt"]
+            assert receipt["gaps"] == []
+            changes = await client.call("reload_config")
+            assert changes["applied"] == ["camera.front"]
+            assert changes["restart_needed"] == []
+            started = await client.call("start_recording", device="front")
+            await client.call("stop_recording", device="front")
+            info = await client.call("get_recording_info", filename=started["filename"])
+            assert info["resolution"] == "320x240"
+            with pytest.raises(RemoteError, match="Camera not found"):
+                await client.call("start_recording", device="back")
         await daemon.stop()
 
 

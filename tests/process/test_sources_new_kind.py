@@ -102,13 +102,14 @@ def test_it_is_read_from_a_configuration_with_what_does_not_fit_it(tmp_path: Pat
 
 
 def test_a_reload_takes_it_in(tmp_path: Path) -> None:
-    """It needs no device, so that a running service can add it; a change of it needs a restart."""
+    """It needs no device, so that a running service can add it, and change it."""
     one, two = 'id = "a"\nsource = "test:"', 'id = "b"\nsource = "tcp://h:9"'
     before, after = configured(tmp_path, one), configured(tmp_path, one, two)
     assert compare(before, after).applied == ("camera.b",)
     assert merge(before, after).cameras == after.cameras
     other = configured(tmp_path, one, two.replace("9", "8"))
-    assert compare(after, other).restart_needed == ("camera.b",)
+    assert compare(after, other).applied == ("camera.b",)
+    assert merge(after, other).cameras == other.cameras
 
 
 async def test_the_check_asks_it(tmp_path: Path) -> None:

@@ -352,7 +352,7 @@ def test_a_configuration_does_not_differ_from_itself() -> None:
 
 
 def test_changes_are_split_by_what_a_running_service_applies() -> None:
-    """Rotation and new cameras apply; a changed or removed camera needs a restart."""
+    """Rotation and cameras apply, new, changed and removed ones; some keys need a restart."""
     old = Config(cameras=(camera("a"), camera("b"), camera("c")))
     new = Config(
         recording=RecordingConfig(rotation=old.recording.rotation * 2, resume_sessions=False),
@@ -360,12 +360,10 @@ def test_changes_are_split_by_what_a_running_service_applies() -> None:
         cameras=(camera("a", fps=5.0), camera("b"), camera("d")),
     )
     changes = compare(old, new)
-    assert changes.applied == ("recording.rotation", "mediamtx", "camera.d")
-    assert changes.restart_needed == (
-        "recording.resume_sessions",
-        "camera.a",
-        "camera.c",
-    )
+    cameras = ("camera.a", "camera.c", "camera.d")
+    assert changes.applied == ("recording.rotation", "mediamtx", *cameras)
+    assert changes.restart_needed == ("recording.resume_sessions",)
+    assert merge(old, new).cameras == new.cameras
 
 
 def test_answer_timeout_is_applied_by_a_reload() -> None:
@@ -419,6 +417,10 @@ def test_a_service_that_looks_for_no_devices_takes_no_camera_of_this_machine() -
     new = attrs.evolve(blind, cameras=(usb, clip))
     assert compare(blind, new) == ConfigChanges(("camera.clip",), ("camera.usb",))
     assert merge(blind, new).cameras == (clip,)
+    moved = attrs.evolve(blind, cameras=(attrs.evolve(usb, id=clip.id),))
+    before = attrs.evolve(blind, cameras=(clip,))
+    assert compare(before, moved) == ConfigChanges((), ("camera.clip",))
+    assert merge(before, moved).cameras == (clip,)
     seeing = attrs.evolve(blind, cameras=(CameraConfig(CameraId("a"), V4l2Source(port="1-1")),))
     more = attrs.evolve(seeing, cameras=(*seeing.cameras, usb))
     assert compare(seeing, more).applied == ("camera.usb",)
