@@ -28,7 +28,7 @@ from camd.errors import CAMERA_LIMIT, CAMERA_UNKNOWN, Refusal
 from camd.ffmpeg.encoder_trial import EncoderTrials
 from camd.model import CameraChanged, CameraId, CameraState, DeviceBinding, Event, Problem
 from camd.model.ids import MAX_CAMERAS
-from camd.model.problems import UNPLUGGED
+from camd.model.problems import CAMERA_REMOVED, UNPLUGGED
 from camd.runtime.broadcast import Fanout
 from camd.runtime.path_lookup import BoundedFileCalls
 from camd.runtime.pipe_poller import PipePoller
@@ -191,15 +191,22 @@ class Cameras:
     def remove(self, camera_id: CameraId, *, for_good: bool = True) -> None:
         """End a camera's actor, without waiting for it; its recordings stay.
 
+        Its last status says that it was removed, unless there is another one with its id by then.
         `for_good`: its controls are forgotten too, since its id may be another camera's next.
         """
         camera, preview = self._cameras.pop(camera_id, None), self._previews.pop(camera_id, None)
         if preview is not None:
             self._nursery.start_soon(preview.close, REMOVED)
         if camera is not None:
-            self._nursery.start_soon(camera.close, REMOVED)
+            self._nursery.start_soon(self._close_removed, camera)
             if for_good:
                 self._nursery.start_soon(self._controls.forget, camera_id)
+
+    async def _close_removed(self, camera: Camera) -> None:
+        await camera.close(REMOVED)
+        if self.get(camera.camera_id) is None:
+            last = attrs.evolve(camera.status, state=CameraState.ABSENT, problem=CAMERA_REMOVED)
+            self._events.publish(CameraChanged(last))
 
     def _neighbours(self, camera_id: CameraId) -> Sequence[str]:
         """Name the other cameras that stream over the same USB bus."""

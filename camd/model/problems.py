@@ -117,6 +117,11 @@ ABSENT = Problem(
     GapCause.CAMERA_LOST,
 )
 UNPLUGGED = attrs.evolve(ABSENT, kind=ProblemKind.UNPLUGGED)
+CAMERA_REMOVED = attrs.evolve(
+    ABSENT,
+    message="The camera was removed",
+    suggestion="Its recordings stay. To use it again, write its entry in the configuration again.",
+)
 BUSY = Problem(
     ProblemKind.BUSY,
     "Another program uses the camera",

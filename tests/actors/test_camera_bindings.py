@@ -20,6 +20,7 @@ from camd.config.schema import CameraConfig
 from camd.errors import Refusal
 from camd.ffmpeg.binary import FFmpegBinary
 from camd.model import CameraChanged, CameraId, CameraState, Device, GapCause, Problem, SessionState
+from camd.model.problems import CAMERA_REMOVED
 from camd.sources import SyntheticSource
 
 A1, B2 = usb_camera(0, port="1", serial="A1"), usb_camera(2, port="2", serial="B2")
@@ -338,6 +339,9 @@ async def test_a_reload_removes_no_camera_that_records(clock: MockClock) -> None
             assert await rig.bindings.remove(config.id)
             assert config.id not in [one.id for one in rig.bindings.configured]
         assert rig.cameras.get(hall.id) is None
+        told = [e.status for e in rig.heard if isinstance(e, CameraChanged)]
+        last = [status for status in told if status.camera_id == hall.id][-1]
+        assert (last.state, last.problem) == (CameraState.ABSENT, CAMERA_REMOVED)
 
 
 async def test_a_camera_without_an_entry_has_the_usual_settings(clock: MockClock) -> None:

@@ -140,7 +140,11 @@ async def test_a_reload_removes_and_changes_cameras_that_do_not_record(
     daemon.configure({}, [front, back])
     with trio.fail_after(300):
         await daemon.start()
-        async with daemon.client() as client, watching(daemon, "back") as viewer:
+        async with (
+            daemon.client() as client,
+            listening(client) as notified,
+            watching(daemon, "back") as viewer,
+        ):
             for name in ("back", "front"):
                 await client.call("start_recording", device=name)
             await client.call("stop_recording", device="back")
@@ -149,6 +153,10 @@ async def test_a_reload_removes_and_changes_cameras_that_do_not_record(
             changes = await client.call("reload_config")
             assert changes["applied"] == ["camera.back"]
             assert changes["restart_needed"] == ["camera.front"]
+            told = await notified.wait(
+                lambda _, params: params.get("message") == "The camera was removed"
+            )
+            assert (told["camera_id"], told["status"]) == ("back", "DISCONNECTED")
             assert (await viewer.until_told("ended"))["cause"] == "camera_removed"
             assert await closed_with(viewer) == (1000, "camera_removed")
             listed = await client.call("get_camera_list")

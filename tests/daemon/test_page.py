@@ -107,6 +107,27 @@ async def test_a_name_with_markup_is_text_and_nothing_of_it_runs(
     await browse(chromium, use, await link(recorder), check=False)
 
 
+async def test_a_removed_camera_leaves_the_page_that_shows_none_of_its_pictures(
+    chromium: ChromiumThread, recorder: Daemon
+) -> None:
+    """A reload removes it while the timeline is shown; the other camera stays."""
+    token = trio.lowlevel.current_trio_token()
+
+    async def remove() -> None:
+        recorder.configure(cameras=[small_camera(name="Gate")])
+        assert (await recorder.call("reload_config"))["applied"] == ["camera.camera1"]
+
+    def use(browser: PageBrowser) -> None:
+        browser.go("timeline")
+        browser.see(".lane >> nth=1")
+        trio.from_thread.run(remove, trio_token=token)
+        browser.gone(".lane >> nth=1")
+        browser.see(".lane[aria-label^='Gate']")
+        browser.gone(".problems li")
+
+    await browse(chromium, use, await link(recorder))
+
+
 async def test_a_camera_that_does_not_work_is_a_sentence_on_top_of_every_view(
     chromium: ChromiumThread,
     with_problem: Daemon,

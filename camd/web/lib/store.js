@@ -101,6 +101,7 @@ export class Store {
     }
     this.log(method, params);
     if (method === 'camera_status_update') this.putCamera(params);
+    if (method === 'camera_status_update' && params.state === 'ABSENT') this.loadCameras().catch(() => {}); // it may have been removed
     if (method === 'recording_status_update') this.putRecording(params);
     if (method === 'storage_status_update') this.storage = params;
     if (method === 'scrub_update') this.damage = [...this.damage.filter((each) => each.filename !== params.filename), params];
