@@ -188,6 +188,15 @@ def test_a_refusal_has_its_exit_code_and_says_what_to_do(service: FakeService) -
     assert result.stdout == ""
 
 
+def test_a_refusal_says_who_records(service: FakeService) -> None:
+    """A camera that is recorded already: the message names who has started that."""
+    service.answers = {
+        "start_recording": RefusedError(-1006, "Camera is currently recording", owner="night")
+    }
+    result = camd(service, "record", "camera0")
+    assert "Camera is currently recording (-1006)\n  started by: night\n" in result.stderr
+
+
 def test_a_wrong_token_has_its_exit_code_and_does_not_show(service: FakeService) -> None:
     """5, and the token is not repeated."""
     result = camd(service, "status", token="hunter2")
