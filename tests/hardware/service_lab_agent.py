@@ -244,12 +244,13 @@ def init_step(_: float) -> Facts:
         facts: Facts = {"nodes": nodes, "kept": camd("init", str(CONFIG))[0]}
         facts["unchanged"] = CONFIG.read_text() == text
         facts["made"] = camd("init", str(CONFIG), "--force")
-        facts["sources"] = [each["source"] for each in tomllib.loads(CONFIG.read_text())["camera"]]
+        entries = tomllib.loads(CONFIG.read_text())["camera"]
+        cameras, facts["sources"] = zip(*((x["id"], x["source"]) for x in entries), strict=True)
         facts["check"] = camd("check")
         facts["reload"] = sh("systemctl", "reload-or-restart", "camd")
-        sessions = [start_recording(camera) for camera in ("camera0", "camera1")]
+        sessions = [start_recording(camera) for camera in cameras]
         time.sleep(STEADY_SECONDS)
-        facts["receipts"] = [stopped_recording(camera) for camera in ("camera0", "camera1")]
+        facts["receipts"] = [stopped_recording(camera) for camera in cameras]
         facts["verify"] = camd("verify", user="camd")
         return facts | {"sessions": sessions, "others": other_devices(nodes[1].split()[0])}
     finally:
