@@ -52,8 +52,8 @@ def test_a_wrong_configuration_does_not_prevent_a_first_one(
         old.write_text(text)
     done = init(str(file), config=old)
     assert done.exit_code == 0
-    assert "! The present configuration was not read, so that ids may differ: " in done.stdout
-    assert ("recordings: unknown section" if text and text[0] == "[" else str(old)) in done.stdout
+    assert "! The present configuration was not read, so that ids may differ: " in done.stderr
+    assert ("recordings: unknown section" if text and text[0] == "[" else str(old)) in done.stderr
     assert tomli.loads(file.read_text())["server"]["listen"] == "127.0.0.1:8002"
 
 
@@ -70,7 +70,8 @@ def test_what_is_wrong_with_a_device_is_told(
         return FoundDevices((camera,), ((denied(vivid(3, 0)), "it may be camera0"),))
 
     monkeypatch.setattr(first_config, "find_cameras", find)
-    said = init(str(tmp_path / "camd.toml"), config=old).stdout
-    assert "! camera0, /dev/video0: It cannot be opened. Join the group video." in said
-    assert "! /dev/video3, vivid-000-vid-cap, has no entry: it may be camera0" in said
-    assert "camd.toml: 1 camera. Look through it, then:" in said
+    for file in (str(tmp_path / "camd.toml"), "-"):
+        done = init(file, config=old)
+        assert "! camera0, /dev/video0: It cannot be opened. Join the group video." in done.stderr
+        assert "! /dev/video3, vivid-000-vid-cap, has no entry: it may be camera0" in done.stderr
+        assert ("1 camera. Look through it, then:" in done.stdout) == (file != "-")

@@ -16,7 +16,7 @@ import trio
 
 from camd.capture.rules.negotiation import FormatSelection
 from camd.cli.exit import CommandFailed
-from camd.cli.terminal import console
+from camd.cli.terminal import console, messages
 from camd.config.load import find_file, find_path_bases, load_config
 from camd.config.schema import CameraConfig, Config, StorageConfig
 from camd.devices.listing import ListedDevice, scan_devices
@@ -218,14 +218,15 @@ def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> No
     found = trio.run(find_cameras)
     system = _is_of_the_system(file)
     text = write_configuration(folder, found, system=system)
+    tell = partial(messages().print, soft_wrap=True, markup=False, highlight=False)
+    for remark in _remarks(found):
+        tell(f"! {_plain(remark)}")
     if str(file) == "-":
         click.echo(text, nl=False)
         return
     _write(file, text, force=force)
     load_config(file, {})  # a text that is refused is a bug, and is noticed here
     say = partial(console().print, soft_wrap=True, markup=False, highlight=False)
-    for remark in _remarks(found):
-        say(f"! {_plain(remark)}")
     many = "1 camera" if len(found.cameras) == 1 else f"{len(found.cameras)} cameras"
     say(f"{file}: {many}. Look through it, then:")
     for command in _next_commands(file, system=system):
