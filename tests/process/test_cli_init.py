@@ -57,6 +57,24 @@ def test_a_wrong_configuration_does_not_prevent_a_first_one(
     assert tomli.loads(file.read_text())["server"]["listen"] == "127.0.0.1:8002"
 
 
+def test_what_to_do_next_is_for_the_installed_service_where_it_is(
+    tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file has its sockets, and root is not told to run it; without the units neither is so.
+
+    No test writes below /etc, so the folder counts as such.
+    """
+    monkeypatch.setattr(first_config, "_is_below_etc", lambda file: True)
+    monkeypatch.setattr(first_config, "_SOCKET_FOLDER", tmp_path)
+    installed = init(str(tmp_path / "installed.toml"), config=old)
+    assert "systemctl reload-or-restart camd" in installed.stdout
+    assert "unix:/run/camd/camd.sock" in (tmp_path / "installed.toml").read_text()
+    monkeypatch.setattr(first_config, "_SOCKET_FOLDER", tmp_path / "none")
+    alone = init(str(tmp_path / "alone.toml"), config=old)
+    assert f"camd run --config {tmp_path / 'alone.toml'}" in alone.stdout
+    assert "unix:" not in (tmp_path / "alone.toml").read_text()
+
+
 def test_what_is_wrong_with_a_device_is_told(
     tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from camd.errors import ConfigError
 from camd.logs import set_up_logging
 from camd.model import CameraId, Device, FormatChoice
 
+_SOCKET_FOLDER = Path("/run/camd")  # of the units in systemd/; without them nobody makes it
+
 _HEAD = """\
 # The configuration of camd, written by `camd init`. `camd check` says what is wrong with it;
 # `camd check --keys` lists every key. A running service reads it again with SIGHUP
@@ -99,9 +101,9 @@ class FoundDevices:
 
 
 def write_configuration(recordings: Path, found: FoundDevices, *, system: bool = False) -> str:
-    """Write the text of a configuration with these cameras; `system`: for a service below /etc.
+    """Write the text of a configuration with these cameras.
 
-    Pure.
+    `system`: for the installed service, whose sockets systemd opens. Pure.
     """
     server = (_LISTEN_AS_SYSTEM_SERVICE if system else _LISTEN).rstrip()
     head = _HEAD.format(recordings=json.dumps(str(recordings)), server=server)
@@ -216,7 +218,7 @@ def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> No
     set_up_logging("error")
     folder = Path("recordings") if recordings is None else recordings.absolute()
     found = trio.run(find_cameras)
-    system = _is_of_the_system(file)
+    system = _is_below_etc(file) and _SOCKET_FOLDER.is_dir()
     text = write_configuration(folder, found, system=system)
     tell = partial(messages().print, soft_wrap=True, markup=False, highlight=False)
     for remark in _remarks(found):
@@ -245,13 +247,13 @@ def _remarks(found: FoundDevices) -> Iterator[str]:
 
 
 def _next_commands(file: Path, *, system: bool) -> tuple[str, str]:
-    """Return what to do next. The service of the system is never run by root."""
+    """Return what to do next. The installed service has a user of its own: root does not run it."""
     if system:
         return "camd check", "systemctl reload-or-restart camd"
     return f"camd check --config {file}", f"camd run --config {file}"
 
 
-def _is_of_the_system(file: Path) -> bool:
+def _is_below_etc(file: Path) -> bool:
     return file.absolute().is_relative_to("/etc")
 
 
@@ -265,7 +267,7 @@ def _write(file: Path, text: str, *, force: bool) -> None:
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written: {error.strerror}") from None
     with open(descriptor, "w", encoding="utf-8") as opened:  # noqa: PTH123 - a descriptor
-        if _is_of_the_system(file):
+        if _is_below_etc(file):
             with suppress(KeyError, PermissionError):  # the service reads it by its group
                 os.fchown(descriptor, -1, grp.getgrnam("camd").gr_gid)
         opened.write(text)
