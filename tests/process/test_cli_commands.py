@@ -177,6 +177,16 @@ def test_info_and_storage_show_names_and_values(service: FakeService) -> None:
     assert service.calls[0] == ("get_recording_info", {"filename": "a.mp4"})
 
 
+def test_a_pin_is_shown_without_what_it_lacks(service: FakeService) -> None:
+    """Instants are in the local zone, as everywhere; values that are not there leave nothing."""
+    pin = {"reason": "", "by": "admin", "since": "2026-01-15T15:30:00.5Z", "until": None}
+    service.answers = {"get_recording_info": {**FILE, "pin": pin}}
+    (line,) = [
+        x for x in camd(service, "info", "--utc", "a.mp4").stdout.splitlines() if "by admin" in x
+    ]
+    assert line.split(maxsplit=1)[1].rstrip() == "by admin, since 2026-01-15 15:30:00 UTC"
+
+
 def test_a_refusal_has_its_exit_code_and_says_what_to_do(service: FakeService) -> None:
     """4, with message, code and suggestion on stderr and nothing on stdout."""
     service.answers = {
