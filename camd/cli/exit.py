@@ -93,6 +93,8 @@ def refused(code: int, message: str, data: object, hint: str = "") -> CallRefuse
     reason = details.get("reason") or details.get("cause")
     if isinstance(reason, str) and reason:
         lines.append(f"reason: {reason}")
+    if details.get("owner"):
+        lines.append(f"started by: {details['owner']}")
     lines += _nearest_instants(details)
     if details.get("suggestion"):
         lines.append(str(details["suggestion"]))

@@ -381,7 +381,8 @@ def _value(field: str, value: object) -> str:
     if isinstance(value, Mapping) and field == "sync_latency":
         return latency(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{escape(str(name))} {coloured(part)}" for name, part in value.items())
+        there = {name: part for name, part in value.items() if part is not None and part != ""}
+        return ", ".join(f"{escape(str(name))} {_value(str(name), x)}" for name, x in there.items())
     if terminal.parse_time(value) is not None:
         return escape(terminal.format_moment(value))
     if isinstance(value, list | tuple):

@@ -3,12 +3,12 @@
     python tests/hardware/service_lab.py --lab COMMAND [--watchdog 6] [--before PACKAGE]
         [--steps STEP..] [--json FILE]
 
-The steps: install, the first client starts the service, reload, restart, kill, a stopped process, a
-disk that hangs, one that comes late, a wrong clock, a USB camera, more sandboxing, an upgrade, a
-newer format, removal. With `--before PACKAGE` that older package is installed first, and upgraded
-once it has recorded. The machine is as for power_cuts.py, with `uvc-camera` and Python 3.11; dpkg
-needs no network. With `--steps` the machine and the package that it has are used as they are.
-docs/operations.md shows what was seen.
+The steps: install, a first configuration, the first client starts the service, reload, restart,
+kill, a stopped process, a disk that hangs, one that comes late, a wrong clock, a USB camera, more
+sandboxing, an upgrade, a newer format, removal. With `--before PACKAGE` that older package is
+installed first, and upgraded once it has recorded. The machine is as for power_cuts.py, with
+`uvc-camera` and Python 3.11; dpkg needs no network. With `--steps` the machine and the package that
+it has are used as they are. docs/operations.md shows what was seen.
 Exit status: 0, 1 when a check failed, 2 when the lab failed.
 """
 

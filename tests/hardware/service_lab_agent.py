@@ -3,7 +3,7 @@
     service_lab_agent.py STEP [--watchdog SECONDS]
 
 The last line of the output is JSON: facts for service_lab_checks.py. Needs root, systemd and the
-Debian package of camd.
+Debian package of camd. All steps are in one file, because it is copied into the machine by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -30,11 +31,12 @@ from camd.client import RemoteError, connect
 ADDRESS = "unix:/run/camd/camd.sock"
 CONFIG = Path("/etc/camd/camd.toml")
 DROP_IN = Path("/etc/systemd/system/camd.service.d")
+STATE = Path("/var/lib/camd/state")
 DISK = Path("/srv/data")
 RECORDINGS = DISK / "recordings"
 LATE = Path("/srv/late")
 LATE_RECORDINGS = LATE / "disk" / "recordings"
-MARKER = Path("/var/lib/camd/state/format.json")
+MARKER = STATE / "format.json"
 STEADY_SECONDS = 10.0  # of footage before something happens to it
 START_SECONDS = 600.0  # until a slow machine has started the service, and records
 CAMERA = """
@@ -209,6 +211,103 @@ class Visitors:
         for one in self._threads:
             one.join(60)
         return {"answered": self.answered, "refused": self.refused, "longest": self.longest}
+
+
+def camd(*arguments: str, user: str = "root") -> tuple[int, str, str]:
+    """Run a command of the installed package; return its status, its output and its messages."""
+    command = ("runuser", "-u", user, "--", "camd", *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/tmp")
+    return done.returncode, done.stdout, done.stderr
+
+
+def usb_camera(name: str, *options: str) -> str:
+    """Plug a USB camera in; return its nodes."""
+    return sh("uvc-camera", "start", name, "--modes", "mjpeg:160x120@10", *options)
+
+
+def written_sources(user: str = "root") -> Facts:
+    """Write a configuration to the output; return the sources of its entries, and all."""
+    status, text, messages = camd("init", "-", user=user)
+    sources = [each["source"] for each in tomllib.loads(text).get("camera", [])]
+    return {"status": status, "sources": sources, "text": text, "messages": messages}
+
+
+def init_step(_: float) -> Facts:
+    """The first configuration, for two USB cameras, on a service that knows none; then others."""
+    text, aside, ran = CONFIG.read_text(), STATE.with_name("state-aside"), active()
+    before = session() if ran else ""
+    sh("systemctl", "stop", "camd")
+    if STATE.exists():
+        STATE.rename(aside)
+    try:
+        nodes = [usb_camera(f"init-{serial}", "--serial", serial) for serial in ("A1", "B2")]
+        facts: Facts = {"nodes": nodes, "kept": camd("init", str(CONFIG))[0]}
+        facts["unchanged"] = CONFIG.read_text() == text
+        facts["made"] = camd("init", str(CONFIG), "--force")
+        entries = tomllib.loads(CONFIG.read_text())["camera"]
+        cameras, facts["sources"] = zip(*((x["id"], x["source"]) for x in entries), strict=True)
+        facts["check"] = camd("check")
+        facts["reload"] = sh("systemctl", "reload-or-restart", "camd")
+        sessions = [start_recording(camera) for camera in cameras]
+        time.sleep(STEADY_SECONDS)
+        facts["receipts"] = [stopped_recording(camera) for camera in cameras]
+        facts["verify"] = camd("verify", user="camd")
+        return facts | {"sessions": sessions, "others": other_devices(nodes[1].split()[0])}
+    finally:
+        for serial in ("A1", "B2"):
+            sh("uvc-camera", "do", f"init-{serial}", "quit")
+        sh("systemctl", "stop", "camd")
+        CONFIG.write_text(text)
+        sh("rm", "-rf", str(STATE))
+        if aside.exists():
+            aside.rename(STATE)
+        if ran:
+            sh("systemctl", "start", "camd")
+            until(lambda: session() == before)
+
+
+def stopped_recording(camera: str) -> Facts:
+    """Stop a camera's recording; return how many frames it delivered, and how many are in files."""
+    receipt = call("stop_recording", device=camera)["receipt"]
+    return {name: receipt[name] for name in ("frames_captured", "frames_written")}
+
+
+def other_devices(node: str) -> Facts:
+    """Return what is written for a busy camera, a user without rights, and further devices."""
+    seen: Facts = {"no rights": written_sources(user="nobody")}
+    reader = subprocess.Popen(
+        ["v4l2-ctl", "-d", node, "--stream-mmap", "--stream-count=1000000"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(STEADY_SECONDS)
+    seen["busy"] = written_sources()
+    reader.kill()
+    reader.wait()
+    for name, options in (("no serial number", ()), ("same serial number", ("--serial", "A1"))):
+        usb_camera("init-other", *options)
+        seen[name] = written_sources()
+        sh("uvc-camera", "do", "init-other", "quit")
+    return seen | loopback_node()
+
+
+def loopback_node() -> Facts:
+    """Return what is written for a node that a program writes to; nothing without such a driver."""
+    said = sh("modprobe", "v4l2loopback", "video_nr=20", "exclusive_caps=1", "card_label=Loopback")
+    if said:
+        return {}
+    source = ["-f", "lavfi", "-re", "-i", "testsrc=size=160x120:rate=10", "-pix_fmt", "yuyv422"]
+    writer = subprocess.Popen(
+        ["ffmpeg", "-nostdin", "-v", "error", *source, "-f", "v4l2", "/dev/video20"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(STEADY_SECONDS)
+    seen = {"loopback node": written_sources()}
+    writer.kill()
+    writer.wait()
+    sh("modprobe", "-r", "v4l2loopback")
+    return seen
 
 
 def set_up(watchdog: float) -> Facts:
@@ -422,7 +521,7 @@ def hard_step(_: float) -> Facts:
 
 def usb_step(_: float) -> Facts:
     """A USB camera is plugged in, found, and records."""
-    said = sh("uvc-camera", "start", "front", "--serial", "UNITA", "--modes", "mjpeg:160x120@10")
+    said = usb_camera("front", "--serial", "UNITA")
     found: list[str] = []
 
     def listed() -> bool:
@@ -486,6 +585,7 @@ def remove_step(_: float) -> Facts:
 
 
 STEPS: dict[str, Callable[[float], Facts]] = {
+    "init": init_step,
     "set_up": set_up,
     "socket": socket_step,
     "watch": watch_step,

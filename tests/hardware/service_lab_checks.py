@@ -20,6 +20,44 @@ def check_step(step: str, facts: Facts) -> list[str]:
     return [f"{step}: {finding}" for finding in check(facts)] if check else []
 
 
+def check_init(facts: Facts) -> Iterator[str]:
+    """A first configuration is made on demand only, is right, and both of its cameras record."""
+    if not facts["kept"] or not facts["unchanged"]:
+        yield "the present configuration was replaced without being asked"
+    if facts["made"][0]:
+        yield f"camd init: {facts['made']}"
+    if facts["sources"] != [f"v4l2:{_by_id(serial)}" for serial in ("A1", "B2")]:
+        yield f"the entries are for {facts['sources']}"
+    if facts["check"][0]:
+        yield f"camd check: {facts['check']}"
+    if facts["reload"]:
+        yield f"systemctl reload-or-restart: {facts['reload']}"
+    for receipt in facts["receipts"]:
+        if not receipt["frames_written"] or len(set(receipt.values())) > 1:
+            yield f"a camera has recorded {receipt}"
+    if facts["verify"][0]:
+        yield f"camd verify: {facts['verify']}"
+    yield from check_others(facts["others"])
+
+
+def check_others(others: Mapping[str, Facts]) -> Iterator[str]:
+    """Each device gets an entry that selects it alone; a user without rights is told of them."""
+    for name, written in others.items():
+        wanted = 2 if name in ("no rights", "busy") else 3
+        sources = written["sources"]
+        told = sum(source.startswith("v4l2:") for source in set(sources))
+        told += written["text"].count("has no entry")
+        if written["status"] or told != wanted or len(set(sources)) < len(sources):
+            said = written["text"][-600:] + written["messages"]
+            yield f"{name}: status {written['status']}, {sources}: {said}"
+        if name == "same serial number" and f"v4l2:{_by_id('A1')}" in sources:
+            yield f"{name}: a link that two cameras have is a source"
+
+
+def _by_id(serial: str) -> str:
+    return f"/dev/v4l/by-id/usb-Camlab_Lab_Camera_{serial}-video-index0"
+
+
 def check_set_up(facts: Facts) -> Iterator[str]:
     """systemd understands each line of the units, and rates the exposure 2.0 of 10 at most."""
     if facts["verify"]:
@@ -148,6 +186,13 @@ def check_usb(facts: Facts) -> Iterator[str]:
         yield "it does not record"
 
 
+def check_hard(facts: Facts) -> Iterator[str]:
+    """With each further line of sandboxing the session goes on."""
+    for line, seen in facts.items():
+        if line != "step":
+            yield from (f"{line}: {finding}" for finding in check_interruption(seen))
+
+
 def validate_upgrade(facts: Facts) -> Iterator[str]:
     """The new version runs, and the session goes on."""
     yield from check_interruption(facts)
@@ -180,6 +225,7 @@ def check_remove(facts: Facts) -> Iterator[str]:
 
 
 CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
+    "init": check_init,
     "set_up": check_set_up,
     "socket": check_socket,
     "watch": check_watch,
@@ -191,6 +237,7 @@ CHECKS: dict[str, Callable[[Facts], Iterator[str]]] = {
     "late_disk": check_late_disk,
     "clock": check_clock,
     "usb": check_usb,
+    "hard": check_hard,
     "upgrade": validate_upgrade,
     "format": check_format,
     "remove": check_remove,

@@ -177,6 +177,16 @@ def test_info_and_storage_show_names_and_values(service: FakeService) -> None:
     assert service.calls[0] == ("get_recording_info", {"filename": "a.mp4"})
 
 
+def test_a_pin_is_shown_without_what_it_lacks(service: FakeService) -> None:
+    """Instants are in the local zone, as everywhere; values that are not there leave nothing."""
+    pin = {"reason": "", "by": "admin", "since": "2026-01-15T15:30:00.5Z", "until": None}
+    service.answers = {"get_recording_info": {**FILE, "pin": pin}}
+    (line,) = [
+        x for x in camd(service, "info", "--utc", "a.mp4").stdout.splitlines() if "by admin" in x
+    ]
+    assert line.split(maxsplit=1)[1].rstrip() == "by admin, since 2026-01-15 15:30:00 UTC"
+
+
 def test_a_refusal_has_its_exit_code_and_says_what_to_do(service: FakeService) -> None:
     """4, with message, code and suggestion on stderr and nothing on stdout."""
     service.answers = {
@@ -186,6 +196,15 @@ def test_a_refusal_has_its_exit_code_and_says_what_to_do(service: FakeService) -
     assert result.exit_code == 4
     assert result.stderr == "Error: Not recording (-1020)\n  Start first.\n"
     assert result.stdout == ""
+
+
+def test_a_refusal_says_who_records(service: FakeService) -> None:
+    """A camera that is recorded already: the message names who has started that."""
+    service.answers = {
+        "start_recording": RefusedError(-1006, "Camera is currently recording", owner="night")
+    }
+    result = camd(service, "record", "camera0")
+    assert "Camera is currently recording (-1006)\n  started by: night\n" in result.stderr
 
 
 def test_a_wrong_token_has_its_exit_code_and_does_not_show(service: FakeService) -> None:

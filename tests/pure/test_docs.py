@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+import tomli
 
 from camd.api.camera_methods import CamerasApi
 from camd.api.device_methods import ControlsApi, DevicesApi
@@ -26,12 +27,15 @@ from camd.api.system_methods import StorageApi, SystemApi
 from camd.cli import main
 from camd.clock import SYSTEM_CLOCK
 from camd.config.keys import config_keys_of
+from camd.config.parse import find_mistakes, parse_config
 from camd.config.schema import SECTIONS
+from camd.config.values import PathBases
 from camd.contract.event_results import NOTIFICATIONS
 from camd.rpc.openrpc import fields_of, openrpc_document, registry_with_discovery
 from camd.rpc.registry import Caller, Method
 from camd.rpc.roles import ANONYMOUS
 from camd.server.connection_auth import AUTHENTICATE_METHOD
+from camd.storage.rules.volume_identity import RecognisedAs
 
 ROOT = Path(__file__).parents[2]
 
@@ -205,3 +209,56 @@ def test_configuration_keys_that_pages_name_exist() -> None:
                 wrong[name] = page
     assert wrong == {}
     assert "storage.durability" in known
+
+
+def test_configurations_in_pages_have_no_mistakes() -> None:
+    """Each block of a page that begins with a section or an entry is a valid configuration."""
+    wrong, found = {}, 0
+    for page, text in _pages().items():
+        for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL):
+            if not re.match(r"(?:#.*\n)*\[\[?[a-z]+\]\]?$", block, re.MULTILINE):
+                continue
+            found += 1
+            parsed = parse_config(
+                tomli.loads(block), {}, PathBases(Path("/c"), Path("/d"), Path("/h"))
+            )
+            if mistakes := [*parsed.mistakes, *find_mistakes(parsed.sections, parsed.cameras)]:
+                wrong[f"{page}: {block}"] = mistakes
+    assert wrong == {}
+    assert found >= 5
+
+
+def test_error_codes_that_pages_name_exist() -> None:
+    """A number such as -1008 is the code of an error, in the table of errors."""
+    table = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    known = {*re.findall(r"^\| (-\d+) \|", table, re.MULTILINE)}
+    wrong = {}
+    for page, text in _pages().items():
+        for code in re.findall(r"(?<![\w.)])[\u2212-](?:10\d\d|320\d\d|32[67]\d\d)\b", text):
+            if code.replace("\u2212", "-") not in known:
+                wrong[code] = page
+    assert wrong == {}
+    assert "-1016" in known
+
+
+# Of others: a key of MediaMTX, and a fixture of pytest.
+FOREIGN = {"all_others", "tmp_path"}
+
+
+def test_names_that_pages_have_are_in_the_code() -> None:
+    """A name such as `connections_limited` is an event, a field, a cause or a key of this program.
+
+    Metrics have a test of their own.
+    """
+    folders = ("camd", "tests/hardware", "examples")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()]
+    code = "".join(file.read_text("utf-8") for file in files if file.suffix in (".py", ".js"))
+    known = {*re.findall(r"[a-z]+(?:_[a-z]+)+", code), *FOREIGN}
+    known |= {f"volume_{verdict.value}" for verdict in RecognisedAs}
+    wrong = {}
+    for page, text in _pages().items():
+        for name in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text):
+            if name not in known and not name.startswith(("camd_", "process_")):
+                wrong[name] = page
+    assert wrong == {}
+    assert "no_such_name" not in known

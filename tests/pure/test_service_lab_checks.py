@@ -16,7 +16,27 @@ GOES_ON: dict[str, Any] = {
     "back": 2.0,
     "restarts": 1,
 }
+LINK = "v4l2:/dev/v4l/by-id/usb-Camlab_Lab_Camera_{}-video-index0"
+PORT = "v4l2:/dev/v4l/by-path/platform-vhci_hcd.0-usb-0:{}:1.0-video-index0"
 GOOD: dict[str, dict[str, Any]] = {
+    "init": {
+        "kept": 1,
+        "unchanged": True,
+        "made": [0, "camd.toml: 2 cameras.", ""],
+        "sources": [LINK.format("A1"), LINK.format("B2")],
+        "check": [0, "No problems.", ""],
+        "reload": "",
+        "receipts": [{"frames_captured": 90, "frames_written": 90}],
+        "verify": [0, "2 files checked", ""],
+        "others": {
+            name: {"status": 0, "sources": sources, "text": text, "messages": ""}
+            for name, sources, text in (
+                ("busy", [LINK.format("A1"), LINK.format("B2")], ""),
+                ("no rights", [LINK.format("A1")], "# /dev/video2 has no entry: no permission"),
+                ("same serial number", [PORT.format(1), LINK.format("B2"), PORT.format(3)], ""),
+            )
+        },
+    },
     "set_up": {
         "verify": "",
         "security": "\u2192 Overall exposure level for camd.service: 1.6 OK :-)",
@@ -44,6 +64,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "clock": {"before": "s1", "after": "s1", "frames": [9, 9], "verify": 0, "next": "s2"},
     "usb": {"found": "camera2", "session": "s2"},
+    "hard": {"step": "hard", "ProcSubset=pid": GOES_ON},
     "upgrade": GOES_ON | {"version": "999.0", "old_version": "1.0"},
     "format": {"status": "78", "state": "failed", "unchanged": True, "started": True},
     "remove": {
@@ -66,6 +87,46 @@ def test_a_service_that_does_what_it_should_has_no_finding(step: str) -> None:
 @pytest.mark.parametrize(
     ("step", "changes", "expected"),
     [
+        ("init", {"kept": 0}, "the present configuration was replaced without being asked"),
+        (
+            "init",
+            {"unchanged": False},
+            "the present configuration was replaced without being asked",
+        ),
+        ("init", {"made": [78, "", "a mistake"]}, "camd init: [78, '', 'a mistake']"),
+        ("init", {"sources": []}, "the entries are for []"),
+        ("init", {"check": [1, "a problem", ""]}, "camd check: [1, 'a problem', '']"),
+        ("init", {"reload": "Job failed."}, "systemctl reload-or-restart: Job failed."),
+        (
+            "init",
+            {"receipts": [{"frames_captured": 9, "frames_written": 8}]},
+            "a camera has recorded {'frames_captured': 9, 'frames_written': 8}",
+        ),
+        ("init", {"verify": [1, "", "torn"]}, "camd verify: [1, '', 'torn']"),
+        (
+            "init",
+            {"others": {"busy": {"status": 0, "sources": [], "text": "none", "messages": "why"}}},
+            "busy: status 0, []: nonewhy",
+        ),
+        (
+            "init",
+            {
+                "others": {
+                    "same serial number": {
+                        "status": 0,
+                        "sources": [LINK.format("A1"), LINK.format("B2"), PORT.format(3)],
+                        "text": "",
+                        "messages": "",
+                    }
+                }
+            },
+            "same serial number: a link that two cameras have is a source",
+        ),
+        (
+            "hard",
+            {"ProcSubset=pid": GOES_ON | {"gaps": []}},
+            "ProcSubset=pid: the ledger has no gap",
+        ),
         ("set_up", {"verify": "Unknown key name"}, "systemd-analyze verify: Unknown key name"),
         (
             "set_up",

@@ -38,8 +38,8 @@ def inspect_ports(config: Config) -> Iterator[CheckFinding]:
         if isinstance(address, TcpAddress) and address.port and _in_use(address):
             yield warning(
                 "server.listen",
-                f"{text} is in use, by camd or by another program",
-                "If camd is not running, find the program with `ss -ltnp`, or choose another port.",
+                f"{text} is in use by camd, by systemd for it (camd.socket), or by another program",
+                "`ss -ltnp` shows which; if it is another program, end it, or choose another port.",
             )
 
 

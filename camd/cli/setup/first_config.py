@@ -16,13 +16,15 @@ import trio
 
 from camd.capture.rules.negotiation import FormatSelection
 from camd.cli.exit import CommandFailed
-from camd.cli.service_access import configured
-from camd.cli.terminal import console
-from camd.config.load import load_config
-from camd.config.schema import CameraConfig
+from camd.cli.terminal import console, messages
+from camd.config.load import find_file, find_path_bases, load_config
+from camd.config.schema import CameraConfig, Config, StorageConfig
 from camd.devices.listing import ListedDevice, scan_devices
+from camd.errors import ConfigError
 from camd.logs import set_up_logging
 from camd.model import CameraId, Device, FormatChoice
+
+_SOCKET_FOLDER = Path("/run/camd")  # of the units in systemd/; without them nobody makes it
 
 _HEAD = """\
 # The configuration of camd, written by `camd init`. `camd check` says what is wrong with it;
@@ -30,9 +32,7 @@ _HEAD = """\
 # (`systemctl reload camd`).
 
 [server]
-# Only programs of this machine can connect. To serve others, listen on "0.0.0.0:8002" and set
-# tls_cert and tls_key.
-listen = "127.0.0.1:8002"
+{server}
 
 [storage]
 # Where recordings go, best a disk of its own: then also set require_mount = true, so that nothing
@@ -42,6 +42,19 @@ recordings_dir = {recordings}
 [recording]
 rotation = "30m"         # a new file each half hour; no frame is lost between files
 # format = "mkv"         # files of another container, made after recording
+"""
+
+_LISTEN = """\
+# Only programs of this machine can connect. To serve others, listen on "0.0.0.0:8002" and set
+# tls_cert and tls_key.
+listen = "127.0.0.1:8002"
+"""
+
+_LISTEN_AS_SYSTEM_SERVICE = """\
+# Only programs of this machine can connect. To serve others, listen on "0.0.0.0:8002" and set
+# tls_cert and tls_key. Where systemd opens the sockets, these are what camd.socket has: change both
+# (`systemctl edit camd.socket`).
+listen = ["127.0.0.1:8002", "unix:/run/camd/camd.sock"]
 """
 
 _NO_CAMERAS = """\
@@ -66,17 +79,42 @@ class FoundCamera:
     device: Device
     choice: FormatChoice | None  # None: it cannot be asked now, or offers nothing that is recorded
 
+    @property
+    def why_not(self) -> str:
+        """Why it could not be asked, and what to do; "" when it could."""
+        problem = self.device.problem
+        return f"{problem.message}. {problem.suggestion}" if problem is not None else ""
 
-def write_configuration(recordings: Path, cameras: Sequence[FoundCamera]) -> str:
-    """Write the text of a configuration with these cameras. Pure."""
-    head = _HEAD.format(recordings=json.dumps(str(recordings)))
-    entries = "".join(_entry(camera) for camera in cameras) if cameras else _NO_CAMERAS
-    return head + entries + _FOOT
+
+@attrs.frozen
+class FoundDevices:
+    """The cameras that get an entry, the devices that get none, and a remark on the ids."""
+
+    cameras: tuple[FoundCamera, ...] = ()
+    others: tuple[tuple[Device, str], ...] = ()  # each with the reason
+    remark: str = ""
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices that are plugged in."""
+        return *(camera.device for camera in self.cameras), *(device for device, _ in self.others)
 
 
-def _entry(camera: FoundCamera) -> str:
-    device, choice = camera.device, camera.choice
-    source = _lasting_path(device)
+def write_configuration(recordings: Path, found: FoundDevices, *, system: bool = False) -> str:
+    """Write the text of a configuration with these cameras.
+
+    `system`: for the installed service, whose sockets systemd opens. Pure.
+    """
+    server = (_LISTEN_AS_SYSTEM_SERVICE if system else _LISTEN).rstrip()
+    head = _HEAD.format(recordings=json.dumps(str(recordings)), server=server)
+    entries = "".join(_entry(camera, found.devices) for camera in found.cameras)
+    remarks = "".join(f"\n# {_plain(_without_entry(*other))}\n" for other in found.others)
+    return head + (entries + remarks or _NO_CAMERAS) + _FOOT
+
+
+def _entry(camera: FoundCamera, devices: Sequence[Device]) -> str:
+    device = camera.device
+    source = _lasting_path(device, devices)
     lines = [
         "",
         f"# {_plain(device.name)}, now {device.node}"
@@ -85,24 +123,45 @@ def _entry(camera: FoundCamera) -> str:
         f"id = {_quoted(camera.camera_id)}",
         f"name = {_quoted(device.name)}",
         f"source = {_quoted(f'v4l2:{source}')}",
-        *_format_lines(choice),
+        *_format_lines(camera),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _lasting_path(device: Device) -> Path:
+def _without_entry(device: Device, reason: str) -> str:
+    return f"{device.node}, {device.name}, has no entry: {reason}"
+
+
+def _lasting_path(device: Device, devices: Sequence[Device]) -> Path:
     """Choose the link that stays with this camera, or else its node.
 
-    Cameras without a serial number share one name in by-id, so the port names them.
+    Cameras without a serial number, or with the same one, share a name in by-id, so the port names
+    them. A link that several devices have names none of them.
     """
-    kinds = ("by-id", "by-path") if device.usb and device.usb.serial else ("by-path",)
+    others = [other for other in devices if other.node != device.node]
+    kinds = ("by-id", "by-path") if _serial_is_unique(device, others) else ("by-path",)
+    taken = {link for other in others for link in other.links}
     links = (link for kind in kinds for link in device.links if link.parent.name == kind)
-    return next(links, device.node)
+    return next((link for link in links if link not in taken), device.node)
 
 
-def _format_lines(choice: FormatChoice | None) -> Iterator[str]:
+def _serial_is_unique(device: Device, others: Sequence[Device]) -> bool:
+    """Tell whether it has a serial number that no device at another port has."""
+    if device.usb is None or not device.usb.serial:
+        return False
+    ports = {
+        other.usb.port
+        for other in others
+        if other.usb is not None and other.usb.serial == device.usb.serial
+    }
+    return ports <= {device.usb.port}
+
+
+def _format_lines(camera: FoundCamera) -> Iterator[str]:
+    choice = camera.choice
     if choice is None:
-        yield "# It could not be asked for its formats: see `camd devices`."
+        why = f": {_plain(camera.why_not)}" if camera.why_not else "; see `camd devices`."
+        yield f"# It could not be asked for its formats{why}"
         return
     yield f"# Without these, camd chooses: {_plain(choice.why)}"
     if choice.width and choice.height:
@@ -121,36 +180,81 @@ def _plain(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-async def find_cameras() -> list[FoundCamera]:
-    """Look for the cameras that are plugged in now, as the service does when it starts."""
-    listed = await scan_devices(configured(None))
-    return [_found(one) for one in listed.devices if one.camera_id is not None]
+async def find_cameras() -> FoundDevices:
+    """Look for the cameras that are plugged in now, as the service does when it starts.
+
+    The configuration that applies now and its state folder say which ids cameras have.
+    """
+    try:
+        config, remark = load_config(None, os.environ), ""
+    except ConfigError as error:
+        config = _defaults()
+        remark = (
+            f"The present configuration was not read, so that ids may differ: {error.mistakes[0]}"
+        )
+    listed = (await scan_devices(config)).devices
+    return FoundDevices(
+        tuple(_found(one, one.camera_id) for one in listed if one.camera_id is not None),
+        tuple((one.device, one.reason) for one in listed if one.camera_id is None),
+        remark,
+    )
 
 
-def _found(listed: ListedDevice) -> FoundCamera:
-    assert listed.camera_id is not None
-    entry = CameraConfig(listed.camera_id)
-    answer = FormatSelection(entry).answer(listed.device.capabilities)
+def _defaults() -> Config:
+    """Return a configuration without cameras, with the state folder of the one that applies."""
+    storage = StorageConfig()
+    data = find_path_bases(find_file(None, os.environ), os.environ).data
+    return Config(storage=attrs.evolve(storage, state_dir=data / storage.state_dir))
+
+
+def _found(listed: ListedDevice, camera_id: CameraId) -> FoundCamera:
+    answer = FormatSelection(CameraConfig(camera_id)).answer(listed.device.capabilities)
     choice = answer if isinstance(answer, FormatChoice) else None
-    return FoundCamera(listed.camera_id, listed.device, choice)
+    return FoundCamera(camera_id, listed.device, choice)
 
 
 def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> None:
     """Carry out `camd init`."""
     set_up_logging("error")
     folder = Path("recordings") if recordings is None else recordings.absolute()
-    cameras = trio.run(find_cameras)
-    text = write_configuration(folder, cameras)
+    found = trio.run(find_cameras)
+    system = _is_below_etc(file) and _SOCKET_FOLDER.is_dir()
+    text = write_configuration(folder, found, system=system)
+    tell = partial(messages().print, soft_wrap=True, markup=False, highlight=False)
+    for remark in _remarks(found):
+        tell(f"! {_plain(remark)}")
     if str(file) == "-":
         click.echo(text, nl=False)
         return
     _write(file, text, force=force)
     load_config(file, {})  # a text that is refused is a bug, and is noticed here
     say = partial(console().print, soft_wrap=True, markup=False, highlight=False)
-    many = "1 camera" if len(cameras) == 1 else f"{len(cameras)} cameras"
+    many = "1 camera" if len(found.cameras) == 1 else f"{len(found.cameras)} cameras"
     say(f"{file}: {many}. Look through it, then:")
-    say(f"  camd check --config {file}")
-    say(f"  camd run --config {file}")
+    for command in _next_commands(file, system=system):
+        say(f"  {command}")
+
+
+def _remarks(found: FoundDevices) -> Iterator[str]:
+    """Yield what a person has to know besides the file."""
+    if found.remark:
+        yield found.remark
+    for camera in found.cameras:
+        if camera.why_not:
+            yield f"{camera.camera_id}, {camera.device.node}: {camera.why_not}"
+    for device, reason in found.others:
+        yield _without_entry(device, reason)
+
+
+def _next_commands(file: Path, *, system: bool) -> tuple[str, str]:
+    """Return what to do next. The installed service has a user of its own: root does not run it."""
+    if system:
+        return "camd check", "systemctl reload-or-restart camd"
+    return f"camd check --config {file}", f"camd run --config {file}"
+
+
+def _is_below_etc(file: Path) -> bool:
+    return file.absolute().is_relative_to("/etc")
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:
@@ -163,7 +267,7 @@ def _write(file: Path, text: str, *, force: bool) -> None:
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written: {error.strerror}") from None
     with open(descriptor, "w", encoding="utf-8") as opened:  # noqa: PTH123 - a descriptor
-        if file.absolute().is_relative_to("/etc"):
+        if _is_below_etc(file):
             with suppress(KeyError, PermissionError):  # the service reads it by its group
                 os.fchown(descriptor, -1, grp.getgrnam("camd").gr_gid)
         opened.write(text)
