@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 import attrs
+import pytest
 import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_devices import usb_camera
 
-from camd.cli.setup.first_config import FoundCamera, write_configuration
+from camd.cli.setup.first_config import FoundCamera, is_read_by_unit, write_configuration
+from camd.config.load import SYSTEM_FILE
 from camd.config.parse import parse_config
 from camd.config.values import PathBases
 from camd.model import CameraId, FormatChoice
@@ -79,3 +81,32 @@ def test_without_a_camera_it_says_so() -> None:
     assert "camera" not in parsed
     assert parsed["storage"]["recordings_dir"] == '/srv/a "b"'
     assert "No USB camera was plugged in" in text
+
+
+@pytest.mark.parametrize("file", ["packaging/camd.toml", "systemd/camd.socket"])
+def test_the_service_of_systemd_keeps_its_sockets(file: str) -> None:
+    """What replaces the configuration of the package listens where that does, as the units do."""
+    parsed = tomli.loads(write_configuration(Path("recordings"), [], has_unit=True))
+    text = (Path(__file__).parents[2] / file).read_text(encoding="utf-8")
+    assert parsed["server"]["listen"] == (
+        tomli.loads(text)["server"]["listen"]
+        if file.endswith(".toml")
+        else [
+            f"unix:{address}" if address.startswith("/") else address
+            for address in re.findall("^ListenStream=(.*)$", text, re.MULTILINE)
+        ]
+    )
+    alone = tomli.loads(write_configuration(Path("recordings"), []))
+    assert alone["server"]["listen"] == "127.0.0.1:8002"
+
+
+def test_the_file_of_the_units_is_known(tmp_path: Path) -> None:
+    """Only where they are installed, and only the file that they name."""
+    folders = (tmp_path / "etc", tmp_path / "lib")
+    assert not is_read_by_unit(SYSTEM_FILE, folders)
+    folders[1].mkdir()
+    (folders[1] / "camd.socket").touch()
+    assert is_read_by_unit(SYSTEM_FILE, folders)
+    assert not is_read_by_unit(tmp_path / "camd.toml", folders)
+    unit = Path(__file__).parents[2] / "systemd" / "camd.service"
+    assert f" --config {SYSTEM_FILE}\n" in unit.read_text(encoding="utf-8")

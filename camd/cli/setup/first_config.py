@@ -18,7 +18,7 @@ from camd.capture.rules.negotiation import FormatSelection
 from camd.cli.exit import CommandFailed
 from camd.cli.service_access import configured
 from camd.cli.terminal import console
-from camd.config.load import load_config
+from camd.config.load import SYSTEM_FILE, load_config
 from camd.config.schema import CameraConfig
 from camd.devices.listing import ListedDevice, scan_devices
 from camd.logs import set_up_logging
@@ -32,7 +32,7 @@ _HEAD = """\
 [server]
 # Only programs of this machine can connect. To serve others, listen on "0.0.0.0:8002" and set
 # tls_cert and tls_key.
-listen = "127.0.0.1:8002"
+{listen}
 
 [storage]
 # Where recordings go, best a disk of its own: then also set require_mount = true, so that nothing
@@ -43,6 +43,12 @@ recordings_dir = {recordings}
 rotation = "30m"         # a new file each half hour; no frame is lost between files
 # format = "mkv"         # files of another container, made after recording
 """
+
+_LISTEN = 'listen = "127.0.0.1:8002"'
+_LISTEN_AS_UNIT = """\
+# systemd opens the sockets: change camd.socket along with this (`systemctl edit camd.socket`).
+listen = ["127.0.0.1:8002", "unix:/run/camd/camd.sock"]"""
+_UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/lib/systemd/system"))
 
 _NO_CAMERAS = """\
 
@@ -67,9 +73,16 @@ class FoundCamera:
     choice: FormatChoice | None  # None: it cannot be asked now, or offers nothing that is recorded
 
 
-def write_configuration(recordings: Path, cameras: Sequence[FoundCamera]) -> str:
-    """Write the text of a configuration with these cameras. Pure."""
-    head = _HEAD.format(recordings=json.dumps(str(recordings)))
+def write_configuration(
+    recordings: Path, cameras: Sequence[FoundCamera], *, has_unit: bool = False
+) -> str:
+    """Write the text of a configuration with these cameras. Pure.
+
+    `has_unit`: it is for the service of systemd, whose sockets are those of camd.socket.
+    """
+    head = _HEAD.format(
+        recordings=json.dumps(str(recordings)), listen=_LISTEN_AS_UNIT if has_unit else _LISTEN
+    )
     entries = "".join(_entry(camera) for camera in cameras) if cameras else _NO_CAMERAS
     return head + entries + _FOOT
 
@@ -140,7 +153,8 @@ def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> No
     set_up_logging("error")
     folder = Path("recordings") if recordings is None else recordings.absolute()
     cameras = trio.run(find_cameras)
-    text = write_configuration(folder, cameras)
+    has_unit = is_read_by_unit(file)
+    text = write_configuration(folder, cameras, has_unit=has_unit)
     if str(file) == "-":
         click.echo(text, nl=False)
         return
@@ -150,7 +164,13 @@ def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> No
     many = "1 camera" if len(cameras) == 1 else f"{len(cameras)} cameras"
     say(f"{file}: {many}. Look through it, then:")
     say(f"  camd check --config {file}")
-    say(f"  camd run --config {file}")
+    say("  systemctl reload-or-restart camd" if has_unit else f"  camd run --config {file}")
+
+
+def is_read_by_unit(file: Path, unit_folders: Sequence[Path] = _UNIT_FOLDERS) -> bool:
+    """Whether the units are installed and their service reads this file."""
+    installed = any((folder / "camd.socket").exists() for folder in unit_folders)
+    return installed and file.absolute() == SYSTEM_FILE
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:
