@@ -48,7 +48,7 @@ _LISTEN = 'listen = "127.0.0.1:8002"'
 _LISTEN_AS_UNIT = """\
 # systemd opens the sockets: change camd.socket along with this (`systemctl edit camd.socket`).
 listen = ["127.0.0.1:8002", "unix:/run/camd/camd.sock"]"""
-_UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/lib/systemd/system"))
+_UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 
 _NO_CAMERAS = """\
 
