@@ -71,7 +71,7 @@ def install_files(tree: Path) -> None:
     copy(DEBIAN / "camd", tree / "usr/bin/camd", 0o755)
     copy(DEBIAN / "camd.sysusers", tree / "usr/lib/sysusers.d/camd.conf")
     for unit in sorted((ROOT / "systemd").iterdir()):
-        copy(unit, tree / "lib/systemd/system" / unit.name)
+        copy(unit, tree / "usr/lib/systemd/system" / unit.name)
     copy(ROOT / "packaging" / "camd.toml", tree / "etc/camd/camd.toml", 0o640)
     for folder in ("docs", "examples"):
         shutil.copytree(

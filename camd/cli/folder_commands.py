@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -59,10 +60,11 @@ def recover_folder(
     config_path: Path | None, *, dry_run: bool, reindex: bool, as_json: bool
 ) -> None:
     """Carry out `camd recover`."""
-    folder = configured(config_path).storage.recordings_dir
+    config = configured(config_path)
+    folder = config.storage.recordings_dir
     refuse_misplaced(folder, but_index=reindex)
     if not dry_run:
-        _refuse_for_others(folder)
+        _refuse_for_others(folder, config.file)
     out = console()
 
     def on_finding(finding: ReconcileFinding) -> None:
@@ -103,8 +105,11 @@ def refuse_misplaced(recordings: Path, *, but_index: bool = False) -> None:
             raise CommandFailed(f"{path} {NOT_A_FILE}")
 
 
-def _refuse_for_others(folder: Path) -> None:
-    """Refuse root, whose files the user of the service could not write."""
+def _refuse_for_others(folder: Path, config_file: Path | None) -> None:
+    """Refuse root, whose files the user of the service could not write.
+
+    The advice names the configuration: the other user's default may be another folder.
+    """
     known = folder / FOLDER
     try:
         owner = (known if known.exists() else folder).stat().st_uid
@@ -115,9 +120,10 @@ def _refuse_for_others(folder: Path) -> None:
             name = pwd.getpwuid(owner).pw_name
         except KeyError:
             name = f"#{owner}"
-        raise CommandFailed(
-            f"{folder} belongs to the user {name}\n  Run: sudo -u '{name}' camd recover"
-        )
+        command = ["sudo", "-u", name, "camd", "recover"]
+        if config_file is not None:
+            command += ["--config", str(config_file.absolute())]
+        raise CommandFailed(f"{folder} belongs to the user {name}\n  Run: {shlex.join(command)}")
 
 
 def recovered_line(finding: ReconcileFinding, *, dry_run: bool) -> str:
@@ -155,7 +161,9 @@ def _print(result: OfflineResult) -> None:
     if result.hashed:
         verb = "to hash" if report.dry_run else "hashed"
         out.print(f"{result.hashed} files {verb}.")
-    if not report.counts and not result.hashed:
+    if result.new_index:
+        out.print(f"A new index {'would be' if report.dry_run else 'was'} made.")
+    elif not report.counts and not result.hashed:
         out.print("Nothing has to be done.")
 
 
@@ -180,6 +188,7 @@ def recover_values(result: OfflineResult) -> dict[str, object]:
         ],
         "hashed": result.hashed,
         "unhashed": [{"filename": printable(n), "reason": why} for n, why in result.unhashed],
+        "new_index": result.new_index,
         "to_do": result.to_do,
     }
 

@@ -93,9 +93,9 @@ async def run_monitor(
     """Run a monitor on any watch and reader of nodes; `dev` is the folder of the nodes."""
     monitor = DeviceMonitor(watch)
     inventory = Inventory(dev, config.ignore)
-    async with trio.open_nursery() as nursery:
-        loop = _MonitorLoop(monitor, watch, reader, inventory, nursery)
-        with monitor._mailbox.opened():
+    with monitor._mailbox.opened():  # until the loop has ended, which must not see it closed
+        async with trio.open_nursery() as nursery:
+            loop = _MonitorLoop(monitor, watch, reader, inventory, nursery)
             await nursery.start(loop.serve)
             yield monitor
             nursery.cancel_scope.cancel()

@@ -97,7 +97,10 @@ class Mailbox(Generic[Req]):
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Accept asks while the block runs; afterwards refuse all that still wait."""
+        """Accept asks while the block runs; afterwards refuse all that still wait.
+
+        The actor's loop ends inside the block: one that waits when this closes gets EndOfChannel.
+        """
         try:
             yield
         finally:

@@ -15,7 +15,9 @@ from camd.devices.hotplug import ChangeWatch
 from camd.devices.monitor import QUERY_TIMEOUT_SECONDS, DeviceMonitor, run_monitor
 from camd.devices.v4l2.inventory import NodeAnswer, Scan
 from camd.devices.v4l2.node import NodeStat, SysfsFacts
+from camd.errors import sole_exception
 from camd.model import Capabilities, Device, GapCause, Problem
+from camd.runtime.actor import ActorGoneError
 
 DEV = Path("/dev")
 CAPABLE = Capabilities("uvcvideo", "Camera", "usb-0000:00:14.0-1", ())
@@ -102,6 +104,31 @@ async def test_without_nodes_it_is_settled_after_one_scan(autojump_clock) -> Non
     async with open_test_monitor(FakeProbe()) as monitor:
         await monitor.all_queried.wait()
         assert monitor.present.value == ()
+
+
+async def test_a_start_that_fails_gives_its_own_reason(autojump_clock) -> None:
+    """What uses the monitor fails: nothing is raised besides, and who still asks is refused."""
+    probe, refused = FakeProbe(), []
+    probe.plug(video0=60)
+
+    async def ask(monitor: DeviceMonitor) -> None:
+        try:
+            await monitor.query_again(DEV / "video0")
+        except ActorGoneError:
+            refused.append(True)
+
+    async def fail(nursery: trio.Nursery) -> None:
+        async with open_test_monitor(probe) as monitor:
+            nursery.start_soon(ask, monitor)
+            await trio.sleep(1)
+            raise OSError("the port is taken")
+
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(ExceptionGroup) as raised:
+            await fail(nursery)
+    error = sole_exception(raised.value)
+    assert (type(error), str(error)) == (OSError, "the port is taken")
+    assert refused == [True]
 
 
 async def test_a_slow_answer_is_used_when_it_comes(autojump_clock) -> None:

@@ -254,12 +254,14 @@ async def test_a_wrong_configuration_ends_the_start_with_every_mistake(
     assert "Traceback" not in daemon.log
 
 
-async def test_a_port_that_is_taken_is_named(new_daemon: NewDaemon) -> None:
-    """Exit status 1, and a sentence with the address."""
+@pytest.mark.parametrize("setting", ["listen", "health_listen"])
+async def test_a_port_that_is_taken_is_named(new_daemon: NewDaemon, setting: str) -> None:
+    """Exit status 1, and a sentence with the address; also while devices are looked for."""
     daemon = new_daemon()
     with socket.create_server(("127.0.0.1", 0)) as taken, trio.fail_after(300):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        daemon.configure({"server": {"listen": address}}, [small_camera()])
+        settings = {"server": {setting: address}, "discovery": {"v4l2": True}}
+        daemon.configure(settings, [small_camera()])
         daemon.launch()
         assert await daemon.wait_end() == 1
     assert f"camd: {address}: the address is in use" in daemon.log

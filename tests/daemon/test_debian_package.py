@@ -87,7 +87,7 @@ def test_it_is_installed_removed_and_purged(package: Path, root: Path) -> None:
     for page in ("camd.1.gz", "camd-record.1.gz", "camd-keys-add.1.gz"):
         assert (root / "usr/share/man/man1" / page).is_file()
 
-    socket = (root / "lib/systemd/system/camd.socket").read_text(encoding="utf-8")
+    socket = (root / "usr/lib/systemd/system/camd.socket").read_text(encoding="utf-8")
     listened = [line for line in socket.splitlines() if line.startswith("ListenStream=")]
     assert listened
     assert all("=127.0.0.1:" in line or "=/run/" in line for line in listened)

@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
 from camd.cli.checks.disk_speed import FRAGMENT_BYTES, measure_disk
+from camd.cli.setup.selftest import RETURN_SECONDS, recording_again
 
 
 def selftest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -57,3 +63,32 @@ def test_the_measured_file_is_removed(tmp_path: Path) -> None:
     assert 0 < speed.median <= speed.longest == max(speed.seconds)
     assert speed.bytes_per_second == 3 * FRAGMENT_BYTES / sum(speed.seconds)
     assert list(tmp_path.iterdir()) == []
+
+
+@attrs.define
+class LateRecording:
+    """A client whose recording goes on at a moment."""
+
+    at: float
+
+    async def call(self, method: str, *, device: str) -> dict[str, Any]:
+        """Answer as `get_recording_status` does."""
+        await trio.lowlevel.checkpoint()
+        assert (method, device) == ("get_recording_status", "camera0")
+        goes_on = trio.current_time() >= self.at
+        return {"status": "RECORDING" if goes_on else "WAITING", "gaps": [{}]}
+
+
+@pytest.mark.parametrize("waits", [1, RETURN_SECONDS - 1, RETURN_SECONDS + 1])
+async def test_a_recording_that_goes_on_late_went_on(
+    waits: float, autojump_clock: MockClock
+) -> None:
+    """The start before the wait took long, too: only what does not come is a failure."""
+    killed = trio.current_time()
+    await trio.sleep(RETURN_SECONDS)  # until the service answers
+    client: Any = LateRecording(trio.current_time() + waits)
+    back = await recording_again(client, killed, gaps=1)
+    if waits > RETURN_SECONDS:
+        assert back is None
+    else:
+        assert back == pytest.approx(RETURN_SECONDS + waits, abs=0.2)

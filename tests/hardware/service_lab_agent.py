@@ -322,7 +322,7 @@ def set_up(watchdog: float) -> Facts:
     said = sh("systemctl", "stop", "camd.service")
     said += sh("systemctl", "enable", "--now", "camd.socket")
     rated = sh("systemd-analyze", "security", "--no-pager", "camd").splitlines()[-1]
-    units = [f"/lib/systemd/system/camd.{kind}" for kind in ("service", "socket")]
+    units = [f"/usr/lib/systemd/system/camd.{kind}" for kind in ("service", "socket")]
     return {"said": said, "security": rated, "verify": sh("systemd-analyze", "verify", *units)}
 
 

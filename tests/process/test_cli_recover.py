@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from pathlib import Path
 
 import attrs
@@ -13,7 +14,7 @@ from support.recordings_folder import MATROSKA, Recordings, gap, session, signat
 
 from camd.cli import main
 from camd.model import SegmentState
-from camd.storage.index.recording_index import FOLDER
+from camd.storage.index.recording_index import FOLDER, INDEX
 from camd.storage.read_only_disk import ReadOnlyFile
 from camd.storage.verify.folder import FolderVerification
 
@@ -95,6 +96,30 @@ def test_a_folder_without_damage_stays_as_it_is(recordings: Recordings) -> None:
     """Nothing has to be done; the exit code is 0."""
     assert (dry(recordings).exit_code, dry(recordings).stdout) == (0, "Nothing has to be done.\n")
     assert (run(recordings).exit_code, run(recordings).stdout) == (0, "Nothing has to be done.\n")
+
+
+def test_files_and_journal_of_another_machine_get_an_index(recordings: Recordings) -> None:
+    """What a backup has need not have the index; that one is made is said."""
+    index = recordings.folder / FOLDER / INDEX
+    for file in (index, index.with_name(f"{INDEX}-wal"), index.with_name(f"{INDEX}-shm")):
+        file.unlink(missing_ok=True)
+    assert findings(recordings) == {"index"}
+    assert dry(recordings).stdout == "A new index would be made.\n"
+    assert run(recordings).stdout == "A new index was made.\n"
+    assert findings(recordings) == set()
+    assert run(recordings).stdout == "Nothing has to be done.\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has the files of another user")
+def test_root_is_told_the_whole_command(recordings: Recordings) -> None:
+    """With the configuration: without it the command would repair another folder."""
+    os.chown(recordings.folder / FOLDER, 1, 1)
+    result = run(recordings)
+    assert result.exit_code == 1
+    config = recordings.folder.parent / "camd.toml"
+    assert f"Run: sudo -u {pwd.getpwuid(1).pw_name} camd recover --config {config}\n" in (
+        result.stderr
+    )
 
 
 def test_a_dry_run_shows_what_a_real_run_does(recordings: Recordings) -> None:

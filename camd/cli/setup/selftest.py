@@ -39,7 +39,7 @@ from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
 from camd.storage.verify.folder import FolderVerification, VerifyResult
 
 PART_SECONDS = 4.0  # of recording, before and after each fault
-_RETURN_SECONDS = 30.0  # for the session to go on
+RETURN_SECONDS = 120.0  # for a recording to go on; a slow machine may need most of it
 _CONFIGURATION = """\
 [server]
 listen = "127.0.0.1:{port}"
@@ -188,22 +188,27 @@ async def record_and_kill_ffmpeg(
     killed = trio.current_time()
     back = await recording_again(client, killed, gaps=1)
     report.values["ffmpeg_killed"] = {"back_after_seconds": back}
-    report.expect(back < _RETURN_SECONDS, "the recording did not go on after its FFmpeg was killed")
-    service.say(f"[bold]4.[/] FFmpeg was killed; {back:.1f} s later the recording went on.")
+    report.expect(back is not None, "the recording did not go on after its FFmpeg was killed")
+    if back is not None:
+        service.say(f"[bold]4.[/] FFmpeg was killed; {back:.1f} s later the recording went on.")
     await trio.sleep(PART_SECONDS)
 
 
-async def recording_again(client: Client, since: float, *, gaps: int) -> float:
-    """Wait until frames are recorded behind so many gaps; return the seconds since a moment."""
+async def recording_again(client: Client, since: float, *, gaps: int) -> float | None:
+    """Wait until frames are recorded behind so many gaps; return the seconds since a moment.
+
+    None when that has not come after RETURN_SECONDS of waiting.
+    """
 
     async def goes_on() -> bool:
         status = await client.call("get_recording_status", device="camera0")
         return bool(status) and status["status"] == "RECORDING" and len(status["gaps"]) >= gaps
 
-    with trio.move_on_after(_RETURN_SECONDS):
+    with trio.move_on_after(RETURN_SECONDS):
         while not await goes_on():  # noqa: ASYNC110 - as a client sees it
             await trio.sleep(0.1)
-    return round(trio.current_time() - since, 2)
+        return round(trio.current_time() - since, 2)
+    return None
 
 
 async def reach_the_limit(service: SelftestService, client: Client, report: SelftestReport) -> None:
@@ -245,8 +250,11 @@ async def end_session(
     """Wait until the session goes on in the new run, stop it, and return the receipt."""
     back = await recording_again(client, killed, gaps=2)
     report.values["service_killed"] = {"back_after_seconds": back}
-    report.expect(back < _RETURN_SECONDS, "the session did not go on after the service was killed")
-    service.say(f"[bold]6.[/] The service was killed; {back:.1f} s later the same session went on.")
+    report.expect(back is not None, "the session did not go on after the service was killed")
+    if back is not None:
+        service.say(
+            f"[bold]6.[/] The service was killed; {back:.1f} s later the same session went on."
+        )
     await trio.sleep(PART_SECONDS)
     began = trio.current_time()
     receipt: dict[str, Any] = (await client.call("stop_recording", device="camera0"))["receipt"]

@@ -13,7 +13,7 @@ import attrs
 from camd.clock import Clock
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.memory_index import InMemoryIndex
-from camd.storage.index.recording_index import RecordingIndex
+from camd.storage.index.recording_index import FOLDER, INDEX, RecordingIndex
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import hash_file, parts_in
 from camd.storage.recovery.reconcile import (
@@ -48,6 +48,7 @@ class OfflineResult:
     report: RecoveryReport
     hashed: int  # files that got a hash, or would get one
     unhashed: tuple[tuple[str, str], ...]  # unreadable files, and why
+    new_index: bool = False  # it was made from journal and files, or would be
 
     @property
     def to_do(self) -> bool:
@@ -77,6 +78,7 @@ class OfflineRecovery:
         if not self.folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
         began = self.clock.now()
+        new_index = self.reindex or not (self.folder / FOLDER / INDEX).exists()
         with self._open_target() as (disk, target):
             reconciler = Reconciler(disk, self.folder, target, repair=not self.dry_run)
             findings = reconcile_folder(reconciler, self.on_finding) + self._clear_parts(disk)
@@ -86,7 +88,7 @@ class OfflineRecovery:
                 hashed, failed = self._hash_all(target)
             else:
                 hashed, failed = len(target.database.unhashed()), []
-        return OfflineResult(report, hashed, tuple(failed))
+        return OfflineResult(report, hashed, tuple(failed), new_index)
 
     def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
         """Remove partial Matroska files: their MP4s are there."""
