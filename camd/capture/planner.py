@@ -293,6 +293,10 @@ class CapturePlanner:
         """Note what a capture delivers; False: it is not what the capture was made for."""
         return self.contents.began(init, copied=self._copies)
 
+    def has_new_sound(self) -> bool:
+        """Whether sound that the source announces is recorded by the next capture, not by this."""
+        return self._stream_sound.wanted and self.contents.has_new_sound()
+
     def compare(self, video: VideoFormat) -> None:
         """Compare what comes with what was asked for: drivers change it without an error."""
         self.contents.compare(video)

@@ -143,6 +143,7 @@ class CaptureProcess:
     wanted: bool = attrs.field(default=True, init=False)  # until `stop` is called
     killed: bool = attrs.field(default=False, init=False)  # by SIGKILL
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)  # a fragment has arrived
+    sound_announced: trio.Event = attrs.field(factory=trio.Event, init=False)  # the source has some
     _arrived: float = attrs.field(default=0.0, init=False)  # when the latest fragment arrived
     _read_at: float = attrs.field(default=0.0, init=False)  # when output was last read
     _held_since: float = attrs.field(default=0.0, init=False)  # since when some wait
@@ -516,6 +517,8 @@ class CaptureProcess:
     def _hear(self, line: FFmpegLine) -> None:
         if line.text.startswith("Input #0"):
             self._opened.set()
+        if line.announces_sound:
+            self.sound_announced.set()
         log.debug("ffmpeg_output", severity=line.level, text=redact(line.text))
 
 

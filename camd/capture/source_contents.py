@@ -69,6 +69,7 @@ class SourceContents:
     _last: Problem | None = attrs.field(default=None, init=False)  # how the last capture ended
     _short_analysis: bool = attrs.field(default=False, init=False)  # in the last plan
     _short_failed: bool = attrs.field(default=False, init=False)  # such a plan has failed
+    _recalled: bool = attrs.field(default=False, init=False)  # the last plan relied on memory
     _rare: bool = attrs.field(default=False, init=False)  # less than a picture a second came
 
     def __attrs_post_init__(self) -> None:
@@ -119,6 +120,7 @@ class SourceContents:
     async def find(self, program: FFmpegBinary, reach: StreamAccess) -> ProbeResult | Problem:
         """Return what the source holds; probes it when that is not known."""
         known = self._remembered()
+        self._recalled = self._found is not None or known is not None
         found = self._found or (known and known.probe) or await self._probe(program, reach)
         if isinstance(found, Problem):
             return found
@@ -166,6 +168,18 @@ class SourceContents:
             self._transport,
         )
         self.cache.learn(self._cache_key, known)
+        return True
+
+    def has_new_sound(self) -> bool:
+        """Whether sound that comes was not there when the source was asked: it is asked anew then.
+
+        Not twice in a row, where only the answer to a probe lacks it.
+        """
+        found = self._found
+        silent = found is not None and bool(found.video_codec) and not found.audio_codec
+        if not (silent and self._recalled):
+            return False
+        self.forget()
         return True
 
     def learn(self, problem: Problem | None) -> None:

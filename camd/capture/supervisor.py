@@ -240,6 +240,7 @@ class CaptureSupervisor:
             await self._tune()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._report_steady, process)
+                nursery.start_soon(self._report_new_sound, process)
                 nursery.start_soon(self._tell_warnings)
                 problem = await process.run(plan.arguments, plan.sound_seconds)
                 nursery.cancel_scope.cancel()
@@ -296,6 +297,13 @@ class CaptureSupervisor:
         await trio.sleep(self._environment.steady_seconds)
         self._compare()
         await self._tell(m.StreamingSteadily())
+
+    async def _report_new_sound(self, process: CaptureProcess) -> None:
+        """Begin anew where the source has sound that was not there when it was asked."""
+        await process.sound_announced.wait()
+        await process.begun.wait()
+        if self._planner.has_new_sound():
+            await self._tell(m.ProcessStalled(STREAM_CHANGED))
 
     async def _tell_warnings(self) -> None:
         """Tell WarningsChanged when the warnings about the stream's times change."""

@@ -24,11 +24,11 @@ from camd.live.rules.live_messages import (
     read_request,
     skipped_message,
 )
+from camd.live.rules.muted_fragments import MutedFragments
 from camd.live.rules.sound_presence import SoundPresence
 from camd.live.rules.viewer_backlog import FramesLost
 from camd.live.viewer_counts import AdmittedViewer
 from camd.mp4.fragments import Fragment, Init
-from camd.mp4.frames.join import fragment_without_sound
 from camd.mp4.moov import init_without_sound
 from camd.mp4.movies.codec_string import mime_type
 from camd.snapshots.snapshots import Still
@@ -66,11 +66,13 @@ class SocketViewer:
 
     Without `with_sound` pictures alone are sent: a player shows them sooner, because it need not
     wait for sound. Where none comes, pictures go on without: `init` says so, at a key frame.
+    Viewers of one camera share what is `muted`.
     """
 
     link: ViewerLink
     admitted: AdmittedViewer
     ways: Sequence[WayToWatch] = ()
+    muted: MutedFragments = attrs.field(factory=MutedFragments, kw_only=True)
     with_sound: bool = attrs.field(default=True, kw_only=True)
     _pictures: bool = attrs.field(default=False, init=False)  # each binary is one
     _presence: SoundPresence = attrs.field(factory=SoundPresence, init=False)
@@ -131,9 +133,13 @@ class SocketViewer:
         return Sound.SENT if self._presence.present else Sound.SILENT
 
     async def _send_boxes(self, fragments: Sequence[CapturedFragment]) -> None:
-        parts = _boxes_without_sound if self._sound in _WITHOUT_SOUND else _boxes
+        parts = self._boxes_without_sound if self._sound in _WITHOUT_SOUND else _boxes
         if data := b"".join(part for each in fragments for part in parts(each.fragment)):
             await self._send(data)
+
+    def _boxes_without_sound(self, fragment: Fragment) -> tuple[bytes, ...]:
+        pictures = self.muted.of(fragment)
+        return () if pictures is None else _boxes(pictures)
 
     async def _send(self, data: bytes) -> None:
         await self.link.send(data)
@@ -164,8 +170,3 @@ class SocketViewer:
 
 def _boxes(fragment: Fragment) -> tuple[bytes, ...]:
     return fragment.moof, fragment.mdat
-
-
-def _boxes_without_sound(fragment: Fragment) -> tuple[bytes, ...]:
-    pictures = fragment_without_sound(fragment)
-    return () if pictures is None else _boxes(pictures)

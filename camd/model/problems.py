@@ -237,6 +237,12 @@ FILE_RESTARTED = Problem(
     "`ffmpeg -i FILE -c copy FILE.mp4`.",
     GapCause.CAMERA_LOST,
 )
+FILE_ENDED = Problem(
+    ProblemKind.ENDED,
+    "The source's file came to its end without a picture",
+    "Check the file with another player.",
+    GapCause.CAMERA_LOST,
+)
 
 # --- what a source holds
 
@@ -305,12 +311,12 @@ NO_DESCRIPTION = Problem(
 ENDED = Problem(
     ProblemKind.ENDED,
     "The source came to its end",
-    "camd connects to a stream again; a file can be repeated with loop.",
+    "Nothing: camd opens it again.",
     GapCause.CAMERA_LOST,
 )
 STREAM_CHANGED = Problem(
     ProblemKind.STREAM_CHANGED,
-    "The source delivers another codec than before",
+    "The source delivers another codec than before, or sound that it did not have",
     "Nothing: camd probes it again.",
     GapCause.CAMERA_LOST,
 )

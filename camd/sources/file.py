@@ -17,6 +17,7 @@ from camd.model.notation import absolute_path
 from camd.model.problems import (
     DISK_HANGS,
     EMPTY_FILE,
+    FILE_ENDED,
     FILE_NOT_READABLE,
     FILE_RESTARTED,
     NOT_A_FILE,
@@ -95,8 +96,11 @@ class FileSource(Source):
 
     async def explain(self, problem: Problem, *, delivered: bool) -> Problem:
         """FFmpeg says "Operation not permitted" of a file that it cannot begin again."""
-        ended = problem.kind in (ProblemKind.NO_PERMISSION, ProblemKind.ENDED)
-        return FILE_RESTARTED if self.loop and delivered and ended else problem
+        ended = problem.kind == ProblemKind.ENDED
+        if not delivered:
+            return FILE_ENDED if ended else problem
+        ended = ended or problem.kind == ProblemKind.NO_PERMISSION
+        return FILE_RESTARTED if self.loop and ended else problem
 
     async def check(self) -> SourceFinding:
         """Look whether it is a file that can be read."""

@@ -140,18 +140,31 @@ async def test_ffmpeg_plays_the_playlist(new_daemon: NewDaemon, short_clip: Clip
     assert await hls_packets(daemon, query) == expected
 
 
-async def hls_packets(daemon: Daemon, query: str) -> list[str]:
-    """Play a playlist with FFmpeg to its end; return the hash of each packet."""
+async def hls_packets(daemon: Daemon, query: str, into: Path | None = None) -> list[str]:
+    """Play a playlist with FFmpeg to its end; return the hash of each packet.
+
+    `into`: a file that has them as soon as they are read.
+    """
     host = daemon.url.replace("ws://", "http://").removesuffix("/ws")
     command = [
         *(FFMPEG, "-hide_banner", "-nostdin", "-v", "error"),
         *("-headers", f"Authorization: Bearer {daemon.key}\r\n"),
         *("-i", f"{host}/play/camera0/index.m3u8?{query}", "-map", "0:v:0", "-c", "copy"),
-        *("-f", "framehash", "-hash", "md5", "pipe:1"),
+        *("-flush_packets", "1", "-f", "framehash", "-hash", "md5", str(into or "pipe:1")),
     ]
     done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("#")]
+    return hashes_in(done.stdout.decode()) if into is None else hashes_of(into)
+
+
+def hashes_of(path: Path) -> list[str]:
+    """Return the hashes of FFmpeg's framehash that are in a file, if there is one."""
+    return hashes_in(path.read_text()) if path.exists() else []
+
+
+def hashes_in(text: str) -> list[str]:
+    """Return the hashes of FFmpeg's framehash."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
     return [line.rpartition(",")[2].strip() for line in lines]
 
 
@@ -197,6 +210,48 @@ async def test_ffmpeg_follows_a_recording_to_its_end(new_daemon: NewDaemon) -> N
     assert seen == [[each for name in names for each in packets(daemon.recordings / name)]]
     past = f"from={written(since)}&to={written(moment(stopped['end_time']))}"
     assert (await index_of(daemon, past))["complete"]
+
+
+async def test_ffmpeg_follows_a_recording_whose_first_files_are_removed(
+    new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """It misses nothing: pieces keep their numbers."""
+    daemon = new_daemon()
+    daemon.configure({"recording": {"rotation": "2s"}}, cameras=[small_camera()])
+    await daemon.start()
+    path = tmp_path / "seen.txt"
+    async with daemon.client() as client, listening(client) as notified:
+        started = await client.call("start_recording", device="camera0")
+        since = moment(started["start_time"])
+        query = f"from={written(since)}&to={written(since + timedelta(hours=1))}"
+
+        async def follow() -> None:
+            await hls_packets(daemon, query, path)
+
+        await notified.recording("ROTATED", 3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            address = f"/play/camera0/index.m3u8?{query}"
+            before = (await daemon.get(address)).body.decode()
+            assert "#EXT-X-PLAYLIST-TYPE:EVENT\n" in before
+            first, second = re.findall(r"/init/(.+)\"", before)[:2]
+            removed = len(re.findall(f"^../({first}|{second})/", before, re.MULTILINE))
+            known = [each for name in (first, second) for each in packets(daemon.recordings / name)]
+            while len(hashes_of(path)) <= len(known):  # noqa: ASYNC110 - FFmpeg writes it
+                await trio.sleep(0.05)
+            for name in (first, second):
+                await client.call("delete_recording", filename=name)
+            after = (await daemon.get(address)).body.decode()
+            assert f"#EXT-X-MEDIA-SEQUENCE:{removed}\n" in after
+            assert "PLAYLIST-TYPE" not in after
+            assert first not in after
+            await notified.recording("ROTATED", 6)
+            stopped = await client.call("stop_recording", device="camera0")
+    names = [file["filename"] for file in stopped["receipt"]["files"]]
+    left = [name for name in names if name not in (first, second)]
+    assert len(left) >= 4
+    known += [each for name in left for each in packets(daemon.recordings / name)]
+    assert hashes_of(path) == known
 
 
 async def test_pictures_shown_in_another_order_come_without_an_edit_list(

@@ -20,7 +20,8 @@ from test_capture_rtsp import recording_camera
 from camd.capture import source_contents
 from camd.capture.source_cache import SOURCES_FILE
 from camd.errors import Refusal
-from camd.model import CameraState, GapCause, Problem, Session
+from camd.model import CameraState, GapCause, Problem, ProblemKind, Session
+from camd.model.problems import ENDED
 from camd.sources import FileSource, rtsp
 
 BUNDLED = PROGRAMS[1].values[0]
@@ -331,6 +332,33 @@ async def test_what_is_remembered_and_not_true_any_more_costs_no_recording(
                 await camera.stop_recording()
 
 
+async def test_sound_that_a_camera_has_now_is_recorded(tmp_path: Path, clip: Path) -> None:
+    """It had none when it was asked, such as before it was set up anew: its next capture knows."""
+    sounding = tmp_path / "sounding.mp4"
+    tone = ("-f", "lavfi", "-i", "sine", "-shortest", "-c:v", "copy", "-c:a", "aac")
+    done = run(BUNDLED, "-i", str(clip), *tone, "-ar", "48000", str(sounding))
+    assert done.returncode == 0, done.stderr
+    async with open_rtsp_server(BUNDLED, sounding, audio=True) as server:
+        described, files = server.sdp, tmp_path / "recordings"
+        server.sdp = described.partition("m=audio")[0]
+        with trio.fail_after(300):
+            async with recording_camera(tmp_path, BUNDLED, server.url) as camera:
+                session = await camera.start_recording(REQUEST)
+                (first,) = session.segments
+                server.sdp = described
+                await server.hang_up()
+                while not any(  # noqa: ASYNC110 - a file is all that there is to wait for
+                    b"mp4a" in file.read_bytes() for file in files.glob("*.mp4")
+                ):
+                    await trio.sleep(0.05)
+                session = await camera.stop_recording()
+    with_sound = [b"mp4a" in (files / file.filename).read_bytes() for file in session.segments]
+    assert (session.segments[0].filename, with_sound[0]) == (first.filename, False)
+    assert with_sound[-1]
+    assert sorted(with_sound) == with_sound
+    assert {gap.cause for gap in session.gaps} == {GapCause.CAMERA_LOST}
+
+
 # --- paths --------------------------------------------------------------------------------
 
 
@@ -386,3 +414,14 @@ async def test_a_raw_file_is_played_again(tmp_path: Path, program: str) -> None:
             ended = await rig.camera.stop_recording()
     assert {gap.cause for gap in ended.gaps} <= {GapCause.CAMERA_LOST}  # a short one is a seam
     assert ended.frames_captured == ended.frames_written
+
+
+@pytest.mark.parametrize("loop", [True, False])
+async def test_the_end_of_a_source_is_told_by_its_kind(tmp_path: Path, loop: bool) -> None:
+    """A file without a picture is told from one that was played, and from a stream that ended."""
+    file = FileSource(tmp_path / "film.mp4", loop=loop)
+    assert (await file.explain(ENDED, delivered=False)).message.startswith("The source's file")
+    played = await file.explain(ENDED, delivered=True)
+    assert (played.kind is ProblemKind.BEGUN_ANEW) is loop
+    stream = await rtsp.RtspSource("rtsp://camera/stream").explain(ENDED, delivered=True)
+    assert "file" not in stream.message + stream.suggestion

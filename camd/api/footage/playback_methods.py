@@ -80,8 +80,9 @@ class PlaybackApi:
         """Say what was recorded of a camera in a range, and what is missing and why.
 
         At most 2000 spans and 2000 gaps, oldest first. Where there are more, neighbours are joined,
-        and `merged` counts them. What is in neither was not asked to be recorded. `before` and
-        `after`: where the nearest footage outside of the range ends and begins.
+        and `merged` counts them. What is in neither was not asked to be recorded, or was removed
+        through camd. `before` and `after`: where the nearest footage outside of the range ends and
+        begins.
         """
         asked = await self._ranges.find(params)
         found = await self._playback.timeline(asked.camera_id, asked.since, asked.until)

@@ -12,6 +12,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
 
 import attrs
 import trio
@@ -30,9 +31,11 @@ from camd.errors import RATE_LIMITED, UNSUPPORTED, Refusal
 from camd.live.live_pictures import STILL_SECONDS, StillsWatch
 from camd.live.live_view import LiveView, LiveViewEnd
 from camd.live.rules.live_messages import WayToWatch, ended_message
+from camd.live.rules.muted_fragments import MutedFragments
 from camd.live.socket_viewer import SocketViewer, ViewerLink
 from camd.live.transcoding import TooManyTranscodesError, TranscodedCamera, TranscodedCameras
 from camd.live.viewer_counts import WHEN_TOO_MANY, TooManyViewersError, ViewerCounts
+from camd.model import CameraId
 from camd.snapshots.snapshots import PictureRequest, Snapshots, Still
 
 TRY_LATER = 1013  # close codes of RFC 6455, 7.4.1 and its registry
@@ -66,6 +69,9 @@ class LiveRoutes:
     _transcodes: TranscodedCameras
     _counts: ViewerCounts
     _clock: Clock = attrs.field(kw_only=True)
+    _muted: WeakValueDictionary[CameraId, MutedFragments] = attrs.field(  # while somebody watches
+        factory=WeakValueDictionary, init=False
+    )
 
     # --- WebSockets
 
@@ -80,7 +86,10 @@ class LiveRoutes:
         try:
             with self._counts.admitted(camera.camera_id) as admitted:
                 ways = () if asked.way is not None else self._ways(camera)
-                viewer = SocketViewer(socket, admitted, ways, with_sound=asked.with_sound)
+                muted = self._muted.setdefault(camera.camera_id, MutedFragments())
+                viewer = SocketViewer(
+                    socket, admitted, ways, muted=muted, with_sound=asked.with_sound
+                )
                 await self._serve_viewer(viewer, camera, asked.way)
         except (TooManyViewersError, TooManyTranscodesError) as error:
             too_many = Refusal(RATE_LIMITED, str(error), suggestion=WHEN_TOO_MANY)

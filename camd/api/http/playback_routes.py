@@ -30,7 +30,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.movies.applied_edits import AppliedEdits, EditApplier
 from camd.playback.playback import Playback
 from camd.playback.rules.playable_files import FilePieces, PlayableFile
-from camd.playback.rules.playlist import APPLIED_EDITS, playlist
+from camd.playback.rules.playlist import APPLIED_EDITS, Playlists
 from camd.playback.rules.strip_choice import choose_tiles
 from camd.playback.stored_bytes import StoredBytes
 from camd.playback.strip import MOST_TILES, WIDTHS
@@ -61,6 +61,8 @@ class PlaybackRoutes:
     _read: Callable[[Mapping[str, object]], Any] = attrs.field(
         factory=lambda: ParamsReader(TimelineRequest).read, init=False
     )
+    _playlists: Playlists = attrs.field(factory=Playlists, init=False)
+    _writing: trio.Lock = attrs.field(factory=trio.Lock, init=False)  # one thread at a time
 
     def routes(self, authenticate: Authenticate) -> Sequence[Route]:
         """Return the routes."""
@@ -94,8 +96,11 @@ class PlaybackRoutes:
     async def playlist(self, request: Request) -> Response:
         """Write the range as an HLS playlist."""
         found = await self._played.read(await self._asked(request))
-        write = partial(playlist, found.played, complete=found.complete)
-        text = await trio.to_thread.run_sync(write)
+        since, until = (request.query_params.get(name) for name in ("from", "to"))
+        asked = found.played.timeline.camera_id, since, until
+        write = partial(self._playlists.write, asked, found.played, complete=found.complete)
+        async with self._writing:
+            text = await trio.to_thread.run_sync(write)
         return Response(text, headers=_NEVER_KEPT, media_type="application/vnd.apple.mpegurl")
 
     async def init(self, request: Request) -> Response:

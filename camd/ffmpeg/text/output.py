@@ -49,6 +49,11 @@ class FFmpegLine:
         """Whether its level is "error" or worse."""
         return self.level in _SEVERE
 
+    @property
+    def announces_sound(self) -> bool:
+        """Whether it describes a stream of sound, of an input or an output."""
+        return _AUDIO.match(self.text) is not None
+
 
 @attrs.frozen
 class ProbeResult:
