@@ -3736,6 +3736,14 @@ _break(
     f"{PLAYLIST}::test_what_a_growing_playlist_has_named_stays",
 )
 _break(
+    "playback: the end of a piece that grows",
+    "A piece that grows ends before a frame that is shown earlier than others, and missing yet.",
+    "camd/mp4/movies/fragment_index.py:PieceTable.rows",
+    "min(self.end_time, max(self.decoded_until, time + one))",
+    "self.end_time",
+    "tests/pure/test_mp4_fragment_index.py::test_no_frame_is_missing_in_a_piece_that_grows",
+)
+_break(
     "playback: pieces that left a playlist",
     "A playlist counts the pieces of the files that were removed at its beginning.",
     "camd/playback/rules/playlist.py:_Named.take",

@@ -95,6 +95,36 @@ def test_the_moov_describes_what_a_walk_finds(groups: list[list[Sample]], sound:
     assert len(pieces) == sum(group[0].sync for group in groups)
 
 
+B_FRAMES = [(0, 2), (1, 5), (2, 3), (3, 4), (4, 8), (5, 6), (6, 7), (7, 9)]  # decoded, shown
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(0, 1))
+def test_no_frame_is_missing_in_a_piece_that_grows(counts: list[int], groups: int) -> None:
+    """However much of the file is there: some frames are shown before others that come earlier."""
+    times = [
+        (group * 8 + decoded, group * 8 + shown, decoded == 0)
+        for group in range(groups + 1)
+        for decoded, shown in B_FRAMES
+    ]
+    frames = [Sample(9, 100, sync, (shown - decoded) * 100) for decoded, shown, sync in times]
+    parts, at = [], 0
+    while at < len(frames):
+        count = counts[len(parts) % len(counts)]
+        ends = [n for n in range(at + 1, at + count) if n < len(frames) and frames[n].sync]
+        parts.append(frames[at : min([at + count, *ends])])
+        at += len(parts[-1])
+    init, fragments = stream_of(parts, sound=False)
+    for length in range(1, len(fragments) + 1):
+        data, begin = sealed(init, fragments[:length])
+        table = PieceTable.of(init.video.timescale, from_moov(data, begin))
+        assert table is not None
+        ((_, _, time, duration),) = table.rows(range(len(table) - 1, len(table)), grows=True)
+        there = sum(each.frames for each in fragments[:length])
+        missing = [shown - 2 for _, shown, _ in times[there:]]
+        assert time < time + duration <= table.end_time
+        assert all(100 * each >= time + duration for each in missing)
+
+
 def three_pieces() -> tuple[PieceTable, int]:
     """Make the pieces of three seconds, one each, of two fragments each."""
     init, fragments = build.fragments_of(5, 5, 5, 5, 5, 5)
@@ -150,7 +180,7 @@ def test_a_growing_file_is_read_up_to_what_is_durable(count: int, cut: int) -> N
 
 def test_sound_before_the_first_key_frame_makes_no_piece() -> None:
     """Nothing can be decoded without a key frame."""
-    sound = StoredFragment(100, 200, sync=False, shown=0, over=0, frames=0)
+    sound = StoredFragment(100, 200, sync=False, shown=0, over=0, decoded=0, frames=0)
     assert PieceTable.of(1000, [sound]) is None
 
 

@@ -36,6 +36,7 @@ def table(seconds: list[float], durable: float) -> PieceTable:
         media_end=int(durable * 1000),
         first_shown=0,
         end_time=int(durable * 1000),
+        decoded_until=int(durable * 1000),
         frames=len(known),
         begins=array("Q", [int(each * 1000) for each in known]),
         times=array("q", [int(each * 1000) for each in known]),

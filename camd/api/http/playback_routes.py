@@ -246,7 +246,7 @@ def _file_view(file: PlayableFile) -> View:
                 "time": round(time / table.timescale, 6),
                 "duration": round(duration / table.timescale, 6),
             }
-            for begin, end, time, duration in table.rows(file.numbers)
+            for begin, end, time, duration in table.rows(file.numbers, grows=file.span.growing)
         ],
     }
 

@@ -35,8 +35,9 @@ _FIRST_READ = 4096  # most moof boxes are smaller
 class StoredFragment:
     """One moof and its mdat in a file, from byte `begin` to before `end`.
 
-    Times are ticks of the video track: when the first of its `frames` is `shown`, and when the last
-    one is `over`. `sync`: decoding can begin with it. A fragment of sound alone has no times.
+    Times are ticks of the video track: when the first of its `frames` is `shown`, when the last one
+    is `over`, and when the next frame is `decoded`. `sync`: decoding can begin with it. A fragment
+    of sound alone has no times.
     """
 
     begin: int
@@ -44,6 +45,7 @@ class StoredFragment:
     sync: bool
     shown: int
     over: int
+    decoded: int
     frames: int
 
 
@@ -73,6 +75,7 @@ class PieceTable:
     media_end: int
     first_shown: int  # presentation time of the first frame, without any edit list
     end_time: int
+    decoded_until: int  # no frame that may follow is shown earlier
     frames: int
     begins: array[int] = attrs.field(repr=False)
     times: array[int] = attrs.field(repr=False)
@@ -85,13 +88,14 @@ class PieceTable:
         if first is None:
             return None
         nothing = array("Q"), array("q")
-        empty = cls(timescale, first.begin, first.begin, first.shown, 0, 0, *nothing)
+        empty = cls(timescale, first.begin, first.begin, first.shown, 0, 0, 0, *nothing)
         return empty.extended([first]).extended(found)
 
     def extended(self, fragments: Iterable[StoredFragment]) -> PieceTable:
         """Return a table with further fragments."""
         begins, times = self.begins[:], self.times[:]
         media_end, end_time, frames = self.media_end, self.end_time, self.frames
+        decoded_until = self.decoded_until
         for each in fragments:
             if each.sync:
                 begins.append(each.begin)
@@ -99,10 +103,12 @@ class PieceTable:
             media_end, frames = each.end + CHECKSUM_BOX_SIZE, frames + each.frames
             if each.frames:
                 end_time = max(end_time, each.over - self.first_shown)
+                decoded_until = each.decoded - self.first_shown
         return attrs.evolve(
             self,
             media_end=media_end,
             end_time=end_time,
+            decoded_until=decoded_until,
             frames=frames,
             begins=begins,
             times=times,
@@ -124,13 +130,23 @@ class PieceTable:
         ((begin, end, time, duration),) = self.rows(range(number, number + 1))
         return Piece(begin, end, self.seconds(time), self.seconds(duration))
 
-    def rows(self, numbers: range) -> Iterator[tuple[int, int, int, int]]:
-        """Yield begin, end, time and duration of pieces; times are in ticks."""
+    def rows(self, numbers: range, *, grows: bool = False) -> Iterator[tuple[int, int, int, int]]:
+        """Yield begin, end, time and duration of pieces; times are in ticks.
+
+        The last piece of a table that `grows` lasts as long as no frame is missing in it: some are
+        shown before others that are decoded earlier.
+        """
         last = len(self) - 1
         for number in numbers:
             time = self.times[number]
             end = self.media_end if number == last else self.begins[number + 1]
-            over = max(self.end_time, time) if number == last else self.times[number + 1]
+            if number < last:
+                over = self.times[number + 1]
+            elif grows:
+                one = (self.decoded_until + self.first_shown) // self.frames  # frame, on average
+                over = max(time, min(self.end_time, max(self.decoded_until, time + one)))
+            else:
+                over = max(self.end_time, time)
             yield self.begins[number], end, time, over - time
 
     def number_at(self, micros: int) -> int:
@@ -203,13 +219,18 @@ class _VideoSamples:
 
     def fragment(self, begin: int, end: int, number: int, until: int) -> StoredFragment:
         if number == until:
-            return StoredFragment(begin, end, sync=False, shown=0, over=0, frames=0)
-        shown, over = self.decoded[number], self.decoded[until]
+            return _sound_alone(begin, end)
+        shown, over, decoded = self.decoded[number], self.decoded[until], self.decoded[until]
         if self.composition:
             offsets = self.composition[number:until]
             shown += offsets[0]
             over = max(map(add, self.decoded[number + 1 : until + 1], offsets))
-        return StoredFragment(begin, end, self.sync[number] == 1, shown, over, until - number)
+        sync = self.sync[number] == 1
+        return StoredFragment(begin, end, sync, shown, over, decoded, until - number)
+
+
+def _sound_alone(begin: int, end: int) -> StoredFragment:
+    return StoredFragment(begin, end, sync=False, shown=0, over=0, decoded=0, frames=0)
 
 
 def _chunk_places(init: Init) -> Iterator[_ChunkPlace]:
@@ -286,12 +307,13 @@ def _fragment_at(read: Read, init: Init, begin: int, end: int) -> StoredFragment
     runs, over = found
     video = run_of(runs, init.video.track_id)
     if video is None:
-        return StoredFragment(begin, over, sync=False, shown=0, over=0, frames=0)
+        return _sound_alone(begin, over)
     sync = video.sync[:1] == b"\x01" or init.video.intra_only
     offsets = video.composition or array("i", bytes(4 * video.count))
     ends = accumulate(video.durations, initial=video.decode_time)
-    shown = next(ends) + offsets[0]
-    return StoredFragment(begin, over, sync, shown, max(map(add, ends, offsets)), video.count)
+    shown, decoded = next(ends) + offsets[0], video.decode_time + video.duration
+    last = max(map(add, ends, offsets))
+    return StoredFragment(begin, over, sync, shown, last, decoded, video.count)
 
 
 def _runs_at(
