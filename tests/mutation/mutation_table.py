@@ -3299,10 +3299,26 @@ _break(
 _break(
     "first configuration: cameras without a serial number",
     "A link that another camera of the same model may get is not written.",
-    "camd/cli/setup/first_config.py:_lasting_path",
-    "device.usb and device.usb.serial",
-    "device.usb",
+    "camd/cli/setup/first_config.py:_serial_is_unique",
+    "device.usb is None or not device.usb.serial",
+    "device.usb is None",
     "tests/pure/test_cli_first_config.py::test_a_camera_is_named_by_what_stays",
+)
+_break(
+    "first configuration: cameras with the same serial number",
+    "A link by a serial number that another camera has, too, is not written.",
+    "camd/cli/setup/first_config.py:_serial_is_unique",
+    "ports <= {device.usb.port}",
+    "True",
+    "tests/pure/test_cli_first_config.py::test_a_link_that_several_devices_have_names_none",
+)
+_break(
+    "first configuration: a link of several devices",
+    "A link that another device has, too, is not written.",
+    "camd/cli/setup/first_config.py:_lasting_path",
+    "link not in taken",
+    "True",
+    "tests/pure/test_cli_first_config.py::test_a_link_that_several_devices_have_names_none",
 )
 
 DIRECT = "tests/process/test_server_direct_sends.py"
