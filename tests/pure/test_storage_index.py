@@ -103,7 +103,8 @@ def test_an_index_that_was_full_has_every_fact_later(disk_too: bool) -> None:
     """Facts that the index, or index and journal, could not take are in both when there is room."""
     disk = MemoryDisk()
     index = opened(disk)
-    index.database = volume = FullDatabase(index.database._db)
+    first = index.database  # closes the connection when it goes
+    index.database = volume = FullDatabase(first._db)
     if disk_too:
         disk.fail(*range(100), code=errno.ENOSPC)
     for fact in FACTS[:-1]:

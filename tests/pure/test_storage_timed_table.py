@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -168,31 +169,30 @@ def test_pages_are_what_looking_at_all_rows_finds(
     neither forgotten nor counted twice; rows that last for days are found behind short ones."""
     noted, listed = KINDS[kind]
     rows = before + after
-    database = IndexDatabase.open(IN_MEMORY)
-    database.apply(noted(number, row) for number, row in enumerate(before))
-    late = list(enumerate(rows))[len(before) :]
-    for step in steps:
-        database.read_times(step)
-        if late:
-            database.apply([noted(*late.pop(0))])
-    database.apply(noted(*each) for each in late)
-    query = RecordingQuery(
-        limit=limit,
-        camera_id=None if camera is None else CameraId(camera),
-        since=None if since is None else NOON + since * HOUR,
-        until=None if until is None else NOON + until * HOUR,
-    )
-    wanted = matching(rows, query, open_ended=kind != "gaps")
-    for _ in range(2):  # with what is known by now, and with all times
-        found: list[str] = []
-        for offset in range(0, len(rows) + limit, limit):
-            page, total = listed(database, attrs.evolve(query, offset=offset))
-            assert total == len(wanted)
-            found += page
-        assert found == wanted
-        while not database.times_known:
-            database.read_times(limit)
-    database.close()
+    with closing(IndexDatabase.open(IN_MEMORY)) as database:
+        database.apply(noted(number, row) for number, row in enumerate(before))
+        late = list(enumerate(rows))[len(before) :]
+        for step in steps:
+            database.read_times(step)
+            if late:
+                database.apply([noted(*late.pop(0))])
+        database.apply(noted(*each) for each in late)
+        query = RecordingQuery(
+            limit=limit,
+            camera_id=None if camera is None else CameraId(camera),
+            since=None if since is None else NOON + since * HOUR,
+            until=None if until is None else NOON + until * HOUR,
+        )
+        wanted = matching(rows, query, open_ended=kind != "gaps")
+        for _ in range(2):  # with what is known by now, and with all times
+            found: list[str] = []
+            for offset in range(0, len(rows) + limit, limit):
+                page, total = listed(database, attrs.evolve(query, offset=offset))
+                assert total == len(wanted)
+                found += page
+            assert found == wanted
+            while not database.times_known:
+                database.read_times(limit)
 
 
 @settings(max_examples=40)
@@ -203,27 +203,26 @@ def test_rows_that_change_while_times_are_read_are_followed(
     data: st.DataObject,
 ) -> None:
     """A file that was open is sealed, another one is removed: pages are those of the index."""
-    database = IndexDatabase.open(IN_MEMORY)
-    database.apply(as_segment(number, row) for number, row in enumerate(rows))
-    kept = dict(enumerate(rows))
-    for step in steps:
-        database.read_times(step)
-        if kept:
-            number = data.draw(st.sampled_from(sorted(kept)))
-            row = kept.pop(number)
-            if data.draw(st.booleans()):
-                sealed = Row(row.camera, row.start, row.start + 3)
-                kept[number] = sealed
-                database.apply([as_segment(number, sealed)])
-            else:
-                database.apply([SegmentRemovalNoted(f"n{number:03}", "")])
-    while not database.times_known:
-        database.read_times(3)
-    query = RecordingQuery(limit=1000, since=NOON + 50 * HOUR, until=NOON + 150 * HOUR)
-    gone = Row("z", 10_000, 10_001)
-    wanted = matching([kept.get(n, gone) for n in range(len(rows))], query, open_ended=True)
-    assert segments_of(database, query) == (wanted, len(wanted))
-    database.close()
+    with closing(IndexDatabase.open(IN_MEMORY)) as database:
+        database.apply(as_segment(number, row) for number, row in enumerate(rows))
+        kept = dict(enumerate(rows))
+        for step in steps:
+            database.read_times(step)
+            if kept:
+                number = data.draw(st.sampled_from(sorted(kept)))
+                row = kept.pop(number)
+                if data.draw(st.booleans()):
+                    sealed = Row(row.camera, row.start, row.start + 3)
+                    kept[number] = sealed
+                    database.apply([as_segment(number, sealed)])
+                else:
+                    database.apply([SegmentRemovalNoted(f"n{number:03}", "")])
+        while not database.times_known:
+            database.read_times(3)
+        query = RecordingQuery(limit=1000, since=NOON + 50 * HOUR, until=NOON + 150 * HOUR)
+        gone = Row("z", 10_000, 10_001)
+        wanted = matching([kept.get(n, gone) for n in range(len(rows))], query, open_ended=True)
+        assert segments_of(database, query) == (wanted, len(wanted))
 
 
 def test_a_change_that_fails_makes_the_times_unknown(database: IndexDatabase) -> None:

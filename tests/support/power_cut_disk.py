@@ -8,6 +8,7 @@ removed one there again, and a renamed one under its old name.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -262,6 +263,7 @@ def open_index(
 ) -> RecordingIndex:
     """Open the index of a disk, with the database as it was at some time, or with none."""
     database = IndexDatabase.open(Path(":memory:"))
+    weakref.finalize(database, database._db.close)  # nobody else does
     if content is not None:
         database._db.deserialize(content)
     journal = IndexJournal.open(disk, folder)
