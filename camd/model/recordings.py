@@ -12,6 +12,8 @@ import attrs
 
 from camd.model.ids import CameraId, SessionId
 
+CLOCK_DRIFT = 0.002  # share of the time by which two clocks differ without a missing frame
+
 
 class GapCause(enum.Enum):
     """Why footage is missing (a ledger entry) or a source is not available."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import attrs
@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from support import media_streams as build
 from support.media_streams import Sample
-from support.recordings import NOON, segment
+from support.recordings import NOON, segment, session
 from test_capture_timestamps import MARK, Frame, begun
 
 from camd.capture.consumer import CapturedFragment
@@ -25,9 +25,19 @@ from camd.capture.rules.timestamps import (
     estimate_arrivals,
 )
 from camd.clock import Anchor
-from camd.model import CameraId, Gap, GapCause, RecordingRequest, SessionId
+from camd.model import (
+    CameraId,
+    Gap,
+    GapCause,
+    RecordingRequest,
+    Segment,
+    SessionId,
+    SessionState,
+)
 from camd.mp4.fragments import Fragment, FragmentReader, Init
 from camd.recording.rules.ledger import SessionLedger
+from camd.storage.rules.rows import IndexedSession
+from camd.storage.verify.rules.sessions import compare_session
 
 SCALE = 15360
 FRAGMENT_SECONDS = 0.5
@@ -123,6 +133,7 @@ class Recorded:
 
     gaps: list[Gap] = attrs.field(factory=list)
     times: list[float] = attrs.field(factory=list)
+    files: dict[datetime, Segment] = attrs.field(factory=dict)  # by their start
 
     @property
     def missing(self) -> float:
@@ -135,7 +146,9 @@ class Recorded:
         return max(abs(f.arrived - zero - t) for f, t in zip(frames, self.times, strict=True))
 
 
-def recorded(frames: list[Frame], rate: float, size: int = 0) -> Recorded:
+def recorded(
+    frames: list[Frame], rate: float, size: int = 0, rotation: float = ROTATION_SECONDS
+) -> Recorded:
     """Record a live stream, in fragments of `size` frames; 0: joined, as it is done."""
     stream = written(frames, rate, size or 1)
     if not size:
@@ -161,12 +174,13 @@ def recorded(frames: list[Frame], rate: float, size: int = 0) -> Recorded:
             vague=timeline.vague,
         )
         ledger.took(placed.frames)
-        if not ledger.frames_written or placed.start_seconds - zero >= ROTATION_SECONDS:
+        if not ledger.frames_written or placed.start_seconds - zero >= rotation:
             came.gaps += ledger.enter_found_drops()
             start, zero = ledger.start_of(captured), placed.start_seconds
             came.gaps += ledger.begin(start, placed)
         until = start + timedelta(seconds=placed.end_seconds - zero)
         file = segment("a.mp4", start=start, end=until, number=0)
+        came.files[start] = file
         came.gaps += ledger.wrote(captured, file, size_bytes=1, monotonic=each.arrived)
         ticks = placed.video.decode_time
         for duration in placed.video.durations:
@@ -315,3 +329,20 @@ def test_a_step_while_the_network_stalls_is_no_loss() -> None:
         for each in frames
     ]
     assert recorded(frames, rate, 1).gaps == []
+
+
+@pytest.mark.parametrize("drift", [-0.002, -0.0002, -0.00005, 0.0, 0.00005, 0.0002, 0.002])
+def test_a_clock_that_drifts_for_hours_leaves_no_fault_between_files(drift: float) -> None:
+    """Files follow the wall clock, a little each; `camd verify` finds no overlap and no gap."""
+    hours, rate, rotation = 8, 1.0, 600.0
+    frames = steady(hours * 3600, rate, pace=1 + drift)
+    found = recorded(frames, rate, size=20, rotation=rotation)
+    assert found.gaps == []
+    files = [attrs.evolve(file, number=n) for n, file in enumerate(found.files.values())]
+    assert len(files) > hours * 5
+    whole = session(segments=tuple(files), state=SessionState.ENDED)
+    written = sum(file.frames for file in files)
+    assert compare_session(IndexedSession(whole, written, written)) == []
+    last = files[-1]
+    behind = (last.end - NOON).total_seconds() - (frames[-1].arrived + 1 / rate)
+    assert abs(behind) < 2 + 2 * abs(drift) * rotation

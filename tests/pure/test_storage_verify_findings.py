@@ -165,6 +165,13 @@ def test_files_without_a_seam_are_all_right() -> None:
     assert judged(files((0, 10), (10, 20), (20.4, 30), (29.6, 40))) == []
 
 
+def test_the_clock_of_a_source_drifts() -> None:
+    """By two thousandths of the file before it, a file may overlap that, or lie apart from it."""
+    assert judged(files((0, 1800), (1796, 3600), (3603.9, 5400))) == []
+    assert judged(files((0, 1800), (1795.8, 3600))) == [FindingKind.OVERLAP]
+    assert judged(files((0, 1800), (1804.3, 3600))) == [FindingKind.UNCOVERED]
+
+
 def test_a_hole_needs_a_ledger_entry() -> None:
     """Time between two files is covered by entries, or said to be in neither."""
     apart = files((0, 10), (15, 20))

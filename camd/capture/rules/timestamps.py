@@ -21,6 +21,7 @@ from statistics import median_low
 
 import attrs
 
+from camd.model.recordings import CLOCK_DRIFT
 from camd.mp4.fragments import Fragment, Init, TrackRun
 from camd.mp4.restamp import SampleTimes, restamp
 
@@ -30,7 +31,6 @@ WINDOW_SECONDS = 3.0  # within it a stall of the network is made up for
 BUFFERED_SECONDS = 3.0  # a stream begins with what FFmpeg or a server buffered …
 BURST_SECONDS = 10.0  # … at most so much …
 BURST_PACE = 4.0  # … which arrives so many times faster than real time
-DRIFT = 0.002  # share of the time; two clocks may differ by it
 RATE_SECONDS = 8.0  # window over which the frame rate is measured
 LEAST_RATE_SECONDS = 0.2  # shortest time over which a rate is measured
 PROOF_SECONDS = 10.0  # stamps are used again after they kept real time so long …
@@ -277,8 +277,8 @@ class TrackTimeline:
         return longest > max(PAUSE_SECONDS, PAUSE_SHARE * seconds)
 
     def _follow_drift(self, arrived: float, before: float | None, off: float) -> None:
-        """Follow the drift between two clocks: move zero, by DRIFT at most."""
-        most = DRIFT * (arrived - before) if before is not None else 0.0
+        """Follow the drift between two clocks: move zero, by CLOCK_DRIFT at most."""
+        most = CLOCK_DRIFT * (arrived - before) if before is not None else 0.0
         self.zero += max(-most, min(most, off))
 
     # --- correcting ---

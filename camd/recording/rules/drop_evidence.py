@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from camd.model.recordings import CLOCK_DRIFT
+
 CONFIRMING_SECONDS = 3.0  # of stream behind a drop, in which the network may delay fragments
 EARLY_SHARE = 0.5  # of what is missing: so much earlier deny a drop …
 LEAST_EARLY_SECONDS = 0.1  # … but not less: frames are read in rounds, and arrivals estimated
-CLOCK_DRIFT = 0.002  # share of the time by which two clocks differ
 MOST_FRAGMENTS = 512  # whose arrivals are kept
 
 

@@ -23,6 +23,7 @@ from camd.model import (
     SessionState,
     clock_was_set,
 )
+from camd.model.recordings import CLOCK_DRIFT
 from camd.mp4.fragments import Fragment
 from camd.recording.rules.resume_point import BootMoment, ResumePoint
 from camd.recording.rules.source_drops import DropDetector, SourceDrop
@@ -30,8 +31,9 @@ from camd.recording.rules.source_drops import DropDetector, SourceDrop
 OLDEST_FIRST_FRAME_SECONDS = 30.0  # a source whose clock says more than that is wrong
 SAME_MOMENT = timedelta(milliseconds=250)  # capture times closer than this are one moment
 SAME_PLACE = timedelta(seconds=1)  # the same for times that follow their arrival
+SEAM = timedelta(milliseconds=250)  # between two files of one stream, while a drift is made up for
+SAME_INSTANT_SECONDS = 0.001
 JITTER_FRAGMENTS = 8  # at least one of so many is not late
-CLOCK_DRIFT = 0.002  # share of the time by which two clocks differ without a missing frame
 
 
 @attrs.frozen
@@ -96,6 +98,7 @@ class SessionLedger:
     _earlier_run: bool = False  # of the daemon wrote that file
     _by_this_clock: bool = True  # `written_until` is
     _stream_until: float = attrs.field(default=0.0, init=False)  # on the stream's timeline
+    _file_length: timedelta = attrs.field(default=timedelta(0), init=False)  # of the newest file
     _arrived: datetime | None = attrs.field(default=None, init=False)  # the newest frame
     _placed: bool = attrs.field(default=False, init=False)  # the newest times follow arrival
     _in_hand: int = attrs.field(default=0, init=False)  # frames: neither written nor lost yet
@@ -169,16 +172,29 @@ class SessionLedger:
     def start_of(self, captured: CapturedFragment) -> datetime:
         """The start of a segment that begins with this fragment, without a seam if possible.
 
-        A fragment that only arrived late leaves no gap.
+        A fragment that only arrived late leaves no gap. The clock of a source drifts, so that the
+        end of a file by its frames moves away from the wall clock: the next files make up for it,
+        a little each, because nothing is missing between them.
         """
         until = self.written_until
         same_run = self._end_of_capture is None
         least = SAME_PLACE if captured.placed and same_run else SAME_MOMENT
-        if until is None or captured.start < until - least:
+        if until is None:
             return captured.start
-        on_time = min([_zero_of(captured), *self._zeros])
-        seam = on_time + timedelta(seconds=captured.fragment.start_seconds) - until
-        return until if seam < least else captured.start
+        off = captured.start - until
+        if off >= -least:
+            on_time = min([_zero_of(captured), *self._zeros])
+            if on_time + timedelta(seconds=captured.fragment.start_seconds) - until < least:
+                return until
+        if captured.placed and same_run and self._goes_on_with(captured.fragment):
+            most = SEAM if abs(off) < 2 * SAME_PLACE else SEAM + CLOCK_DRIFT * self._file_length
+            off = max(-most, min(most, off))
+        return until + off
+
+    def _goes_on_with(self, fragment: Fragment) -> bool:
+        """Whether a fragment comes behind the newest one without a frame between them."""
+        apart = abs(fragment.start_seconds - self._stream_until)
+        return bool(self._zeros) and not self._earlier_run and apart < SAME_INSTANT_SECONDS
 
     def wrote(
         self, captured: CapturedFragment, segment: Segment, *, size_bytes: int, monotonic: float
@@ -190,6 +206,7 @@ class SessionLedger:
         self._count_written(captured.fragment.frames, segment, size_bytes, monotonic)
         self._in_hand, self._earlier_run, self._by_this_clock = 0, False, True
         self.written_until = segment.end + self._set_by  # the file goes by the clock it began by
+        self._file_length = segment.end - segment.start
         self._stream_until = captured.fragment.end_seconds
         self._zeros.append(_zero_of(captured))
         self._placed, self._arrived = captured.placed, captured.end

@@ -8,11 +8,12 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from camd.model import Gap, GapCause, Segment, SegmentState, Session, SessionState
+from camd.model.recordings import CLOCK_DRIFT
 from camd.storage.rules.journal_records import JournalCondition
 from camd.storage.rules.rows import IndexedSession
 from camd.storage.verify.rules.findings import RECOVER, REINDEX, REPORT, Finding, FindingKind
 
-SEAM = timedelta(milliseconds=500)  # less between two files is no gap: clocks drift
+SEAM = timedelta(milliseconds=500)  # less between two files is no gap
 _SAME_SECONDS = 0.001
 NONE_REMOVED: Mapping[int, int] = MappingProxyType({})
 _MAX_STEPS = 20  # clock steps considered between two files
@@ -117,11 +118,12 @@ def _faults_between(
 ) -> list[tuple[FindingKind, str]]:
     found = list[tuple[FindingKind, str]]()
     end, between = before.end + stepped, f"between {before.filename} and {after.filename}"
-    if end - after.start > SEAM:
+    seam = SEAM + CLOCK_DRIFT * (before.end - before.start)  # the clock of a source drifts
+    if end - after.start > seam:
         seconds = (end - after.start).total_seconds()
         text = f"{after.filename} begins {seconds:.3f} s before {before.filename} ends"
         found.append((FindingKind.OVERLAP, text))
-    for start, until in uncovered_spans(end, after.start, gaps):
+    for start, until in uncovered_spans(end, after.start, gaps, seam):
         seconds = (until - start).total_seconds()
         text = (
             f"{seconds:.3f} s from {_moment(start)} are in no file and no ledger entry, {between}"
@@ -131,16 +133,16 @@ def _faults_between(
 
 
 def uncovered_spans(
-    start: datetime, end: datetime, gaps: Iterable[Gap]
+    start: datetime, end: datetime, gaps: Iterable[Gap], seam: timedelta = SEAM
 ) -> Iterator[tuple[datetime, datetime]]:
     """Yield the spans between `start` and `end` that no gap covers, longer than a seam."""
     at = start
     for gap in sorted(gaps, key=lambda gap: gap.start):
         until = min(gap.start, end)
-        if until - at > SEAM:
+        if until - at > seam:
             yield at, until
         at = max(at, gap.end)
-    if end - at > SEAM:
+    if end - at > seam:
         yield at, end
 
 
