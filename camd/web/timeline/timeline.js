@@ -145,6 +145,6 @@ export function Timeline({ store, rest }) {
         <${InstantField} label="Go to" at=${around()} onChange=${goTo} />
         <span class="quiet push">Times in ${zone()}</span>
       </div>
-      <${RangeActions} store=${store} camera=${camera} range=${chosen} suggested=${range} onChange=${setChosen} />
+      <${RangeActions} store=${store} camera=${camera} spans=${spans} range=${chosen} suggested=${range} onChange=${setChosen} />
     </div>`;
 }

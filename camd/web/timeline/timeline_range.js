@@ -4,17 +4,20 @@ import { html, useEffect, useState } from '../lib/preact.js';
 import { count, duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
 import { Failure, InstantField, When } from '../views/parts.js';
+import { isAhead } from './timeline_scale.js';
 
 const MOST_PINNED = 1000;
 const DESCRIBE_MS = 400; // after the last change of the range
 
 const times = ({ from, to }) => ({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
 
-/** @param {{store: any, camera: any, range: any, suggested: any, onChange: (range: any) => void}} props */
-export function RangeActions({ store, camera, range, suggested, onChange }) {
+/** @param {{store: any, camera: any, spans: any, range: any, suggested: any, onChange: (range: any) => void}} props */
+export function RangeActions({ store, camera, spans, range, suggested, onChange }) {
   const [busy, failure, run] = useAction();
   const [said, say] = useState(null);
   const shown = range ?? suggested;
+  const problem = range && trouble(range, spans);
+  const usable = range !== null && problem === null;
   const set = (name, when) => {
     onChange({ ...shown, [name]: when });
     say(null);
@@ -28,28 +31,27 @@ export function RangeActions({ store, camera, range, suggested, onChange }) {
       <div class="row">
         ${field('from', 'From')}
         ${field('to', 'To')}
-        ${usable(range) && html`
+        ${usable && html`
           <a class="button" href=${exportAddress(camera, range)} download>Export as one file</a>
           ${store.may('control') && html`<button disabled=${busy} onClick=${pin}>Pin its files</button>`}
           <button onClick=${() => { onChange(null); say(null); }}>Clear</button>`}
       </div>
       ${!range && html`<p class="quiet">Drag over a row with the mouse, or enter two times.</p>`}
-      ${range && (usable(range)
+      ${range && (usable
         ? html`<p class="quiet"><${When} at=${range.from} /> – <${When} at=${range.to} />, ${duration((range.to - range.from) / 1000)}. Gaps are closed up; no picture is made up.</p>`
-        : html`<p class="failure" role="alert">${trouble(range)}</p>`)}
+        : html`<p class="failure" role="alert">${problem}</p>`)}
       <${Failure} text=${failure} />
-      ${usable(range) && html`<${Contents} store=${store} camera=${camera} range=${range} />`}
+      ${usable && html`<${Contents} store=${store} camera=${camera} range=${range} />`}
       <p role="status">${said}</p>
     </section>`;
 }
 
 const DAY_MS = 24 * 3600000;
-const usable = (range) => range !== null && trouble(range) === null;
 
 /** Why a range cannot be taken out; null: it can. */
-function trouble(range) {
+function trouble(range, spans) {
   if (range.to <= range.from) return 'The range ends before it begins.';
-  if (range.from > Date.now()) return 'The range lies in the future.';
+  if (isAhead(range.from, Date.now(), spans)) return 'The range lies in the future.';
   if (range.to - range.from > DAY_MS) return 'A range is at most 24 hours long.';
   return null;
 }

@@ -80,7 +80,7 @@ export function joined(spans, pixel) {
   return found;
 }
 
-const EARLIEST = Date.UTC(1970, 0, 2);
+const EARLIEST = 0; // a clock that nobody has set begins there
 const LATEST = Date.UTC(9999, 0);
 
 /** An instant that recordings can have; null: it is none, or years away from all of them. @param {number} at */
