@@ -27,7 +27,7 @@ export function RangeActions({ store, camera, spans, range, suggested, onChange 
     <${InstantField} label=${label} at=${range?.[name] ?? null} onChange=${(when) => set(name, when)} />`;
   return html`
     <section class="card stack" aria-labelledby="range">
-      <h2 id="range">A range of ${camera.name}</h2>
+      <h2 id="range">A range of <bdi>${camera.name}</bdi></h2>
       <div class="row">
         ${field('from', 'From')}
         ${field('to', 'To')}
