@@ -232,7 +232,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     "--at",
     metavar="TIME",
     callback=terminal.read_time,
-    help="A past instant, from the recordings: '2026-01-15 15:30:05'.",
+    help="A past instant, from the recordings: '2026-01-15 15:30:05', 15:30, or -10m.",
 )
 @remote_options
 @json_option

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from camd.cli import tables
+from camd.cli import tables, terminal
 from camd.cli.service_access import (
     ServiceAccess,
     ask,
@@ -81,7 +81,10 @@ def _print_pin(found: Mapping[str, Any]) -> None:
 @click.argument("name")
 @click.option("--reason", metavar="TEXT", help="Why it is kept.")
 @click.option(
-    "--until", metavar="TIME", help="Until when: 2026-01-15T14:30:00Z.  [default: for ever]"
+    "--until",
+    metavar="TIME",
+    callback=terminal.read_time,
+    help="Until when: '2026-01-15 15:30', or 2026-01-15T14:30:00Z.  [default: for ever]",
 )
 @remote_options
 @printed_by(_print_pin)

@@ -180,7 +180,8 @@ page_options = _options(
         "from",
         metavar="TIME",
         callback=terminal.read_time,
-        help="Not older than '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.",
+        help="Not older than '2026-01-15 15:30', 15:30, 'yesterday 15:30', -2h, or with a zone "
+        "2026-01-15T14:30:00Z.",
     ),
     click.option(
         "--to", "to", metavar="TIME", callback=terminal.read_time, help="Not newer than this."

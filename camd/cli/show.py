@@ -213,7 +213,8 @@ def _print_timeline(answer: Mapping[str, Any]) -> None:
     "since",
     metavar="TIME",
     callback=terminal.read_time,
-    help="From '2026-01-15 15:30', or with a zone 2026-01-15T14:30:00Z.  [default: a day before]",
+    help="From '2026-01-15 15:30', 15:30, 'yesterday 15:30', -2h, or with a zone "
+    "2026-01-15T14:30:00Z.  [default: a day before]",
 )
 @click.option(
     "--to", "until", metavar="TIME", callback=terminal.read_time, help="Until then.  [default: now]"

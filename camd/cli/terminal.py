@@ -155,19 +155,14 @@ def format_moment(text: object, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 def read_time(_: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Read the time of an option; without a zone it is in the local one."""
-    from camd.model.notation import format_instant
+    from camd.model.notation import format_instant, parse_instant
 
     if value is None:
         return None
     try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is no time such as 2026-01-15T14:30:00Z or '2026-01-15 15:30'", param=param
-        ) from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC) if in_utc() else found.astimezone()
-    return format_instant(found)
+        return format_instant(parse_instant(value, datetime.now(UTC), UTC if in_utc() else None))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from None
 
 
 def read_duration(_: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:

@@ -195,12 +195,13 @@ class Exports:
     async def opened(self, wanted: ExportRange, part: int) -> AsyncIterator[Export]:
         """Prepare an export, with the head of one of its parts; its files are leased meanwhile.
 
-        Raises Refusal: −32602 for a range that is backwards, over 24 hours or in the future, and
-        for a part that there is not; −1005 with the nearest instants when nothing was recorded;
+        Raises Refusal: −32602 for a range that is backwards, over 24 hours, or in the future
+        without footage (a wrong clock may have recorded some), and for a part that there is not;
+        −1005 with the nearest instants when nothing was recorded;
         −32008 for files that are no MP4s of camd's; −1003 for a damaged one; −32002 when too many
         exports are being sent; or why the volume cannot be read.
         """
-        validate_range(wanted, self._clock.now())
+        validate_range(wanted)
         if self._opened >= MOST_TRANSFERS:
             raise Refusal(RATE_LIMITED, "Too many exports are being sent", retry_after_ms=_RETRY_MS)
         self._opened += 1
@@ -351,6 +352,8 @@ class Exports:
 
     async def _nothing(self, wanted: ExportRange, gaps: Sequence[ExportGap]) -> Refusal:
         """Say why nothing was recorded in a range, and where the nearest frames are."""
+        if wanted.begin >= self._clock.now():
+            return invalid_params(ParamMistake("from", "must not be in the future"))
         before = await self._storage.list_recordings(
             RecordingQuery(limit=10, camera_id=wanted.camera_id, until=wanted.begin)
         )
@@ -525,14 +528,12 @@ def _name_of(segment: Segment) -> tuple[str, str, int, int]:
 # --- what cannot be exported
 
 
-def validate_range(wanted: ExportRange, now: datetime) -> None:
-    """Raise Refusal (−32602) for a range that is backwards, too long or in the future."""
+def validate_range(wanted: ExportRange) -> None:
+    """Raise Refusal (−32602) for a range that is backwards or too long."""
     if wanted.end <= wanted.begin:
         raise invalid_params(ParamMistake("to", "must be later than from"))
     if wanted.end - wanted.begin > LONGEST:
         raise invalid_params(ParamMistake("to", "must be at most 24 hours after from"))
-    if wanted.begin >= now:
-        raise invalid_params(ParamMistake("from", "must not be in the future"))
 
 
 def _without(segment: Segment, filename: str) -> Segment:

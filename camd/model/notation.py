@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
 
@@ -33,6 +33,9 @@ _SIZE_UNITS = {
 }
 _BIT_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
 _QUANTITY = re.compile(rf"({NUMBER})\s*([A-Za-z]*)")
+_DAYS = {"today": 0, "yesterday": 1}
+_CLOCK = re.compile(r"(\d{1,2})(:\d\d(?::\d\d)?)")
+_ZONE_NAME = re.compile(r"(.*\d) ([A-Z]{2,5})")  # as in "2026-01-15 15:30:00 CET"
 _UNIX_PATH_BYTES = 107  # sun_path holds 108 with its NUL (unix(7))
 
 SIZE_LIMITS = (16, 16384)  # pixels, either side
@@ -101,6 +104,72 @@ def spoken_duration(seconds: float) -> str:
 def format_instant(moment: datetime, timespec: str = "auto") -> str:
     """Write an instant as clients see it: ISO 8601 in UTC, with `Z`."""
     return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def parse_instant(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """Read "2026-01-15 15:30", "15:30" (of today), "yesterday 15:30", "now", "-2h" (before now).
+
+    Without a zone of its own, a time is one of `zone`, or of this machine's. A zone may be an
+    offset, "UTC", or the name that is in force then, as times are displayed: "15:30 CEST". A time
+    that clocks skip is refused, and one that they show twice, unless it has a zone.
+    """
+    words = " ".join(text.split())
+    try:
+        if words.lower() == "now":
+            return now
+        if words.startswith("-"):
+            return now - parse_duration(words[1:])
+        return _read_clock(words, now, zone)
+    except _WrongInstantError as error:
+        raise ValueError(f"{text!r} {error}") from None
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no time; write one such as '2026-01-15 15:30', 15:30, "
+            "'yesterday 15:30', now, -2h, or with a zone 2026-01-15T14:30:00Z"
+        ) from None
+
+
+class _WrongInstantError(ValueError):
+    """A time that is no instant, or two."""
+
+
+def _read_clock(words: str, now: datetime, zone: tzinfo | None) -> datetime:
+    match = _ZONE_NAME.fullmatch(words)
+    words, name = (match[1], match[2]) if match else (words, "")
+    day, _, clock = words.partition(" ")
+    if day.lower() in _DAYS or (_CLOCK.fullmatch(words) and not clock):
+        clock = clock if day.lower() in _DAYS else words
+        date = now.astimezone(zone).date() - timedelta(days=_DAYS.get(day.lower(), 0))
+        time = _CLOCK.fullmatch(clock or "0:00")
+        if time is None:
+            raise ValueError(clock)
+        found = datetime.fromisoformat(f"{date} {time[1]:0>2}{time[2]}")
+    else:
+        found = datetime.fromisoformat(words)
+    if name and found.tzinfo is not None:
+        raise ValueError(name)
+    if found.tzinfo is not None:
+        return found
+    return found.replace(tzinfo=UTC) if name == "UTC" else _at_clock(found, name, zone)
+
+
+def _at_clock(found: datetime, name: str, zone: tzinfo | None) -> datetime:
+    readings = [found.replace(tzinfo=zone, fold=fold).astimezone(zone) for fold in (0, 1)]
+    shown = [
+        at for at in readings if at.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == found
+    ]
+    if not shown:
+        raise _WrongInstantError("is skipped: clocks are set forward over it")
+    zones = list(dict.fromkeys(str(at.tzname()) for at in shown))
+    if name and name not in zones:
+        raise _WrongInstantError(f"is {' or '.join(zones)} here; write that, or UTC")
+    chosen = [at for at in shown if not name or at.tzname() == name]
+    if chosen[0].utcoffset() != chosen[-1].utcoffset():
+        first, last = (f"{at:%Y-%m-%d %H:%M:%S} {at.tzname()}" for at in chosen)
+        raise _WrongInstantError(
+            f"comes twice, as clocks are set back; write {first!r} or {last!r}"
+        )
+    return chosen[0]
 
 
 def parse_size(value: str | int) -> int:

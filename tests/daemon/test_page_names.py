@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from chromium_thread import ChromiumThread
-from page_browser import PageBrowser, browse, link
+from page_browser import PageBrowser, browse, link, widths
 from running_daemon import Daemon, NewDaemon, small_camera
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -129,3 +129,32 @@ async def test_a_schedule_says_the_day_where_it_is_not_today(
     assert words[0] == "Schedule “nights”: records until 23:59."
     assert re.fullmatch(r"Schedule “nights”: records until \w{3}\D+5 (Dec|Jan), 06:30\.", words[1])
     assert words[2] == "Schedule “nights”: records until 5 Jan 2031, 06:30."
+
+
+async def test_a_name_without_a_space_makes_no_view_wider_than_a_phone(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """Of 200 letters, and one that is written from the right: live, and an instant of the past."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="W" * 200), small_camera(name="שער ראשי")])
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile >> nth=1")
+        assert widths(browser) == (320, 320)
+        past = "2026-01-15T12:00:00Z"
+        for view, shown in (
+            ("timeline/camera1", "text=Live:"),
+            ("timeline/camera0", "text=Live:"),
+            (f"timeline/camera0/{past}", ".player button:has-text('+10 s')"),
+        ):
+            browser.address(view)
+            browser.see(f".lane[data-camera={view.split('/')[1]}][aria-current=true]")
+            browser.see(shown)
+            assert widths(browser) == (320, 320), view
+        hebrew = browser.see(".lane[data-camera=camera1] bdi").bounding_box()
+        words = browser.see(".lane[data-camera=camera1] .quiet").bounding_box()
+        assert hebrew["x"] + hebrew["width"] <= words["x"]
+
+    phone = {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark"}
+    await browse(chromium, use, await link(daemon), **phone)

@@ -63,6 +63,11 @@ def test_events_come_with_local_times(service: FakeService) -> None:
         ("2026-01-15T14:00:00+02:00", False, NOON),
         (NOON, False, NOON),
         ("2026-01-15", False, "2026-01-14T23:00:00Z"),
+        ("2026-01-15 13:00:00 CET", False, NOON),
+        ("2026-01-15 12:00:00 UTC", False, NOON),
+        ("2026-10-25 02:30 CEST", False, "2026-10-25T00:30:00Z"),
+        ("2026-10-25 02:30 CET", False, "2026-10-25T01:30:00Z"),
+        ("2026-10-25 02:30", True, "2026-10-25T02:30:00Z"),
     ],
 )
 def test_a_time_without_a_zone_is_local(
@@ -79,7 +84,33 @@ def test_a_time_without_a_zone_is_local(
 
 def test_text_that_is_no_time_is_refused(service: FakeService) -> None:
     """The message has an example."""
-    result = camd(service, "ls", "--from", "yesterday")
+    result = camd(service, "ls", "--from", "last week")
     assert result.exit_code == 2
     assert "2026-01-15T14:30:00Z" in result.output
     assert json.dumps(service.calls) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("2026-10-25 02:30", "write '2026-10-25 02:30:00 CEST' or '2026-10-25 02:30:00 CET'"),
+        ("2026-03-29 02:30", "skipped"),
+        ("2026-07-15 12:00 CET", "is CEST here"),
+        ("0001-01-01", "no time"),
+    ],
+)
+def test_a_time_that_is_no_instant_or_two_is_refused(
+    service: FakeService, typed: str, said: str
+) -> None:
+    """When clocks are set forward or back; the message says what to write."""
+    result = camd(service, "ls", "--from", typed)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.replace("│", " ").split())
+    assert service.calls == []
+
+
+def test_a_pin_ends_at_a_local_time(service: FakeService) -> None:
+    """As the times of other commands."""
+    service.answers["pin_recording"] = {"filename": "a.mp4", "pin": {"until": NOON}}
+    camd(service, "pin", "a.mp4", "--until", "2026-01-15 13:00")
+    assert service.calls[0][1]["until"] == NOON

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -163,3 +164,49 @@ def test_a_unix_socket_is_an_absolute_path_that_the_kernel_takes(text: str) -> N
     """The address of a Unix socket holds 107 bytes."""
     with pytest.raises(ValueError, match="absolute path of at most 107 bytes"):
         notation.parse_listen(text)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 1, 23, 30, 5, tzinfo=UTC)  # half past midnight of the next day in Berlin
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("now", "2026-11-01T23:30:05Z"),
+        ("-2h", "2026-11-01T21:30:05Z"),
+        (" -1h30m ", "2026-11-01T22:00:05Z"),
+        ("14:00", "2026-11-02T13:00:00Z"),
+        ("9:05:30", "2026-11-02T08:05:30Z"),
+        ("today 00:10", "2026-11-01T23:10:00Z"),
+        ("Yesterday 14:00", "2026-11-01T13:00:00Z"),
+        ("yesterday", "2026-10-31T23:00:00Z"),
+        ("yesterday 14:00 UTC", "2026-11-01T14:00:00Z"),
+        ("2026-11-01 14:00", "2026-11-01T13:00:00Z"),
+        ("2026-07-01T14:00:00.5", "2026-07-01T12:00:00.500000Z"),
+        ("2026-07-01T14:00:00+01:00", "2026-07-01T13:00:00Z"),
+        ("2026-10-25 02:30 CEST", "2026-10-25T00:30:00Z"),
+        ("2026-10-25 02:30 CET", "2026-10-25T01:30:00Z"),
+        ("2026-10-25 03:00", "2026-10-25T02:00:00Z"),
+        ("2026-03-29 03:00", "2026-03-29T01:00:00Z"),
+    ],
+)
+def test_an_instant_is_read_as_people_write_it(text: str, utc: str) -> None:
+    """Days and hours of the zone, also where the day is another one in UTC."""
+    assert notation.format_instant(notation.parse_instant(text, NOW, BERLIN)) == utc
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-03-29 02:30", "skipped"),
+        ("2026-10-25 02:30", "'2026-10-25 02:30:00 CEST' or '2026-10-25 02:30:00 CET'"),
+        ("2026-10-25 04:00 CEST", "is CET here"),
+        *((text, "is no time") for text in ("", "-", "-x", "-9999999d", "25:00", "14", "tomorrow")),
+        *((text, "is no time") for text in ("0001-01-01", "yesterday noon", "15:30Z CET")),
+    ],
+)
+def test_what_is_no_instant_is_explained(text: str, said: str) -> None:
+    """A time that does not exist, one that exists twice, and text that is none."""
+    with pytest.raises(ValueError, match=said):
+        notation.parse_instant(text, NOW, BERLIN)

@@ -39,7 +39,8 @@ def file_of_part(path: Path, number: int) -> Path:
     metavar="TIME",
     required=True,
     callback=terminal.read_time,
-    help="The first instant: '2026-01-15 15:30:05', or with a zone 2026-01-15T14:30:05Z.",
+    help="The first instant: '2026-01-15 15:30:05', 15:30, 'yesterday 15:30', -2h, now, or with a "
+    "zone 2026-01-15T14:30:05Z.",
 )
 @click.option(
     "--to",

@@ -9,7 +9,7 @@ import { Lane, Legend, Ruler } from './timeline_rows.js';
 import { Player } from './timeline_player.js';
 import { Preview } from './timeline_preview.js';
 import { RangeActions } from './timeline_range.js';
-import { between, centred, HOUR, instant, isAhead, known, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
+import { aimed, AIM_PIXELS, between, centred, HOUR, instant, isAhead, known, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
 import { useGestures } from './timeline_gestures.js';
 
 const LENGTHS = [[HOUR, '1 hour'], [6 * HOUR, '6 hours'], [24 * HOUR, '1 day'], [7 * 24 * HOUR, '1 week'], [LONGEST, '1 month']];
@@ -91,7 +91,9 @@ export function Timeline({ store, rest }) {
     if (followed !== null && before.current <= range.to && followed > range.to) setRange(moved(range, 0.5));
     before.current = followed ?? before.current;
   }, [followed]);
-  useGestures(rows, { range, setRange, seek, choose: (from, to) => setChosen(from === null ? null : between(from, to)) });
+  const reach = () => (AIM_PIXELS * (range.to - range.from)) / rows.current.clientWidth;
+  const point = (when, id = camera.camera_id) => seek(aimed(timelines[id]?.spans, when, reach()), id);
+  useGestures(rows, { range, setRange, seek: point, choose: (from, to) => setChosen(from === null ? null : between(from, to)) });
   useKeys((key) => {
     const keys = {
       ArrowLeft: () => skip(around(), -5000),
@@ -145,6 +147,6 @@ export function Timeline({ store, rest }) {
         <${InstantField} label="Go to" at=${around()} onChange=${goTo} />
         <span class="quiet push">Times in ${zone()}</span>
       </div>
-      <${RangeActions} store=${store} camera=${camera} range=${chosen} suggested=${range} onChange=${setChosen} />
+      <${RangeActions} store=${store} camera=${camera} spans=${spans} range=${chosen} suggested=${range} onChange=${setChosen} />
     </div>`;
 }

@@ -20,7 +20,7 @@ export function Player({ store, camera, at, ahead, handle, onPosition, onSkip, o
     <section class="player stack" aria-label="Player">
       ${at === null
         ? html`<${Picture} key=${camera.camera_id} store=${store} camera=${camera} asVideo=${true} />
-          <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: ${camera.name}</span><span class="quiet">Click on a row to see the past.</span></div>`
+          <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: <bdi>${camera.name}</bdi></span><span class="quiet">Click on a row to see the past.</span></div>`
         : ahead ? html`<${Future} at=${at} onLive=${onLive} />`
           : html`<${Past} key=${camera.camera_id} camera=${camera} at=${at} handle=${handle} onPosition=${onPosition} onSkip=${onSkip} onLive=${onLive} />`}
     </section>`;

@@ -2,11 +2,11 @@
 
 import { html, useEffect, useState } from '../lib/preact.js';
 import { localTime } from '../lib/format.js';
-import { instant } from './timeline_scale.js';
+import { aimed, AIM_PIXELS, instant } from './timeline_scale.js';
 
 const HOVER_MS = 250; // the mouse has to stay that long
 const WIDTH = 160;
-const SPAN_MS = 10000; // in which a key frame is looked for
+const SPAN_MS = 20; // the picture is that of its middle: still of the instant, also at the end of a recording
 
 /**
  * @param {{rows: {current: HTMLElement}, range: any, timelines: Record<string, any>}} props
@@ -23,8 +23,9 @@ export function Preview({ rows, range, timelines }) {
       if (event.pointerType !== 'mouse' || event.buttons || !lane) return;
       const { camera } = lane.dataset;
       const { left, width } = rows.current.getBoundingClientRect();
-      const at = instant(range, (event.clientX - left) / width);
-      const recorded = timelines[camera]?.spans.some((span) => span.playable && span.from <= at && (at < span.to || span.growing));
+      const spans = timelines[camera]?.spans.filter((span) => span.playable) ?? [];
+      const at = aimed(spans, instant(range, (event.clientX - left) / width), (AIM_PIXELS * (range.to - range.from)) / width);
+      const recorded = spans.some((span) => span.from <= at && (at < span.to || span.growing));
       if (recorded) timer = setTimeout(() => { fail(false); show({ camera, at, x: event.clientX, y: lane.getBoundingClientRect().top }); }, HOVER_MS);
     };
     const left = () => { clearTimeout(timer); show(null); };

@@ -41,7 +41,7 @@ export function Lane({ camera, current, range, now, timeline }) {
   const words = loaded ? summary(spans, gaps, range) : 'loading…';
   return html`
     <div class="lane" data-camera=${camera.camera_id} role="group" aria-label="${camera.name}: ${words}" aria-current=${current ? 'true' : undefined}>
-      <b>${current ? '▸ ' : ''}${camera.name} <span class="quiet">${words}</span></b>
+      <b>${current ? '▸ ' : ''}<bdi>${camera.name}</bdi> <span class="quiet">${words}</span></b>
       <div class="track" aria-hidden="true">
         ${joined(spans, pixel).map((span) => html`
           <i key=${span.from} class="span ${span.playable ? '' : 'unplayable'}" style=${box(range, span.from, span.to)}></i>`)}

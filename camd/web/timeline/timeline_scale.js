@@ -6,6 +6,7 @@
 
 export const HOUR = 3600000;
 const DAY = 24 * HOUR;
+export const AIM_PIXELS = 4; // how exactly somebody points
 export const SHORTEST = 5 * 60000;
 export const LONGEST = 31 * DAY;
 const STEPS = [10000, 30000, 60000, 300000, 600000, 1800000, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY];
@@ -80,7 +81,22 @@ export function joined(spans, pixel) {
   return found;
 }
 
-const EARLIEST = Date.UTC(1970, 0, 2);
+/**
+ * What somebody means who points at an instant: recordings may be narrower than a pixel, so the
+ * nearest one within reach counts, where none is exactly there.
+ * @param {{from: number, to: number, growing: boolean}[]} spans @param {number} reach in ms
+ */
+export function aimed(spans = [], at, reach) {
+  let [found, distance] = [at, reach];
+  for (const { from, to, growing } of spans) {
+    if (from <= at && (at < to || growing)) return at;
+    const far = at < from ? from - at : at - to;
+    if (far <= distance) [found, distance] = [at < from ? from : Math.max(from, to - reach), far];
+  }
+  return found;
+}
+
+const EARLIEST = 0; // a clock that nobody has set begins there
 const LATEST = Date.UTC(9999, 0);
 
 /** An instant that recordings can have; null: it is none, or years away from all of them. @param {number} at */

@@ -12,6 +12,8 @@ const STATES = { recording: 'is being recorded', sealed: 'final', recovered: 're
 /** A cell that says what it is where the table is narrow. */
 export const cell = (label, content, kind = '') => html`<td data-label=${label} class=${kind}><span>${content}</span></td>`;
 const name = (store, id) => store.cameras.get(id)?.name ?? id ?? '–';
+/** A link to an instant on the timeline. @param {{camera: string, at: string}} props */
+const Show = ({ camera, at }) => html`<a class="button" href="#timeline/${encodeURIComponent(camera)}/${encodeURIComponent(at)}">Show</a>`;
 const words = (text) => (STATES[text] ?? String(text).replaceAll('_', ' ')).toLowerCase();
 
 /** @param {{store: any, row: Record<string, any>, onChange: () => void}} props */
@@ -33,6 +35,7 @@ export function RecordingRow({ store, row, onChange }) {
       ${cell('State', html`${words(row.status)}${row.pinned && html` · <span class="pinned">pinned</span>`}`)}
       <td>
         <div class="row">
+          ${store.cameras.has(row.camera_id) && html`<${Show} camera=${row.camera_id} at=${row.start_time} />`}
           <button onClick=${() => show('receipt')}>Receipt</button>
           <a class="button" href=${row.download_url} download>Download</a>
           ${store.may('control') && html`
@@ -77,7 +80,7 @@ export function GapRow({ store, row }) {
       ${cell('Frames', row.exact ? row.frames?.toLocaleString() : '–', 'number')}
       ${cell('Cause', html`<i class="swatch p-${gapPattern(row.cause)}" aria-hidden="true"></i> ${gapCause(row.cause)}`)}
       ${cell('What was done', row.action ?? '–')}
-      <td><div class="row"><a class="button" href="#timeline/${encodeURIComponent(row.camera_id)}/${encodeURIComponent(row.from)}">Show</a></div></td>
+      <td><div class="row"><${Show} camera=${row.camera_id} at=${row.from} /></div></td>
     </tr>`;
 }
 
