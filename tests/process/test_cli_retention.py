@@ -63,13 +63,13 @@ def test_pin_and_unpin(service: FakeService) -> None:
     """Reason and time are passed on when they are given."""
     pinned = {"filename": A, "pinned": True, "pin": {"until": "2026-02-01T00:00:00Z"}}
     service.answers = {"pin_recording": pinned, "unpin_recording": {"filename": A, "pin": None}}
-    result = camd(service, "pin", A, "--reason", "evidence", "--until", "2026-02-01")
+    result = camd(service, "pin", A, "--reason", "evidence", "--until", "2026-02-01 00:00Z")
     assert result.exit_code == 0
     assert f"{A} is pinned until 2026-02-01T00:00:00Z" in result.stderr
     assert json.loads(camd(service, "pin", A, "--json").stdout) == pinned
     assert f"{A} is not pinned" in camd(service, "unpin", A).stderr
     assert service.calls == [
-        ("pin_recording", {"filename": A, "reason": "evidence", "until": "2026-02-01"}),
+        ("pin_recording", {"filename": A, "reason": "evidence", "until": "2026-02-01T00:00:00Z"}),
         ("pin_recording", {"filename": A}),
         ("unpin_recording", {"filename": A}),
     ]
