@@ -25,9 +25,7 @@ from camd.mp4.movies.fragment_index import Piece
 from camd.playback.rules.playable_files import PlayableFile, PlayableRange, joined_pieces
 
 PIECE_SECONDS = Fraction(4)
-LEAST_TARGET = Fraction(
-    6
-)  # seconds; the longest piece of most cameras, since it may not change later
+LEAST_TARGET = Fraction(6)  # the longest piece of most cameras: it may not change later
 KEPT_PLAYLISTS = 32  # that grow, of those asked for last
 APPLIED_EDITS = "edits=applied"  # the query of addresses whose media needs no edit list
 
@@ -90,12 +88,12 @@ class Playlists:
 
         Its addresses are relative to its own.
         """
-        named = self._kept.pop(asked, None)
-        if named is not None or not complete:
-            named = self._kept[asked] = named or _Named()
+        has_grown = asked in self._kept
+        named = self._kept.pop(asked, None) or _Named()
+        if has_grown or not complete:
+            self._kept[asked] = named
         while len(self._kept) > KEPT_PLAYLISTS:
             self._kept.popitem(last=False)
-        named = named or _Named()
         named.take(
             {
                 file.filename: NamedFile(file, grows=file.span.growing and not complete)

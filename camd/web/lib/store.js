@@ -100,8 +100,10 @@ export class Store {
       this.lastSeq = params.seq;
     }
     this.log(method, params);
-    if (method === 'camera_status_update') this.putCamera(params);
-    if (method === 'camera_status_update' && params.state === 'ABSENT') this.loadCameras().catch(() => {}); // it may have been removed
+    if (method === 'camera_status_update') {
+      this.putCamera(params);
+      if (params.state === 'ABSENT') this.loadCameras().catch(() => {}); // it may have been removed
+    }
     if (method === 'recording_status_update') this.putRecording(params);
     if (method === 'storage_status_update') this.storage = params;
     if (method === 'scrub_update') this.damage = [...this.damage.filter((each) => each.filename !== params.filename), params];
