@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from chromium_thread import ChromiumThread
 from page_browser import PageBrowser, browse, inside, link
-from running_daemon import Daemon, NewDaemon, small_camera
+from running_daemon import NewDaemon, small_camera
 from stored_footage import FootageFolder
 
 UNSET = datetime(1970, 1, 1, 0, 3, tzinfo=UTC)
@@ -67,36 +67,42 @@ async def test_what_a_wrong_clock_has_recorded_is_shown_and_exported(
     await browse(chromium, use, await link(daemon), locale="en-GB", timezone_id="UTC")
 
 
-@pytest.mark.parametrize(("month", "day", "hours"), [(3, 29, 23), (10, 25, 25), (7, 5, 24)])
 async def test_marks_stand_at_hours_of_the_local_clock(
-    chromium: ChromiumThread, shared_daemon: Daemon, month: int, day: int, hours: int
+    chromium: ChromiumThread, new_daemon: NewDaemon
 ) -> None:
     """On a day of 23 and of 25 hours, too: each mark is where its hour is, and a click there goes
     to it."""
-    noon = datetime(2026, month, day, 12, tzinfo=BERLIN)
-    begin = noon.astimezone(UTC) - DAY / 2
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    await daemon.start()
+    days = {(2026, 3, 29): 23, (2026, 10, 25): 25, (2026, 7, 5): 24}
 
-    def share(hour: int) -> float:
-        """Where an hour of the day is in the window, in percent."""
-        at = datetime(2026, month, day, tzinfo=BERLIN) + timedelta(hours=hour)  # of the wall clock
-        return 100 * (at.astimezone(UTC) - begin) / DAY
-
-    def use(browser: PageBrowser) -> dict[str, float]:
-        page = browser.page
+    def use(browser: PageBrowser) -> dict[tuple[int, int, int], dict[str, float]]:
+        page, found = browser.page, {}
         browser.see(".tile")
-        browser.go(f"timeline/camera0/{noon.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
-        page.select_option("label:has-text('Window') select", label="1 day")
-        browser.see(".rows[aria-label^='Timeline, 1 d.']")
-        marks = dict(page.evaluate(MARKS))
-        ruler = browser.see(".ruler")
-        page.mouse.click(*inside(ruler, marks["03:00"] / 100))
-        browser.see(".player .note.number >> text=/, (02:5|03:0)/")
-        return marks
+        for day in days:
+            browser.go(f"timeline/camera0/{noon(*day).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+            browser.see(f".player .note.number >> text=/{day[2]} .*, 12:00/")
+            page.select_option("label:has-text('Window') select", label="1 day")
+            browser.see(".rows[aria-label^='Timeline, 1 d.']")
+            found[day] = marks = dict(page.evaluate(MARKS))
+            page.mouse.click(*inside(browser.see(".ruler"), marks["03:00"] / 100))
+            browser.see(f".player .note.number >> text=/{day[2]} .*, (02:5|03:0)/")
+        return found
 
-    marks = await browse(
-        chromium, use, await link(shared_daemon), locale="en-GB", timezone_id="Europe/Berlin"
+    shown = await browse(
+        chromium, use, await link(daemon), locale="en-GB", timezone_id="Europe/Berlin"
     )
-    named = {hour: marks[f"{hour:02}:00"] for hour in range(3, 24, 3)}
-    assert named == {hour: pytest.approx(share(hour), abs=0.01) for hour in named}
-    length = (noon + DAY / 2).astimezone(UTC) - (noon - DAY / 2).astimezone(UTC)
-    assert length == timedelta(hours=hours)
+    for day, hours in days.items():
+        begin, end = ((noon(*day) + DAY * half).astimezone(UTC) for half in (-0.5, 0.5))
+        assert (end - begin) == timedelta(hours=hours)
+        window = noon(*day).astimezone(UTC) - DAY / 2
+        for hour in range(3, 24, 3):
+            at = datetime(*day, tzinfo=BERLIN) + timedelta(hours=hour)  # of the wall clock
+            share = 100 * (at.astimezone(UTC) - window) / DAY
+            assert shown[day][f"{hour:02}:00"] == pytest.approx(share, abs=0.01)
+
+
+def noon(year: int, month: int, day: int) -> datetime:
+    """Return noon of a day in Berlin."""
+    return datetime(year, month, day, 12, tzinfo=BERLIN)

@@ -159,6 +159,37 @@ async def test_where_nothing_can_be_recorded_yet_is_a_sentence(
     await browse(chromium, use, await link(recorded))
 
 
+async def test_the_window_goes_where_playback_goes(
+    chromium: ChromiumThread, recorded: Daemon
+) -> None:
+    """A click in a month without recordings plays what was recorded next, and shows where that is;
+    after somebody has moved the window back and has clicked again, too."""
+    cursor = "parseFloat(document.querySelector('.cursor:not(.now)').style.left)"
+    recorded_there = ".lane[data-camera=camera0][aria-label*=' recorded, no gaps']"
+    empty = ".lane[data-camera=camera0][aria-label='Gate: nothing recorded here']"
+    before = datetime.now(UTC) - timedelta(days=30)
+
+    def use(browser: PageBrowser) -> None:
+        page = browser.page
+        browser.see(".tile >> nth=1")
+        browser.go("timeline/camera0")
+        browser.see(recorded_there)
+        for _ in range(2):
+            page.fill("label:has-text('Go to') input", f"{before:%Y-%m-%dT%H:%M:%S}")
+            browser.see(recorded_there)
+            browser.until(f"Math.abs({cursor} - 50) < 10")
+            page.locator(".rows").focus()
+            for _ in range(2):
+                page.keyboard.press("PageUp")
+            browser.see(empty)
+            page.mouse.click(*inside(browser.see(empty)))
+            browser.see(".player .gap-note:has-text('Nothing recorded')")
+            browser.see(recorded_there)
+            browser.until(f"Math.abs({cursor} - 50) < 10")
+
+    await browse(chromium, use, await link(recorded), locale="en-US", timezone_id="UTC")
+
+
 async def test_an_instant_is_typed_while_time_goes_on(
     chromium: ChromiumThread, recorded: Daemon
 ) -> None:

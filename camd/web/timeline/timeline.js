@@ -9,7 +9,7 @@ import { Lane, Legend, Ruler } from './timeline_rows.js';
 import { Player } from './timeline_player.js';
 import { Preview } from './timeline_preview.js';
 import { RangeActions } from './timeline_range.js';
-import { aimed, AIM_PIXELS, between, centred, HOUR, instant, isAhead, known, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
+import { aimed, AIM_PIXELS, between, centred, holds, HOUR, instant, isAhead, known, LONGEST, moved, percent, SHORTEST, zoomed } from './timeline_scale.js';
 import { useGestures } from './timeline_gestures.js';
 
 const LENGTHS = [[HOUR, '1 hour'], [6 * HOUR, '6 hours'], [24 * HOUR, '1 day'], [7 * 24 * HOUR, '1 week'], [LONGEST, '1 month']];
@@ -59,6 +59,7 @@ export function Timeline({ store, rest }) {
   const rows = useRef(null);
   const player = useRef(null);
   const cursor = position ?? at;
+  const shownAt = cursor ?? now;
   const spans = timelines[camera?.camera_id]?.spans;
 
   const choose = (id) => { location.hash = `timeline/${encodeURIComponent(id)}`; };
@@ -72,7 +73,6 @@ export function Timeline({ store, rest }) {
     setAt(null);
     setRange({ from: Date.now() - 0.9 * (range.to - range.from), to: Date.now() + 0.1 * (range.to - range.from) });
   };
-  const around = () => cursor ?? now;
   const goTo = (when) => {
     if (known(when) === null) return;
     seek(when);
@@ -85,23 +85,22 @@ export function Timeline({ store, rest }) {
       if (start < range.from || start > range.to) setRange(centred(range, start));
     } else if (askedAt) live(); // of no use
   }, [askedAt]);
-  const followed = position ?? (at === null ? now : null);
-  const before = useRef(null);
-  useEffect(() => { // what plays stays in the window, as long as nobody moves that elsewhere
-    if (followed !== null && before.current <= range.to && followed > range.to) setRange(moved(range, 0.5));
-    before.current = followed ?? before.current;
-  }, [followed]);
+  const before = useRef(shownAt);
+  useEffect(() => { // what is shown stays in the window, as long as nobody moves that elsewhere
+    if (holds(range, before.current) && !holds(range, shownAt)) setRange(centred(range, shownAt));
+    before.current = shownAt;
+  }, [shownAt]);
   const reach = () => (AIM_PIXELS * (range.to - range.from)) / rows.current.clientWidth;
   const point = (when, id = camera.camera_id) => seek(aimed(timelines[id]?.spans, when, reach()), id);
   useGestures(rows, { range, setRange, seek: point, choose: (from, to) => setChosen(from === null ? null : between(from, to)) });
   useKeys((key) => {
     const keys = {
-      ArrowLeft: () => skip(around(), -5000),
-      ArrowRight: () => skip(around(), 5000),
-      ArrowUp: () => setRange(zoomed(range, 0.6, around())),
-      ArrowDown: () => setRange(zoomed(range, 1 / 0.6, around())),
-      '+': () => setRange(zoomed(range, 0.6, around())),
-      '-': () => setRange(zoomed(range, 1 / 0.6, around())),
+      ArrowLeft: () => skip(shownAt, -5000),
+      ArrowRight: () => skip(shownAt, 5000),
+      ArrowUp: () => setRange(zoomed(range, 0.6, shownAt)),
+      ArrowDown: () => setRange(zoomed(range, 1 / 0.6, shownAt)),
+      '+': () => setRange(zoomed(range, 0.6, shownAt)),
+      '-': () => setRange(zoomed(range, 1 / 0.6, shownAt)),
       PageUp: () => setRange(moved(range, -0.8)),
       PageDown: () => setRange(moved(range, 0.8)),
       l: live,
@@ -135,16 +134,16 @@ export function Timeline({ store, rest }) {
       <${Legend} timelines=${timelines} range=${range} />
       <div class="row">
         <label>Window
-          <select value=${shownLength} onChange=${(event) => setRange(zoomed(range, Number(event.target.value) / (range.to - range.from), around()))}>
+          <select value=${shownLength} onChange=${(event) => setRange(zoomed(range, Number(event.target.value) / (range.to - range.from), shownAt))}>
             ${shownLength === '' && html`<option value="">${duration((range.to - range.from) / 1000)}</option>`}
             ${LENGTHS.map(([length, text]) => html`<option key=${length} value=${length}>${text}</option>`)}
           </select>
         </label>
         <button aria-label="Earlier" onClick=${() => setRange(moved(range, -0.5))}>‹ Earlier</button>
         <button aria-label="Later" onClick=${() => setRange(moved(range, 0.5))}>Later ›</button>
-        <button aria-label="Zoom in" disabled=${range.to - range.from <= SHORTEST} onClick=${() => setRange(zoomed(range, 0.5, around()))}>+</button>
-        <button aria-label="Zoom out" disabled=${range.to - range.from >= LONGEST} onClick=${() => setRange(zoomed(range, 2, around()))}>−</button>
-        <${InstantField} label="Go to" at=${around()} onChange=${goTo} />
+        <button aria-label="Zoom in" disabled=${range.to - range.from <= SHORTEST} onClick=${() => setRange(zoomed(range, 0.5, shownAt))}>+</button>
+        <button aria-label="Zoom out" disabled=${range.to - range.from >= LONGEST} onClick=${() => setRange(zoomed(range, 2, shownAt))}>−</button>
+        <${InstantField} label="Go to" at=${shownAt} onChange=${goTo} />
         <span class="quiet push">Times in ${zone()}</span>
       </div>
       <${RangeActions} store=${store} camera=${camera} spans=${spans} range=${chosen} suggested=${range} onChange=${setChosen} />

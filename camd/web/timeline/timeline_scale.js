@@ -35,6 +35,9 @@ export function centred(range, at) {
   return { from: at - half, to: at + half };
 }
 
+/** Whether an instant is in the window. @param {Range} range */
+export const holds = ({ from, to }, at) => from <= at && at <= to;
+
 /** Where an instant is, in percent of the width. @param {Range} range */
 export const percent = (range, at) => ((at - range.from) / (range.to - range.from)) * 100;
 
