@@ -43,6 +43,7 @@ from camd.runtime.broadcast import LatestValue
 log = structlog.get_logger("camd.camera")
 
 GOP_LIMIT_BYTES = 32 * 1024 * 1024
+SHORTEST_READ_SHARE = 0.2  # of a fragment: what is missing is not waited for, if it is less
 RATE_SHARE = 0.1  # how much one fragment moves the measured rates …
 BRIEF_SHARE = 0.5  # … and of which share of it those before were, that it replaces
 WALL_RESOLUTION_SECONDS = 1e-6  # of the wall times that are converted to monotonic seconds
@@ -357,14 +358,21 @@ class StreamHub:
             self.caught_up(0.0)
         return captured
 
-    def caught_up(self, seconds: float) -> None:
-        """Note that all output of the capture is delivered, and is read again in `seconds`."""
-        if self._joiner.is_complete_before(seconds):
+    def caught_up(self, seconds: float) -> float:
+        """Note that all output of the capture is delivered; return in how many seconds to read on.
+
+        Not later than in `seconds`, and earlier where a fragment is complete by then: a read costs
+        less than another fragment.
+        """
+        left = self._joiner.seconds_left
+        if left < min(seconds, SHORTEST_READ_SHARE * self.fragment_seconds):
             self._close_fragment()
+        seconds = min(seconds, self._joiner.seconds_left)
         for attachment in tuple(self._attachments):
             if attachment.in_flight and self.demand.value.lasts:
                 self._close_fragment()
                 self._end_input(attachment)
+        return seconds
 
     def _begins_somebody(self, fragment: Fragment) -> bool:
         """Whether a consumer waits for its first fragment, and this frame can be that."""

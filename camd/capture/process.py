@@ -82,8 +82,11 @@ class FragmentSink(Protocol):
     def deliver(self, fragment: Fragment, arrived: float) -> object:
         """Take a fragment; `arrived` is when its last frame arrived, in monotonic seconds."""
 
-    def caught_up(self, seconds: float) -> None:
-        """Note that all that was read is delivered; the next read is in `seconds`."""
+    def caught_up(self, seconds: float) -> float:
+        """Note that all that was read is delivered, and the next read could be in `seconds`.
+
+        Return in how many seconds it has to be.
+        """
 
 
 @attrs.frozen
@@ -253,9 +256,10 @@ class CaptureProcess:
         self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
         flow = PipeFillEstimate(pipe_capacity(process.output)) if self.pipes is not None else None
+        rest = ROUND_SECONDS
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
-                await self._read_in_rounds(self.pipes, process, flow)
+                await self._read_in_rounds(self.pipes, process, flow, rest)
             chunk: bytes | None = None
             last = self._orphans_killed
             timeout = max(LAST_READ_SECONDS, self._deadline - self.clock.monotonic())
@@ -275,7 +279,7 @@ class CaptureProcess:
                 # The rest is on its way, in many small writes.
                 await trio.sleep(SHORT_GATHER_SECONDS if self.hurried.value else GATHER_SECONDS)
             await self._slow_down()
-            await self._wait_for_more(flow)
+            rest = await self._wait_for_more(flow)
             if self._early and not self._fragments:
                 now = self.clock.monotonic()
                 key_frame_due = min(key_frame_due, now + self.timeouts.start_seconds)
@@ -322,15 +326,19 @@ class CaptureProcess:
         in_time = self.read_seconds >= ROUND_SECONDS and not flow.urgent
         return self._may_gather and in_time and pipes.worthwhile
 
-    async def _wait_for_more(self, flow: PipeFillEstimate | None) -> None:
-        """Let frames gather in the pipe while nobody waits for them."""
+    async def _wait_for_more(self, flow: PipeFillEstimate | None) -> float:
+        """Let frames gather in the pipe while nobody waits for them.
+
+        In rounds that is not done here: return in how many seconds the first one has to be.
+        """
         in_rounds = self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow)
         pauses = flow is not None and self._may_gather and self._frame_seconds > 0
         seconds = self._pause_seconds if pauses else 0.0
-        self.sink.caught_up(ROUND_SECONDS if in_rounds else seconds)
+        seconds = self.sink.caught_up(ROUND_SECONDS if in_rounds else seconds)
         if pauses and not in_rounds:
             with trio.move_on_after(seconds) as self._pause:
                 await trio.sleep_forever()
+        return seconds
 
     def _make_room(self, size: int, pipe_bytes: int) -> None:
         """Pause for a shorter time after a read that took more than its share of the pipe."""
@@ -339,21 +347,22 @@ class CaptureProcess:
         self._pause_seconds = longer if size <= share else self._pause_seconds * share / size
 
     async def _read_in_rounds(
-        self, pipes: PipePoller, process: ChildProcess, flow: PipeFillEstimate
+        self, pipes: PipePoller, process: ChildProcess, flow: PipeFillEstimate, rest: float
     ) -> None:
         """Read the output in rounds, together with that of other captures, while that is possible.
 
-        The end of the output ends the rounds, and the next read returns it again.
+        The first one is in `rest` seconds. The end of the output ends the rounds, and the next read
+        returns it again.
         """
 
-        def take(chunk: memoryview) -> bool:
+        def take(chunk: memoryview) -> float | None:
             flow.found(len(chunk), self.clock.monotonic())
             self._feed(chunk)
             self._hand_on(quiet=True)
-            self.sink.caught_up(ROUND_SECONDS)
-            return len(chunk) > 0 and self._may_wait(pipes, flow)
+            seconds = self.sink.caught_up(ROUND_SECONDS)
+            return seconds if len(chunk) and self._may_wait(pipes, flow) else None
 
-        with pipes.reading(process.output, take) as reading:
+        with pipes.reading(process.output, take, rest) as reading:
             self._reading = reading
             while not reading.over.is_set() and self.clock.monotonic() < self._deadline:
                 with trio.move_on_after(self._deadline - self.clock.monotonic()):

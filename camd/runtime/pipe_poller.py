@@ -1,8 +1,9 @@
 """Read many pipes in rounds: one timer for all of them, instead of one wake-up for each.
 
-Waking up costs more than reading. Four times a second every pipe is read without waiting, into one
-shared buffer, and its data is passed on at once, in the same task. A pipe that would fill up
-between two rounds is read by its own task instead (`PipeFillEstimate`).
+Waking up costs more than reading. A round reads the pipes that are due, or soon will be, without
+waiting, into one shared buffer; their data is passed on at once, in the same task. Each pipe is due
+ROUND_SECONDS after it was read, or earlier where its reader asks for that. A pipe that would fill
+up until then is read by its own task instead (`PipeFillEstimate`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import attrs
 import outcome
 import trio
 
-ROUND_SECONDS = 0.25
+ROUND_SECONDS = 0.25  # between two reads of a pipe, at most
+TOGETHER_SECONDS = ROUND_SECONDS / 2  # before it is due: a round of others reads a pipe as well
 FILLED_SHARE = 1 / 3  # of a pipe between two rounds, on average; above it the pipe cannot wait
 FULL_SHARE = 2 / 3  # of a pipe, read in one round: the writer may be blocked
 WAITS_AGAIN_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can again
@@ -26,7 +28,7 @@ MAX_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
 TURN_SECONDS = 0.005  # before other tasks may run
 FEWEST = 1  # pipes; with fewer, there are no rounds
 
-Take = Callable[[memoryview], bool]
+Take = Callable[[memoryview], float | None]
 
 
 @attrs.define(eq=False)
@@ -67,10 +69,12 @@ class PipeFillEstimate:
 
 @attrs.define(eq=False)
 class PolledPipe:
-    """One pipe that is read in rounds until `over`: `take` returned False, or reading failed."""
+    """One pipe that is read in rounds until `over`: `take` returned None, or reading failed."""
 
     _fd: int
     _take: Take
+    seconds: float  # between two reads, at most
+    due: float  # by Trio's clock
     over: trio.Event = attrs.field(factory=trio.Event, init=False)
     _error: outcome.Error | None = attrs.field(default=None, init=False)
 
@@ -83,8 +87,8 @@ class PolledPipe:
         if self._error is not None:
             self._error.unwrap()
 
-    def read(self, buffer: memoryview) -> None:
-        """Read the available data, up to a limit, and pass it to `take`."""
+    def read(self, buffer: memoryview, now: float) -> None:
+        """Read the available data, up to a limit, and pass it to `take`; `now` is Trio's time."""
         left = MAX_BYTES
         while left > 0 and not self.over.is_set():
             try:
@@ -97,11 +101,14 @@ class PolledPipe:
             more = outcome.capture(self._take, buffer[:size])
             if isinstance(more, outcome.Error):
                 self._end(more)
-            elif not more.value:
+            elif more.value is None:
                 self._end(None)
+            else:
+                self.seconds = more.value
             left -= max(1, size)
             if size < len(buffer):  # the pipe is empty
                 break
+        self.due = now + self.seconds
 
     def _end(self, error: outcome.Error | None) -> None:
         self._error = error
@@ -115,7 +122,7 @@ class PipePoller:
     _fewest: int = FEWEST
     _interested: int = attrs.field(default=0, init=False)
     _readings: set[PolledPipe] = attrs.field(factory=set, init=False)
-    _some: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _joined: trio.Event = attrs.field(factory=trio.Event, init=False)
     _buffer: memoryview = attrs.field(
         factory=lambda: memoryview(bytearray(BUFFER_BYTES)), init=False
     )
@@ -135,15 +142,16 @@ class PipePoller:
             self._interested -= 1
 
     @contextmanager
-    def reading(self, fd: int, take: Take) -> Iterator[PolledPipe]:
-        """Read a non-blocking pipe in rounds while the block runs.
+    def reading(self, fd: int, take: Take, seconds: float = ROUND_SECONDS) -> Iterator[PolledPipe]:
+        """Read a non-blocking pipe in rounds while the block runs, the first time in `seconds`.
 
-        `take` gets the data, empty at the pipe's end, and returns whether it wants more. The buffer
-        is overwritten afterwards. `take` must return soon: the other pipes wait for it.
+        `take` gets the data, empty at the pipe's end, and returns in how many seconds it has to
+        get more, at most ROUND_SECONDS; None: it wants no more. The buffer is overwritten
+        afterwards. `take` must return soon: the other pipes wait for it.
         """
-        reading = PolledPipe(fd, take)
+        reading = PolledPipe(fd, take, seconds, trio.current_time() + seconds)
         self._readings.add(reading)
-        self._some.set()
+        self._joined.set()
         try:
             yield reading
         finally:
@@ -154,17 +162,23 @@ class PipePoller:
         """Read all pipes, round after round, until cancelled."""
         task_status.started()
         while True:
-            if not self._readings:
-                self._some = trio.Event()
-                await self._some.wait()
-            await trio.sleep(ROUND_SECONDS)
-            await self._round()
+            self._joined = trio.Event()
+            due = min((each.due for each in self._being_read), default=float("inf"))
+            with trio.move_on_at(due) as pause:
+                await self._joined.wait()
+            if pause.cancelled_caught:
+                await self._round()
+
+    @property
+    def _being_read(self) -> list[PolledPipe]:
+        return [each for each in self._readings if not each.over.is_set()]
 
     async def _round(self) -> None:
         begun = trio.current_time()
-        for reading in tuple(self._readings):
-            if not reading.over.is_set():
-                reading.read(self._buffer)
+        together = begun + TOGETHER_SECONDS
+        for reading in self._being_read:
+            if reading.due <= together and not reading.over.is_set():
+                reading.read(self._buffer, trio.current_time())
             if trio.current_time() - begun > TURN_SECONDS:
                 await trio.lowlevel.checkpoint()
                 begun = trio.current_time()

@@ -89,10 +89,12 @@ def reserve_of(folder: Path) -> Path:
 def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     """Allocate a small file, so that sealing finds room on a full volume. Raises OSError."""
     reserve = reserve_of(folder)
+    if reserve.exists():
+        return
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
     if (largest := disk.file_size_limit(folder)) is not None:
         size = min(size, largest)
-    if reserve.exists() or usage.available_bytes < 4 * size:
+    if usage.available_bytes < 4 * size:
         return
     fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

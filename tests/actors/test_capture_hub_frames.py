@@ -228,18 +228,25 @@ async def test_a_stop_without_a_frame_in_the_pipe_waits_for_the_next() -> None:
     assert shape(leaving.items)[-1] == "EndOfStream"
 
 
-async def test_frames_are_joined_before_more_than_a_fragment_waits() -> None:
-    """At the wake-up after which it would be too late, by when the pipe is read again."""
+async def test_a_pipe_is_read_again_before_more_than_a_fragment_waits() -> None:
+    """When a fragment will be complete; where that is soon, it ends at once."""
     init, frames = fragments_of(*[1] * 9, group=100)
     hub, queue = begun(MovingClock().hub(), init), recording()
     async with hub.attach(queue):
         for frame in frames[:4]:
             hub.deliver(frame)
-        hub.caught_up(0.25)
-        assert queue.numbers == [0], "0.3 s, of which one frame does not count, and 0.25 s"
+        assert hub.caught_up(0.25) == pytest.approx(0.25), "of three frames one does not count"
         hub.deliver(frames[4])
-        hub.caught_up(0.25)
-        assert queue.numbers == list(range(5))
+        assert hub.caught_up(0.25) == pytest.approx(0.2)
+        assert hub.caught_up(0.1) == pytest.approx(0.1), "the pipe may fill up earlier"
+        assert queue.numbers == [0]
+        hub.deliver(frames[5])
+        assert queue.numbers == list(range(6))
+        assert hub.caught_up(0.25) == pytest.approx(0.25)
+        hub.deliver(frames[6], arrived=10.0)
+        hub.deliver(frames[7], arrived=10.41)
+        assert hub.caught_up(0.25) == pytest.approx(0.25)
+        assert queue.numbers == list(range(8)), "only 0.09 s are left"
 
 
 async def test_a_file_begins_with_the_pictures_that_are_shown_before_its_key_frame() -> None:

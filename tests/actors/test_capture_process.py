@@ -80,8 +80,9 @@ class NullSink:
     def begin(self, init: object) -> None:
         """Ignore it."""
 
-    def caught_up(self, seconds: float) -> None:
+    def caught_up(self, seconds: float) -> float:
         """Take note of nothing."""
+        return seconds
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Ignore it."""
@@ -93,8 +94,9 @@ class TimingSink(NullSink):
 
     moments: list[float] = attrs.field(factory=list)
 
-    def caught_up(self, seconds: float) -> None:
+    def caught_up(self, seconds: float) -> float:
         """Take note of nothing."""
+        return seconds
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Note the time."""

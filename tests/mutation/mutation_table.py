@@ -1167,9 +1167,33 @@ _break(
     "joined: too late",
     "What is neither read nor joined is never longer than a fragment and a frame (I2).",
     "camd/capture/hub.py:StreamHub.caught_up",
-    "self._joiner.is_complete_before(seconds)",
+    "left < min(seconds, SHORTEST_READ_SHARE * self.fragment_seconds)",
     "False",
-    f"{HUB_FRAMES}::test_frames_are_joined_before_more_than_a_fragment_waits",
+    f"{HUB_FRAMES}::test_a_pipe_is_read_again_before_more_than_a_fragment_waits",
+)
+_break(
+    "joined: read too late",
+    "A pipe is read again before more than a fragment waits in it (I2).",
+    "camd/capture/hub.py:StreamHub.caught_up",
+    "min(seconds, self._joiner.seconds_left)",
+    "seconds",
+    f"{HUB_FRAMES}::test_a_pipe_is_read_again_before_more_than_a_fragment_waits",
+)
+_break(
+    "rounds: read as late as usual",
+    "A pipe is read as early as its reader asks.",
+    "camd/runtime/pipe_poller.py:PolledPipe.read",
+    "self.seconds = more.value",
+    "",
+    f"{PIPES}::test_a_pipe_is_read_as_early_as_its_reader_asks",
+)
+_break(
+    "rounds: all pipes in each",
+    "A pipe that is due much later is not read in a round of others.",
+    "camd/runtime/pipe_poller.py:PipePoller._round",
+    "reading.due <= together and not reading.over.is_set()",
+    "not reading.over.is_set()",
+    f"{PIPES}::test_a_pipe_is_read_as_early_as_its_reader_asks",
 )
 _break(
     "joined: stamps that stand still",

@@ -59,10 +59,11 @@ class Reads:
         self.media += fragment.mdat[8:]
         self._note()
 
-    def caught_up(self, seconds: float) -> None:
+    def caught_up(self, seconds: float) -> float:
         """Note when the next read is."""
         self.pauses.append(seconds)
         self._note()
+        return seconds
 
     def _note(self) -> None:
         changed, self._changed = self._changed, trio.Event()

@@ -71,8 +71,9 @@ class Unused:
     def begin(self, init: object) -> None:
         """Take it."""
 
-    def caught_up(self, seconds: float) -> None:
+    def caught_up(self, seconds: float) -> float:
         """Take note of nothing."""
+        return seconds
 
     def deliver(self, fragment: object, arrived: float) -> None:
         """Take it."""

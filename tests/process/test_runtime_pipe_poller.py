@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -52,11 +53,11 @@ class Collector:
     data: bytearray = attrs.field(factory=bytearray)
     ended: bool = False
 
-    def take(self, chunk: memoryview) -> bool:
+    def take(self, chunk: memoryview) -> float | None:
         """Add a piece."""
         self.data += chunk
         self.ended = not len(chunk)
-        return not self.ended and len(self.data) < self.enough
+        return None if self.ended or len(self.data) >= self.enough else module.ROUND_SECONDS
 
 
 async def test_every_byte_of_every_pipe_arrives_in_order() -> None:
@@ -103,7 +104,7 @@ async def test_an_error_comes_out_where_the_pipe_is_read() -> None:
     """A descriptor that cannot be read, and a bug of one reader, end nobody else's reading."""
     good = Collector(4)
 
-    def buggy(chunk: memoryview) -> bool:
+    def buggy(chunk: memoryview) -> float | None:
         raise ZeroDivisionError
 
     async with rounds() as pipes:
@@ -131,11 +132,56 @@ def test_a_pipe_that_is_never_empty_is_left_for_the_next_round() -> None:
     """Whoever writes as fast as it is read gets so much of a round, and no more."""
     collector, ends = Collector(1 << 40), []
     with Path("/dev/zero").open("rb", buffering=0) as endless:
-        turns = module.PolledPipe(endless.fileno(), lambda chunk: collector.take(chunk[:1]))
+        turns = module.PolledPipe(endless.fileno(), lambda chunk: collector.take(chunk[:1]), 1, 0)
         for _ in range(3):
-            turns.read(memoryview(bytearray(module.BUFFER_BYTES)))
+            turns.read(memoryview(bytearray(module.BUFFER_BYTES)), 0.0)
             ends.append(len(collector.data) * module.BUFFER_BYTES)
     assert ends == [module.MAX_BYTES * number for number in (1, 2, 3)]
+
+
+async def test_a_pipe_is_read_as_early_as_its_reader_asks() -> None:
+    """Also when others are waited for; one that is due much later is left alone."""
+    moments: dict[str, list[float]] = {"early": [], "late": []}
+    done = trio.Event()
+
+    def early(chunk: memoryview) -> float | None:
+        moments["early"].append(trio.current_time())
+        if len(moments["early"]) == 12:
+            done.set()
+        return 0.01
+
+    def late(chunk: memoryview) -> float | None:
+        moments["late"].append(trio.current_time())
+        return module.ROUND_SECONDS
+
+    async with rounds() as pipes:
+        with (
+            pipe() as (one, to_one),
+            pipe() as (other, to_other),
+            pipes.reading(other, late),
+        ):
+            await trio.lowlevel.checkpoint()
+            with pipes.reading(one, early, 0.2) as reading:
+                assert reading.due <= trio.current_time() + 0.2
+                while not done.is_set():
+                    os.write(to_one, b"x")
+                    os.write(to_other, b"x")
+                    await trio.sleep(0.005)
+                assert reading.seconds == 0.01
+    apart = [after - before for before, after in itertools.pairwise(moments["late"])]
+    assert all(each >= module.ROUND_SECONDS - module.TOGETHER_SECONDS for each in apart)
+
+
+async def test_a_pipe_without_data_does_not_keep_the_loop_busy() -> None:
+    """It is due again after the same time."""
+    due: list[float] = []
+    async with rounds() as pipes:
+        with pipe() as (reading, _), pipes.reading(reading, Collector(1).take, 0.1) as polled:
+            while len(due) < 3:
+                if polled.due not in due:
+                    due.append(polled.due)
+                await trio.sleep(0.01)
+    assert all(after - before >= 0.1 for before, after in itertools.pairwise(due))
 
 
 async def test_a_pipe_that_is_left_is_not_read_any_more() -> None:
@@ -201,8 +247,9 @@ class Watching:
     def begin(self, init: Init) -> None:
         """Take note of nothing."""
 
-    def caught_up(self, seconds: float) -> None:
+    def caught_up(self, seconds: float) -> float:
         """Take note of nothing."""
+        return seconds
 
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Count."""
@@ -304,8 +351,10 @@ async def test_a_stop_is_not_delayed_by_rounds(tmp_path: Path) -> None:
 
     class Idle(PipePoller):
         @contextmanager
-        def reading(self, fd: int, take: module.Take) -> Iterator[module.PolledPipe]:
-            with super().reading(fd, take) as reading:
+        def reading(
+            self, fd: int, take: module.Take, seconds: float = module.ROUND_SECONDS
+        ) -> Iterator[module.PolledPipe]:
+            with super().reading(fd, take, seconds) as reading:
                 begun.set()
                 yield reading
 

@@ -93,8 +93,9 @@ class Unused:
     def begin(self, init: Init) -> None:
         """Take it."""
 
-    def caught_up(self, seconds: float) -> None:
+    def caught_up(self, seconds: float) -> float:
         """Take note of nothing."""
+        return seconds
 
     def deliver(self, fragment: Fragment, arrived: float) -> None:
         """Take it."""

@@ -131,7 +131,8 @@ def test_large_frames_are_joined_up_to_a_bound() -> None:
 def test_what_is_neither_joined_nor_read_is_no_more_than_a_fragment(
     fps: int, seconds: float, between: float
 ) -> None:
-    """It is complete at the wake-up after which it would be too late (I2), but for one frame."""
+    """It is taken at the read after which it would be too late (I2), but for one frame; or the next
+    read is as early as that."""
     between = min(between, seconds / 2)
     joiner, ticks = FragmentJoiner(seconds), 15360 // fps
     stream = VIDEO_ONLY + b"".join(
@@ -142,11 +143,13 @@ def test_what_is_neither_joined_nor_read_is_no_more_than_a_fragment(
     read_until = 0.0
     for frame in frames:
         while frame.end_seconds > read_until:  # a read, and the wake-up after it
-            if joiner.is_complete_before(between):
+            if joiner.seconds_left < seconds / 5:
                 joiner.take()
+            pause = min(between, joiner.seconds_left)
             held = sum(each.fragment.duration_seconds for each in joiner.unjoined)
-            assert held + between <= seconds + 1 / fps + 1e-3
-            read_until += between
+            assert pause > 0
+            assert held + pause <= seconds + 1 / fps + 1e-3
+            read_until += pause
         joiner.add(frame, frame.end_seconds)
         if joiner.is_complete:
             joiner.take()
@@ -175,6 +178,6 @@ def test_stamps_that_do_not_keep_real_time_hold_nothing_back(factor: float) -> N
     for number, frame in enumerate(frames):
         joiner.add(frame, number / 10)
         assert len(joiner.unjoined) <= 8
-        assert joiner.is_complete_before(0.25) == (len(joiner.unjoined) >= 4)
+        assert joiner.seconds_left == pytest.approx(HALF - (len(joiner.unjoined) - 1) / 10)
         if joiner.is_complete:
             joiner.take()

@@ -121,7 +121,7 @@ def joined(fragments: Iterator[ArrivedFragment]) -> Iterator[ArrivedFragment]:
         if joiner.closes_before(each.fragment):
             yield joiner.take()
         joiner.add(each.fragment, each.arrived)
-        if joiner.is_complete or joiner.is_complete_before(READ_SECONDS):
+        if joiner.is_complete or joiner.seconds_left < READ_SECONDS:
             yield joiner.take()
     if joiner.unjoined:
         yield joiner.take()

@@ -143,18 +143,17 @@ class FragmentJoiner:
         """
         return not any(run.composition for each in self.unjoined for run in each.fragment.runs)
 
-    def is_complete_before(self, seconds: float) -> bool:
-        """Whether these frames, and what arrives in so many seconds, are more than a fragment (I2).
+    @property
+    def seconds_left(self) -> float:
+        """How long until these frames and what arrives are more than a fragment (I2).
 
         One frame more does not count: frames come one by one.
         """
-        if not self.unjoined:
-            return False
-        held = self._arriving_seconds
+        held = self._arriving_seconds if self.unjoined else 0.0
         for track_id, track in self._tracks.items():
             if track_id == self._video or self._video not in self._tracks:
                 held = max(held, track.seconds_before_last)
-        return held + seconds > self.seconds
+        return self.seconds - held
 
     def take(self) -> ArrivedFragment:
         """Join these frames, at least one, into one fragment; none is left then.
