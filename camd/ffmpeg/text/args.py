@@ -16,6 +16,7 @@ from typing import Protocol
 import attrs
 
 from camd.ffmpeg.text.encoder_table import (
+    MJPEG,
     SOFTWARE,
     Arguments,
     EncoderSpec,
@@ -54,6 +55,8 @@ _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
 # stretches it up to the second one.
 _TRUE_STARTS = ("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative")
 _TRIAL = VideoParameters(640, 360, 30.0, live=True)
+# H.264 and H.265 have one colour for two by two pixels: an odd last line or column is left out.
+_EVEN = "crop=trunc(iw/2)*2:trunc(ih/2)*2"
 # Drop frames that cannot be decoded; never fail because of their number.
 _KEEP_DECODING = ("-max_error_rate", "1")
 
@@ -300,8 +303,10 @@ def _encoded_video(options: CaptureOptions) -> Arguments:
         options.bitrate,
         live=not options.source.constant_rate,
     )
+    odd = picture.width % 2 or picture.height % 2
+    even = (_EVEN,) if odd and options.encoder is not MJPEG else ()
     return (
-        *encoding_arguments(options.encoder, picture, _filters(options)),
+        *encoding_arguments(options.encoder, picture, (*_filters(options), *even)),
         *_durations(options),
     )
 
@@ -325,7 +330,9 @@ def _audio(options: CaptureOptions) -> Arguments:
     foreign = options.source.foreign_clock
     if options.source.has_audio_header and options.probe.audio_codec in _COPIED_AUDIO:
         stamps = ("-bsf:a", setts_filter(SOUND_STEP_SECONDS)) if foreign else ()
-        return ("-c:a", "copy", *stamps)
+        # FFmpeg 5.1 calls FLAC in MP4 experimental.
+        allowed = ("-strict", "experimental") if options.probe.audio_codec == "flac" else ()
+        return ("-c:a", "copy", *allowed, *stamps)
     growing = ("-af", setpts_filter("asetpts")) if foreign else ()
     return (*growing, "-c:a", "aac", "-b:a", "96k")
 
