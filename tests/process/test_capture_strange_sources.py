@@ -170,13 +170,25 @@ def make(path: Path, *arguments: str) -> Path:
 
 @pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
 @pytest.mark.parametrize(
-    ("codec", "width", "height"), [("mjpeg", 321, 181), ("mjpeg", 320, 181), ("libx264", 320, 180)]
+    ("codec", "width", "height", "sound", "recorded_sound"),
+    [
+        ("mjpeg", 321, 181, "flac", "fLaC"),
+        ("mjpeg", 320, 181, "ac3", "mp4a"),
+        ("libx264", 320, 180, "flac", "fLaC"),
+        ("libx264", 320, 180, "eac3", "mp4a"),
+    ],
 )
-async def test_odd_sizes_and_sound_without_loss_are_recorded(
-    program: str, codec: str, width: int, height: int, tmp_path: Path
+async def test_odd_sizes_and_rare_sound_are_recorded(
+    program: str,
+    codec: str,
+    width: int,
+    height: int,
+    sound: str,
+    recorded_sound: str,
+    tmp_path: Path,
 ) -> None:
-    """Of an odd size all but a line and a column is encoded, and FLAC is copied."""
-    odd = ("-vf", f"scale={width}:{height}", "-c:v", codec, "-c:a", "flac")
+    """Of an odd size all but a line and a column is encoded; FLAC is copied, AC-3 becomes AAC."""
+    odd = ("-vf", f"scale={width}:{height}", "-c:v", codec, "-c:a", sound)
     source = FileSource(make(tmp_path / "film.mkv", *odd), loop=False)
     with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, source) as rig:
@@ -189,4 +201,4 @@ async def test_odd_sizes_and_sound_without_loss_are_recorded(
     size = (init.video.codec, init.video.width, init.video.height)
     assert size == ("avc1", width // 2 * 2, height // 2 * 2)
     assert init.audio is not None
-    assert init.audio.codec == "fLaC"
+    assert init.audio.codec == recorded_sound

@@ -46,7 +46,8 @@ _SAME_MEANING = {
     **dict.fromkeys(("-re", "-readrate_initial_burst", "-readrate_catchup"), "-readrate"),
 }
 _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
-_COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
+# MP4 can hold AC-3 as well, but FFmpeg writes no header for it before the first packet of sound.
+_COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "alac", "flac"))
 # Without skip_trailer, FFmpeg remembers where each fragment is, 50 bytes of memory for each frame,
 # and writes a list of them at the end of the stream.
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer"
