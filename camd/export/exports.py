@@ -452,6 +452,9 @@ class _Preparation:
         elif found is not None and before is not None:
             await self._add(goes_on=continued)
         self._latest = found or self._latest
+        if found is None and planned.segment.state is not SegmentState.OPEN:
+            # Its last frame may be shown for a part of the range all the same.
+            self.spans.append(ShownSpan(planned.segment.start, planned.segment.end))
 
     async def finish(self) -> None:
         """Finish the last movie. Raises Refusal when there is no such part as is wanted."""
@@ -471,7 +474,8 @@ class _Preparation:
         builder = self._builder = self._builder or CutBuilder(found.piece)
         await self.exports.build(lambda: builder.add(found.piece, goes_on=goes_on))
         self._taken.append(_TakenFile(found.planned.segment, found.identity, found.span))
-        self.spans.append(found.span)
+        start = min(found.span.start, found.planned.segment.start)
+        self.spans.append(attrs.evolve(found.span, start=start))  # what is before is not asked for
         self._latest = None
 
     async def _finish_part(self) -> None:

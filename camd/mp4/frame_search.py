@@ -62,6 +62,8 @@ def find_frame_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | 
     last = max(shown, key=times.__getitem__)  # it is shown until the next one, however late
     intra = frames.track.intra_only
     first = last if intra else frames.sync.rfind(b"\x01", 0, last + 1)
+    if first > 0 and _is_open(times, frames.sync, first):
+        first = frames.sync.rfind(b"\x01", 0, first)
     if first < 0:
         raise MediaError("no key frame comes before the frame")
     part = slice(first, last + 1)
@@ -72,6 +74,16 @@ def find_frame_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | 
         frames.durations[part],
         frames.composition[part],
     )
+
+
+def _is_open(times: Sequence[int], sync: bytes, key_frame: int) -> bool:
+    """Whether frames behind a key frame are shown before it, which may refer to frames before it.
+
+    FFmpeg 5.1 gives out neither these nor the next few where it has to begin with the key frame.
+    """
+    end = sync.find(b"\x01", key_frame + 1)
+    behind = times[key_frame + 1 : end if end > 0 else None]
+    return bool(behind) and min(behind) < times[key_frame]
 
 
 # --- growing files
@@ -98,13 +110,22 @@ def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float)
     first = fragment_at(read, init, places[0])
     base = first.video.decode_time if first.video is not None else 0
     number = last_begun(read, init, places, base + round(seconds * init.video.timescale))
-    chosen = [number]
-    while chosen[0] > 0 and not fragment_at(read, init, places[chosen[0]]).starts_with_sync:
-        chosen.insert(0, chosen[0] - 1)
-    if number + 1 < len(places):
-        chosen.append(number + 1)  # a frame may be shown later than its fragment says
+    begin = _group_begin(read, init, places, number)
+    run = fragment_at(read, init, places[begin]).video
+    if begin > 0 and run is not None and run.composition:
+        times = presentation_times(run.durations, run.composition)
+        if _is_open(times, run.sync, 0):
+            begin = _group_begin(read, init, places, begin - 1)
+    chosen = range(begin, min(number + 2, len(places)))  # one may be shown later than decoded
     found = [(places[n], fragment_at(read, init, places[n])) for n in chosen]
     return _joined(init, (places[0], first), found)
+
+
+def _group_begin(read: Read, init: Init, places: Sequence[FragmentPlace], number: int) -> int:
+    """Return the last fragment up to a number that begins with a key frame; else the first one."""
+    while number > 0 and not fragment_at(read, init, places[number]).starts_with_sync:
+        number -= 1
+    return number
 
 
 def locate_fragments(read: Read, begin: int, end: int) -> list[FragmentPlace]:

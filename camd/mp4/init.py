@@ -17,6 +17,8 @@ _INTRA_ONLY = frozenset(
 )
 _OBJECT_TYPES = {0x6C: "jpeg", 0x6D: "png "}  # registered for sample entry mp4v
 
+_VISUAL_FIELDS = 78  # bytes of a visual sample entry before its boxes (12.1.3)
+
 VIDEO = "vide"
 AUDIO = "soun"
 
@@ -121,6 +123,31 @@ def trak_boxes(moov: bytes) -> list[BoxSpan]:
 def video_trak(init: Init) -> BoxSpan:
     """Return the `trak` box of the first video track."""
     return trak_boxes(init.moov)[init.tracks.index(init.video)]
+
+
+def shown_size(init: Init) -> tuple[int, int]:
+    """Return width and height of the pictures as they are shown: with square pixels, and turned.
+
+    The sample entry says how wide a pixel is (`pasp`, 12.1.4), the track header whether pictures
+    are turned (8.3.2). Raises MediaError.
+    """
+    video, trak = init.video, video_trak(init)
+    across, down = video.width, video.height
+    stsd = required_box(init.moov, b"mdia", b"minf", b"stbl", b"stsd", within=trak)
+    entry = next(children(init.moov, stsd.payload + 8, stsd.end), None)
+    parts = children(init.moov, entry.payload + _VISUAL_FIELDS, entry.end) if entry else ()
+    pasp = next((part for part in parts if part.kind == b"pasp"), None)
+    if pasp is not None:
+        wide, high = unpack("2I", init.moov, pasp.payload, pasp.end)
+        if wide > high > 0:
+            across = round(across * wide / high)
+        elif high > wide > 0:
+            down = round(down * high / wide)
+    tkhd = required_box(init.moov, b"tkhd", within=trak)
+    (version,) = unpack("B", init.moov, tkhd.payload, tkhd.end)
+    matrix = tkhd.payload + (52 if version else 40)
+    a, b = unpack("2i", init.moov, matrix, tkhd.end)
+    return (down, across) if abs(b) > abs(a) else (across, down)
 
 
 def read_timescale(moov: bytes, header: BoxSpan) -> int:

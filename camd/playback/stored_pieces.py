@@ -20,6 +20,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.init import read_init
 from camd.mp4.inspect import sealed_moov_offset
 from camd.mp4.interrupted import read_head
+from camd.mp4.moov import init_without_sound
 from camd.mp4.movies.applied_edits import AppliedEdits
 from camd.mp4.movies.codec_string import codec_strings, mime_type
 from camd.mp4.movies.fragment_index import (
@@ -30,7 +31,7 @@ from camd.mp4.movies.fragment_index import (
 )
 from camd.mp4.movies.playback_init import playback_init
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
-from camd.playback.rules.playable_files import FilePieces
+from camd.playback.rules.playable_files import FilePieces, MutedPieces
 from camd.storage.disk import DiskFile, PosixFile
 from camd.storage.storage import Storage
 
@@ -151,6 +152,12 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
     late = first_composition_at(file.read, init, table.media_begin, table.media_end)
     together = len({track.delay for track in init.tracks}) == 1
     edits = None if together and late <= 0 else AppliedEdits.of(init, late, metadata.start_micros)
+    muted = None
+    if init.audio is not None:
+        muted = MutedPieces(
+            mime_type(init_without_sound(init)),
+            AppliedEdits.without_sound(init, late, metadata.start_micros),
+        )
     return FilePieces(
         init=beginning.data,
         mime=mime_type(init),
@@ -160,6 +167,7 @@ def _read(file: DiskFile, size: int) -> FilePieces | None:
         offset=table.seconds(table.first_shown) + beginning.shift,
         table=table,
         edits=edits,
+        muted=muted,
     )
 
 

@@ -19,7 +19,8 @@ from camd.ffmpeg.text.redact import redact
 from camd.ffmpeg.text.strip_args import TileSize, row_arguments, tile_arguments
 from camd.model import CameraId
 from camd.mp4.boxes import MediaError
-from camd.mp4.init import Init, required_box, video_trak
+from camd.mp4.h26x.leading_pictures import begins_anew
+from camd.mp4.init import Init, required_box, shown_size, video_trak
 from camd.mp4.interrupted import read_head
 from camd.mp4.movies.fragment_index import first_sample_at
 from camd.mp4.movies.key_frame_movie import key_frame_movie
@@ -90,11 +91,10 @@ class StripMaker:
             size -= len(self._kept.popitem(last=False)[1])
 
     async def _make(self, camera_id: CameraId, tiles: Sequence[Tile], width: int) -> bytes:
-        largest = tiles[0].file.pieces
-        size = TileSize.of(width, largest.width, largest.height)
         try:
             program = str((await self._find_program()).path)
             found = await self._frames(tiles)
+            size = TileSize.of(width, *shown_size(found[0].init))
             rows = [await self._decode(program, size, frames) for frames in found]
             arguments = row_arguments(program, size, len(tiles))
             return await self._run(arguments, b"".join(rows), _MOST_STRIP_BYTES)
@@ -109,7 +109,10 @@ class StripMaker:
             ) from error
 
     async def _frames(self, tiles: Sequence[Tile]) -> list[_Frames]:
-        """Read all key frames; those of files with one header are decoded together."""
+        """Read all key frames; those of files with one header are decoded together.
+
+        One at which a decoder does not begin anew gets a process of its own.
+        """
         found: list[_Frames] = []
         left = MOST_SAMPLE_BYTES
         for filename, some in groupby(tiles, key=lambda tile: tile.file.filename):
@@ -118,11 +121,13 @@ class StripMaker:
                 read = partial(_read_frames, stored.path, tuple(some), left)
                 frames = await self._pieces.in_thread(read)
             left -= sum(map(len, frames.samples))
-            if found and _description(found[-1].init) == _description(frames.init):
-                joined = (*found[-1].samples, *frames.samples)
-                found[-1] = attrs.evolve(found[-1], samples=joined)
-            else:
-                found.append(frames)
+            for sample in frames.samples:
+                goes_on = begins_anew(frames.init, sample) and found
+                if goes_on and _description(found[-1].init) == _description(frames.init):
+                    joined = (*found[-1].samples, sample)
+                    found[-1] = attrs.evolve(found[-1], samples=joined)
+                else:
+                    found.append(_Frames(frames.init, (sample,)))
         return found
 
     async def _decode(self, program: str, size: TileSize, frames: _Frames) -> bytes:

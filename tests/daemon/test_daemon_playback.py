@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from running_daemon import (
     packets,
     small_camera,
 )
+from stored_footage import FootageFolder
 
 from camd.client import RemoteError
 from camd.snapshots.rules.pictures import picture_end, picture_size
@@ -459,3 +460,54 @@ async def test_a_strip_is_a_row_of_key_frames(new_daemon: NewDaemon, short_clip:
     )
     again = await daemon.get(f"/play/camera0/strip.jpg?{query}&count=12&width=64")
     assert again.body == strip.body
+
+
+async def test_pieces_are_had_without_their_sound(new_daemon: NewDaemon, tmp_path: Path) -> None:
+    """All pictures at the times that `muted` says, and no track of sound; a file without sound has
+    no `muted`, and the query changes nothing of it."""
+    start = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera()])
+    folder = FootageFolder(daemon.recordings)
+    pictures = ("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=20", "-t", "3", "-g", "10")
+    tone = ("-itsoffset", "0.4", "-f", "lavfi", "-i", "sine")
+    end = start
+    for name, arguments in (("sound.mp4", (*tone, *pictures)), ("none.mp4", pictures)):
+        path = tmp_path / name
+        command = [FFMPEG, "-v", "error", *arguments, "-c:a", "alac", "-bf", "0"]
+        command += ["-pix_fmt", "yuv420p", str(path)]
+        await trio.run_process(command)
+        end = folder.put(end, path, 3)
+    await daemon.start()
+    index = await index_of(daemon, f"from={written(start)}&to={written(end)}")
+    heard, none = index["files"]
+    assert none["muted"] is None
+    assert "alac" in heard["mime"]
+    assert heard["muted"]["mime"] == none["mime"]
+    for file in (heard, none):
+        path = tmp_path / f"muted-{file['filename']}"
+        begin, end_byte = file["pieces"][0]["begin"], file["pieces"][-1]["end"]
+        data = b""
+        for address in (f"init/{file['filename']}", f"{file['filename']}/{begin}-{end_byte}.m4s"):
+            page = await daemon.get(f"/play/{address}?sound=off")
+            assert page.status == 200
+            data += page.body
+        assert b"soun" not in data[: len(data) // 2]
+        path.write_bytes(data)
+        assert len(packets(path)) == 60
+    first = await first_time(tmp_path / f"muted-{heard['filename']}")
+    assert first == pytest.approx(heard["muted"]["offset"], abs=0.001)
+    plain = await daemon.get(f"/play/init/{none['filename']}")
+    assert (await daemon.get(f"/play/init/{none['filename']}?sound=off")).body == plain.body
+
+
+async def first_time(path: Path) -> float:
+    """Return when the first picture is shown, without any edit list."""
+    command = [FFMPEG, "-v", "error", "-ignore_editlist", "1", "-i", str(path), "-map", "0:v"]
+    command += ["-c", "copy", "-copyts", "-avoid_negative_ts", "disabled", "-f", "framehash", "-"]
+    done = await trio.run_process(command, capture_stdout=True)
+    lines = done.stdout.decode().splitlines()
+    base = next(line.split()[-1] for line in lines if line.startswith("#tb 0"))
+    numerator, denominator = map(int, base.split("/"))
+    rows = [line.split(",") for line in lines if not line.startswith("#")]
+    return min(int(row[2]) for row in rows) * numerator / denominator

@@ -133,3 +133,27 @@ async def test_pictures_in_another_order_and_rare_ones(
             player.page.evaluate("window.player.close()")
 
     await drive(chromium, daemon, use)
+
+
+async def test_sound_that_the_browser_does_not_play_does_not_cost_the_picture(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """The camera's own pictures go on when sound is wanted; a sentence says why there is none."""
+    tone = ("-shortest", "-t", "6", "-c:a", "alac")
+    clip = await make(tmp_path / "alac.mp4", lavfi(PICTURES, "sine"), H264, tone)
+    daemon = await serving(new_daemon, clip)
+
+    def use(player: Player) -> None:
+        player.start("camera0")
+        player.until_moving()
+        player.page.mouse.click(5, 5)
+        player.page.evaluate("document.querySelector('video').muted = false")
+        player.until("window.phase() === 'playing' && window.states.at(-1).message !== ''")
+        for _ in range(2):
+            player.until_moving()
+        state = player.states()[-1]
+        assert state["message"] == "This browser cannot play the sound of this camera (alac)"
+        assert (state["shownAs"], state["hasSound"]) == ("", False)
+        assert {each["phase"] for each in player.states()} == {"connecting", "playing"}
+
+    await drive(chromium, daemon, use)

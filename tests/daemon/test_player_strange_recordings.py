@@ -133,6 +133,42 @@ async def test_other_sizes_codecs_and_sound_are_played_and_the_rest_is_said(
     assert (asked["state"], asked["message"]) == ("error", "This browser does not play image/jpeg.")
 
 
+async def test_pictures_are_played_whose_sound_the_browser_does_not_play(
+    chromium: ChromiumThread, new_daemon: NewDaemon, clip: Path, tmp_path: Path
+) -> None:
+    """Without the sound, in their place to the frame, between files with sound; and it is said."""
+    begin, tone = ("-itsoffset", "0.3", "-f", "lavfi", "-i", "sine"), ("-c:v", "copy", "-c:a")
+    clips = [
+        encode(clip, tmp_path / "aac.mp4", *begin, *tone, "aac"),
+        encode(clip, tmp_path / "alac.mp4", *begin, *tone, "alac"),
+        clip,
+    ]
+    daemon, folder = await serve(new_daemon)
+    ends = [START]
+    for each in clips:
+        ends.append(folder.put(ends[-1], each, 2))
+    await daemon.start()
+
+    def drive(browser: Any) -> tuple[list[int], list[str], list[dict[str, Any]]]:
+        with opened(browser, daemon) as page:
+            asked = [begin + frame * FRAME for begin in ends[:3] for frame in (0.5, 31.5, 58.5)]
+            seen, said = [], []
+            for each in asked:
+                seen.append(page.evaluate(f"at({millis(each)})")["number"])
+                said.append(page.evaluate("states.at(-1).unheard"))
+            page.evaluate(f"at({millis(START)})")
+            page.evaluate("player.setRate(2)")
+            page.evaluate("states.splice(0) && player.play()")
+            page.wait_for_function("states.some(({ state }) => ['end', 'error'].includes(state))")
+            return seen, said, page.evaluate("states")
+
+    seen, said, states = await chromium.run(drive)
+    assert seen == [1, 32, 59] * 3
+    assert said == ["", "", "", "alac", "alac", "alac", "", "", ""]
+    assert states[-1]["state"] == "end", states[-3:]
+    assert {"error", "gap"}.isdisjoint(kinds(states))
+
+
 @pytest.mark.parametrize("rate", [1, 8])
 async def test_the_end_is_told_when_the_browser_was_told_of_it_before(
     chromium: ChromiumThread, new_daemon: NewDaemon, clip: Path, rate: int

@@ -16,6 +16,8 @@ from support.ffmpeg_media import make_flash_beep
 from camd.capture.rules.timestamps import TimestampFault
 from camd.config.schema import RecordingConfig
 from camd.model import CameraStatus, GapCause, Session
+from camd.mp4.init import read_init
+from camd.mp4.inspect import sealed_moov_offset
 from camd.sources import FileSource, RtspSource
 
 ROTATION = RecordingConfig(rotation=timedelta(seconds=3))
@@ -154,3 +156,49 @@ async def test_a_file_that_ffmpeg_reads_too_fast_is_braked(
             took = trio.current_time() - began
     # Between the stop and the end of FFmpeg nothing is braked; without a brake it is minutes.
     assert sum(segment.duration_seconds for segment in session.segments) < took + 30
+
+
+def make(path: Path, *arguments: str) -> Path:
+    """Make a film of two seconds."""
+    done = ffmpeg.run(
+        *(ffmpeg.PROGRAMS[1].values[0], "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=20"),
+        *("-f", "lavfi", "-i", "sine", "-t", "2", "-pix_fmt", "yuvj420p", *arguments, str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.mark.parametrize("program", ffmpeg.PROGRAMS)
+@pytest.mark.parametrize(
+    ("codec", "width", "height", "sound", "recorded_sound"),
+    [
+        ("mjpeg", 321, 181, "flac", "fLaC"),
+        ("mjpeg", 320, 181, "ac3", "mp4a"),
+        ("libx264", 320, 180, "flac", "fLaC"),
+        ("libx264", 320, 180, "eac3", "mp4a"),
+    ],
+)
+async def test_odd_sizes_and_rare_sound_are_recorded(
+    program: str,
+    codec: str,
+    width: int,
+    height: int,
+    sound: str,
+    recorded_sound: str,
+    tmp_path: Path,
+) -> None:
+    """Of an odd size all but a line and a column is encoded; FLAC is copied, AC-3 becomes AAC."""
+    odd = ("-vf", f"scale={width}:{height}", "-c:v", codec, "-c:a", sound)
+    source = FileSource(make(tmp_path / "film.mkv", *odd), loop=False)
+    with trio.fail_after(300):
+        async with open_real_camera(program, tmp_path, source) as rig:
+            await rig.camera.start_recording(REQUEST)
+            session = await rig.ended()
+            assert rig.camera.published.value.warnings == ()
+    path = tmp_path / session.segments[0].filename
+    data = path.read_bytes()
+    init = read_init(data[:32], data[sealed_moov_offset(data[:48]) :])
+    size = (init.video.codec, init.video.width, init.video.height)
+    assert size == ("avc1", width // 2 * 2, height // 2 * 2)
+    assert init.audio is not None
+    assert init.audio.codec == recorded_sound

@@ -67,10 +67,10 @@ class Archived:
 
 @asynccontextmanager
 async def set_up(
-    folder: Path, *, growing: bool = False, limits: ExportLimits = QUICK
+    folder: Path, stream: bytes = b"", *, growing: bool = False, limits: ExportLimits = QUICK
 ) -> AsyncIterator[Archived]:
     """Run a storage with the files."""
-    stream = ffmpeg.encode(BUNDLED, "h264-aac")
+    stream = stream or ffmpeg.encode(BUNDLED, "h264-aac")
     (folder.parent / "stream.mp4").write_bytes(stream)
     config = StorageConfig(folder, state_dir=folder.parent / ".state")
     with trio.fail_after(300):
@@ -122,6 +122,32 @@ async def test_an_export_shows_its_frames(tmp_path: Path) -> None:
         path.write_bytes(data)
         assert shown(BUNDLED, path) == made.footage.frames[15:166]
         assert (len(data), await made.taken(seconds(0.49, 5.51)) == data) == (part.size_bytes, True)
+
+
+async def test_a_picture_that_is_shown_when_the_range_begins_is_no_gap(tmp_path: Path) -> None:
+    """With a picture every two seconds nothing is missing between the beginning and the first one,
+    in a file and where the next one begins; before the recording and behind it there is."""
+    stream = ffmpeg.run(
+        *(BUNDLED, "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=1/2", "-t", "12"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-g", "2", "-bf", "0"),
+        *("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"),
+    ).stdout
+    async with set_up(tmp_path / "recordings", stream) as made:
+        assert len(made.files) == 3
+        for begin, end, frames, gaps in (
+            (5, 7, 1, []),
+            (3, 7, 2, []),
+            (3, 11, 4, []),
+            (-1, 7, 4, [(-1, 0)]),
+            (5, 14, 3, [(12, 14)]),
+        ):
+            export = await made.exports.describe(seconds(begin, end))
+            assert [part.frames for part in export.parts] == [frames]
+            found = [
+                tuple((at - NOON).total_seconds() for at in (gap.start, gap.end))
+                for gap in export.gaps
+            ]
+            assert found == gaps
 
 
 async def test_a_file_that_goes_between_two_pieces_ends_the_transfer(tmp_path: Path) -> None:

@@ -130,6 +130,14 @@ def test_pictures_beside_sound_say_how_long_they_last(said, duration):
         (command(FileSource(Path("a b.mp4"))), ["-re -stream_loop -1 -i file:a b.mp4"]),
         (command(FileSource(Path("x"), speed=2.0, loop=False)), ["-readrate 2 -i file:x"]),
         (command(FileSource(Path("x")), width=8, height=6, fps=5), ["-vf fps=5,scale=8:6"]),
+        (
+            command(FileSource(Path("x")), probe=ProbeResult("mjpeg", 321, 180)),
+            ["-vf crop=trunc(iw/2)*2:trunc(ih/2)*2 -c:v libx264"],
+        ),
+        (
+            command(RtspSource(URL), copy=True, probe=ProbeResult("h264", audio_codec="flac")),
+            ["-c:a copy -strict experimental"],
+        ),
         (command(RtspSource(URL)), ["-rtsp_transport tcp -timeout 20000000", "-map 0:a:0?"]),
         (command(RtspSource(URL), version=(4, 4)), ["-stimeout", "-vsync passthrough"]),
         (

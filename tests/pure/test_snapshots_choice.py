@@ -92,6 +92,16 @@ def test_samples_up_to_the_frame_are_taken() -> None:
 # --- the choice ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("since", [None, at(2)])
+def test_a_frame_that_is_shown_before_the_key_frame_is_not_chosen(since: datetime | None) -> None:
+    """It may need frames before the key frame, which are not there."""
+    key_frame, *leading = (GroupFrame(at(number), STEP) for number in (4, 2, 3))
+    assert FrameDemand(at(5), since).choose([key_frame, *leading]) == 0
+    assert FrameDemand(at(5), since, settled=at(5)).choose([key_frame, *leading]) is None
+    later = GroupFrame(at(6), STEP)
+    assert FrameDemand(at(6)).choose([key_frame, *leading, later]) == 3
+
+
 def test_the_newest_frame_is_the_one_shown_last() -> None:
     """Without an age, the frame that is shown last counts, wherever it stands in the stream."""
     frames = frames_in_order(5)

@@ -231,5 +231,5 @@ def test_a_movie_comes_through_stdin_only() -> None:
     """No path and no address is among the arguments, and a width never enlarges."""
     arguments = still_arguments("ffmpeg", PictureOptions("png", width=320))
     assert "pipe:0" in arguments
-    assert "scale=w='min(320,iw)':h=-1" in arguments
+    assert any("scale=w='min(320,iw)':h=-1" in each for each in arguments)
     assert "-intra_matrix" not in arguments

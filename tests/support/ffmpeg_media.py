@@ -48,6 +48,13 @@ ENCODINGS = {
     "h265-open": (*_PICTURE, *_TONE, *_H265, "-x265-params", "log-level=error", "-c:a", "aac"),
 }
 
+# Key frames at which a decoder does not begin anew, behind which frames come that are shown before.
+H264_OPEN = (
+    *(*_PICTURE, *_TONE, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"),
+    *("-x264-params", "open-gop=1:b-pyramid=normal:b-adapt=0:scenecut=0"),
+    *("-g", "30", "-c:a", "aac"),
+)
+
 
 def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run FFmpeg with errors only, and return its result."""
@@ -60,7 +67,8 @@ def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.Complet
 @functools.cache
 def encode(program: str, name: str, seconds: float = 6) -> bytes:
     """Make a fragmented stream."""
-    done = run(program, *ENCODINGS[name], "-t", str(seconds), *_FRAGMENTS)
+    encoding = H264_OPEN if name == "h264-open" else ENCODINGS[name]
+    done = run(program, *encoding, "-t", str(seconds), *_FRAGMENTS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -42,6 +42,7 @@ USUAL_TILES = 20
 USUAL_WIDTH = 160
 _BYTES = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 _HEADER_BYTES = 8  # of a box
+SOUND_OFF = "sound=off"  # the query of addresses of pieces without their sound
 _NEVER_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _KEPT = {
     "Cache-Control": "private, max-age=31536000, immutable",
@@ -133,7 +134,8 @@ class PlaybackRoutes:
             return JSONResponse(wrong, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _NEVER_KEPT)
         stored = await self._playback.stored_bytes(name, begin, end)
         headers = dict(_KEPT) if stored.sealed else dict(_NEVER_KEPT)
-        headers["ETag"] = f'"{begin}-{end}"' if edits is None else f'"{begin}-{end}-edits"'
+        kind = "muted" if request.url.query == SOUND_OFF else "edits"
+        headers["ETag"] = f'"{begin}-{end}"' if edits is None else f'"{begin}-{end}-{kind}"'
         if stored.sealed and is_unchanged(request.headers, {"etag": headers["ETag"]}):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return StoredBytesResponse(stored, headers, None if edits is None else EditApplier(edits))
@@ -224,7 +226,7 @@ def index_view(found: PlayedRange) -> View:
 
 def _file_view(file: PlayableFile) -> View:
     pieces, table = file.pieces, file.pieces.table
-    at = pieces.edits_offset
+    at, muted = pieces.edits_offset, pieces.muted_offset
     return {
         "filename": file.filename,
         "session": file.span.session_id,
@@ -239,6 +241,9 @@ def _file_view(file: PlayableFile) -> View:
         "frame_rate": table.frame_rate,
         "offset": round(float(pieces.offset), 6),
         "edits_offset": None if at is None else round(float(at), 6),
+        "muted": None
+        if pieces.muted is None or muted is None
+        else {"mime": pieces.muted.mime, "offset": round(float(muted), 6)},
         "pieces": [
             {
                 "begin": begin,
@@ -262,6 +267,8 @@ def _number(request: Request, name: str, usual: int, least: int, most: int) -> i
 
 def _applied_edits(request: Request, pieces: FilePieces) -> AppliedEdits | None:
     """Return the edits to apply: those that the address asks for, where the file has any."""
+    if request.url.query == SOUND_OFF:
+        return None if pieces.muted is None else pieces.muted.edits
     return pieces.edits if request.url.query == APPLIED_EDITS else None
 
 

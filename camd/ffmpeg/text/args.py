@@ -16,6 +16,7 @@ from typing import Protocol
 import attrs
 
 from camd.ffmpeg.text.encoder_table import (
+    MJPEG,
     SOFTWARE,
     Arguments,
     EncoderSpec,
@@ -45,7 +46,8 @@ _SAME_MEANING = {
     **dict.fromkeys(("-re", "-readrate_initial_burst", "-readrate_catchup"), "-readrate"),
 }
 _INTRA_ONLY = frozenset(("mjpeg", "png", "jpeg2000", "prores", "ffv1", "rawvideo"))
-_COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "ac3", "eac3", "alac", "flac"))
+# MP4 can hold AC-3 as well, but FFmpeg writes no header for it before the first packet of sound.
+_COPIED_AUDIO = frozenset(("aac", "opus", "mp3", "alac", "flac"))
 # Without skip_trailer, FFmpeg remembers where each fragment is, 50 bytes of memory for each frame,
 # and writes a list of them at the end of the stream.
 _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer"
@@ -54,6 +56,8 @@ _LATE_MOVFLAGS = _MOVFLAGS + "+delay_moov"
 # stretches it up to the second one.
 _TRUE_STARTS = ("-use_editlist", "0", "-avoid_negative_ts", "make_non_negative")
 _TRIAL = VideoParameters(640, 360, 30.0, live=True)
+# H.264 and H.265 have one colour for two by two pixels: an odd last line or column is left out.
+_EVEN = "crop=trunc(iw/2)*2:trunc(ih/2)*2"
 # Drop frames that cannot be decoded; never fail because of their number.
 _KEEP_DECODING = ("-max_error_rate", "1")
 
@@ -300,8 +304,10 @@ def _encoded_video(options: CaptureOptions) -> Arguments:
         options.bitrate,
         live=not options.source.constant_rate,
     )
+    odd = picture.width % 2 or picture.height % 2
+    even = (_EVEN,) if odd and options.encoder is not MJPEG else ()
     return (
-        *encoding_arguments(options.encoder, picture, _filters(options)),
+        *encoding_arguments(options.encoder, picture, (*_filters(options), *even)),
         *_durations(options),
     )
 
@@ -325,7 +331,9 @@ def _audio(options: CaptureOptions) -> Arguments:
     foreign = options.source.foreign_clock
     if options.source.has_audio_header and options.probe.audio_codec in _COPIED_AUDIO:
         stamps = ("-bsf:a", setts_filter(SOUND_STEP_SECONDS)) if foreign else ()
-        return ("-c:a", "copy", *stamps)
+        # FFmpeg 5.1 calls FLAC in MP4 experimental.
+        allowed = ("-strict", "experimental") if options.probe.audio_codec == "flac" else ()
+        return ("-c:a", "copy", *allowed, *stamps)
     growing = ("-af", setpts_filter("asetpts")) if foreign else ()
     return (*growing, "-c:a", "aac", "-b:a", "96k")
 

@@ -26,6 +26,8 @@ _CHROMINANCE = (
     *(24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99),
     *(99,) * 32,
 )
+# A ratio within a hundredth of one is that of a size that was rounded.
+_SQUARE = "scale=w='iw*if(gt(sar,1.01),sar,1)':h='ih*if(between(sar,0.01,0.99),1/sar,1)',setsar=1"
 _TABLES_AS_THEY_ARE = "8"  # FFmpeg multiplies by an eighth of this
 
 
@@ -41,16 +43,21 @@ class PictureOptions:
 def still_arguments(program: str, options: PictureOptions) -> Arguments:
     """Build the command that decodes one frame of the movie on stdin, and writes it to stdout.
 
-    It waits for its input, so it can be started long before. The width never grows.
+    It waits for its input, so it can be started long before. Its pixels are square, because viewers
+    of pictures take them for that. The width never grows beyond that.
     """
-    scale = () if options.width is None else ("-vf", f"scale=w='min({options.width},iw)':h=-1")
+    filters = _SQUARE if options.width is None else f"{_SQUARE},{_at_most(options.width)}"
     return (
         *(program, "-hide_banner", "-nostats", "-loglevel", "error"),
         *("-probesize", "32", "-analyzeduration", "0", "-threads", THREADS),
-        *("-f", "mov", "-i", "pipe:0", "-map", "0:v:0", "-frames:v", "1", *scale),
+        *("-f", "mov", "-i", "pipe:0", "-map", "0:v:0", "-frames:v", "1", "-vf", filters),
         *(_png() if options.format == "png" else _jpeg(options.quality)),
         *("-f", "image2pipe", "pipe:1"),
     )
+
+
+def _at_most(width: int) -> str:
+    return f"scale=w='min({width},iw)':h=-1"
 
 
 def _png() -> Arguments:

@@ -37,7 +37,9 @@ def tile_arguments(program: str, size: TileSize) -> Arguments:
 
     Pictures of another shape have black borders.
     """
-    fitted = f"scale=w={size.width}:h={size.height}:force_original_aspect_ratio=decrease"
+    fitted = (
+        f"scale=w='min({size.width},{size.height}*dar)':h='min({size.height},{size.width}/dar)'"
+    )
     padded = f"pad={size.width}:{size.height}:-1:-1"
     filters = f"{fitted}:out_range=full,format={_PIXELS},{padded},setsar=1"
     return (

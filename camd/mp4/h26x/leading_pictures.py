@@ -27,6 +27,7 @@ from camd.mp4.h26x.sample_entry import VideoHeader, video_header
 _IDR, _SEI = 5, 6  # H.264 NAL unit types
 _RADL, _RASL = (6, 7), (8, 9)  # H.265 leading pictures that can be decoded, and that cannot
 _CRA_OR_BLA = (16, 17, 18, 21)
+_RESETS = {VideoCodec.H264: (_IDR,), VideoCodec.H265: (16, 17, 18, 19, 20)}  # all IRAP but CRA
 _RECOVERY_POINT = 6
 _SEI_SIZE = 512  # bytes searched for a recovery point
 
@@ -57,6 +58,19 @@ def leading_frames(init: Init, first: Fragment) -> int | None:
         return _h264(first, samples) if header.codec is VideoCodec.H264 else _h265(samples)
     except MediaError:
         return None
+
+
+def begins_anew(init: Init, sample: bytes) -> bool:
+    """Whether a decoder that gets this key frame forgets what it had before.
+
+    Behind any other one it goes on counting, and the pictures of key frames that did not follow
+    each other are put into a wrong order, or left out. Raises MediaError.
+    """
+    header = video_header(init)
+    if header is None:
+        return True
+    units = tuple(nal_units_in(reader_of_bytes(sample), 0, len(sample), header.nal_length))
+    return not _Sample(units, 0).kinds(header.codec).isdisjoint(_RESETS[header.codec])
 
 
 def _samples(fragment: Fragment, header: VideoHeader) -> Iterator[_Sample]:

@@ -23,7 +23,7 @@ import attrs
 from camd.mp4.boxes import DEFAULT_LIMITS
 from camd.mp4.fragments import Fragment, TrackRun, read_moof
 from camd.mp4.init import Init
-from camd.mp4.moov import Edit, growing_moov
+from camd.mp4.moov import Edit, growing_moov, init_without_sound
 from camd.mp4.restamp import SampleTimes, restamp
 
 _BOX, _LONG_BOX = 8, 16
@@ -34,7 +34,8 @@ class AppliedEdits:
     """The head of such a stream, and how far it moves the samples of each track, in its ticks.
 
     `composition` is taken from the offsets of pictures, `later` is added to decode times. The
-    presentation is later by `shift`, in seconds.
+    presentation is later by `shift`, in seconds. `init` is that of the segment; samples of tracks
+    that are not in `later` are left out.
     """
 
     data: bytes = attrs.field(repr=False)
@@ -59,6 +60,12 @@ class AppliedEdits:
         data = init.ftyp + growing_moov(init, nothing, start_micros)
         return cls(data, init, composition, later, shift)
 
+    @classmethod
+    def without_sound(cls, init: Init, composition: int, start_micros: int) -> AppliedEdits:
+        """Make it of the head of a segment with sound, for players that cannot play that."""
+        made = cls.of(init_without_sound(init), composition, start_micros)
+        return attrs.evolve(made, init=init)
+
     @property
     def later_shown(self) -> Fraction:
         """How far pictures are moved from where they are without any edit list, in seconds."""
@@ -67,9 +74,12 @@ class AppliedEdits:
     def moved(self, moof: bytes, payload: int, end: int) -> bytes:
         """Build the `moof` again; its samples lie as before. For `payload` and `end`: `read_moof`.
 
-        Raises MediaError.
+        Nothing is left of one that has no samples of a track in the head. Raises MediaError.
         """
-        runs = read_moof(moof, self.init, payload, end)
+        found = read_moof(moof, self.init, payload, end)
+        runs = tuple(run for run in found if run.track_id in self.later)
+        if not runs:
+            return b""
         fragment = Fragment(moof, b"", runs, None, self.init.video.timescale)
         return restamp(fragment, {run.track_id: self._times(run) for run in runs}).moof
 

@@ -10,7 +10,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import add
 
 from camd.mp4.boxes import box
@@ -32,12 +32,18 @@ def frame_movie(
     """Build the movie that shows the last of `samples`, and no other.
 
     The first sample is a sync sample; all are in decode order. Durations and composition offsets
-    are in ticks of the video track of `init`; `composition` may be empty when all are 0. Raises
-    ValueError when the numbers do not agree.
+    are in ticks of the video track of `init`; `composition` may be empty when all are 0. Samples
+    that are shown before the first one are left out: no later one needs them, and a decoder that
+    lacks what they refer to may give out nothing. Raises ValueError when the numbers do not agree.
     """
     if not samples or len(durations) != len(samples):
         raise ValueError("each sample needs its duration")
-    run = _run(init, [len(sample) for sample in samples], durations, composition)
+    kept = _without_leading(durations, composition)
+    samples = [samples[number] for number in kept]
+    starts = list(accumulate(durations, initial=0))
+    lasting = [starts[behind] - starts[at] for at, behind in pairwise([*kept, len(durations)])]
+    offsets = [composition[number] for number in kept] if composition else ()
+    run = _run(init, [len(sample) for sample in samples], lasting, offsets)
     shown = presentation_times(run.durations, run.composition)[-1]
     edit = Edit(Fraction(0), shown, Fraction(run.durations[-1], run.timescale))
 
@@ -49,6 +55,13 @@ def frame_movie(
     size = sum(run.sizes) + _MDAT_HEADER
     begin = len(_FTYP) + len(moov(0)) + _MDAT_HEADER
     return b"".join((_FTYP, moov(begin), struct.pack(">I4sQ", 1, b"mdat", size), *samples))
+
+
+def _without_leading(durations: Sequence[int], composition: Sequence[int]) -> list[int]:
+    """Return the numbers of the samples that are not shown before the first one, and the last."""
+    times = presentation_times(durations, composition)
+    last = len(times) - 1
+    return [number for number, time in enumerate(times) if time >= times[0] or number == last]
 
 
 def presentation_times(durations: Sequence[int], composition: Sequence[int]) -> list[int]:

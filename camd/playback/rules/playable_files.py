@@ -16,11 +16,20 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 @attrs.frozen
+class MutedPieces:
+    """The pieces of a file without their sound, and what a browser needs to know of them."""
+
+    mime: str
+    edits: AppliedEdits
+
+
+@attrs.frozen
 class FilePieces:
     """What is known of one file: how it begins, and where its pieces are.
 
     `offset`: where the first frame is on the time line that `init` gives to a player, in seconds.
-    `edits`: for players that ignore edit lists; None where it makes no difference.
+    `edits`: for players that ignore edit lists; None where it makes no difference. `muted`: for
+    players that cannot play the sound; None without sound.
     """
 
     init: bytes = attrs.field(repr=False)
@@ -31,13 +40,20 @@ class FilePieces:
     offset: Fraction
     table: PieceTable
     edits: AppliedEdits | None = None
+    muted: MutedPieces | None = None
 
     @property
     def edits_offset(self) -> Fraction | None:
         """Where the first frame is with applied edits, in seconds; None without any."""
-        if self.edits is None:
-            return None
-        return self.table.seconds(self.table.first_shown) + self.edits.later_shown
+        return None if self.edits is None else self._offset_with(self.edits)
+
+    @property
+    def muted_offset(self) -> Fraction | None:
+        """Where the first frame is without the sound, in seconds; None where there is none."""
+        return None if self.muted is None else self._offset_with(self.muted.edits)
+
+    def _offset_with(self, edits: AppliedEdits) -> Fraction:
+        return self.table.seconds(self.table.first_shown) + edits.later_shown
 
     @property
     def is_reordered(self) -> bool:

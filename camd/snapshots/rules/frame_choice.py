@@ -91,9 +91,14 @@ class FrameDemand:
     def choose(self, frames: Sequence[GroupFrame], *, intra_only: bool = False) -> int | None:
         """Return the number of the frame to show; None when none will do.
 
-        Where every frame is a key frame (`intra_only`), the newest one costs no more.
+        Frames that are shown before the first one, a key frame, may need what came before it. Where
+        every frame is a key frame (`intra_only`), the newest one costs no more.
         """
-        fit = [number for number, frame in enumerate(frames) if self._will_do(frame)]
+        fit = [
+            number
+            for number, frame in enumerate(frames)
+            if self._will_do(frame) and frame.time >= frames[0].time
+        ]
         if not fit:
             return None
         if self.since is not None and not intra_only:

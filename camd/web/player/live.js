@@ -62,6 +62,7 @@ class Player {
     this.why = "";
     this.overlay = new Overlay(video);
     this.ended = this.refused = false;
+    this.soundless = ""; // why sound is not asked for, where the browser cannot play it
     this.onVisible = () => this.follow(document.visibilityState === "hidden");
     document.addEventListener("visibilitychange", this.onVisible);
     this.onOnline = () => this.hurry(ONLINE_MS);
@@ -80,7 +81,7 @@ class Player {
   open() {
     this.heard = performance.now();
     this.muted = this.video.muted;
-    const url = socketUrl(this.way?.path ?? this.url, this.url, this.muted ? { sound: "off" } : {});
+    const url = socketUrl(this.way?.path ?? this.url, this.url, this.muted || this.soundless ? { sound: "off" } : {});
     const socket = (this.socket = new WebSocket(url, SUBPROTOCOL));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -110,7 +111,7 @@ class Player {
   /** Begin a stream, or look for another way to watch. @param {Init} init */
   begin(init) {
     this.init = init;
-    this.tell({ hasSound: init.sound !== "none", isSilent: init.sound === "silent" });
+    this.tell({ hasSound: init.sound !== "none" && !this.soundless, isSilent: init.sound === "silent" });
     this.began = performance.now();
     this.ended = this.cut = false;
     this.overlay.keep();
@@ -122,10 +123,19 @@ class Player {
       streaming: (wanted) => this.send({ type: wanted ? "resume" : "pause" }),
     };
     if (init.mime === "image/jpeg") this.screen = new PictureScreen(this.overlay, events);
-    else if (mediaSource()?.isTypeSupported(init.mime)) {
+    else if (plays(init.mime)) {
       const heard = init.sound === "sent" && !this.muted;
       this.screen = new VideoScreen(this.video, init.mime, heard, this.overlay, events);
-    } else this.tryOtherWay(init);
+    } else if (init.sound === "sent" && plays(withoutSound(init.mime))) this.leaveSoundOut(init);
+    else this.tryOtherWay(init);
+  }
+
+  /** The browser plays the pictures, and not the sound. @param {Init} init */
+  leaveSoundOut(init) {
+    this.screen = null;
+    this.soundless = `This browser cannot play the sound of this camera (${soundOf(init.mime)})`;
+    this.stop();
+    this.connect();
   }
 
   /** The browser cannot play this. @param {Init} init */
@@ -148,7 +158,7 @@ class Player {
     if (this.cut || this.lateness()) return;
     this.failures = 0;
     if (this.phase === "playing" || this.ended) return;
-    this.say("playing", this.way ? `${this.why}: ${WAYS[this.way.kind]}` : "");
+    this.say("playing", this.way ? `${this.why}: ${WAYS[this.way.kind]}` : this.soundless);
     this.followVolume();
   }
 
@@ -224,7 +234,7 @@ class Player {
   /** Ask for sound, or for none, where that has changed; the picture stays meanwhile. */
   followVolume() {
     if (!this.video.muted && this.refused) this.tell({ soundRefused: (this.refused = false) });
-    const silent = this.init === null || this.init.sound === "none";
+    const silent = this.init === null || this.init.sound === "none" || this.soundless;
     if (this.video.muted === this.muted || silent || !WATCHED.has(this.phase)) return;
     this.stop();
     this.open();
@@ -266,6 +276,13 @@ class Player {
     this.overlay.remove();
   }
 }
+
+const plays = (mime) => Boolean(mediaSource()?.isTypeSupported(mime));
+
+/** The type without the codec of its sound, which is the second one. */
+const withoutSound = (mime) => mime.replace(/,[^"]*/, "");
+
+const soundOf = (mime) => /,([^"]*)/.exec(mime)?.[1] ?? "";
 
 /** @param {Record<string, string>} fields of its query */
 function socketUrl(address, base, fields = {}) {

@@ -5,7 +5,9 @@
  *
  * @typedef {{begin: number, end: number, time: number, duration: number}} Piece
  * @typedef {{filename: string, start_us: number, duration: number, growing: boolean, mime: string,
- *   frame_rate: number | null, offset: number, edits_offset: number | null, pieces: Piece[]}} File
+ *   codecs: string, frame_rate: number | null, offset: number, edits_offset: number | null,
+ *   muted: {mime: string, offset: number} | null, unheard?: string, pieces: Piece[]}} File
+ *   `unheard`: the codec of the sound, which the browser does not play: it is left out
  */
 
 const DAY_MS = 86_400_000;
@@ -215,10 +217,12 @@ export class PieceBuffer {
 const APPLIES_EDITS = navigator.userAgent.includes("Firefox/");
 
 function editsOf(file) {
+  if (file.unheard) return "?sound=off";
   return APPLIES_EDITS && file.edits_offset !== null ? "?edits=applied" : "";
 }
 
 function offsetOf(file) {
+  if (file.unheard) return file.muted.offset;
   return editsOf(file) ? file.edits_offset : file.offset;
 }
 

@@ -4,8 +4,9 @@
  * what it loads.
  *
  * @typedef {{state: "seeking" | "playing" | "paused" | "waiting" | "gap" | "end" | "error" | "muted",
- *   wall: number, rate: number, hasSound: boolean, message?: string, from?: number, to?: number,
- *   cause?: string, mime?: string}} State  `mime`: of files in a gap, which the browser does not play
+ *   wall: number, rate: number, hasSound: boolean, unheard: string, message?: string, from?: number, to?: number,
+ *   cause?: string, mime?: string}} State  `mime`: of files in a gap, which the browser does not play;
+ *   `unheard`: the codec of sound that it does not play, while the pictures are shown
  */
 
 import { PieceBuffer, event, plays } from "./piece_buffer.js";
@@ -71,7 +72,8 @@ class Player {
   report(state, more = {}) {
     this.waiting = state === "waiting";
     const { rate, media: { hasSound } } = this;
-    this.onState({ state, wall: this.now(), rate, hasSound, ...more });
+    const wall = this.now();
+    this.onState({ state, wall, rate, hasSound, unheard: this.index.unheardAt(wall), ...more });
   }
 
   fail(error) {

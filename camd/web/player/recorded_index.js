@@ -126,8 +126,21 @@ export class RecordedIndex {
     const [since, until] = [wallMs - WINDOW_MS[0], wallMs + WINDOW_MS[1]];
     const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
     const index = await this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`);
-    const files = index.files.filter((file) => this.plays(file.mime));
-    const others = index.files.filter((file) => !files.includes(file));
+    const listed = index.files.map((file) => this.withoutSound(file));
+    const files = listed.filter((file) => this.plays(file.mime));
+    const others = listed.filter((file) => !files.includes(file));
     this.known = { ...index, files, others, since, until, read: performance.now() };
+  }
+
+  /** @returns {string} the codec of sound at an instant that the browser does not play; "" if it does */
+  unheardAt(wallMs) {
+    const place = this.placeAt(wallMs);
+    return (place && place.start <= wallMs && place.file.unheard) || "";
+  }
+
+  /** Leave out the sound of a file where the browser plays the pictures alone. */
+  withoutSound(file) {
+    if (!file.muted || this.plays(file.mime) || !this.plays(file.muted.mime)) return file;
+    return { ...file, mime: file.muted.mime, unheard: file.codecs.split(",").at(-1) };
   }
 }

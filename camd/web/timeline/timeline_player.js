@@ -130,6 +130,7 @@ function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
       ${notice && html`<div class="words ${notice.over ? 'over' : ''}" role="status"><p><strong>${notice.message}</strong></p>${notice.suggestion && html`<p>${notice.suggestion}</p>`}</div>`}
       ${gap && html`<p class="note gap-note" role="status">${gap}</p>`}
       ${refused && html`<p class="note gap-note" role="status">${SOUND_REFUSED}</p>`}
+      ${state.unheard && !gap && html`<p class="note gap-note" role="status">This browser does not play the sound of this recording (${state.unheard}).</p>`}
       ${state.hasSound && html`<${SoundSwitch} camera=${camera} video=${video} heard=${heard} />`}
       <p class="note number" title=${utc(when)}>${localTime(when)}</p>
     </div>
