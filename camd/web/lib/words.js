@@ -1,6 +1,6 @@
 /** What the fields of the service mean, in words. */
 
-import { dayAndMinute, duration, size } from './format.js';
+import { count, dayAndMinute, duration, size } from './format.js';
 
 const STATES = {
   IDLE: 'Ready',
@@ -164,6 +164,8 @@ export function eventSentence(method, params, name) {
       return sentence(params.message ?? storageLevel(params.threshold_status));
     case 'retention_update':
       return `Cleanup removed ${params.files_deleted ?? params.files?.length ?? 0} files and freed ${size(params.space_freed ?? params.bytes ?? 0)}.`;
+    case 'recovery_update':
+      return searchSentence(params);
     case 'scrub_update':
       return sentence(params.message ?? `${params.filename} is damaged`);
     case 'events_missed':
@@ -171,6 +173,17 @@ export function eventSentence(method, params, name) {
     default:
       return method.replaceAll('_', ' ');
   }
+}
+
+const OUTCOMES = {
+  sealed: 'completed', adopted: 'found', renamed: 'renamed', copy: 'copies', empty: 'without pictures', foreign: 'of other programs',
+  unreadable: 'cannot be read', missing: 'gone', unfinished: 'removed, unfinished',
+};
+
+/** What a search of the recordings folder has found. */
+function searchSentence({ total, counts, problem }) {
+  const found = Object.entries(counts).map(([outcome, files]) => `${files.toLocaleString()} ${OUTCOMES[outcome] ?? outcome}`);
+  return `The service has looked at ${count(total, 'file')}${found.length ? `: ${found.join(', ')}` : ''}.${problem ? ` ${sentence(problem)}` : ''}`;
 }
 
 /** Whether an event is bad news. @param {string} method @param {Record<string, any>} params */

@@ -75,12 +75,12 @@ function Contents({ store, camera, range }) {
       clearTimeout(timer);
       setFound(null);
     };
-  }, [camera.camera_id, range.from, range.to]);
+  }, [camera.camera_id, range.from, range.to, store.searched]);
   if (failure) return html`<p class="quiet" role="status">${failure}</p>`;
   if (!found) return null;
   const missing = found.gaps.length ? `${count(found.gaps.length, 'gap')} within` : 'no gaps';
   return html`
-    <p class="quiet number" role="status">${count(found.frames, 'frame')}, ${duration(found.duration)}, ${size(found.size)}, ${missing}.</p>
+    <p class="quiet number" role="status">${count(found.frames, 'frame')}, ${duration(found.duration)}, ${size(found.size)}, ${missing}${found.searching ? ', as far as is known yet' : ''}.</p>
     ${found.parts.length > 1 && html`
       <p>The format changes within the range, so there are ${found.parts.length} files:
         ${found.parts.map((part) => html` <a key=${part.url} href=${part.url} download>part ${part.part} (${size(part.size)})</a>`)}</p>`}`;

@@ -32,13 +32,13 @@ const box = (range, from, to) => ({
 /** A span that grows reaches to now, where its camera still records. */
 const ending = (camera, now) => (span) => (span.growing && camera.recording ? { ...span, to: Math.max(span.to, now) } : span);
 
-/** @param {{camera: any, current: boolean, range: any, now: number, timeline: any}} props */
-export function Lane({ camera, current, range, now, timeline }) {
+/** @param {{camera: any, current: boolean, range: any, now: number, timeline: any, searching: boolean}} props */
+export function Lane({ camera, current, range, now, timeline, searching }) {
   const spans = (timeline?.spans ?? []).map(ending(camera, now)).filter(within(range));
   const gaps = (timeline?.gaps ?? []).filter(within(range));
   const pixel = (range.to - range.from) / 1500;
   const loaded = timeline && timeline.loaded.from <= range.from && range.to <= timeline.loaded.to;
-  const words = loaded ? summary(spans, gaps, range) : 'loading…';
+  const words = loaded ? summary(spans, gaps, range, searching) : 'loading…';
   return html`
     <div class="lane" data-camera=${camera.camera_id} role="group" aria-label="${camera.name}: ${words}" aria-current=${current ? 'true' : undefined}>
       <b>${current ? '▸ ' : ''}<bdi>${camera.name}</bdi> <span class="quiet">${words}</span></b>
@@ -54,8 +54,8 @@ export function Lane({ camera, current, range, now, timeline }) {
 }
 
 /** How much of a window is recorded, in words. */
-function summary(spans, gaps, range) {
-  if (!spans.length && !gaps.length) return 'nothing recorded here';
+function summary(spans, gaps, range, searching) {
+  if (!spans.length && !gaps.length) return searching ? 'nothing found here yet' : 'nothing recorded here';
   const recorded = spans.reduce((sum, { from, to }) => sum + Math.min(to, range.to) - Math.max(from, range.from), 0);
   const missing = gaps.reduce((sum, { from, to }) => sum + Math.min(to, range.to) - Math.max(from, range.from), 0);
   const lost = gaps.length ? `${gaps.length === 1 ? '1 gap' : `${gaps.length} gaps`} (${duration(missing / 1000)})` : 'no gaps';

@@ -15,6 +15,12 @@ export function Failure({ text }) {
   return html`<div role="alert">${text && html`<p class="failure">${text}</p>`}</div>`;
 }
 
+/** That more recordings may be found, while the service looks for them. @param {{store: any}} props */
+export function Searching({ store }) {
+  return html`<div role="status">${store.searching && html`
+    <p class="card">The service still looks for recordings in its folder, as after each start. What it finds appears here by itself.</p>`}</div>`;
+}
+
 /** A dialog over the page; Escape closes it. @param {{title: string, onClose: () => void, children: any}} props */
 export function Dialog({ title, onClose, children: content }) {
   const ref = useRef(null);

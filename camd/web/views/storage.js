@@ -19,13 +19,12 @@ export function Storage({ store }) {
   useEffect(() => {
     if (!connected) return;
     run(async () => {
-      const [status, policy, storage] = await Promise.all([
+      const [status, policy] = await Promise.all([
         store.call('get_system_status'),
         store.may('admin') ? store.call('get_retention_policy') : null,
         store.loadStorage(),
       ]);
       setService({ status, policy });
-      store.set({ storage });
     });
   }, [connected, store.changedRecordings]);
   if (!store.storage) return html`<p>Waiting for the service…</p>`;
