@@ -1,7 +1,7 @@
 /** The timeline: a row a camera, playback of one of them, and a range to take out or to keep. */
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
-import { duration, zone } from '../lib/format.js';
+import { dayAndMinute, duration, zone } from '../lib/format.js';
 import { useKeys, useNow } from '../lib/hooks.js';
 import { loadTimeline } from '../lib/timeline_data.js';
 import { Failure, InstantField, Searching } from '../views/parts.js';
@@ -123,7 +123,7 @@ export function Timeline({ store, rest }) {
         handle=${player} onPosition=${setPosition} onSkip=${skip} onLive=${live} />
       <${Failure} text=${failure} />
       <${Searching} store=${store} />
-      <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. Arrows move and zoom; drag to choose a range.">
+      <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. It begins ${dayAndMinute(new Date(range.from))}. Arrows move and zoom; drag to choose a range.">
         <${Ruler} range=${range} />
         ${cameras.map((each) => html`
           <${Lane} key=${each.camera_id} camera=${each} current=${each === camera} range=${range} now=${now} timeline=${timelines[each.camera_id]} searching=${store.searching} />`)}
