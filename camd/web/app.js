@@ -141,6 +141,18 @@ function Page({ code }) {
     return () => window.removeEventListener('hashchange', pasted);
   }, []);
 
+  const signedOut = ready && !store;
+  useEffect(() => { // somebody may have signed in in another tab
+    if (!signedOut) return undefined;
+    const look = () => !document.hidden && currentSession().then((session) => session && begin(session), () => {});
+    window.addEventListener('focus', look);
+    document.addEventListener('visibilitychange', look);
+    return () => {
+      window.removeEventListener('focus', look);
+      document.removeEventListener('visibilitychange', look);
+    };
+  }, [signedOut]);
+
   if (!ready) return html`<p class="plain" role="status">Connecting…</p>`;
   if (!store) return html`<${SignIn} why=${why} onSignedIn=${begin} />`;
   const leave = async () => {

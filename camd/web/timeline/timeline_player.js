@@ -37,7 +37,7 @@ function Future({ at, onLive }) {
 /** What is said over the picture; null: nothing. */
 function noticeOf({ state, message, suggestion }, searching) {
   if (state === undefined || state === 'seeking') return { message: 'Loading…' };
-  if (state === 'waiting') return { message: 'Waiting for the next pictures…' };
+  if (state === 'waiting') return { message: message ? `${sentence(message)} It is tried again.` : 'Waiting for the next pictures…' };
   if (state === 'end') return { message: sentence(message), suggestion: searching ? 'The service still looks for recordings.' : '“Live” shows the present.', over: true };
   return state === 'error' ? { message: `Playback does not work: ${sentence(message)}`, suggestion: suggestion ?? 'Single pictures are shown instead.' } : null;
 }
