@@ -2,6 +2,7 @@
 
 import { html, render, useEffect, useRef, useState } from './lib/preact.js';
 import { currentSession, signIn, signOut, takeCode } from './lib/session.js';
+import { isolated } from './lib/format.js';
 import { useKeys, useStore } from './lib/hooks.js';
 import { Store } from './lib/store.js';
 import { problemsNow } from './lib/words.js';
@@ -79,7 +80,7 @@ function Frame({ store, onSignOut }) {
         <div class="who">
           <button class="bare" aria-label="Keyboard" title="Keyboard (?)" onClick=${() => showHelp(true)}>?</button>
           ${store.session.auth_method !== 'anonymous' && html`
-            <button class="bare" title="Signed in as ${store.session.name}, ${store.session.role}" onClick=${onSignOut}>Sign out</button>`}
+            <button class="bare" title="Signed in as ${isolated(store.session.name)}, ${store.session.role}" onClick=${onSignOut}>Sign out</button>`}
         </div>
       </header>
       <div>

@@ -91,6 +91,9 @@ export function size(bytes) {
   return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
 }
 
+/** A name within other text: letters that are written from the right leave what is around it in its order. @param {string} name */
+export const isolated = (name) => `\u2068${name}\u2069`;
+
 /** "12 files", "1 file". @param {number} count @param {string} one */
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
 

@@ -1,6 +1,6 @@
 /** What the fields of the service mean, in words. */
 
-import { count, dayAndMinute, duration, size } from './format.js';
+import { count, dayAndMinute, duration, isolated, size } from './format.js';
 
 const STATES = {
   IDLE: 'Ready',
@@ -91,10 +91,10 @@ const OVERRIDDEN = {
 export function scheduleWords({ name, active, next_change, overridden_by, message }) {
   if (message) return sentence(message);
   const change = next_change ? dayAndMinute(new Date(next_change)) : null;
-  if (!active) return change ? `Schedule “${name}”: records from ${change}.` : `Schedule “${name}”: records no more.`;
+  if (!active) return change ? `Schedule “${isolated(name)}”: records from ${change}.` : `Schedule “${isolated(name)}”: records no more.`;
   const until = change ? ` until ${change}` : '';
-  if (overridden_by) return `Schedule “${name}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until && `,${until}`}.`;
-  return `Schedule “${name}”: records${until}.`;
+  if (overridden_by) return `Schedule “${isolated(name)}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until && `,${until}`}.`;
+  return `Schedule “${isolated(name)}”: records${until}.`;
 }
 
 const ROLES = { viewer: 'may look', operator: 'may look and record', admin: 'may do everything' };

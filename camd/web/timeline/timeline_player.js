@@ -5,6 +5,7 @@ import { duration, localTime, utc } from '../lib/format.js';
 import { gapCause, sentence } from '../lib/words.js';
 import { fetchStill } from '../player/stills.js';
 import { Picture } from '../player/picture.js';
+import { Name } from '../views/parts.js';
 import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../lib/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
@@ -20,7 +21,7 @@ export function Player({ store, camera, at, ahead, handle, onPosition, onSkip, o
     <section class="player stack" aria-label="Player">
       ${at === null
         ? html`<${Picture} key=${camera.camera_id} store=${store} camera=${camera} asVideo=${true} />
-          <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: <bdi>${camera.name}</bdi></span><span class="quiet">Click on a row to see the past.</span></div>`
+          <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: <${Name}>${camera.name}<//></span><span class="quiet">Click on a row to see the past.</span></div>`
         : ahead ? html`<${Future} at=${at} onLive=${onLive} />`
           : html`<${Past} key=${camera.camera_id} store=${store} camera=${camera} at=${at} handle=${handle} onPosition=${onPosition} onSkip=${onSkip} onLive=${onLive} />`}
     </section>`;

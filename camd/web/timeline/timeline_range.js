@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from '../lib/preact.js';
 import { count, duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
-import { Failure, InstantField, When } from '../views/parts.js';
+import { Failure, InstantField, Name, When } from '../views/parts.js';
 import { isAhead } from './timeline_scale.js';
 
 const MOST_PINNED = 400; // a call each; the service allows 600 a minute
@@ -27,7 +27,7 @@ export function RangeActions({ store, camera, spans, range, suggested, onChange 
     <${InstantField} label=${label} at=${range?.[name] ?? null} onChange=${(when) => set(name, when)} />`;
   return html`
     <section class="card stack" aria-labelledby="range">
-      <h2 id="range">A range of <bdi>${camera.name}</bdi></h2>
+      <h2 id="range">A range of <${Name}>${camera.name}<//></h2>
       <div class="row">
         ${field('from', 'From')}
         ${field('to', 'To')}

@@ -3,6 +3,7 @@
 import { html } from '../lib/preact.js';
 import { count, dayName, duration, hourAndMinute, localTime, timeOfDay } from '../lib/format.js';
 import { gapCause, gapPattern } from '../lib/words.js';
+import { Name } from '../views/parts.js';
 import { days, gapBoxes, HOUR, joined, marks, percent } from './timeline_scale.js';
 
 const MOST_IN_LEGEND = 8;
@@ -42,7 +43,7 @@ export function Lane({ camera, current, range, now, timeline, searching }) {
   const words = loaded ? summary(spans, gaps, range, searching) : 'loading…';
   return html`
     <div class="lane" data-camera=${camera.camera_id} role="group" aria-label="${camera.name}: ${words}" aria-current=${current ? 'true' : undefined}>
-      <b>${current ? '▸ ' : ''}<bdi>${camera.name}</bdi> <span class="quiet">${words}</span></b>
+      <b>${current ? '▸ ' : ''}<${Name}>${camera.name}<//> <span class="quiet">${words}</span></b>
       <div class="track" aria-hidden="true">
         ${joined(spans, pixel).map((span) => html`
           <i key=${span.from} class="span ${span.playable ? '' : 'unplayable'}" style=${box(range, span.from, span.to)}></i>`)}

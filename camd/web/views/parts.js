@@ -10,6 +10,14 @@ export function When({ at, text }) {
   return html`<time datetime=${when.toISOString()} title="${utc(when)} · ${zone(when)}">${text ?? localTime(when)}</time>`;
 }
 
+/**
+ * What somebody has called a camera, a key, …: its letters change the order of nothing around it, and
+ * a long one takes two lines. @param {{children: string}} props
+ */
+export function Name({ children: name }) {
+  return html`<bdi class="name" title=${name}>${name}</bdi>`;
+}
+
 /** Why something failed. @param {{text: string|null}} props */
 export function Failure({ text }) {
   return html`<div role="alert">${text && html`<p class="failure">${text}</p>`}</div>`;
