@@ -66,6 +66,7 @@ function Frame({ store, onSignOut }) {
   const count = problemsNow(store).length;
   const stale = store.connection === 'lost' || store.connection === 'silent';
   useKeys((key) => key === '?' && (showHelp(true), true));
+  useEffect(() => window.scrollTo(0, 0), [view]);
   useEffect(() => {
     document.title = `${count ? `(${count}) ` : ''}${name} · camd`;
   }, [count, name]);
