@@ -76,6 +76,8 @@ async def test_what_is_found_later_appears_by_itself(
         browser.go("recordings")
         browser.see(STILL)
         browser.see("text=Nothing is recorded, as far as is known yet.")
+        browser.go("storage")
+        browser.see("text=not finished yet; 0 files looked at")
         browser.go(instant)
         browser.see(STILL)
         browser.see(".lane[aria-label='Gate: nothing found here yet']")
@@ -91,6 +93,8 @@ async def test_what_is_found_later_appears_by_itself(
         browser.gone(".player .words")
         browser.go("recordings")
         browser.see("caption:has-text('2 files')")
+        browser.go("storage")
+        browser.see("text=2 files looked at; 2 findings")
         browser.go("events")
         browser.see("text=The service has looked at 2 files: 2 found.")
 
