@@ -17,6 +17,7 @@ from camd.model import (
     Event,
     RecordingChanged,
     RecordingEventKind,
+    SearchProgressed,
     StorageChanged,
 )
 from camd.rpc.registry import Notification
@@ -74,6 +75,8 @@ def notification_of(event: Event) -> tuple[str, result_fields.View, str | None]:
             return "retention_update", result_fields.cleanup_receipt(receipt), None
         case DamageFound():
             return "scrub_update", _damage(event), None
+        case SearchProgressed():
+            return "recovery_update", _search(event), None if event.ended else "recovery"
 
 
 # --- Topics: the kind of an event, the name of its notification, and what happened.
@@ -84,6 +87,7 @@ _KINDS = {
     "storage_status_update": "storage",
     "retention_update": "retention",
     "scrub_update": "scrub",
+    "recovery_update": "recovery",
 }
 _HAPPENED = {
     "camera": ("connected", "disconnected", "error"),
@@ -154,6 +158,16 @@ def _recording(event: RecordingChanged) -> result_fields.View:
         "reason": event.reason,
     }
     return view | {"recording": dict(view)}  # some clients look there
+
+
+def _search(event: SearchProgressed) -> result_fields.View:
+    return {
+        "status": "ENDED" if event.ended else "PROGRESS",
+        "files": event.files,
+        "total": event.total,
+        "counts": dict(event.counts),
+        "problem": event.problem or None,
+    }
 
 
 def _damage(event: DamageFound) -> result_fields.View:

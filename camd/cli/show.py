@@ -204,6 +204,8 @@ def _print_timeline(answer: Mapping[str, Any]) -> None:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
     if answer["gaps"]:
         out.print(tables.timeline_gaps(answer["gaps"]))
+    if answer.get("searching"):
+        out.print("Recordings are still looked for in the folder: more may be found.", markup=False)
 
 
 @click.command(short_help="Show when a camera was recorded, and what is missing.")
@@ -327,6 +329,10 @@ def event_line(method: str, params: dict[str, Any]) -> str:
             parts = ["missed", "unknown" if count is None else f"up to {count} events"]
         case "scrub_update":
             parts = ["scrub", tables.coloured(params.get("status")), text("message")]
+        case "recovery_update":
+            status = tables.coloured(params.get("status"))
+            parts = ["recovery", status, f"{text('files') or 0} of {text('total') or 0} files"]
+            parts += [text("problem")]
         case _:
             parts = [escape(method)]
     time = terminal.format_moment(params.get("time"), "%H:%M:%S")

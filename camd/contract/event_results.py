@@ -10,7 +10,7 @@ from camd.contract.camera_results import CameraInfo
 from camd.contract.recording_results import RecordingUpdate
 from camd.contract.result_types import Time, doc
 from camd.contract.storage_results import CleanupInfo, StorageInfo
-from camd.contract.system_results import ScrubUpdate
+from camd.contract.system_results import RecoveryUpdate, ScrubUpdate
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +97,11 @@ class ScrubNotification(ScrubUpdate, EventStamp):
 
 
 @attrs.frozen(kw_only=True)
+class RecoveryNotification(RecoveryUpdate, EventStamp):
+    """How far the search of the recordings folder is."""
+
+
+@attrs.frozen(kw_only=True)
 class MissedNotification(EventStamp):
     """Events that are not kept any more; `seq` is the last number that is missing."""
 
@@ -110,5 +115,6 @@ NOTIFICATIONS: dict[str, type] = {
     "storage_status_update": StorageNotification,
     "retention_update": CleanupNotification,
     "scrub_update": ScrubNotification,
+    "recovery_update": RecoveryNotification,
     "events_missed": MissedNotification,
 }

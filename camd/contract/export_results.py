@@ -72,3 +72,4 @@ class ExportInfo:
     gaps: tuple[ExportGapInfo, ...]
     sources: tuple[ExportSourceInfo, ...]
     parts: tuple[ExportPartInfo, ...]
+    searching: Annotated[bool, doc("the folder is being searched: more may be found")] = False

@@ -44,3 +44,4 @@ class TimelineInfo:
     gaps: Annotated[tuple[MissingSpan, ...], doc("at most 2000: neighbours are merged")]
     before: Annotated[Time | None, doc("the end of the nearest footage before the range")]
     after: Annotated[Time | None, doc("the start of the nearest footage behind the range")]
+    searching: Annotated[bool, doc("the folder is being searched: more may be found")] = False

@@ -50,6 +50,17 @@ class RecoveryInfo:
 
 
 @attrs.frozen(kw_only=True)
+class RecoveryUpdate:
+    """How far the search of the recordings folder is."""
+
+    status: Annotated[str, one_of("PROGRESS", "ENDED")]
+    files: Annotated[int, doc("looked at so far")]
+    total: Annotated[int, doc("to look at")]
+    counts: Annotated[dict[str, int], doc("of files, by outcome")]
+    problem: Annotated[str | None, doc("why it is tried again")]
+
+
+@attrs.frozen(kw_only=True)
 class ScrubFinding:
     """A damaged recording."""
 

@@ -129,12 +129,16 @@ class ExportPart:
 
 @attrs.frozen
 class Export:
-    """What a camera recorded in a range. `growing`: the camera was recording."""
+    """What a camera recorded in a range. `growing`: the camera was recording.
+
+    `searching`: more may be found in the folder.
+    """
 
     wanted: ExportRange
     parts: tuple[ExportPart, ...]
     gaps: tuple[ExportGap, ...]
     growing: bool = False
+    searching: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -187,9 +191,10 @@ class Exports:
 
     async def describe(self, wanted: ExportRange) -> Export:
         """Describe an export; a download that follows begins at once. Raises as `opened`."""
+        searching = self._storage.searching
         async with self.opened(wanted, FIRST) as export:
             parts = (attrs.evolve(part, head=b"") for part in export.parts)
-            return attrs.evolve(export, parts=tuple(parts))
+            return attrs.evolve(export, parts=tuple(parts), searching=searching)
 
     @asynccontextmanager
     async def opened(self, wanted: ExportRange, part: int) -> AsyncIterator[Export]:
@@ -354,6 +359,9 @@ class Exports:
         """Say why nothing was recorded in a range, and where the nearest frames are."""
         if wanted.begin >= self._clock.now():
             return invalid_params(ParamMistake("from", "must not be in the future"))
+        advice = "Ask for a range that was recorded; `camd timeline` shows them."
+        if self._storage.searching:
+            advice = "Recordings are still looked for in the folder: ask again in a moment."
         before = await self._storage.list_recordings(
             RecordingQuery(limit=10, camera_id=wanted.camera_id, until=wanted.begin)
         )
@@ -364,7 +372,7 @@ class Exports:
         return Refusal(
             FILE_NOT_FOUND,
             "Nothing was recorded in that range",
-            suggestion="Ask for a range that was recorded; `camd timeline` shows them.",
+            suggestion=advice,
             camera_id=wanted.camera_id,
             cause=gaps[0].cause if gaps else NOT_RECORDED,
             nearest_before=max(ends, default=None),

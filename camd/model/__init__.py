@@ -34,6 +34,7 @@ from camd.model.events import (
     Event as Event,
     RecordingChanged as RecordingChanged,
     RecordingEventKind as RecordingEventKind,
+    SearchProgressed as SearchProgressed,
     StorageChanged as StorageChanged,
 )
 from camd.model.ids import CameraId as CameraId, SessionId as SessionId

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 import attrs
 
@@ -64,4 +65,22 @@ class DamageFound:
     advice: str
 
 
-Event = CameraChanged | RecordingChanged | StorageChanged | CleanupEnded | DamageFound
+@attrs.frozen
+class SearchProgressed:
+    """The search of the recordings folder has begun, got further, failed, or ended."""
+
+    ended: bool
+    files: int  # looked at so far …
+    total: int  # … of so many
+    counts: Mapping[str, int]  # files by the name of their outcome
+    problem: str = ""  # why it is tried again
+
+
+Event = (
+    CameraChanged
+    | RecordingChanged
+    | StorageChanged
+    | CleanupEnded
+    | DamageFound
+    | SearchProgressed
+)

@@ -43,7 +43,8 @@ class Timeline:
     """A camera from `since` to `until`, in order of time.
 
     `before` is the end of the newest footage that ends before the range, `after` the start of the
-    oldest one that begins behind it; None without any.
+    oldest one that begins behind it; None without any. While recordings are still looked for
+    (`searching`), more may be found.
     """
 
     camera_id: CameraId
@@ -53,3 +54,4 @@ class Timeline:
     gaps: tuple[TimelineGap, ...]
     before: datetime | None = None
     after: datetime | None = None
+    searching: bool = False

@@ -56,6 +56,7 @@ class Playback:
 
         `since` is before `until`. A recording that goes on ends where its newest frame does.
         """
+        searching = self._storage.searching  # before it is read
         found = await self._storage.index_worker.read(
             lambda index: index.database.timelines.timeline(camera_id, since, until), timed=True
         )
@@ -64,7 +65,7 @@ class Playback:
             for name, each in self._storage.growing_segments.items()
             if each.segment.camera_id == camera_id
         }
-        return with_growing(found, growing)
+        return attrs.evolve(with_growing(found, growing), searching=searching)
 
     async def range(self, camera_id: CameraId, since: datetime, until: datetime) -> PlayableRange:
         """Return the files of a range, at most LONGEST_RANGE, with their pieces. Raises Refusal."""

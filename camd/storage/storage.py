@@ -95,6 +95,7 @@ class Storage:
     space: SpaceMonitor
     clock: Clock = attrs.field(kw_only=True)
     limits: StorageLimits = attrs.field(default=STORAGE_LIMITS, kw_only=True)
+    events: Fanout[Event] = attrs.field(factory=Fanout, kw_only=True)
     index_worker: IndexWorker = attrs.field(init=False)
     _reconcile: BackgroundReconcile = attrs.field(init=False)
     _writers: trio.CapacityLimiter = attrs.field(
@@ -120,6 +121,7 @@ class Storage:
             on_disk=self.on_disk,
             leased=self.leased,
             growing=lambda: frozenset(self._growing),
+            events=self.events,
             clock=self.clock,
             limits=self.limits,
         )
@@ -143,6 +145,11 @@ class Storage:
     def recovery(self) -> RecoveryReport | None:
         """The report of the latest search of the folder; None before the first."""
         return self._reconcile.report
+
+    @property
+    def searching(self) -> bool:
+        """Whether recordings may still be found: the latest search of the folder is not over."""
+        return self._reconcile.searching
 
     # --- writing ---
 
@@ -494,7 +501,7 @@ def _make_storage(
         limits=limits,
     )
     timed_disk = TimedDisk(disk, space.timer, volume.confirm)
-    storage = Storage(folder, timed_disk, space, clock=clock, limits=limits)
+    storage = Storage(folder, timed_disk, space, events=events, clock=clock, limits=limits)
     return storage
 
 

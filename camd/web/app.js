@@ -2,6 +2,7 @@
 
 import { html, render, useEffect, useRef, useState } from './lib/preact.js';
 import { currentSession, signIn, signOut, takeCode } from './lib/session.js';
+import { isolated } from './lib/format.js';
 import { useKeys, useStore } from './lib/hooks.js';
 import { Store } from './lib/store.js';
 import { problemsNow } from './lib/words.js';
@@ -65,6 +66,7 @@ function Frame({ store, onSignOut }) {
   const count = problemsNow(store).length;
   const stale = store.connection === 'lost' || store.connection === 'silent';
   useKeys((key) => key === '?' && (showHelp(true), true));
+  useEffect(() => window.scrollTo(0, 0), [view]);
   useEffect(() => {
     document.title = `${count ? `(${count}) ` : ''}${name} · camd`;
   }, [count, name]);
@@ -79,7 +81,7 @@ function Frame({ store, onSignOut }) {
         <div class="who">
           <button class="bare" aria-label="Keyboard" title="Keyboard (?)" onClick=${() => showHelp(true)}>?</button>
           ${store.session.auth_method !== 'anonymous' && html`
-            <button class="bare" title="Signed in as ${store.session.name}, ${store.session.role}" onClick=${onSignOut}>Sign out</button>`}
+            <button class="bare" title="Signed in as ${isolated(store.session.name)}, ${store.session.role}" onClick=${onSignOut}>Sign out</button>`}
         </div>
       </header>
       <div>
@@ -140,6 +142,18 @@ function Page({ code }) {
     window.addEventListener('hashchange', pasted);
     return () => window.removeEventListener('hashchange', pasted);
   }, []);
+
+  const signedOut = ready && !store;
+  useEffect(() => { // somebody may have signed in in another tab
+    if (!signedOut) return undefined;
+    const look = () => !document.hidden && currentSession().then((session) => session && begin(session), () => {});
+    window.addEventListener('focus', look);
+    document.addEventListener('visibilitychange', look);
+    return () => {
+      window.removeEventListener('focus', look);
+      document.removeEventListener('visibilitychange', look);
+    };
+  }, [signedOut]);
 
   if (!ready) return html`<p class="plain" role="status">Connecting…</p>`;
   if (!store) return html`<${SignIn} why=${why} onSignedIn=${begin} />`;

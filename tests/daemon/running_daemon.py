@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def configuration(
 
 def _keys(keys: Mapping[str, object]) -> list[str]:
     # JSON's strings, numbers, booleans and arrays of them are TOML's, too.
-    return [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    dumped = partial(json.dumps, ensure_ascii=False)  # TOML has no surrogates
+    return [f"{key} = {dumped(value)}" for key, value in keys.items()]
 
 
 def roomy_folder(preferred: Path) -> tuple[Path, Settings]:

@@ -432,7 +432,7 @@ async def test_a_gap_is_shown_with_its_cause(chromium: ChromiumThread, recorder:
         browser.see("dialog >> text=One gap")
         browser.page.keyboard.press("Escape")
         browser.go("events")
-        browser.see("li.bad:has-text('Gate has a gap')")
+        browser.see("li.bad:has-text('\u2068Gate\u2069 has a gap')")
 
     await browse(chromium, use, await link(recorder))
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from chromium_thread import ChromiumThread
 from page_browser import PageBrowser, browse, link, widths
-from running_daemon import Daemon, NewDaemon, small_camera
+from running_daemon import Daemon, NewDaemon, listening, small_camera
+
+from camd.client import RemoteError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -126,9 +128,11 @@ async def test_a_schedule_says_the_day_where_it_is_not_today(
     assert not re.search(r"\d\d:\d\d:\d\d", on + off)
     # A day of this year with its weekday, and of another one with its year.
     assert re.search(r": records from (\w{3}\D+\d+ \w{3}|\d+ \w{3} \d{4}), 00:00\.$", off), off
-    assert words[0] == "Schedule “nights”: records until 23:59."
-    assert re.fullmatch(r"Schedule “nights”: records until \w{3}\D+5 (Dec|Jan), 06:30\.", words[1])
-    assert words[2] == "Schedule “nights”: records until 5 Jan 2031, 06:30."
+    assert words[0] == "Schedule “\u2068nights\u2069”: records until 23:59."
+    assert re.fullmatch(
+        r"Schedule “\u2068nights\u2069”: records until \w{3}\D+5 (Dec|Jan), 06:30\.", words[1]
+    )
+    assert words[2] == "Schedule “\u2068nights\u2069”: records until 5 Jan 2031, 06:30."
 
 
 async def test_a_name_without_a_space_makes_no_view_wider_than_a_phone(
@@ -158,3 +162,48 @@ async def test_a_name_without_a_space_makes_no_view_wider_than_a_phone(
 
     phone = {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark"}
     await browse(chromium, use, await link(daemon), **phone)
+
+
+FROM_THE_RIGHT = "שער 2"
+
+
+async def test_names_leave_what_is_around_them_as_it_is(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """One that is written from the right, with a digit at its end, is isolated wherever it is shown
+    among other words; one of 200 letters takes two lines, and can be read whole by pointing at it;
+    an emoji of several characters is shown as it was given."""
+    daemon = new_daemon()
+    emoji = "🏳️‍🌈 Bay"
+    away = {"source": "rtsp://127.0.0.1:9/stream", "name": FROM_THE_RIGHT}
+    cameras = [small_camera(name=FROM_THE_RIGHT), small_camera(name="W" * 200)]
+    daemon.configure(cameras=[*cameras, small_camera(name=emoji), away])
+    await daemon.start()
+    made = await daemon.call("create_key", name=FROM_THE_RIGHT, role="operator")
+    async with daemon.client(made["key"]) as client, listening(client) as notified:
+        await client.call("start_recording", device="camera0", duration=1)
+        await notified.recording("STOPPED")
+        with pytest.raises(RemoteError):
+            await client.call("take_snapshot", device="camera3")
+
+    def use(browser: PageBrowser) -> None:
+        name = f"bdi.name:text-is('{FROM_THE_RIGHT}')"
+        browser.see(f".tile h2 {name}")
+        browser.see(f".tile h2 bdi:text-is('{emoji}')")
+        long = browser.see(".tile h2 bdi:has-text('WWW')")
+        line = browser.see(f".tile h2 {name}").bounding_box()["height"]
+        assert long.bounding_box()["height"] == pytest.approx(2 * line, abs=2)
+        assert long.get_attribute("title") == "W" * 200
+        browser.see(f".problems b {name}")
+        browser.go("recordings/sessions")
+        for column in ("Camera", "By"):
+            browser.see(f"td[data-label={column}] {name}")
+        browser.go("events")
+        sentence = str(browser.see(".events li:has-text(' records: ')").inner_text())
+        assert f"\u2068{FROM_THE_RIGHT}\u2069 records: " in sentence
+        browser.go("keys")
+        browser.see(f"td[data-label=Name] {name}")
+        browser.page.click(f"tr:has({name}) >> button:has-text('Revoke')")
+        browser.see(f"dialog h2:has-text('“\u2068{FROM_THE_RIGHT}\u2069”')")
+
+    await browse(chromium, use, await link(daemon))

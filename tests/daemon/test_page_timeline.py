@@ -87,8 +87,10 @@ async def test_fingers_tap_drag_and_pinch(chromium: ChromiumThread, recorded: Da
         page.tap(".tile >> nth=1 >> button:has-text('Stop')")
         browser.see(".tile >> nth=1 >> text=on disk")
         page.evaluate(STOP_TIME)
+        assert page.evaluate("scrollY") > 0
         page.tap(".tile >> nth=1 >> a:has-text('Timeline')")
         browser.see("text=Live: Yard")
+        browser.until("scrollY === 0")
         browser.see(".lane[data-camera=camera1]:has(.span)")
         lane = browser.see(".lane[data-camera=camera0]:has(.span) .track")
         lane.scroll_into_view_if_needed()

@@ -18,7 +18,7 @@ from camd.api.system_methods import StorageApi
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
 from camd.errors import Refusal
-from camd.model import Event, SessionId, StorageLevel
+from camd.model import Event, SessionId, StorageChanged, StorageLevel
 from camd.rpc.registry import NoParams
 from camd.runtime.broadcast import Fanout
 from camd.storage.rules.admission import SpaceNeed
@@ -95,7 +95,12 @@ async def set_up(
     disk, events, time = roomy_disk(), Fanout[Event](), SetTime()
     clock = attrs.evolve(SYSTEM_CLOCK, monotonic=time.read)
     announced: list[StorageLevel] = []
-    with trio.fail_after(300), events.subscribed(lambda e: announced.append(e.status.level)):
+
+    def note(event: Event) -> None:
+        if isinstance(event, StorageChanged):
+            announced.append(event.status.level)
+
+    with trio.fail_after(300), events.subscribed(note):
         async with open_storage(config, events, disk, clock=clock, limits=limits) as storage:
             try:
                 yield HangingDisk(storage, disk, announced, time)

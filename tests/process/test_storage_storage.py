@@ -26,6 +26,7 @@ from camd.model import (
     RecordingQuery,
     SegmentState,
     SessionId,
+    StorageChanged,
     StorageLevel,
 )
 from camd.mp4.segment import HASHED_FROM, SegmentLayout
@@ -300,9 +301,9 @@ def fill_to_the_brim(volume: Path) -> None:
 @pytest.mark.root
 async def test_a_real_volume_goes_through_every_level(volume: Path) -> None:
     """The levels follow what statvfs says of a volume that fills and is freed again."""
-    announced: list[StorageLevel] = []
+    told: list[Event] = []
     events: Fanout[Event] = Fanout()
-    with events.subscribed(lambda event: announced.append(event.status.level)):
+    with events.subscribed(told.append):
         async with opened(volume / "recordings", PosixDisk(), events) as storage:
             for percent, expected in (
                 *((50, OK), (81, LOW), (91, BLOCKED), (96, CRITICAL), (94.4, CRITICAL)),
@@ -312,6 +313,7 @@ async def test_a_real_volume_goes_through_every_level(volume: Path) -> None:
                 assert await level(storage) is expected
                 assert storage.status.total_bytes == 16 * 1024 * 1024
                 assert storage.status.used_percent == pytest.approx(percent, abs=0.1)
+    announced = [event.status.level for event in told if isinstance(event, StorageChanged)]
     assert announced == [LOW, BLOCKED, CRITICAL, BLOCKED, LOW, OK]
 
 

@@ -11,7 +11,7 @@ from test_storage_levels import CODES, status
 from camd.api import result_fields
 from camd.api.event_publisher import notification_of
 from camd.api.system_methods import _storage_health
-from camd.model import StorageChanged, StorageLevel, SyncLatency
+from camd.model import SearchProgressed, StorageChanged, StorageLevel, SyncLatency
 
 NAMES = {"ok": "normal", "low": "warning"}
 HEALTH = {"ok": "healthy", "low": "degraded", "blocked": "degraded", "no_inodes": "degraded"}
@@ -29,6 +29,23 @@ def test_a_level_is_an_event_with_code_and_advice(level: StorageLevel) -> None:
     assert params["code"] == CODES[level.value]
     assert params["message"] == "why"
     assert params["suggestion"]
+
+
+@pytest.mark.parametrize(("ended", "key"), [(False, "recovery"), (True, None)])
+def test_a_search_is_an_event_and_its_progress_the_latest_one(ended: bool, key: str | None) -> None:
+    """A client that reads slowly gets the newest progress, and the end in any case."""
+    told = SearchProgressed(ended, 64, 250, {"adopted": 60})
+    assert notification_of(told) == (
+        "recovery_update",
+        {
+            "status": "ENDED" if ended else "PROGRESS",
+            "files": 64,
+            "total": 250,
+            "counts": {"adopted": 60},
+            "problem": None,
+        },
+        key,
+    )
 
 
 def test_latency_goes_out_in_seconds() -> None:

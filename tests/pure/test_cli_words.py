@@ -232,6 +232,11 @@ def test_progress_is_one_line_that_also_says_when_nothing_is_written() -> None:
             {"status": "ERROR", "filename": "a.mp4", "message": "a.mp4 is not what was recorded"},
             "14:30:00 UTC  scrub  [red]ERROR[/]  a.mp4 is not what was recorded",
         ),
+        (
+            "recovery_update",
+            {"status": "PROGRESS", "files": 64, "total": 250, "problem": "an error"},
+            "14:30:00 UTC  recovery  PROGRESS  64 of 250 files  an error",
+        ),
         ("something_new", {}, "14:30:00 UTC  something_new"),
     ],
 )

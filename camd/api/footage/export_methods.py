@@ -64,6 +64,7 @@ def _export(found: Export) -> result_fields.View:
         "gaps": [_gap(each) for each in found.gaps],
         "sources": [_source(part, each) for part in found.parts for each in part.sources],
         "parts": [_part(found, part) for part in found.parts],
+        "searching": found.searching,
     }
 
 

@@ -82,7 +82,7 @@ class PlaybackApi:
         At most 2000 spans and 2000 gaps, oldest first. Where there are more, neighbours are joined,
         and `merged` counts them. What is in neither was not asked to be recorded, or was removed
         through camd. `before` and `after`: where the nearest footage outside of the range ends and
-        begins.
+        begins. `searching`: recordings are still looked for, and more may be found.
         """
         asked = await self._ranges.find(params)
         found = await self._playback.timeline(asked.camera_id, asked.since, asked.until)
@@ -99,6 +99,7 @@ def timeline_view(found: Timeline) -> result_fields.View:
         "gaps": [gap_view(gap) for gap in found.gaps],
         "before": found.before,
         "after": found.after,
+        "searching": found.searching,
     }
 
 

@@ -40,12 +40,13 @@ class PlayedRanges:
 
     async def read(self, asked: AskedRange) -> PlayedRange:
         """Read a range. Raises Refusal."""
+        searching = self._storage.searching  # before the files are read, as all of this
         final = await self._final_by_earlier_run(asked.camera_id)
         camera = self._cameras.get(asked.camera_id)
-        status = camera.status if camera is not None else None  # before the files are read
+        status = camera.status if camera is not None else None
         played = await self._playback.range(asked.camera_id, asked.since, asked.until)
         final = min(final, self._final_until(status, played))
-        return PlayedRange(played, complete=asked.until <= final)
+        return PlayedRange(played, complete=asked.until <= final and not searching)
 
     async def _final_by_earlier_run(self, camera_id: CameraId) -> datetime:
         if self._resumed.is_set():

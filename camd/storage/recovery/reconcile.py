@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
@@ -22,7 +23,15 @@ import trio
 
 from camd.clock import Clock
 from camd.errors import Refusal
-from camd.model import Segment, SegmentState, SessionId, StorageStatus
+from camd.model import (
+    Event,
+    SearchProgressed,
+    Segment,
+    SegmentState,
+    SessionId,
+    StorageStatus,
+)
+from camd.runtime.broadcast import Fanout
 from camd.storage.disk import Disk
 from camd.storage.index.index_database import IndexDatabase
 from camd.storage.index.recording_index import RecordingIndex
@@ -362,6 +371,7 @@ class BackgroundReconcile:
     on_disk: OnDisk
     leased: Callable[[str], AbstractContextManager[None]]
     growing: Callable[[], Container[str]]  # files being recorded
+    events: Fanout[Event]
     clock: Clock
     limits: StorageLimits
     report: RecoveryReport | None = attrs.field(default=None, init=False)
@@ -369,6 +379,8 @@ class BackgroundReconcile:
     _search_again: bool = attrs.field(default=False, init=False)  # a file could not be sealed
     _searched: bool = attrs.field(default=False, init=False)  # except for `_unread`
     _unread: tuple[str, ...] = attrs.field(default=(), init=False)  # files to retry
+    _total: int = attrs.field(default=0, init=False)  # files that the search looks at
+    _told_at: float = attrs.field(default=-math.inf, init=False)  # of the search, to clients
     done: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
@@ -427,6 +439,8 @@ class BackgroundReconcile:
         except (OSError, sqlite3.Error, Refusal) as error:
             log.error("recovery_failed", error=str(error))
             self._update_report(problem=str(error))
+            if self.searching:
+                self._tell()
             self.space.suspect()
             return False
         return hashed and not self._unread
@@ -445,12 +459,28 @@ class BackgroundReconcile:
         self.space.stored_bytes = await self.index_worker.run(lambda a: a.database.total_bytes())
         difference = await self._compare()
         self._generation = self.index_worker.generation  # may have been rebuilt just now
-        for names in in_batches(difference.suspects, BATCH):
-            findings += await self._inspect(names)
-            self.report = RecoveryReport.of(findings, began, None, tries=tries)
-        for names in in_batches(difference.missing, BATCH):
-            findings += await self.mark_missing(names)
+        self._total = len(difference.suspects) + len(difference.missing)
+        for act, names in (
+            (self._inspect, difference.suspects),
+            (self.mark_missing, difference.missing),
+        ):
+            for some in in_batches(names, BATCH):
+                self._tell_progress()
+                findings += await act(some)
+                self.report = RecoveryReport.of(findings, began, None, tries=tries)
         self._finish(findings)
+
+    def _tell_progress(self) -> None:
+        """Tell clients how far the search is, unless they were told a moment ago."""
+        if self.clock.monotonic() - self._told_at >= self.limits.search_progress_seconds:
+            self._tell()
+
+    def _tell(self) -> None:
+        assert self.report is not None
+        files, counts, problem = self.report.files, self.report.counted, self.report.problem
+        told = SearchProgressed(not self.searching, files, self._total, counts, problem)
+        self._told_at = self.clock.monotonic()
+        self.events.publish(told)
 
     async def _compare(self) -> FolderDifference:
         """Compare folder and index a part at a time, so that others may read the index meanwhile.
@@ -491,6 +521,7 @@ class BackgroundReconcile:
         self.report = RecoveryReport.of(findings, began, self.clock.now(), tries=tries)
         if self._unread:
             self._update_report(problem=f"{len(self._unread)} files cannot be read yet")
+        self._tell()
         log.info("recovery_over", counts=self.report.counted)
         self.space.suspect()  # publish the new sizes
 

@@ -21,6 +21,7 @@ class StorageLimits:
     read_timeout_seconds: float = 10.0  # of a look-up in the index
     write_retry: GrowingDelay = GrowingDelay(1.0, 30.0)  # after a failed write to the index
     search_retry: GrowingDelay = GrowingDelay(1.0, 300.0)  # after a search that failed
+    search_progress_seconds: float = 2.0  # between two events about a search
     resume_timeout_seconds: float = 15.0  # unfinished sessions wait this long for the search
     max_pending: int = 10_000  # records that wait while nothing can be written
 

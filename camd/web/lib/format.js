@@ -19,8 +19,8 @@ export function zone(when = new Date()) {
 export const timeOfDay = (when) => clock.format(when);
 /** @param {Date} when */
 export const hourAndMinute = (when) => shortClock.format(when);
-/** @param {Date} when */
-export const shortDay = (when) => day.format(when);
+/** A day, and its year where that is another one. @param {Date} when */
+export const dayName = (when, now = new Date()) => (when.getFullYear() === now.getFullYear() ? day : fullDay).format(when);
 
 /**
  * The other instant with the same local time, in the hour that comes twice when clocks are set back;
@@ -52,8 +52,7 @@ export function localTime(when, now = new Date()) {
 /** Local time without seconds; with the day where that is not today, and the year where it is another. @param {Date} when */
 export function dayAndMinute(when, now = new Date()) {
   if (when.toDateString() === now.toDateString()) return hourAndMinute(when);
-  const date = when.getFullYear() === now.getFullYear() ? shortDay(when) : fullDay.format(when);
-  return `${date}, ${hourAndMinute(when)}`;
+  return `${dayName(when, now)}, ${hourAndMinute(when)}`;
 }
 
 /** @param {Date} when */
@@ -91,6 +90,9 @@ export function size(bytes) {
   }
   return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
 }
+
+/** A name within other text: letters that are written from the right leave what is around it in its order. @param {string} name */
+export const isolated = (name) => `\u2068${name}\u2069`;
 
 /** "12 files", "1 file". @param {number} count @param {string} one */
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString()} ${number === 1 ? one : many}`;

@@ -21,7 +21,9 @@ export class Store {
     this.damage = [];
     this.connection = 'connecting';
     this.lastSeq = null;
-    this.changedRecordings = 0; // increases with every file that begins or ends
+    this.changedRecordings = 0; // increases with every file that begins, ends, or is found
+    this.searching = false; // whether the service still looks for recordings in its folder
+    this.searched = 0; // increases while it does
     this.listeners = new Set();
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     this.rpc = new Connection({
@@ -64,8 +66,8 @@ export class Store {
       this.lastSeq = newest;
     }
     await this.follow();
-    const [storage] = await Promise.all([this.loadStorage(), this.loadCameras()]);
-    this.set({ storage, changedRecordings: this.changedRecordings + 1 });
+    await Promise.all([this.loadStorage(), this.loadSearch(), this.loadCameras()]);
+    this.set({ changedRecordings: this.changedRecordings + 1 });
   }
 
   /** Load the cameras; also when a picture ends, because its camera may have been removed. */
@@ -89,9 +91,15 @@ export class Store {
 
   /** Only administrators may ask for all of it; others get the rest with its notifications. */
   async loadStorage() {
-    if (this.may('admin')) return this.call('get_storage_info');
-    const answer = await fetch('/health/storage');
-    return { ...await answer.json(), ...this.storage };
+    if (this.may('admin')) return this.set({ storage: await this.call('get_storage_info') });
+    const told = await (await fetch('/health/storage')).json();
+    return this.set({ storage: { ...told, ...this.storage } });
+  }
+
+  /** Whether the service still looks for recordings, which notifications say from then on. */
+  async loadSearch() {
+    const { recovery } = await this.call('get_system_status');
+    this.set({ searching: !recovery?.ended, searched: this.searched + 1 });
   }
 
   take(method, params) {
@@ -106,6 +114,11 @@ export class Store {
     }
     if (method === 'recording_status_update') this.putRecording(params);
     if (method === 'storage_status_update') this.storage = params;
+    if (method === 'recovery_update') {
+      this.searching = params.status !== 'ENDED';
+      this.searched += 1;
+      this.changedRecordings += 1;
+    }
     if (method === 'scrub_update') this.damage = [...this.damage.filter((each) => each.filename !== params.filename), params];
     this.set({});
   }
@@ -130,7 +143,7 @@ export class Store {
 
   /** Keep an event for the list, without those that only count. */
   log(method, params) {
-    if (params.status === 'PROGRESS') return;
+    if (params.status === 'PROGRESS' || (method === 'recovery_update' && !params.total)) return;
     if (method === 'camera_status_update' && !this.isChange(params)) return;
     const event = { seq: params.seq, time: new Date(params.time), method, params };
     this.events = [event, ...this.events].slice(0, MOST_EVENTS);

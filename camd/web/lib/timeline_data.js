@@ -1,8 +1,9 @@
 /**
  * What of a camera is recorded, and what is missing, for the timeline.
  *
- * @typedef {{from: number, to: number, growing: boolean, playable: boolean}} Span
- * @typedef {{from: number, to: number, cause: string, exact: boolean}} MissingSpan
+ * @typedef {{from: number, to: number, growing: boolean, playable: boolean, merged: number}} Span
+ * @typedef {{from: number, to: number, cause: string, exact: boolean, merged: number}} MissingSpan
+ *   `merged`: so many of them, with what lies between
  */
 
 /**
@@ -15,6 +16,6 @@ export async function loadTimeline(store, camera, range) {
   return { spans: spans.map(readSpan), gaps: gaps.map(readGap) };
 }
 
-const readSpan = ({ start, end, growing, playable }) => ({ from: Date.parse(start), to: Date.parse(end), growing, playable });
+const readSpan = ({ start, end, ...more }) => ({ ...more, from: Date.parse(start), to: Date.parse(end) });
 
-const readGap = ({ from, to, cause, exact }) => ({ from: Date.parse(from), to: Date.parse(to), cause, exact });
+const readGap = ({ from, to, ...more }) => ({ ...more, from: Date.parse(from), to: Date.parse(to) });

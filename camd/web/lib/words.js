@@ -1,6 +1,6 @@
 /** What the fields of the service mean, in words. */
 
-import { dayAndMinute, duration, size } from './format.js';
+import { count, dayAndMinute, duration, isolated, size } from './format.js';
 
 const STATES = {
   IDLE: 'Ready',
@@ -91,10 +91,10 @@ const OVERRIDDEN = {
 export function scheduleWords({ name, active, next_change, overridden_by, message }) {
   if (message) return sentence(message);
   const change = next_change ? dayAndMinute(new Date(next_change)) : null;
-  if (!active) return change ? `Schedule “${name}”: records from ${change}.` : `Schedule “${name}”: records no more.`;
+  if (!active) return change ? `Schedule “${isolated(name)}”: records from ${change}.` : `Schedule “${isolated(name)}”: records no more.`;
   const until = change ? ` until ${change}` : '';
-  if (overridden_by) return `Schedule “${name}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until && `,${until}`}.`;
-  return `Schedule “${name}”: records${until}.`;
+  if (overridden_by) return `Schedule “${isolated(name)}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until && `,${until}`}.`;
+  return `Schedule “${isolated(name)}”: records${until}.`;
 }
 
 const ROLES = { viewer: 'may look', operator: 'may look and record', admin: 'may do everything' };
@@ -164,6 +164,8 @@ export function eventSentence(method, params, name) {
       return sentence(params.message ?? storageLevel(params.threshold_status));
     case 'retention_update':
       return `Cleanup removed ${params.files_deleted ?? params.files?.length ?? 0} files and freed ${size(params.space_freed ?? params.bytes ?? 0)}.`;
+    case 'recovery_update':
+      return searchSentence(params);
     case 'scrub_update':
       return sentence(params.message ?? `${params.filename} is damaged`);
     case 'events_missed':
@@ -171,6 +173,17 @@ export function eventSentence(method, params, name) {
     default:
       return method.replaceAll('_', ' ');
   }
+}
+
+const OUTCOMES = {
+  sealed: 'completed', adopted: 'found', renamed: 'renamed', copy: 'copies', empty: 'without pictures', foreign: 'of other programs',
+  unreadable: 'cannot be read', missing: 'gone', unfinished: 'removed, unfinished',
+};
+
+/** What a search of the recordings folder has found. */
+function searchSentence({ total, counts, problem }) {
+  const found = Object.entries(counts).map(([outcome, files]) => `${files.toLocaleString()} ${OUTCOMES[outcome] ?? outcome}`);
+  return `The service has looked at ${count(total, 'file')}${found.length ? `: ${found.join(', ')}` : ''}.${problem ? ` ${sentence(problem)}` : ''}`;
 }
 
 /** Whether an event is bad news. @param {string} method @param {Record<string, any>} params */

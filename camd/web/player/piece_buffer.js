@@ -28,6 +28,18 @@ export class PageError extends Error {
   }
 }
 
+/** The service was not reached: it is tried again. */
+export class UnreachableError extends Error {}
+
+/** Wait for a request, which a browser rejects with a `TypeError` when there is no answer. */
+export async function reached(request) {
+  try {
+    return await request;
+  } catch (error) {
+    throw error instanceof TypeError ? new UnreachableError("The service does not answer") : error;
+  }
+}
+
 const sourceKind = () => /** @type {any} */ (window).ManagedMediaSource || window.MediaSource;
 
 /** Whether this browser plays media of a type. */
@@ -124,9 +136,9 @@ export class PieceBuffer {
   }
 
   async fetchBytes(path) {
-    const answer = await fetch(path, { signal: this.signal });
+    const answer = await reached(fetch(path, { signal: this.signal }));
     if (!answer.ok) throw new PageError(path, answer.status);
-    return answer.arrayBuffer();
+    return reached(answer.arrayBuffer());
   }
 
   /** Append what is shown from one time of the media to another. Throws FullError. */

@@ -9,17 +9,19 @@
  *   `unheard`: the codec of sound that it does not play, while the pictures are shown
  */
 
-import { PieceBuffer, event, plays } from "./piece_buffer.js";
+import { PieceBuffer, UnreachableError, event, plays } from "./piece_buffer.js";
 import { PieceLoader } from "./piece_loader.js";
 import { play } from "./play.js";
 import { INSIDE_MS, RecordedIndex } from "./recorded_index.js";
-import { ShownFrame } from "./shown_frame.js";
+import { ShownFrame, frameSeconds } from "./shown_frame.js";
 import { Shuttle } from "./shuttle.js";
 
 const BEHIND_SECONDS = 30;
 const LONGEST_RATE = 8; // faster, and backwards, key frames are shown
 const TICK_MS = 200;
 const LATE_MS = 400; // for a seek, before the browser is told that no frames follow
+const AHEAD_SECONDS = 1; // of media that plays on without the service
+const AGAIN_MS = 1000; // when the service was not reached
 const BREAK_MS = 500; // shorter ones between files are passed over without a word
 
 /**
@@ -61,6 +63,7 @@ class Player {
       footage: (wallMs, rate) => this.footageFrom(wallMs, rate),
       onEnd: (wallMs) => this.shuttleEnded(wallMs),
       onError: (error) => this.fail(error),
+      onUnreachable: (error) => this.report("waiting", { message: error.message }),
     });
     this.timer = setInterval(() => this.tick(), TICK_MS);
   }
@@ -80,11 +83,17 @@ class Player {
     if (!this.abort.signal.aborted) this.report("error", { message: String(error?.message || error) });
   }
 
-  /** A file may be removed after its place was read: then look again, once a second. */
-  async recover(error, again) {
-    if (!error?.gone) return this.fail(error);
-    if (this.index.forget()) return again();
-    this.fail(error);
+  /**
+   * A file may be removed after its place was read, and the service be away for a moment: then look
+   * again, once a second. What is there plays on meanwhile.
+   */
+  async recover(error, again, moves = false) {
+    const seek = this.seeks;
+    if (error instanceof UnreachableError) {
+      if (!moves) this.report("waiting", { message: error.message });
+      setTimeout(() => seek === this.seeks && again(), AGAIN_MS);
+    } else if (error?.gone && this.index.forget()) await again();
+    else this.fail(error);
   }
 
   // --- what a person does
@@ -215,8 +224,7 @@ class Player {
   /** Do one thing after the other, unless another seek has come. */
   enqueue(seek, work) {
     const done = this.chain.then(() => (seek === this.seeks ? work() : undefined));
-    this.chain = done.catch(() => {});
-    return done;
+    return (this.chain = done.catch(() => {})), done;
   }
 
   async move(wallMs) {
@@ -237,7 +245,7 @@ class Player {
     this.busy = true;
     const seek = this.seeks;
     this.goOn(seek)
-      .catch((error) => seek === this.seeks && this.recover(error, () => {}))
+      .catch((error) => seek === this.seeks && this.recover(error, () => {}, this.media.secondsLeft() > AHEAD_SECONDS))
       .finally(() => (this.busy = false));
   }
 
@@ -273,7 +281,7 @@ class Player {
     await this.goOnPlaying();
   }
 
-  /** A video that was at its end is paused; more has come. */
+  /** A video at its end is paused; more has come. */
   async goOnPlaying() {
     if (this.playing && this.video.paused) await this.video.play();
   }
@@ -291,9 +299,4 @@ class Player {
     this.pause();
     this.reportEnd(wall);
   }
-}
-
-/** For how long a frame of a file lasts; usual ones, where that is not known. */
-function frameSeconds(file) {
-  return 1 / (file?.frame_rate || 25);
 }

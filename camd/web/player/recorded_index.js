@@ -11,6 +11,8 @@
  * @typedef {{file: File, number: number, start: number, end: number}} Place  start, end: wall, ms
  */
 
+import { reached } from "./piece_buffer.js";
+
 const WINDOW_MS = [60_000, 600_000]; // before and behind an instant
 const GROWING_MS = 1000; // between two looks at a file that grows
 export const INSIDE_MS = 1; // browsers round times
@@ -125,7 +127,7 @@ export class RecordedIndex {
     if (known && !old && wallMs >= known.since && wallMs + WINDOW_MS[0] / 2 < known.until) return;
     const [since, until] = [wallMs - WINDOW_MS[0], wallMs + WINDOW_MS[1]];
     const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
-    const index = await this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`);
+    const index = await reached(this.fetchJson(`${this.base}/index.json?from=${times[0]}&to=${times[1]}`));
     const listed = index.files.map((file) => this.withoutSound(file));
     const files = listed.filter((file) => this.plays(file.mime));
     const others = listed.filter((file) => !files.includes(file));

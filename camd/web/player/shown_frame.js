@@ -34,3 +34,6 @@ export class ShownFrame {
     return (known ? this.time : estimate) + (frames + 0.5) * seconds;
   }
 }
+
+/** For how long a frame of a file lasts; usual ones, where that is not known. */
+export const frameSeconds = (file) => 1 / (file?.frame_rate || 25);

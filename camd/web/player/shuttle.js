@@ -1,16 +1,19 @@
 // @ts-check
 /** Shows key frames one after the other, faster than a decoder could, or backwards. */
 
+import { UnreachableError, reached } from "./piece_buffer.js";
+
 const TILES = 20; // in one strip
 const TILE_MS = 200; // for which a tile is shown
 const WIDTH = 320;
+const AGAIN_MS = 1000; // when the service was not reached
 
 export class Shuttle {
   /**
    * @param {HTMLVideoElement} video  the tiles are drawn over it
    * @param {string} base  `/play/{camera}`
    * @param {{onTile: (wallMs: number) => void, onEnd: (wallMs: number) => void,
-   *   onError: (error: any) => void,
+   *   onError: (error: any) => void, onUnreachable: (error: Error) => void,
    *   footage: (wallMs: number, rate: number) => Promise<number | null>}} player  `footage`: where it
    *   goes on from an instant that has none, null: nowhere
    */
@@ -48,12 +51,17 @@ export class Shuttle {
   async run(run, rate) {
     let next = this.fetchStrip(this.wall, rate);
     while (run === this.runs) {
-      const strip = await next;
+      const strip = await next.catch((error) => this.notReached(error));
       if (run !== this.runs) return;
+      if (!strip) {
+        next = this.fetchStrip(this.wall, rate);
+        continue;
+      }
       let wall = this.wall + TILES * TILE_MS * rate;
       if (!strip.times.length) {
-        const there = await this.player.footage(wall, rate);
+        const there = await this.player.footage(wall, rate).catch((error) => this.notReached(error));
         if (run !== this.runs) return;
+        if (there === undefined) continue; // the same strip once more
         if (there === null) return this.player.onEnd(this.wall);
         wall = there;
       }
@@ -61,6 +69,13 @@ export class Shuttle {
       next.catch(() => {});
       await this.show(run, strip, wall, rate);
     }
+  }
+
+  /** Say that the service was not reached, and wait for a moment. Throws any other error. */
+  async notReached(error) {
+    if (!(error instanceof UnreachableError)) throw error;
+    this.player.onUnreachable(error);
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
   }
 
   /** Show the tiles of a strip, each at its time; what is missing is passed over in a moment. */
@@ -98,10 +113,10 @@ export class Shuttle {
     const [since, until] = [Math.min(wallMs, over), Math.max(wallMs, over)];
     const times = [since, until].map((each) => encodeURIComponent(new Date(each).toISOString()));
     const query = `from=${times[0]}&to=${times[1]}&count=${TILES}&width=${WIDTH}`;
-    const answer = await fetch(`${this.base}/strip.jpg?${query}`);
+    const answer = await reached(fetch(`${this.base}/strip.jpg?${query}`));
     if (!answer.ok) return { image: null, times: [] };
     const taken = (answer.headers.get("X-Tile-Times") || "").split(",");
-    const image = await createImageBitmap(await answer.blob());
+    const image = await createImageBitmap(await reached(answer.blob()));
     return { image, times: taken.map((time) => Date.parse(time)) };
   }
 }

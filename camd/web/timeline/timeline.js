@@ -1,10 +1,10 @@
 /** The timeline: a row a camera, playback of one of them, and a range to take out or to keep. */
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
-import { duration, zone } from '../lib/format.js';
+import { dayAndMinute, duration, zone } from '../lib/format.js';
 import { useKeys, useNow } from '../lib/hooks.js';
 import { loadTimeline } from '../lib/timeline_data.js';
-import { Failure, InstantField } from '../views/parts.js';
+import { Failure, InstantField, Searching } from '../views/parts.js';
 import { Lane, Legend, Ruler } from './timeline_rows.js';
 import { Player } from './timeline_player.js';
 import { Preview } from './timeline_preview.js';
@@ -122,10 +122,11 @@ export function Timeline({ store, rest }) {
       <${Player} store=${store} camera=${camera} at=${at} ahead=${at !== null && isAhead(at, Date.now(), spans)}
         handle=${player} onPosition=${setPosition} onSkip=${skip} onLive=${live} />
       <${Failure} text=${failure} />
-      <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. Arrows move and zoom; drag to choose a range.">
+      <${Searching} store=${store} />
+      <div class="rows card" ref=${rows} tabindex="0" role="group" aria-label="Timeline, ${duration((range.to - range.from) / 1000)}. It begins ${dayAndMinute(new Date(range.from))}. Arrows move and zoom; drag to choose a range.">
         <${Ruler} range=${range} />
         ${cameras.map((each) => html`
-          <${Lane} key=${each.camera_id} camera=${each} current=${each === camera} range=${range} now=${now} timeline=${timelines[each.camera_id]} />`)}
+          <${Lane} key=${each.camera_id} camera=${each} current=${each === camera} range=${range} now=${now} timeline=${timelines[each.camera_id]} searching=${store.searching} />`)}
         <${Preview} rows=${rows} range=${range} timelines=${timelines} />
         ${cursor !== null && html`<i class="cursor" style=${{ left: `${percent(range, cursor)}%` }}></i>`}
         <i class="cursor now" style=${{ left: `${percent(range, now)}%` }}></i>

@@ -5,6 +5,7 @@ import { duration, localTime, utc } from '../lib/format.js';
 import { gapCause, sentence } from '../lib/words.js';
 import { fetchStill } from '../player/stills.js';
 import { Picture } from '../player/picture.js';
+import { Name } from '../views/parts.js';
 import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../lib/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
@@ -20,9 +21,9 @@ export function Player({ store, camera, at, ahead, handle, onPosition, onSkip, o
     <section class="player stack" aria-label="Player">
       ${at === null
         ? html`<${Picture} key=${camera.camera_id} store=${store} camera=${camera} asVideo=${true} />
-          <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: <bdi>${camera.name}</bdi></span><span class="quiet">Click on a row to see the past.</span></div>`
+          <div class="row middle"><span class="chip"><i class="dot" aria-hidden="true"></i>Live: <${Name}>${camera.name}<//></span><span class="quiet">Click on a row to see the past.</span></div>`
         : ahead ? html`<${Future} at=${at} onLive=${onLive} />`
-          : html`<${Past} key=${camera.camera_id} camera=${camera} at=${at} handle=${handle} onPosition=${onPosition} onSkip=${onSkip} onLive=${onLive} />`}
+          : html`<${Past} key=${camera.camera_id} store=${store} camera=${camera} at=${at} handle=${handle} onPosition=${onPosition} onSkip=${onSkip} onLive=${onLive} />`}
     </section>`;
 }
 
@@ -35,10 +36,10 @@ function Future({ at, onLive }) {
 }
 
 /** What is said over the picture; null: nothing. */
-function noticeOf({ state, message, suggestion }) {
+function noticeOf({ state, message, suggestion }, searching) {
   if (state === undefined || state === 'seeking') return { message: 'Loading…' };
-  if (state === 'waiting') return { message: 'Waiting for the next pictures…' };
-  if (state === 'end') return { message: sentence(message), suggestion: '“Live” shows the present.', over: true };
+  if (state === 'waiting') return { message: message ? `${sentence(message)} It is tried again.` : 'Waiting for the next pictures…' };
+  if (state === 'end') return { message: sentence(message), suggestion: searching ? 'The service still looks for recordings.' : '“Live” shows the present.', over: true };
   return state === 'error' ? { message: `Playback does not work: ${sentence(message)}`, suggestion: suggestion ?? 'Single pictures are shown instead.' } : null;
 }
 
@@ -47,7 +48,7 @@ const gapKind = ({ mime, cause }) => (mime ? `This browser does not play ${mime}
 const gapWords = (gap) => `${gapKind(gap)}, ${gapTimes(gap)}`;
 const gapTimes = ({ from, to }) => `${localTime(new Date(from))} – ${localTime(new Date(to))} (${duration((to - from) / 1000)}).`;
 
-function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
+function Past({ store, camera, at, handle, onPosition, onSkip, onLive }) {
   const video = useRef(null);
   const player = useRef(null);
   const [state, tell] = useState({});
@@ -57,7 +58,7 @@ function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
   wanted.current = at;
   const moving = useRef(false);
   moving.current = state.state === 'playing';
-  const notice = noticeOf(state);
+  const notice = noticeOf(state, store.searching);
   const [gap, setGap] = useState(null);
   const heard = useHeard(camera.camera_id);
   const [refused, setRefused] = useState(false);
@@ -98,6 +99,9 @@ function Past({ camera, at, handle, onPosition, onSkip, onLive }) {
     setPosition(at);
     player.current?.seek(at);
   }, [at]);
+  useEffect(() => {
+    if (state.state === 'end') player.current?.seek(state.wall); // it may have been found
+  }, [store.searched]);
   useEffect(() => {
     const timer = setInterval(() => {
       const now = player.current?.now();

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from '../lib/preact.js';
 import { count, duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
-import { Failure, InstantField, When } from '../views/parts.js';
+import { Failure, InstantField, Name, When } from '../views/parts.js';
 import { isAhead } from './timeline_scale.js';
 
 const MOST_PINNED = 400; // a call each; the service allows 600 a minute
@@ -27,7 +27,7 @@ export function RangeActions({ store, camera, spans, range, suggested, onChange 
     <${InstantField} label=${label} at=${range?.[name] ?? null} onChange=${(when) => set(name, when)} />`;
   return html`
     <section class="card stack" aria-labelledby="range">
-      <h2 id="range">A range of <bdi>${camera.name}</bdi></h2>
+      <h2 id="range">A range of <${Name}>${camera.name}<//></h2>
       <div class="row">
         ${field('from', 'From')}
         ${field('to', 'To')}
@@ -75,12 +75,12 @@ function Contents({ store, camera, range }) {
       clearTimeout(timer);
       setFound(null);
     };
-  }, [camera.camera_id, range.from, range.to]);
+  }, [camera.camera_id, range.from, range.to, store.searched]);
   if (failure) return html`<p class="quiet" role="status">${failure}</p>`;
   if (!found) return null;
   const missing = found.gaps.length ? `${count(found.gaps.length, 'gap')} within` : 'no gaps';
   return html`
-    <p class="quiet number" role="status">${count(found.frames, 'frame')}, ${duration(found.duration)}, ${size(found.size)}, ${missing}.</p>
+    <p class="quiet number" role="status">${count(found.frames, 'frame')}, ${duration(found.duration)}, ${size(found.size)}, ${missing}${found.searching ? ', as far as is known yet' : ''}.</p>
     ${found.parts.length > 1 && html`
       <p>The format changes within the range, so there are ${found.parts.length} files:
         ${found.parts.map((part) => html` <a key=${part.url} href=${part.url} download>part ${part.part} (${size(part.size)})</a>`)}</p>`}`;

@@ -70,6 +70,18 @@ function* hourMarks({ from, to }, hours) {
     }
 }
 
+/** The days of a window by the local clock; the first and the last one as far as they are in it. @param {Range} range */
+export function days({ from, to }) {
+  const found = [];
+  for (let begin = from; begin < to;) {
+    const day = new Date(begin);
+    const next = new Date(day.getFullYear(), day.getMonth(), day.getDate() + 1).getTime();
+    found.push({ from: begin, to: Math.min(next, to) });
+    begin = next;
+  }
+  return found;
+}
+
 /**
  * Join spans that lie closer than a pixel, so that a month of files is a few hundred boxes.
  * @param {{from: number, to: number, playable: boolean}[]} spans in order @param {number} pixel its length in ms
@@ -82,6 +94,28 @@ export function joined(spans, pixel) {
     else found.push({ ...span });
   }
   return found;
+}
+
+/**
+ * Join gaps that are shown alike and are nearer to each other than the narrowest box: it has to be seen.
+ * `part`: footage may lie in the box, too, which must not hide it.
+ * @param {{from: number, to: number, cause: string, merged: number}[]} gaps in order of their beginnings
+ * @param {number} narrowest in ms @param {(cause: string) => string} pattern by which it is shown
+ */
+export function gapBoxes(gaps, narrowest, pattern) {
+  const found = [];
+  for (const gap of gaps) {
+    const last = found[found.length - 1];
+    const missing = gap.to - gap.from;
+    const joined = gap.merged > 1; // by the service
+    if (last && last.pattern === pattern(gap.cause) && gap.from - last.to < narrowest) {
+      last.to = Math.max(last.to, gap.to);
+      last.merged += gap.merged;
+      last.missing += missing;
+      last.joined ||= joined;
+    } else found.push({ ...gap, pattern: pattern(gap.cause), missing, joined });
+  }
+  return found.map((box) => ({ ...box, part: box.to - box.from < narrowest || box.to - box.from > box.missing || box.joined }));
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What happened, the newest first. */
 
 import { html, useState } from '../lib/preact.js';
+import { isolated } from '../lib/format.js';
 import { eventSentence, isBad } from '../lib/words.js';
 import { CameraChoice, When } from './parts.js';
 
@@ -36,7 +37,7 @@ export function Events({ store }) {
           ${shown.map((event) => html`
             <li key=${`${event.seq} ${event.method}`} class=${isBad(event.method, event.params) ? 'bad' : ''}>
               <${When} at=${event.time} />
-              <span>${eventSentence(event.method, event.params, name(event.params.camera_id))}
+              <span>${eventSentence(event.method, event.params, isolated(name(event.params.camera_id)))}
                 ${event.params.suggestion && html` <span class="quiet">${event.params.suggestion}</span>`}</span>
             </li>`)}
         </ol>`}

@@ -1,10 +1,10 @@
 /** API keys, for administrators: who has one, what it allows, a new one, and revoking one. */
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
-import { count } from '../lib/format.js';
+import { count, isolated } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
 import { keyWarnings, roleWords } from '../lib/words.js';
-import { Confirm, Failure, When } from './parts.js';
+import { Confirm, Failure, Name, When } from './parts.js';
 import { cell } from './rows.js';
 
 const ROLES = ['viewer', 'operator', 'admin'];
@@ -91,7 +91,7 @@ function NewKey({ made, onClose }) {
   };
   return html`
     <section class="card stack" aria-labelledby="new-key">
-      <h2 id="new-key">The key “${made.name}”</h2>
+      <h2 id="new-key">The key “<bdi>${made.name}</bdi>”</h2>
       <p>Copy it now: it is not shown again. Whoever has it ${roleWords(made.role)}.</p>
       <div class="row">
         <label class="grow">Key
@@ -128,7 +128,7 @@ function KeyRow({ store, row, keys, onChange }) {
   });
   return html`
     <tr>
-      ${cell('Name', row.name)}
+      ${cell('Name', html`<${Name}>${row.name}<//>`)}
       ${cell('Role', html`${row.role} <span class="quiet">(${roleWords(row.role)})</span>`)}
       ${cell('Made', html`<${When} at=${row.created} />`)}
       ${cell('Expires', row.expires ? html`<${When} at=${row.expires} />${expired && html` <b>expired</b>`}` : 'never')}
@@ -136,7 +136,7 @@ function KeyRow({ store, row, keys, onChange }) {
         <div class="row"><button class="danger" disabled=${busy} aria-label="Revoke ${row.name}" onClick=${() => ask(true)}>Revoke</button></div>
         <${Failure} text=${failure} />
         ${asked && html`
-          <${Confirm} title="Revoke the key “${row.name}”?" action="Revoke" text=${keyWarnings(row, keys, store.session).join(' ')}
+          <${Confirm} title="Revoke the key “${isolated(row.name)}”?" action="Revoke" text=${keyWarnings(row, keys, store.session).join(' ')}
             onConfirm=${revoke} onClose=${() => ask(false)} />`}
       </td>
     </tr>`;

@@ -10,9 +10,23 @@ export function When({ at, text }) {
   return html`<time datetime=${when.toISOString()} title="${utc(when)} · ${zone(when)}">${text ?? localTime(when)}</time>`;
 }
 
+/**
+ * What somebody has called a camera, a key, …: its letters change the order of nothing around it, and
+ * a long one takes two lines. @param {{children: string}} props
+ */
+export function Name({ children: name }) {
+  return html`<bdi class="name" title=${name}>${name}</bdi>`;
+}
+
 /** Why something failed. @param {{text: string|null}} props */
 export function Failure({ text }) {
   return html`<div role="alert">${text && html`<p class="failure">${text}</p>`}</div>`;
+}
+
+/** That more recordings may be found, while the service looks for them. @param {{store: any}} props */
+export function Searching({ store }) {
+  return html`<div role="status">${store.searching && html`
+    <p class="card">The service still looks for recordings in its folder, as after each start. What it finds appears here by itself.</p>`}</div>`;
 }
 
 /** A dialog over the page; Escape closes it. @param {{title: string, onClose: () => void, children: any}} props */

@@ -25,7 +25,7 @@ export function FileReceipt({ store, filename, onClose }) {
           <dt>Size</dt><dd>${size(file.file_size)}</dd>
           <dt>Durable</dt><dd>${file.durable ? 'Yes: it survives a power cut.' : 'Not yet: the newest part may still be on its way to the disk.'}</dd>
           <dt>SHA-256, from byte 48 on</dt><dd class="mono">${file.sha256 ?? 'not known yet'}</dd>
-          <dt>Pin</dt><dd>${file.pin ? html`by ${file.pin.by}${file.pin.reason ? `: ${file.pin.reason}` : ''}` : 'not pinned'}</dd>
+          <dt>Pin</dt><dd>${file.pin ? html`by <bdi>${file.pin.by}</bdi>${file.pin.reason && html`: <bdi>${file.pin.reason}</bdi>`}` : 'not pinned'}</dd>
           <dt>Session</dt><dd class="mono">${file.session_id}</dd>
         </dl>
         <${Gaps} gaps=${file.gaps} />`}

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from '../lib/preact.js';
 import { count, fieldTime } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
-import { CameraChoice, Failure } from './parts.js';
+import { CameraChoice, Failure, Searching } from './parts.js';
 import { GapRow, RecordingRow, SessionRow, SnapshotRow } from './rows.js';
 
 const PAGE = 50;
@@ -30,6 +30,7 @@ export function Recordings({ store, rest }) {
           <a key=${each} class="button" href="#recordings/${each}" aria-current=${each === id ? 'page' : undefined}>${title}</a>`)}
       </nav>
       <${Filter} store=${store} filter=${filter} onChange=${setFilter} />
+      <${Searching} store=${store} />
       <${Table} key=${id} store=${store} table=${TABLES[id]} filter=${filter} />
     </div>`;
 }
@@ -75,7 +76,7 @@ function Table({ store, table, filter }) {
   return html`
     <${Failure} text=${failure} />
     ${backwards && html`<p class="failure" role="alert">“From” is later than “To”: nothing can lie between them.</p>`}
-    ${page && total === 0 && html`<p class="card">${table.none}${filter.camera || filter.from || filter.to ? ' with this filter' : ''}.</p>`}
+    ${page && total === 0 && html`<p class="card">${table.none}${store.searching ? ', as far as is known yet' : ''}${filter.camera || filter.from || filter.to ? ' with this filter' : ''}.</p>`}
     ${rows.length > 0 && html`
       <div class="scroll">
         <table>

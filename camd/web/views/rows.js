@@ -4,14 +4,14 @@ import { html, useState } from '../lib/preact.js';
 import { duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
 import { gapCause, gapPattern } from '../lib/words.js';
-import { Confirm, Failure, When } from './parts.js';
+import { Confirm, Failure, Name, When } from './parts.js';
 import { FileReceipt, SessionReceipt } from './receipts.js';
 
 const STATES = { recording: 'is being recorded', sealed: 'final', recovered: 'recovered', adopted: 'found in the folder' };
 
 /** A cell that says what it is where the table is narrow. */
 export const cell = (label, content, kind = '') => html`<td data-label=${label} class=${kind}><span>${content}</span></td>`;
-const name = (store, id) => store.cameras.get(id)?.name ?? id ?? '–';
+const name = (store, id) => html`<${Name}>${store.cameras.get(id)?.name ?? id ?? '–'}<//>`;
 /** A link to an instant on the timeline. @param {{camera: string, at: string}} props */
 const Show = ({ camera, at }) => html`<a class="button" href="#timeline/${encodeURIComponent(camera)}/${encodeURIComponent(at)}">Show</a>`;
 const words = (text) => (STATES[text] ?? String(text).replaceAll('_', ' ')).toLowerCase();
@@ -58,7 +58,7 @@ export function SessionRow({ store, row }) {
     <tr>
       ${cell('Began', html`<${When} at=${row.start_time} />`)}
       ${cell('Camera', name(store, row.camera_id))}
-      ${cell('By', row.owner)}
+      ${cell('By', html`<${Name}>${row.owner}<//>`)}
       ${cell('Recorded', duration(row.duration))}
       ${cell('Coverage', full ? '100 %' : `${row.coverage_percent.toFixed(2)} %`, 'number')}
       ${cell('Files', html`${row.files}${row.files_missing > 0 && html` (${row.files_missing} deleted)`}`, 'number')}

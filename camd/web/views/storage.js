@@ -19,13 +19,12 @@ export function Storage({ store }) {
   useEffect(() => {
     if (!connected) return;
     run(async () => {
-      const [status, policy, storage] = await Promise.all([
+      const [status, policy] = await Promise.all([
         store.call('get_system_status'),
         store.may('admin') ? store.call('get_retention_policy') : null,
         store.loadStorage(),
       ]);
       setService({ status, policy });
-      store.set({ storage });
     });
   }, [connected, store.changedRecordings]);
   if (!store.storage) return html`<p>Waiting for the service…</p>`;
@@ -88,7 +87,7 @@ function Checks({ status }) {
       <h2 id="checks">Checks</h2>
       <dl class="facts">
         <dt>After the last start</dt>
-        <dd>${recovery ? html`${count(recovery.files, 'file')} looked at; ${recovery.findings.length ? count(recovery.findings.length, 'finding') : 'nothing to mend'}${recovery.problem ? `; ${recovery.problem}` : ''}` : 'not finished yet'}</dd>
+        <dd>${recovery?.ended ? html`${count(recovery.files, 'file')} looked at; ${recovery.findings.length ? count(recovery.findings.length, 'finding') : 'nothing to mend'}${recovery.problem ? `; ${recovery.problem}` : ''}` : recovery ? `not finished yet; ${count(recovery.files, 'file')} looked at${recovery.problem ? `; ${recovery.problem}` : ''}` : 'not begun yet'}</dd>
         <dt>In the background</dt>
         <dd>${round ? html`${count(round.files_checked, 'file')} (${size(round.read_bytes)}) read back since <${When} at=${round.began} />; ${round.problem_count ? count(round.problem_count, 'problem') : 'no problems'}` : scrub?.enabled ? 'has not begun yet' : 'switched off'}</dd>
       </dl>

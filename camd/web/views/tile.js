@@ -4,7 +4,7 @@ import { html, useRef, useState } from '../lib/preact.js';
 import { count, counter, duration } from '../lib/format.js';
 import { useAction, useNow } from '../lib/hooks.js';
 import { cameraState, inTrouble, scheduleWords } from '../lib/words.js';
-import { Failure, When } from './parts.js';
+import { Failure, Name, When } from './parts.js';
 import { Picture } from '../player/picture.js';
 
 const TIMERS = [['', 'Until stopped'], ['60', '1 minute'], ['600', '10 minutes'], ['3600', '1 hour'], ['28800', '8 hours'], ['86400', '24 hours']];
@@ -29,7 +29,7 @@ export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
   return html`
     <article class="tile" ref=${tile} tabindex=${chosen ? 0 : -1} aria-label="${camera.name}: ${cameraState(camera)}" onfocusin=${onChoose}>
       <header>
-        <h2>${camera.name}</h2>
+        <h2><${Name}>${camera.name}<//></h2>
         <span class="chip ${trouble ? 'trouble' : ''}">
           ${camera.recording && html`<i class="dot ${camera.recording_healthy ? 'moving' : ''}"></i>`}${cameraState(camera)}
         </span>
