@@ -189,6 +189,6 @@ def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
 
 def _give_to_owner(path: Path) -> None:
     """Give a file that root has replaced to the owner of its folder: the service must read it."""
-    if os.geteuid() == 0 and path.exists():
+    if os.geteuid() == 0 and os.path.exists(path):
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

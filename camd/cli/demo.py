@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import shutil
 import signal
@@ -71,7 +72,7 @@ class DemoService(PrivateService):
 
     def write_configuration(self) -> None:
         """Write the configuration; raise CommandFailed when the folder has another one."""
-        if self.config_file.exists():
+        if os.path.exists(self.config_file):
             with self.config_file.open(encoding="utf-8") as file:
                 if file.readline().rstrip() != HEADING:
                     raise CommandFailed(

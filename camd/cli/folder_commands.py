@@ -112,7 +112,7 @@ def _refuse_for_others(folder: Path, config_file: Path | None) -> None:
     """
     known = folder / FOLDER
     try:
-        owner = (known if known.exists() else folder).stat().st_uid
+        owner = (known if os.path.exists(known) else folder).stat().st_uid
     except OSError:
         return
     if os.geteuid() == 0 and owner != 0:

@@ -19,6 +19,8 @@ import msgspec
 import structlog
 from cattrs.preconf.msgspec import make_converter
 
+from camd.runtime.file_presence import is_there
+
 log = structlog.get_logger("camd.state")
 
 T = TypeVar("T")
@@ -156,4 +158,4 @@ def replace_file(path: Path, text: str, mode: int = 0o640) -> None:
 def set_aside(file: Path) -> Path:
     """Rename a damaged file to a free name, and return that. Blocks. Raises OSError."""
     names = [file.with_name(f"{file.name}.damaged{n or ''}") for n in range(_MAX_DAMAGED)]
-    return file.replace(next((name for name in names if not name.exists()), names[0]))
+    return file.replace(next((name for name in names if not is_there(name)), names[0]))

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from camd.model import StorageLevel
+from camd.runtime.file_presence import is_there
 from camd.runtime.folders.access_advice import explain_access
 from camd.storage.disk import Disk
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES
@@ -92,7 +93,7 @@ def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
     if (largest := disk.file_size_limit(folder)) is not None:
         size = min(size, largest)
-    if reserve.exists() or usage.available_bytes < 4 * size:
+    if is_there(reserve) or usage.available_bytes < 4 * size:
         return
     fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

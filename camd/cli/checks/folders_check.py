@@ -14,6 +14,7 @@ from camd.cli.checks.snapshots_check import inspect_snapshots_volume
 from camd.config.load import SYSTEM_FILE
 from camd.config.schema import Config
 from camd.errors import STORAGE_NO_INODES
+from camd.runtime.file_presence import is_regular_file
 from camd.runtime.folders.access_advice import (
     FolderUser,
     explain_access,
@@ -87,7 +88,7 @@ def find_service_user(file: Path | None) -> FolderUser | None:
 def inspect_folder(subject: str, folder: Path, user: FolderUser | None = None) -> CheckFinding:
     """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
-    if not existing.is_dir():
+    if not os.path.isdir(existing):
         return problem(subject, f"{existing} is not a folder", "Name another path, or move it.")
     try:
         advice = explain_access(folder, user=user)
@@ -104,7 +105,7 @@ def inspect_files(folder: Path, user: FolderUser | None = None) -> Iterator[Chec
     """Report files of camd that the user cannot use; usually they are of a start as root."""
     user = user or this_user()
     try:
-        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        files = [path for path in sorted(folder.iterdir()) if is_regular_file(path)]
         if os.statvfs(folder).f_flag & os.ST_RDONLY:  # that is another finding
             return
     except (FileNotFoundError, NotADirectoryError):
@@ -178,6 +179,6 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
 
 def _existing(path: Path) -> Path:
     """Return the path, or its nearest parent that is there and can be reached."""
-    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110 - Path.exists raises
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path

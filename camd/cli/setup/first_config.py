@@ -218,7 +218,7 @@ def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> No
     set_up_logging("error")
     folder = Path("recordings") if recordings is None else recordings.absolute()
     found = trio.run(find_cameras)
-    system = _is_below_etc(file) and _SOCKET_FOLDER.is_dir()
+    system = _is_below_etc(file) and os.path.isdir(_SOCKET_FOLDER)
     text = write_configuration(folder, found, system=system)
     tell = partial(messages().print, soft_wrap=True, markup=False, highlight=False)
     for remark in _remarks(found):

@@ -120,7 +120,7 @@ def try_recorder(config_path: Path | None, *, as_json: bool) -> None:
 def scratch_folders(recordings: Path) -> Iterator[tuple[Path, Path]]:
     """Make a folder on the volume of the recordings, and one for state. Raises CommandFailed."""
     existing = recordings
-    while not existing.exists() and existing != existing.parent:
+    while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
     with ExitStack() as folders:
         try:

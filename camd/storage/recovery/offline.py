@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from camd.clock import Clock
+from camd.runtime.file_presence import is_there
 from camd.storage.disk import Disk, PosixDisk
 from camd.storage.index.memory_index import InMemoryIndex
 from camd.storage.index.recording_index import FOLDER, INDEX, RecordingIndex
@@ -75,10 +77,10 @@ class OfflineRecovery:
         Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or cannot
         be written, sqlite3.Error when the index cannot be used.
         """
-        if not self.folder.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+        if not stat.S_ISDIR(self.folder.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.folder))
         began = self.clock.now()
-        new_index = self.reindex or not (self.folder / FOLDER / INDEX).exists()
+        new_index = self.reindex or not is_there(self.folder / FOLDER / INDEX)
         with self._open_target() as (disk, target):
             reconciler = Reconciler(disk, self.folder, target, repair=not self.dry_run)
             findings = reconcile_folder(reconciler, self.on_finding) + self._clear_parts(disk)
