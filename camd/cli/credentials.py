@@ -177,6 +177,7 @@ def open(access: ServiceAccess, role: str | None, as_json: bool) -> None:
 def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
     """Open the configured file of keys. Raises CommandFailed when it cannot be used."""
     from camd.auth.key_file import KeyFile, KeyFileError
+    from camd.runtime.folders.access_advice import explain_refused_access
 
     path = configured(config_path).auth.keys_file
     assert path is not None  # a loaded configuration names it
@@ -184,6 +185,10 @@ def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
         yield KeyFile(path)
         _give_to_owner(path)
     except (KeyFileError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, KeyFileError) else error
+        if isinstance(cause, OSError):
+            file = Path(cause.filename or path)
+            raise CommandFailed(explain_refused_access(file, cause, "used")) from None
         raise CommandFailed(f"the keys cannot be used: {error}") from None
 
 

@@ -82,7 +82,7 @@ class StateFile(Generic[T]):
     def read(self) -> T | None:
         """Return the value as `load` does. Raises OSError when the file cannot be read."""
         try:
-            return self._parsed(self._content())
+            return self.parsed()
         except FileNotFoundError:
             return None
         except NewerVersionError as error:
@@ -90,6 +90,10 @@ class StateFile(Generic[T]):
         except ValueError as error:
             log.error("state_file_damaged", file=str(self.path), error=str(error))
         return None
+
+    def parsed(self) -> T:
+        """Return the value, and log nothing. Raises OSError; ValueError says what is wrong."""
+        return self._parsed(self._content())
 
     def save(self, value: T) -> bool:
         """Write the value durably; False when the file has it, or must not be replaced.

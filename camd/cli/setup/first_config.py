@@ -192,7 +192,8 @@ async def find_cameras() -> FoundDevices:
         remark = (
             f"The present configuration was not read, so that ids may differ: {error.mistakes[0]}"
         )
-    listed = (await scan_devices(config)).devices
+    scanned = await scan_devices(config)
+    listed, remark = scanned.devices, remark or scanned.remark
     return FoundDevices(
         tuple(_found(one, one.camera_id) for one in listed if one.camera_id is not None),
         tuple((one.device, one.reason) for one in listed if one.camera_id is None),
