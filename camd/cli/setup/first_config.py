@@ -204,7 +204,11 @@ async def find_cameras() -> FoundDevices:
 def _defaults() -> Config:
     """Return a configuration without cameras, with the state folder of the one that applies."""
     storage = StorageConfig()
-    data = find_path_bases(find_file(None, os.environ), os.environ).data
+    try:
+        file = find_file(None, os.environ)
+    except ConfigError:  # nobody may look whether it is there
+        file = None
+    data = find_path_bases(file, os.environ).data
     return Config(storage=attrs.evolve(storage, state_dir=data / storage.state_dir))
 
 
