@@ -7,6 +7,7 @@ monotonic seconds; an `Anchor` converts them to wall time and back.
 from __future__ import annotations
 
 import ctypes
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -83,7 +84,7 @@ def synchronised() -> bool:
             return not timex.status & _UNSYNCHRONISED
     except (OSError, AttributeError):
         pass
-    return Path("/run/systemd/timesync/synchronized").exists()
+    return os.path.exists("/run/systemd/timesync/synchronized")
 
 
 STEP_SECONDS = 0.5  # a smaller change of the wall clock is a correction, and no step

@@ -2,7 +2,7 @@
 # Installs the wheel and the source distribution with pipx on several Pythons, and looks whether
 # what was installed does what it should.
 #
-#   packaging/try_pythons.sh PYTHON...     (such as python3.11 ~/.pyenv/versions/3.13.0/bin/python)
+#   packaging/try_pythons.sh PYTHON...     (such as python3.11 ~/.pyenv/versions/3.14.0/bin/python)
 #
 # On each Python `camd --version` and `camd --help` have to work, and `camd demo` has to record, to
 # answer the link to the web page that it prints, and to end in order at SIGTERM. Everything is below

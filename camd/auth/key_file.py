@@ -85,6 +85,11 @@ def find_api_key(api_keys: Sequence[ApiKey], secret: str) -> ApiKey | None:
     return found
 
 
+def _reason(error: OSError | ValueError) -> str:
+    """Say what is wrong; an OSError would name the file once more."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
 def parse_key_file(text: str) -> tuple[ApiKey, ...]:
     """Parse the text of a key file. Raises KeyFileError."""
     try:
@@ -139,7 +144,7 @@ class KeyFile:
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeError) as error:
-            raise KeyFileError(f"{self.path}: {error}") from error
+            raise KeyFileError(f"{self.path}: {_reason(error)}") from error
         except KeyFileError as error:
             raise KeyFileError(f"{self.path}: {error}") from error
 
@@ -150,7 +155,7 @@ class KeyFile:
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as error:
-            raise KeyFileError(f"{self.path}: {error}") from error
+            raise KeyFileError(f"{self.path}: {_reason(error)}") from error
 
     def version(self) -> tuple[int, int, int] | None:
         """A value that changes with the file, without reading it; None: no file."""

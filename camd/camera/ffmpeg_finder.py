@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -54,7 +55,7 @@ class FFmpegFinder:
 
     async def _is_there(self, program: FFmpegBinary) -> bool:
         """Whether the program still exists; on a disk that hangs, assume that it does."""
-        return await self._looks.ask(program.path.exists, otherwise=True)
+        return await self._looks.ask(partial(os.path.exists, program.path), otherwise=True)
 
     async def _recall(self) -> FFmpegBinary | None:
         """Return the FFmpeg of the daemon's last run, if it is still the same file."""

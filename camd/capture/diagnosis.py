@@ -16,6 +16,7 @@ from camd.devices.node_reader import read_access
 from camd.devices.v4l2.node_errors import NodeAccess, remedy
 from camd.model import Problem, ProblemKind
 from camd.model.problems import LOST
+from camd.runtime.file_presence import is_there
 
 log = structlog.get_logger("camd.camera")
 
@@ -127,7 +128,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _look(cause: str, node: Path, find_holders: FindHolders | None) -> DiagnosisFacts:
     """Look for what matters for `cause`. Blocks, without end when a driver hangs."""
-    facts = DiagnosisFacts(present=node.exists())
+    facts = DiagnosisFacts(present=False)
+    with suppress(OSError):
+        facts = DiagnosisFacts(present=is_there(node))
     if cause == ProblemKind.BUSY and find_holders is not None:
         with suppress(OSError):
             facts = attrs.evolve(facts, holders=find_holders(node))

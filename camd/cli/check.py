@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from camd.cli.checks.cameras_check import judge_count, judge_devices
 from camd.cli.checks.finding import CheckFinding, Grade, ok, problem, warning
-from camd.cli.checks.folders_check import inspect_folders
+from camd.cli.checks.folders_check import inspect_folders, is_hidden
 from camd.cli.checks.host_check import (
     inspect_clock,
     inspect_ports,
@@ -62,6 +62,8 @@ async def inspect(config: Config) -> list[CheckFinding]:
     findings += await inspect_previews(config, clock=SYSTEM_CLOCK)
     found = await scan_devices(config)
     findings += judge_devices(found, config)
+    if found.remark and not is_hidden(config.storage.state_dir):
+        findings.append(warning("cameras", found.remark, "Look at the file."))
     known = {binding.camera_id for binding in found.bindings} | {c.id for c in config.cameras}
     findings += judge_count(known)
     findings += await inspect_media_server(config)

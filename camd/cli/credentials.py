@@ -177,6 +177,7 @@ def open(access: ServiceAccess, role: str | None, as_json: bool) -> None:
 def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
     """Open the configured file of keys. Raises CommandFailed when it cannot be used."""
     from camd.auth.key_file import KeyFile, KeyFileError
+    from camd.runtime.folders.access_advice import explain_refused_access
 
     path = configured(config_path).auth.keys_file
     assert path is not None  # a loaded configuration names it
@@ -184,11 +185,15 @@ def _key_file(config_path: Path | None) -> Iterator[KeyFile]:
         yield KeyFile(path)
         _give_to_owner(path)
     except (KeyFileError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, KeyFileError) else error
+        if isinstance(cause, OSError):
+            file = Path(cause.filename or path)
+            raise CommandFailed(explain_refused_access(file, cause, "used")) from None
         raise CommandFailed(f"the keys cannot be used: {error}") from None
 
 
 def _give_to_owner(path: Path) -> None:
     """Give a file that root has replaced to the owner of its folder: the service must read it."""
-    if os.geteuid() == 0 and path.exists():
+    if os.geteuid() == 0 and os.path.exists(path):
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import shutil
 import signal
@@ -34,6 +35,7 @@ from camd.cli.setup.private_service import (
 from camd.cli.terminal import console, live_text
 from camd.client import Client, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
+from camd.runtime.folders.access_advice import explain_refused_access
 
 # --- the service ------------------------------------------------------------------------------
 
@@ -71,7 +73,7 @@ class DemoService(PrivateService):
 
     def write_configuration(self) -> None:
         """Write the configuration; raise CommandFailed when the folder has another one."""
-        if self.config_file.exists():
+        if os.path.exists(self.config_file):
             with self.config_file.open(encoding="utf-8") as file:
                 if file.readline().rstrip() != HEADING:
                     raise CommandFailed(
@@ -232,7 +234,10 @@ async def show_link(service: DemoService, client: Client) -> None:
 def _folder(folder: Path | None) -> Iterator[Path]:
     """Use the given folder, or a temporary one that is removed at the end."""
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandFailed(explain_refused_access(folder, error, "used")) from None
         yield folder.absolute()
         return
     with tempfile.TemporaryDirectory(prefix="camd-demo-") as temporary:

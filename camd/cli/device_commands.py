@@ -76,6 +76,8 @@ def _list_offline(access: ServiceAccess) -> Any:
 
     set_up_logging("error")
     found = trio.run(scan_devices, configured(access.config_path))
+    if found.remark:
+        messages().print(f"! {escape(found.remark)}", soft_wrap=True)
     return device_list(found.devices, found.bindings, found.method)
 
 

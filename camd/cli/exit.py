@@ -84,6 +84,8 @@ _NEAREST = {"nearest_before": "recorded until", "nearest_after": "recorded again
 def refused(code: int, message: str, data: object, hint: str = "") -> CallRefused | Unauthenticated:
     """Make the failure for an error answer: message, details, cause, instants, suggestion."""
     details = data if isinstance(data, dict) else {}
+    if hint and code == NOT_AUTHENTICATED.code:  # no token was sent: what to send, and nothing else
+        return Unauthenticated(f"{message} ({code}): {hint}")
     lines = [f"{message} ({code})"]
     for mistake in details.get("errors") or ():
         values = mistake.values() if isinstance(mistake, dict) else [mistake]
@@ -100,7 +102,7 @@ def refused(code: int, message: str, data: object, hint: str = "") -> CallRefuse
         lines.append(str(details["suggestion"]))
     if code != NOT_AUTHENTICATED.code:
         return CallRefused("\n  ".join(lines))
-    return Unauthenticated("\n  ".join([*lines, hint] if hint else lines))
+    return Unauthenticated("\n  ".join(lines))
 
 
 def _nearest_instants(details: Mapping[str, Any]) -> list[str]:

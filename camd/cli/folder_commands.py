@@ -19,6 +19,7 @@ from camd.cli.tables import file_size, table_of
 from camd.cli.terminal import ProgressMeter, console, messages, print_json, printable, show_progress
 from camd.clock import SYSTEM_CLOCK
 from camd.runtime import priority
+from camd.runtime.folders.access_advice import explain_refused_access
 from camd.runtime.folders.format_marker import FormatRefusedError
 from camd.storage.index.recording_index import (
     FOLDER,
@@ -85,7 +86,8 @@ def recover_folder(
             "be done; the service does the same when it starts."
         ) from None
     except OSError as error:
-        raise CommandFailed(f"{error.filename or folder}: {error.strerror or error}") from None
+        path = Path(error.filename or folder)
+        raise CommandFailed(explain_refused_access(path, error, "used")) from None
     except sqlite3.Error as error:
         raise CommandFailed(
             f"the index cannot be used: {error}\n  `camd recover --reindex` sets it aside and "
@@ -112,7 +114,7 @@ def _refuse_for_others(folder: Path, config_file: Path | None) -> None:
     """
     known = folder / FOLDER
     try:
-        owner = (known if known.exists() else folder).stat().st_uid
+        owner = (known if os.path.exists(known) else folder).stat().st_uid
     except OSError:
         return
     if os.geteuid() == 0 and owner != 0:
@@ -214,7 +216,7 @@ def verify_folder(
         with show_progress(messages(), ProgressMeter(verify_progress)) as progress:
             result = FolderVerification(folder, fast, progress, on_finding).run(names)
     except OSError as error:
-        raise CommandFailed(f"{folder} cannot be listed: {error.strerror or error}") from None
+        raise CommandFailed(explain_refused_access(folder, error, "listed")) from None
     if as_json:
         print_json(verify_values(result))
     else:

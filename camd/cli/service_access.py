@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -86,8 +87,8 @@ def local_socket(server: ServerConfig) -> str | None:
 
 def _usable(path: Path) -> bool:
     try:
-        return path.is_socket() and os.access(path, os.W_OK)
-    except OSError:  # a folder that this user may not enter
+        return stat.S_ISSOCK(path.stat().st_mode) and os.access(path, os.W_OK)
+    except OSError:  # it is not there, or in a folder that this user may not enter
         return False
 
 

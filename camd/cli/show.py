@@ -261,6 +261,8 @@ def watch(
             console().print(event_line(method, params), soft_wrap=True)
 
     async def show_all(client: Client) -> None:
+        if access.token is None:
+            await client.call("ping")  # refused where a token is needed
         messages().print("Waiting for events; Ctrl-C ends.")
         async for method, params in client.notifications():
             show(method, params)

@@ -86,7 +86,7 @@ async def download_part(
 
 
 def _refuse_existing(path: Path) -> None:
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise FileExistsError(f"{path} exists already")
 
 

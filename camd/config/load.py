@@ -31,6 +31,7 @@ from camd.config.schema import (
 from camd.config.values import SECRET_BYTES, PathBases
 from camd.errors import ConfigError
 from camd.model import CameraId
+from camd.runtime.file_presence import is_regular_file
 from camd.runtime.small_files import read_small_file
 
 SYSTEM_FILE = Path("/etc/camd/camd.toml")
@@ -72,7 +73,8 @@ def find_file(
 ) -> Path | None:
     """Return the configuration file that applies, absolute; None when there is none.
 
-    A file that is named must exist; files in the well-known places need not.
+    A file that is named must exist; files in the well-known places need not. Raises ConfigError
+    when it cannot be found out whether one is there.
     """
     named = path or (Path(environ["CAMD_CONFIG"]) if environ.get("CAMD_CONFIG") else None)
     if named is not None:
@@ -80,7 +82,11 @@ def find_file(
     for place in (system, _user_folder(environ, "XDG_CONFIG_HOME", ".config")):
         if place is not None:
             file = place if place.suffix == ".toml" else place / "camd.toml"
-            if file.is_file():
+            try:
+                found = is_regular_file(file)
+            except OSError as error:
+                raise unreadable(file, error) from error
+            if found:
                 return file
     return None
 

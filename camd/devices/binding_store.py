@@ -99,6 +99,19 @@ def load_known(file: Path) -> tuple[RememberedCamera, ...]:
     return _state_file(file).load() or ()
 
 
+def look_up_known(file: Path) -> tuple[tuple[RememberedCamera, ...], OSError | ValueError | None]:
+    """Read the known cameras for a person; none, and the error, when the file cannot be used.
+
+    Blocks. Logs nothing, and never changes the file.
+    """
+    try:
+        return _state_file(file).parsed(), None
+    except FileNotFoundError:
+        return (), None
+    except (OSError, ValueError) as error:
+        return (), error
+
+
 def save_known(file: Path, known: Sequence[RememberedCamera]) -> bool:
     """Save durably; False when the file has these already, or is of a newer version.
 

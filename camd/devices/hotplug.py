@@ -8,6 +8,7 @@ as in a container with a network of its own, udev is not trusted any more.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -151,7 +152,7 @@ def open_udev_events(udev: Path = Path("/run/udev")) -> tuple[WaitEvent | None, 
 
     udev sends them after it has made links and set permissions.
     """
-    if not (udev / "control").exists():
+    if not os.path.exists(udev / "control"):
         return None, "udev is not running"
     try:
         monitor = pyudev.Monitor.from_netlink(pyudev.Context(), "udev")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import attrs
 import trio
 
 from camd.config.schema import Config, DiscoveryConfig
-from camd.devices.binding_store import KNOWN_FILE, load_known
+from camd.devices.binding_store import KNOWN_FILE, look_up_known
 from camd.devices.holders import DeviceUsers, find_holders
 from camd.devices.matching.identity import natural_sort_key
 from camd.devices.matching.match import Assignment, assign
 from camd.devices.monitor import open_monitor
 from camd.devices.query import read_capabilities
 from camd.model import CameraId, Device, DeviceBinding, MatchedBy
+from camd.runtime.folders.access_advice import explain_refused_access
 
 ALL_QUERIED_TIMEOUT_SECONDS = 3.0  # for the slowest device
 HOLDERS_TIMEOUT_SECONDS = 2.0  # to search /proc
@@ -41,6 +43,7 @@ class DeviceList:
     devices: tuple[ListedDevice, ...]
     bindings: tuple[DeviceBinding, ...]
     method: str  # how changes are detected
+    remark: str = ""  # why the cameras that were seen before are not known, when it matters
 
 
 async def scan_devices(config: Config) -> DeviceList:
@@ -48,13 +51,22 @@ async def scan_devices(config: Config) -> DeviceList:
 
     Waits ALL_QUERIED_TIMEOUT_SECONDS at most.
     """
-    known = await trio.to_thread.run_sync(load_known, config.storage.state_dir / KNOWN_FILE)
+    file = config.storage.state_dir / KNOWN_FILE
+    known, error = await trio.to_thread.run_sync(look_up_known, file)
     async with open_monitor(discovery_config(config), query=read_capabilities) as monitor:
         with trio.move_on_after(ALL_QUERIED_TIMEOUT_SECONDS):
             await monitor.all_queried.wait()
         present, method = monitor.present.value, monitor.method
         found = assign(present, known, config.cameras, auto=config.discovery.v4l2)
-        return DeviceList(await describe_devices(found), found.bindings, method)
+        devices = await describe_devices(found)
+        remark = describe_doubt(file, error) if error is not None and devices else ""
+        return DeviceList(devices, found.bindings, method, remark)
+
+
+def describe_doubt(file: Path, error: OSError | ValueError) -> str:
+    """Say what follows when `cameras.json` cannot be used, and why that is. Blocks."""
+    why = explain_refused_access(file, error) if isinstance(error, OSError) else f"{file} {error}"
+    return f"Ids of cameras may be other ones than the service has: {why}"
 
 
 def discovery_config(config: Config) -> DiscoveryConfig:

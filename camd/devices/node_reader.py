@@ -120,4 +120,4 @@ def _user_name(number: int) -> str:
 
 def _in_container() -> bool:
     marks = (Path("/.dockerenv"), Path("/run/.containerenv"), Path("/run/systemd/container"))
-    return any(mark.exists() for mark in marks)
+    return any(map(os.path.exists, marks))

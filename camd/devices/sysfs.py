@@ -97,18 +97,18 @@ def _find_folder(name: str, status: os.stat_result, roots: SysfsRoots) -> str:
         if read_bytes(link / "dev").strip() != number.encode():
             link = roots.sys / "dev/char" / number
     root, folder = os.path.realpath(roots.sys), follow(link)
-    known = "/video4linux/" in folder and Path(folder).is_dir()
+    known = "/video4linux/" in folder and os.path.isdir(folder)
     return os.path.relpath(folder, root) if known else ""
 
 
 def follow(link: Path) -> str:
-    """Resolve a link; "" when it is removed meanwhile.
+    """Resolve a link; "" when it leads nowhere, or is removed meanwhile.
 
-    Unlike Path.resolve, realpath accepts links in a cycle; but it raises when a link is removed
-    between its stat and its read.
+    It is told to be strict: otherwise each Python decides by itself which errors it raises, and
+    from 3.14 on it returns the path of a link that it could not read.
     """
     try:
-        return os.path.realpath(link)
+        return os.path.realpath(link, strict=True)
     except OSError:
         return ""
 
@@ -149,7 +149,7 @@ def read_facts(node: NodeStat, roots: SysfsRoots) -> SysfsFacts | None:
         virtual=node.folder.startswith("devices/virtual/"),
         says_capture=parse_udev(udev),
     )
-    return facts if folder.is_dir() else None
+    return facts if os.path.isdir(folder) else None
 
 
 def _read_usb(place: UsbPlace, roots: SysfsRoots) -> UsbFacts:

@@ -17,6 +17,7 @@ import structlog
 
 from camd.events.rules.event_lines import HEADER, ascending, decode_file, encode_line
 from camd.events.rules.history import KeptEvent
+from camd.runtime.file_presence import is_there
 from camd.runtime.state_file import StateFile, from_json
 
 FOLDER = "events"
@@ -69,7 +70,7 @@ class EventFiles:
         """Read what is there. Raises OSError."""
         self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         reserved = self._numbers.read()
-        is_new = reserved is None and not self._numbers.path.exists() and not self._names()
+        is_new = reserved is None and not is_there(self._numbers.path) and not self._names()
         events: list[KeptEvent] = []
         for path in self._names():
             events += self._read(path)
@@ -110,7 +111,7 @@ class EventFiles:
     def _file_for(self, number: int) -> Path:
         """Choose the file to write into; where a new one begins, the oldest is deleted."""
         current, room = self._current, self._count < FILE_EVENTS
-        if current and room and current.exists() and current.stat().st_size < FILE_BYTES:
+        if current and room and is_there(current) and current.stat().st_size < FILE_BYTES:
             return current
         self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         for path in self._names()[: 1 - MOST_FILES]:

@@ -15,6 +15,7 @@ import stat
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from camd.model import RecordingEventKind, Segment
 from camd.mp4.segment import HASHED_FROM
 from camd.recording.reports import SessionReports
 from camd.runtime.child_process import keep_last, open_child_process
+from camd.runtime.file_presence import is_there
 from camd.storage.recovery.file_recovery import part_path
 from camd.storage.rules.naming import candidates, with_extension
 from camd.storage.storage import Storage
@@ -111,7 +113,7 @@ async def _made_before(
     """Take a complete MKV that was made before the daemon ended, and not noted."""
     name = with_extension(segment.filename, "mkv")
     path = storage.folder / name
-    if not await storage.on_disk(path.exists) or await storage.knows(name):
+    if not await storage.on_disk(partial(is_there, path)) or await storage.knows(name):
         return None
     packets = await _packets(program, source)
     try:

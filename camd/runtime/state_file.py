@@ -19,6 +19,8 @@ import msgspec
 import structlog
 from cattrs.preconf.msgspec import make_converter
 
+from camd.runtime.file_presence import is_there
+
 log = structlog.get_logger("camd.state")
 
 T = TypeVar("T")
@@ -80,7 +82,7 @@ class StateFile(Generic[T]):
     def read(self) -> T | None:
         """Return the value as `load` does. Raises OSError when the file cannot be read."""
         try:
-            return self._parsed(self._content())
+            return self.parsed()
         except FileNotFoundError:
             return None
         except NewerVersionError as error:
@@ -88,6 +90,10 @@ class StateFile(Generic[T]):
         except ValueError as error:
             log.error("state_file_damaged", file=str(self.path), error=str(error))
         return None
+
+    def parsed(self) -> T:
+        """Return the value, and log nothing. Raises OSError; ValueError says what is wrong."""
+        return self._parsed(self._content())
 
     def save(self, value: T) -> bool:
         """Write the value durably; False when the file has it, or must not be replaced.
@@ -156,4 +162,4 @@ def replace_file(path: Path, text: str, mode: int = 0o640) -> None:
 def set_aside(file: Path) -> Path:
     """Rename a damaged file to a free name, and return that. Blocks. Raises OSError."""
     names = [file.with_name(f"{file.name}.damaged{n or ''}") for n in range(_MAX_DAMAGED)]
-    return file.replace(next((name for name in names if not name.exists()), names[0]))
+    return file.replace(next((name for name in names if not is_there(name)), names[0]))

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import ssl
+import stat
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,6 +18,7 @@ import attrs
 import trio
 
 from camd.auth.peer_roles import PeerCredentials
+from camd.runtime.file_presence import mode_of
 from camd.runtime.small_files import read_small_file
 from camd.server.rules.request_validation import machine_names
 
@@ -146,9 +148,10 @@ async def _listen_unix(address: ListenAddress, path: Path, mode: int) -> trio.So
 
 
 def _is_socket(address: ListenAddress, path: Path) -> bool:
-    if path.exists() and not path.is_socket():
+    mode = mode_of(path)
+    if mode is not None and not stat.S_ISSOCK(mode):
         raise ListenError(address.text, "there is a file that is no socket")
-    return path.is_socket()
+    return mode is not None
 
 
 def _bind(path: Path, mode: int) -> socket.socket:

@@ -5,6 +5,7 @@ Which device such a source has now, and what the device can do, is the matter of
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ import attrs
 from camd.ffmpeg.text.args import CaptureOptions, StreamAccess
 from camd.ffmpeg.text.encoder_table import Arguments
 from camd.model import DeviceSelector
+from camd.runtime.file_presence import is_there
 from camd.runtime.path_lookup import BoundedFileCalls
 from camd.sources.source import SoundPlace, Source
 
@@ -65,7 +67,7 @@ class V4l2Source(DeviceSelector, Source):
         if self.path is None:
             return True
         try:
-            return not await looks.ask(self.path.exists, otherwise=True)
+            return not await looks.ask(partial(is_there, self.path), otherwise=True)
         except OSError:
             return False
 

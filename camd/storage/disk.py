@@ -16,6 +16,7 @@ from typing import Protocol
 
 import attrs
 
+from camd.runtime.file_presence import is_there
 from camd.storage.filesystem import file_size_limit, move_exclusively
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.volume_identity import FilesystemLocation
@@ -245,7 +246,7 @@ class PosixDisk:
     def locate(self, path: Path) -> FilesystemLocation:
         """Walk up from the path, or its nearest existing parent, while st_dev is the same."""
         top = Path(os.path.realpath(path))  # unlike Path.resolve, accepts loops
-        while not top.exists() and top != top.parent:
+        while not is_there(top) and top != top.parent:
             top = top.parent
         device = top.stat().st_dev
         while top != top.parent and top.parent.stat().st_dev == device:

@@ -309,12 +309,12 @@ class Storage:
             )
         if filename in self._growing:
             return self._growing[filename].segment
-        segment = await self.index_worker.read(lambda index: index.database.segment(filename))
-        if segment is None and filename.endswith(".mkv"):
-            # Until an MKV has been made, its MP4 is returned.
-            name = with_extension(filename, "mp4")
-            growing = self._growing.get(name)
-            segment = growing.segment if growing else await self._unconverted_mp4(name)
+        # Until an MKV has been made, its MP4 is returned.
+        mp4 = with_extension(filename, "mp4") if filename.endswith(".mkv") else None
+        growing = self._growing.get(mp4) if mp4 is not None else None
+        segment = await self.index_worker.read(lambda index: _find_either(index, filename, mp4))
+        if growing is not None and (segment is None or segment.filename != filename):
+            return growing.segment
         if segment is None:
             raise Refusal(FILE_NOT_FOUND, filename=filename)
         return segment
@@ -326,15 +326,6 @@ class Storage:
     async def note_missing(self, filename: str) -> None:
         """Mark a file as missing if it is gone and camd did not remove it."""
         await self._reconcile.mark_missing([filename])
-
-    async def _unconverted_mp4(self, name: str) -> Segment | None:
-        """Find an MP4 that is to become an MKV."""
-
-        def look(index: RecordingIndex) -> Segment | None:
-            awaited = index.database.awaits_mkv(name)
-            return index.database.segment(name) if awaited else None
-
-        return await self.index_worker.read(look)
 
     async def knows(self, filename: str) -> bool:
         """Return whether the index has a file of this name. Raises Refusal."""
@@ -448,6 +439,14 @@ class Storage:
                 self.space.suspect()
                 raise Refusal(STORAGE_UNRESPONSIVE, "The file cannot be read") from error
         raise Refusal(STORAGE_UNRESPONSIVE)
+
+
+def _find_either(index: RecordingIndex, filename: str, mp4: str | None) -> Segment | None:
+    """Find a segment, or the MP4 that is to become it: between two reads one becomes the other."""
+    found = index.database.segment(filename)
+    if found is None and mp4 is not None and index.database.awaits_mkv(mp4):
+        return index.database.segment(mp4)
+    return found
 
 
 def _session_record(session: Session) -> SessionNoted:

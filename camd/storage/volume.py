@@ -14,6 +14,7 @@ import attrs
 import structlog
 
 from camd.clock import Clock
+from camd.runtime.file_presence import is_there
 from camd.runtime.state_file import StateFile, replace_file
 from camd.storage.disk import Disk
 from camd.storage.rules.levels import VolumeFault
@@ -129,7 +130,7 @@ class Volume:
         """
         first = self._tried is None or (location.own_mount and location.device != self._tried)
         self._tried = location.device
-        if first and not self.folder.exists():
+        if first and not is_there(self.folder):
             try:
                 self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
             except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from camd.model import StorageLevel
+from camd.runtime.file_presence import is_there
 from camd.runtime.folders.access_advice import explain_access
 from camd.storage.disk import Disk
 from camd.storage.rules.admission import SEAL_RESERVE_BYTES
@@ -89,7 +90,7 @@ def reserve_of(folder: Path) -> Path:
 def keep_reserve(folder: Path, usage: Usage, disk: Disk) -> None:
     """Allocate a small file, so that sealing finds room on a full volume. Raises OSError."""
     reserve = reserve_of(folder)
-    if reserve.exists():
+    if is_there(reserve):
         return
     size = min(SEAL_RESERVE_BYTES, usage.total_bytes // _RESERVE_SHARE)
     if (largest := disk.file_size_limit(folder)) is not None:

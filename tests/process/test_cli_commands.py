@@ -234,7 +234,9 @@ def test_the_key_of_this_machines_service_is_found(service: FakeService, tmp_pat
     }
     result = camd(None, "storage", "--config", str(config))
     assert result.exit_code == 5
-    assert f"there is no key in {tmp_path}/state/admin.key" in result.stderr
+    told = f"Authentication required (-32001): there is no key in {tmp_path}/state/admin.key; use "
+    assert result.stderr.startswith(f"Error: {told}")
+    assert len(result.stderr.splitlines()) == 1
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "admin.key").write_text(KEY + "\n", encoding="ascii")
     service.answers = {"get_storage_info": {"threshold_status": "normal"}}
@@ -372,6 +374,18 @@ def started(service: FakeService, *arguments: str) -> Iterator[subprocess.Popen[
     finally:
         process.kill()
         process.wait()
+
+
+def test_watch_does_not_wait_where_a_token_is_needed(service: FakeService, tmp_path: Path) -> None:
+    """It would until the service closes the connection, and without a word about the token."""
+    config = tmp_path / "camd.toml"
+    address = service.url.removeprefix("ws://").removesuffix("/ws")
+    config.write_text(f"[server]\nlisten = '{address}'\n", encoding="utf-8")
+    service.answers = {"ping": RefusedError(-32001, "Authentication required")}
+    result = camd(None, "watch", "--config", str(config))
+    assert (result.exit_code, result.stdout) == (5, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: Authentication required (-32001): there is no key in ")
 
 
 def test_watch_shows_events_until_the_service_goes(service: FakeService) -> None:

@@ -57,6 +57,19 @@ def test_a_wrong_configuration_does_not_prevent_a_first_one(
     assert tomli.loads(file.read_text())["server"]["listen"] == "127.0.0.1:8002"
 
 
+def test_a_configuration_that_cannot_be_looked_for_does_not_prevent_a_first_one(
+    tmp_path: Path,
+) -> None:
+    """Such as one in a folder that this user may not enter; here its name is too long."""
+    file = tmp_path / "camd.toml"
+    environ = {"CAMD_CONFIG": None, "XDG_CONFIG_HOME": f"/{'x' * 300}"}
+    done = CliRunner().invoke(main, ["init", str(file)], env=environ, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "! The present configuration was not read, so that ids may differ: /xxx" in done.stderr
+    assert "camd.toml: cannot be read: File name too long" in done.stderr
+    assert "recordings_dir" in tomli.loads(file.read_text())["storage"]
+
+
 def test_what_to_do_next_is_for_the_installed_service_where_it_is(
     tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,8 +104,11 @@ def test_files_and_journal_of_another_machine_get_an_index(recordings: Recording
     for file in (index, index.with_name(f"{INDEX}-wal"), index.with_name(f"{INDEX}-shm")):
         file.unlink(missing_ok=True)
     assert findings(recordings) == {"index"}
-    assert dry(recordings).stdout == "A new index would be made.\n"
-    assert run(recordings).stdout == "A new index was made.\n"
+    for arguments in ((), ("--reindex",)):
+        planned = dry(recordings, *arguments)
+        assert (planned.exit_code, planned.stdout) == (1, "A new index would be made.\n")
+    done = run(recordings)
+    assert (done.exit_code, done.stdout) == (0, "A new index was made.\n")
     assert findings(recordings) == set()
     assert run(recordings).stdout == "Nothing has to be done.\n"
 
@@ -204,8 +207,11 @@ def test_a_lost_index_is_built_again(recordings: Recordings, content: bytes | No
     recordings.index.unlink()
     if content is not None:
         recordings.index.write_bytes(content)
-    assert dry(recordings).exit_code == 0
-    assert run(recordings).exit_code == 0
+    for arguments in ((), ("--reindex",)):
+        planned = dry(recordings, *arguments)
+        assert (planned.exit_code, planned.stdout) == (1, "A new index would be made.\n")
+    done = run(recordings)
+    assert (done.exit_code, done.stdout) == (0, "A new index was made.\n")
     aside = list(recordings.index.parent.glob("*.unreadable"))
     assert [path.read_bytes() for path in aside] == ([content] if content else [])
     assert findings(recordings) == set()

@@ -13,10 +13,12 @@ from structlog.testing import capture_logs
 from camd.devices.binding_store import (
     KNOWN_FILE,
     load_known,
+    look_up_known,
     parse_bindings,
     render_bindings,
     save_known,
 )
+from camd.devices.listing import describe_doubt
 from camd.devices.matching.identity import DeviceIdentity, RememberedCamera
 from camd.model import CameraId
 from camd.runtime.state_file import NewerVersionError
@@ -94,6 +96,26 @@ def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
     assert [line["event"] for line in logs] == ["state_file_unreadable"]
     with pytest.raises(IsADirectoryError):
         save_known(file, KNOWN)
+
+
+def test_what_is_wrong_with_the_file_is_told_to_a_person(tmp_path: Path) -> None:
+    """A command gets the error instead of a line in the log; a file that is not there is none."""
+    file = tmp_path / KNOWN_FILE
+    with capture_logs() as logs:
+        assert look_up_known(file) == ((), None)
+        save_known(file, KNOWN)
+        assert look_up_known(file) == (KNOWN, None)
+        file.write_text('{"version": 2}')
+        newer = look_up_known(file)[1]
+        file.unlink()
+        file.mkdir()
+        folder = look_up_known(file)[1]
+    assert logs == []
+    doubt = f"Ids of cameras may be other ones than the service has: {file} "
+    assert newer is not None
+    assert describe_doubt(file, newer) == f"{doubt}has version 2, and this camd knows 1"
+    assert folder is not None
+    assert describe_doubt(file, folder) == f"{doubt}cannot be read: Is a directory"
 
 
 def change(path: str, value: object) -> str:

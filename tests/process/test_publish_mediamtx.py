@@ -114,7 +114,9 @@ async def test_an_ffmpeg_that_listens_gets_the_pictures(tmp_path: Path) -> None:
     """What is published is decoded by FFmpeg's own RTSP listener, without the control API."""
     port = free_port()
     url = f"rtsp://127.0.0.1:{port}"
-    words = [str(PROGRAM), "-v", "error", "-rtsp_flags", "listen", "-i", f"{url}/gate"]
+    words = [str(PROGRAM), "-v", "error", "-rtsp_flags", "listen"]
+    # FFmpeg 9.0 refuses its own default.
+    words += ["-listen_timeout", str(SECONDS), "-i", f"{url}/gate"]
     words += ["-frames:v", "30", "-f", "framemd5", "-"]
     config = MediaMtxConfig(api=f"http://127.0.0.1:{free_port()}", rtsp=url)
     camera = CameraConfig(GATE, PICTURES, device="gate", always_on=True)

@@ -83,10 +83,11 @@ async def connected() -> AsyncIterator[tuple[WebSocket, ReadingPeer]]:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 100_000])
 async def test_a_frame_of_any_size_arrives(size: int) -> None:
     """Its length is written in the shortest form; what the kernel does not take follows."""
-    async with connected() as (server, peer), trio.open_nursery() as nursery:
-        assert server.send_now(text_frame(b"x" * size))
-        nursery.start_soon(server.finish)
-        assert await peer.next_frame() == (1, b"x" * size)
+    async with connected() as (server, peer):
+        async with trio.open_nursery() as nursery:
+            assert server.send_now(text_frame(b"x" * size))
+            nursery.start_soon(server.finish)
+            assert await peer.next_frame() == (1, b"x" * size)
         assert server.intact
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+import trio.testing
 from support.fake_disk import GaugedDisk
 from support.recordings import NOON, WHO, footage, segment
-from support.recordings_folder import searched_storage
+from support.recordings_folder import searched_storage, session
 
 from camd.clock import now
 from camd.errors import FILE_LEASED, Refusal
@@ -188,6 +190,39 @@ async def test_a_pin_goes_over_to_what_replaces_the_file(tmp_path: Path) -> None
         await storage.note_replaced(NAME, mkv)
         assert await listed(storage) == [mkv.filename]
         assert await refused(storage.remove_one, mkv.filename, "why") == -1012
+
+
+async def test_a_name_always_answers_while_an_mkv_takes_the_place_of_its_mp4(
+    tmp_path: Path,
+) -> None:
+    """Also when that happens between the questions for the one and for the other."""
+    put(tmp_path)
+    mkv: Segment = segment(NAME.replace("mp4", "mkv"))
+    asked, replaced = threading.Event(), threading.Event()
+
+    def hold(statement: str) -> None:
+        if "FROM segments WHERE filename" in statement and not asked.is_set():
+            asked.set()
+            replaced.wait(300)
+
+    async with searched_storage(tmp_path) as storage:
+        known = await storage.find(NAME)
+        await storage.note_session(session(known.session_id, format="mkv"))
+        assert await storage.find(mkv.filename) == known
+        found: list[Segment] = []
+
+        async def find() -> None:
+            found.append(await storage.find(mkv.filename))
+
+        await storage.index_worker.run(lambda index: index.database._db.set_trace_callback(hold))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(find)
+            await trio.to_thread.run_sync(asked.wait, 300)
+            nursery.start_soon(storage.note_replaced, NAME, mkv)
+            await trio.testing.wait_all_tasks_blocked()
+            replaced.set()
+        assert found == [known]
+        assert (await storage.find(mkv.filename)).filename == mkv.filename
 
 
 async def test_files_that_are_being_recovered_stay(tmp_path: Path) -> None:

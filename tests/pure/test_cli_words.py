@@ -285,7 +285,8 @@ def test_a_refusal_has_details_reason_and_suggestion() -> None:
     one = {"errors": [{"path": "value", "message": "must be at least 1"}]}
     said = "Invalid params: value must be at least 1"
     assert refused(-32602, said, one).message == f"{said} (-32602)"  # once is enough
-    assert refused(-32001, "Who?", {}, "try sudo").message == "Who? (-32001)\n  try sudo"
+    data = {"reason": "missing", "suggestion": "Call authenticate."}  # a person cannot
+    assert refused(-32001, "Who?", data, "try sudo").message == "Who? (-32001): try sudo"
 
 
 def test_a_refusal_names_the_nearest_instants() -> None:

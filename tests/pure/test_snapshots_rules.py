@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -175,7 +176,8 @@ def test_limits_hold_and_nothing_more_goes(
 
 def test_the_table_lists_newest_first_by_camera_and_time(tmp_path: Path) -> None:
     """Filters, pages and totals; a session has no snapshots."""
-    table = IndexDatabase.open(tmp_path / "index.sqlite").snapshots
+    database = IndexDatabase.open(tmp_path / "index.sqlite")
+    table = database.snapshots
     held = [snapshot(n, camera="camera1" if n % 2 else "camera0") for n in range(6)]
     table.put(held)
     table.put([attrs.evolve(held[0], size_bytes=15)])
@@ -190,6 +192,7 @@ def test_the_table_lists_newest_first_by_camera_and_time(tmp_path: Path) -> None
     table.drop(["s3.jpg", "unknown.jpg"])
     assert table.find("s3.jpg") is None
     assert set(table.filenames()) == {"s0.jpg", "s1.jpg", "s2.jpg", "s4.jpg", "s5.jpg"}
+    database.close()
 
 
 def test_an_index_of_the_version_before_gets_the_table(tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ def test_an_index_of_the_version_before_gets_the_table(tmp_path: Path) -> None:
     database.snapshots.put([snapshot(1)])
     assert database.snapshots.totals().count == 1
     database.close()
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     assert [each.name for each in tmp_path.glob("*unreadable*")] == []
 

@@ -382,6 +382,44 @@ def test_a_reader_of_the_system_clock_is_found(code: str, found: bool) -> None:
     assert reads_system_clock(ast.parse(code)) is found
 
 
+# What asks a Path whether something is there. Before Python 3.14 it raises the error of the disk;
+# from then on it returns False.
+ASKS_FOR_PRESENCE = frozenset(
+    (
+        *("exists", "is_block_device", "is_char_device", "is_dir", "is_fifo", "is_file"),
+        *("is_mount", "is_socket", "is_symlink"),
+    )
+)
+# These are no files of a disk that may fail.
+PRESENCE_OF_OTHERS = {"camd/api/http/web_pages.py": "files of the package"}
+
+
+def asks_for_presence(tree: ast.AST) -> list[str]:
+    """Find the methods of Path whose answer depends on the Python, called or passed on.
+
+    Those of a Disk and of an entry of a folder are called with an argument.
+    """
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    others = {id(call.func) for call in calls if call.args or call.keywords}
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in ASKS_FOR_PRESENCE
+        and id(node) not in others
+        and ast.unparse(node.value) != "os.path"
+    ]
+
+
+def test_an_error_is_not_taken_for_absence() -> None:
+    """Every Python says the same of a file whose disk fails: `file_presence.py` asks for it."""
+    found = {where(path): asks_for_presence(parsed(path)) for path in modules()}
+    assert {file for file, calls in found.items() if calls} == PRESENCE_OF_OTHERS.keys()
+    text = "a.exists() or ask(b.is_dir) or disk.exists(c) or d.is_file(follow_symlinks=False)"
+    assert asks_for_presence(ast.parse(text)) == ["a.exists", "b.is_dir"]
+    assert asks_for_presence(ast.parse("map(os.path.exists, a)")) == []
+
+
 def doubled_delays(tree: ast.AST) -> list[str]:
     """Find what is called a delay or a pause and is multiplied by a number."""
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -186,9 +187,11 @@ class Node:
 
     there: list[bool] = attrs.field(factory=lambda: [True])
 
-    def exists(self) -> bool:
-        """Whether it is plugged in."""
-        return self.there[-1]
+    def stat(self) -> os.stat_result:
+        """Stat it; raise FileNotFoundError when it is unplugged."""
+        if not self.there[-1]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return Path(os.devnull).stat()
 
     def __str__(self) -> str:
         return "/dev/video0"

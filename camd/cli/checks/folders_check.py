@@ -14,11 +14,13 @@ from camd.cli.checks.snapshots_check import inspect_snapshots_volume
 from camd.config.load import SYSTEM_FILE
 from camd.config.schema import Config
 from camd.errors import STORAGE_NO_INODES
+from camd.runtime.file_presence import is_regular_file
 from camd.runtime.folders.access_advice import (
     FolderUser,
     explain_access,
     explain_file,
     find_user,
+    refused_access,
     this_user,
 )
 from camd.storage.disk import Disk, PosixDisk
@@ -38,6 +40,46 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     user = find_service_user(config.file) if os.geteuid() == 0 else None
     if user is not None:
         yield ok("user", f"folders are judged for {user.name}, the user of the service")
+    hidden = judge_hidden_folders(config)
+    yield from hidden
+    if not hidden:
+        yield from _inspect_own_folders(config, user)
+    yield from inspect_snapshots_volume(config, PosixDisk())
+    try:
+        volume = os.statvfs(_existing(storage.recordings_dir))
+        yield grade_space(config, volume)
+        yield from grade_inodes(volume)
+    except OSError as error:
+        yield problem("space", f"cannot be found out: {error.strerror}", "Check the disk.")
+    yield from inspect_filesystem(storage.recordings_dir)
+    yield from inspect_disk_speed(storage.recordings_dir, config)
+    yield from inspect_wear(config)
+
+
+def judge_hidden_folders(config: Config) -> list[CheckFinding]:
+    """Report that this user may not look into the folders, so that nothing can be said of them."""
+    folders = (config.storage.state_dir, config.storage.recordings_dir)
+    folder = next((each for each in folders if is_hidden(each)), None)
+    if folder is None:
+        return []
+    advice, name = refused_access(folder), this_user().name
+    suggestion = f"{advice.suggestion[:1].upper()}{advice.suggestion[1:]}"
+    if not is_of_service(config.file):
+        suggestion += f"; if the service runs as {name}: chown -R {name}: {folder}"
+    return [problem("user", advice.reason, suggestion)]
+
+
+def is_hidden(folder: Path) -> bool:
+    """Tell whether a folder is another user's, who does not let this one look into it."""
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return False
+    return owner != os.geteuid() and not os.access(folder, os.R_OK | os.X_OK)
+
+
+def _inspect_own_folders(config: Config, user: FolderUser | None) -> Iterator[CheckFinding]:
+    storage = config.storage
     folders = (storage.recordings_dir, storage.snapshots_dir, storage.state_dir)
     for key, folder in zip(("recordings_dir", "snapshots_dir", "state_dir"), folders, strict=True):
         yield inspect_folder(f"storage.{key}", folder, user)
@@ -52,16 +94,6 @@ def inspect_folders(config: Config) -> Iterator[CheckFinding]:
     except OSError as error:
         text = f"cannot be found out: {error.strerror}"
         yield problem("volume", text, "Check the disk, as the service's user.")
-    yield from inspect_snapshots_volume(config, PosixDisk())
-    try:
-        volume = os.statvfs(_existing(storage.recordings_dir))
-        yield grade_space(config, volume)
-        yield from grade_inodes(volume)
-    except OSError as error:
-        yield problem("space", f"cannot be found out: {error.strerror}", "Check the disk.")
-    yield from inspect_filesystem(storage.recordings_dir)
-    yield from inspect_disk_speed(storage.recordings_dir, config)
-    yield from inspect_wear(config)
 
 
 def is_of_service(file: Path | None) -> bool:
@@ -87,7 +119,7 @@ def find_service_user(file: Path | None) -> FolderUser | None:
 def inspect_folder(subject: str, folder: Path, user: FolderUser | None = None) -> CheckFinding:
     """Report whether files can be created in a folder, or the folder itself."""
     existing = _existing(folder)
-    if not existing.is_dir():
+    if not os.path.isdir(existing):
         return problem(subject, f"{existing} is not a folder", "Name another path, or move it.")
     try:
         advice = explain_access(folder, user=user)
@@ -104,7 +136,7 @@ def inspect_files(folder: Path, user: FolderUser | None = None) -> Iterator[Chec
     """Report files of camd that the user cannot use; usually they are of a start as root."""
     user = user or this_user()
     try:
-        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        files = [path for path in sorted(folder.iterdir()) if is_regular_file(path)]
         if os.statvfs(folder).f_flag & os.ST_RDONLY:  # that is another finding
             return
     except (FileNotFoundError, NotADirectoryError):
@@ -178,6 +210,6 @@ def grade_space(config: Config, volume: os.statvfs_result) -> CheckFinding:
 
 def _existing(path: Path) -> Path:
     """Return the path, or its nearest parent that is there and can be reached."""
-    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110 - Path.exists raises
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path

@@ -72,7 +72,7 @@ def bits_per_second_of(config: Config) -> float:
 
 def inspect_disk_speed(folder: Path, config: Config) -> Iterator[CheckFinding]:
     """Measure the disk of the recordings against the cameras. Writes 5 MB; blocks for seconds."""
-    if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
+    if not os.access(folder, os.W_OK | os.X_OK) or not os.path.isdir(folder):
         return
     try:
         speed = measure_disk(folder, 10)

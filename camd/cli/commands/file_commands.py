@@ -24,7 +24,7 @@ def recover(dry_run: bool, reindex: bool, config_path: Path | None, as_json: boo
     beside it.
 
     Exits with 0 when everything is repaired; with 1 when something could not be done or, with
-    --dry-run, has to be done.
+    --dry-run, has to be done, also when only the index is missing.
     """
     from camd.cli.folder_commands import recover_folder
 

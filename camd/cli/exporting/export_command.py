@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def export(
 def _refuse_existing(files: list[Path]) -> None:
     for file in files:
         for path in (file, receipt_path(file)):
-            if path.exists() or path.is_symlink():
+            if os.path.lexists(path):
                 raise CommandFailed(f"{path} exists already; it is not overwritten")
 
 

@@ -192,7 +192,8 @@ async def find_cameras() -> FoundDevices:
         remark = (
             f"The present configuration was not read, so that ids may differ: {error.mistakes[0]}"
         )
-    listed = (await scan_devices(config)).devices
+    scanned = await scan_devices(config)
+    listed, remark = scanned.devices, remark or scanned.remark
     return FoundDevices(
         tuple(_found(one, one.camera_id) for one in listed if one.camera_id is not None),
         tuple((one.device, one.reason) for one in listed if one.camera_id is None),
@@ -203,7 +204,11 @@ async def find_cameras() -> FoundDevices:
 def _defaults() -> Config:
     """Return a configuration without cameras, with the state folder of the one that applies."""
     storage = StorageConfig()
-    data = find_path_bases(find_file(None, os.environ), os.environ).data
+    try:
+        file = find_file(None, os.environ)
+    except ConfigError:  # nobody may look whether it is there
+        file = None
+    data = find_path_bases(file, os.environ).data
     return Config(storage=attrs.evolve(storage, state_dir=data / storage.state_dir))
 
 
@@ -218,7 +223,7 @@ def make_first_config(file: Path, recordings: Path | None, *, force: bool) -> No
     set_up_logging("error")
     folder = Path("recordings") if recordings is None else recordings.absolute()
     found = trio.run(find_cameras)
-    system = _is_below_etc(file) and _SOCKET_FOLDER.is_dir()
+    system = _is_below_etc(file) and os.path.isdir(_SOCKET_FOLDER)
     text = write_configuration(folder, found, system=system)
     tell = partial(messages().print, soft_wrap=True, markup=False, highlight=False)
     for remark in _remarks(found):

@@ -36,6 +36,7 @@ from camd.cli.tables import file_size
 from camd.cli.terminal import console, messages, print_json
 from camd.client import Client, RemoteError, connect
 from camd.ffmpeg.binary import FfmpegMissingError, find_ffmpeg
+from camd.runtime.folders.access_advice import explain_refused_access
 from camd.storage.verify.folder import FolderVerification, VerifyResult
 
 PART_SECONDS = 4.0  # of recording, before and after each fault
@@ -120,7 +121,7 @@ def try_recorder(config_path: Path | None, *, as_json: bool) -> None:
 def scratch_folders(recordings: Path) -> Iterator[tuple[Path, Path]]:
     """Make a folder on the volume of the recordings, and one for state. Raises CommandFailed."""
     existing = recordings
-    while not existing.exists() and existing != existing.parent:
+    while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
     with ExitStack() as folders:
         try:
@@ -128,7 +129,8 @@ def scratch_folders(recordings: Path) -> Iterator[tuple[Path, Path]]:
                 tempfile.TemporaryDirectory(prefix=".camd-selftest-", dir=existing)
             )
         except OSError as error:
-            raise CommandFailed(f"{existing}: {error.strerror}; nothing was tried") from None
+            why = explain_refused_access(existing, error, "written into")
+            raise CommandFailed(f"nothing was tried: {why}") from None
         state = folders.enter_context(tempfile.TemporaryDirectory(prefix="camd-selftest-"))
         yield Path(volume), Path(state)
 

@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -114,6 +115,37 @@ def explain_file(path: Path, user: FolderUser | None = None) -> AccessAdvice:
         f"it belongs to {owner}, and {name} cannot use it",
         f"Give the folder to the user of the service: chown -R {name}: {path.parent}",
     )
+
+
+def explain_refused_access(path: Path, error: OSError, wanted: str = "read") -> str:
+    """Say to a person why this user cannot do with a file or folder what is `wanted`. Blocks.
+
+    Where another user may: whose it is, and how to run the command as that user.
+    """
+    if not isinstance(error, PermissionError):
+        return f"{path} cannot be {wanted}: {error.strerror or error}"
+    advice = refused_access(path, wanted)
+    return f"{advice.reason}; {advice.suggestion}"
+
+
+def refused_access(path: Path, wanted: str = "read") -> AccessAdvice:
+    """Say whose a file or folder is, and how to run a command as that user. Blocks."""
+    uid = _owner_of(path)
+    user, owner = this_user().name, _name_of(uid)
+    number = f"'#{uid}'" if owner == str(uid) else owner
+    sudo = "sudo" if uid == 0 else f"sudo -u {number}"
+    return AccessAdvice(
+        f"{path} cannot be {wanted} by {user}: it belongs to {owner}",
+        f"put `{sudo}` before this command",
+    )
+
+
+def _owner_of(path: Path) -> int:
+    """Return the owner of a path, or of the nearest folder above it that says who has it."""
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            return place.stat().st_uid
+    return 0
 
 
 def nearest_folder(folder: Path, *, may: Access = os.access) -> Path:

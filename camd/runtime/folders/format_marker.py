@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 from pathlib import Path
 
 import structlog
 
 from camd import __version__
+from camd.runtime.file_presence import is_there
 from camd.runtime.folders.folder_lock import FolderRefusedError
 from camd.runtime.small_files import read_small_file
 from camd.runtime.state_file import replace_file
@@ -65,12 +67,12 @@ def back_up(folder: Path, present: int) -> Path:
     A backup of the same format is kept as it is: it is of the first start of a newer version.
     """
     backup, part = folder / f"backup-format-{present}", folder / "backup-part"
-    if backup.exists():
+    if is_there(backup):
         return backup
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700)
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.is_symlink() and path.name not in ("lock", "reserve"):
+        if stat.S_ISREG(path.lstat().st_mode) and path.name not in ("lock", "reserve"):
             shutil.copy2(path, part / path.name)
     part.replace(backup)
     log.info("format_backed_up", folder=str(folder), format=present, backup=str(backup))

@@ -27,6 +27,7 @@ from camd.model import (
     SessionId,
     SessionPage,
 )
+from camd.runtime.file_presence import is_there
 from camd.storage.index.index_journal import JournalPosition
 from camd.storage.index.snapshot_table import SnapshotTable
 from camd.storage.index.timed_table import TimedTable
@@ -95,13 +96,13 @@ def put_aside(path: Path) -> None:
     free = _free_name(path.with_name(f"{path.name}.unreadable"))
     for suffix in _SUFFIXES:
         old = path.with_name(path.name + suffix)
-        if old.exists():
+        if is_there(old):
             old.rename(free.with_name(free.name + suffix))
 
 
 def _free_name(path: Path) -> Path:
     number, free = 0, path
-    while any(free.with_name(free.name + suffix).exists() for suffix in _SUFFIXES):
+    while any(is_there(free.with_name(free.name + suffix)) for suffix in _SUFFIXES):
         number += 1
         free = path.with_name(f"{path.name}.{number}")
     return free
@@ -170,7 +171,7 @@ class IndexDatabase:
         try:
             return cls(open_database(path))
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) or not path.exists():
+            if isinstance(error, sqlite3.OperationalError) or not is_there(path):
                 raise
             put_aside(path)
             return cls(open_database(path))

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import attrs
 
 from camd.model import SessionId
+from camd.runtime.file_presence import is_there
 from camd.storage.disk import Disk
 from camd.storage.index.index_database import IndexDatabase, migrate
 from camd.storage.index.index_journal import IndexJournal, JournalPosition
@@ -160,7 +161,7 @@ def _addresses(index: Path) -> Iterator[str]:
     if not index.stat().st_size:
         return
     plain = f"file:{quote(str(index))}"
-    if index.with_name(f"{index.name}-wal").exists():
+    if is_there(index.with_name(f"{index.name}-wal")):
         yield f"{plain}?mode=ro"
     yield f"{plain}?immutable=1"
 

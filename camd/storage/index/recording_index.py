@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ import attrs
 import structlog
 
 from camd.model import Segment
+from camd.runtime.file_presence import is_there, mode_of
 from camd.runtime.folders.folder_lock import FolderInUseError, lock_file
 from camd.runtime.folders.format_marker import claim_format
 from camd.storage.disk import Disk
@@ -65,12 +67,12 @@ def file_id(path: Path) -> FileId | None:
 def misplaced_folders(recordings: Path) -> list[Path]:
     """Return the directories that stand where index, journal or lock should be. Blocks.
 
-    A folder that this user may not enter has none: using it says why not.
+    A folder that cannot be read has none: using it says why not.
     """
     folder = recordings / FOLDER
-    with suppress(PermissionError):
+    with suppress(OSError):
         files = [folder / INDEX, folder / "lock", *sorted(folder.glob("journal-*.jsonl"))]
-        return [path for path in files if path.is_dir()]
+        return [path for path in files if stat.S_ISDIR(mode_of(path) or 0)]
     return []
 
 
@@ -116,7 +118,7 @@ class RecordingIndex:
         lock = lock_file(folder / LOCK, recordings)
         try:
             claim_format(folder)
-            if reindex and (folder / INDEX).exists():
+            if reindex and is_there(folder / INDEX):
                 put_aside(folder / INDEX)
             journal = IndexJournal.open(disk, folder)
             database, folder_id = IndexDatabase.open(folder / INDEX), file_id(folder)
@@ -131,7 +133,7 @@ class RecordingIndex:
         Raises OSError, sqlite3.Error.
         """
         self.database.close()
-        if (self.folder / INDEX).exists():
+        if is_there(self.folder / INDEX):
             put_aside(self.folder / INDEX)
         self.database = IndexDatabase.open(self.folder / INDEX)
         self._caught_up = False

@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from camd.errors import STORAGE_MISSING, STORAGE_UNRESPONSIVE, Refusal
+from camd.runtime.file_presence import is_there
 from camd.runtime.folders.folder_lock import FolderRefusedError
 from camd.storage.disk import Disk
 from camd.storage.index.index_database import is_damage
@@ -90,7 +91,7 @@ class IndexWorker:
         folder = self.recordings / FOLDER
         folder.mkdir(mode=0o750, exist_ok=True)
         if self._index is not None and file_id(folder) == self._index.folder_id:
-            if not (folder / INDEX).exists():
+            if not is_there(folder / INDEX):
                 self._damaged = True
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import attrs
 
 from camd.clock import Clock
+from camd.runtime.file_presence import is_there
 from camd.storage.disk import Disk, PosixDisk
+from camd.storage.index.index_journal import IndexJournal
 from camd.storage.index.memory_index import InMemoryIndex
-from camd.storage.index.recording_index import FOLDER, INDEX, RecordingIndex
+from camd.storage.index.recording_index import FOLDER, INDEX, FileId, RecordingIndex, file_id
 from camd.storage.read_only_disk import ReadOnlyDisk
 from camd.storage.recovery.file_recovery import hash_file, parts_in
 from camd.storage.recovery.reconcile import (
@@ -49,12 +52,14 @@ class OfflineResult:
     hashed: int  # files that got a hash, or would get one
     unhashed: tuple[tuple[str, str], ...]  # unreadable files, and why
     new_index: bool = False  # it was made from journal and files, or would be
+    index_lost: bool = False  # there was none that could be used
 
     @property
     def to_do(self) -> bool:
         """Whether something is left to do, or could not be done."""
         counts = self.report.counts
-        waiting = self.report.dry_run and (self.hashed or any(map(counts.get, _WORK)))
+        work = self.index_lost or self.hashed or any(map(counts.get, _WORK))
+        waiting = self.report.dry_run and work
         return bool(waiting or self.unhashed or counts.get(FileOutcome.UNREADABLE))
 
 
@@ -75,11 +80,12 @@ class OfflineRecovery:
         Blocks on the disk. Raises FolderInUseError, OSError when the folder is not there or cannot
         be written, sqlite3.Error when the index cannot be used.
         """
-        if not self.folder.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+        if not stat.S_ISDIR(self.folder.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.folder))
         began = self.clock.now()
-        new_index = self.reindex or not (self.folder / FOLDER / INDEX).exists()
+        before = file_id(self.folder / FOLDER / INDEX)
         with self._open_target() as (disk, target):
+            lost = self._index_was_lost(target, before)
             reconciler = Reconciler(disk, self.folder, target, repair=not self.dry_run)
             findings = reconcile_folder(reconciler, self.on_finding) + self._clear_parts(disk)
             ended = self.clock.now()
@@ -88,7 +94,16 @@ class OfflineRecovery:
                 hashed, failed = self._hash_all(target)
             else:
                 hashed, failed = len(target.database.unhashed()), []
-        return OfflineResult(report, hashed, tuple(failed), new_index)
+        return OfflineResult(report, hashed, tuple(failed), lost or self.reindex, lost)
+
+    def _index_was_lost(self, target: ReconcileTarget, before: FileId | None) -> bool:
+        """Return whether there was no index that could be used; `before` is the file's id."""
+        if isinstance(target, RecordingIndex):  # one that could not be used was set aside
+            index = file_id(self.folder / FOLDER / INDEX)
+            return before is None or (not self.reindex and index != before)
+        present = InMemoryIndex.open(self.folder)
+        present.close()
+        return bool(present.index_problem)
 
     def _clear_parts(self, disk: Disk) -> list[ReconcileFinding]:
         """Remove partial Matroska files: their MP4s are there."""
@@ -110,6 +125,7 @@ class OfflineRecovery:
     def _open_target(self) -> Iterator[tuple[Disk, ReconcileTarget]]:
         """Open the index and the disk; for a dry run, a snapshot and a disk that only reads."""
         if self.dry_run:
+            _refuse_unreadable(self.folder / FOLDER, but_index=self.reindex)
             snapshot = InMemoryIndex.open(self.folder, reindex=self.reindex)
             try:
                 snapshot.database.interrupt()
@@ -152,3 +168,15 @@ class OfflineRecovery:
 
         self.on_hashing(at)
         return count
+
+
+def _refuse_unreadable(folder: Path, *, but_index: bool) -> None:
+    """Raise OSError where journal or index cannot be read; what a dry run says would be wrong."""
+    if not is_there(folder):
+        return
+    journal = IndexJournal(ReadOnlyDisk(heed_locks=False), folder)
+    files = [journal.path(number) for number in journal.numbers()]
+    if not but_index and is_there(folder / INDEX):
+        files.append(folder / INDEX)
+    for file in files:
+        os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
