@@ -22,6 +22,17 @@ def is_there(path: Path) -> bool:
     return mode_of(path) is not None
 
 
+def is_name_taken(path: Path) -> bool:
+    """Return whether there is something of this name, a dangling link included. As `is_there`."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return False
+    return True
+
+
 def is_regular_file(path: Path) -> bool:
     """Return whether there is a file, or a link to one. Blocks; raises OSError."""
     mode = mode_of(path)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import attrs
 
-from camd.runtime.file_presence import is_there
+from camd.runtime.file_presence import is_name_taken, is_there
 from camd.storage.filesystem import file_size_limit, move_exclusively
 from camd.storage.rules.levels import Usage
 from camd.storage.rules.volume_identity import FilesystemLocation
@@ -80,7 +80,7 @@ class Disk(Protocol):
         """List a directory, in no order."""
 
     def exists(self, path: Path) -> bool:
-        """Return whether this name exists, a dangling link included."""
+        """Return whether this name exists, a dangling link included. Raises OSError if unknown."""
 
     def sync_directory(self, path: Path) -> None:
         """Return when the directory's entries are on stable storage."""
@@ -196,7 +196,7 @@ class PosixDisk:
         return os.listdir(folder)
 
     def exists(self, path: Path) -> bool:
-        return os.path.lexists(path)
+        return is_name_taken(path)
 
     def sync_directory(self, path: Path) -> None:
         """fsync(2) on the directory's descriptor, where the file system supports it."""

@@ -324,8 +324,15 @@ class Storage:
         return await self.on_disk(lambda: arrival_of(self.disk, self.folder, segment))
 
     async def note_missing(self, filename: str) -> None:
-        """Mark a file as missing if it is gone and camd did not remove it."""
-        await self._reconcile.mark_missing([filename])
+        """Mark a file as missing if it is gone and camd did not remove it.
+
+        Raises Refusal when the disk does not say whether it is.
+        """
+        try:
+            await self._reconcile.mark_missing([filename])
+        except (OSError, sqlite3.Error) as error:
+            self.space.suspect()
+            raise Refusal(STORAGE_UNRESPONSIVE, filename=filename) from error
 
     async def knows(self, filename: str) -> bool:
         """Return whether the index has a file of this name. Raises Refusal."""

@@ -10,7 +10,7 @@ import pytest
 
 from camd.config.load import find_file
 from camd.errors import ConfigError
-from camd.runtime.file_presence import is_regular_file, is_there, mode_of
+from camd.runtime.file_presence import is_name_taken, is_regular_file, is_there, mode_of
 from camd.runtime.path_lookup import BoundedFileCalls
 from camd.sources import parse_source
 from camd.storage.disk import PosixDisk
@@ -33,9 +33,13 @@ def test_a_file_is_there_or_it_is_not(tmp_path: Path) -> None:
         assert not is_there(tmp_path / name)
         assert not is_regular_file(tmp_path / name)
         assert mode_of(tmp_path / name) is None
+        assert is_name_taken(tmp_path / name) is (name in ("dangling", "loop"))
 
 
-@pytest.mark.parametrize("ask", [is_there, is_regular_file, mode_of, PosixDisk().locate])
+ASKING = [is_there, is_name_taken, is_regular_file, mode_of, PosixDisk().locate, PosixDisk().exists]
+
+
+@pytest.mark.parametrize("ask", ASKING)
 def test_no_answer_is_an_error(tmp_path: Path, ask: object) -> None:
     """What the file system does not say is not taken for absent."""
     assert callable(ask)

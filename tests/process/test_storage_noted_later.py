@@ -20,7 +20,7 @@ from support.recordings import WHO, footage, gap, session
 from camd.api import result_fields
 from camd.clock import SYSTEM_CLOCK
 from camd.config.schema import StorageConfig
-from camd.errors import Refusal
+from camd.errors import STORAGE_UNRESPONSIVE, Refusal
 from camd.growing_delay import GrowingDelay
 from camd.model import (
     Event,
@@ -113,6 +113,7 @@ STEPS: dict[str, tuple[type, str, Exception]] = {
     "the journal is read": (IndexJournal, "read", BROKEN),
     "a file is opened": (GaugedDisk, "open", BROKEN),
     "what was found is noted": (Reconciler, "write_findings", BROKEN),
+    "what is missing is looked for": (GaugedDisk, "exists", BROKEN),
     "what is missing is noted": (Reconciler, "mark_missing", INDEX_BROKEN),
     "what has no hash is looked up": (IndexDatabase, "unhashed", INDEX_BROKEN),
 }
@@ -142,6 +143,25 @@ async def test_recovery_is_tried_again(
             gone.name: SegmentState.MISSING,
             NAME: SegmentState.SEALED,
         }
+
+
+async def test_a_file_of_which_the_disk_does_not_answer_is_not_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be there. Who asks is told so, and can ask again."""
+    folder = tmp_path / "recordings"
+    gone = write_recording(folder, seal=True)
+    async with opened(folder) as storage:
+        await storage.unfinished_sessions()
+        gone.unlink()
+        failing = FailingMethod(monkeypatch, GaugedDisk, "exists", BROKEN)
+        failing.times = 1
+        with pytest.raises(Refusal) as caught:
+            await storage.note_missing(gone.name)
+        assert caught.value.kind is STORAGE_UNRESPONSIVE
+        assert (await storage.find(gone.name)).state is SegmentState.SEALED
+        await storage.note_missing(gone.name)
+        assert (await storage.find(gone.name)).state is SegmentState.MISSING
 
 
 async def known(storage: Storage) -> list[Segment]:

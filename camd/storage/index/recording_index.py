@@ -224,12 +224,15 @@ class RecordingIndex:
     def inherit(self, older: RecordingIndex) -> None:
         """Take over what an older index of the same folder could not write.
 
-        Sealed files only when they are here: others are on another disk.
+        Sealed files only when they are here: others are on another disk. One of which the disk does
+        not say whether it is here is not dropped.
         """
         for record in older._unwritten.all():
             match record:
                 case SegmentNoted(segment):
-                    here = self.journal.disk.exists(self.folder.parent / segment.filename)
+                    here = True
+                    with suppress(OSError):
+                        here = self.journal.disk.exists(self.folder.parent / segment.filename)
                 case _:
                     here = True
             if here:

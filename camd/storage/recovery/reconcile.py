@@ -311,7 +311,10 @@ class Reconciler:
         return finding, [SegmentNoted(segment), moved]
 
     def mark_missing(self, names: Iterable[str]) -> list[ReconcileFinding]:
-        """Mark indexed files as missing that really are not there. Raises sqlite3.Error."""
+        """Mark indexed files as missing that really are not there.
+
+        Raises sqlite3.Error, and OSError when the disk does not say whether one is there.
+        """
         database, findings = self.index.database, list[ReconcileFinding]()
         for name in names:
             segment = database.segment(name)
