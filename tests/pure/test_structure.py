@@ -108,7 +108,8 @@ FORBIDDEN = {
 MEANT = {
     "feed": r"(?<!reader\.)\bfeeds?\b(?! ?\(| (the )?watchdog)",  # not a parser's method
     "floor": r"(?<!math\.)\bfloors?\b",
-    "gate": r"(?<![\"'])\bgates?\b(?![\"'])",  # not the name of a camera in an example
+    # Not the name of a camera in an example, which the page puts between U+2068 and U+2069.
+    "gate": r"(?<![\"'])(?<!\\u2068 )\bgates?\b(?![\"'])",
     "studio": r"(?<!obs )\bstudio\b",  # OBS Studio
 }
 # Where a word is the right one: part of a path, or `*`, and the reason.
