@@ -144,7 +144,8 @@ def interrupted(work: Callable[[], object]) -> Facts:
     work()
     back = until(lambda: active() and unit("MainPID") not in ("0", pid))
     facts = after_return(before, began)
-    return facts | {"back": back, "restarts": int(unit("NRestarts")) - restarts}
+    now = int(unit("NRestarts"))  # a start by hand sets it to zero
+    return facts | {"back": back, "restarts": now - restarts if now >= restarts else now}
 
 
 def after_return(before: str, began: float) -> Facts:
