@@ -70,6 +70,18 @@ async def test_a_part_that_is_late_once_misses_no_deadline(autojump_clock: MockC
     assert all(later - earlier < PERIOD for earlier, later in pairwise(fed))
 
 
+async def test_a_part_that_is_late_twice_in_a_row_misses_no_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    """A round without an answer has taken its quarter; the next one begins at once."""
+    delays = iter((0.0, 20.0, 20.0, 7.0))
+
+    async def late_twice() -> None:
+        await trio.sleep(next(delays, 0.0))
+
+    assert (await fed_until(40, {"storage": late_twice}))[:2] == [0, 29.5]
+
+
 async def test_without_a_watchdog_nothing_is_sent(autojump_clock: MockClock) -> None:
     """It returns at once."""
     sent: list[str] = []
