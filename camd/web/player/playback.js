@@ -60,7 +60,7 @@ class Player {
     this.frame = new ShownFrame(video, this.abort.signal);
     this.shuttle = new Shuttle(video, base, {
       onTile: () => this.report("playing"),
-      footage: (wallMs, rate) => this.footageFrom(wallMs, rate),
+      footage: (wallMs, rate) => this.index.footageFrom(wallMs, rate),
       onEnd: (wallMs) => this.shuttleEnded(wallMs),
       onError: (error) => this.fail(error),
       onUnreachable: (error) => this.report("waiting", { message: error.message }),
@@ -183,13 +183,6 @@ class Player {
     this.shuttle.start(this.now(), this.rate);
   }
 
-  /** Where footage goes on from an instant, forwards or backwards; null: nowhere. */
-  async footageFrom(wallMs, rate) {
-    if (rate < 0) return this.index.findBefore(wallMs);
-    const place = await this.index.find(wallMs);
-    return place && place.end > wallMs ? Math.max(place.start, wallMs) : null;
-  }
-
   /** Nothing lies further that way: it stops; at the present it goes on as fast as time does. */
   async shuttleEnded(wallMs) {
     const newest = this.rate > 0 && this.index.newest();
@@ -224,7 +217,8 @@ class Player {
   /** Do one thing after the other, unless another seek has come. */
   enqueue(seek, work) {
     const done = this.chain.then(() => (seek === this.seeks ? work() : undefined));
-    return (this.chain = done.catch(() => {})), done;
+    this.chain = done.catch(() => {});
+    return done;
   }
 
   async move(wallMs) {

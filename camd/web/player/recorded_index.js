@@ -46,6 +46,13 @@ export class RecordedIndex {
     return found || this.newest();
   }
 
+  /** Where footage goes on from an instant, forwards or backwards; null: nowhere. */
+  async footageFrom(wallMs, rate) {
+    if (rate < 0) return this.findBefore(wallMs);
+    const place = await this.find(wallMs);
+    return place && place.end > wallMs ? Math.max(place.start, wallMs) : null;
+  }
+
   /** Read everything anew the next time; false when it was read a moment ago. */
   forget() {
     const old = this.known !== null && performance.now() - this.known.read > GROWING_MS;
