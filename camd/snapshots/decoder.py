@@ -36,6 +36,7 @@ KEPT_BYTES = 16 * 1024 * 1024
 IDLE_SECONDS = 600.0  # after which the waiting process is ended
 RETRY_SECONDS = 1.0  # before another waiting process is started after one that failed
 MOST_PICTURE_BYTES = 64 * 1024 * 1024
+DECODER_ENDED = "decoder_ended"  # the cause when FFmpeg gave no picture
 _WORDS_BYTES = 4096
 _RETRY_MILLISECONDS = 500
 
@@ -255,7 +256,7 @@ async def _converse(flight: _Flight, process: ChildProcess) -> None:
                 problem = f"{problem} (exit status {await process.wait()})"
             said = redact(words.decode("utf-8", "replace").strip()).splitlines()
             log.warning("picture_failed", camera=flight.camera_id, why=problem, said=said[-3:])
-            flight.fail("decoder_ended", problem)
+            flight.fail(DECODER_ENDED, problem)
         nursery.cancel_scope.cancel()
 
 

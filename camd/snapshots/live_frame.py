@@ -12,6 +12,9 @@ from camd.clock import Clock
 from camd.errors import SOURCE_UNAVAILABLE, UNSUPPORTED, Refusal
 from camd.model import CameraId, CameraState, CameraStatus, Problem
 from camd.model.problems import NO_PICTURE_YET, STALLED
+from camd.mp4.boxes import MediaError
+from camd.mp4.h26x.leading_pictures import begins_anew
+from camd.mp4.init import Init
 from camd.mp4.movies.frame_movie import frame_movie
 from camd.runtime.broadcast import LatestValue
 from camd.snapshots.newest_gop import NewestGop
@@ -39,13 +42,15 @@ class FoundFrame:
     """One frame with all that is needed to decode it. `time` is its wall time, UTC.
 
     `frame_key` identifies it. `sample` is the frame itself where it is a JPEG; then `movie` is not
-    needed unless another picture is made of it.
+    needed unless another picture is made of it. `uncertain`: the movie begins with a key frame that
+    may refer to what came before, so that FFmpeg may show nothing of the first few frames.
     """
 
     time: datetime
     frame_key: tuple[object, ...]
     movie: bytes = attrs.field(repr=False)
     sample: bytes | None = attrs.field(default=None, repr=False)
+    uncertain: bool = False
 
 
 async def newest_frame(
@@ -117,7 +122,9 @@ class _FrameSearch:
         )
         time = frames[number].time
         sample = bytes(whole.samples[number]) if init.video.codec == "jpeg" else None
-        return FoundFrame(time, (self.source.camera_id, time, len(movie)), movie, sample)
+        frame_key = (self.source.camera_id, time, len(movie))
+        uncertain = not intra_only and not _begins_anew(init, bytes(whole.samples[0]))
+        return FoundFrame(time, frame_key, movie, sample, uncertain)
 
     async def watch_process(self, scope: trio.CancelScope) -> None:
         """End the search when the camera has no process, and is not about to start one."""
@@ -145,3 +152,10 @@ class _FrameSearch:
             camera_id=self.source.camera_id,
             cause=problem.kind,
         )
+
+
+def _begins_anew(init: Init, key_frame: bytes) -> bool:
+    try:
+        return begins_anew(init, key_frame)
+    except MediaError:
+        return False

@@ -17,6 +17,7 @@ from camd.ffmpeg.binary import FFmpegBinary
 from camd.ffmpeg.text.still_args import DEFAULT_QUALITY, PictureOptions
 from camd.model import StoredSnapshot
 from camd.snapshots.decoder import (
+    DECODER_ENDED,
     PICTURE_TIMINGS,
     LaunchDecoder,
     PictureDecoder,
@@ -39,6 +40,8 @@ from camd.snapshots.snapshot_files import NewPicture, SnapshotFiles
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.snapshots")
+
+MOST_TRIES = 4  # of frames that may need what came before their group
 
 
 @attrs.frozen
@@ -136,8 +139,15 @@ class Snapshots:
             raise
 
     async def _make(self, source: FrameSource, request: PictureRequest) -> Still:
-        frame = await self._frame(source, request)
-        picture = await self._picture(source, request, frame)
+        for left in reversed(range(MOST_TRIES)):
+            frame = await self._frame(source, request)
+            try:
+                picture = await self._picture(source, request, frame)
+                break
+            except Refusal as refusal:
+                if not (left and frame.uncertain and refusal.details.get("cause") == DECODER_ENDED):
+                    raise
+                request = attrs.evolve(request, max_age=timedelta(0))  # the next one
         width, height = picture_size(picture)
         return Still(picture, frame.time, self._clock.now() - frame.time, width, height)
 

@@ -13,6 +13,10 @@ WIDTH, HEIGHT = 256, 64
 _CODE = f"geq=lum='16+219*mod(trunc(N/pow(2,trunc(X/{WIDTH // BITS}))),2)':cb=128:cr=128"
 ENCODERS = {
     "h264": ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", str(FPS)),
+    "open": (
+        *("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", str(FPS)),
+        *("-x264-params", "open-gop=1:scenecut=0"),
+    ),
     "h265": (
         *("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-g", str(FPS)),
         *("-x265-params", "log-level=error:open-gop=0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -41,7 +42,7 @@ PATIENT = PictureTimings(decode_seconds=100.0, copy_seconds=100.0)
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of clips by codec, a key frame every second."""
     folder = tmp_path_factory.mktemp("clips")
-    for codec in ("h264", "h265", "mjpeg"):
+    for codec in ("h264", "open", "h265", "mjpeg"):
         make_coded_clip(PROGRAM, folder / f"{codec}.mp4", codec, SECONDS)
     return folder
 
@@ -78,14 +79,21 @@ class SnapshotRig:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, source: FileSource, recording: RecordingConfig = LONG, *, codec: str = "copy"
+    folder: Path,
+    source: FileSource,
+    recording: RecordingConfig = LONG,
+    *,
+    codec: str = "copy",
+    silent: int = 0,
 ) -> AsyncIterator[SnapshotRig]:
-    """Run a camera, and take snapshots of it."""
+    """Run a camera, and take snapshots of it. The first `silent` decoders give no picture."""
     decoders: list[ChildProcess] = []
     program = FFmpegBinary(Path(PROGRAM), (9, 0))
 
     @asynccontextmanager
     async def launch(arguments: Sequence[str]) -> AsyncIterator[ChildProcess]:
+        if len(decoders) < silent:
+            arguments = [sys.executable, "-c", "import sys; sys.stdin.buffer.read()"]
         async with open_child_process(arguments, takes_input=True) as process:
             decoders.append(process)
             yield process
@@ -186,6 +194,22 @@ async def test_a_camera_is_started_for_a_snapshot_and_goes_on(clips: Path, tmp_p
         assert taking.rig.camera.hub.demand.value.consumers == 0
         await taking.show()
         assert len(taking.rig.children) == 1
+
+
+async def test_a_picture_of_an_open_group_is_tried_again(clips: Path, tmp_path: Path) -> None:
+    """Where a group begins with a key frame that needs what came before, FFmpeg may show nothing of
+    the frames behind it: the next ones are tried. It never does so behind any other key frame."""
+    async with opened(tmp_path, FileSource(clips / "open.mp4"), silent=3) as taking:
+        counter = FrameCounter()
+        async with taking.rig.camera.hub.attach(counter):
+            while counter.frames < FPS + 15:  # the first group is as any other  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            still = await taking.show()
+            assert number_in(PROGRAM, still.picture) > FPS
+        assert len(taking.decoders) >= 4
+    async with opened(tmp_path / "closed", FileSource(clips / "h264.mp4"), silent=1) as taking:
+        refusal = await taking.refused()
+        assert refusal.details["cause"] == "decoder_ended"
 
 
 # --- refusals -----------------------------------------------------------------------------
