@@ -118,7 +118,8 @@ class Player {
       if (seek !== this.seeks) return;
       await this.move(wall);
       if (seek !== this.seeks) return;
-      if (this.playing && this.video.paused) await this.play(); // it was at its end, or has other media
+      const { paused, ended } = this.video; // it was at its end, or has other media
+      if (this.playing && paused && !ended) await this.play();
       else this.report(this.playing ? "playing" : "paused");
     } catch (error) {
       if (seek === this.seeks) await this.recover(error, () => this.seek(wallMs));
@@ -128,7 +129,8 @@ class Player {
   async play() {
     this.playing = true;
     if (this.fast()) return this.startShuttle();
-    if (this.shuttle.active) await this.seek(this.now());
+    if (this.shuttle.active || this.video.ended) await this.seek(this.now());
+    if (this.video.ended) return; // nothing follows: browsers would begin anew
     await play(this.video, () => this.report("muted")).catch((error) => this.playing && this.fail(error));
     if (this.playing) this.report("playing");
   }
@@ -275,9 +277,11 @@ class Player {
     await this.goOnPlaying();
   }
 
-  /** A video at its end is paused; more has come. */
+  /** A video at its end is paused; more has come. Without the seek, Chromium begins anew. */
   async goOnPlaying() {
-    if (this.playing && this.video.paused) await this.video.play();
+    if (!this.playing || !this.video.paused) return;
+    if (this.video.ended) this.video.currentTime = this.video.currentTime;
+    await this.video.play();
   }
 
   /** It has reached the present, which does not come any faster. */
