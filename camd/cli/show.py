@@ -205,7 +205,7 @@ def _print_timeline(answer: Mapping[str, Any]) -> None:
     if answer["gaps"]:
         out.print(tables.timeline_gaps(answer["gaps"]))
     if answer.get("searching"):
-        out.print("Recordings are still looked for in the folder: more may be found.", markup=False)
+        out.print(tables.STILL_SEARCHING, markup=False)
 
 
 @click.command(short_help="Show when a camera was recorded, and what is missing.")

@@ -44,6 +44,8 @@ _COLOURS = {
 _WHOLE = ("file", "device")  # columns of names to copy: they are never folded
 _DURATIONS = ("duration", "uptime", "interval", "pending_seconds")
 
+STILL_SEARCHING = "Recordings are still looked for in the folder: more may be found."
+
 
 def file_size(size: object) -> str:
     """Format bytes: "12.3 MB"."""

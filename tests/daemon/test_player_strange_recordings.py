@@ -55,6 +55,19 @@ async def serve(new_daemon: NewDaemon) -> tuple[Daemon, FootageFolder]:
     return daemon, FootageFolder(daemon.recordings)
 
 
+async def serve_clips(
+    new_daemon: NewDaemon, clips: Sequence[Path]
+) -> tuple[Daemon, list[datetime]]:
+    """Run a daemon that has recorded two seconds of each clip, one after the other; return where
+    the first one begins, and where each ends."""
+    daemon, folder = await serve(new_daemon)
+    ends = [START]
+    for each in clips:
+        ends.append(folder.put(ends[-1], each, 2))
+    await daemon.start()
+    return daemon, ends
+
+
 def kinds(states: Sequence[dict[str, Any]]) -> list[str]:
     """Name the states without those that follow one of their kind."""
     names = [state["state"] for state in states]
@@ -105,11 +118,7 @@ async def test_other_sizes_codecs_and_sound_are_played_and_the_rest_is_said(
         encode(clip, tmp_path / "late.mp4", *tone),
         clip,
     ]
-    daemon, folder = await serve(new_daemon)
-    ends = [START]
-    for each in clips:
-        ends.append(folder.put(ends[-1], each, 2))
-    await daemon.start()
+    daemon, ends = await serve_clips(new_daemon, clips)
 
     def drive(browser: Any) -> tuple[list[dict[str, Any]], Any]:
         with opened(browser, daemon) as page:
@@ -143,11 +152,7 @@ async def test_pictures_are_played_whose_sound_the_browser_does_not_play(
         encode(clip, tmp_path / "alac.mp4", *begin, *tone, "alac"),
         clip,
     ]
-    daemon, folder = await serve(new_daemon)
-    ends = [START]
-    for each in clips:
-        ends.append(folder.put(ends[-1], each, 2))
-    await daemon.start()
+    daemon, ends = await serve_clips(new_daemon, clips)
 
     def drive(browser: Any) -> tuple[list[int], list[str], list[dict[str, Any]]]:
         with opened(browser, daemon) as page:

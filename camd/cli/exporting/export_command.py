@@ -78,7 +78,7 @@ def export(
             camera, datetime.fromisoformat(begin), datetime.fromisoformat(end)
         )
         if found.searching:
-            messages().print("Recordings are still looked for in the folder: more may be found.")
+            messages().print(tables.STILL_SEARCHING)
         files = {part.part: file_of_part(file, part.part) for part in found.parts}
         await trio.to_thread.run_sync(_refuse_existing, list(files.values()))
         receipts = []

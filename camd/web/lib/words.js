@@ -91,10 +91,11 @@ const OVERRIDDEN = {
 export function scheduleWords({ name, active, next_change, overridden_by, message }) {
   if (message) return sentence(message);
   const change = next_change ? dayAndMinute(new Date(next_change)) : null;
-  if (!active) return change ? `Schedule “${isolated(name)}”: records from ${change}.` : `Schedule “${isolated(name)}”: records no more.`;
+  const schedule = `Schedule “${isolated(name)}”`;
+  if (!active) return change ? `${schedule}: records from ${change}.` : `${schedule}: records no more.`;
   const until = change ? ` until ${change}` : '';
-  if (overridden_by) return `Schedule “${isolated(name)}”: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until && `,${until}`}.`;
-  return `Schedule “${isolated(name)}”: records${until}.`;
+  if (overridden_by) return `${schedule}: ${OVERRIDDEN[overridden_by] ?? 'does not record'}${until && `,${until}`}.`;
+  return `${schedule}: records${until}.`;
 }
 
 const ROLES = { viewer: 'may look', operator: 'may look and record', admin: 'may do everything' };

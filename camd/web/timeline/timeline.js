@@ -82,7 +82,7 @@ export function Timeline({ store, rest }) {
   useEffect(() => {
     if (start !== null) {
       seek(start);
-      if (start < range.from || start > range.to) setRange(centred(range, start));
+      if (!holds(range, start)) setRange(centred(range, start));
     } else if (askedAt) live(); // of no use
   }, [askedAt]);
   const before = useRef(shownAt);
