@@ -35,14 +35,19 @@ def inherited_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
     return [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
 
+def is_manager(environ: Mapping[str, str]) -> bool:
+    """Whether a service manager wants to be notified."""
+    return environ.get("NOTIFY_SOCKET", "").startswith(("/", "@"))
+
+
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Send the service manager `READY=1`, `STATUS=…`, `WATCHDOG=1`, …; one assignment a line.
 
     Never raises and never blocks; returns whether the message was sent.
     """
-    address = environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    if not is_manager(environ):
         return False
+    address = environ["NOTIFY_SOCKET"]
     if address.startswith("@"):  # the abstract namespace, unix(7)
         address = "\0" + address[1:]
     try:

@@ -18,6 +18,7 @@ import trio
 
 from camd import systemd
 from camd.camera.cameras import Cameras
+from camd.runtime.aligned_sleep import sleep_aligned
 from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.daemon")
@@ -43,7 +44,8 @@ class SystemdNotifier:
         async with trio.open_nursery() as nursery:
             period = systemd.watchdog_seconds(os.environ)
             nursery.start_soon(feed_watchdog, self._pings, period, self._notify)
-            nursery.start_soon(show_status, self._status_line, self._notify)
+            if systemd.is_manager(os.environ):
+                nursery.start_soon(show_status, self._status_line, self._notify)
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
@@ -61,7 +63,7 @@ class SystemdNotifier:
         return {"storage": self._storage.space.refresh, **cameras}
 
     def _status_line(self) -> str:
-        every = [camera.status for camera in self._cameras]
+        every = [camera.published.value for camera in self._cameras]
         return status_line(
             self._addresses,
             cameras=len(every),
@@ -88,7 +90,7 @@ async def show_status(line: Callable[[], str], notify: Notify) -> None:
         if (now := line()) != shown:
             notify(f"STATUS={now}")
             shown = now
-        await trio.sleep(_STATUS_PAUSE_SECONDS)
+        await sleep_aligned(_STATUS_PAUSE_SECONDS)
 
 
 async def feed_watchdog(

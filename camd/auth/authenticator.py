@@ -35,6 +35,7 @@ from camd.clock import Clock
 from camd.config.schema import AuthConfig
 from camd.errors import ConfigError
 from camd.rpc.roles import ANONYMOUS, AuthMethod, Principal
+from camd.runtime.aligned_sleep import sleep_aligned
 from camd.runtime.folders.access_advice import explain_access, explain_error
 from camd.runtime.small_files import read_small_file
 
@@ -228,6 +229,6 @@ def _load(auth: AuthConfig, state_dir: Path, clock: Clock) -> Authenticator:
 
 async def _serve_refresh(authenticator: Authenticator) -> None:
     while True:
-        await trio.sleep(_REFRESH_SECONDS)
+        await sleep_aligned(_REFRESH_SECONDS)
         # Abandoned when a shutdown finds the disk hanging: the thread only reads.
         await trio.to_thread.run_sync(authenticator.refresh, abandon_on_cancel=True)

@@ -336,8 +336,8 @@ class StreamHub:
 
         `arrived` is when its last frame arrived, in monotonic seconds; by default now.
         """
-        watched = False
-        for attachment in self._attachments:
+        hurried, watched = self.hurried.value, False
+        for attachment in self._attachments if hurried else ():
             attachment.in_flight |= attachment.finishing
             watched |= attachment.consumer.each_frame
         fragment = with_moved_samples_put_back(fragment)
@@ -347,7 +347,7 @@ class StreamHub:
         if needed is not None:
             self._describe(needed)
         self._joiner.add(fragment, self.clock.monotonic() if arrived is None else arrived)
-        closes = self._joiner.is_complete or self._begins_somebody(fragment)
+        closes = self._joiner.is_complete or (hurried and self._begins_somebody(fragment))
         alone = closes and len(self._joiner.unjoined) == 1
         if watched and not alone:
             self._give_frame()

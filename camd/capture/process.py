@@ -40,6 +40,7 @@ from camd.runtime.child_process import NOT_EXECUTED, ChildProcess, open_child_pr
 from camd.runtime.pipe_poller import (
     FILLED_SHARE,
     ROUND_SECONDS,
+    SHORTEST_SECONDS,
     PipeFillEstimate,
     PipePoller,
     PolledPipe,
@@ -52,7 +53,7 @@ ERRORS_END_SECONDS = 1.0  # a process that FFmpeg left behind may hold stderr op
 LAST_READ_SECONDS = 0.1  # past a deadline: this program may have slept, and output waits
 GATHER_SECONDS = 0.02  # a fragment arrives in many writes; fewer reads save wake-ups
 SHORT_GATHER_SECONDS = 0.002  # the same while somebody watches
-READ_SECONDS = 0.25  # between two reads while nobody waits for frames
+READ_SECONDS = ROUND_SECONDS  # between two reads while nobody waits for frames
 # A camera whose frames last longer is read at once: that takes no more wake-ups, and the arrival of
 # each frame is known.
 SLOW_SECONDS = 0.125
@@ -256,7 +257,7 @@ class CaptureProcess:
         self._deadline = self._arrived + self.timeouts.start_seconds * self.timeouts.steps
         key_frame_due = float("inf")
         flow = PipeFillEstimate(pipe_capacity(process.output)) if self.pipes is not None else None
-        rest = ROUND_SECONDS
+        rest = self.read_seconds
         while True:
             if self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow):
                 await self._read_in_rounds(self.pipes, process, flow, rest)
@@ -323,7 +324,7 @@ class CaptureProcess:
 
     def _may_wait(self, pipes: PipePoller, flow: PipeFillEstimate) -> bool:
         """Whether the output may wait for the next round, and rounds take less CPU time."""
-        in_time = self.read_seconds >= ROUND_SECONDS and not flow.urgent
+        in_time = self.read_seconds >= SHORTEST_SECONDS and flow.may_wait
         return self._may_gather and in_time and pipes.worthwhile
 
     async def _wait_for_more(self, flow: PipeFillEstimate | None) -> float:
@@ -334,7 +335,9 @@ class CaptureProcess:
         in_rounds = self.pipes is not None and flow is not None and self._may_wait(self.pipes, flow)
         pauses = flow is not None and self._may_gather and self._frame_seconds > 0
         seconds = self._pause_seconds if pauses else 0.0
-        seconds = self.sink.caught_up(ROUND_SECONDS if in_rounds else seconds)
+        if in_rounds and flow is not None:
+            seconds = min(flow.seconds, self.read_seconds)
+        seconds = self.sink.caught_up(seconds)
         if pauses and not in_rounds:
             with trio.move_on_after(seconds) as self._pause:
                 await trio.sleep_forever()
@@ -359,7 +362,7 @@ class CaptureProcess:
             flow.found(len(chunk), self.clock.monotonic())
             self._feed(chunk)
             self._hand_on(quiet=True)
-            seconds = self.sink.caught_up(ROUND_SECONDS)
+            seconds = self.sink.caught_up(min(flow.seconds, self.read_seconds))
             return seconds if len(chunk) and self._may_wait(pipes, flow) else None
 
         with pipes.reading(process.output, take, rest) as reading:

@@ -180,7 +180,7 @@ class CaptureSupervisor:
             throttle=None if source.speed is None else ReadThrottle(source.speed),
             pipes=self._environment.pipes,
             hurried=self._hub.hurried,
-            read_seconds=min(READ_SECONDS, self._hub.fragment_seconds / 2) / max(1, speed),
+            read_seconds=min(READ_SECONDS, self._hub.fragment_seconds) / max(1, speed),
         )
 
     async def _report(self, report: CaptureReport) -> None:

@@ -21,6 +21,7 @@ import trio
 
 from camd.devices.sysfs import SYSTEM, SysfsRoots, list_nodes, stat_node
 from camd.devices.v4l2.node import NodeStat
+from camd.runtime.aligned_sleep import sleep_aligned
 
 log = structlog.get_logger("camd.devices")
 
@@ -135,7 +136,7 @@ class _Watcher:
         """Wake when a poll differs from the one before, and every SAFETY_POLL_SECONDS."""
         quiet_seconds = 0.0
         while True:
-            await trio.sleep(POLL_SECONDS)
+            await sleep_aligned(POLL_SECONDS)
             quiet_seconds += POLL_SECONDS
             seen = await self._poll()
             if seen != known or quiet_seconds >= SAFETY_POLL_SECONDS:

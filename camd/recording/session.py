@@ -41,6 +41,7 @@ from camd.recording.rules.ledger import SessionLedger
 from camd.recording.rules.rotation import Rotation
 from camd.recording.writer import SessionWriter
 from camd.runtime.actor import MailboxRequest
+from camd.runtime.aligned_sleep import next_aligned
 from camd.storage.rules.admission import SpaceNeed, space_facts
 from camd.storage.storage import Storage
 
@@ -315,8 +316,8 @@ class RecordingSession:
         end, progress_at = self._end_due(), self.clock.monotonic() + self.settings.progress_seconds
         with self._timekeeping:
             while self.clock.monotonic() < end:
-                due = min(end, progress_at) - self.clock.monotonic()
-                await trio.sleep(min(TICK_SECONDS, max(0.0, due)))
+                left = max(0.0, min(end, progress_at) - self.clock.monotonic())
+                await trio.sleep_until(min(next_aligned(TICK_SECONDS), trio.current_time() + left))
                 self._look_after_health()
                 if self.clock.monotonic() >= progress_at:
                     progress_at += self.settings.progress_seconds

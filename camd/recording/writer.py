@@ -42,6 +42,8 @@ from camd.storage.storage import Storage
 
 log = structlog.get_logger("camd.recorder")
 
+NEXT_FRAGMENT = 1.2  # times the length of a fragment: until then the next one has come
+
 
 @attrs.define(eq=False, kw_only=True)
 class SessionWriter:
@@ -216,12 +218,13 @@ class SessionWriter:
         self._backoff.worked()
 
     async def _append(self, captured: CapturedFragment) -> None:
-        """Append to the open segment, and sync when it is due.
+        """Append to the open segment, and sync when that is due before the next fragment comes.
 
         Raises OSError when the fragment is not in the file; a sync that fails is handled here.
         """
         assert self._open is not None
-        due = self._sync_due is not None and self.clock.monotonic() >= self._sync_due
+        next_at = self.clock.monotonic() + NEXT_FRAGMENT * captured.fragment.duration_seconds
+        due = self._sync_due is not None and next_at >= self._sync_due
         before = self._open.file.size_bytes
         failure = await self._open.append(self.storage, captured.fragment, sync=due)
         _, dropped = self._wrote(captured, self._open.file.size_bytes - before)

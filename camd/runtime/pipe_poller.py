@@ -2,8 +2,8 @@
 
 Waking up costs more than reading. A round reads the pipes that are due, or soon will be, without
 waiting, into one shared buffer; their data is passed on at once, in the same task. Each pipe is due
-ROUND_SECONDS after it was read, or earlier where its reader asks for that. A pipe that would fill
-up until then is read by its own task instead (`PipeFillEstimate`).
+ROUND_SECONDS after it was read, or earlier where its reader asks for that or where it would fill up
+(`PipeFillEstimate`); one that would do so within SHORTEST_SECONDS is read by its own task instead.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import attrs
 import outcome
 import trio
 
-ROUND_SECONDS = 0.25  # between two reads of a pipe, at most
-TOGETHER_SECONDS = ROUND_SECONDS / 2  # before it is due: a round of others reads a pipe as well
-FILLED_SHARE = 1 / 3  # of a pipe between two rounds, on average; above it the pipe cannot wait
-FULL_SHARE = 2 / 3  # of a pipe, read in one round: the writer may be blocked
-WAITS_AGAIN_SHARE = 0.8  # of the rate above which a pipe cannot wait; below it, it can again
+ROUND_SECONDS = 0.5  # between two reads of a pipe, at most
+SHORTEST_SECONDS = 0.1  # … and at least, in rounds
+TOGETHER_SECONDS = 0.125  # before it is due: a round of others reads a pipe as well
+FILLED_SHARE = 1 / 2  # of a pipe between two reads, on average
+FULL_SHARE = 3 / 4  # of a pipe, read at once: the writer may have waited
+FULL_SECONDS = 60.0  # for which a pipe that was full is read twice as often
 WINDOW_SECONDS = 2.0  # in which a rate is measured; writers write in bursts
 BUFFER_BYTES = 1024 * 1024
 MAX_BYTES = 4 * BUFFER_BYTES  # read from one pipe in one round
@@ -33,38 +34,39 @@ Take = Callable[[memoryview], float | None]
 
 @attrs.define(eq=False)
 class PipeFillEstimate:
-    """Whether a pipe can wait for the next round, by its rate. Times are monotonic seconds."""
+    """How long a pipe can wait for its next read, by its rate. Times are monotonic seconds."""
 
     pipe_bytes: int
-    urgent: bool = attrs.field(default=False, init=False)  # it cannot wait for the next round
+    seconds: float = attrs.field(default=ROUND_SECONDS, init=False)  # 0: not at all
     _since: float | None = attrs.field(default=None, init=False)
     _bytes: int = attrs.field(default=0, init=False)
+    _full_at: float = attrs.field(default=float("-inf"), init=False)  # when it was last full
 
     @property
-    def _most(self) -> float:
-        """The rate above which the pipe cannot wait, in bytes per second."""
-        return FILLED_SHARE * self.pipe_bytes / ROUND_SECONDS
+    def may_wait(self) -> bool:
+        """Whether it can be read in rounds."""
+        return self.seconds >= SHORTEST_SECONDS
 
     def came(self, size: int, moment: float) -> None:
         """Count bytes that were read at `moment`."""
-        if self._since is None:
+        if self._since is None:  # since when these gathered is not known
             self._since = moment
+            return
         self._bytes += size
         seconds = moment - self._since
-        if self._bytes > self._most * WINDOW_SECONDS:
-            self._begin(moment, urgent=True)
-        elif seconds >= WINDOW_SECONDS:
-            most = self._most * (WAITS_AGAIN_SHARE if self.urgent else 1.0)
-            self._begin(moment, urgent=self._bytes > most * seconds)
+        share = FILLED_SHARE * self.pipe_bytes
+        if seconds < WINDOW_SECONDS and self._bytes * self.seconds <= share * WINDOW_SECONDS:
+            return
+        rate = self._bytes / max(seconds, ROUND_SECONDS)
+        often = 2 if moment < self._full_at + FULL_SECONDS else 1
+        self.seconds = min(ROUND_SECONDS, share / rate if rate else ROUND_SECONDS) / often
+        self._since, self._bytes = moment, 0
 
     def found(self, size: int, moment: float) -> None:
         """Count bytes that one round has read from the pipe."""
         self.came(size, moment)
         if size > FULL_SHARE * self.pipe_bytes:
-            self._begin(moment, urgent=True)
-
-    def _begin(self, moment: float, *, urgent: bool) -> None:
-        self.urgent, self._since, self._bytes = urgent, moment, 0
+            self.seconds, self._since, self._bytes, self._full_at = 0.0, moment, 0, moment
 
 
 @attrs.define(eq=False)

@@ -8,8 +8,8 @@ What a camera delivers meanwhile waits in `camd.recording.recording_queue`.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -18,6 +18,7 @@ import trio
 
 from camd.clock import Clock
 from camd.model import Event, SessionId, StorageChanged, StorageLevel, StorageStatus
+from camd.runtime.aligned_sleep import next_aligned
 from camd.runtime.broadcast import Fanout, LatestValue
 from camd.runtime.folders.access_advice import explain_error
 from camd.storage.disk import Disk
@@ -48,6 +49,14 @@ log = structlog.get_logger("camd.storage")
 RATE_WINDOW_SECONDS = 10.0
 
 
+@attrs.frozen(eq=False)
+class PendingSample:
+    """A sample that has not returned."""
+
+    over: trio.Event  # for who waits for it
+    begun: float  # by Trio's clock
+
+
 @attrs.define(eq=False)
 class SpaceMonitor:
     """Samples the recordings volume, derives its level, and keeps the reservations."""
@@ -67,6 +76,7 @@ class SpaceMonitor:
     _fault: VolumeFault | None = attrs.field(default=None, init=False)
     _failure: OSError | None = attrs.field(default=None, init=False)  # until a trial works
     _trial_at: float = attrs.field(default=0.0, init=False)
+    _sampling: PendingSample | None = attrs.field(default=None, init=False)
     _sample_hangs: bool = attrs.field(default=False, init=False)  # a sample does not return
     _slow: bool = attrs.field(default=False, init=False)
     _logged_error: str = attrs.field(default="", init=False)
@@ -196,23 +206,31 @@ class SpaceMonitor:
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Sample until cancelled; `refresh` works from when this has started."""
         task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_samples)
+            nursery.start_soon(self._watch_samples)
+
+    async def _serve_samples(self) -> None:
         while True:
             self._sample_soon = trio.Event()
             await self._sample()
             pending = self.timer.stats.pending_seconds(self.clock.monotonic()) > 0
             busy = self._reservations or pending or self._failure is not None
             pause = self.limits.sample_seconds if busy else self.limits.idle_sample_seconds
-            with trio.move_on_after(pause):
+            with trio.move_on_at(next_aligned(pause)):
                 await self._sample_soon.wait()
 
     async def _sample(self) -> None:
         sampled, self._sampled = self._sampled, trio.Event()
         failure = self._failure if self.clock.monotonic() >= self._trial_at else None
-        async with self._sample_timeout(sampled):
+        self._sampling = PendingSample(sampled, trio.current_time())
+        try:
             # When the daemon stops, the sample may be abandoned: its result is not needed.
             sample = await trio.to_thread.run_sync(
                 self._take_sample, failure is not None, abandon_on_cancel=True
             )
+        finally:
+            self._sampling = None
         if sample.works is not None:
             self._trial_at = self._next_trial()
             if sample.works and self._failure is failure:
@@ -221,20 +239,21 @@ class SpaceMonitor:
         self._assess()
         sampled.set()
 
-    @asynccontextmanager
-    async def _sample_timeout(self, sampled: trio.Event) -> AsyncIterator[None]:
-        async def give_up() -> None:
-            await trio.sleep(self.limits.sample_timeout_seconds)
-            self._sample_hangs = True
-            self._assess()
-            sampled.set()
-            self._sampled.set()  # the next sample may never begin
-            self._sampled = trio.Event()
+    async def _watch_samples(self) -> None:
+        """Notice a sample that does not return in time; who waits for it or the next one goes on.
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(give_up)
-            yield
-            nursery.cancel_scope.cancel()
+        One that begins while this sleeps is looked at before its time is over.
+        """
+        while True:
+            sampling = None if self._sample_hangs else self._sampling
+            begun = trio.current_time() if sampling is None else sampling.begun
+            await trio.sleep_until(begun + self.limits.sample_timeout_seconds)
+            if sampling is not None and self._sampling is sampling:
+                self._sample_hangs = True
+                self._assess()
+                sampling.over.set()
+                self._sampled.set()  # the next sample may never begin
+                self._sampled = trio.Event()
 
     def _take_sample(self, trial: bool) -> VolumeSample:
         sample = sample_volume(self.folder, self._disk, self.identify)

@@ -108,6 +108,20 @@ async def test_what_is_reported_as_durable_is_synced(clock: MockClock, seconds: 
         assert seen == {True, False}
 
 
+async def test_a_sync_goes_along_with_the_last_fragment_before_it_is_due(clock: MockClock) -> None:
+    """No call to the disk syncs and writes nothing, as long as fragments come."""
+    async with open_camera_rig() as rig:
+        await rig.camera.start_recording(REQUEST)
+        assert rig.camera._running is not None
+        rig.camera._running.writer.sync_seconds = 0.7  # between two fragments
+        calls, steps = rig.storage.calls, len(rig.disk.steps)
+        await trio.sleep(10)
+        made = rig.disk.steps[steps:]
+        assert made.count("append") == rig.storage.calls - calls >= 19
+        assert made.count("sync") == made.count("append") // 2
+        rig.check(await rig.camera.stop_recording())
+
+
 async def test_a_writer_that_is_never_idle_syncs_as_often(clock: MockClock) -> None:
     """With a disk that is just fast enough, written frames become durable in time, although the
     next fragment always waits."""

@@ -156,6 +156,18 @@ def test_samples_that_are_said_to_lie_elsewhere_are_refused() -> None:
     assert [type(each).__name__ for each in found] == ["Init", "Fragment", "Fragment", "str"]
 
 
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_box_that_is_not_as_large_as_its_samples_is_read_in_full(by: int) -> None:
+    """The fragment behind it begins where the box ends, not where its samples do."""
+    other = bytearray(alike(3))
+    at = other.rindex(b"mdat") - 4
+    other[at : at + 4] = (int.from_bytes(other[at : at + 4], "big") + by).to_bytes(4, "big")
+    stream = b"".join((VIDEO_ONLY, alike(1), alike(2), other, alike(4)))
+    found = found_by(FrameFragmentReader(), stream)
+    assert found == found_by(FragmentReader(), stream)
+    assert isinstance(found[-1], str)
+
+
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_any_bytes_end_or_raise(data: bytes, piece: int) -> None:
     """Whatever follows a header, reading does not loop, and finds what the full reader finds."""

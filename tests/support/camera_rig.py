@@ -143,10 +143,12 @@ class MemoryStorage(Storage):
     sessions: list[Session] = attrs.field(factory=list)
     gaps: list[Gap] = attrs.field(factory=list)
     seconds: float = 0.0  # duration of each operation of the disk
+    calls: int = 0  # operations
 
     async def on_disk(self, work: Callable[[], T]) -> T:
         """Do the work after `seconds`; it cannot be cancelled, like the work of a thread."""
         await trio.lowlevel.checkpoint()
+        self.calls += 1
         with trio.CancelScope(shield=True):
             await trio.sleep(self.seconds)
         return work()

@@ -23,50 +23,44 @@ class ArrivedFragment:
 
 @attrs.define(eq=False)
 class _JoinedTrack:
-    """What is joined of one track, in its ticks."""
+    """What is joined of one track, in its ticks, and the usual interval between its fragments.
+
+    Durations do not tell the interval: FFmpeg gives a picture a single tick when the next has not
+    come.
+    """
 
     timescale: int
+    most: float  # that may be joined
+    holds: bool = False  # something is joined
     ticks: int = 0
     end: int = 0  # decode time of the next sample
     last: int = 0  # duration of the last sample
+    usual: int = 0  # interval; 0: not known
+    _begun: int | None = None  # decode time of the latest fragment
 
     @property
     def seconds_before_last(self) -> float:
         return (self.ticks - self.last) / self.timescale
 
     def add(self, run: TrackRun) -> None:
-        if self.ticks and run.decode_time > self.end:
-            self.ticks += run.decode_time - self.end  # the sample before lasts until then
-        self.ticks += run.duration
-        self.end = run.decode_time + run.duration
-        self.last = run.durations[-1]
+        begins, lasts = run.decode_time, run.duration
+        if self.ticks and begins > self.end:
+            self.ticks += begins - self.end  # the sample before lasts until then
+        self.ticks += lasts
+        self.end, self.last, self.holds = begins + lasts, run.durations[-1], True
+        since = 0 if self._begun is None else begins - self._begun
+        if since > 0:  # a shorter interval at once, a longer one by and by
+            self.usual = min(since, INTERVAL_GROWTH * (self.usual or since))
+        self._begun = begins
 
-    def is_followed_by(self, run: TrackRun, usual: int) -> bool:
+    def is_followed_by(self, run: TrackRun) -> bool:
         """Whether the last sample can last until the next one begins, which is not much later."""
         off = run.decode_time - self.end
-        return off == 0 or -self.last < off <= max(self.last, usual)
+        return off == 0 or -self.last < off <= max(self.last, self.usual)
 
-
-@attrs.define(eq=False)
-class _Intervals:
-    """The usual interval between fragments of each track, in its ticks.
-
-    Durations do not tell it: FFmpeg gives a picture a single tick when the next has not come.
-    """
-
-    _starts: dict[int, int] = attrs.field(factory=dict)
-    _usual: dict[int, int] = attrs.field(factory=dict)
-
-    def usual(self, run: TrackRun) -> int:
-        return self._usual.get(run.track_id, 0)
-
-    def add(self, run: TrackRun) -> None:
-        """Learn from a run: a shorter interval at once, a longer one by and by."""
-        since = run.decode_time - self._starts.get(run.track_id, run.decode_time)
-        if since > 0:
-            usual = self._usual.get(run.track_id, since)
-            self._usual[run.track_id] = min(since, INTERVAL_GROWTH * usual)
-        self._starts[run.track_id] = run.decode_time
+    def clear(self) -> None:
+        """Nothing is joined any more."""
+        self.holds, self.ticks, self.last = False, 0, 0
 
 
 @attrs.define(eq=False)
@@ -82,7 +76,6 @@ class FragmentJoiner:
     unjoined: list[ArrivedFragment] = attrs.field(factory=list, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _tracks: dict[int, _JoinedTrack] = attrs.field(factory=dict, init=False)
-    _intervals: _Intervals = attrs.field(factory=_Intervals, init=False)
     _video: int = attrs.field(default=0, init=False)
     _intra_only: bool = attrs.field(default=False, init=False)
     _complete: bool = attrs.field(default=False, init=False)
@@ -90,7 +83,7 @@ class FragmentJoiner:
     def begin(self, init: Init) -> None:
         """Begin with the stream of another capture."""
         self._clear()
-        self._intervals = _Intervals()
+        self._tracks = {}
         self._video, self._intra_only = init.video.track_id, init.video.intra_only
 
     def closes_before(self, fragment: Fragment) -> bool:
@@ -103,7 +96,7 @@ class FragmentJoiner:
     def _continues(self, fragment: Fragment) -> bool:
         for run in fragment.runs:
             track = self._tracks.get(run.track_id)
-            if track and not track.is_followed_by(run, self._intervals.usual(run)):
+            if track is not None and track.holds and not track.is_followed_by(run):
                 return False
         return True
 
@@ -112,17 +105,17 @@ class FragmentJoiner:
         self.unjoined.append(ArrivedFragment(fragment, arrived))
         self._bytes += fragment.size_bytes
         for run in fragment.runs:
-            if run.track_id not in self._tracks:
-                self._tracks[run.track_id] = _JoinedTrack(run.timescale)
-            track = self._tracks[run.track_id]
+            track = self._tracks.get(run.track_id) or self._first_of(run)
             track.add(run)
-            self._intervals.add(run)
-            most = self.seconds * run.timescale
-            if run.track_id != self._video:
-                most *= SOUND_FACTOR
-            self._complete |= track.ticks >= most
+            self._complete |= track.ticks >= track.most
         self._complete |= self._arriving_seconds > ARRIVAL_FACTOR * self.seconds
         self._complete |= fragment.frames > 1 or self._bytes >= LIMIT_BYTES
+
+    def _first_of(self, run: TrackRun) -> _JoinedTrack:
+        factor = 1.0 if run.track_id == self._video else SOUND_FACTOR
+        track = _JoinedTrack(run.timescale, factor * self.seconds * run.timescale)
+        self._tracks[run.track_id] = track
+        return track
 
     @property
     def _arriving_seconds(self) -> float:
@@ -150,9 +143,11 @@ class FragmentJoiner:
         One frame more does not count: frames come one by one.
         """
         held = self._arriving_seconds if self.unjoined else 0.0
-        for track_id, track in self._tracks.items():
-            if track_id == self._video or self._video not in self._tracks:
-                held = max(held, track.seconds_before_last)
+        pictures = self._tracks.get(self._video)
+        if pictures is not None and pictures.holds:
+            return self.seconds - max(held, pictures.seconds_before_last)
+        for track in self._tracks.values():
+            held = max(held, track.seconds_before_last)
         return self.seconds - held
 
     def take(self) -> ArrivedFragment:
@@ -167,4 +162,5 @@ class FragmentJoiner:
 
     def _clear(self) -> None:
         self.unjoined, self._bytes, self._complete = [], 0, False
-        self._tracks.clear()
+        for track in self._tracks.values():
+            track.clear()

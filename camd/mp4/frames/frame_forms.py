@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -26,6 +26,8 @@ _DURATION, _SIZE, _COMPOSITION = "duration", "size", "composition"
 # Optional fields of 4 bytes, in order: of a tfhd (8.8.7), and of each sample of a trun (8.8.8).
 _TFHD_FIELDS = {0x2: "", 0x8: _DURATION, 0x10: _SIZE, 0x20: ""}
 _TRUN_FIELDS = {0x100: _DURATION, 0x200: _SIZE, 0x400: "", 0x800: _COMPOSITION}
+
+FrameNumbers = tuple[int, ...]  # of one fragment: what differs, in the order in which it lies
 
 
 @attrs.define(eq=False)
@@ -53,35 +55,52 @@ class _VariableFields:
         return int.from_bytes(mask, "big")
 
 
+@attrs.frozen
+class _FieldPlaces:
+    """Where the numbers of one field of all samples are: one for each, or one for all of them."""
+
+    places: slice
+    repeated: int = 1
+
+    @classmethod
+    def of(cls, places: Sequence[int]) -> _FieldPlaces:
+        step = places[1] - places[0] if len(places) > 1 else 1
+        return cls(slice(places[0], places[-1] + 1, step))
+
+    def within(self, values: FrameNumbers) -> FrameNumbers:
+        return values[self.places] * self.repeated
+
+
 @attrs.frozen(kw_only=True)
 class _RunForm:
-    """One track: the places of its numbers; a tuple has one for each sample, or is empty."""
+    """One track: the places of its numbers; None: as in `like`."""
 
     like: TrackRun
     decode_time: int
     offset: int
-    durations: tuple[int, ...]
-    sizes: tuple[int, ...]
-    composition: tuple[int, ...]
+    durations: _FieldPlaces | None
+    sizes: _FieldPlaces | None
+    composition: _FieldPlaces | None
 
-    def sizes_in(self, values: Sequence[int]) -> Iterable[int]:
-        return [values[place] for place in self.sizes] if self.sizes else self.like.sizes
+    def size_bytes(self, values: FrameNumbers) -> int:
+        return sum(self.sizes.within(values) if self.sizes is not None else self.like.sizes)
 
-    def run(self, values: Sequence[int]) -> TrackRun:
+    def run(self, values: FrameNumbers) -> TrackRun:
         like = self.like
-        durations = like.durations
-        if self.durations:
-            durations = array("I", [values[each] for each in self.durations])
-        composition = like.composition
-        if self.composition:
-            composition = array("i", [values[each] for each in self.composition])
-            composition = composition if any(composition) else array("i")
+        durations, sizes, composition = like.durations, like.sizes, like.composition
+        if self.durations is not None:
+            durations = array("I", self.durations.within(values))
+        if self.sizes is not None:
+            sizes = array("I", self.sizes.within(values))
+        if self.composition is not None:
+            offsets = self.composition.within(values)
+            composition = array("i", offsets if any(offsets) else ())
         return TrackRun(
             like.track_id,
             like.timescale,
             values[self.decode_time],
             durations,
-            array("I", self.sizes_in(values)),
+            sizes,
             like.sync,
             composition,
             (SampleChunk(like.count, values[self.offset]),),
@@ -151,36 +170,37 @@ class FrameForm:
         missing = 8 * (self.head_size - len(begin))
         return int.from_bytes(begin, "big") & self.mask >> missing == self.like >> missing
 
-    def size_of(self, data: bytearray | memoryview, at: int) -> int | None:
-        """Return the size of the fragment at `at`, whose head is there and like this form.
+    def numbers_at(self, data: bytearray | memoryview, at: int) -> FrameNumbers:
+        """Return the numbers of the fragment at `at`, whose head is there and like this form."""
+        return self.numbers.unpack_from(data, at)
+
+    def size_of(self, numbers: FrameNumbers) -> int | None:
+        """Return the size of a fragment with these numbers.
 
         None: its samples do not lie one behind the other and fill its `mdat`, or are too large.
         """
-        values = self.numbers.unpack_from(data, at)
         end = first = self.head_size - self.moof_at
         for run in self.runs:
-            if values[run.offset] != end:
+            if numbers[run.offset] != end:
                 return None
-            end += sum(run.sizes_in(values))
+            end += run.size_bytes(numbers)
         size = end - first + MDAT_HEADER_SIZE
-        if size != values[self.mdat] or size > _MDAT_LIMIT:
+        if size != numbers[self.mdat] or size > _MDAT_LIMIT:
             return None
         return self.moof_at + end
 
-    def fragment_at(self, data: bytearray | memoryview, at: int, size: int) -> Fragment:
-        """Return the fragment of `size` bytes at `at`; see `size_of`."""
-        values = self.numbers.unpack_from(data, at)
-        mdat_at = at + self.head_size - MDAT_HEADER_SIZE
-        with memoryview(data) as view:
-            moof, mdat = bytes(view[at + self.moof_at : mdat_at]), bytes(view[mdat_at : at + size])
-        runs = tuple([form.run(values) for form in self.runs])
+    def fragment(self, numbers: FrameNumbers, whole: memoryview) -> Fragment:
+        """Return the fragment with these numbers; `whole` is all of its bytes, see `size_of`."""
+        mdat_at = self.head_size - MDAT_HEADER_SIZE
+        moof, mdat = bytes(whole[self.moof_at : mdat_at]), bytes(whole[mdat_at:])
+        runs = tuple([form.run(numbers) for form in self.runs])
         video = None if self.video is None else runs[self.video]
         if not self.about_video or video is None:
             return Fragment(moof, mdat, runs, video, self.timescale)
-        micros = _micros(values[0])
+        micros = _micros(numbers[0])
         if self.written:
             micros -= video.duration * 1_000_000 // video.timescale
-        return Fragment(moof, mdat, runs, video, self.timescale, micros, values[1])
+        return Fragment(moof, mdat, runs, video, self.timescale, micros, numbers[1])
 
 
 def _micros(ntp: int) -> int:
@@ -225,16 +245,17 @@ def _read_run(
     if [part.kind for part in inner] != [b"tfhd", b"tfdt", b"trun"]:
         return None
     tfhd, _, trun = inner
-    defaults, columns = _word(moof, tfhd.payload), _word(moof, trun.payload)
-    rows = trun.payload + 12 + (4 if columns & 0x4 else 0)  # behind the flags of the first sample
-    if not (defaults & _DEFAULT_BASE_IS_MOOF and columns & 0x1):
+    defaults, fields = _word(moof, tfhd.payload), _word(moof, trun.payload)
+    rows = trun.payload + 12 + (4 if fields & 0x4 else 0)  # behind the flags of the first sample
+    if not (defaults & _DEFAULT_BASE_IS_MOOF and fields & 0x1):
         return None
-    places: dict[str, tuple[int, ...]] = {_DURATION: (), _SIZE: (), _COMPOSITION: ()}
+    columns: dict[str, _FieldPlaces] = {}
     at = tfhd.payload + 8
     for bit, name in _TFHD_FIELDS.items():
         if defaults & bit:
             if name:
-                places[name] = (numbers.add(base + at, "I"),) * run.count
+                place = numbers.add(base + at, "I")
+                columns[name] = _FieldPlaces(slice(place, place + 1), run.count)
             at += 4
     decode_time = numbers.add(base + run.tfdt_at, "q" if run.tfdt_size == 8 else "I")
     offset = numbers.add(base + trun.payload + 8, "i")
@@ -242,21 +263,21 @@ def _read_run(
     end = rows
     for _ in range(run.count):
         for bit, name in _TRUN_FIELDS.items():
-            if columns & bit:
+            if fields & bit:
                 if name:
                     code = "i" if name == _COMPOSITION else "I"
                     own.setdefault(name, []).append(numbers.add(base + end, code))
                 end += 4
-    places |= {name: tuple(each) for name, each in own.items()}
+    columns |= {name: _FieldPlaces.of(places) for name, places in own.items()}
     if at != tfhd.end or end != trun.end:
         return None
     return _RunForm(
         like=run,
         decode_time=decode_time,
         offset=offset,
-        durations=places[_DURATION],
-        sizes=places[_SIZE],
-        composition=places[_COMPOSITION],
+        durations=columns.get(_DURATION),
+        sizes=columns.get(_SIZE),
+        composition=columns.get(_COMPOSITION),
     )
 
 

@@ -102,17 +102,20 @@ class FrameFragmentReader:
             begin = data[at : at + form.head_size]
             if not form.is_begun_by(begin):
                 continue
-            size: int | None = form.head_size
-            if len(begin) == form.head_size:
-                size = form.size_of(data, at)
+            if len(begin) < form.head_size:
+                self._needed = form.head_size
+                return 0
+            numbers = form.numbers_at(data, at)
+            size = form.size_of(numbers)
             if size is None:
                 continue
-            if len(begin) < form.head_size or len(data) - at < size:
+            if len(data) - at < size:
                 self._needed = size
                 return 0
             if number:  # the next one is likely to be of the same form
                 self._forms.insert(0, self._forms.pop(number))
-            events.append(form.fragment_at(data, at, size))
+            with memoryview(data)[at : at + size] as whole:
+                events.append(form.fragment(numbers, whole))
             self.compared += 1
             return size
         return None

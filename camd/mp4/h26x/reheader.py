@@ -78,23 +78,19 @@ class Reheader:
         Only a fragment that begins with a sync sample can need one. Damaged samples and sets
         change nothing.
         """
-        if self._header is None or fragment.video is None:
+        header = self._header
+        if header is None or fragment.video is None:
             return None
         needed: Init | None = None
         for number, (at, size) in enumerate(fragment.video_samples()):
-            self._read_sets(fragment.mdat, at, size, self._header)
-            if number == 0 and fragment.starts_with_sync:
+            found = _sets_before_pictures(fragment.mdat, at, size, header)
+            if found and found != self._seen:
+                self._seen = found
+                for nal in found:
+                    self._remember(nal.rstrip(b"\0"), header.codec)
+            if number == 0 and self._changed and fragment.starts_with_sync:
                 needed = self._renew()
         return needed
-
-    def _read_sets(self, mdat: bytes, start: int, size: int, header: VideoHeader) -> None:
-        """Remember the parameter sets before the pictures of one sample."""
-        found = _sets_before_pictures(mdat, start, size, header)
-        if not found or found == self._seen:
-            return
-        self._seen = found
-        for nal in found:
-            self._remember(nal.rstrip(b"\0"), header.codec)
 
     def _remember(self, nal: bytes, codec: VideoCodec) -> None:
         """Add a set after all others: of several sequence sets, the latest one has the size."""
@@ -118,9 +114,7 @@ class Reheader:
         )
 
     def _renew(self) -> Init | None:
-        """Return a header with the current sets; None when the present one has them."""
-        if not self._changed:
-            return None
+        """Return a header with the current sets; None when none can be made of them."""
         self._changed = False
         try:
             self.init = init_with(self.init, tuple(self._sets.values()))

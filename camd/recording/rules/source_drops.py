@@ -56,18 +56,24 @@ class SourceDrop:
 
 @attrs.frozen
 class _Interval:
-    """From one frame to the next; `end` is on the stream's timeline, `came` is its wall time."""
+    """From one frame to the next; `end` is on the stream's timeline."""
 
     seconds: float
     end: float
-    came: datetime
+    begun: datetime  # when the fragment of its end began …
+    into: float  # … and how many seconds later its end was
     vague: bool  # its frames are timed by their arrival alone, or stamps beside them are wrong
     earliest: datetime | None  # zero of the fragments before; None: arrivals do not count
+
+    @property
+    def came(self) -> datetime:
+        """When the frame at its end came."""
+        return self.begun + timedelta(seconds=self.into)
 
     def moved(self, by: timedelta) -> _Interval:
         """Return it with its times shifted by a step of the wall clock."""
         earliest = self.earliest and self.earliest + by
-        return attrs.evolve(self, came=self.came + by, earliest=earliest)
+        return attrs.evolve(self, begun=self.begun + by, earliest=earliest)
 
 
 @attrs.frozen
@@ -114,10 +120,12 @@ class DropDetector:
         if live:
             zero = start - timedelta(seconds=fragment.start_seconds)
             self._evidence.note(fragment.end_seconds, zero)
+        begin = fragment.start_seconds
         for at in _frame_times(fragment):
-            if self._last is not None and at > self._last:
-                came = start + timedelta(seconds=at - fragment.start_seconds)
-                self._waiting.append(_Interval(at - self._last, at, came, vague, self._earliest))
+            last = self._last
+            if last is not None and at > last:
+                interval = _Interval(at - last, at, start, at - begin, vague, self._earliest)
+                self._waiting.append(interval)
                 while len(self._waiting) > LOOK_AHEAD and not self._is_compensated():
                     self._judge()
             self._last, self._earliest = at, earliest
