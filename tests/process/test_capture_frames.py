@@ -211,7 +211,7 @@ async def test_what_comes_seldom_is_read_at_once(tmp_path: Path, pieces: list[by
 
 
 async def test_frames_that_would_fill_the_pipe_are_read_sooner(tmp_path: Path) -> None:
-    """The child never waits for long: a third of the pipe, and no more, is left to gather."""
+    """The child never waits for long: half of the pipe, and no more, is left to gather."""
     pieces = frames(120, size=200_000)
     async with running(tmp_path, pieces, pause=0.0, read_seconds=0.25) as capture:
         await capture.ended.wait()
