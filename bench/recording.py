@@ -1,12 +1,14 @@
 """The CPU time of camd and its FFmpeg processes, compared with bare FFmpeg, and the memory.
 
     python bench/recording.py [--seconds 30] [--cameras 1,4,16] [--compare] [--sound]
+                              [--beside TREE]
 
-Every camera is the same 1080p H.264 clip of 8 Mbit/s, read in real time and copied. Beside it, in
+Every camera is the same 1080p H.264 clip of 8 Mbit/s, read in real time and copied. After it, in
 the same run, as many `ffmpeg -c copy -f segment` read the same clip. The daemon's share of a core
 for each camera should stay below 1 %. With `--compare` also what the daemon takes when each
 pipe is waited for by itself, instead of all being read in rounds. With `--sound` the clip has AAC
-sound beside the pictures, which is copied as well.
+sound beside the pictures, which is copied as well. With `--beside`, the camd of another checkout
+records as many cameras at the same time: what others do to the machine changes both alike.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import argparse
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
 from running import child_processes, cpu_seconds, find_ffmpeg, make_clip, running
 
 NO_ROUNDS = "from camd.runtime import pipe_poller; pipe_poller.FILLED_SHARE = 0.0"
@@ -43,26 +48,61 @@ def bare(clip: Path, count: int, seconds: float) -> float:
     return used
 
 
+@attrs.frozen
+class Used:
+    """What a daemon and its FFmpegs took: CPU seconds, and private KiB idle and recording."""
+
+    daemon: float
+    ffmpeg: float
+    idle_kib: int
+    busy_kib: int
+
+
 def recorded(
-    clip: Path, count: int, seconds: float, before: str = ""
-) -> tuple[float, float, int, int]:
-    """CPU seconds of the daemon and of its FFmpegs; private KiB idle and while recording."""
+    clip: Path, count: int, seconds: float, *, before: str = "", trees: Sequence[Path | None]
+) -> list[Used]:
+    """Record `count` cameras with the camd of each tree at the same time; None: of this one."""
     cameras = "".join(f'[[camera]]\nsource = "file:{clip}"\n' for _ in range(count))
-    with running(cameras, before=before) as camd:
-        idle = camd.memory_kib()
-        for number in range(count):
-            camd.call("start_recording", device=f"camera{number}")
+    names = [f"camera{number}" for number in range(count)]
+    with ExitStack() as stack:
+        daemons = [
+            stack.enter_context(running(cameras, before=before, tree=tree)) for tree in trees
+        ]
+        idle = [camd.memory_kib() for camd in daemons]
+        for camd in daemons:
+            for name in names:
+                camd.call("start_recording", device=name)
         time.sleep(5)
-        pids = child_processes(camd.pid)
-        before = cpu_seconds(camd.pid), sum(map(cpu_seconds, pids))
+        children = [child_processes(camd.pid) for camd in daemons]
+        begun = [
+            (cpu_seconds(camd.pid), sum(map(cpu_seconds, pids)))
+            for camd, pids in zip(daemons, children, strict=True)
+        ]
         time.sleep(seconds)
-        after = cpu_seconds(camd.pid), sum(map(cpu_seconds, pids))
-        busy = camd.memory_kib()
-        for number in range(count):
-            receipt = camd.call("stop_recording", device=f"camera{number}")["receipt"]
-            assert not receipt["gaps"], receipt["gaps"]
-            assert receipt["frames_captured"] == receipt["frames_written"] > 0
-    return after[0] - before[0], after[1] - before[1], idle, busy
+        used = [
+            Used(
+                cpu_seconds(camd.pid) - own,
+                sum(map(cpu_seconds, pids)) - theirs,
+                kib,
+                camd.memory_kib(),
+            )
+            for camd, pids, (own, theirs), kib in zip(daemons, children, begun, idle, strict=True)
+        ]
+        for camd in daemons:
+            for name in names:
+                receipt = camd.call("stop_recording", device=name)["receipt"]
+                assert not receipt["gaps"], receipt["gaps"]
+                assert receipt["frames_captured"] == receipt["frames_written"] > 0
+    return used
+
+
+def say_daemon(what: str, used: Used, percent: float, count: int) -> None:
+    """Print what another daemon took for each camera."""
+    print(
+        f"{'':9}{what:46}  {used.daemon * percent / count:8.2f}%  {'':10}"
+        f"  {used.daemon * percent * 0.6 / count:5.2f}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -71,6 +111,7 @@ def main() -> None:
     parser.add_argument("--cameras", default="1,4,16")
     parser.add_argument("--compare", action="store_true", help="with reading without rounds")
     parser.add_argument("--sound", action="store_true", help="with sound beside the pictures")
+    parser.add_argument("--beside", type=Path, metavar="TREE", help="another checkout")
     options = parser.parse_args()
     print("cameras  daemon    FFmpeg    bare FFmpeg  both / bare  daemon     memory    CPU")
     print("         % of a core each    each         ratio        per camera each      s/min")
@@ -79,24 +120,26 @@ def main() -> None:
         shape = {"size": "1920x1080", "rate": 30, "bitrate": "8M"}
         make_clip(clip, **shape, seconds=20, sound=options.sound)
         for count in map(int, options.cameras.split(",")):
-            daemon, ffmpeg, idle, busy = recorded(clip, count, options.seconds)
-            other = bare(clip, count, options.seconds)
+            trees = [None, options.beside.resolve()] if options.beside else [None]
+            own, *others = recorded(clip, count, options.seconds, trees=trees)
+            alone = bare(clip, count, options.seconds)
             percent = 100 / options.seconds
             print(
-                f"{count:7}  {daemon * percent:7.2f}%  {ffmpeg * percent / count:7.2f}%"
-                f"  {other * percent / count:10.2f}%  {(daemon + ffmpeg) / max(other, 0.01):11.2f}"
-                f"  {daemon * percent / count:8.2f}%  {(busy - idle) / 1024 / count:6.1f} MiB"
-                f"  {daemon * 60 / options.seconds / count:5.2f}",
+                f"{count:7}  {own.daemon * percent:7.2f}%  {own.ffmpeg * percent / count:7.2f}%"
+                f"  {alone * percent / count:10.2f}%"
+                f"  {(own.daemon + own.ffmpeg) / max(alone, 0.01):11.2f}"
+                f"  {own.daemon * percent / count:8.2f}%"
+                f"  {(own.busy_kib - own.idle_kib) / 1024 / count:6.1f} MiB"
+                f"  {own.daemon * 60 / options.seconds / count:5.2f}",
                 flush=True,
             )
-            if options.compare:
-                alone, *_ = recorded(clip, count, options.seconds, NO_ROUNDS)
-                print(
-                    f"{'':9}each pipe waited for by itself:{'':15}"
-                    f"  {alone * percent / count:8.2f}%  {'':10}"
-                    f"  {alone * 60 / options.seconds / count:5.2f}",
-                    flush=True,
+            for other in others:
+                say_daemon(
+                    f"beside it: times {own.daemon / other.daemon:.2f} of", other, percent, count
                 )
+            if options.compare:
+                (other,) = recorded(clip, count, options.seconds, before=NO_ROUNDS, trees=[None])
+                say_daemon("each pipe waited for by itself:", other, percent, count)
     print("aims:                                                   < 1 %      < 4 MB")
 
 

@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from camd.ffmpeg import binary
 
-TICKS = os.sysconf("SC_CLK_TCK")
+CPU_CLOCK = 2  # of a process, as the kernel numbers them: CPUCLOCK_SCHED
 
 
 @attrs.define
@@ -52,9 +52,8 @@ class Camd:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of one process (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time of one process, to the nanosecond (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | CPU_CLOCK)
 
 
 def child_processes(pid: int) -> list[int]:
@@ -70,10 +69,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(cameras: str, *, before: str = "", **settings: str) -> Iterator[Camd]:
+def running(
+    cameras: str, *, before: str = "", tree: Path | None = None, **settings: str
+) -> Iterator[Camd]:
     """Run camd with `[[camera]]` tables in TOML and settings as `section__key`.
 
-    `before` is Python that the daemon runs first.
+    `before` is Python that the daemon runs first. `tree` is another checkout, whose camd it is.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as name:
@@ -81,6 +82,7 @@ def running(cameras: str, *, before: str = "", **settings: str) -> Iterator[Camd
         (folder / "camd.toml").write_text(cameras)
         environ = {
             **os.environ,
+            **({} if tree is None else {"PYTHONPATH": str(tree)}),
             "CAMD_SERVER__LISTEN": f"127.0.0.1:{port}",
             "CAMD_SERVER__HEALTH_LISTEN": "",
             "CAMD_SERVER__REQUESTS_PER_MINUTE": "10000000",
@@ -89,7 +91,7 @@ def running(cameras: str, *, before: str = "", **settings: str) -> Iterator[Camd
         }
         start = f"{before}\nfrom camd.cli import main\nmain()"
         command = [sys.executable, "-c", start, "run", "--config", str(folder / "camd.toml")]
-        daemon = subprocess.Popen(command, env=environ)
+        daemon = subprocess.Popen(command, env=environ, cwd=tree)
         try:
             url = f"ws://127.0.0.1:{port}/ws"
             with _connected(url, daemon) as client:
