@@ -17,6 +17,7 @@ from pathlib import Path
 import attrs
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def now() -> datetime:
@@ -31,12 +32,12 @@ def monotonic() -> float:
 
 def from_unix_micros(micros: int) -> datetime:
     """Convert microseconds since 1970 (UTC) to a datetime, exactly."""
-    return _EPOCH + timedelta(microseconds=micros)
+    return _EPOCH + micros * _MICROSECOND
 
 
 def to_unix_micros(moment: datetime) -> int:
     """Convert an aware datetime to microseconds since 1970 (UTC), exactly."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 @cache

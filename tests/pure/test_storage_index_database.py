@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -268,6 +269,40 @@ def test_another_version_is_put_aside(tmp_path: Path) -> None:
     kept = sqlite3.connect(tmp_path / "index.sqlite.unreadable")
     assert kept.execute("SELECT filename FROM segments").fetchall() == [("camera0_0.mp4",)]
     kept.close()
+
+
+def definitions(path: Path) -> set[tuple[str, str]]:
+    """Return names and definitions of all tables and indexes of a database."""
+    with closing(sqlite3.connect(path)) as db:
+        return set(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
+EARLIER = {  # from the version that follows, back to each one
+    5: "DROP INDEX gaps_by_camera;"
+    "CREATE INDEX gaps_by_camera ON gaps (camera_id, start_us);"
+    "PRAGMA user_version = 5;",
+    4: "DROP TABLE snapshots; PRAGMA user_version = 4;",
+}
+
+
+@pytest.mark.parametrize("version", EARLIER)
+def test_an_earlier_version_becomes_like_a_new_one(version: int, tmp_path: Path) -> None:
+    """Tables and indexes are those of a new index, the rows stay, and nothing is set aside."""
+    path, new = tmp_path / "index.sqlite", tmp_path / "new.sqlite"
+    IndexDatabase.open(new).close()
+    database = IndexDatabase.open(path)
+    database.apply([SegmentNoted(minutes(0))])
+    database.close()
+    with closing(sqlite3.connect(path)) as earlier:
+        for each in sorted(EARLIER, reverse=True):
+            if each >= version:
+                earlier.executescript(EARLIER[each])
+    assert definitions(path) != definitions(new)
+    database = IndexDatabase.open(path)
+    assert names(database) == ["camera0_0.mp4"]
+    database.close()
+    assert definitions(path) == definitions(new)
+    assert [each.name for each in tmp_path.glob("*unreadable*")] == []
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

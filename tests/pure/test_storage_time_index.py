@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, chain
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camd.storage.rules.time_index import NEVER, IndexPosition, TimeIndex, TimeSpan
+from camd.storage.rules.time_index import (
+    NEVER,
+    IndexPosition,
+    TimeIndex,
+    TimeSpan,
+    begin_groups,
+)
 
 SPANS = st.builds(
     lambda camera, start, length: TimeSpan(camera, start, NEVER if length == 9 else start + length),
@@ -61,6 +69,25 @@ def test_it_says_what_looking_at_all_would_say(
     else:
         start = fitting[offset].start
         assert position == IndexPosition(start, offset - [s.start for s in fitting].index(start))
+
+
+@given(
+    st.lists(st.sampled_from([0, 0, 0, 1, 2, 900]), max_size=300),
+    st.integers(-50, 500),
+    st.integers(1, 3000),
+    st.integers(1, 40),
+)
+def test_groups_are_those_that_begin_in_each_part(
+    pauses: list[int], since: int, length: int, most: int
+) -> None:
+    """Everything that begins in the range is in one group, and none reaches beyond its part."""
+    starts, until, width = list(accumulate(pauses)), since + length, -(-length // most)
+    groups = list(begin_groups(starts, since, until, most))
+    inside = [at for at, start in enumerate(starts) if since <= start < until]
+    assert [at for first, last in groups for at in range(first, last + 1)] == inside
+    parts = [{(starts[at] - since) // width for at in range(a, b + 1)} for a, b in groups]
+    assert all(len(part) == 1 for part in parts)
+    assert len({*chain.from_iterable(parts)}) == len(groups) <= most
 
 
 def test_strange_cameras_cost_no_memory() -> None:

@@ -149,19 +149,20 @@ class TimelineQuery:
         """
         starts = self._gap_times.sorted_times(camera_id).starts
         groups = list(begin_groups(starts, begin, end, MOST_GAPS - 1))
-        wanted = {starts[at] for first, behind in groups for at in (first, behind - 1)}
-        rows = {row["start_us"]: row for row in self._gaps_at(camera_id, list(wanted))}
-        for first, behind in groups:
-            row, last = rows[starts[first]], rows[starts[behind - 1]]
+        wanted = [starts[at] for group in groups for at in group]
+        rows = {row["start_us"]: row for row in self._gaps_at(camera_id, wanted)}
+        for first, last in groups:
+            row, end_row = rows[starts[first]], rows[starts[last]]
             yield TimelineGap(
                 start=from_unix_micros(row["start_us"]),
-                end=from_unix_micros(max(row["end_us"], last["end_us"])),
+                end=from_unix_micros(max(row["end_us"], end_row["end_us"])),
                 cause=row["cause"],
-                exact=bool(row["exact"] and last["exact"]),
-                merged=behind - first,
+                exact=bool(row["exact"] and end_row["exact"]),
+                merged=last + 1 - first,
             )
 
     def _gaps_at(self, camera_id: str, starts: Sequence[int]) -> Iterator[sqlite3.Row]:
+        """Yield the entries with these starts; in their order, neighbours are on one page."""
         for at in range(0, len(starts), _STARTS):
             some = starts[at : at + _STARTS]
             marks = ",".join("?" * len(some))

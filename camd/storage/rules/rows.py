@@ -25,7 +25,7 @@ from camd.model import (
 )
 from camd.storage.rules.time_index import NEVER
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _SNAPSHOTS = """
 CREATE TABLE snapshots (
   filename TEXT PRIMARY KEY, camera_id TEXT NOT NULL, time_us INTEGER NOT NULL,
@@ -34,6 +34,10 @@ CREATE TABLE snapshots (
 ) WITHOUT ROWID;
 CREATE INDEX snapshots_by_time ON snapshots (time_us, filename);
 CREATE INDEX snapshots_by_camera ON snapshots (camera_id, time_us, filename);
+"""
+# All that a time line needs of an entry, which is not looked up in its table then.
+_GAPS_BY_CAMERA = """
+CREATE INDEX gaps_by_camera ON gaps (camera_id, start_us, end_us, cause, exact);
 """
 SCHEMA = f"""
 CREATE TABLE segments (
@@ -67,11 +71,11 @@ CREATE TABLE gaps (
   UNIQUE (session_id, start_us, end_us, cause, frames)
 );
 CREATE INDEX gaps_by_session ON gaps (session_id, start_us);
-CREATE INDEX gaps_by_camera ON gaps (camera_id, start_us);
 CREATE INDEX gaps_by_start ON gaps (start_us);
 CREATE TABLE journal (file INTEGER NOT NULL, offset INTEGER NOT NULL);
-{_SNAPSHOTS}"""
-MIGRATIONS = {4: _SNAPSHOTS}  # what makes the next version of each older one
+{_GAPS_BY_CAMERA}{_SNAPSHOTS}"""
+# What makes the next version of each older one.
+MIGRATIONS = {4: _SNAPSHOTS, 5: f"DROP INDEX gaps_by_camera; {_GAPS_BY_CAMERA}"}
 
 Values = tuple[object, ...]
 

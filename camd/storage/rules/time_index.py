@@ -10,8 +10,8 @@ from __future__ import annotations
 import operator
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import attrs
@@ -43,13 +43,13 @@ class SortedTimes:
     starts: Sequence[int]
     untils: Sequence[int]
 
-    def begun(self, moment: int, least: int = 0) -> int:
-        """Count what begins before a moment; at least `least` do."""
-        return bisect_left(self.starts, moment, least)
+    def begun(self, moments: Iterable[int]) -> Iterator[int]:
+        """Count what begins before each moment; they rise."""
+        return _places(bisect_left, self.starts, moments)
 
-    def over(self, moment: int, least: int = 0) -> int:
-        """Count what is over at a moment; at least `least` are."""
-        return bisect_right(self.untils, moment, least)
+    def over(self, moments: Iterable[int]) -> Iterator[int]:
+        """Count what is over at each moment; they rise."""
+        return _places(bisect_right, self.untils, moments)
 
 
 @attrs.define(eq=False)
@@ -186,6 +186,8 @@ class TimeIndex:
 
 # --- what is recorded of a range
 
+_NEAR = 8  # rows
+
 NO_TIMES = SortedTimes((), ())
 
 
@@ -207,50 +209,66 @@ def covered_ranges(
     which there are twice as many as `most`, is never joined. Start and end are those of the first
     and of the last recording.
     """
-    joined: list[int] = []  # index of the first, behind the last, count
-    begun = over = gone_begun = gone_over = 0
-    for begin, end in _parts(since, until, 2 * most):
-        begun, over = known.begun(end, begun), known.over(begin, over)
-        gone_begun, gone_over = absent.begun(end, gone_begun), absent.over(begin, gone_over)
+    bounds = _bounds(since, until, 2 * most)
+    counts = (
+        each
+        for times in (known, absent)
+        for each in (times.begun(bounds[1:]), times.over(bounds[:-1]))
+    )
+    joined: tuple[int, int] | None = None  # index of the first, behind the last
+    for begun, over, gone_begun, gone_over in zip(*counts, strict=True):
         if begun - over > gone_begun - gone_over:
-            joined = [joined[0] if joined else over, begun]
+            joined = (joined[0] if joined else over, begun)
             continue
         if joined:
-            yield _range_of(known, absent, joined)
-        joined = []
+            yield _range_of(known, absent, *joined)
+        joined = None
     if joined:
-        yield _range_of(known, absent, joined)
+        yield _range_of(known, absent, *joined)
 
 
 def begin_groups(
     starts: Sequence[int], since: int, until: int, most: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield index of the first and behind the last of those that begin in each part of a range.
+    """Yield index of the first and of the last of those that begin in each part of a range.
 
     There are at most `most` parts, of equal length; those without a start are left out.
     """
-    first = bisect_left(starts, since)
-    for _, end in _parts(since, until, most):
-        behind = bisect_left(starts, end, first)
+    for first, behind in pairwise(_places(bisect_left, starts, _bounds(since, until, most))):
         if behind > first:
-            yield first, behind
-        first = behind
+            yield first, behind - 1
 
 
-def _parts(since: int, until: int, count: int) -> Iterator[tuple[int, int]]:
+def _bounds(since: int, until: int, count: int) -> list[int]:
+    """Return the bounds of at most `count` parts of equal length; the last one may be shorter."""
     width = max(1, -(-(until - since) // count))
-    for begin in range(since, until, width):
-        yield begin, min(begin + width, until)
+    return [*range(since, until, width), until]
 
 
-def _range_of(known: SortedTimes, absent: SortedTimes, joined: Sequence[int]) -> CoveredRange:
-    first, last = joined[0], joined[1] - 1
+def _places(
+    find: Callable[[Sequence[int], int, int, int], int],
+    ordered: Sequence[int],
+    moments: Iterable[int],
+) -> Iterator[int]:
+    """Find the place of each of some moments that rise, first near the place before: most steps are
+    as long as the last one was."""
+    place = step = 0
+    for moment in moments:
+        near = place + 2 * step + _NEAR
+        end = near if near < len(ordered) and ordered[near] > moment else len(ordered)
+        before, place = place, find(ordered, moment, place, end)
+        step = place - before
+        yield place
+
+
+def _range_of(known: SortedTimes, absent: SortedTimes, first: int, behind: int) -> CoveredRange:
+    last = behind - 1
     while first < last and _has(absent.starts, known.starts[first]):
         first += 1
     while first < last and _has(absent.untils, known.untils[last]):
         last -= 1
     start, until = known.starts[first], known.untils[last]
-    gone = absent.begun(until) - absent.over(start)
+    gone = bisect_left(absent.starts, until) - bisect_right(absent.untils, start)
     return CoveredRange(start, until, max(1, last + 1 - first - max(0, gone)))
 
 
