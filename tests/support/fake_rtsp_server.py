@@ -389,7 +389,7 @@ def payloads(unit: Unit) -> Iterator[tuple[bytes, bool]]:
 
 
 @attrs.define(eq=False)
-class _Player:
+class StreamPlayer:
     """Sends the stream to one client, once, from `join` seconds on."""
 
     units: list[Unit]
@@ -398,10 +398,12 @@ class _Player:
     stamp: Callable[[Unit], float]  # what a sample is stamped with, in seconds
     due: Callable[[float], float]  # when it is sent, by when it should be
     clocks: tuple[float, float]  # how far the wall clocks of the tracks are off
+    began: float = attrs.field(default=0.0, init=False)  # on trio's clock: second 0 of the stream
+    sent: list[Unit] = attrs.field(factory=list, init=False)  # so far
     _numbers: list[int] = attrs.field(factory=lambda: [7, 77], init=False)
 
     async def play(self, client: Client) -> None:
-        began = trio.current_time() - self.join
+        self.began = trio.current_time() - self.join
         with contextlib.suppress(*GONE):
             for track, clock in enumerate(CLOCKS):
                 stamp = round(self.join * clock) + 1000
@@ -411,9 +413,10 @@ class _Player:
             for unit in self.units:
                 if unit.sent < self.join or not self.sends(unit):
                     continue
-                await trio.sleep_until(began + self.due(unit.sent))
+                await trio.sleep_until(self.began + self.due(unit.sent))
                 for payload, marker in payloads(unit):
                     await _send(client, unit.track, self._packet(unit, payload, marker))
+                self.sent.append(unit)
 
     def _packet(self, unit: Unit, payload: bytes, marker: bool) -> bytes:
         number, self._numbers[unit.track] = self._numbers[unit.track], self._numbers[unit.track] + 1
@@ -432,14 +435,16 @@ async def _send(client: Client, track: int, packet: bytes, control: int = 0) -> 
 class StreamRtspServer(RtspServer):
     """Serves a stream that begins for every client at the same second."""
 
-    player: Callable[[], _Player] = attrs.field(kw_only=True)
+    player: Callable[[], StreamPlayer] = attrs.field(kw_only=True)
+    players: list[StreamPlayer] = attrs.field(factory=list, init=False)  # one for each client
 
     async def _answer(self, client: Client, request: str) -> None:
         was = client.playing
         await super()._answer(client, request)
         if client.playing and not was:
             assert self.nursery is not None
-            self.nursery.start_soon(self.player().play, client)
+            self.players.append(self.player())
+            self.nursery.start_soon(self.players[-1].play, client)
 
 
 @asynccontextmanager
@@ -461,7 +466,9 @@ async def open_stream_server(
     init, units = await trio.to_thread.run_sync(units_of, program, clip)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
-    server = StreamRtspServer(port, player=lambda: _Player(units, join, sends, stamp, due, clocks))
+    server = StreamRtspServer(
+        port, player=lambda: StreamPlayer(units, join, sends, stamp, due, clocks)
+    )
     server.sdp = description(init).replace("mpeg4-generic/48000/1", sound)
     async with trio.open_nursery() as nursery:
         server.nursery = nursery
