@@ -53,12 +53,14 @@ async def test_metrics_agree_with_the_receipt(new_daemon: NewDaemon) -> None:
         async with daemon.client() as client, listening(client) as notified:
             before = await samples(daemon)
             assert before["camd_camera_recording", HERE] == 0
+            began = trio.current_time()
             await client.call("start_recording", device="camera0")
             await notified.recording("ROTATED", 1)
             during = await samples(daemon)
+            past = trio.current_time() - began
             assert during["camd_camera_recording_healthy", HERE] == 1
             assert during["camd_camera_state", (*HERE, ("state", "streaming"))] == 1
-            assert 0 <= during["camd_camera_last_durable_frame_age_seconds", HERE] < 10
+            assert 0 <= during["camd_camera_last_durable_frame_age_seconds", HERE] <= past
             (ffmpeg,) = daemon.processes()
             os.kill(ffmpeg, signal.SIGKILL)
             await notified.recording("GAP", 1)

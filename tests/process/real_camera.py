@@ -54,17 +54,19 @@ _AT_A_TIME = 10  # files that one FFmpeg looks at
 
 @attrs.define(eq=False)
 class FrameCounter:
-    """A consumer that counts the frames of a capture."""
+    """A consumer that counts the frames of a capture, and knows when the newest one arrived."""
 
     grace_seconds: float = 0.0
     each_frame: bool = True
     frames: int = 0
+    arrived: float = 0.0  # monotonic seconds
     _more: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def put(self, item: HubItem) -> None:
         """Count."""
         if isinstance(item, CapturedFragment):
             self.frames += item.fragment.frames
+            self.arrived = item.arrived
             more, self._more = self._more, trio.Event()
             more.set()
 

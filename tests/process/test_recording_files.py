@@ -10,7 +10,15 @@ from shlex import split
 import imageio_ffmpeg
 import pytest
 import trio
-from real_camera import REQUEST, Packets, check_receipt, joined, open_real_camera, packets
+from real_camera import (
+    REQUEST,
+    FrameCounter,
+    Packets,
+    check_receipt,
+    joined,
+    open_real_camera,
+    packets,
+)
 from support import ffmpeg_media as ffmpeg
 from support.fake_disk import GaugedDisk
 
@@ -100,16 +108,18 @@ async def test_a_recording_begins_with_preroll(program: str, tmp_path: Path) -> 
     """The file holds frames from before the request, and decodes without an error."""
     recording = RecordingConfig(preroll=timedelta(seconds=2))
     with trio.fail_after(300):
+        counter = FrameCounter(each_frame=False)
         async with open_real_camera(program, tmp_path, SMALL, recording=recording) as rig:
-            await rig.captured(4 * FPS)  # so that there is a past
-            asked = clock.now()
+            async with rig.camera.hub.attach(counter):
+                await counter.until(4 * FPS)  # so that there is a past
+                asked, newest = clock.now(), counter.arrived
             session = await rig.camera.start_recording(REQUEST)
-            answered = clock.now()
+            answered, late = clock.now(), clock.monotonic() - newest
             assert rig.camera.status.state is CameraState.STREAMING
             session = await rig.camera.stop_recording()
             second = await rig.camera.start_recording(REQUEST)
             second = await rig.camera.stop_recording()
-    assert 2 <= session.preroll_seconds < 3.7
+    assert 2 <= session.preroll_seconds < 3.7 + late  # that it waited for the answer
     past = (session.preroll_seconds - 0.1, session.preroll_seconds + 0.1)
     assert (asked - session.start).total_seconds() <= past[1]
     assert past[0] <= (answered - session.start).total_seconds()
@@ -188,15 +198,17 @@ async def test_a_clip_in_a_loop_has_no_drop(program: str, tmp_path: Path, audio:
 
 async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: Path) -> None:
     """The same session, another segment, and between them a gap that says why."""
+    counter = FrameCounter(each_frame=False)
     with trio.fail_after(300):
         async with open_real_camera(program, tmp_path, SMALL) as rig:
             started = await rig.camera.start_recording(REQUEST)
-            await rig.grow(10)
-            killed = trio.current_time()
-            rig.children[0].signal(signal.SIGKILL)
-            await rig.until_session(SessionState.WAITING)
-            await rig.until_session(SessionState.RECORDING)
-            outage = trio.current_time() - killed
+            async with rig.camera.hub.attach(counter):
+                await rig.grow(10)
+                rig.children[0].signal(signal.SIGKILL)
+                await rig.until_session(SessionState.WAITING)
+                last = counter.arrived  # nothing more comes of this process
+                await rig.until_session(SessionState.RECORDING)
+                outage = clock.monotonic() - last
             await rig.grow(10)
             session = await rig.camera.stop_recording()
             ledger = (await rig.storage.gaps(RecordingQuery(session_id=session.session_id))).gaps
@@ -206,7 +218,7 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
     assert ledger == (gap,)
     assert (gap.cause, gap.exact) == (GapCause.ENCODER_EXIT, False)
     assert session.segments[0].end == gap.start < gap.end == session.segments[1].start
-    assert gap.duration_seconds < outage + 1  # a fragment was in flight
+    assert gap.duration_seconds < outage + 1  # the times of arrival follow the time stamps
     assert gap.frames == round(gap.duration_seconds * FPS)
     found = joined(program, list(check_receipt(tmp_path, session)))
     assert len(found["video"]) == session.frames_written
@@ -220,22 +232,24 @@ async def test_a_killed_ffmpeg_does_not_end_the_session(program: str, tmp_path: 
 
 async def test_a_stopped_ffmpeg_is_replaced(tmp_path: Path) -> None:
     """A process that hangs is noticed because it delivers nothing, and is killed."""
+    counter = FrameCounter(each_frame=False)
     with trio.fail_after(300):
         async with open_real_camera(
             BUNDLED, tmp_path, SMALL, stall=4.0, terminate_seconds=0.3
         ) as rig:
             await rig.camera.start_recording(REQUEST)
-            await rig.grow(10)
-            stopped = trio.current_time()
-            rig.children[0].signal(signal.SIGSTOP)
-            await rig.until(CameraState.STOPPING)
-            await rig.until(CameraState.STREAMING)
-            await rig.until_session(SessionState.RECORDING)
-            outage = trio.current_time() - stopped
+            async with rig.camera.hub.attach(counter):
+                await rig.grow(10)
+                rig.children[0].signal(signal.SIGSTOP)
+                await rig.until(CameraState.STOPPING)
+                last = counter.arrived
+                await rig.until(CameraState.STREAMING)
+                await rig.until_session(SessionState.RECORDING)
+                outage = clock.monotonic() - last
             session = await rig.camera.stop_recording()
     assert len(session.segments) == 2
     assert [gap.cause for gap in session.gaps] == [GapCause.CAMERA_STALLED]
-    assert 1 < session.gaps[0].duration_seconds < outage + 1  # a fragment was in flight
+    assert 1 < session.gaps[0].duration_seconds < outage + 1
     list(check_receipt(tmp_path, session))
 
 

