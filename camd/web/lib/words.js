@@ -145,9 +145,19 @@ export function problemsNow(state) {
   return found.sort((one, other) => Number(one.level !== 'alarm') - Number(other.level !== 'alarm'));
 }
 
+const ENDINGS = {
+  stopped: '', duration: 'its time was over', source_ended: 'the source ended', shutdown: 'the service ended',
+};
+
+/** Why a recording waits or has ended, in brackets behind that; '': that says it all. @param {string} reason */
+export function reasonWords(reason) {
+  const words = ENDINGS[reason] ?? CAUSES[reason]?.[0] ?? (reason ?? '').replaceAll('_', ' ');
+  return words && ` (${words})`;
+}
+
 const HAPPENED = {
   STARTED: (name, p) => `${name} records: ${p.filename}.`,
-  STOPPED: (name, p) => `${name} stopped after ${duration(p.duration)}${p.reason ? ` (${p.reason.replaceAll('_', ' ')})` : ''}.`,
+  STOPPED: (name, p) => `${name} stopped after ${duration(p.duration)}${reasonWords(p.reason)}.`,
   ROTATED: (name, p) => `${name} began the file ${p.filename}.`,
   GAP: (name, p) => `${name} has a gap: ${p.reason ? gapCause(p.reason) : 'frames are missing'}.`,
   ERROR: (name, p) => `${name} cannot record: ${p.reason ?? 'see its state'}.`,

@@ -4,7 +4,9 @@ import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { duration } from '../lib/format.js';
 import { useVisible } from '../lib/hooks.js';
 import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
+import { FullScreenSwitch } from '../lib/full_screen.js';
 import { SOUND_REFUSED, SoundSwitch, hear, useHeard } from '../lib/sound.js';
+import { Words } from '../views/parts.js';
 import { watchStills } from './stills.js';
 
 const GONE = ['ended', 'lost', 'refused']; // phases of the live player
@@ -21,6 +23,7 @@ export function Picture({ store, camera, asVideo }) {
     <div class="picture" ref=${box}>
       ${heard || (visible && !hidden) ? html`<${Watched} key=${byVideo} store=${store} camera=${camera} byVideo=${byVideo} heard=${heard} onNoVideo=${() => setByVideo(false)} />`
         : troubled(camera) ? html`<${Sentence} ...${cameraProblem(camera)} over=${true} />` : html`<${Waiting} />`}
+      <${FullScreenSwitch} name=${camera.name} />
     </div>`;
 }
 
@@ -37,7 +40,7 @@ function problemOf(camera, state) {
 }
 
 function Sentence({ message, suggestion, over = false }) {
-  return html`<div class="words ${over ? 'over' : ''}"><p><strong>${sentence(message)}</strong></p>${suggestion && html`<p>${suggestion}</p>`}</div>`;
+  return html`<div class="words ${over ? 'over' : ''}"><p><strong><${Words} text=${sentence(message)} /></strong></p>${suggestion && html`<p><${Words} text=${suggestion} /></p>`}</div>`;
 }
 
 function Watched({ store, camera, byVideo, heard, onNoVideo }) {

@@ -104,7 +104,7 @@ export function Timeline({ store, rest }) {
       PageUp: () => setRange(moved(range, -0.8)),
       PageDown: () => setRange(moved(range, 0.8)),
       l: live,
-      m: () => document.querySelector('.player [data-key="m"]')?.click(),
+      ...Object.fromEntries(['m', 'f'].map((each) => [each, () => document.querySelector(`.player [data-key="${each}"]`)?.click()])),
       ' ': () => player.current?.toggle(),
       ',': () => player.current?.step(-1),
       '.': () => player.current?.step(1),

@@ -6,6 +6,7 @@ import { gapCause, sentence } from '../lib/words.js';
 import { fetchStill } from '../player/stills.js';
 import { Picture } from '../player/picture.js';
 import { Name } from '../views/parts.js';
+import { FullScreenSwitch } from '../lib/full_screen.js';
 import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../lib/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
@@ -136,6 +137,7 @@ function Past({ store, camera, at, handle, onPosition, onSkip, onLive }) {
       ${refused && html`<p class="note gap-note" role="status">${SOUND_REFUSED}</p>`}
       ${state.unheard && !gap && html`<p class="note gap-note" role="status">This browser does not play the sound of this recording (${state.unheard}).</p>`}
       ${state.hasSound && html`<${SoundSwitch} camera=${camera} video=${video} heard=${heard} />`}
+      <${FullScreenSwitch} name=${camera.name} />
       <p class="note number" title=${utc(when)}>${localTime(when)}</p>
     </div>
     <div class="row middle">

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { useKeys } from '../lib/hooks.js';
+import { moveFullScreen } from '../lib/full_screen.js';
 import { useSilenceAfter } from '../lib/sound.js';
 import { Tile } from './tile.js';
 
@@ -30,7 +31,9 @@ export function Cameras({ store }) {
   const focus = (index) => {
     if (index < 0 || index >= cameras.length) return false;
     choose(index);
-    grid.current.querySelectorAll('.tile')[index].focus();
+    const tile = grid.current.querySelectorAll('.tile')[index];
+    tile.focus();
+    moveFullScreen(tile);
     return true;
   };
   const press = (name) => {

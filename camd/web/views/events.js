@@ -3,7 +3,7 @@
 import { html, useState } from '../lib/preact.js';
 import { isolated } from '../lib/format.js';
 import { eventSentence, isBad } from '../lib/words.js';
-import { CameraChoice, When } from './parts.js';
+import { CameraChoice, When, Words } from './parts.js';
 
 const KINDS = [
   ['', 'Everything'], ['bad', 'Problems only'], ['recording', 'Recordings'], ['camera', 'Cameras'], ['storage', 'Storage'],
@@ -37,8 +37,8 @@ export function Events({ store }) {
           ${shown.map((event) => html`
             <li key=${`${event.seq} ${event.method}`} class=${isBad(event.method, event.params) ? 'bad' : ''}>
               <${When} at=${event.time} />
-              <span>${eventSentence(event.method, event.params, isolated(name(event.params.camera_id)))}
-                ${event.params.suggestion && html` <span class="quiet">${event.params.suggestion}</span>`}</span>
+              <span><${Words} text=${eventSentence(event.method, event.params, isolated(name(event.params.camera_id)))} />
+                ${event.params.suggestion && html` <span class="quiet"><${Words} text=${event.params.suggestion} /></span>`}</span>
             </li>`)}
         </ol>`}
     </div>`;

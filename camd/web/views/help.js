@@ -8,7 +8,7 @@ const KEYS = [
   [['←', '→', '↑', '↓'], 'Next camera; on the timeline: 5 seconds back and forth, zoom in and out'],
   [['r'], 'Start or stop recording the chosen camera'],
   [['s'], 'Snapshot of the chosen camera'],
-  [['f'], 'Full screen'],
+  [['f'], 'Full screen, on or off'],
   [['m'], 'Sound of the chosen camera, on or off'],
   [['Space'], 'Timeline: play or pause'],
   [[',', '.'], 'Timeline: one frame back, one frame on'],

@@ -18,9 +18,14 @@ export function Name({ children: name }) {
   return html`<bdi class="name" title=${name}>${name}</bdi>`;
 }
 
+/** A sentence whose commands stand between backticks, as the service writes them. @param {{text: string}} props */
+export function Words({ text }) {
+  return text.split(/`([^`]+)`/).map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+}
+
 /** Why something failed. @param {{text: string|null}} props */
 export function Failure({ text }) {
-  return html`<div role="alert">${text && html`<p class="failure">${text}</p>`}</div>`;
+  return html`<div role="alert">${text && html`<p class="failure"><${Words} text=${text} /></p>`}</div>`;
 }
 
 /** That more recordings may be found, while the service looks for them. @param {{store: any}} props */
@@ -71,7 +76,7 @@ export function InstantField({ label, at, onChange }) {
   };
   const other = at === null ? null : twin(new Date(at));
   return html`
-    <label>${label}
+    <label class="instant">${label}
       <input type="datetime-local" step="1" value=${typed ?? (at === null ? '' : fieldValue(new Date(at)))}
         onFocus=${({ target }) => type(target.value)} onInput=${change} onBlur=${() => type(null)} />
     </label>

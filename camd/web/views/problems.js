@@ -3,7 +3,7 @@
 import { html } from '../lib/preact.js';
 import { count } from '../lib/format.js';
 import { problemsNow } from '../lib/words.js';
-import { Name } from './parts.js';
+import { Name, Words } from './parts.js';
 
 const MOST_SHOWN = 3; // more would take the view's place
 
@@ -22,7 +22,7 @@ export function Problems({ store }) {
 const List = ({ found }) => html`
   <ul class="problems">
     ${found.map(({ key, level, where, message, suggestion }) => html`
-      <li key=${key} class=${level}><b><${Name}>${where}<//></b>${message} ${suggestion && html`<span class="quiet">${suggestion}</span>`}</li>`)}
+      <li key=${key} class=${level}><b><${Name}>${where}<//></b><${Words} text=${message} /> ${suggestion && html`<span class="quiet"><${Words} text=${suggestion} /></span>`}</li>`)}
   </ul>`;
 
 const WORDS = {

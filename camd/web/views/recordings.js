@@ -37,7 +37,7 @@ export function Recordings({ store, rest }) {
 
 function Filter({ store, filter, onChange }) {
   const field = (name, label) => html`
-    <label>${label}
+    <label class="instant">${label}
       <input type="datetime-local" step="1" value=${filter[name]} onChange=${(event) => onChange({ ...filter, [name]: event.target.value })} />
     </label>`;
   return html`

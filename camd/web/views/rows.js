@@ -3,7 +3,7 @@
 import { html, useState } from '../lib/preact.js';
 import { duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
-import { gapCause, gapPattern } from '../lib/words.js';
+import { gapCause, gapPattern, reasonWords } from '../lib/words.js';
 import { Confirm, Failure, Name, When } from './parts.js';
 import { FileReceipt, SessionReceipt } from './receipts.js';
 
@@ -63,7 +63,7 @@ export function SessionRow({ store, row }) {
       ${cell('Coverage', full ? '100 %' : `${row.coverage_percent.toFixed(2)} %`, 'number')}
       ${cell('Files', html`${row.files}${row.files_missing > 0 && html` (${row.files_missing} deleted)`}`, 'number')}
       ${cell('Gaps', row.gaps ? `${row.gaps} (${duration(row.missing_duration)})` : 'none', 'number')}
-      ${cell('State', html`${words(row.status)}${row.reason && html` <span class="quiet">(${words(row.reason)})</span>`}`)}
+      ${cell('State', html`${words(row.status)}<span class="quiet">${reasonWords(row.reason)}</span>`)}
       <td>
         <div class="row"><button onClick=${() => show(true)}>Receipt</button></div>
         ${shown && html`<${SessionReceipt} store=${store} session=${row} onClose=${() => show(false)} />`}

@@ -3,7 +3,7 @@
 import { html, useState } from '../lib/preact.js';
 import { signIn } from '../lib/session.js';
 import { useAction } from '../lib/hooks.js';
-import { Failure } from './parts.js';
+import { Failure, Words } from './parts.js';
 
 /** @param {{why: string|null, onSignedIn: (session: any) => void}} props */
 export function SignIn({ why, onSignedIn }) {
@@ -18,7 +18,7 @@ export function SignIn({ why, onSignedIn }) {
     <main class="sign-in">
       <img src="/web/icon.svg" alt="" />
       <h1>Sign in to camd</h1>
-      ${why && html`<p role="status">${why}</p>`}
+      ${why && html`<p role="status"><${Words} text=${why} /></p>`}
       <p>On the machine that records, run <code>camd open</code>: it prints a link that signs you in.</p>
       <form onSubmit=${submit}>
         <label>Or enter an API key or a JWT

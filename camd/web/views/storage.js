@@ -4,7 +4,7 @@ import { html, useEffect, useState } from '../lib/preact.js';
 import { count, duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
 import { storageLevel } from '../lib/words.js';
-import { Failure, When } from './parts.js';
+import { Failure, When, Words } from './parts.js';
 
 const YEAR_SECONDS = 366 * 86400;
 
@@ -44,7 +44,7 @@ function Space({ storage }) {
   return html`
     <section class="card stack" aria-labelledby="space">
       <h2 id="space">${storageLevel(level)}</h2>
-      ${storage.suggestion && html`<p>${storage.suggestion}</p>`}
+      ${storage.suggestion && html`<p><${Words} text=${storage.suggestion} /></p>`}
       <div>
         <div class="gauge" role="meter" aria-label="Used space" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${percent}
           aria-valuetext="${percent} % used; a warning from ${warn} %, no new recordings from ${block} %">

@@ -1,6 +1,6 @@
 /** One camera: picture, state in words, and what can be done with it. */
 
-import { html, useRef, useState } from '../lib/preact.js';
+import { html, useState } from '../lib/preact.js';
 import { count, counter, duration } from '../lib/format.js';
 import { useAction, useNow } from '../lib/hooks.js';
 import { cameraState, inTrouble, scheduleWords } from '../lib/words.js';
@@ -18,16 +18,9 @@ const beforeStart = (kept) => [
 
 /** @param {{store: any, camera: Record<string, any>, number: number, asVideo: boolean, chosen: boolean, onChoose: () => void}} props */
 export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
-  const tile = useRef(null);
   const trouble = inTrouble(camera);
-  const fullScreen = () => {
-    const picture = tile.current.querySelector('.picture');
-    if (document.fullscreenElement) document.exitFullscreen();
-    else if (picture.requestFullscreen) picture.requestFullscreen();
-    else picture.querySelector('video')?.webkitEnterFullscreen?.(); // on an iPhone, only videos can
-  };
   return html`
-    <article class="tile" ref=${tile} tabindex=${chosen ? 0 : -1} aria-label="${camera.name}: ${cameraState(camera)}" onfocusin=${onChoose}>
+    <article class="tile" tabindex=${chosen ? 0 : -1} aria-label="${camera.name}: ${cameraState(camera)}" onfocusin=${onChoose}>
       <header>
         <h2><${Name}>${camera.name}<//></h2>
         <span class="chip ${trouble ? 'trouble' : ''}">
@@ -37,7 +30,7 @@ export function Tile({ store, camera, number, asVideo, chosen, onChoose }) {
       <${Picture} store=${store} camera=${camera} asVideo=${asVideo} />
       <footer>
         <${Since} camera=${camera} number=${number} />
-        <${Actions} store=${store} camera=${camera} onFullScreen=${fullScreen} />
+        <${Actions} store=${store} camera=${camera} />
       </footer>
     </article>`;
 }
@@ -54,12 +47,13 @@ function Since({ camera, number }) {
     ${camera.schedule && html`<p class="quiet">${scheduleWords(camera.schedule)}</p>`}`;
 }
 
-function Actions({ store, camera, onFullScreen }) {
+function Actions({ store, camera }) {
   const [seconds, setSeconds] = useState('');
   const [before, setBefore] = useState('');
   const [busy, failure, run] = useAction();
   const [said, say] = useState(null);
   const device = camera.camera_id;
+  const timeline = html`<a class="button" href="#timeline/${encodeURIComponent(device)}">Timeline</a>`;
 
   const start = () => run(async () => {
     const started = await store.call('start_recording', {
@@ -94,15 +88,9 @@ function Actions({ store, camera, onFullScreen }) {
                 ${beforeStart(camera.preroll).map(([value, text]) => html`<option key=${value} value=${value}>${text}</option>`)}
               </select>`}`}
         <button data-key="s" disabled=${busy} onClick=${snapshot}>Snapshot</button>
-        <${More} device=${device} onFullScreen=${onFullScreen} />
+        ${timeline}
       </div>`}
-    ${!store.may('control') && html`<div class="row middle"><${More} device=${device} onFullScreen=${onFullScreen} /></div>`}
+    ${!store.may('control') && html`<div class="row middle">${timeline}</div>`}
     <${Failure} text=${failure} />
     <p role="status" class="quiet">${said}</p>`;
-}
-
-function More({ device, onFullScreen }) {
-  return html`
-    <a class="button" href="#timeline/${encodeURIComponent(device)}">Timeline</a>
-    <button data-key="f" onClick=${onFullScreen}>Full screen</button>`;
 }
