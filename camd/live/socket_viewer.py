@@ -101,10 +101,11 @@ class SocketViewer:
         """Describe the stream; of video, send its header."""
         self._pictures = mime_type(init) == JPEG
         self._sound = self._sound_of(init)
+        whole = None if self._sound is Sound.NONE else mime_type(init)
         if self._sound in _WITHOUT_SOUND:
             init = init_without_sound(init)
         moment = MediaMoment.of(init, first)
-        await self.link.send(init_message(init, moment, self.ways, self._sound))
+        await self.link.send(init_message(init, moment, self.ways, self._sound, whole))
         if not self._pictures:
             await self._send(init.ftyp + init.moov)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -155,5 +157,35 @@ async def test_sound_that_the_browser_does_not_play_does_not_cost_the_picture(
         assert state["message"] == "This browser cannot play the sound of this camera (alac)"
         assert (state["shownAs"], state["hasSound"]) == ("", False)
         assert {each["phase"] for each in player.states()} == {"connecting", "playing"}
+
+    await drive(chromium, daemon, use)
+
+
+async def test_sound_that_the_browser_plays_later_is_heard(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """When the stream of the camera begins again with sound of another codec; by itself."""
+    tone = ("-shortest", "-t", "6", "-c:a")
+    alac, aac = [
+        await make(tmp_path / f"{codec}.mp4", lavfi(PICTURES, "sine"), H264, (*tone, codec))
+        for codec in ("alac", "aac")
+    ]
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(alac.read_bytes())
+    daemon = await serving(new_daemon, clip)
+
+    def use(player: Player) -> None:
+        player.page.mouse.click(5, 5)
+        player.page.evaluate("document.querySelector('video').muted = false")
+        player.start("camera0")
+        player.until("window.phase() === 'playing' && window.states.at(-1).message !== ''")
+        player.until_moving()
+        assert player.page.evaluate("window.states.at(-1).hasSound") is False
+        aac.replace(clip)
+        (pid,) = daemon.processes()
+        os.kill(pid, signal.SIGKILL)
+        player.until("window.tracks() === 2 && window.states.at(-1).hasSound")
+        player.until("window.phase() === 'playing' && window.states.at(-1).message === ''")
+        player.until_moving()
 
     await drive(chromium, daemon, use)

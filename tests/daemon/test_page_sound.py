@@ -79,6 +79,32 @@ async def test_one_camera_is_heard_at_a_time(chromium: ChromiumThread, speakers:
     await browse(chromium, use, await link(speakers))
 
 
+async def test_who_asks_for_sound_that_is_not_there_is_told(
+    chromium: ChromiumThread, speakers: Daemon
+) -> None:
+    """By key, where there is no switch: among the cameras and on the timeline, until it is pressed
+    again."""
+
+    def use(browser: PageBrowser) -> None:
+        page, words = browser.page, "[role=status]:has-text('This camera has no sound.')"
+        browser.until("document.querySelectorAll('video').length === 3")
+        moves(browser, 2)
+        page.keyboard.press("3")
+        page.keyboard.press("m")
+        browser.see(f".tile:has-text('Roof') {words}")
+        assert page.locator(words).count() == 1
+        heard(browser, False, False, False)
+        page.keyboard.press("m")
+        browser.gone(words)
+        browser.go("timeline/camera2")
+        browser.until("document.querySelector('.player video')?.ariaLabel === 'Roof, live'")
+        moves(browser, 0)
+        page.keyboard.press("m")
+        browser.see(f".player {words}")
+
+    await browse(chromium, use, await link(speakers))
+
+
 async def test_a_camera_that_is_heard_goes_on_unseen(
     chromium: ChromiumThread, speakers: Daemon
 ) -> None:
@@ -151,5 +177,7 @@ async def test_recordings_of_the_past_are_heard(chromium: ChromiumThread, speake
         browser.until("document.querySelector('.player video')?.ariaLabel.startsWith('Roof, ')")
         browser.until("document.querySelector('.player video')?.readyState >= 2")
         assert browser.page.locator(".sound").count() == 0
+        browser.page.keyboard.press("m")
+        browser.see(".player [role=status]:has-text('This recording has no sound.')")
 
     await browse(chromium, use, await link(speakers))

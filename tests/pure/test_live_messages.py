@@ -33,6 +33,7 @@ def test_init_says_what_a_player_needs() -> None:
     assert json.loads(text) == {
         "type": "init",
         "mime": 'video/mp4; codecs="avc1"',
+        "mime_with_sound": None,
         "codec": "avc1",
         "width": 320,
         "height": 180,

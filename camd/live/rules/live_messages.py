@@ -70,12 +70,22 @@ class MediaMoment:
         return {"wall": wall, "media": round(self.media, 6)}
 
 
-def init_message(init: Init, moment: MediaMoment, ways: Sequence[WayToWatch], sound: Sound) -> str:
-    """Describe the stream that begins; of pictures, `mime` is JPEG."""
+def init_message(
+    init: Init,
+    moment: MediaMoment,
+    ways: Sequence[WayToWatch],
+    sound: Sound,
+    mime_with_sound: str | None = None,
+) -> str:
+    """Describe the stream that begins; of pictures, `mime` is JPEG.
+
+    `mime_with_sound`: of the camera's stream, whether its sound is sent or not; None: it has none.
+    """
     video = init.video
     return _text(
         "init",
         mime=mime_type(init),
+        mime_with_sound=mime_with_sound,
         codec=video.codec,
         width=video.width,
         height=video.height,

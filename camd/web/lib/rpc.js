@@ -1,11 +1,13 @@
 /** JSON-RPC over one WebSocket that is made again when it is lost. */
 
+import { pauseAfter } from './pause.js';
+
 const PING_MS = 1000;
 const SILENT_MS = 1500; // an unanswered ping that old: the connection counts as lost
 const WATCH_MS = 250;
 const BUSY_MS = 1000; // between two looks: the page was busy, and answers may wait to be read
 const GIVE_UP_MS = 6000; // then it is made anew
-const PAUSES_MS = [0, 500, 1000, 2000, 3000];
+const LONGEST_PAUSE_MS = 3000;
 const NOT_AUTHENTICATED = -32001;
 
 /** A refused call; `code` is 0 when the connection was lost. */
@@ -39,6 +41,8 @@ export class Connection {
     this.waiting = new Map();
     this.number = 0;
     this.failures = 0;
+    this.dropped = null; // since when an open connection is made anew
+    this.doubted = false; // whether it may have ended while the page or the machine stood still
     this.pinged = 0;
     this.closed = false;
     this.watched = performance.now();
@@ -64,6 +68,7 @@ export class Connection {
       await this.options.onOpen();
       if (socket !== this.socket) return;
       this.failures = 0;
+      this.dropped = null;
       this.nextPing = performance.now() + PING_MS;
       this.change('open');
     } catch (error) {
@@ -110,16 +115,27 @@ export class Connection {
   watch(visible = !document.hidden) {
     if (!visible || this.closed) return;
     const now = performance.now();
-    const busy = now - this.watched > BUSY_MS;
+    const absent = now - this.watched;
     this.watched = now;
-    if (busy) return;
+    if (absent > BUSY_MS) {
+      this.askAnew(now, absent);
+      return;
+    }
     if (this.retry !== undefined || this.socket.readyState === WebSocket.CONNECTING) {
+      if (this.dropped !== null && now - this.dropped > SILENT_MS) this.change('lost');
       if (this.retry === undefined && now - this.began > GIVE_UP_MS) this.lose(this.socket);
       return;
     }
-    if (this.pinged && now - this.pinged > GIVE_UP_MS) this.lose(this.socket);
+    if (this.pinged && now - this.pinged > (this.doubted ? SILENT_MS : GIVE_UP_MS)) this.lose(this.socket);
     else if (this.pinged && now - this.pinged > SILENT_MS) this.change('silent');
     else if (!this.pinged && now >= (this.nextPing ?? Infinity)) this.ping(now);
+  }
+
+  /** What was not answered while the page stood still may be answered now. */
+  askAnew(now, absent) {
+    this.doubted ||= absent > GIVE_UP_MS;
+    if (this.pinged) this.pinged = now;
+    else if (this.nextPing !== undefined) this.nextPing = now;
   }
 
   async ping(now) {
@@ -132,17 +148,20 @@ export class Connection {
     }
     if (socket !== this.socket) return;
     this.pinged = 0;
+    this.doubted = false;
     this.nextPing = performance.now() + PING_MS;
     if (this.state === 'silent') this.change('open');
   }
 
+  /** Make it anew. One that was open may be so again at once; it counts as lost when it is not. */
   lose(socket) {
     if (socket !== this.socket || this.closed || this.retry !== undefined) return;
     this.drop(socket);
-    const pause = PAUSES_MS[Math.min(this.failures, PAUSES_MS.length - 1)];
+    this.doubted = false;
+    this.retry = setTimeout(() => this.connect(), pauseAfter(this.failures, LONGEST_PAUSE_MS));
     this.failures += 1;
-    this.retry = setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
-    this.change('lost');
+    if (this.state === 'open') this.dropped = performance.now();
+    this.change(this.state === 'open' ? 'connecting' : 'lost');
   }
 
   refuse() {

@@ -30,10 +30,24 @@ export function useSilenceAfter(camera) {
 }
 
 /**
+ * The switch; where there is no sound, a sentence that says so to whom asks for it by key.
+ * @param {{camera: Record<string, any>, video: {current: HTMLVideoElement|null}, heard: boolean, has: boolean, why: string}} props
+ *   `has`: whether there is sound; `why`: there is none
+ */
+export function Sound({ camera, video, heard, has, why }) {
+  const [asked, ask] = useState(false);
+  useEffect(() => ask(false), [has]);
+  if (has) return html`<${SoundSwitch} camera=${camera} video=${video} heard=${heard} />`;
+  return html`
+    <button hidden data-key="m" onClick=${() => ask(!asked)}></button>
+    <p class="note sound-note" role="status">${asked && why}</p>`;
+}
+
+/**
  * The switch. The element is told at once, in the click: some browsers allow sound only there.
  * @param {{camera: Record<string, any>, video: {current: HTMLVideoElement|null}, heard: boolean}} props
  */
-export function SoundSwitch({ camera, video, heard }) {
+function SoundSwitch({ camera, video, heard }) {
   const toggle = () => {
     if (video.current) video.current.muted = heard;
     hear(heard ? null : camera.camera_id);

@@ -12,14 +12,16 @@
  *   says why. `soundRefused`: the browser has muted the element, which was not muted.
  *   `isSilent`: sound is wanted, and none comes.
  * @typedef {{kind: string, path: string}} Way
- * @typedef {{mime: string, codec: string, wall: string, media: number, supported_as: Way[],
+ * @typedef {{mime: string, mime_with_sound: string | null, codec: string, wall: string, media: number, supported_as: Way[],
  *   sound: "none" | "sent" | "left_out" | "silent"}} Init
  */
 
+import { pauseAfter } from "../lib/pause.js";
 import { Overlay, PictureScreen, VideoScreen, mediaSource } from "./screens.js";
 
 const SUBPROTOCOL = "camd.live.1";
 const HIDDEN_MS = 10_000;
+const RESUMED_MS = 5_000; // within which something comes after that, or the connection has ended meanwhile
 const LATE_MS = 3_000; // without a picture
 const SILENT_MS = 15_000; // then the connection is made anew
 const LONGEST_PAUSE_MS = 10_000;
@@ -59,10 +61,9 @@ class Player {
     /** @type {Screen | null} */ this.screen = null;
     /** @type {Init | null} */ this.init = null;
     this.failures = this.resumed = 0;
-    this.why = "";
+    this.why = this.soundless = ""; // why not the own stream is shown, and why no sound is asked for
     this.overlay = new Overlay(video);
     this.ended = this.refused = false;
-    this.soundless = ""; // why sound is not asked for, where the browser cannot play it
     this.onVisible = () => this.follow(document.visibilityState === "hidden");
     document.addEventListener("visibilitychange", this.onVisible);
     this.onOnline = () => this.hurry(ONLINE_MS);
@@ -80,8 +81,8 @@ class Player {
 
   open() {
     this.heard = performance.now();
-    this.muted = this.video.muted;
-    const url = socketUrl(this.way?.path ?? this.url, this.url, this.muted || this.soundless ? { sound: "off" } : {});
+    this.asked = this.wantsSound();
+    const url = socketUrl(this.way?.path ?? this.url, this.url, this.asked ? {} : { sound: "off" });
     const socket = (this.socket = new WebSocket(url, SUBPROTOCOL));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -111,6 +112,8 @@ class Player {
   /** Begin a stream, or look for another way to watch. @param {Init} init */
   begin(init) {
     this.init = init;
+    this.soundless = unheardSound(init);
+    if (init.sound !== "none" && this.wantsSound() !== this.asked) return this.openAnew();
     this.tell({ hasSound: init.sound !== "none" && !this.soundless, isSilent: init.sound === "silent" });
     this.began = performance.now();
     this.ended = this.cut = false;
@@ -123,19 +126,20 @@ class Player {
       streaming: (wanted) => this.send({ type: wanted ? "resume" : "pause" }),
     };
     if (init.mime === "image/jpeg") this.screen = new PictureScreen(this.overlay, events);
-    else if (plays(init.mime)) {
-      const heard = init.sound === "sent" && !this.muted;
-      this.screen = new VideoScreen(this.video, init.mime, heard, this.overlay, events);
-    } else if (init.sound === "sent" && plays(withoutSound(init.mime))) this.leaveSoundOut(init);
+    else if (plays(init.mime))
+      this.screen = new VideoScreen(this.video, init.mime, init.sound === "sent", this.overlay, events);
     else this.tryOtherWay(init);
   }
 
-  /** The browser plays the pictures, and not the sound. @param {Init} init */
-  leaveSoundOut(init) {
-    this.screen = null;
-    this.soundless = `This browser cannot play the sound of this camera (${soundOf(init.mime)})`;
+  /** Whether sound is asked for: somebody wants to hear it, and the browser can play it. */
+  wantsSound() {
+    return !this.video.muted && !this.soundless;
+  }
+
+  /** With sound or without, as is wanted now; the picture stays meanwhile. */
+  openAnew() {
     this.stop();
-    this.connect();
+    this.open();
   }
 
   /** The browser cannot play this. @param {Init} init */
@@ -157,8 +161,9 @@ class Player {
   shown() {
     if (this.cut || this.lateness()) return;
     this.failures = 0;
-    if (this.phase === "playing" || this.ended) return;
-    this.say("playing", this.way ? `${this.why}: ${WAYS[this.way.kind]}` : this.soundless);
+    const words = this.way ? `${this.why}: ${WAYS[this.way.kind]}` : this.soundless;
+    if (this.ended || (this.phase === "playing" && this.state.message === words)) return;
+    this.say("playing", words);
     this.followVolume();
   }
 
@@ -170,9 +175,8 @@ class Player {
     }
     if ((code === 1008 || code === 1013) && this.way && this.takeNextWay()) return this.connect();
     if (!this.ended) this.say("lost", reason || "The connection is lost", "It is tried again.");
-    const pause = Math.min(this.failures * 1000, LONGEST_PAUSE_MS);
+    this.again = setTimeout(() => this.connect(), pauseAfter(this.failures, LONGEST_PAUSE_MS));
     this.failures += code === 1000 || code === 1013 ? 10 : 1;
-    this.again = setTimeout(() => this.connect(), pause);
   }
 
   /** Begin everything anew, at once for the first time. */
@@ -213,8 +217,8 @@ class Player {
     clearTimeout(this.hiding);
     if (hidden && this.video.muted) this.hiding = setTimeout(() => this.pause(true), this.hiddenMs);
     else {
-      this.pause(false);
       this.hurry(LATE_MS);
+      this.pause(false);
       this.screen?.resume();
     }
   }
@@ -234,16 +238,15 @@ class Player {
   /** Ask for sound, or for none, where that has changed; the picture stays meanwhile. */
   followVolume() {
     if (!this.video.muted && this.refused) this.tell({ soundRefused: (this.refused = false) });
-    const silent = this.init === null || this.init.sound === "none" || this.soundless;
-    if (this.video.muted === this.muted || silent || !WATCHED.has(this.phase)) return;
-    this.stop();
-    this.open();
+    const changes = this.wantsSound() !== this.asked && (this.init?.sound ?? "none") !== "none";
+    if (changes && WATCHED.has(this.phase)) this.openAnew();
   }
 
   pause(hidden) {
     if (Boolean(this.hidden) === hidden) return;
     this.hidden = hidden;
-    this.heard = this.resumed = performance.now();
+    this.resumed = performance.now();
+    this.heard = this.resumed - (SILENT_MS - RESUMED_MS);
     this.send({ type: hidden ? "pause" : "resume" });
   }
 
@@ -282,7 +285,11 @@ const plays = (mime) => Boolean(mediaSource()?.isTypeSupported(mime));
 /** The type without the codec of its sound, which is the second one. */
 const withoutSound = (mime) => mime.replace(/,[^"]*/, "");
 
-const soundOf = (mime) => /,([^"]*)/.exec(mime)?.[1] ?? "";
+/** Why the sound of a stream is not heard, whose pictures the browser plays; "": it is. @param {Init} init */
+function unheardSound({ mime_with_sound: whole }) {
+  if (!whole || plays(whole) || !plays(withoutSound(whole))) return "";
+  return `This browser cannot play the sound of this camera (${/,([^"]*)/.exec(whole)?.[1]})`;
+}
 
 /** @param {Record<string, string>} fields of its query */
 function socketUrl(address, base, fields = {}) {

@@ -5,7 +5,7 @@ import { duration } from '../lib/format.js';
 import { useVisible } from '../lib/hooks.js';
 import { cameraProblem, inTrouble, sentence } from '../lib/words.js';
 import { FullScreenSwitch } from '../lib/full_screen.js';
-import { SOUND_REFUSED, SoundSwitch, hear, useHeard } from '../lib/sound.js';
+import { SOUND_REFUSED, Sound, hear, useHeard } from '../lib/sound.js';
 import { Words } from '../views/parts.js';
 import { watchStills } from './stills.js';
 
@@ -66,7 +66,15 @@ function Watched({ store, camera, byVideo, heard, onNoVideo }) {
     </div>
     ${problem ? html`<${Sentence} message=${problem.message} suggestion=${problem.suggestion} over=${true} />` : !shows && html`<${Waiting} />`}
     ${!problem && html`<${Note} state=${state} />`}
-    ${byVideo && state.hasSound && html`<${SoundSwitch} camera=${camera} video=${view} heard=${heard} />`}`;
+    <${Sound} camera=${camera} video=${view} heard=${heard} has=${byVideo && state.hasSound} why=${silence(problem, shows, byVideo, state)} />`;
+}
+
+/** Why a camera without sound has none. */
+function silence(problem, shows, byVideo, state) {
+  if (problem || !shows) return 'No sound comes from this camera now.';
+  if (!byVideo) return 'Pictures once a second have no sound; on the timeline a camera is shown by video.';
+  if (state.shownAs) return 'Shown this way, the camera has no sound.';
+  return state.phase === 'playing' && state.message ? sentence(state.message) : 'This camera has no sound.';
 }
 
 /** That a picture is old, that it is not the camera's own stream, or that its sound is not heard. */

@@ -7,7 +7,7 @@ import { fetchStill } from '../player/stills.js';
 import { Picture } from '../player/picture.js';
 import { Name } from '../views/parts.js';
 import { FullScreenSwitch } from '../lib/full_screen.js';
-import { SOUND_REFUSED, SoundSwitch, hear, useHeard, useSilenceAfter } from '../lib/sound.js';
+import { SOUND_REFUSED, Sound, hear, useHeard, useSilenceAfter } from '../lib/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 const RATES = [-32, -8, 0.25, 0.5, 1, 2, 4, 8, 16, 32]; // above 8 and below 0: key frames only
@@ -136,7 +136,7 @@ function Past({ store, camera, at, handle, onPosition, onSkip, onLive }) {
       ${gap && html`<p class="note gap-note" role="status">${gap}</p>`}
       ${refused && html`<p class="note gap-note" role="status">${SOUND_REFUSED}</p>`}
       ${state.unheard && !gap && html`<p class="note gap-note" role="status">This browser does not play the sound of this recording (${state.unheard}).</p>`}
-      ${state.hasSound && html`<${SoundSwitch} camera=${camera} video=${video} heard=${heard} />`}
+      <${Sound} camera=${camera} video=${video} heard=${heard} has=${state.hasSound} why=${notice ? 'There is no sound now.' : 'This recording has no sound.'} />
       <${FullScreenSwitch} name=${camera.name} />
       <p class="note number" title=${utc(when)}>${localTime(when)}</p>
     </div>

@@ -1,0 +1,81 @@
+"""A page that stood still for long, as in a hidden tab or on a machine that slept: it shows the
+present again, and calls nothing lost that is there."""
+
+from __future__ import annotations
+
+from chromium_thread import ChromiumThread
+from page_browser import PageBrowser, browse, link
+from running_daemon import NewDaemon, small_camera
+
+WATCHED = """
+window.sockets = [];
+const Native = WebSocket;
+window.WebSocket = class extends Native {
+  constructor(...given) {
+    super(...given);
+    if (!given[1]) window.sockets.push(this); // the one of the page's state
+  }
+};
+window.said = [];
+new MutationObserver(() => {
+  const lost = document.querySelector(".lost")?.innerText;
+  if (lost && window.said.at(-1) !== lost) window.said.push(lost);
+}).observe(document, { subtree: true, childList: true });
+"""
+OPEN = "window.sockets.at(-1).readyState === 1 && !document.querySelector('main[aria-busy=true]')"
+PRESENT = ".tile .chip:has-text('Recording')"
+
+
+async def test_a_connection_that_is_made_anew_at_once_is_not_called_lost(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """The service, or what lies before it, closed it: what happens meanwhile is shown."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="Gate")])
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> None:
+        page = browser.page
+        page.add_init_script(WATCHED)
+        page.reload()
+        browser.see(".tile video")
+        browser.until(OPEN)
+        page.evaluate(
+            "(now => { performance.now = () => now })(performance.now())"
+        )  # no time passes
+        page.evaluate("window.sockets.at(-1).close()")
+        browser.until(f"window.sockets.length === 2 && {OPEN}")
+        page.keyboard.press("1")
+        page.keyboard.press("r")
+        browser.see(PRESENT)
+        assert page.evaluate("window.said") == []
+
+    await browse(chromium, use, await link(daemon))
+
+
+async def test_a_connection_that_ended_while_the_machine_slept_is_made_anew(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """Nothing comes over it any more, and nobody has closed it: the first ping that is not answered
+    is enough."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="Gate")])
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> None:
+        page = browser.page
+        page.add_init_script(WATCHED)
+        page.reload()
+        browser.see(".tile video")
+        browser.until(OPEN)
+        page.evaluate("window.sockets.at(-1).onmessage = null")
+        page.evaluate(
+            "(now => { performance.now = () => now() + 60000 })(performance.now.bind(performance))"
+        )
+        browser.until(f"window.sockets.length === 2 && {OPEN}")
+        page.keyboard.press("1")
+        page.keyboard.press("r")
+        browser.see(PRESENT)
+        assert [each for each in page.evaluate("window.said") if "does not answer" in each] == []
+
+    await browse(chromium, use, await link(daemon))
