@@ -495,6 +495,12 @@ async def test_pieces_are_had_without_their_sound(new_daemon: NewDaemon, tmp_pat
         assert b"soun" not in data[: len(data) // 2]
         path.write_bytes(data)
         assert len(packets(path)) == 60
+    query = f"from={written(start)}&to={written(end)}&sound=off"
+    listed = (await daemon.get(f"/play/camera0/index.m3u8?{query}")).body.decode()
+    for file in (heard, none):
+        named = [line for line in listed.splitlines() if file["filename"] in line]
+        assert len(named) == 2  # a head and a piece
+        assert all(("?sound=off" in line) is (file is heard) for line in named)
     first = await first_time(tmp_path / f"muted-{heard['filename']}")
     assert first == pytest.approx(heard["muted"]["offset"], abs=0.001)
     plain = await daemon.get(f"/play/init/{none['filename']}")

@@ -79,3 +79,25 @@ async def test_a_connection_that_ended_while_the_machine_slept_is_made_anew(
         assert [each for each in page.evaluate("window.said") if "does not answer" in each] == []
 
     await browse(chromium, use, await link(daemon))
+
+
+async def test_single_pictures_that_do_not_come_are_not_passed_off_as_new(
+    chromium: ChromiumThread, new_daemon: NewDaemon
+) -> None:
+    """A connection that ended without a word leaves the last one, under a sentence that says so; it
+    is tried again."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="Gate")])
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> None:
+        page = browser.page
+        page.route("**/player/live.js", lambda route: route.abort())  # so pictures are shown
+        page.reload()
+        browser.see(".tile img[src]")
+        page.route("**/still/**", lambda _route: None)
+        browser.see(".tile .words:has-text('No picture has come for some time.')")
+        page.unroute("**/still/**")
+        browser.gone(".tile .words")
+
+    await browse(chromium, use, await link(daemon), check=False)

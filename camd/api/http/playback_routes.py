@@ -30,7 +30,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.movies.applied_edits import AppliedEdits, EditApplier
 from camd.playback.playback import Playback
 from camd.playback.rules.playable_files import FilePieces, PlayableFile
-from camd.playback.rules.playlist import APPLIED_EDITS, Playlists
+from camd.playback.rules.playlist import APPLIED_EDITS, SOUND_OFF, Playlists
 from camd.playback.rules.strip_choice import choose_tiles
 from camd.playback.stored_bytes import StoredBytes
 from camd.playback.strip import MOST_TILES, WIDTHS
@@ -42,7 +42,6 @@ USUAL_TILES = 20
 USUAL_WIDTH = 160
 _BYTES = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 _HEADER_BYTES = 8  # of a box
-SOUND_OFF = "sound=off"  # the query of addresses of pieces without their sound
 _NEVER_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _KEPT = {
     "Cache-Control": "private, max-age=31536000, immutable",
@@ -95,11 +94,15 @@ class PlaybackRoutes:
         return Response(body, headers=_NEVER_KEPT, media_type="application/json")
 
     async def playlist(self, request: Request) -> Response:
-        """Write the range as an HLS playlist."""
+        """Write the range as an HLS playlist; with `sound=off`, of pieces without their sound."""
         found = await self._played.read(await self._asked(request))
         since, until = (request.query_params.get(name) for name in ("from", "to"))
         asked = found.played.timeline.camera_id, since, until
-        write = partial(self._playlists.write, asked, found.played, complete=found.complete)
+        wanted = {
+            "complete": found.complete,
+            "with_sound": request.query_params.get("sound") != "off",
+        }
+        write = partial(self._playlists.write, asked, found.played, **wanted)
         async with self._writing:
             text = await trio.to_thread.run_sync(write)
         return Response(text, headers=_NEVER_KEPT, media_type="application/vnd.apple.mpegurl")

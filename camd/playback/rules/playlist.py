@@ -22,12 +22,18 @@ import attrs
 
 from camd.model.notation import format_instant
 from camd.mp4.movies.fragment_index import Piece
-from camd.playback.rules.playable_files import PlayableFile, PlayableRange, joined_pieces
+from camd.playback.rules.playable_files import (
+    FilePieces,
+    PlayableFile,
+    PlayableRange,
+    joined_pieces,
+)
 
 PIECE_SECONDS = Fraction(4)
 LEAST_TARGET = Fraction(6)  # the longest piece of most cameras: it may not change later
 KEPT_PLAYLISTS = 32  # that grow, of those asked for last
 APPLIED_EDITS = "edits=applied"  # the query of addresses whose media needs no edit list
+SOUND_OFF = "sound=off"  # the query of addresses of pieces without their sound
 
 
 Asked = tuple[str, str | None, str | None]  # a camera, and the range as it was asked for
@@ -83,10 +89,13 @@ class Playlists:
 
     _kept: OrderedDict[Asked, _Named] = attrs.field(factory=OrderedDict, init=False)
 
-    def write(self, asked: Asked, played: PlayableRange, *, complete: bool) -> str:
+    def write(
+        self, asked: Asked, played: PlayableRange, *, complete: bool, with_sound: bool = True
+    ) -> str:
         """Write a playlist; without `complete` it grows, and players ask for it again.
 
-        Its addresses are relative to its own.
+        Its addresses are relative to its own. Without `with_sound` they are those of pieces without
+        their sound.
         """
         has_grown = asked in self._kept
         named = self._kept.pop(asked, None) or _Named()
@@ -100,12 +109,12 @@ class Playlists:
                 for file in played.files
             }
         )
-        return _text(named, complete=complete)
+        return _text(named, complete=complete, with_sound=with_sound)
 
 
-def _text(named: _Named, *, complete: bool) -> str:
+def _text(named: _Named, *, complete: bool, with_sound: bool) -> str:
     files = [(each, each.pieces()) for each in named.files.values()]
-    entries = [line for file, pieces in files for line in _file_lines(file, pieces)]
+    entries = [line for file, pieces in files for line in _file_lines(file, pieces, with_sound)]
     durations = [piece.duration for _, pieces in files for piece in pieces]
     lasts = not named.left_pieces and not any(file.is_gone for file, _ in files)
     head = [
@@ -126,15 +135,21 @@ def _first_discontinuity(entries: list[str]) -> int:
     return 1 if entries else 0
 
 
-def _file_lines(named: NamedFile, pieces: Sequence[Piece]) -> Iterator[str]:
+def _file_lines(named: NamedFile, pieces: Sequence[Piece], with_sound: bool) -> Iterator[str]:
     file = named.file
     yield "#EXT-X-DISCONTINUITY"
-    edits = f"?{APPLIED_EDITS}" if file.pieces.is_reordered else ""
-    yield f'#EXT-X-MAP:URI="../init/{file.filename}{edits}"'
+    query = _query(file.pieces, with_sound)
+    yield f'#EXT-X-MAP:URI="../init/{file.filename}{query}"'
     for piece in pieces:
         start = file.span.start + timedelta(microseconds=int(piece.time * 1_000_000))
         if named.is_gone:
             yield "#EXT-X-GAP"
         yield f"#EXT-X-PROGRAM-DATE-TIME:{format_instant(start, 'milliseconds')}"
         yield f"#EXTINF:{float(piece.duration):.6f},"
-        yield f"../{file.filename}/{piece.begin}-{piece.end}.m4s{edits}"
+        yield f"../{file.filename}/{piece.begin}-{piece.end}.m4s{query}"
+
+
+def _query(pieces: FilePieces, with_sound: bool) -> str:
+    if pieces.muted is not None and not with_sound:
+        return f"?{SOUND_OFF}"
+    return f"?{APPLIED_EDITS}" if pieces.is_reordered else ""

@@ -2,6 +2,7 @@
 
 const EVERY_MS = 1000;
 const AFTER_FAILURE_MS = 3000;
+const LONGEST_MS = 10000; // for an answer: the connection may have ended without a word
 
 /**
  * Show a camera by single pictures in an `img` until it is closed.
@@ -13,14 +14,17 @@ const AFTER_FAILURE_MS = 3000;
  */
 export function watchStills(image, { camera, onState }) {
   const stop = new AbortController();
+  let asked = stop;
   let timer;
   let shown = null;
 
   const show = async () => {
     const began = performance.now();
     let pause = EVERY_MS;
+    const late = setTimeout(() => asked.abort(), LONGEST_MS);
     try {
-      const picture = await fetchStill(camera, 'max_age_ms=1500', stop.signal);
+      asked = new AbortController();
+      const picture = await fetchStill(camera, 'max_age_ms=1500', asked.signal);
       const url = URL.createObjectURL(picture.blob);
       image.src = url;
       await image.decode();
@@ -30,7 +34,10 @@ export function watchStills(image, { camera, onState }) {
     } catch (error) {
       if (stop.signal.aborted) return;
       pause = AFTER_FAILURE_MS;
-      onState({ message: error.message, suggestion: error.suggestion ?? '' });
+      const message = asked.signal.aborted ? 'No picture has come for some time' : error.message;
+      onState({ message, suggestion: error.suggestion ?? '' });
+    } finally {
+      clearTimeout(late);
     }
     if (!stop.signal.aborted) {
       timer = setTimeout(show, Math.max(100, pause - (performance.now() - began)));
@@ -41,6 +48,7 @@ export function watchStills(image, { camera, onState }) {
   return {
     close() {
       stop.abort();
+      asked.abort();
       clearTimeout(timer);
       if (shown) URL.revokeObjectURL(shown);
       image.removeAttribute('src');
