@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from chromium_thread import ChromiumThread
-from page_browser import PageBrowser, browse, link
+from page_browser import PageBrowser, browse, inside, link
 from running_daemon import Daemon, NewDaemon, listening, small_camera
+from small_volume import fill, on_volume
 
 PREROLL = {"recording": {"preroll": "20s"}}
 LONG = "Drive – a rather long name of a camera behind the second gate"
@@ -150,9 +153,62 @@ async def test_why_a_recording_ended_is_said_where_it_says_more(
         )
         assert "(" not in stopped
         assert timed.endswith(" (its time was over).")
+        browser.go("recordings/recordings")
+        browser.page.locator("tr:has-text('Yard') button:has-text('Receipt')").first.click()
+        browser.see("dialog p:has-text('Nothing of its session is missing')")
+        browser.page.keyboard.press("Escape")
         browser.go("recordings/sessions")
         assert browser.see("tr:has-text('Yard') td[data-label=State]").inner_text() == (
             "ended (its time was over)"
         )
+        browser.page.click("tr:has-text('Yard') a:has-text('Show')")
+        browser.until("document.querySelector('.player video')?.ariaLabel.startsWith('Yard, ')")
+
+    await browse(chromium, use, await link(mixed))
+
+
+async def test_one_camera_and_its_buttons_are_in_the_window(
+    chromium: ChromiumThread, new_daemon: NewDaemon, volume: Path
+) -> None:
+    """Its picture is no higher than that; a full volume says what follows from it, everywhere."""
+    daemon = new_daemon()
+    on_volume(daemon, volume)
+    fill(volume, left_bytes=0)
+    await daemon.start()
+
+    def use(browser: PageBrowser) -> None:
+        browser.see(".tile video")
+        browser.see(".problems li:has-text('Recordings are paused: the disk is full.')")
+        browser.until(
+            "document.querySelector('.tile').getBoundingClientRect().bottom <= innerHeight"
+        )
+        browser.go("storage")
+        browser.see("h2:has-text('Recordings are paused: the disk is full.')")
+        browser.see("dd:has-text('new recordings are refused now')")
+
+    size = {"width": 1280, "height": 800}
+    await browse(chromium, use, await link(daemon), viewport=size)
+
+
+async def test_keys_find_the_field_to_sign_in_and_end_a_range(
+    chromium: ChromiumThread, mixed: Daemon
+) -> None:
+    """Escape on the timeline, and what is typed right after signing out."""
+
+    def use(browser: PageBrowser) -> None:
+        page = browser.page
+        browser.see(".tile >> nth=2")
+        browser.go("timeline")
+        left, top = inside(browser.see(".lane .track"), 0.3)
+        page.mouse.move(left, top)
+        page.mouse.down()
+        page.mouse.move(left + 60, top)
+        page.mouse.up()
+        browser.see(".chosen")
+        page.keyboard.press("Escape")
+        browser.gone(".chosen")
+        page.click("text=Sign out")
+        browser.see("text=You are signed out.")
+        browser.until("document.activeElement.name === 'key'")
 
     await browse(chromium, use, await link(mixed))

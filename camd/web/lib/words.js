@@ -81,6 +81,12 @@ const LEVELS = {
 /** @param {string} level */
 export const storageLevel = (level) => LEVELS[level] ?? `Storage is ${level.replaceAll('_', ' ')}.`;
 
+/** Levels at which the service says no more than the level itself. */
+const SPACE = ['normal', 'warning', 'blocked', 'critical'];
+
+/** What is wrong with the volume. @param {Record<string, any>} storage */
+export const storageProblem = ({ threshold_status: level, message }) => (SPACE.includes(level) || !message ? storageLevel(level) : sentence(message));
+
 const OVERRIDDEN = {
   manual_recording: 'a recording by hand takes its place',
   manual_stop: 'stopped by hand',
@@ -127,7 +133,7 @@ export function problemsNow(state) {
       key: 'storage',
       level: storage.threshold_status === 'warning' ? 'warning' : 'alarm',
       where: 'Storage',
-      message: sentence(storage.message ?? storageLevel(storage.threshold_status)),
+      message: storageProblem(storage),
       suggestion: storage.suggestion ?? '',
     });
   }
@@ -172,7 +178,7 @@ export function eventSentence(method, params, name) {
       if (params.message) return `${name}: ${sentence(params.message)}`;
       return params.status === 'CONNECTED' ? `${name} works again.` : `${name}: ${cameraState(params)}.`;
     case 'storage_status_update':
-      return sentence(params.message ?? storageLevel(params.threshold_status));
+      return storageProblem(params);
     case 'retention_update':
       return `Cleanup removed ${params.files_deleted ?? params.files?.length ?? 0} files and freed ${size(params.space_freed ?? params.bytes ?? 0)}.`;
     case 'recovery_update':

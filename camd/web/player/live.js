@@ -208,9 +208,9 @@ class Player {
   /** Why the newest picture is old, also where sound goes on to come; "": it is not. */
   lateness() {
     const { waits, behind } = this.screen?.lag() ?? { waits: 0, behind: 0 };
-    if (behind * 1000 > LATE_MS) return `${TOO_SLOW}: this picture is old`;
     const since = performance.now() - this.resumed;
-    return Math.min(waits * 1000, since) > LATE_MS ? "Nothing new comes: this picture is old" : "";
+    if (Math.min(waits * 1000, since) > LATE_MS) return "Nothing new comes: this picture is old";
+    return behind * 1000 > LATE_MS ? `${TOO_SLOW}: this picture is old` : "";
   }
 
   follow(hidden) {

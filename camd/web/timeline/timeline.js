@@ -109,7 +109,8 @@ export function Timeline({ store, rest }) {
       ',': () => player.current?.step(-1),
       '.': () => player.current?.step(1),
     };
-    if (/^[1-9]$/.test(key) && cameras[Number(key) - 1]) choose(cameras[Number(key) - 1].camera_id);
+    if (key === 'Escape' && chosen) setChosen(null);
+    else if (/^[1-9]$/.test(key) && cameras[Number(key) - 1]) choose(cameras[Number(key) - 1].camera_id);
     else if (keys[key]) keys[key]();
     else return false;
     return true;

@@ -67,8 +67,9 @@ export function Cameras({ store }) {
     return html`
       <div class="plain stack" ref=${grid}>
         <h2>No cameras yet</h2>
-        <p>Plug in a USB camera: it appears here by itself. Network cameras are named in the configuration, with their address:
-          <code>source = "rtsp://…"</code>. <code>camd check</code> tells what keeps a camera from being used.</p>
+        <p>Plug in a USB camera: it appears here by itself.</p>
+        <p>A network camera needs an entry in the configuration, with its address: <code>[[camera]]</code> and <code>source = "rtsp://…"</code>.</p>
+        <p><code>camd check</code> tells what keeps a camera from being used.</p>
       </div>`;
   }
   return html`

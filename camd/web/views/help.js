@@ -14,6 +14,7 @@ const KEYS = [
   [[',', '.'], 'Timeline: one frame back, one frame on'],
   [['+', '-'], 'Timeline: zoom in, zoom out'],
   [['l'], 'Timeline: back to live'],
+  [['Esc'], 'Timeline: no range chosen any more'],
   [['?'], 'These keys'],
 ];
 

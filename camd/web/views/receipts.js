@@ -28,7 +28,7 @@ export function FileReceipt({ store, filename, onClose }) {
           <dt>Pin</dt><dd>${file.pin ? html`by <bdi>${file.pin.by}</bdi>${file.pin.reason && html`: <bdi>${file.pin.reason}</bdi>`}` : 'not pinned'}</dd>
           <dt>Session</dt><dd class="mono">${file.session_id}</dd>
         </dl>
-        <${Gaps} gaps=${file.gaps} />`}
+        <${Gaps} gaps=${file.gaps} of=" of its session" />`}
       <div class="row"><button onClick=${onClose}>Close</button></div>
     <//>`;
 }
@@ -66,10 +66,11 @@ export function SessionReceipt({ store, session, onClose }) {
     <//>`;
 }
 
-function Gaps({ gaps }) {
-  if (!gaps?.length) return html`<p>Nothing is missing: the ledger has no gap.</p>`;
+/** @param {{gaps: any[], of?: string}} props `of`: what they belong to, where that is not said above */
+function Gaps({ gaps, of = '' }) {
+  if (!gaps?.length) return html`<p>Nothing${of} is missing: the ledger has no gap.</p>`;
   return html`
-    <h3>${gaps.length === 1 ? 'One gap' : count(gaps.length, 'gap')}</h3>
+    <h3>${gaps.length === 1 ? 'One gap' : count(gaps.length, 'gap')}${of}</h3>
     <ul>
       ${gaps.map((gap) => html`<li><${When} at=${gap.from} />: ${duration(gap.duration)}, ${gapCause(gap.cause)}${gap.action ? ` – ${gap.action}` : ''}</li>`)}
     </ul>`;

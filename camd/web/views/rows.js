@@ -65,7 +65,10 @@ export function SessionRow({ store, row }) {
       ${cell('Gaps', row.gaps ? `${row.gaps} (${duration(row.missing_duration)})` : 'none', 'number')}
       ${cell('State', html`${words(row.status)}<span class="quiet">${reasonWords(row.reason)}</span>`)}
       <td>
-        <div class="row"><button onClick=${() => show(true)}>Receipt</button></div>
+        <div class="row">
+          ${store.cameras.has(row.camera_id) && html`<${Show} camera=${row.camera_id} at=${row.start_time} />`}
+          <button onClick=${() => show(true)}>Receipt</button>
+        </div>
         ${shown && html`<${SessionReceipt} store=${store} session=${row} onClose=${() => show(false)} />`}
       </td>
     </tr>`;

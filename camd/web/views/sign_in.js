@@ -1,6 +1,6 @@
 /** Signing in, where the link of `camd open` was not used. */
 
-import { html, useState } from '../lib/preact.js';
+import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { signIn } from '../lib/session.js';
 import { useAction } from '../lib/hooks.js';
 import { Failure, Words } from './parts.js';
@@ -8,6 +8,8 @@ import { Failure, Words } from './parts.js';
 /** @param {{why: string|null, onSignedIn: (session: any) => void}} props */
 export function SignIn({ why, onSignedIn }) {
   const [key, setKey] = useState('');
+  const field = useRef(null);
+  useEffect(() => field.current.focus(), []);
   const [busy, failure, run] = useAction();
   const submit = async (event) => {
     event.preventDefault();
@@ -22,7 +24,7 @@ export function SignIn({ why, onSignedIn }) {
       <p>On the machine that records, run <code>camd open</code>: it prints a link that signs you in.</p>
       <form onSubmit=${submit}>
         <label>Or enter an API key or a JWT
-          <input type="password" name="key" autocomplete="off" spellcheck="false" value=${key}
+          <input ref=${field} type="password" name="key" autocomplete="off" spellcheck="false" value=${key}
             onInput=${(event) => setKey(event.target.value)} />
         </label>
         <${Failure} text=${failure} />

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from '../lib/preact.js';
 import { count, duration, size } from '../lib/format.js';
 import { useAction } from '../lib/hooks.js';
-import { storageLevel } from '../lib/words.js';
+import { storageProblem } from '../lib/words.js';
 import { Failure, When, Words } from './parts.js';
 
 const YEAR_SECONDS = 366 * 86400;
@@ -38,12 +38,13 @@ export function Storage({ store }) {
 
 function Space({ storage }) {
   const level = storage.threshold_status;
+  const refused = !['normal', 'warning'].includes(level);
   const kind = level === 'normal' ? '' : level === 'warning' ? 'warning' : 'alarm';
   const percent = storage.used_percent ?? storage.usage_percent;
   const { warn_threshold: warn, block_threshold: block } = storage;
   return html`
     <section class="card stack" aria-labelledby="space">
-      <h2 id="space">${storageLevel(level)}</h2>
+      <h2 id="space">${storageProblem(storage)}</h2>
       ${storage.suggestion && html`<p><${Words} text=${storage.suggestion} /></p>`}
       <div>
         <div class="gauge" role="meter" aria-label="Used space" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${percent}
@@ -60,7 +61,7 @@ function Space({ storage }) {
           <dt>Recordings</dt><dd>${size(storage.recordings_size)}; snapshots ${size(storage.snapshots_size)}</dd>
           <dt>Reserved</dt><dd>${size(storage.promised_bytes)} for the recordings that run</dd>
           <dt>Write rate</dt><dd>${storage.write_rate ? `${size(storage.write_rate)} a second` : 'nothing is written'}</dd>
-          <dt>Time to full</dt><dd>${storage.seconds_until_blocked === null ? 'no end in sight' : `${longTime(storage.seconds_until_blocked)} until new recordings are refused (${block} %)`}</dd>
+          <dt>Time to full</dt><dd>${refused ? 'new recordings are refused now' : storage.seconds_until_blocked === null ? 'no end in sight' : `${longTime(storage.seconds_until_blocked)} until new recordings are refused (${block} %)`}</dd>
           <dt>Disk</dt><dd>${storage.slow ? 'It is slow: frames wait in memory.' : 'It keeps up.'}</dd>`}
       </dl>
     </section>`;
