@@ -20,6 +20,7 @@ from pathlib import Path
 
 import attrs
 
+from camd.auth.key_names import is_key_name, seen
 from camd.rpc.roles import AuthMethod, Principal, Role
 from camd.runtime.small_files import read_small_file
 from camd.runtime.state_file import replace_file
@@ -171,12 +172,12 @@ class KeyFile:
         Raises ValueError for a name that is too long or not printable, NameTakenError,
         TooManyKeysError, KeyFileError, and OSError when the file cannot be written.
         """
-        if not name.isprintable() or not name.strip() or len(name) > MAX_NAME_CHARACTERS:
+        if not is_key_name(name, MAX_NAME_CHARACTERS):
             raise ValueError(f"a key's name has 1 to {MAX_NAME_CHARACTERS} printable characters")
         secret = new_secret()
         with self.locked():
             api_keys = self.load()
-            if any(api_key.name == name for api_key in api_keys):
+            if any(seen(api_key.name) == seen(name) for api_key in api_keys):
                 raise NameTakenError(f"there is a key called {name} already")
             if len(api_keys) >= MAX_KEYS:
                 raise TooManyKeysError(f"there are {MAX_KEYS} keys; revoke one that nobody uses")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from camd.auth.key_file import (
     ApiKey,
     KeyFile,
     KeyFileError,
+    NameTakenError,
     TooManyKeysError,
     digest,
     find_api_key,
@@ -25,6 +27,7 @@ from camd.auth.key_file import (
     parse_key_file,
     render_key_file,
 )
+from camd.auth.key_names import is_key_name
 from camd.auth.tokens import AuthFailure, InvalidCredentialsError
 from camd.rpc.roles import AuthMethod, Role
 
@@ -61,6 +64,49 @@ def test_half_an_entry_is_an_error(text: str) -> None:
     """An incomplete entry is an error and is not skipped."""
     with pytest.raises(KeyFileError):
         parse_key_file(text)
+
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+PERSIAN = "\u062e\u0627\u0646\u0647\u200c\u0647\u0627"  # "houses"
+JOINED = "\u0915\u094d\u200d\u0937"  # Devanagari: a half letter
+
+
+@pytest.mark.parametrize("name", ["Ann", "Zo\u00eb", FAMILY, f"Ann {FAMILY}", PERSIAN, JOINED])
+def test_a_name_may_have_joiners_where_they_belong(name: str) -> None:
+    """Emoji of several parts, and scripts whose letters are joined."""
+    assert is_key_name(name, 64)
+
+
+UNSEEN = (
+    "A\u200dnn",
+    "Ann\u200d",
+    "\u200cAnn",
+    "A\u200b",
+    "a\n",
+    "\u202eAnn",
+    "\ufeffAnn",
+    " ",
+    "",
+)
+MISPLACED = (f"{FAMILY}\u200d", f"\u200d{PERSIAN}", "\u0647\u200c\u200d\u0647", "x" * 65)
+
+
+@pytest.mark.parametrize("name", UNSEEN + MISPLACED)
+def test_a_name_has_no_character_without_effect(name: str) -> None:
+    """Nothing that is not seen, at the ends, between Latin letters, or twice."""
+    assert not is_key_name(name, 64)
+
+
+def test_names_that_look_the_same_are_one(tmp_path: Path) -> None:
+    """A joiner makes no second key of a name; each is found by the name that it was given."""
+    file = KeyFile(tmp_path / "keys.toml")
+    add = partial(file.add, role=Role.VIEWER, created=CREATED, expires=None)
+    add(PERSIAN)
+    for name in (PERSIAN, PERSIAN.replace("\u200c", ""), PERSIAN.replace("\u200c", "\u200d")):
+        with pytest.raises(NameTakenError):
+            add(name)
+    assert [each.name for each in file.load()] == [PERSIAN]
+    assert file.revoke(PERSIAN)
 
 
 def test_keys_are_long_and_different() -> None:
