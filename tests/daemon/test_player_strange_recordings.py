@@ -306,3 +306,35 @@ async def test_a_recording_that_goes_on_is_caught_up_with(
     assert {state["rate"] for state in later} == {1}
     over = millis(datetime.fromisoformat(stopped["receipt"]["files"][-1]["end_time"]))
     assert states[-1]["wall"] == pytest.approx(over, abs=300)
+
+
+async def test_pictures_without_sound_at_the_end_of_a_file_do_not_stop_it(
+    chromium: ChromiumThread, new_daemon: NewDaemon, tmp_path: Path
+) -> None:
+    """As where a service with cameras that are heard was killed: browsers show no picture beyond
+    the end of its sound. It goes on behind the gap, and at a joint, too."""
+    path = tmp_path / "short_sound.mp4"
+    command = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10"]
+    command += ["-f", "lavfi", "-i", "sine=duration=1.6", "-t", "2", "-g", "10", "-bf", "0"]
+    await trio.run_process([*command, "-pix_fmt", "yuv420p", "-c:a", "aac", str(path)])
+    daemon, folder = await serve(new_daemon)
+    joint = folder.put(START, path, 2)
+    over = folder.put(joint, path, 2)
+    behind = over + 3 * SECOND
+    folder.put(behind, path, 2)
+    await daemon.start()
+
+    def drive(browser: Any) -> list[dict[str, Any]]:
+        with opened(browser, daemon) as page:
+            page.evaluate(f"player.seek({millis(START)})")
+            page.evaluate("player.play()")
+            page.wait_for_function(f"player.now() > {millis(joint) + 300}")
+            page.wait_for_function(f"player.now() > {millis(behind) + 300}")
+            states: list[dict[str, Any]] = page.evaluate("states")
+            return states
+
+    states = await chromium.run(drive)
+    (gap,) = [state for state in states if state["state"] == "gap"]
+    assert gap["from"] == pytest.approx(millis(over), abs=1)
+    assert gap["to"] == pytest.approx(millis(behind), abs=1)
+    assert "error" not in kinds(states)

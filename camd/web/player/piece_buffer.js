@@ -180,10 +180,14 @@ export class PieceBuffer {
     return 0;
   }
 
-  /** How far before the end of what it has the browser may have stopped, at a speed. */
-  stallMs(speed) {
+  /**
+   * How far before the end of what it has the browser may have stopped, at a speed. It shows no
+   * pictures beyond the end of their sound, so it may be before the end of the piece, too.
+   * @param {number} speed @param {number} restMs to the end of the piece
+   */
+  stallMs(speed, restMs) {
     const left = this.secondsLeft() * 1000 + 2;
-    return Math.max(STALL_MS * speed, left < LONGEST_STALL_MS ? left : 0);
+    return Math.max(STALL_MS * speed, left < LONGEST_STALL_MS ? Math.max(left, restMs) : 0);
   }
 
   /**

@@ -259,7 +259,7 @@ class Player {
       return seek === this.seeks ? this.goOnPlaying() : undefined;
     }
     const speed = Math.max(1, this.rate);
-    const here = this.index.placeAt(wall + (stalled ? this.media.stallMs(speed) : 2 * INSIDE_MS));
+    const here = this.index.placeAt(wall + (stalled ? this.media.stallMs(speed, this.index.restMs(wall)) : 2 * INSIDE_MS));
     if (!here) return this.goToAfter(wall);
     const behind = here.start > wall + 2 * INSIDE_MS || !this.media.fits(here.file.mime);
     if (behind && (stalled || !this.media.holds(wall))) return this.jump(seek, wall, here);

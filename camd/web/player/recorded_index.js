@@ -95,6 +95,12 @@ export class RecordedIndex {
     return found;
   }
 
+  /** Milliseconds from an instant to the end of its piece; 0: there is no footage of it. */
+  restMs(wallMs) {
+    const place = this.placeAt(wallMs);
+    return place && place.start <= wallMs ? place.end - wallMs : 0;
+  }
+
   /** Whether there is footage of an instant. */
   holds(wallMs) {
     const place = this.placeAt(wallMs);
