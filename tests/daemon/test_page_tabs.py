@@ -114,3 +114,27 @@ async def test_who_signs_in_again_is_signed_in_in_each_tab(
         await daemon.call("revoke_key", name="Ann")
 
     await browse(chromium, use, (await link(daemon)).partition("#")[0], check=False)
+
+
+async def test_a_gap_that_was_passed_over_is_told_and_not_for_ever(
+    chromium: ChromiumThread, new_daemon: NewDaemon, clip: Clip
+) -> None:
+    """On the picture, as long as somebody may look; what is played after that is not missing."""
+    daemon = new_daemon()
+    put_down(daemon, clip, {})
+    await daemon.start()
+    await daemon.wait_log("recovery_over")
+    before = RECORDED - timedelta(minutes=1)
+
+    def use(browser: PageBrowser) -> None:
+        page, note = browser.page, ".player .gap-note"
+        browser.see(".tile")
+        page.emulate_media(reduced_motion="reduce")  # it does not play by itself
+        browser.go(f"timeline/camera0/{before:%Y-%m-%dT%H:%M:%SZ}")
+        browser.see(f"{note}:has-text('Nothing recorded')")
+        page.select_option(".player select", label="4 ×")
+        page.click(".player button:has-text('Play')")
+        browser.gone(note)
+        assert "12:0" in page.evaluate(SHOWN)
+
+    await browse(chromium, use, await link(daemon), timezone_id="UTC")

@@ -10,6 +10,7 @@ import { FullScreenSwitch } from '../lib/full_screen.js';
 import { SOUND_REFUSED, Sound, hear, useHeard, useSilenceAfter } from '../lib/sound.js';
 
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
+const GAP_TOLD_MS = 20000; // of footage behind a gap, at normal speed
 const RATES = [-32, -8, 0.25, 0.5, 1, 2, 4, 8, 16, 32]; // above 8 and below 0: key frames only
 
 /**
@@ -60,7 +61,8 @@ function Past({ store, camera, at, handle, onPosition, onSkip, onLive }) {
   const moving = useRef(false);
   moving.current = state.state === 'playing';
   const notice = noticeOf(state, store.searching);
-  const [gap, setGap] = useState(null);
+  const [passed, setGap] = useState(null); // the last gap that was passed over
+  const gap = passed && position < passed.to + GAP_TOLD_MS * Math.max(1, Math.abs(rate)) ? gapWords(passed) : null;
   const heard = useHeard(camera.camera_id);
   const [refused, setRefused] = useState(false);
   useEffect(() => {
@@ -71,7 +73,7 @@ function Past({ store, camera, at, handle, onPosition, onSkip, onLive }) {
     setRefused(true);
   };
   const take = (next) => {
-    if (next.state === 'gap') setGap(gapWords(next));
+    if (next.state === 'gap') setGap(next);
     else if (next.state === 'muted') refuseSound();
     else tell(next);
     if (next.rate !== undefined) setRate(next.rate); // at the present, the player goes on at 1
