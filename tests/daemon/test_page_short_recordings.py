@@ -20,7 +20,7 @@ APART = timedelta(seconds=36)  # 1 % of the window of an hour
 FILES = 401
 PLACES = """[...document.querySelectorAll('.lane[data-camera=camera0] .span')]
   .map((each) => each.getBoundingClientRect().x)"""
-NOTES = """[...document.querySelectorAll('.player .note')].map((each) => {
+NOTES = """[...document.querySelectorAll('.player .note:not(:empty)')].map((each) => {
   const { left, right, top, bottom } = each.getBoundingClientRect();
   return { left, right, top, bottom };
 })"""
