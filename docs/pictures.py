@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 from camd.auth.key_file import ADMIN_KEY_FILE
-from camd.cli.setup.private_service import clean_environment, free_port
+from camd.cli.setup.private_service import clean_environment, held_port
 from camd.client import CannotConnectError, Client, connect
 
 FOLDER = Path(__file__).parent / "pictures"
@@ -52,8 +52,7 @@ def main() -> None:
     """Start the service, record a gap, take the pictures, stop the service."""
     if CHROMIUM is None:
         sys.exit("Chromium is not installed")
-    with tempfile.TemporaryDirectory(prefix="camd-pictures-") as folder:
-        port = free_port()
+    with tempfile.TemporaryDirectory(prefix="camd-pictures-") as folder, held_port() as port:
         config = Path(folder) / "camd.toml"
         config.write_text(CONFIGURATION.format(port=port), encoding="utf-8")
         command = [sys.executable, "-m", "camd", "run", "--config", str(config)]
