@@ -18,6 +18,7 @@ from camd.mp4.fragments import Fragment, TrackRun, read_moof
 from camd.mp4.init import Init, Track, unpack
 from camd.mp4.inspect import StoredSamples
 from camd.mp4.movies.frame_movie import presentation_times
+from camd.mp4.sample_tables import shown_length
 
 Read = Callable[[int, int], bytes]  # offset, size; fewer bytes at the end of the file
 
@@ -57,7 +58,9 @@ def find_frame_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | 
     shown = [number for number, time in enumerate(times) if times[0] <= time <= wanted]
     if not shown:
         return None
-    if wanted >= max(times[0] + sum(frames.durations), max(times) + 1):
+    latest, lasts = max(zip(times, frames.durations, strict=True))
+    length = shown_length(sum(frames.durations), latest - times[0], max(1, lasts))
+    if wanted >= times[0] + length:
         return None
     last = max(shown, key=times.__getitem__)  # it is shown until the next one, however late
     intra = frames.track.intra_only

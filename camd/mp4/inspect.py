@@ -13,20 +13,26 @@ from camd.mp4.boxes import BoxReader, BoxSpan, MediaError, boxes_in
 from camd.mp4.h26x.parameter_sets import NalError, Read, sets_within
 from camd.mp4.h26x.sample_entry import contradiction, header_problem, video_header
 from camd.mp4.init import Init, Track, read_init, required_box, trak_boxes, unpack, video_trak
-from camd.mp4.sample_tables import SegmentError
+from camd.mp4.sample_tables import SegmentError, shown_length
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.mp4.segment_metadata import SegmentMetadata, decode_metadata
 from camd.mp4.stored_tables import chunk_counts, chunk_offsets, table_entries, table_numbers
 
 _MOST_EQUAL_SAMPLES = 16 * 1024 * 1024  # that one number in a header may stand for
+_REORDERED = 64  # pictures; many more than wait to be shown while others are decoded
 HEAD_SIZE = 64 * 1024  # bytes; more than `read_segment_head` usually needs
 
 
 @attrs.frozen
 class SegmentSummary:
-    """Contents of a sealed file. `metadata` is None when camd did not write it."""
+    """Contents of a sealed file. `metadata` is None when camd did not write it.
+
+    `duration_seconds` is how long its frames are shown, `decoded_seconds` how long they take to be
+    decoded.
+    """
 
     duration_seconds: float
+    decoded_seconds: float
     frames: int
     codec: str
     width: int
@@ -70,11 +76,14 @@ def summarise_segment(head: bytes, moov: bytes) -> SegmentSummary:
     """
     init = read_init(b"", moov)
     video = init.video
-    stts = required_box(moov, b"mdia", b"minf", b"stbl", b"stts", within=video_trak(init))
+    stbl = required_box(moov, b"mdia", b"minf", b"stbl", within=video_trak(init))
+    stts = required_box(moov, b"stts", within=stbl)
     pairs = table_entries(moov, stts, "I", 2)  # number of samples and their duration (8.6.1.2)
     ticks = sum(count * duration for count, duration in zip(pairs[0::2], pairs[1::2], strict=True))
+    shown = _shown_ticks(moov, stbl, pairs, ticks)
     return SegmentSummary(
-        duration_seconds=float(Fraction(ticks, video.timescale)),
+        duration_seconds=float(Fraction(shown, video.timescale)),
+        decoded_seconds=float(Fraction(ticks, video.timescale)),
         frames=sum(pairs[0::2]),
         codec=video.codec,
         width=video.width,
@@ -82,6 +91,34 @@ def summarise_segment(head: bytes, moov: bytes) -> SegmentSummary:
         tracks=init.tracks,
         metadata=_find_metadata(head),
     )
+
+
+def _shown_ticks(moov: bytes, stbl: BoxSpan, durations: array[int], decoded: int) -> int:
+    """Return until when pictures are shown that take so long to be decoded; see `shown_length`.
+
+    `durations` are counts and durations. Only the last pictures are looked at.
+    """
+    ctts = next((span for span in boxes_in(moov, stbl) if span.kind == b"ctts"), None)
+    if ctts is None:
+        return decoded
+    offsets = array("i", table_entries(moov, ctts, "I", 2).tobytes())
+    lasting, late = _last_values(durations), _last_values(offsets)
+    ends = accumulate(lasting, initial=decoded - sum(lasting))
+    if not lasting or len(lasting) != len(late):
+        return decoded
+    first = offsets[1]
+    shown = [end + offset - first for end, offset in zip(ends, late, strict=False)]
+    return shown_length(decoded, *max(zip(shown, lasting, strict=True)))
+
+
+def _last_values(pairs: array[int]) -> list[int]:
+    """Return the last values of a table of counts and values, at most _REORDERED."""
+    values: list[int] = []
+    for at in range(len(pairs) - 2, -1, -2):
+        values += [pairs[at + 1]] * min(pairs[at], _REORDERED - len(values))
+        if len(values) == _REORDERED:
+            break
+    return values[::-1]
 
 
 def _find_metadata(head: bytes) -> SegmentMetadata | None:

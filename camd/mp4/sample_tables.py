@@ -20,11 +20,24 @@ from camd.mp4.init import Track
 
 _MAX_DURATION = 0x7FFF_FFFF  # ticks; common demuxers read more as negative
 
+_NOT_SEEN = 4  # a picture that would be shown for less than a quarter of its duration
+
 MAX_OFFSET_SECONDS = 600  # between tracks; more means that they have different clocks
 
 
 class SegmentError(MediaError):
     """A fragment that cannot be part of the segment, or a file that is no segment."""
+
+
+def shown_length(decoded: int, latest: int, lasts: int) -> int:
+    """Return for how long pictures are shown, in ticks from the first one in decode order.
+
+    As long as they take to be `decoded`, so that the next file follows without a gap. But where
+    pictures are missing that were to be decoded last and shown earlier, the one that is shown at
+    `latest` would hardly be seen: then it `lasts` as long as its sample.
+    """
+    is_seen = latest + lasts // _NOT_SEEN < decoded
+    return decoded if is_seen else max(decoded, latest + lasts)
 
 
 class RunLengths:
@@ -87,6 +100,7 @@ class SampleTable:
         self._first_presented = 0  # presentation time of the first sample
         self._presented_from = 0
         self._presented_until = 0
+        self._latest = (0, 0)  # when the sample that is presented last is, and how long it lasts
         self._durations = RunLengths("I")
         self._composition = RunLengths("i")
         self._sizes: array[int] = array("I")
@@ -120,6 +134,12 @@ class SampleTable:
     def end_seconds(self) -> Fraction:
         """Decode time at the end of the last sample, on the stream's timeline."""
         return self.zero + Fraction(self.end, self.track.timescale)
+
+    @property
+    def shown_ticks(self) -> int:
+        """For how long the samples are presented, from the first one in decode order."""
+        latest, lasts = self._latest
+        return shown_length(self.end - self.begin, latest - self._first_presented, lasts)
 
     @property
     def presented_seconds(self) -> Fraction:
@@ -165,6 +185,7 @@ class SampleTable:
             self.begin = self.end = self._presented_until = begin
             self._first_presented = begin + (run.composition[0] if run.composition else 0)
             self._presented_from = self._first_presented
+            self._latest = (self._first_presented, 0)
         elif begin != self.end:
             self._lengthen_last(begin - self.end)
         elif abs(run.decode_time - self.base - begin) > self._durations.values[-1]:
@@ -200,6 +221,9 @@ class SampleTable:
 
     def _lengthen_last(self, gap: int) -> None:
         """Extend the last sample to the begin of the next one; see `place`."""
+        last = self.end - self._durations.values[-1] + self._composition.values[-1]
+        if self._latest[0] == last:
+            self._latest = (last, self._latest[1] + gap)
         self._durations.replace_last(self._durations.values[-1] + gap)
         self.end += gap
 
@@ -207,13 +231,17 @@ class SampleTable:
         """Extend the presentation by the samples of `run`."""
         if not run.composition:
             self._presented_from = min(self._presented_from, self.end)
-            self._presented_until = max(self._presented_until, self.end + run.duration)
+            over = self.end + run.duration
+            self._presented_until = max(self._presented_until, over)
+            lasts = run.durations[-1]
+            self._latest = max(self._latest, (over - lasts, lasts))
             return
         times = list(accumulate(run.durations, initial=self.end))
-        shown = min(map(add, times, run.composition))
+        shown = list(map(add, times, run.composition))
         over = max(map(add, times[1:], run.composition))
-        self._presented_from = min(self._presented_from, shown)
+        self._presented_from = min(self._presented_from, *shown)
         self._presented_until = max(self._presented_until, over)
+        self._latest = max(self._latest, *zip(shown, run.durations, strict=False))
 
 
 def _counted(kind: bytes, version: int, count: int, entries: bytes) -> bytes:

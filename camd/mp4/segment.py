@@ -115,8 +115,13 @@ class SegmentLayout:
 
     @property
     def duration(self) -> Fraction:
-        """Exact duration of the video in seconds."""
-        return Fraction(self._video.end - self._video.begin, self._video.track.timescale)
+        """Exact duration of the video in seconds, from the first frame: see `shown_length`."""
+        return Fraction(self._video.shown_ticks, self._video.track.timescale)
+
+    @property
+    def decoded_seconds(self) -> float:
+        """How long its frames take to be decoded; longer pictures may be shown."""
+        return float(Fraction(self._video.end - self._video.begin, self._video.track.timescale))
 
     @property
     def duration_seconds(self) -> float:

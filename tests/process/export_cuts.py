@@ -71,6 +71,18 @@ def record(
     return made
 
 
+def record_frames(folder: Path, stream: bytes, count: int) -> tuple[Segment, list[int]]:
+    """Write the first `count` frames of a stream of fragments of one frame as a sealed file.
+
+    Return it with the places of its frames in the order in which all frames are shown.
+    """
+    init, fragments = ffmpeg.events(stream)
+    part, origin = fragments[:count], _first_shown(init, fragments[0])
+    assert all(each.frames == 1 for each in part)
+    places = sorted(round((_first_shown(init, each) - origin) * RATE) for each in part)
+    return _write(folder, init, part, 0, NOON, is_open=False), places
+
+
 def _first_shown(init: Init, fragment: Fragment) -> Fraction:
     run = fragment.video
     assert run is not None

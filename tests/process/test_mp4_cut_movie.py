@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
 import attrs
 import pytest
-from export_cuts import NOON, RATE, Footage, between, cut, record, shown
+from export_cuts import NOON, RATE, Footage, between, cut, record, record_frames, shown
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import ffmpeg_media as ffmpeg
@@ -82,6 +83,32 @@ def test_cuts_around_a_rotation_of_open_groups(program: str, tmp_path: Path) -> 
         assert numbers_shown(footage, data, program) == list(range(first, first + 20))
         ((_, data),) = cut(footage, *at(first - 20, first))
         assert numbers_shown(footage, data, program) == list(range(first - 20, first))
+
+
+@pytest.mark.parametrize("name", ["h264-aac", "h264-open", "h265-open"])
+def test_a_file_that_ends_between_pictures_is_exported_to_its_end(
+    name: str, tmp_path: Path
+) -> None:
+    """A stop cuts anywhere between pictures that are shown in another order than they are decoded:
+    up to the end of the file each is shown, and the last one lasts as long as any other."""
+    stream = ffmpeg.encode_frames(BUNDLED, name, sound=False)
+    whole = tmp_path / "stream.mp4"
+    whole.write_bytes(stream)
+    frames = shown(BUNDLED, whole)
+    early = 0
+    for count in range(29, 41):
+        segment, places = record_frames(tmp_path, stream, count)
+        assert segment.frames == count
+        if places[-1] >= count:
+            end = Fraction(places[-1] + 1, RATE)
+            assert abs(segment.end - later_by(NOON, end)) <= timedelta(microseconds=1)
+        early += places[-1] >= count
+        footage = Footage(tmp_path, (segment,), frames)
+        ((movie, data),) = cut(footage, NOON, segment.end)
+        assert movie.frames == count
+        assert numbers_shown(footage, data) == places
+        assert cut(footage, segment.end, segment.end + timedelta(seconds=1)) == []
+    assert early
 
 
 def at(first: int, end: int) -> tuple[object, object]:

@@ -180,7 +180,7 @@ def test_a_growing_file_is_read_up_to_what_is_durable(count: int, cut: int) -> N
 
 def test_sound_before_the_first_key_frame_makes_no_piece() -> None:
     """Nothing can be decoded without a key frame."""
-    sound = StoredFragment(100, 200, sync=False, shown=0, over=0, decoded=0, frames=0)
+    sound = StoredFragment(100, 200, sync=False)
     assert PieceTable.of(1000, [sound]) is None
 
 

@@ -14,14 +14,17 @@ from support.media_streams import Sample
 
 from camd.mp4.boxes import MediaError, box, full_box
 from camd.mp4.fragments import Fragment, FragmentReader, Init
-from camd.mp4.init import required_box, unpack
+from camd.mp4.frame_search import find_frame_at
+from camd.mp4.init import read_init, required_box, unpack
 from camd.mp4.inspect import (
     read_segment_head,
     sealed_moov_offset,
+    stored_samples,
     summarise_segment,
     validate_samples,
 )
 from camd.mp4.interrupted import read_interrupted
+from camd.mp4.movies.fragment_index import PieceTable, walked_fragments
 from camd.mp4.segment import CHECKSUM_BOX_SIZE, SegmentError, SegmentLayout
 from camd.mp4.segment_metadata import MetadataError, SegmentMetadata, decode_metadata
 
@@ -101,7 +104,46 @@ def test_tables_describe_every_sample_of_the_fragments(groups):
         data = b"".join(bytes([16 + n % 16]) * s.size for n, s in enumerate(samples))
         assert grown[place : place + len(data)] == data
     assert index.frames == len(flat)
-    assert index.duration == Fraction(sum(s.duration for s in flat), 15360)
+    decoded = sum(s.duration for s in flat)
+    assert index.decoded_seconds == decoded / 15360
+    assert index.duration >= Fraction(decoded, 15360)
+    if len({s.offset for s in flat}) == 1:
+        assert index.duration == Fraction(decoded, 15360)
+    summary = summarise_segment(grown, moov)
+    assert summary.duration_seconds == index.duration_seconds
+    assert summary.decoded_seconds == index.decoded_seconds
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(1, 99), st.booleans())
+def test_a_file_lasts_until_its_last_picture_has_been_shown(groups, taken, uneven):
+    """Wherever a stop cuts between pictures that are shown in another order; where a group is
+    whole, until the next one begins."""
+    shown = [0]  # places in the order of decoding: the last picture of each group comes first
+    for count in groups:
+        before = max(shown)
+        shown += [before + count, *range(before + 1, before + count)]
+    moved = [(7 * place % 5) * 20 if uneven else 0 for place in range(len(shown))]
+    some = shown[:taken]
+    samples = [
+        Sample(9, 512, sync=number == 0, offset=512 * (place - number + 1) + moved[place])
+        for number, place in enumerate(some)
+    ]
+    index, grown = record(build.VIDEO_ONLY + build.fragment((1, 9000, samples)))
+    last = 512 * max(some) + moved[max(some)] - moved[0]
+    whole = len(some) == max(some) + 1
+    assert index.duration == Fraction(512 * len(some) if whole else last + 512, 15360)
+    moov = index.final_moov()
+    assert summarise_segment(grown, moov).duration_seconds == index.duration_seconds
+    begin, end = len(index.header), len(grown)
+    found = walked_fragments(lambda at, size: grown[at : at + size], index.init, begin, end)
+    pieces = PieceTable.of(15360, found)
+    assert pieces is not None
+    assert pieces.end_time == index.duration * 15360
+    frames = stored_samples(read_init(b"", moov))
+    assert find_frame_at(frames, index.duration) is None
+    picture = find_frame_at(frames, index.duration - Fraction(1, 15360))
+    assert picture is not None
+    assert picture.shown_at == Fraction(last, 15360)
 
 
 def test_the_layout_is_what_recovery_and_hashes_rely_on():

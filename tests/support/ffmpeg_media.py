@@ -67,20 +67,24 @@ def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.Complet
 @functools.cache
 def encode(program: str, name: str, seconds: float = 6) -> bytes:
     """Make a fragmented stream."""
-    encoding = H264_OPEN if name == "h264-open" else ENCODINGS[name]
-    done = run(program, *encoding, "-t", str(seconds), *_FRAGMENTS)
+    done = run(program, *_encoding(name), "-t", str(seconds), *_FRAGMENTS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+def _encoding(name: str) -> tuple[str, ...]:
+    return H264_OPEN if name == "h264-open" else ENCODINGS[name]
+
+
 @functools.cache
-def encode_frames(program: str, name: str, seconds: float = 4) -> bytes:
+def encode_frames(program: str, name: str, seconds: float = 4, *, sound: bool = True) -> bytes:
     """Make a stream of fragments of one frame, as a capture's FFmpeg writes it."""
     place = _FRAGMENTS.index("-frag_duration")
-    encoding = tuple(word for word in ENCODINGS[name] if word != "-min_frag_duration")
+    encoding = tuple(word for word in _encoding(name) if word != "-min_frag_duration")
     encoding = tuple(word for word in encoding if word != "500000")
     each = (*_FRAGMENTS[:place], "-frag_duration", "1", *_FRAGMENTS[place + 2 :])
-    done = run(program, *encoding, "-t", str(seconds), *each)
+    silent = () if sound else ("-an",)
+    done = run(program, *encoding, *silent, "-t", str(seconds), *each)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import accumulate
-from operator import add
+from operator import add, sub
 
 import attrs
 
@@ -20,7 +20,7 @@ from camd.mp4.boxes import DEFAULT_LIMITS, BoxSpan, MediaError
 from camd.mp4.fragments import TrackRun, read_moof, run_of
 from camd.mp4.init import Init, required_box, trak_boxes
 from camd.mp4.inspect import stored_samples
-from camd.mp4.sample_tables import SegmentError
+from camd.mp4.sample_tables import SegmentError, shown_length
 from camd.mp4.segment import CHECKSUM_BOX_SIZE, read_checksum_box
 from camd.mp4.stored_tables import chunk_counts, chunk_offsets, table_numbers
 
@@ -35,18 +35,21 @@ _FIRST_READ = 4096  # most moof boxes are smaller
 class StoredFragment:
     """One moof and its mdat in a file, from byte `begin` to before `end`.
 
-    Times are ticks of the video track: when the first of its `frames` is `shown`, when the last one
-    is `over`, and when the next frame is `decoded`. `sync`: decoding can begin with it. A fragment
-    of sound alone has no times.
+    Times are ticks of the video track: when the first of its `frames` is `shown`, the one that is
+    shown last is shown (`latest`) and `over`, and the next frame is `decoded`. `late`: by how much
+    the first frame is shown later than it is decoded. `sync`: decoding can begin with it. A
+    fragment of sound alone has no times.
     """
 
     begin: int
     end: int
     sync: bool
-    shown: int
-    over: int
-    decoded: int
-    frames: int
+    shown: int = 0
+    latest: int = 0
+    over: int = 0
+    decoded: int = 0
+    late: int = 0
+    frames: int = 0
 
 
 @attrs.frozen
@@ -67,14 +70,17 @@ class PieceTable:
     """All pieces of one file, 16 bytes each. They lie one behind the other.
 
     `media_begin` and `media_end` are the first byte of the first fragment and the byte behind the
-    last one's checksum box. Times are ticks since the first frame.
+    last one's checksum box. Times are ticks since the first frame; the frame that is shown last is
+    shown at `latest`, and is `over` then.
     """
 
     timescale: int
     media_begin: int
     media_end: int
     first_shown: int  # presentation time of the first frame, without any edit list
-    end_time: int
+    late: int  # by how much it is shown later than it is decoded
+    latest: int
+    over: int
     decoded_until: int  # no frame that may follow is shown earlier
     frames: int
     begins: array[int] = attrs.field(repr=False)
@@ -88,31 +94,39 @@ class PieceTable:
         if first is None:
             return None
         nothing = array("Q"), array("q")
-        empty = cls(timescale, first.begin, first.begin, first.shown, 0, 0, 0, *nothing)
+        times = first.shown, first.late, 0, 0, 0
+        empty = cls(timescale, first.begin, first.begin, *times, 0, *nothing)
         return empty.extended([first]).extended(found)
 
     def extended(self, fragments: Iterable[StoredFragment]) -> PieceTable:
         """Return a table with further fragments."""
         begins, times = self.begins[:], self.times[:]
-        media_end, end_time, frames = self.media_end, self.end_time, self.frames
-        decoded_until = self.decoded_until
+        media_end, frames, decoded_until = self.media_end, self.frames, self.decoded_until
+        latest, over = self.latest, self.over
         for each in fragments:
             if each.sync:
                 begins.append(each.begin)
                 times.append(each.shown - self.first_shown)
             media_end, frames = each.end + CHECKSUM_BOX_SIZE, frames + each.frames
             if each.frames:
-                end_time = max(end_time, each.over - self.first_shown)
+                shown = each.latest - self.first_shown, each.over - self.first_shown
+                latest, over = max((latest, over), shown)
                 decoded_until = each.decoded - self.first_shown
         return attrs.evolve(
             self,
             media_end=media_end,
-            end_time=end_time,
+            latest=latest,
+            over=over,
             decoded_until=decoded_until,
             frames=frames,
             begins=begins,
             times=times,
         )
+
+    @property
+    def end_time(self) -> int:
+        """Until when frames are shown; see `shown_length`."""
+        return shown_length(self.decoded_until + self.late, self.latest, self.over - self.latest)
 
     @property
     def frame_rate(self) -> float | None:
@@ -220,17 +234,25 @@ class _VideoSamples:
     def fragment(self, begin: int, end: int, number: int, until: int) -> StoredFragment:
         if number == until:
             return _sound_alone(begin, end)
-        shown, over, decoded = self.decoded[number], self.decoded[until], self.decoded[until]
-        if self.composition:
-            offsets = self.composition[number:until]
-            shown += offsets[0]
-            over = max(map(add, self.decoded[number + 1 : until + 1], offsets))
         sync = self.sync[number] == 1
-        return StoredFragment(begin, end, sync, shown, over, decoded, until - number)
+        offsets = self.composition[number:until]
+        return _timed(begin, end, sync, self.decoded[number : until + 1], offsets)
 
 
 def _sound_alone(begin: int, end: int) -> StoredFragment:
-    return StoredFragment(begin, end, sync=False, shown=0, over=0, decoded=0, frames=0)
+    return StoredFragment(begin, end, sync=False)
+
+
+def _timed(
+    begin: int, end: int, sync: bool, decoded: Sequence[int], offsets: Sequence[int]
+) -> StoredFragment:
+    """Time a fragment by when its frames and the next one are decoded, and how much later shown."""
+    shown = list(map(add, decoded, offsets)) if offsets else decoded[:-1]
+    latest, lasts = max(zip(shown, map(sub, decoded[1:], decoded), strict=True))
+    over, late = latest + lasts, offsets[0] if offsets else 0
+    return StoredFragment(
+        begin, end, sync, shown[0], latest, over, decoded[-1], late, len(decoded) - 1
+    )
 
 
 def _chunk_places(init: Init) -> Iterator[_ChunkPlace]:
@@ -309,11 +331,8 @@ def _fragment_at(read: Read, init: Init, begin: int, end: int) -> StoredFragment
     if video is None:
         return _sound_alone(begin, over)
     sync = video.sync[:1] == b"\x01" or init.video.intra_only
-    offsets = video.composition or array("i", bytes(4 * video.count))
-    ends = accumulate(video.durations, initial=video.decode_time)
-    shown, decoded = next(ends) + offsets[0], video.decode_time + video.duration
-    last = max(map(add, ends, offsets))
-    return StoredFragment(begin, over, sync, shown, last, decoded, video.count)
+    decoded = list(accumulate(video.durations, initial=video.decode_time))
+    return _timed(begin, over, sync, decoded, video.composition)
 
 
 def _runs_at(

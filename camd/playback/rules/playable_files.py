@@ -83,9 +83,13 @@ class PlayableFile:
 
     @property
     def end(self) -> datetime:
-        """When the last frame that can be played ends, by the wall clock."""
+        """When the last frame that can be played ends, by the wall clock.
+
+        Of a growing file: the instant before which no frame can be added.
+        """
         table = self.pieces.table
-        micros = table.end_time * 1_000_000 // table.timescale
+        ticks = table.decoded_until if self.span.growing else table.end_time
+        micros = max(0, ticks) * 1_000_000 // table.timescale
         return self.span.start + timedelta(microseconds=micros)
 
 

@@ -79,6 +79,7 @@ def _described(name: str, found: InterruptedSegment, size: int, modified: dateti
     index, track = found.index, found.index.init.video
     contents = SegmentSummary(
         duration_seconds=index.duration_seconds,
+        decoded_seconds=index.decoded_seconds,
         frames=index.frames,
         codec=track.codec,
         width=track.width,

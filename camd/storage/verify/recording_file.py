@@ -99,6 +99,7 @@ def _described(seen: FileContents, found: InterruptedSegment) -> FileContents:
         identity=found.index.metadata,
         frames=found.index.frames,
         duration_seconds=found.index.duration_seconds,
+        decoded_seconds=found.index.decoded_seconds,
         whole_bytes=found.whole_bytes,
     )
 
@@ -130,6 +131,7 @@ def _sealed(
     return attrs.evolve(
         seen,
         duration_seconds=contents.duration_seconds,
+        decoded_seconds=contents.decoded_seconds,
         why_undecodable=why_undecodable(file.read, moov, every=not fast),
     )
 

@@ -105,6 +105,7 @@ class FileContents:
     identity: SegmentMetadata | None = None
     frames: int = 0
     duration_seconds: float = 0.0
+    decoded_seconds: float = 0.0  # until when its frames are decoded
     whole_bytes: int = 0  # where the last whole fragment ends
     sha256: str | None = None  # None: not computed
     why_undecodable: str = ""  # why its header does not fit its pictures
@@ -240,7 +241,8 @@ def _compare_metadata(
         text = f"{text}; the index has another recording of this name"
         yield Finding(seen.filename, FindingKind.IDENTITY, text, REINDEX)
         return
-    apart = abs(seen.duration_seconds - known.duration_seconds)
+    lengths = (seen.duration_seconds, seen.decoded_seconds)  # the latter by earlier versions
+    apart = min(abs(length - known.duration_seconds) for length in lengths)
     if seen.frames != known.frames or apart > _SAME_SECONDS:
         text = (
             f"holds {seen.frames} frames in {seen.duration_seconds:.3f} s, and the index has "
