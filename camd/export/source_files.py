@@ -17,6 +17,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import sealed_moov_offset
 from camd.mp4.movies.cut_frames import choose_frames, choose_lead_in
 from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, FileCut
+from camd.mp4.movies.decode_begin import Recovery, recovery_of
 from camd.mp4.movies.recorded_tracks import RecordedTracks, read_recorded
 from camd.mp4.segment import HASHED_FROM
 from camd.storage.disk import PosixFile
@@ -100,15 +101,18 @@ def find_piece(
         begin = Fraction(0) if planned.begin is None else planned.begin
         end = _FAR if planned.end is None else planned.end
         found = read_recorded(source.file.read, stored.size_bytes, begin, end)
+        recovery = recovery_of(found.init, found.video.samples, source.file.read)
+        piece = _choose(planned, found, recovery, continued=continued)
     finally:
         source.close()
-    piece = _choose(planned, found, continued=continued)
     if piece is None:
         return None
     return FoundCut(planned, source.identity, piece, _span(planned, piece))
 
 
-def _choose(planned: ExportFile, found: RecordedTracks, *, continued: bool) -> FileCut | None:
+def _choose(
+    planned: ExportFile, found: RecordedTracks, recovery: Recovery, *, continued: bool
+) -> FileCut | None:
     video = found.video
     zero = found.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
     begin, end = window(planned, zero, video.track.timescale)
@@ -118,9 +122,10 @@ def _choose(planned: ExportFile, found: RecordedTracks, *, continued: bool) -> F
         end,
         continued=continued,
         decodable_start=planned.segment.leading_frames == 0,
+        recovery=recovery,
     )
     if frames is None and planned.leads_in:
-        frames = choose_lead_in(video.samples)
+        frames = choose_lead_in(video.samples, recovery=recovery)
     return None if frames is None else FileCut(found, frames, continued)
 
 

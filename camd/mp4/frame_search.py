@@ -15,8 +15,10 @@ import attrs
 
 from camd.mp4.boxes import MediaError, boxes_in, children, find
 from camd.mp4.fragments import Fragment, TrackRun, read_moof
+from camd.mp4.h26x.leading_pictures import frames_to_recovery
 from camd.mp4.init import Init, Track, unpack
 from camd.mp4.inspect import StoredSamples
+from camd.mp4.movies.decode_begin import Recovery, first_needed, needs_nothing
 from camd.mp4.movies.frame_movie import presentation_times
 from camd.mp4.sample_tables import shown_length
 
@@ -46,10 +48,13 @@ class SamplesToFrame:
         return sum(self.sizes)
 
 
-def find_frame_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | None:
+def find_frame_at(
+    frames: StoredSamples, seconds: Fraction, recovery: Recovery = needs_nothing
+) -> SamplesToFrame | None:
     """Find the frame that is shown `seconds` after the first one; None where there is none.
 
     The first frame in decode order counts as the first one: leading pictures cannot be decoded.
+    `recovery` says of key frames what a decoder needs that begins with them.
     """
     times = presentation_times(frames.durations, frames.composition)
     if not times:
@@ -63,12 +68,12 @@ def find_frame_at(frames: StoredSamples, seconds: Fraction) -> SamplesToFrame | 
     if wanted >= times[0] + length:
         return None
     last = max(shown, key=times.__getitem__)  # it is shown until the next one, however late
-    intra = frames.track.intra_only
-    first = last if intra else frames.sync.rfind(b"\x01", 0, last + 1)
-    if first > 0 and _is_open(times, frames.sync, first):
-        first = frames.sync.rfind(b"\x01", 0, first)
-    if first < 0:
+    nearest = last if frames.track.intra_only else frames.sync.rfind(b"\x01", 0, last + 1)
+    if nearest < 0:
         raise MediaError("no key frame comes before the frame")
+    first = first_needed(frames, times, [last], recovery)
+    if first == nearest > 0 and _is_open(times, frames.sync, first):
+        first = max(0, frames.sync.rfind(b"\x01", 0, first))
     part = slice(first, last + 1)
     return SamplesToFrame(
         Fraction(times[last] - times[0], frames.track.timescale),
@@ -113,15 +118,43 @@ def growing_frames(read: Read, init: Init, begin: int, end: int, seconds: float)
     first = fragment_at(read, init, places[0])
     base = first.video.decode_time if first.video is not None else 0
     number = last_begun(read, init, places, base + round(seconds * init.video.timescale))
-    begin = _group_begin(read, init, places, number)
-    run = fragment_at(read, init, places[begin]).video
-    if begin > 0 and run is not None and run.composition:
-        times = presentation_times(run.durations, run.composition)
-        if _is_open(times, run.sync, 0):
-            begin = _group_begin(read, init, places, begin - 1)
+    begin = _begin_of_decoding(read, init, places, number)
     chosen = range(begin, min(number + 2, len(places)))  # one may be shown later than decoded
     found = [(places[n], fragment_at(read, init, places[n])) for n in chosen]
     return _joined(init, (places[0], first), found)
+
+
+def _begin_of_decoding(read: Read, init: Init, places: Sequence[FragmentPlace], number: int) -> int:
+    """Return the fragment with which decoding begins, so that all is right in a later one.
+
+    The group before it is read where the group is open, or where a decoder cannot begin anew with
+    it; further ones where it takes more frames until all is right.
+    """
+    nearest = begin = _group_begin(read, init, places, number)
+    while begin > 0:
+        run = fragment_at(read, init, places[begin]).video
+        if run is None:
+            break
+        at = places[begin].moof + run.chunks[0].offset
+        after = frames_to_recovery(init, read, at, run.sizes[0])
+        times = presentation_times(run.durations, run.composition)
+        needs_before = after is not None or _is_open(times, run.sync, 0)
+        if not needs_before or (
+            begin < nearest and _frames(read, init, places[begin:number], after)
+        ):
+            break
+        begin = _group_begin(read, init, places, begin - 1)
+    return begin
+
+
+def _frames(read: Read, init: Init, places: Sequence[FragmentPlace], least: int | None) -> bool:
+    """Whether some fragments have so many frames."""
+    count = 0
+    for place in places if least else ():
+        count += fragment_at(read, init, place).frames
+        if count >= (least or 0):
+            break
+    return count >= (least or 0)
 
 
 def _group_begin(read: Read, init: Init, places: Sequence[FragmentPlace], number: int) -> int:

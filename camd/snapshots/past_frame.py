@@ -20,6 +20,7 @@ from camd.mp4.boxes import MediaError
 from camd.mp4.frame_search import SamplesToFrame, find_frame_at, growing_frames
 from camd.mp4.init import Init, read_init
 from camd.mp4.inspect import HEAD_SIZE, read_segment_head, sealed_moov_offset, stored_samples
+from camd.mp4.movies.decode_begin import recovery_of
 from camd.mp4.movies.frame_movie import frame_movie
 from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 from camd.snapshots.live_frame import FoundFrame
@@ -218,5 +219,5 @@ def _place(file: DiskFile, size: int, seconds: Fraction) -> tuple[Init, SamplesT
             raise MediaError("the final moov has an impossible size")
         init = read_init(head[:FTYP_SIZE], file.read(moov_at, length))
         frames = stored_samples(init)
-    place = find_frame_at(frames, seconds)
+    place = find_frame_at(frames, seconds, recovery_of(init, frames, file.read))
     return None if place is None else (init, place)

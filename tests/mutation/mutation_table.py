@@ -3447,8 +3447,8 @@ _break(
 _break(
     "export: key frame",
     "A cut begins with the key frame that its first frame needs.",
-    "camd/mp4/movies/cut_frames.py:choose_frames",
-    "_key_frame(samples, wanted[0] + 1)",
+    "camd/mp4/movies/decode_begin.py:first_needed",
+    "key_frame_before(samples, wanted[0] + 1)",
     "wanted[0]",
     f"{CUTS}::test_the_frames_shown_are_those_asked_for",
 )

@@ -13,6 +13,7 @@ from camd.mp4.fragments import Fragment, Init
 from camd.mp4.frame_search import SamplesToFrame, find_frame_at, growing_frames
 from camd.mp4.init import read_init
 from camd.mp4.inspect import StoredSamples, read_segment_head, sealed_moov_offset, stored_samples
+from camd.mp4.movies.decode_begin import recovery_of
 from camd.mp4.movies.frame_movie import frame_movie, presentation_times
 from camd.mp4.segment import HASHED_FROM
 
@@ -121,7 +122,7 @@ def locate(data: bytes, seconds: Fraction) -> tuple[Init, SamplesToFrame | None]
     else:
         init = read_init(data[:32], data[moov_at:])
         frames = stored_samples(init)
-    return init, find_frame_at(frames, seconds)
+    return init, find_frame_at(frames, seconds, recovery_of(init, frames, read))
 
 
 def movie_at(data: bytes, seconds: Fraction) -> bytes:
@@ -152,6 +153,23 @@ def test_the_frame_of_an_instant_is_the_one_by_number(
             assert place is not None
             assert place.shown_at == Fraction(number, 30)
         assert shown(program, movie_at(data, Fraction(2 * number + 1, 60))) == [expected[number]]
+
+
+@pytest.mark.parametrize("name", ["h264-open", "h264-refresh"])
+@pytest.mark.parametrize("write", [sealed_file, growing_file])
+def test_a_frame_behind_a_key_frame_that_needs_what_was_before(
+    program: str, name: str, write: Callable[[bytes], bytes]
+) -> None:
+    """Open groups, with leading pictures and without, and pictures that are refreshed in parts:
+    each frame around a key frame is the one by number."""
+    stream = ffmpeg.encode(program, name, 4)
+    data = write(stream)
+    expected = hashes(program, stream)
+    for key_frame in (30, 90):
+        for number in (*range(key_frame - 1, key_frame + 5), key_frame + 14):
+            assert shown(program, movie_at(data, Fraction(2 * number + 1, 60))) == [
+                expected[number]
+            ]
 
 
 @pytest.mark.parametrize("write", [sealed_file, growing_file])

@@ -56,6 +56,31 @@ def test_the_last_packet_of_sound_keeps_its_duration() -> None:
     assert shown_ticks(sound, 2) == 100
 
 
+@pytest.mark.parametrize("after", [None, 0, 3, 9])
+def test_a_cut_begins_where_all_is_right_in_time(after: int | None) -> None:
+    """With the key frame before, where a decoder can begin anew with it; else with an earlier one,
+    so many frames before the first that is shown, and players begin with none in between."""
+    found = attrs.evolve(samples(*[10] * 24), sync=b"\x01\0\0\0" * 6)
+    for wanted in range(24):
+        cut = choose_frames(found, 10 * wanted, 10 * wanted + 10, recovery=lambda _: after)
+        if wanted < (after or 0):
+            assert cut is None  # nothing is before the file
+            continue
+        assert cut is not None
+        assert found.sync[cut.first] == 1
+        assert cut.hidden_before == wanted - cut.first
+        nearest = wanted - wanted % 4
+        if after is None:
+            assert (cut.first, cut.dependent) == (nearest, frozenset())
+            continue
+        assert cut.first == 0 or after <= wanted - cut.first < after + 8
+        assert cut.first < nearest or nearest == 0
+        assert cut.dependent == frozenset(range(cut.first + 4, wanted + 1, 4))
+        builder = CutBuilder(FileCut(RecordedTracks(INIT, Fraction(0), RecordedTrack(found)), cut))
+        builder.add(FileCut(RecordedTracks(INIT, Fraction(0), RecordedTrack(found)), cut))
+        assert builder.finish(0).lead_in == wanted - cut.first
+
+
 def test_files_that_end_with_an_unknown_duration_lose_no_time() -> None:
     """Each picture of an export is shown as long as the others, at the ends of files, too."""
     found = samples(*[512] * 29, 1)

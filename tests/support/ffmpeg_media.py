@@ -55,6 +55,12 @@ H264_OPEN = (
     *("-g", "30", "-c:a", "aac"),
 )
 
+# Pictures that are refreshed in parts, which takes a second: behind a key frame all is right then.
+H264_REFRESH = (
+    *(*_PICTURE, *_TONE, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"),
+    *("-x264-params", "intra-refresh=1:bframes=0", "-g", "30", "-c:a", "aac"),
+)
+
 
 def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run FFmpeg with errors only, and return its result."""
@@ -73,7 +79,8 @@ def encode(program: str, name: str, seconds: float = 6) -> bytes:
 
 
 def _encoding(name: str) -> tuple[str, ...]:
-    return H264_OPEN if name == "h264-open" else ENCODINGS[name]
+    more = {"h264-open": H264_OPEN, "h264-refresh": H264_REFRESH}
+    return more.get(name) or ENCODINGS[name]
 
 
 @functools.cache

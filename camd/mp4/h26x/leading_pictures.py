@@ -73,6 +73,26 @@ def begins_anew(init: Init, sample: bytes) -> bool:
     return not _Sample(units, 0).kinds(header.codec).isdisjoint(_RESETS[header.codec])
 
 
+def frames_to_recovery(init: Init, read: Read, at: int, size: int) -> int | None:
+    """Return after how many frames all is right, for a decoder that begins with a key frame.
+
+    None where it needs nothing from before: behind its leading pictures all is right. A key frame
+    of H.264 that is no IDR picture needs some frames, or none; even so, frames behind it tell the
+    decoder to forget frames from before it. It lies at `at` of what `read` reads. None, too, where
+    it cannot be read.
+    """
+    try:
+        header = video_header(init)
+        if header is None or header.codec is not VideoCodec.H264:
+            return None
+        sample = _Sample(tuple(nal_units_in(read, at, size, header.nal_length)), 0)
+        if _IDR in sample.kinds(header.codec):
+            return None
+        return _frames_to_recovery(sample, read)
+    except MediaError:
+        return None
+
+
 def _samples(fragment: Fragment, header: VideoHeader) -> Iterator[_Sample]:
     assert fragment.video is not None
     run, time = fragment.video, 0

@@ -1,7 +1,9 @@
 """Choose the frames that a cut takes of a file: those asked for, and what they need to be decoded.
 
-A cut begins with a key frame, so up to a group of pictures is in it and hidden. Frames are decoded
-in another order than they are shown in: behind the last frame asked for, later ones may be needed.
+A cut begins with a key frame, so up to a group of pictures is in it and hidden. Where a decoder
+cannot begin anew with that key frame (an open group of pictures, or a picture that is refreshed in
+parts), the cut begins with an earlier one. Frames are decoded in another order than they are shown
+in: behind the last frame asked for, later ones may be needed.
 """
 
 from __future__ import annotations
@@ -10,6 +12,13 @@ import attrs
 
 from camd.mp4.init import VIDEO
 from camd.mp4.inspect import StoredSamples
+from camd.mp4.movies.decode_begin import (
+    Recovery,
+    first_needed,
+    key_frame_before,
+    leading_of,
+    needs_nothing,
+)
 from camd.mp4.movies.frame_movie import presentation_times
 
 EVER = 1 << 80  # ticks; later than any frame
@@ -21,9 +30,11 @@ _COMPARED = 8  # pictures before the last one
 class FrameCut:
     """Which samples of a file's video track are in a cut, by their numbers in decode order.
 
-    `left_out` are leading pictures between them, which cannot be decoded or are not shown. Times
-    are in ticks from the decode time of the file's first sample: when the first frame is shown, and
-    when the last one's time ends. `frames` are shown; the others are hidden, before or behind.
+    `left_out` are leading pictures between them, which cannot be decoded or are not shown.
+    `dependent` are hidden key frames behind which a decoder may show nothing if it begins there:
+    players must not. Times are in ticks from the decode time of the file's first sample: when the
+    first frame is shown, and when the last one's time ends. `frames` are shown; the others are
+    hidden, before or behind.
     """
 
     first: int
@@ -34,6 +45,7 @@ class FrameCut:
     frames: int
     hidden_before: int
     hidden_behind: int
+    dependent: frozenset[int] = frozenset()
 
 
 def choose_frames(
@@ -43,6 +55,7 @@ def choose_frames(
     *,
     continued: bool = False,
     decodable_start: bool = True,
+    recovery: Recovery = needs_nothing,
 ) -> FrameCut | None:
     """Choose the frames that are shown from `begin` to before `end`; None when there is none.
 
@@ -57,43 +70,53 @@ def choose_frames(
         return None
     until = len(times) if end >= EVER else wanted[-1] + 1
     if continued:
-        return _cut(samples, times, wanted, (0, until), frozenset())
-    first = _key_frame(samples, wanted[0] + 1)
-    leading = _leading(samples, times, first)
-    if first > 0 and not leading.isdisjoint(wanted):
-        first = _key_frame(samples, first)
-        leading = _leading(samples, times, first)
+        cut = _cut(samples, times, wanted, (0, until), frozenset())
+        return _with_dependent(cut, samples, times, -1, recovery)
+    first = first_needed(samples, times, wanted, recovery)
+    leading = leading_of(samples, times, first)
     if first == 0 and decodable_start:
         leading -= frozenset(wanted)
-    kept = [number for number in wanted if number >= first and number not in leading]
-    return _cut(samples, times, kept, (first, until), leading) if kept else None
+    right = first + (recovery(first) or 0)
+    kept = [number for number in wanted if number >= right and number not in leading]
+    if not kept:
+        return None
+    cut = _cut(samples, times, kept, (first, until), leading)
+    return _with_dependent(cut, samples, times, first, recovery)
 
 
-def choose_lead_in(samples: StoredSamples) -> FrameCut | None:
-    """Choose the last group of pictures of a file, all hidden: the next file's begin needs it."""
+def choose_lead_in(
+    samples: StoredSamples, *, recovery: Recovery = needs_nothing
+) -> FrameCut | None:
+    """Choose the last group of pictures of a file, all hidden: the next file's begin needs it.
+
+    Several groups, where all is right only after more frames.
+    """
     times = presentation_times(samples.durations, samples.composition)
     if not times:
         return None
-    first, end = _key_frame(samples, len(times)), len(times)
-    leading = _leading(samples, times, first)
+    end = len(times)
+    first = key_frame_before(samples, end)
+    while end - first < (recovery(first) or 0):
+        if (earlier := key_frame_before(samples, first)) >= first:
+            break
+        first = earlier
+    leading = leading_of(samples, times, first)
     last = max(range(first, end), key=times.__getitem__)
     until = times[last] + shown_ticks(samples, last)
-    return FrameCut(first, end, leading, until, until, 0, end - first - len(leading), 0)
+    cut = FrameCut(first, end, leading, until, until, 0, end - first - len(leading), 0)
+    return _with_dependent(cut, samples, times, first, recovery)
 
 
-def _key_frame(samples: StoredSamples, before: int) -> int:
-    """Return the last key frame before a number; the first of all when there is none."""
-    if samples.track.intra_only:
-        return before - 1
-    found = samples.sync.rfind(b"\x01", 0, before)
-    return found if found >= 0 else samples.sync.find(b"\x01") % (len(samples.sync) + 1)
-
-
-def _leading(samples: StoredSamples, times: list[int], key_frame: int) -> frozenset[int]:
-    """Return the frames behind a key frame, up to the next one, that are shown before it."""
-    until = samples.sync.find(b"\x01", key_frame + 1)
-    numbers = range(key_frame + 1, until if until >= 0 else len(times))
-    return frozenset(number for number in numbers if times[number] < times[key_frame])
+def _with_dependent(
+    cut: FrameCut, samples: StoredSamples, times: list[int], behind: int, recovery: Recovery
+) -> FrameCut:
+    """Note which hidden key frames behind a number need what was before them."""
+    numbers, at = [], samples.sync.find(b"\x01", behind + 1, cut.end)
+    while at >= 0 and times[at] <= cut.shown_from:
+        if recovery(at) is not None:
+            numbers.append(at)
+        at = samples.sync.find(b"\x01", at + 1, cut.end)
+    return attrs.evolve(cut, dependent=frozenset(numbers))
 
 
 def _cut(

@@ -112,7 +112,8 @@ class CutBuilder:
     def add(self, piece: FileCut, *, goes_on: bool = False) -> None:
         """Append a piece; `goes_on`: the next one continues it. Raises MediaError."""
         frames = piece.frames
-        run = _run(piece.file.video, frames.first, frames.end, frames.left_out)
+        no_entries = frames.dependent if not self._frames else frozenset()
+        run = _run(piece.file.video, frames.first, frames.end, frames.left_out, no_entries)
         if not self._ranges:
             self._shift = _needed_shift(run, hides=frames.hidden_behind > 0)
         if self._shift:
@@ -182,7 +183,7 @@ class CutBuilder:
         ticks = round((at - self._sound_zero) * found.track.timescale)
         near = abs(ticks - table.end) <= _CLOSE * found.track.timescale
         begin = table.end if near else max(ticks, table.end)
-        return attrs.evolve(_run(found, first, end, frozenset()), decode_time=begin)
+        return attrs.evolve(_run(found, first, end), decode_time=begin)
 
     def _first_heard(
         self, piece: FileCut, placed: _Placed, times: list[int], zero: Fraction
@@ -253,8 +254,17 @@ def _decoded(samples: StoredSamples, number: int) -> int:
     return sum(samples.durations[:number])
 
 
-def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -> TrackRun:
-    """Make one run of samples; what is left out makes the sample before it longer."""
+def _run(
+    found: RecordedTrack,
+    first: int,
+    end: int,
+    left_out: frozenset[int] = frozenset(),
+    no_entries: frozenset[int] = frozenset(),
+) -> TrackRun:
+    """Make one run of samples; what is left out makes the sample before it longer.
+
+    `no_entries` are key frames with which players may not begin.
+    """
     samples = found.samples
     kept: Sequence[int] = range(first, end)
     if left_out:
@@ -267,8 +277,8 @@ def _run(found: RecordedTrack, first: int, end: int, left_out: frozenset[int]) -
     sizes = _picked(samples.sizes, kept)
     composition = _picked(samples.composition, kept) if samples.composition else array("i")
     sync = samples.sync[kept[0] : kept[-1] + 1]
-    if left_out:
-        sync = bytes(samples.sync[number] for number in kept)
+    if left_out or no_entries:
+        sync = bytes(samples.sync[number] * (number not in no_entries) for number in kept)
     try:
         return TrackRun(
             track_id=found.track.track_id,

@@ -36,7 +36,7 @@ from camd.mp4.segment import FTYP_SIZE, HASHED_FROM
 MOST_MOOV_BYTES = 64 * 1024 * 1024  # of one file
 MOST_SAMPLES = 4_000_000  # of one track of one file
 _AROUND = 2  # fragments behind a part whose samples may be shown, or heard, in it
-_GROUPS_BEFORE = 2  # groups of pictures before a part that it may need
+_GROUPS_BEFORE = 3  # groups of pictures before a part that it may need
 
 
 @attrs.frozen
