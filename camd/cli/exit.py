@@ -78,7 +78,12 @@ def misconfigured(mistakes: tuple[str, ...]) -> Misconfigured:
     return Misconfigured("\n  ".join([f"the configuration has {count}:", *mistakes]))
 
 
-_NEAREST = {"nearest_before": "recorded until", "nearest_after": "recorded again from"}
+_NEAREST = {
+    "nearest_before": "recorded until",
+    "nearest_after": "recorded again from",
+    "frame_before": "the frame before",
+    "frame_after": "the next frame",
+}
 
 
 def refused(code: int, message: str, data: object, hint: str = "") -> CallRefused | Unauthenticated:

@@ -20,11 +20,9 @@ import trio
 from camd.clock import Clock, to_unix_micros
 from camd.errors import (
     FILE_NOT_FOUND,
-    INVALID_PARAMS,
     RATE_LIMITED,
     RECORDING_FAILED,
     STORAGE_UNRESPONSIVE,
-    UNSUPPORTED,
     ParamMistake,
     Refusal,
     invalid_params,
@@ -33,18 +31,28 @@ from camd.export.kept_exports import ExportKey, KeptExport, KeptExports, facts_o
 from camd.export.rules.byte_ranges import overlaps
 from camd.export.rules.export_plan import (
     AROUND,
-    LONGEST,
+    NO_FRAMES,
     NOT_DURABLE,
     NOT_RECORDED,
     ExportFile,
     ExportGap,
     ExportRange,
+    FramesAround,
     ShownSpan,
     is_missing,
     is_readable,
     list_missing,
     overlaps_range,
     plan_files,
+)
+from camd.export.rules.export_refusals import (
+    MOST_FILES,
+    no_frame,
+    refuse_other_formats,
+    too_many_files,
+    unreadable,
+    unsupported,
+    validate_range,
 )
 from camd.export.source_files import (
     ForeignFileError,
@@ -66,7 +74,6 @@ T = TypeVar("T")
 
 FORGET_SECONDS = 60.0  # between two looks at what nobody comes back for
 FIRST = 1  # the part that a download begins with
-MOST_FILES = 5000  # of one export
 MOST_GAPS = 2000  # that are listed, the newest ones
 MOST_TRANSFERS = 16  # exports that are sent or prepared at the same time
 _PAGE = 1000
@@ -131,7 +138,8 @@ class ExportPart:
 class Export:
     """What a camera recorded in a range. `growing`: the camera was recording.
 
-    `searching`: more may be found in the folder.
+    `searching`: more may be found in the folder. `around`: the nearest frames in files that have
+    none in the range.
     """
 
     wanted: ExportRange
@@ -139,6 +147,7 @@ class Export:
     gaps: tuple[ExportGap, ...]
     growing: bool = False
     searching: bool = False
+    around: FramesAround = NO_FRAMES
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -270,13 +279,13 @@ class Exports:
             await trio.sleep(self._limits.sync_seconds)
             export = await self._try(leases, wanted, part)
         if not export.parts:
-            raise await self._nothing(wanted, export.gaps)
+            raise await self._nothing(export)
         return export
 
     async def _try(self, leases: ExitStack, wanted: ExportRange, part: int) -> Export:
         """Prepare an export from what is durable now; files that are not there are missing."""
         segments, gaps = await self._segments(wanted), await self._gaps(wanted)
-        _refuse_other_formats([each for each in segments if overlaps_range(each, wanted)])
+        refuse_other_formats([each for each in segments if overlaps_range(each, wanted)])
         growing = any(segment.state is SegmentState.OPEN for segment in segments)
         export_key = ExportKey(wanted, part, tuple(segments), gaps)
         if (kept := await self._find_kept(leases, export_key)) is not None:
@@ -298,7 +307,8 @@ class Exports:
             now=self._clock.now(),
             growing=growing,
         )
-        export = Export(wanted, tuple(work.parts), missing, growing=growing)
+        parts = tuple(work.parts)
+        export = Export(wanted, parts, missing, growing=growing, around=work.around)
         if export_key.is_final and not export.late and wanted.end <= self._clock.now():
             await self._keep(export_key, export)
         return export
@@ -339,7 +349,7 @@ class Exports:
             found |= {segment.filename: segment for segment in page.segments}
             query = attrs.evolve(query, offset=query.offset + _PAGE)
             if page.total > MOST_FILES:
-                raise _too_many_files(page.total)
+                raise too_many_files(page.total)
             if query.offset >= page.total:
                 return list(found.values())
 
@@ -355,8 +365,9 @@ class Exports:
         )
         return page.gaps
 
-    async def _nothing(self, wanted: ExportRange, gaps: Sequence[ExportGap]) -> Refusal:
-        """Say why nothing was recorded in a range, and where the nearest frames are."""
+    async def _nothing(self, export: Export) -> Refusal:
+        """Say why no frame was recorded in a range, and where the nearest frames are."""
+        wanted, gaps = export.wanted, export.gaps
         if wanted.begin >= self._clock.now():
             return invalid_params(ParamMistake("from", "must not be in the future"))
         advice = "Ask for a range that was recorded; `camd timeline` shows them."
@@ -368,6 +379,9 @@ class Exports:
         after = await self._storage.index_worker.read(
             lambda index: index.database.next_start(wanted.camera_id, wanted.end - _MICRO)
         )
+        is_shown = not any(gap.start <= wanted.begin for gap in gaps)
+        if is_shown and export.around.before is not None:
+            return no_frame(wanted, export.around.with_other(FramesAround(None, after)))
         ends = [segment.end for segment in before.segments if is_readable(segment)]
         return Refusal(
             FILE_NOT_FOUND,
@@ -381,7 +395,7 @@ class Exports:
 
     # --- reading
 
-    async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundCut | None:
+    async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundCut | FramesAround:
         """Read what an export takes of a file. Raises _FileGoneError, and Refusal."""
         segment = planned.segment
         try:
@@ -393,10 +407,10 @@ class Exports:
         try:
             return await self._bounded(partial(find_piece, planned, stored, continued=continued))
         except ForeignFileError as error:
-            raise _unsupported(segment, "was not recorded by camd") from error
+            raise unsupported(segment, "was not recorded by camd") from error
         except MediaError as error:
             log.warning("recording_unreadable", filename=segment.filename, error=str(error))
-            raise _unreadable(segment, error) from error
+            raise unreadable(segment, error) from error
         except FileNotFoundError:
             raise _FileGoneError(segment.filename) from None
         except OSError as error:
@@ -443,6 +457,7 @@ class _Preparation:
     wanted: int
     spans: list[ShownSpan] = attrs.field(factory=list, init=False)
     parts: list[ExportPart] = attrs.field(factory=list, init=False)
+    around: FramesAround = attrs.field(default=NO_FRAMES, init=False)
     _latest: FoundCut | None = attrs.field(default=None, init=False)  # not in a movie yet
     _builder: CutBuilder | None = attrs.field(default=None, init=False)
     _taken: list[_TakenFile] = attrs.field(factory=list, init=False)  # of the movie that is built
@@ -451,18 +466,27 @@ class _Preparation:
         """Read a file, and add the one before it to its movie. Raises as `read_piece` does."""
         before = self._latest
         continued = before is not None and planned.continues(before.planned)
-        found = await self.exports.read_piece(planned, continued=continued)
+        found = await self._read(planned, continued=continued)
         if found is not None and before is not None and begins_movie(before.piece, found.piece):
             if continued:  # what it would be decoded with is in another movie
-                found = await self.exports.read_piece(planned, continued=False)
+                found = await self._read(planned, continued=False)
             await self._add(goes_on=False)
             await self._finish_part()
         elif found is not None and before is not None:
             await self._add(goes_on=continued)
         self._latest = found or self._latest
-        if found is None and planned.segment.state is not SegmentState.OPEN:
-            # Its last frame may be shown for a part of the range all the same.
-            self.spans.append(ShownSpan(planned.segment.start, planned.segment.end))
+
+    async def _read(self, planned: ExportFile, *, continued: bool) -> FoundCut | None:
+        found = await self.exports.read_piece(planned, continued=continued)
+        if isinstance(found, FoundCut):
+            return found
+        self.around = self.around.with_other(found)
+        # A frame of it may be shown for a part of the range all the same.
+        is_open = planned.segment.state is SegmentState.OPEN
+        end = found.after if is_open else planned.segment.end
+        if end is not None:
+            self.spans.append(ShownSpan(planned.segment.start, end))
+        return None
 
     async def finish(self) -> None:
         """Finish the last movie. Raises Refusal when there is no such part as is wanted."""
@@ -537,59 +561,6 @@ def _name_of(segment: Segment) -> tuple[str, str, int, int]:
     return (segment.filename, segment.session_id, segment.number, to_unix_micros(segment.start))
 
 
-# --- what cannot be exported
-
-
-def validate_range(wanted: ExportRange) -> None:
-    """Raise Refusal (−32602) for a range that is backwards or too long."""
-    if wanted.end <= wanted.begin:
-        raise invalid_params(ParamMistake("to", "must be later than from"))
-    if wanted.end - wanted.begin > LONGEST:
-        raise invalid_params(ParamMistake("to", "must be at most 24 hours after from"))
-
-
 def _without(segment: Segment, filename: str) -> Segment:
     gone = segment.filename == filename
     return attrs.evolve(segment, state=SegmentState.MISSING) if gone else segment
-
-
-def _refuse_other_formats(segments: Sequence[Segment]) -> None:
-    for segment in segments:
-        if is_readable(segment) and not segment.filename.endswith(".mp4"):
-            raise _unsupported(segment, "is no MP4 recording")
-
-
-def _unsupported(segment: Segment, why: str) -> Refusal:
-    return Refusal(
-        UNSUPPORTED,
-        f"{segment.filename} {why}, so no part of it can be exported",
-        suggestion='Download the file as it is, or export a range without it; format = "mp4" makes '
-        "recordings that can be exported.",
-        camera_id=segment.camera_id,
-        filename=segment.filename,
-        start_time=segment.start,
-        end_time=segment.end,
-    )
-
-
-def _unreadable(segment: Segment, error: MediaError) -> Refusal:
-    return Refusal(
-        RECORDING_FAILED,
-        f"The recording cannot be read: {error}",
-        suggestion="`camd verify` says what is wrong with the file; export the ranges before and "
-        "behind it.",
-        camera_id=segment.camera_id,
-        filename=segment.filename,
-        cause="unreadable",
-        start_time=segment.start,
-        end_time=segment.end,
-    )
-
-
-def _too_many_files(count: int) -> Refusal:
-    return Refusal(
-        INVALID_PARAMS,
-        f"The range has {count} files, at most {MOST_FILES} are exported at once",
-        suggestion="Export a shorter range.",
-        errors=[{"path": "to", "message": f"gives {count} files, at most {MOST_FILES}"}],
-    )

@@ -11,13 +11,20 @@ from fractions import Fraction
 
 import attrs
 
-from camd.export.rules.export_plan import ExportFile, ShownSpan, later_by, window
-from camd.model import ReadableRecording
+from camd.export.rules.export_plan import (
+    ExportFile,
+    FramesAround,
+    ShownSpan,
+    later_by,
+    window,
+)
+from camd.model import ReadableRecording, SegmentState
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import sealed_moov_offset
 from camd.mp4.movies.cut_frames import choose_frames, choose_lead_in
 from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, FileCut
 from camd.mp4.movies.decode_begin import Recovery, recovery_of
+from camd.mp4.movies.frame_movie import presentation_times
 from camd.mp4.movies.recorded_tracks import RecordedTracks, read_recorded
 from camd.mp4.segment import HASHED_FROM
 from camd.storage.disk import PosixFile
@@ -85,8 +92,8 @@ class FoundCut:
 
 def find_piece(
     planned: ExportFile, stored: ReadableRecording, *, continued: bool
-) -> FoundCut | None:
-    """Read what an export takes of a file; None when none of its frames is wanted.
+) -> FoundCut | FramesAround:
+    """Read what an export takes of a file; what is around it when none of its frames is wanted.
 
     `continued`: the export has the frames just before. Raises ForeignFileError, MediaError and
     OSError.
@@ -106,7 +113,7 @@ def find_piece(
     finally:
         source.close()
     if piece is None:
-        return None
+        return _around(planned, found)
     return FoundCut(planned, source.identity, piece, _span(planned, piece))
 
 
@@ -114,8 +121,7 @@ def _choose(
     planned: ExportFile, found: RecordedTracks, recovery: Recovery, *, continued: bool
 ) -> FileCut | None:
     video = found.video
-    zero = found.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
-    begin, end = window(planned, zero, video.track.timescale)
+    begin, end = window(planned, _zero(found), video.track.timescale)
     frames = choose_frames(
         video.samples,
         begin,
@@ -129,10 +135,30 @@ def _choose(
     return None if frames is None else FileCut(found, frames, continued)
 
 
+def _zero(found: RecordedTracks) -> Fraction:
+    """Return when a file's first frame is shown, in seconds from when its video begins here."""
+    video = found.video
+    return found.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
+
+
+def _around(planned: ExportFile, found: RecordedTracks) -> FramesAround:
+    samples, zero, scale = found.video.samples, _zero(found), found.video.track.timescale
+    begin, end = window(planned, zero, scale)
+    times = presentation_times(samples.durations, samples.composition)
+    before = max((time for time in times if time < begin), default=None)
+    after = min((time for time in times if time >= end), default=None)
+    if planned.segment.state is SegmentState.OPEN and end > sum(samples.durations):
+        after = None  # another one may come that is shown before
+    start = planned.segment.start
+    return FramesAround(
+        None if before is None else later_by(start, Fraction(before, scale) - zero),
+        None if after is None else later_by(start, Fraction(after, scale) - zero),
+    )
+
+
 def _span(planned: ExportFile, piece: FileCut) -> ShownSpan:
-    video, start = piece.file.video, planned.segment.start
-    zero = piece.file.zero - video.track.delay - Fraction(video.begin, video.track.timescale)
-    scale = video.track.timescale
+    start, zero = planned.segment.start, _zero(piece.file)
+    scale = piece.file.video.track.timescale
     return ShownSpan(
         later_by(start, Fraction(piece.frames.shown_from, scale) - zero),
         later_by(start, Fraction(piece.frames.shown_until, scale) - zero),

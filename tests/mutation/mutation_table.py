@@ -3567,7 +3567,7 @@ _break(
 _break(
     "bound: length of an export",
     "An export has 24 hours at most.",
-    "camd/export/exports.py:validate_range",
+    "camd/export/rules/export_refusals.py:validate_range",
     "wanted.end - wanted.begin > LONGEST",
     "False",
     f"{EXPORTING}::test_what_cannot_be_exported_is_a_typed_error",

@@ -12,7 +12,7 @@ from support import ffmpeg_media as ffmpeg
 from support import recordings
 
 from camd.clock import to_unix_micros
-from camd.export.rules.export_plan import ExportRange, later_by, plan_files
+from camd.export.rules.export_plan import ExportRange, FramesAround, later_by, plan_files
 from camd.export.source_files import find_piece
 from camd.model import CameraId, Gap, ReadableRecording, Segment, SegmentState
 from camd.mp4.fragments import Fragment, Init
@@ -124,7 +124,7 @@ def cut(
     for planned in plan_files(footage.segments, gaps, wanted):
         continued = before is not None and planned.continues(before.planned)
         found = find_piece(planned, footage.stored(planned.segment), continued=continued)
-        if found is None:
+        if isinstance(found, FramesAround):
             continue
         if builder is not None and before is not None:
             new = begins_movie(before.piece, found.piece)

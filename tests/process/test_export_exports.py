@@ -315,6 +315,26 @@ async def test_a_range_without_footage_names_the_nearest_instants(tmp_path: Path
         assert [(gap.start, gap.cause) for gap in export.gaps] == [(middle.start, "missing")]
 
 
+async def test_a_range_between_two_pictures_of_a_slow_camera_names_them(tmp_path: Path) -> None:
+    """No frame was taken in it, which is no gap: the one that was shown is named, and the next one,
+    also where that one is in the next file; in a growing file, too."""
+    stream = ffmpeg.encode(BUNDLED, "h264-rare", 20)
+    async with set_up(tmp_path / "recordings", stream, growing=True) as made:
+        assert [each.frames for each in made.files] == [2, 2, 2]
+        times = [later_by(NOON, Fraction(10 * number, 3)) for number in range(6)]
+        for number in range(5):
+            begin = 10 * number / 3
+            refusal = await made.refusal(seconds(begin + 0.1, begin + 3.2))
+            assert (refusal.kind.code, refusal.details["cause"]) == (-1005, "no_frame")
+            for name, time in (("before", times[number]), ("after", times[number + 1])):
+                rounded = refusal.details[f"frame_{name}"] - time
+                assert abs(rounded) <= timedelta(microseconds=1)
+            one = await made.exports.describe(seconds(begin - 0.1, begin + 0.1))
+            assert [part.frames for part in one.parts] == [1]
+        behind = await made.refusal(seconds(30, 40))  # one may have come that is not durable
+        assert behind.details["cause"] == "not_durable_yet"
+
+
 async def test_the_end_that_becomes_durable_is_waited_for(tmp_path: Path) -> None:
     """Of a growing file only what is durable is read; what is synced soon is waited for."""
     async with set_up(tmp_path / "recordings", growing=True) as made:

@@ -295,6 +295,10 @@ def test_a_refusal_names_the_nearest_instants() -> None:
     message = refused(-1005, "Nothing", data).message
     assert "  recorded until: 2026-01-15 " in message
     assert "again" not in message
+    data = {"frame_before": "2026-01-15T14:30:00Z", "frame_after": "2026-01-15T14:30:03Z"}
+    message = refused(-1005, "No frame", data).message
+    assert "  the frame before: 2026-01-15 " in message
+    assert "  the next frame: 2026-01-15 " in message
 
 
 def test_a_wrong_configuration_is_listed_and_has_systemds_code() -> None:

@@ -61,6 +61,12 @@ H264_REFRESH = (
     *("-x264-params", "intra-refresh=1:bframes=0", "-g", "30", "-c:a", "aac"),
 )
 
+# A picture every 3⅓ seconds.
+H264_RARE = (
+    *("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=3/10", "-c:v", "libx264", "-bf", "0"),
+    *("-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "2"),
+)
+
 
 def run(program: str, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run FFmpeg with errors only, and return its result."""
@@ -79,7 +85,7 @@ def encode(program: str, name: str, seconds: float = 6) -> bytes:
 
 
 def _encoding(name: str) -> tuple[str, ...]:
-    more = {"h264-open": H264_OPEN, "h264-refresh": H264_REFRESH}
+    more = {"h264-open": H264_OPEN, "h264-refresh": H264_REFRESH, "h264-rare": H264_RARE}
     return more.get(name) or ENCODINGS[name]
 
 

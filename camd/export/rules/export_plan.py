@@ -15,6 +15,7 @@ from camd.mp4.movies.cut_frames import EVER
 LONGEST = timedelta(hours=24)
 READABLE = (SegmentState.SEALED, SegmentState.OPEN, SegmentState.INTERRUPTED)
 NOT_RECORDED = "not_recorded"
+NO_FRAME = "no_frame"  # one that was taken before is shown all the time
 NOT_DURABLE = "not_durable_yet"
 FILE_MISSING = "missing"
 
@@ -49,6 +50,23 @@ class ExportGap:
     def seconds(self) -> float:
         """Its length."""
         return (self.end - self.start).total_seconds()
+
+
+@attrs.frozen
+class FramesAround:
+    """When the last frame before a range was taken, and the first one behind it; None: unknown."""
+
+    before: datetime | None
+    after: datetime | None
+
+    def with_other(self, other: FramesAround) -> FramesAround:
+        """Return the nearest frames of two files."""
+        before = [each for each in (self.before, other.before) if each is not None]
+        after = [each for each in (self.after, other.after) if each is not None]
+        return FramesAround(max(before, default=None), min(after, default=None))
+
+
+NO_FRAMES = FramesAround(None, None)
 
 
 @attrs.frozen
