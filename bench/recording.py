@@ -73,10 +73,10 @@ def recorded(
             for name in names:
                 camd.call("start_recording", device=name)
         time.sleep(5)
-        children = [child_processes(camd.pid) for camd in daemons]
+        processes = [child_processes(camd.pid) for camd in daemons]
         begun = [
             (cpu_seconds(camd.pid), sum(map(cpu_seconds, pids)))
-            for camd, pids in zip(daemons, children, strict=True)
+            for camd, pids in zip(daemons, processes, strict=True)
         ]
         time.sleep(seconds)
         used = [
@@ -86,7 +86,7 @@ def recorded(
                 kib,
                 camd.memory_kib(),
             )
-            for camd, pids, (own, theirs), kib in zip(daemons, children, begun, idle, strict=True)
+            for camd, pids, (own, theirs), kib in zip(daemons, processes, begun, idle, strict=True)
         ]
         for camd in daemons:
             for name in names:
