@@ -27,6 +27,7 @@ from typing import Any
 import attrs
 import imageio_ffmpeg
 import trio
+from support.ffmpeg_media import DECODED
 
 from camd.client import Client, ConnectionLostError, connect
 
@@ -494,7 +495,7 @@ def packets(path: Path) -> list[str]:
     done = subprocess.run(
         [
             *(FFMPEG, "-hide_banner", "-nostdin", "-v", "error", "-i", f"file:{path}"),
-            *("-map", "0:v:0", "-f", "null", os.devnull),
+            *("-map", "0:v:0", *DECODED),
             *("-map", "0:v:0", "-c", "copy", "-f", "framehash", "-hash", "md5", "pipe:1"),
         ],
         capture_output=True,

@@ -222,7 +222,7 @@ def packets(program: str, *paths: Path) -> Packets:
         *mapped,
         *split("-c copy -f framehash -hash md5 -"),
         *mapped,
-        *split("-f null -"),
+        *ffmpeg.DECODED,
     )
     assert (done.returncode, done.stderr) == (0, b""), (paths, done.stderr)
     kinds: dict[str, str] = {}  # of the streams, which are in the order of the files

@@ -14,7 +14,7 @@ import structlog.testing
 import trio
 from support.fake_disk import roomy_disk
 from support.fake_rtsp_server import RtspServer, open_rtsp_server
-from support.ffmpeg_media import PROGRAMS, run
+from support.ffmpeg_media import DECODED, PROGRAMS, run
 
 from camd.camera.camera import Camera
 from camd.camera.cameras import open_cameras
@@ -118,12 +118,8 @@ async def _begun(camera: Camera, files: int) -> Session:
 
 
 def _complaints(program: str, path: Path) -> bytes:
-    """Return what FFmpeg has to say against a recording when it plays it.
-
-    Times are not rounded to the frame rate: where they had to be those of arrival, two may be near.
-    """
-    times = ("-fps_mode", "passthrough", "-enc_time_base:v", "1/90000")
-    played = run(program, "-i", str(path), *times, "-f", "null", "-")
+    """Return what FFmpeg has to say against a recording when it plays it."""
+    played = run(program, "-i", str(path), *DECODED)
     assert played.returncode == 0, played.stderr
     return played.stderr
 

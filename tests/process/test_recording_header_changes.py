@@ -48,7 +48,7 @@ def clip(folder: Path, codec: str) -> Path:
 
 def shown(program: str, path: Path) -> list[str]:
     """Decode a file without an error, and return the size of each picture."""
-    done = ffmpeg.run(program, "-xerror", "-i", str(path), "-f", "null", "-")
+    done = ffmpeg.run(program, "-xerror", "-i", str(path), *ffmpeg.DECODED)
     assert (done.returncode, done.stderr) == (0, b"")
     told = ffmpeg.run(program, "-v", "info", "-i", str(path), "-vf", "showinfo", "-f", "null", "-")
     return re.findall(r" s:(\d+x\d+) ", told.stderr.decode())

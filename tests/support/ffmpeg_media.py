@@ -27,6 +27,10 @@ PROGRAMS = [
     pytest.param(imageio_ffmpeg.get_ffmpeg_exe(), id="bundled"),
 ]
 
+# Plays a recording without rounding its times to a frame rate: where they are those of arrival, two
+# frames may be near each other, which FFmpeg says are out of order then.
+DECODED = ("-fps_mode", "passthrough", "-enc_time_base:v", "1/90000", "-f", "null", "-")
+
 _PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30")
 _TONE = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
 _FRAGMENTS = (
