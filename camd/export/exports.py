@@ -7,7 +7,7 @@ hangs holds threads of exports only, for a bounded time each caller.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from camd.export.kept_exports import ExportKey, KeptExport, KeptExports, facts_o
 from camd.export.rules.byte_ranges import overlaps
 from camd.export.rules.export_plan import (
     AROUND,
+    BEFORE,
     NO_FRAMES,
     NOT_DURABLE,
     NOT_RECORDED,
@@ -39,6 +40,7 @@ from camd.export.rules.export_plan import (
     ExportRange,
     FramesAround,
     ShownSpan,
+    ended_by_itself,
     is_missing,
     is_readable,
     list_missing,
@@ -60,9 +62,11 @@ from camd.export.source_files import (
     SourceVanishedError,
     find_piece,
     finish_movie,
+    holds_frames,
+    needs_lead_in,
     read_block,
 )
-from camd.model import CameraId, Gap, RecordingQuery, Segment, SegmentState
+from camd.model import CameraId, Gap, ReadableRecording, RecordingQuery, Segment, SegmentState
 from camd.mp4.boxes import MediaError
 from camd.mp4.movies.cut_movie import ByteSpan, CutBuilder, begins_movie
 from camd.storage.file_identity import FileIdentity
@@ -331,8 +335,13 @@ class Exports:
 
     async def _read_all(self, files: Sequence[ExportFile], part: int) -> _Preparation:
         work = _Preparation(self, part)
-        for planned in files:
-            await work.take(planned)
+        for number, planned in enumerate(files, 1):
+            behind = files[number] if number < len(files) else None
+            ends = planned.goes_on and planned.own_end is not None and behind is not None
+            if ends and behind and not await self.read(behind, holds_frames):
+                await work.take(ended_by_itself(planned))
+            else:
+                await work.take(planned)
         await work.finish()
         return work
 
@@ -340,7 +349,7 @@ class Exports:
         query = RecordingQuery(
             limit=_PAGE,
             camera_id=wanted.camera_id,
-            since=max(wanted.begin, _EARLIEST + AROUND) - AROUND,
+            since=max(wanted.begin, _EARLIEST + BEFORE) - BEFORE,
             until=min(wanted.end, _LATEST - AROUND) + AROUND,
         )
         found: dict[str, Segment] = {}
@@ -359,7 +368,7 @@ class Exports:
             RecordingQuery(
                 limit=MOST_GAPS,
                 camera_id=wanted.camera_id,
-                since=max(wanted.begin, _EARLIEST + AROUND) - AROUND,
+                since=max(wanted.begin, _EARLIEST + BEFORE) - BEFORE,
                 until=min(wanted.end, _LATEST - AROUND) + AROUND,
             )
         )
@@ -397,6 +406,12 @@ class Exports:
 
     async def read_piece(self, planned: ExportFile, *, continued: bool) -> FoundCut | FramesAround:
         """Read what an export takes of a file. Raises _FileGoneError, and Refusal."""
+        return await self.read(planned, partial(find_piece, continued=continued))
+
+    async def read(
+        self, planned: ExportFile, work: Callable[[ExportFile, ReadableRecording], T]
+    ) -> T:
+        """Read a file in a thread. Raises _FileGoneError, and Refusal."""
         segment = planned.segment
         try:
             stored = await self._storage.stored_file(segment.filename)
@@ -405,7 +420,7 @@ class Exports:
                 raise _FileGoneError(segment.filename) from None
             raise
         try:
-            return await self._bounded(partial(find_piece, planned, stored, continued=continued))
+            return await self._bounded(partial(work, planned, stored))
         except ForeignFileError as error:
             raise unsupported(segment, "was not recorded by camd") from error
         except MediaError as error:
@@ -464,6 +479,8 @@ class _Preparation:
 
     async def take(self, planned: ExportFile) -> None:
         """Read a file, and add the one before it to its movie. Raises as `read_piece` does."""
+        if planned.lead_in is not None and await self._needs_lead_in(planned):
+            await self.take(planned.lead_in)
         before = self._latest
         continued = before is not None and planned.continues(before.planned)
         found = await self._read(planned, continued=continued)
@@ -475,6 +492,17 @@ class _Preparation:
         elif found is not None and before is not None:
             await self._add(goes_on=continued)
         self._latest = found or self._latest
+
+    async def _needs_lead_in(self, planned: ExportFile) -> bool:
+        """Whether the file before is needed, and can be read."""
+        if planned.lead_in is None or self._latest is not None:
+            return False
+        if not await self.exports.read(planned, needs_lead_in):
+            return False
+        with suppress(Refusal):
+            await self.exports.read_piece(planned.lead_in, continued=False)
+            return True
+        return False
 
     async def _read(self, planned: ExportFile, *, continued: bool) -> FoundCut | None:
         found = await self.exports.read_piece(planned, continued=continued)

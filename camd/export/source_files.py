@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import attrs
@@ -21,7 +23,7 @@ from camd.export.rules.export_plan import (
 from camd.model import ReadableRecording, SegmentState
 from camd.mp4.boxes import MediaError
 from camd.mp4.inspect import sealed_moov_offset
-from camd.mp4.movies.cut_frames import choose_frames, choose_lead_in
+from camd.mp4.movies.cut_frames import choose_frames, choose_lead_in, needs_earlier_file
 from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, FileCut
 from camd.mp4.movies.decode_begin import Recovery, recovery_of
 from camd.mp4.movies.frame_movie import presentation_times
@@ -90,14 +92,11 @@ class FoundCut:
     span: ShownSpan
 
 
-def find_piece(
-    planned: ExportFile, stored: ReadableRecording, *, continued: bool
-) -> FoundCut | FramesAround:
-    """Read what an export takes of a file; what is around it when none of its frames is wanted.
-
-    `continued`: the export has the frames just before. Raises ForeignFileError, MediaError and
-    OSError.
-    """
+@contextmanager
+def _read(
+    planned: ExportFile, stored: ReadableRecording
+) -> Iterator[tuple[OpenSource, RecordedTracks, Recovery]]:
+    """Read the tables of a file, which stays open while the block runs."""
     source = OpenSource.open(stored.path)
     try:
         head = source.file.read(0, HASHED_FROM)
@@ -108,10 +107,42 @@ def find_piece(
         begin = Fraction(0) if planned.begin is None else planned.begin
         end = _FAR if planned.end is None else planned.end
         found = read_recorded(source.file.read, stored.size_bytes, begin, end)
-        recovery = recovery_of(found.init, found.video.samples, source.file.read)
-        piece = _choose(planned, found, recovery, continued=continued)
+        yield source, found, recovery_of(found.init, found.video.samples, source.file.read)
     finally:
         source.close()
+
+
+def needs_lead_in(planned: ExportFile, stored: ReadableRecording) -> bool:
+    """Whether the first frame that is wanted of a file needs the file before.
+
+    Raises ForeignFileError, MediaError and OSError.
+    """
+    with _read(planned, stored) as (_, found, recovery):
+        if found.video.begin:
+            return False  # of a growing file, which is not read from its beginning
+        begin, end = window(planned, _zero(found), found.video.track.timescale)
+        return needs_earlier_file(found.video.samples, begin, end, recovery)
+
+
+def holds_frames(planned: ExportFile, stored: ReadableRecording) -> bool:
+    """Whether a file has a frame that is wanted. Raises as `find_piece` does."""
+    with _read(planned, stored) as (_, found, _):
+        samples = found.video.samples
+        begin, end = window(planned, _zero(found), found.video.track.timescale)
+        times = presentation_times(samples.durations, samples.composition)
+        return any(begin <= time < end for time in times)
+
+
+def find_piece(
+    planned: ExportFile, stored: ReadableRecording, *, continued: bool
+) -> FoundCut | FramesAround:
+    """Read what an export takes of a file; what is around it when none of its frames is wanted.
+
+    `continued`: the export has the frames just before. Raises ForeignFileError, MediaError and
+    OSError.
+    """
+    with _read(planned, stored) as (source, found, recovery):
+        piece = _choose(planned, found, recovery, continued=continued)
     if piece is None:
         return _around(planned, found)
     return FoundCut(planned, source.identity, piece, _span(planned, piece))

@@ -12,8 +12,15 @@ from support import ffmpeg_media as ffmpeg
 from support import recordings
 
 from camd.clock import to_unix_micros
-from camd.export.rules.export_plan import ExportRange, FramesAround, later_by, plan_files
-from camd.export.source_files import find_piece
+from camd.export.rules.export_plan import (
+    ExportFile,
+    ExportRange,
+    FramesAround,
+    ended_by_itself,
+    later_by,
+    plan_files,
+)
+from camd.export.source_files import find_piece, holds_frames, needs_lead_in
 from camd.model import CameraId, Gap, ReadableRecording, Segment, SegmentState
 from camd.mp4.fragments import Fragment, Init
 from camd.mp4.movies.cut_movie import CutBuilder, CutMovie, begins_movie
@@ -121,7 +128,7 @@ def cut(
     wanted = ExportRange(CameraId("camera0"), begin, end)
     movies: list[tuple[CutMovie, bytes]] = []
     builder, taken, before = None, [], None
-    for planned in plan_files(footage.segments, gaps, wanted):
+    for planned in _with_lead_ins(footage, plan_files(footage.segments, gaps, wanted)):
         continued = before is not None and planned.continues(before.planned)
         found = find_piece(planned, footage.stored(planned.segment), continued=continued)
         if isinstance(found, FramesAround):
@@ -139,6 +146,20 @@ def cut(
         builder.add(before.piece)
         movies.append(_whole(footage, builder, taken))
     return movies
+
+
+def _with_lead_ins(footage: Footage, plan: Sequence[ExportFile]) -> list[ExportFile]:
+    found: list[ExportFile] = []
+    for number, planned in enumerate(plan, 1):
+        behind = plan[number] if number < len(plan) else None
+        lead_in, stored = planned.lead_in, footage.stored(planned.segment)
+        if lead_in is not None and not found and needs_lead_in(planned, stored):
+            found.append(lead_in)
+        ends = planned.goes_on and planned.own_end is not None and behind is not None
+        if ends and behind and not holds_frames(behind, footage.stored(behind.segment)):
+            planned = ended_by_itself(planned)
+        found.append(planned)
+    return found
 
 
 def _whole(

@@ -89,6 +89,23 @@ def test_cuts_around_a_rotation_of_open_groups(program: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(("name", "seam"), [("h264-open", 90), ("h264-refresh", 60)])
+def test_cuts_around_a_rotation_where_a_decoder_cannot_begin_anew(
+    name: str, seam: int, program: str, tmp_path: Path
+) -> None:
+    """The first frames of a file need the one before: a cut may begin and end at each of them, and
+    has no frame more where it ends shortly before the rotation."""
+    footage = footage_of(name, tmp_path)
+    assert footage.segments[1].leading_frames
+    ranges = [(first, first + 2) for first in (*range(seam - 4, seam + 5), seam + 17, seam + 18)]
+    ranges += [(seam - 20, end) for end in range(seam - 3, seam + 3)]
+    for first, end in ranges:
+        ((movie, data),) = cut(footage, *at(first, end))
+        assert numbers_shown(footage, data, program, FORGOTTEN) == list(range(first, end))
+        assert movie.frames == end - first
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", ["h264-open", "h264-refresh"])
 def test_a_cut_behind_a_key_frame_that_needs_what_was_before(
     name: str, program: str, tmp_path: Path

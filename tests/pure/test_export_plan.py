@@ -21,6 +21,7 @@ from camd.export.rules.export_plan import (
     ExportGap,
     ExportRange,
     ShownSpan,
+    ended_by_itself,
     later_by,
     list_missing,
     plan_files,
@@ -115,10 +116,21 @@ def test_leading_frames_of_a_file_lie_before_its_start() -> None:
     files = file(0, 0, 60), file(1, 60, 120, leading_frames=3)
     assert [each.segment.number for each in plan(*files, begin=0, end=59.89)] == [0]
     until = plan(*files, begin=0, end=59.95)
-    assert [(each.segment.number, each.end is None) for each in until] == [(0, True), (1, False)]
+    assert [(each.segment.number, each.goes_on) for each in until] == [(0, True), (1, False)]
+    assert until[0].end is None
+    alone = ended_by_itself(until[0])  # where the later file has no frame before its start
+    assert (alone.end, alone.goes_on) == (Fraction(5995, 100), False)
     since = plan(*files, begin=59.95, end=70)
     assert [(each.segment.number, each.leads_in) for each in since] == [(0, True), (1, False)]
-    assert [each.segment.number for each in plan(*files, begin=60, end=70)] == [1]
+    (later,) = plan(*files, begin=60, end=70)
+    assert later.segment == files[1]
+    assert later.lead_in is not None  # where its first frames need the file before
+    assert (later.lead_in.segment, later.lead_in.leads_in) == (files[0], True)
+    assert later.continues(later.lead_in)
+    (far,) = plan(file(0, 0, 60), file(1, 60, 300), begin=120, end=126)
+    assert far.lead_in is None
+    (apart,) = plan(file(0, 0, 60), file(2, 60, 120), begin=61, end=62)
+    assert apart.lead_in is None
 
 
 @given(st.fractions(0, 10**6, max_denominator=10**6), st.integers(1, 10**6))

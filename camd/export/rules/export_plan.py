@@ -25,6 +25,7 @@ _SHORTEST = timedelta(seconds=0.5)  # of missing footage that no ledger entry ex
 _SHORTEST_LATE = timedelta(seconds=0.1)  # of footage that is not durable yet
 _MICRO = timedelta(microseconds=1)
 AROUND = timedelta(seconds=1)  # files that begin or end so near may be needed for a range
+BEFORE = timedelta(seconds=60)  # the longest group of pictures for which the file before is used
 
 
 @attrs.frozen
@@ -73,21 +74,32 @@ NO_FRAMES = FramesAround(None, None)
 class ExportFile:
     """A file of an export. `begin` and `end` are seconds after its first frame; None: no bound.
 
-    `joined`: its first frame follows the last one of the file before. `leads_in`: where none of its
-    frames is wanted, the next file's first ones need them.
+    `joined`: its first frame follows the last one of the file before. `goes_on`: the next one's
+    first frame follows, and is in the export. `leads_in`: where none of its frames is wanted, the
+    next file's first ones need them. `own_end`: where the range ends in this file, in case the next
+    one has no frame of it: when its leading frames are shown is only estimated. `lead_in`: the file
+    before, which is needed where a decoder cannot begin anew with this one.
     """
 
     segment: Segment
     begin: Fraction | None
     end: Fraction | None
     joined: bool = False
+    goes_on: bool = False
     leads_in: bool = False
+    own_end: Fraction | None = None
+    lead_in: ExportFile | None = None
 
     def continues(self, before: ExportFile) -> bool:
         """Whether a movie that has `before`, to its end, goes on with this file."""
         follows = self.segment.number == before.segment.number + 1
         same = self.segment.session_id == before.segment.session_id
-        return self.joined and follows and same and before.end is None
+        return self.joined and follows and same and before.goes_on
+
+
+def ended_by_itself(planned: ExportFile) -> ExportFile:
+    """Return what is wanted of a file when the next one has no frame of the range."""
+    return attrs.evolve(planned, end=planned.own_end, goes_on=False)
 
 
 def plan_files(
@@ -112,12 +124,17 @@ def plan_files(
         whole_behind = leads_in or (
             behind is not None and behind.joined and behind.begin < wanted.end
         )
+        own_end = seconds_between(segment.start, wanted.end)
+        is_first = before is not None and before.joined and not whole_before
         file = ExportFile(
             segment,
             None if whole_before else seconds_between(segment.start, wanted.begin),
-            None if whole_behind else seconds_between(segment.start, wanted.end),
+            None if whole_behind else own_end,
             joined=before is not None and before.joined,
+            goes_on=whole_behind,
+            own_end=own_end if behind is not None and behind.after.start > wanted.end else None,
             leads_in=leads_in,
+            lead_in=before.lead_in(wanted) if before is not None and is_first else None,
         )
         if leads_in or _may_hold(file, wanted, before):
             planned.append(file)
@@ -148,6 +165,13 @@ class _Seam:
     def end(self) -> datetime:
         """When the last frame of the earlier file has been shown."""
         return self.before.end - self._leading
+
+    def lead_in(self, wanted: ExportRange) -> ExportFile | None:
+        """Return the earlier file for a range that begins in the later one."""
+        if not self.after.start <= wanted.begin < self.after.start + BEFORE:
+            return None
+        begin = seconds_between(self.before.start, wanted.begin)
+        return ExportFile(self.before, begin, None, goes_on=True, leads_in=True)
 
     def needs_before(self, wanted: ExportRange) -> bool:
         """Whether a range begins at leading frames."""

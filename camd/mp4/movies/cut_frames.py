@@ -84,6 +84,17 @@ def choose_frames(
     return _with_dependent(cut, samples, times, first, recovery)
 
 
+def needs_earlier_file(samples: StoredSamples, begin: int, end: int, recovery: Recovery) -> bool:
+    """Whether a decoder that begins with a file does not show all of its frames of a range."""
+    times = presentation_times(samples.durations, samples.composition)
+    wanted = [number for number, time in enumerate(times) if begin <= time < end]
+    if not wanted or first_needed(samples, times, wanted, recovery) > 0:
+        return False
+    after = recovery(0)
+    in_first_group = key_frame_before(samples, wanted[0] + 1) == 0
+    return after is not None and (in_first_group or wanted[0] < after)
+
+
 def choose_lead_in(
     samples: StoredSamples, *, recovery: Recovery = needs_nothing
 ) -> FrameCut | None:
