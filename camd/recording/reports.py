@@ -39,6 +39,11 @@ class SessionReports:
         """Publish the account as of now."""
         self.published.publish(self.snapshot())
 
+    def wait_for(self, reason: str) -> None:
+        """Have the session wait, and publish at once that it does."""
+        self.ledger.wait_for(reason)
+        self.publish()
+
     def tell(self, kind: RecordingEventKind, filename: str | None = None, reason: str = "") -> None:
         """Send an event to clients; by default about the newest file."""
         name = self._newest_name() if filename is None else filename

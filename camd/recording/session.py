@@ -346,7 +346,7 @@ class RecordingSession:
         ledger.healthy = health.good
         if not health.written and ledger.state is SessionState.RECORDING:
             disk = self.queue.waiting_bytes > 0  # frames wait and are not written
-            ledger.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
+            self.reports.wait_for(AWAITS_DISK if disk else AWAITS_CAMERA)
         if (status := (ledger.state, ledger.healthy)) != self._told_health:
             self._told_health = status
             self.reports.publish()

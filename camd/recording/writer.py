@@ -134,7 +134,7 @@ class SessionWriter:
                 await self.reports.store(self.ledger.enter_losses())
                 self.ledger.capture_ended(item)
                 if item.cause is not None:
-                    self.ledger.wait_for(item.reason)
+                    self.reports.wait_for(item.reason)
 
     def _began_with(self, captured: CapturedFragment) -> bool:
         """Whether a session without a file begins here, or has lost frames that are counted.
@@ -408,7 +408,7 @@ class SessionWriter:
             self.conversions.add(left)
         if self._open is None:
             self.ledger.latest_cause = GapCause.FILE_REMOVED
-            self.ledger.wait_for(f"the file {harm.value}")
+            self.reports.wait_for(f"the file {harm.value}")
         else:
             self._synced()
         self.reports.compare_sums()
@@ -420,7 +420,7 @@ class SessionWriter:
             return
         self._backoff.paused = cause
         await self._seal()
-        self.ledger.wait_for(f"storage: {reason}")
+        self.reports.wait_for(f"storage: {reason}")
         self.reports.tell_error(f"storage: {reason}")
         if self.ledger.first_frame_at is None:
             self.refused_by = cause

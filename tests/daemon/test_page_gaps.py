@@ -89,10 +89,13 @@ async def test_thousands_of_gaps_hide_nothing_and_are_counted(
 
 
 async def test_the_ruler_says_which_day_it_is(
-    chromium: ChromiumThread, shared_daemon: Daemon
+    chromium: ChromiumThread, new_daemon: NewDaemon
 ) -> None:
     """At each length, far from today and at midnight, also where a day begins at one o'clock; for a
-    screen reader, too."""
+    screen reader, too. Nothing is recorded: the window would follow its playback."""
+    daemon = new_daemon()
+    daemon.configure(cameras=[small_camera(name="Gate")])
+    await daemon.start()
 
     def use(browser: PageBrowser) -> None:
         page = browser.page
@@ -122,7 +125,7 @@ async def test_the_ruler_says_which_day_it_is(
         browser.see(".ruler span:has-text(', 2022')")
 
     where = {"locale": "en-US", "timezone_id": "Europe/Berlin"}
-    await browse(chromium, use, await link(shared_daemon), **where)
+    await browse(chromium, use, await link(daemon), **where)
     script = """async () => {
       const { days } = await import("/web/timeline/timeline_scale.js");
       const from = new Date(2022, 3, 21, 22).getTime();
@@ -134,4 +137,4 @@ async def test_the_ruler_says_which_day_it_is(
         return [str(each) for each in browser.page.evaluate(script)]
 
     cairo = {"locale": "en-US", "timezone_id": "Africa/Cairo"}
-    assert len(await browse(chromium, beirut, await link(shared_daemon), **cairo)) == 2
+    assert len(await browse(chromium, beirut, await link(daemon), **cairo)) == 2
