@@ -245,7 +245,10 @@ async def test_events_have_the_fields_of_notifications(daemon: Daemon) -> None:
         async with service.events(since=0) as events:
             for sent in past.events:
                 event = await anext(events)
-                assert not isinstance(event, (EventsMissed, OtherEvent)), sent
+                if isinstance(event, OtherEvent):  # the search of the folder at the start
+                    assert (event.method, event.sent) == ("recovery_update", sent)
+                    continue
+                assert not isinstance(event, EventsMissed), sent
                 params = {k: v for k, v in sent.params.items() if k not in ("seq", "time")}
                 assert sent.params["seq"] == event.seq
                 match event:
