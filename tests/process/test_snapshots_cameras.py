@@ -380,8 +380,8 @@ async def test_an_instant_without_footage(clips: Path, tmp_path: Path) -> None:
         assert refusal.details["nearest_before"] is None
         assert refusal.details["nearest_after"] == session.segments[0].start
         behind = session.segments[-1].end + timedelta(milliseconds=1)
-        while datetime.now(UTC) <= behind:  # its last picture is shown for a while after the stop
-            await trio.sleep(0.01)
+        # Its last picture is shown for a while after the stop.
+        await trio.sleep(max(0.0, (behind - datetime.now(UTC)).total_seconds()) + 0.01)
         refusal = await taking.refused(at=behind)
         assert refusal.details["nearest_before"] == session.segments[-1].end
         assert refusal.details["nearest_after"] is None
