@@ -134,9 +134,8 @@ def main() -> None:
                 flush=True,
             )
             for other in others:
-                say_daemon(
-                    f"beside it: times {own.daemon / other.daemon:.2f} of", other, percent, count
-                )
+                ratio = own.daemon / other.daemon
+                say_daemon(f"beside it (ratio {ratio:.2f}):", other, percent, count)
             if options.compare:
                 (other,) = recorded(clip, count, options.seconds, before=NO_ROUNDS, trees=[None])
                 say_daemon("each pipe waited for by itself:", other, percent, count)
