@@ -174,10 +174,10 @@ class KeyFile:
         """
         if not is_key_name(name, MAX_NAME_CHARACTERS):
             raise ValueError(f"a key's name has 1 to {MAX_NAME_CHARACTERS} printable characters")
-        secret = new_secret()
+        secret, looks = new_secret(), seen(name)
         with self.locked():
             api_keys = self.load()
-            if any(seen(api_key.name) == seen(name) for api_key in api_keys):
+            if any(seen(api_key.name) == looks for api_key in api_keys):
                 raise NameTakenError(f"there is a key called {name} already")
             if len(api_keys) >= MAX_KEYS:
                 raise TooManyKeysError(f"there are {MAX_KEYS} keys; revoke one that nobody uses")

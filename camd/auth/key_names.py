@@ -11,6 +11,7 @@ import unicodedata
 
 _JOINERS = "\u200c\u200d"  # zero width non-joiner, zero width joiner
 _SELECTORS = "\ufe0e\ufe0f"  # of the form of an emoji: without effect on most characters
+_UNSEEN = dict.fromkeys(map(ord, _JOINERS + _SELECTORS))
 _LAST_LATIN = "\u02ff"
 
 
@@ -27,7 +28,7 @@ def is_key_name(name: str, most: int) -> bool:
 
 def seen(name: str) -> str:
     """Return what is seen of a name: names that are equal in it look the same."""
-    return name.translate(dict.fromkeys(map(ord, _JOINERS + _SELECTORS)))
+    return name.translate(_UNSEEN)
 
 
 def _is_joined(character: str) -> bool:

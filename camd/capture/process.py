@@ -327,6 +327,10 @@ class CaptureProcess:
         in_time = self.read_seconds >= SHORTEST_SECONDS and flow.may_wait
         return self._may_gather and in_time and pipes.worthwhile
 
+    def _round_seconds(self, flow: PipeFillEstimate) -> float:
+        """Return in how many seconds the output has to be read in rounds, at most."""
+        return min(flow.seconds, self.read_seconds)
+
     async def _wait_for_more(self, flow: PipeFillEstimate | None) -> float:
         """Let frames gather in the pipe while nobody waits for them.
 
@@ -336,7 +340,7 @@ class CaptureProcess:
         pauses = flow is not None and self._may_gather and self._frame_seconds > 0
         seconds = self._pause_seconds if pauses else 0.0
         if in_rounds and flow is not None:
-            seconds = min(flow.seconds, self.read_seconds)
+            seconds = self._round_seconds(flow)
         seconds = self.sink.caught_up(seconds)
         if pauses and not in_rounds:
             with trio.move_on_after(seconds) as self._pause:
@@ -362,7 +366,7 @@ class CaptureProcess:
             flow.found(len(chunk), self.clock.monotonic())
             self._feed(chunk)
             self._hand_on(quiet=True)
-            seconds = self.sink.caught_up(min(flow.seconds, self.read_seconds))
+            seconds = self.sink.caught_up(self._round_seconds(flow))
             return seconds if len(chunk) and self._may_wait(pipes, flow) else None
 
         with pipes.reading(process.output, take, rest) as reading:

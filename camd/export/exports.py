@@ -480,7 +480,8 @@ class _Preparation:
     async def take(self, planned: ExportFile) -> None:
         """Read a file, and add the one before it to its movie. Raises as `read_piece` does."""
         if planned.lead_in is not None and await self._needs_lead_in(planned):
-            await self.take(planned.lead_in)
+            with suppress(Refusal):  # without it, what it would lead in is left out
+                await self.take(planned.lead_in)
         before = self._latest
         continued = before is not None and planned.continues(before.planned)
         found = await self._read(planned, continued=continued)
@@ -494,15 +495,8 @@ class _Preparation:
         self._latest = found or self._latest
 
     async def _needs_lead_in(self, planned: ExportFile) -> bool:
-        """Whether the file before is needed, and can be read."""
-        if planned.lead_in is None or self._latest is not None:
-            return False
-        if not await self.exports.read(planned, needs_lead_in):
-            return False
-        with suppress(Refusal):
-            await self.exports.read_piece(planned.lead_in, continued=False)
-            return True
-        return False
+        """Whether the file before is needed, and not there already."""
+        return self._latest is None and await self.exports.read(planned, needs_lead_in)
 
     async def _read(self, planned: ExportFile, *, continued: bool) -> FoundCut | None:
         found = await self.exports.read_piece(planned, continued=continued)

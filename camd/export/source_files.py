@@ -120,7 +120,7 @@ def needs_lead_in(planned: ExportFile, stored: ReadableRecording) -> bool:
     with _read(planned, stored) as (_, found, recovery):
         if found.video.begin:
             return False  # of a growing file, which is not read from its beginning
-        begin, end = window(planned, _zero(found), found.video.track.timescale)
+        begin, end = _window(planned, found)
         return needs_earlier_file(found.video.samples, begin, end, recovery)
 
 
@@ -128,7 +128,7 @@ def holds_frames(planned: ExportFile, stored: ReadableRecording) -> bool:
     """Whether a file has a frame that is wanted. Raises as `find_piece` does."""
     with _read(planned, stored) as (_, found, _):
         samples = found.video.samples
-        begin, end = window(planned, _zero(found), found.video.track.timescale)
+        begin, end = _window(planned, found)
         times = presentation_times(samples.durations, samples.composition)
         return any(begin <= time < end for time in times)
 
@@ -152,7 +152,7 @@ def _choose(
     planned: ExportFile, found: RecordedTracks, recovery: Recovery, *, continued: bool
 ) -> FileCut | None:
     video = found.video
-    begin, end = window(planned, _zero(found), video.track.timescale)
+    begin, end = _window(planned, found)
     frames = choose_frames(
         video.samples,
         begin,
@@ -166,6 +166,11 @@ def _choose(
     return None if frames is None else FileCut(found, frames, continued)
 
 
+def _window(planned: ExportFile, found: RecordedTracks) -> tuple[int, int]:
+    """Return what is wanted of a file, in ticks of its video track."""
+    return window(planned, _zero(found), found.video.track.timescale)
+
+
 def _zero(found: RecordedTracks) -> Fraction:
     """Return when a file's first frame is shown, in seconds from when its video begins here."""
     video = found.video
@@ -174,7 +179,7 @@ def _zero(found: RecordedTracks) -> Fraction:
 
 def _around(planned: ExportFile, found: RecordedTracks) -> FramesAround:
     samples, zero, scale = found.video.samples, _zero(found), found.video.track.timescale
-    begin, end = window(planned, zero, scale)
+    begin, end = _window(planned, found)
     times = presentation_times(samples.durations, samples.composition)
     before = max((time for time in times if time < begin), default=None)
     after = min((time for time in times if time >= end), default=None)

@@ -3,9 +3,10 @@ present again, and calls nothing lost that is there."""
 
 from __future__ import annotations
 
+import pytest
 from chromium_thread import ChromiumThread
 from page_browser import PageBrowser, browse, link
-from running_daemon import NewDaemon, small_camera
+from running_daemon import Daemon, NewDaemon, small_camera
 
 WATCHED = """
 window.sockets = [];
@@ -26,69 +27,73 @@ OPEN = "window.sockets.at(-1).readyState === 1 && !document.querySelector('main[
 PRESENT = ".tile .chip:has-text('Recording')"
 
 
-async def test_a_connection_that_is_made_anew_at_once_is_not_called_lost(
-    chromium: ChromiumThread, new_daemon: NewDaemon
-) -> None:
-    """The service, or what lies before it, closed it: what happens meanwhile is shown."""
+@pytest.fixture
+async def one_camera(new_daemon: NewDaemon) -> Daemon:
+    """Run a daemon with one camera."""
     daemon = new_daemon()
     daemon.configure(cameras=[small_camera(name="Gate")])
     await daemon.start()
+    return daemon
+
+
+def follow_connection(browser: PageBrowser) -> None:
+    """Load the page again, so that it keeps its connections and what it says of them."""
+    browser.page.add_init_script(WATCHED)
+    browser.page.reload()
+    browser.see(".tile video")
+    browser.until(OPEN)
+
+
+def begin_anew(browser: PageBrowser) -> None:
+    """Wait for the second connection; a recording that begins is shown over it."""
+    browser.until(f"window.sockets.length === 2 && {OPEN}")
+    browser.page.keyboard.press("1")
+    browser.page.keyboard.press("r")
+    browser.see(PRESENT)
+
+
+async def test_a_connection_that_is_made_anew_at_once_is_not_called_lost(
+    chromium: ChromiumThread, one_camera: Daemon
+) -> None:
+    """The service, or what lies before it, closed it: what happens meanwhile is shown."""
 
     def use(browser: PageBrowser) -> None:
         page = browser.page
-        page.add_init_script(WATCHED)
-        page.reload()
-        browser.see(".tile video")
-        browser.until(OPEN)
+        follow_connection(browser)
         page.evaluate(
             "(now => { performance.now = () => now })(performance.now())"
         )  # no time passes
         page.evaluate("window.sockets.at(-1).close()")
-        browser.until(f"window.sockets.length === 2 && {OPEN}")
-        page.keyboard.press("1")
-        page.keyboard.press("r")
-        browser.see(PRESENT)
+        begin_anew(browser)
         assert page.evaluate("window.said") == []
 
-    await browse(chromium, use, await link(daemon))
+    await browse(chromium, use, await link(one_camera))
 
 
 async def test_a_connection_that_ended_while_the_machine_slept_is_made_anew(
-    chromium: ChromiumThread, new_daemon: NewDaemon
+    chromium: ChromiumThread, one_camera: Daemon
 ) -> None:
     """Nothing comes over it any more, and nobody has closed it: the first ping that is not answered
     is enough."""
-    daemon = new_daemon()
-    daemon.configure(cameras=[small_camera(name="Gate")])
-    await daemon.start()
 
     def use(browser: PageBrowser) -> None:
         page = browser.page
-        page.add_init_script(WATCHED)
-        page.reload()
-        browser.see(".tile video")
-        browser.until(OPEN)
+        follow_connection(browser)
         page.evaluate("window.sockets.at(-1).onmessage = null")
         page.evaluate(
             "(now => { performance.now = () => now() + 60000 })(performance.now.bind(performance))"
         )
-        browser.until(f"window.sockets.length === 2 && {OPEN}")
-        page.keyboard.press("1")
-        page.keyboard.press("r")
-        browser.see(PRESENT)
+        begin_anew(browser)
         assert [each for each in page.evaluate("window.said") if "does not answer" in each] == []
 
-    await browse(chromium, use, await link(daemon))
+    await browse(chromium, use, await link(one_camera))
 
 
 async def test_single_pictures_that_do_not_come_are_not_passed_off_as_new(
-    chromium: ChromiumThread, new_daemon: NewDaemon
+    chromium: ChromiumThread, one_camera: Daemon
 ) -> None:
     """A connection that ended without a word leaves the last one, under a sentence that says so; it
     is tried again."""
-    daemon = new_daemon()
-    daemon.configure(cameras=[small_camera(name="Gate")])
-    await daemon.start()
 
     def use(browser: PageBrowser) -> None:
         page = browser.page
@@ -100,4 +105,4 @@ async def test_single_pictures_that_do_not_come_are_not_passed_off_as_new(
         page.unroute("**/still/**")
         browser.gone(".tile .words")
 
-    await browse(chromium, use, await link(daemon), check=False)
+    await browse(chromium, use, await link(one_camera), check=False)
